@@ -1,0 +1,1 @@
+"""The Apache Beam jobs: label images, select labels, write records."""

@@ -1,0 +1,69 @@
+r"""Writes the selected images as a TFDS dataset.
+
+  python -m beam_jobs.write_records --images=tfrecord:/data/unlabeled/*.tfrecord \
+      --predictions=runs/photos/predictions --selection=runs/photos/selection \
+      --output=runs/photos/dataset
+
+Then `tfds.builder_from_directory("runs/photos/dataset")` opens it. Beam's options
+follow `--`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from classifier import artifact, command
+
+_IMAGES = flags.DEFINE_string(
+    "images", None, "The images that were labeled, as they were named then.",
+    required=True,
+)
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions", None, "What beam_jobs.label_images has made.", required=True
+)
+_SELECTION = flags.DEFINE_string(
+    "selection", None, "What beam_jobs.select_labels has made of it.", required=True
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory of the dataset to make.", required=True
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards", 0, "TFRecord files to write; 0 for one per 4,096 records, at least 4."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the writing job."""
+    command.prepare()
+    started = time.monotonic()
+    with command.refusing_bad_input():
+        from beam_jobs.runners import parse_beam_arguments
+
+        options = parse_beam_arguments(argv)
+        command.load_tensorflow()
+        from beam_jobs import writing
+        from classifier.sources import open_source
+
+        job = writing.plan(
+            open_source(_IMAGES.value, data_dir=_DATA_DIR.value),
+            predictions=_PREDICTIONS.value,
+            selection=_SELECTION.value,
+            num_shards=_NUM_SHARDS.value,
+            output=_OUTPUT.value,
+        )
+        if artifact.begin(_OUTPUT.value, job.config):
+            command.say(f"{_OUTPUT.value} is already complete")
+            return
+    writing.run(job, options)
+    command.say(writing.finish(job))
+    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,136 @@
+"""A directory that a stage makes: `config.json` first, `COMPLETED` last.
+
+Stages meet only in such directories. What stands in `config.json` decides the
+content to the byte; what differs from run to run (seconds, versions, the command
+line) stands in `COMPLETED`, so that artifacts of two runs can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import sys
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from etils import epath
+
+CONFIG = "config.json"
+COMPLETED = "COMPLETED"
+_REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
+
+
+def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
+    """Makes the directory, or goes on in one that the same config has begun.
+
+    Returns:
+        Whether there is nothing left to do: it was completed before.
+
+    Raises:
+        ValueError: If another config, or something else, has begun it.
+        OSError: If it cannot be written.
+    """
+    path = epath.Path(directory)
+    config = json.loads(json.dumps(config))
+    if (path / CONFIG).exists():
+        before = read_json(path / CONFIG)
+        if before != config:
+            difference = _first_difference(before, config)
+            raise ValueError(
+                f"{path} was begun with other settings: {difference}; "
+                "delete it or choose another output"
+            )
+        if is_complete(path):
+            # Make compares times: what is up to date must look so.
+            (path / COMPLETED).write_text((path / COMPLETED).read_text())
+            return True
+        return False
+    if path.exists() and any(path.iterdir()):
+        raise ValueError(f"{path} is not empty and was not made by this command")
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / CONFIG, config)
+    return False
+
+
+def complete(directory: epath.PathLike, *, seconds: float) -> None:
+    """Marks the directory as whole; nothing may be written after."""
+    versions = {"python": platform.python_version()}
+    for package in _REPORTED_PACKAGES:
+        versions[package] = importlib.metadata.version(package)
+    facts = {
+        "seconds": round(seconds, 1),
+        "command": sys.orig_argv[1:],
+        "versions": versions,
+    }
+    write_json(epath.Path(directory) / COMPLETED, facts)
+
+
+def is_complete(directory: epath.PathLike) -> bool:
+    """Whether the stage that makes the directory has ended."""
+    return bool((epath.Path(directory) / COMPLETED).exists())
+
+
+def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
+    """Returns the directory's path.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If the stage that makes it has not ended.
+    """
+    path = epath.Path(directory)
+    if not path.exists():
+        raise FileNotFoundError(f"{what}: no directory {str(path)!r}")
+    if not is_complete(path):
+        raise ValueError(
+            f"{what}: {path} is not complete (no {COMPLETED} in it); "
+            "run the command that makes it to its end"
+        )
+    return path
+
+
+def write_json(path: epath.Path, content: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file under a temporary name and renames it."""
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def read_json(path: epath.Path) -> Any:
+    """Returns the content of a JSON file."""
+    return json.loads(path.read_text())
+
+
+def fingerprint(parts: Iterable[bytes]) -> str:
+    """Returns the SHA-256 over the parts in order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def config_fingerprint(config: dict[str, Any]) -> str:
+    """Returns the fingerprint of a config: of the content that it decides."""
+    return fingerprint([json.dumps(config, sort_keys=True).encode()])
+
+
+def _first_difference(before: Any, now: Any, path: str = "") -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            if before.get(key) != now.get(key):
+                inner = f"{path}.{key}" if path else key
+                return _first_difference(before.get(key), now.get(key), inner)
+    return f"{path} was {_short(before)}, is now {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."

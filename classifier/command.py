@@ -1,0 +1,68 @@
+"""How every entry point runs: one clear line for bad input, quiet libraries.
+
+Imports nothing heavy, so that `--help` and a wrong argument answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+
+from absl import logging
+
+#: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+
+
+def prepare() -> None:
+    """Sets up the process; called first in `main`."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    warnings.simplefilter("ignore")
+    logging.set_verbosity(logging.ERROR)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the greetings that no log level silences."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def refusing_bad_input() -> Iterator[None]:
+    """Ends the program with one line and status 1 on what the user can mend.
+
+    Holds only what is done before work starts: an error out of the work itself
+    keeps its traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def refuse_arguments(argv: Sequence[str]) -> None:
+    """Refuses words behind the flags.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if len(argv) > 1:
+        raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
+
+
+def say(line: str) -> None:
+    """Prints a line of progress at once, also into a pipe."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,300 @@
+"""Everything that decides how a classifier is trained, as frozen dataclasses.
+
+A config refuses nonsense when it is made, so that nothing is built from it. One
+field is replaced with `override(config, "optimizer.peak_learning_rate=0.1")`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from classifier import variants
+
+ConfigT = TypeVar("ConfigT")
+
+#: Geometric operations of RandAugment: they move pixels and leave colors alone.
+GEOMETRIC_OPERATIONS = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
+#: Every operation that `classifier.augment` can draw.
+OPERATIONS = (*GEOMETRIC_OPERATIONS, "Brightness", "Color", "Contrast")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _check_rate(name: str, value: float) -> None:
+    _check(0.0 <= value < 1.0, f"{name} must be in [0, 1), got {value}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    _check(value > 0, f"{name} must be positive, got {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network.
+
+    Attributes:
+        name: A key of `classifier.variants.VARIANTS`.
+        width_multiplier: Scales the filters of every layer but the head.
+        se_ratio: Squeeze width as a share of the block's output filters.
+        dropout_rate: Probability of dropping a feature before the head.
+        stochastic_depth_rate: Probability of dropping a block of the last stage,
+            a.k.a. drop path; stage i of 4 drops `rate * (i + 1) / 5`.
+    """
+
+    name: str = "resnet_rs_50"
+    width_multiplier: float = 1.0
+    se_ratio: float = 0.25
+    dropout_rate: float = 0.25
+    stochastic_depth_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in variants.VARIANTS:
+            raise ValueError(unknown("model", self.name, variants.VARIANTS))
+        _check_positive("model.width_multiplier", self.width_multiplier)
+        _check_positive("model.se_ratio", self.se_ratio)
+        _check_rate("model.dropout_rate", self.dropout_rate)
+        _check_rate("model.stochastic_depth_rate", self.stochastic_depth_rate)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """From encoded bytes to the square the network sees.
+
+    Attributes:
+        size: Side of the network's input in pixels.
+        crop_fraction: Side of the evaluation's center crop, as a share of the
+            image's shorter side.
+        min_crop_area: Smallest area of a training crop as a share of the image;
+            1 resizes the whole image.
+        random_flip: Whether training mirrors half of the images.
+    """
+
+    size: int = 160
+    crop_fraction: float = 0.875
+    min_crop_area: float = 0.08
+    random_flip: bool = True
+
+    def __post_init__(self) -> None:
+        # Stem, pool and three stages halve the image five times.
+        _check(self.size >= 32, f"image.size must be at least 32, got {self.size}")
+        for name in ("crop_fraction", "min_crop_area"):
+            value = getattr(self, name)
+            _check(0 < value <= 1, f"image.{name} must be in (0, 1], got {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Noise on the training images: RandAugment (Cubuk et al. 2019).
+
+    Attributes:
+        num_ops: Operations drawn for each image, with replacement; 0 for none.
+        magnitude: Strength, where 10 is an operation's nominal maximum.
+        operations: Names of the operations to draw from.
+        translate_pixels: Translation in pixels at magnitude 10. The published 100
+            is for ImageNet's sizes.
+    """
+
+    num_ops: int = 2
+    magnitude: float = 10.0
+    operations: tuple[str, ...] = OPERATIONS
+    translate_pixels: float = 100.0
+
+    def __post_init__(self) -> None:
+        _check(self.num_ops >= 0, f"augment.num_ops must be >= 0, got {self.num_ops}")
+        _check(
+            self.magnitude >= 0, f"augment.magnitude must be >= 0, got {self.magnitude}"
+        )
+        _check(len(self.operations) > 0, "augment.operations must name at least one")
+        for name in self.operations:
+            if name not in OPERATIONS:
+                raise ValueError(unknown("operation", name, OPERATIONS))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Nesterov momentum under a cosine schedule (Bello et al. 2021, section 4).
+
+    Attributes:
+        peak_learning_rate: Of the cosine; 0.1 per 256 images of a batch is the
+            paper's.
+        momentum: Share of the accumulated gradient that is kept each step.
+        warmup_steps: Steps of linear warm-up from 0.
+        weight_decay: L2 in the loss, as `weight_decay / 2 * |weights|^2`, over
+            everything but batch-norm's scale and offset.
+        ema_decay: Of weights and batch-norm statistics; ramps up as
+            `min(ema_decay, (1 + step) / (10 + step))`.
+    """
+
+    peak_learning_rate: float = 1.6
+    momentum: float = 0.9
+    warmup_steps: int = 1560
+    weight_decay: float = 4e-5
+    ema_decay: float = 0.9999
+
+    def __post_init__(self) -> None:
+        _check_positive("optimizer.peak_learning_rate", self.peak_learning_rate)
+        _check_rate("optimizer.momentum", self.momentum)
+        _check(
+            self.warmup_steps >= 0,
+            f"optimizer.warmup_steps must be >= 0, got {self.warmup_steps}",
+        )
+        _check(
+            self.weight_decay >= 0,
+            f"optimizer.weight_decay must be >= 0, got {self.weight_decay}",
+        )
+        _check_rate("optimizer.ema_decay", self.ema_decay)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        model: The network.
+        image: Its input.
+        augment: Noise on the training images.
+        optimizer: The optimizer and its schedule.
+        label_smoothing: Share of a hard target spread over all classes.
+        global_batch_size: Images of one step, over all devices.
+        num_steps: Steps of the whole run.
+        log_every: Steps between two rows of `metrics.jsonl`.
+        evaluate_every: Steps between two evaluations; the end is always evaluated.
+        checkpoint_every: Steps between two checkpoints.
+        checkpoints_to_keep: How many of the newest stay.
+        shuffle_buffer: Encoded examples held to shuffle within an epoch.
+        seed: Decides weights, data order and noise.
+    """
+
+    model: ModelConfig = ModelConfig()
+    image: ImageConfig = ImageConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    label_smoothing: float = 0.1
+    global_batch_size: int = 4096
+    num_steps: int = 109_200
+    log_every: int = 100
+    evaluate_every: int = 3120
+    checkpoint_every: int = 1000
+    checkpoints_to_keep: int = 2
+    shuffle_buffer: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_rate("label_smoothing", self.label_smoothing)
+        for name in (
+            "global_batch_size",
+            "num_steps",
+            "log_every",
+            "evaluate_every",
+            "checkpoint_every",
+            "checkpoints_to_keep",
+            "shuffle_buffer",
+        ):
+            _check_positive(name, getattr(self, name))
+        _check(
+            self.optimizer.warmup_steps < self.num_steps,
+            f"optimizer.warmup_steps must be below num_steps ({self.num_steps}), got "
+            f"{self.optimizer.warmup_steps}",
+        )
+        _check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Returns the message for an unknown name, with the nearest known one."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"unknown {what} {name!r}; nearest is {nearest[0]!r}, of {', '.join(known)}"
+
+
+def to_json(config: Any) -> str:
+    """Returns a config as indented JSON, keys in the order of the fields."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
+    """Returns `config` with several fields replaced together, see `override`.
+
+    All are set before any is checked against another, so their order is free.
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise ValueError(f"expected 'field=value', got {assignment!r}")
+        *parents, leaf = path.split(".")
+        branch = changes
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{path} is set inside another --set")
+        branch[leaf] = text
+    return _replace(config, changes, prefix="")
+
+
+def override(config: ConfigT, assignment: str) -> ConfigT:
+    """Returns `config` with one field replaced, as in "augment.magnitude=15".
+
+    Raises:
+        ValueError: If there is no such field, or the value does not fit it.
+    """
+    return override_all(config, [assignment])
+
+
+def _replace(config: ConfigT, changes: dict[str, Any], *, prefix: str) -> ConfigT:
+    types = get_type_hints(type(config))
+    values = {}
+    for name, change in changes.items():
+        if name not in types:
+            raise ValueError(unknown("setting", prefix + name, _paths(config, prefix)))
+        old = getattr(config, name)
+        path = prefix + name
+        if isinstance(change, dict):
+            if not dataclasses.is_dataclass(old):
+                raise ValueError(f"{path} is a value, it has no fields")
+            values[name] = _replace(old, change, prefix=path + ".")
+        else:
+            values[name] = _parse(path, change, old, types[name])
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def _paths(config: Any, prefix: str) -> list[str]:
+    paths = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        path = prefix + field.name
+        paths += _paths(value, path + ".") if _is_config(value) else [path]
+    return paths
+
+
+def _is_config(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
+    if _is_config(old):
+        raise ValueError(f"{path} is a group of settings; set one of {_paths(old, '')}")
+    if getattr(hint, "__origin__", None) is Literal:
+        if text not in hint.__args__:
+            raise ValueError(unknown(path, text, hint.__args__))
+        return text
+    if isinstance(old, str):
+        return text
+    if isinstance(old, tuple):
+        return tuple(name for name in text.split(",") if name)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(old):
+        raise ValueError(f"{path} is of type {type(old).__name__}, got {text!r}")
+    return value

@@ -1,0 +1,154 @@
+"""Batches for training and evaluation, from any source.
+
+The training stream is a pure function of the seed and the position in it: the order
+of an epoch comes from (seed, epoch), the noise on an example from (seed, position).
+So a run resumes exactly by starting the stream where it stopped, and no iterator
+state needs saving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from classifier import augment, preprocess
+from classifier.config import ImageConfig, TrainConfig
+from classifier.sources import Source, files_dataset, read_files
+
+#: Files read side by side, so that neighbors on disk do not stay neighbors.
+INTERLEAVE = 16
+#: Batches made ahead of the step.
+PREFETCH = 4
+
+#: From an example of a source to its target, float32 [K].
+MakeTarget = Callable[[dict[str, Any]], Any]
+
+
+def training_batches(
+    source: Source,
+    config: TrainConfig,
+    *,
+    batch_size: int,
+    make_target: MakeTarget,
+    start_step: int = 0,
+    stream: int = 0,
+) -> Any:
+    """Returns an endless dataset of `{"image": uint8 [B,S,S,3], "target": [B,K]}`.
+
+    Args:
+        source: Labeled examples, or anything else that `make_target` understands.
+        config: Preprocessing, noise and seed.
+        batch_size: B, the share of the batch that comes from this source.
+        make_target: Called inside tf.data, once for each example.
+        start_step: Batches already consumed by an earlier run.
+        stream: Sets apart sources that one run mixes.
+    """
+    seed = 2 * config.seed + stream
+    examples = _endless(source, config, seed=seed, start=start_step * batch_size)
+
+    def prepare(position: Any, example: dict[str, Any]) -> dict[str, Any]:
+        crop_seed, noise_seed = tf.unstack(
+            tf.random.split(tf.cast(tf.stack([seed, position]), tf.int32), 2)
+        )
+        image = preprocess.training_image(
+            example["image"], config.image, seed=crop_seed
+        )
+        image = augment.augment(image, config.augment, seed=noise_seed)
+        return {"image": image, "target": make_target(example)}
+
+    return (
+        examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(PREFETCH)
+    )
+
+
+def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) -> Any:
+    """Returns all examples once, in order, as full batches.
+
+    Each is `{"image": uint8 [B,S,S,3], "label": int64 [B], "weight": float32 [B]}`;
+    the last one is filled up with examples of weight 0.
+    """
+
+    def prepare(example: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "image": preprocess.evaluation_image(example["image"], config),
+            "label": example["label"],
+            "weight": tf.constant(1.0),
+        }
+
+    def fill(batch: dict[str, Any]) -> dict[str, Any]:
+        def pad(values: Any) -> Any:
+            missing = batch_size - tf.shape(values)[0]
+            paddings = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
+            padded = tf.pad(values, paddings)
+            return tf.ensure_shape(padded, [batch_size, *values.shape[1:]])
+
+        return {name: pad(values) for name, values in batch.items()}
+
+    return (
+        read_files(source.reader, source.files)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .map(fill)
+        .prefetch(PREFETCH)
+    )
+
+
+def check_examples(source: Source, *, num_classes: int, most: int = 10) -> None:
+    """Names the examples nothing can be learned from; called when a batch has failed.
+
+    Raises:
+        ValueError: With the keys of the first `most` of them, and what is wrong.
+    """
+    bad = []
+    for example in read_files(source.reader, source.files):
+        key = example["key"].numpy().decode(errors="backslashreplace")
+        label = int(example["label"])
+        if not 0 <= label < num_classes:
+            bad.append(f"{key}: label {label} is not in 0..{num_classes - 1}")
+        try:
+            preprocess.decode(example["image"])
+        except tf.errors.InvalidArgumentError:
+            bad.append(f"{key}: cannot be decoded")
+        if len(bad) >= most:
+            break
+    if bad:
+        raise ValueError(f"{source.spec}: {'; '.join(bad)}")
+
+
+def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> Any:
+    """Returns an endless dataset of (position, example) from position `start` on."""
+    epoch, offset = divmod(start, source.num_examples) if start else (0, 0)
+    files = tf.data.Dataset.get_single_element(
+        files_dataset(source.files).batch(len(source.files))
+    )
+
+    def one_epoch(epoch: Any) -> Any:
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(source.files)), seed=epoch_seed
+        )
+        ordered = {name: tf.gather(column, order) for name, column in files.items()}
+        buffer_seed = tf.random.stateless_uniform(
+            [2], epoch_seed, minval=None, maxval=None, dtype=tf.int64
+        )
+        return (
+            tf.data.Dataset.from_tensor_slices(ordered)
+            .interleave(
+                source.reader.read,
+                cycle_length=INTERLEAVE,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .shuffle(
+                config.shuffle_buffer,
+                seed=buffer_seed[0],
+                reshuffle_each_iteration=False,
+            )
+        )
+
+    epochs = tf.data.Dataset.range(epoch, tf.int64.max)
+    return epochs.flat_map(one_epoch).skip(offset).enumerate(start)

@@ -1,0 +1,106 @@
+"""A trained classifier as files: `model.keras`, `export/` and `classifier.json`.
+
+The SavedModel has three signatures. `preprocess` turns encoded images, string [B],
+into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K];
+`serving_default` does both in one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from classifier import artifact, preprocess
+from classifier.config import ImageConfig
+from classifier.train_loop import Evaluation
+
+EXPORT = "export"
+CLASSIFIER = "classifier.json"
+MODEL = "model.keras"
+#: Images decoded side by side inside the `preprocess` signature.
+PARALLEL_DECODES = 8
+
+
+def export_classifier(
+    model: keras.Model,
+    directory: epath.PathLike,
+    *,
+    image: ImageConfig,
+    class_names: tuple[str, ...],
+    evaluation: Evaluation,
+) -> None:
+    """Writes what labeling, serving and the next round need.
+
+    Args:
+        model: uint8 pixels to logits, with the weights to keep.
+        directory: The run's directory.
+        image: Evaluation preprocessing, traced into the graph.
+        class_names: K names by label.
+        evaluation: Figures to keep beside the model.
+    """
+    path = epath.Path(directory)
+    model.save(str(path / MODEL))
+    _save_signatures(model, str(path / EXPORT), image)
+    artifact.write_json(
+        path / CLASSIFIER,
+        {
+            "fingerprint": _fingerprint(model, image, class_names),
+            "class_names": class_names,
+            "image": dataclasses.asdict(image),
+            "temperature": 1.0,
+            "num_parameters": model.count_params(),
+            "evaluation": {
+                **dataclasses.asdict(evaluation),
+                "top1": evaluation.top1,
+            },
+        },
+    )
+
+
+def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:
+    size = image.size
+    encoded_spec = tf.TensorSpec([None], tf.string, name="encoded")
+    pixels_spec = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
+
+    def pixels_of(encoded: Any) -> Any:
+        return tf.map_fn(
+            lambda one: preprocess.evaluation_image(one, image),
+            encoded,
+            parallel_iterations=PARALLEL_DECODES,
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+        )
+
+    def logits_of(pixels: Any) -> Any:
+        return model(pixels, training=False)
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        lambda encoded: {"logits": logits_of(pixels_of(encoded))},
+        input_signature=[encoded_spec],
+    )
+    archive.add_endpoint(
+        "preprocess",
+        lambda encoded: {"pixels": pixels_of(encoded)},
+        input_signature=[encoded_spec],
+    )
+    archive.add_endpoint(
+        "pixels",
+        lambda pixels: {"logits": logits_of(pixels)},
+        input_signature=[pixels_spec],
+    )
+    archive.write_out(path, verbose=False)
+
+
+def _fingerprint(
+    model: keras.Model, image: ImageConfig, class_names: tuple[str, ...]
+) -> str:
+    head = repr((dataclasses.astuple(image), class_names)).encode()
+    weights = (np.ascontiguousarray(v).tobytes() for v in model.get_weights())
+    return artifact.fingerprint([head, *weights])

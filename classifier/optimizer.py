@@ -1,0 +1,54 @@
+"""Learning rate, Nesterov momentum and the moving average, in `keras.ops` alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+from classifier.config import OptimizerConfig
+
+
+def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
+    """Returns the learning rate of a step.
+
+    A cosine from the peak at step 0 to zero at `num_steps`; during warm-up a line
+    from 0 to where the cosine then is, so the peak itself is never quite reached.
+
+    Args:
+        step: Number of updates done before, a scalar tensor.
+        config: Peak and warm-up.
+        num_steps: Updates of the whole run.
+    """
+    step = ops.cast(step, "float32")
+    cosine = 0.5 * (1.0 + ops.cos(math.pi * step / num_steps))
+    if config.warmup_steps == 0:
+        return config.peak_learning_rate * cosine
+    top = 0.5 * (1.0 + math.cos(math.pi * config.warmup_steps / num_steps))
+    warmup = top * step / config.warmup_steps
+    factor = ops.where(step < config.warmup_steps, warmup, cosine)
+    return config.peak_learning_rate * factor
+
+
+def nesterov(
+    *, weight: Any, gradient: Any, velocity: Any, learning_rate: Any, momentum: float
+) -> tuple[Any, Any]:
+    """Returns the weight and its velocity after one update.
+
+    The learning rate stays outside the velocity, as in TensorFlow's
+    MomentumOptimizer: a falling rate also damps what was accumulated before.
+    """
+    velocity = momentum * velocity + gradient
+    return weight - learning_rate * (gradient + momentum * velocity), velocity
+
+
+def ema_decay(step: Any, config: OptimizerConfig) -> Any:
+    """Returns the decay after `step` updates, small at first so that it keeps up."""
+    step = ops.cast(step, "float32")
+    return ops.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
+
+
+def ema(*, average: Any, value: Any, decay: Any) -> Any:
+    """Returns the moving average with one more value in it."""
+    return average - (1.0 - decay) * (average - value)

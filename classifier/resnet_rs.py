@@ -1,0 +1,206 @@
+"""ResNet-RS as a Keras model: uint8 pixels [B,S,S,3] to float32 logits [B,K].
+
+Paper: "Revisiting ResNets: Improved Training and Scaling Strategies", Bello et al.
+2021, https://arxiv.org/abs/2103.07579. Where the paper and the code its authors
+trained with differ, the code is followed: ResNet-D's stem of three 3x3
+convolutions, a fourth one with stride 2 in place of the max-pool, bottlenecks with
+the stride on the 3x3, squeeze-and-excitation in every block, ReLU, explicit
+symmetric padding. The network standardizes its input itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from classifier import variants
+from classifier.config import ModelConfig
+
+#: Of ImageNet's training images, in units of a pixel's 0..255.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STDDEV = (58.395, 57.12, 57.375)
+#: 0 keeps the statistics of the last batch only: the exponential moving average of
+#: weights *and* statistics does the smoothing, and is what gets evaluated.
+BATCH_NORM_MOMENTUM = 0.0
+BATCH_NORM_EPSILON = 1e-5
+STEM_FILTERS = (32, 32, 64)
+STAGE_FILTERS = (64, 128, 256, 512)
+EXPANSION = 4
+HEAD_STDDEV = 0.01
+
+
+@keras.saving.register_keras_serializable(package="classifier")
+class StochasticDepth(layers.Layer):
+    """Drops a residual branch for a random part of the batch (Huang et al. 2016).
+
+    The branches that stay are scaled by 1 / (1 - rate), so that evaluation needs no
+    correction.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns `inputs` with some examples' branches zeroed while training."""
+        if not training or self.rate == 0.0:
+            return inputs
+        keep = 1.0 - self.rate
+        shape = (ops.shape(inputs)[0], 1, 1, 1)
+        draw = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        mask = ops.cast(ops.floor(keep + draw), inputs.dtype)
+        return inputs / keep * mask
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def build_resnet_rs(
+    config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
+) -> keras.Model:
+    """Returns the network with fresh weights.
+
+    Args:
+        config: Which variant and its regularization.
+        image_size: Side of the square input in pixels.
+        num_classes: K, width of the head.
+        seed: Of the initial weights and of dropout and stochastic depth.
+    """
+    build = _Builder(config, seed)
+    inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = layers.Rescaling(
+        scale=[1 / s for s in PIXEL_STDDEV],
+        offset=[-m / s for m, s in zip(PIXEL_MEAN, PIXEL_STDDEV, strict=True)],
+        name="standardize",
+    )(inputs)
+    for i, filters in enumerate(STEM_FILTERS):
+        x = build.conv(
+            x, build.width(filters), 3, stride=2 if i == 0 else 1, name=f"stem_{i}"
+        )
+    x = build.conv(x, build.width(STEM_FILTERS[-1]), 3, stride=2, name="stem_pool")
+    for stage, num_blocks in enumerate(variants.VARIANTS[config.name]):
+        for block in range(num_blocks):
+            x = build.bottleneck(x, stage=stage, block=block)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(config.dropout_rate, seed=build.next_seed(), name="dropout")(x)
+    logits = layers.Dense(
+        num_classes,
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=HEAD_STDDEV, seed=build.next_seed()
+        ),
+        dtype="float32",
+        name="logits",
+    )(x)
+    return keras.Model(inputs, logits, name=config.name)
+
+
+class _Builder:
+    """Makes the parts of one network; hands each its own seed."""
+
+    def __init__(self, config: ModelConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed * 10_000  # Leaves room for a network's own seeds.
+
+    def next_seed(self) -> int:
+        self._seed += 1
+        return self._seed
+
+    def width(self, filters: int) -> int:
+        return max(1, round(filters * self._config.width_multiplier))
+
+    def conv(
+        self,
+        x: Any,
+        filters: int,
+        kernel_size: int,
+        *,
+        name: str,
+        stride: int = 1,
+        relu: bool = True,
+        zero_gamma: bool = False,
+    ) -> Any:
+        """Convolution, batch normalization and, unless told otherwise, ReLU."""
+        padding = "same"
+        if stride > 1:  # "same" would pad even sizes on one side only.
+            margin = (kernel_size - 1) // 2
+            x = layers.ZeroPadding2D(margin, name=f"{name}_pad")(x)
+            padding = "valid"
+        x = layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=stride,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_conv",
+        )(x)
+        x = layers.BatchNormalization(
+            momentum=BATCH_NORM_MOMENTUM,
+            epsilon=BATCH_NORM_EPSILON,
+            gamma_initializer="zeros" if zero_gamma else "ones",
+            name=f"{name}_bn",
+        )(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+    def bottleneck(self, x: Any, *, stage: int, block: int) -> Any:
+        name = f"stage{stage + 1}_block{block + 1}"
+        stride = 2 if stage > 0 and block == 0 else 1
+        filters = self.width(STAGE_FILTERS[stage])
+        shortcut = x
+        if block == 0:
+            shortcut = self._projection(x, filters * EXPANSION, stride, name)
+        x = self.conv(x, filters, 1, name=f"{name}_reduce")
+        x = self.conv(x, filters, 3, stride=stride, name=f"{name}_spatial")
+        x = self.conv(
+            x,
+            filters * EXPANSION,
+            1,
+            relu=False,
+            zero_gamma=True,
+            name=f"{name}_expand",
+        )
+        x = self._squeeze_excite(x, filters * EXPANSION, name)
+        rate = self._config.stochastic_depth_rate * (stage + 2) / 5
+        x = StochasticDepth(rate, seed=self.next_seed(), name=f"{name}_drop")(x)
+        x = layers.Add(name=f"{name}_add")([x, shortcut])
+        return layers.ReLU(name=f"{name}_relu")(x)
+
+    def _projection(self, x: Any, filters: int, stride: int, name: str) -> Any:
+        """ResNet-D's shortcut: average, then a 1x1 convolution of stride 1."""
+        if stride > 1:
+            x = layers.AveragePooling2D(
+                stride, padding="same", name=f"{name}_shortcut_pool"
+            )(x)
+        return self.conv(x, filters, 1, relu=False, name=f"{name}_shortcut")
+
+    def _squeeze_excite(self, x: Any, filters: int, name: str) -> Any:
+        squeezed = max(1, int(filters * self._config.se_ratio))
+        scale = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
+        scale = layers.Conv2D(
+            squeezed,
+            1,
+            activation="relu",
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_se_reduce",
+        )(scale)
+        scale = layers.Conv2D(
+            filters,
+            1,
+            activation="sigmoid",
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_se_expand",
+        )(scale)
+        return layers.Multiply(name=f"{name}_se_scale")([x, scale])
+
+    def _conv_init(self) -> keras.initializers.Initializer:
+        return keras.initializers.VarianceScaling(
+            scale=1.0,
+            mode="fan_in",
+            distribution="truncated_normal",
+            seed=self.next_seed(),
+        )

@@ -1,0 +1,1 @@
+"""Handwritten digits as a labeled, an unlabeled and a test set."""

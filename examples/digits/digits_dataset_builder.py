@@ -1,0 +1,123 @@
+"""A TFDS builder over the 1,797 handwritten digits inside scikit-learn.
+
+The images are real: 8x8 gray-scale scans of 43 people's digits (E. Alpaydin and C.
+Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
+1998). A seed draws who is labeled, who is not, and who tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+
+NUM_CLASSES = 10
+#: Held out for the verdict, in every draw.
+NUM_TEST = 600
+#: The scans hold 0..16, pixels 0..255.
+MAX_INTENSITY = 16
+
+
+@dataclasses.dataclass
+class DigitsConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """How many labels the user is supposed to have, and whose.
+
+    Attributes:
+        labels_per_class: Labeled images of each digit.
+        seed: Of the draw.
+    """
+
+    labels_per_class: int = 5
+    seed: int = 0
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Splits `labeled`, `unlabeled` and `test` of the digits."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (DigitsConfig(name="default"),)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description="Handwritten digits, few of them labeled.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(
+                        shape=(None, None, 3), encoding_format="png"
+                    ),
+                    "label": tfds.features.ClassLabel(num_classes=NUM_CLASSES),
+                }
+            ),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        del dl_manager  # Nothing to download.
+        images, labels = load_images()
+        config = self.builder_config
+        splits = draw_splits(
+            labels, labels_per_class=config.labels_per_class, seed=config.seed
+        )
+        return {
+            name: self._generate_examples(images, labels, indices)
+            for name, indices in splits.items()
+        }
+
+    def _generate_examples(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        indices: NDArray[np.int64],
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in map(int, indices):
+            encoded = io.BytesIO(encode_png(images[index]))
+            yield index, {"image": encoded, "label": int(labels[index])}
+
+
+def load_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Returns all digits, uint8 [N,8,8,3], and their labels [N]."""
+    digits = load_digits()
+    gray = np.round(digits.images * (255 / MAX_INTENSITY)).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=-1), digits.target.astype(np.int64)
+
+
+def draw_splits(
+    labels: NDArray[np.int64], *, labels_per_class: int, seed: int
+) -> dict[str, NDArray[np.int64]]:
+    """Returns the indices of each split; together they are every image once.
+
+    Args:
+        labels: [N] labels of all images.
+        labels_per_class: Labeled images of each class.
+        seed: The test set depends on nothing else.
+
+    Raises:
+        ValueError: If a class has too few images.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    test, rest = order[:NUM_TEST], order[NUM_TEST:]
+    per_class = [rest[labels[rest] == label] for label in range(NUM_CLASSES)]
+    most = min(map(len, per_class)) - 1
+    if not 1 <= labels_per_class <= most:
+        raise ValueError(
+            f"labels_per_class must be in 1..{most}, got {labels_per_class}"
+        )
+    labeled = np.concatenate([indices[:labels_per_class] for indices in per_class])
+    unlabeled = rest[~np.isin(rest, labeled)]
+    return {"labeled": labeled, "unlabeled": unlabeled, "test": test}
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Returns the PNG file of an image uint8 [H,W,3]."""
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, format="PNG")
+    return content.getvalue()

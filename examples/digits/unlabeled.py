@@ -1,0 +1,49 @@
+"""Writes the prepared digits' unlabeled split as TFRecords without labels."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from classifier.sources import IMAGE_FEATURE
+from examples.digits.digits_dataset_builder import Digits, DigitsConfig
+
+
+def prepare_dataset(data_dir: str, *, labels_per_class: int, seed: int) -> Any:
+    """Returns the builder of the digits, written to `data_dir`."""
+    config = DigitsConfig(
+        name=f"labels{labels_per_class}_seed{seed}",
+        labels_per_class=labels_per_class,
+        seed=seed,
+    )
+    builder = Digits(data_dir=data_dir, config=config)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
+    return builder
+
+
+def export_shards(builder: Any, directory: str, *, num_shards: int) -> int:
+    """Writes `unlabeled-NNNNN-of-NNNNN.tfrecord` files; returns how many images."""
+    os.makedirs(directory, exist_ok=True)
+    images = builder.as_dataset(
+        split="unlabeled", decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    encoded = [example["image"].numpy() for example in images]
+    for shard in range(num_shards):
+        name = f"unlabeled-{shard:05d}-of-{num_shards:05d}.tfrecord"
+        with tf.io.TFRecordWriter(os.path.join(directory, name)) as writer:
+            for image in encoded[shard::num_shards]:
+                writer.write(_record(image))
+    return len(encoded)
+
+
+def _record(image: bytes) -> bytes:
+    feature = {IMAGE_FEATURE: tf.train.Feature(bytes_list={"value": [image]})}
+    record: bytes = tf.train.Example(
+        features=tf.train.Features(feature=feature)
+    ).SerializeToString()
+    return record

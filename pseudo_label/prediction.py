@@ -1,0 +1,207 @@
+"""Predictions: one Parquet file per input shard, one row for every image.
+
+The schema stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+OK = "ok"
+#: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
+_HASH_HEIGHT, _HASH_WIDTH = 8, 9
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_STATUS_COUNTS = b"status_counts"
+_FINGERPRINT = b"fingerprint"
+_VERSION = b"schema_version"
+
+
+def schema(top_k: int) -> pa.Schema:
+    """Returns the columns of a predictions file.
+
+    record_index: position in the input shard. key: the image's unique name.
+    key_hash: of the key, breaks ties. image_sha256: of the encoded bytes.
+    perceptual_hash: equal or a few bits apart for images that look the same.
+    status: `ok` or the reason there is no prediction; error: in words. label,
+    confidence: the top class and its probability in [0, 1]; null where not `ok`, as
+    are top_labels [k] and top_probabilities [k], highest first.
+    """
+    return pa.schema(
+        [
+            ("record_index", pa.int64()),
+            ("key", pa.string()),
+            ("key_hash", pa.uint64()),
+            ("image_sha256", pa.binary(32)),
+            ("perceptual_hash", pa.uint64()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            ("label", pa.int32()),
+            ("confidence", pa.float32()),
+            ("top_labels", pa.list_(pa.int32(), top_k)),
+            ("top_probabilities", pa.list_(pa.float32(), top_k)),
+        ]
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some images and what was predicted for them, row by row.
+
+    Attributes:
+        first_index: Position of the first in its shard.
+        keys: Unique names.
+        images: Encoded bytes.
+        status: `ok` or a reason.
+        errors: The reason in words.
+        probabilities: float32 [B,K].
+        pixels: uint8 [B,S,S,3], to hash what the image looks like.
+    """
+
+    first_index: int
+    keys: Sequence[str]
+    images: Sequence[bytes]
+    status: Sequence[str]
+    errors: Sequence[str]
+    probabilities: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+
+
+def to_table(block: Block, *, top_k: int) -> pa.Table:
+    """Returns the rows of a block."""
+    is_missing = np.array([status != OK for status in block.status], bool)
+    # A stable sort: of equal probabilities the lower label comes first.
+    order = np.argsort(-block.probabilities, axis=1, kind="stable")[:, :top_k]
+    top = np.take_along_axis(block.probabilities, order, axis=1)
+    end = block.first_index + len(block.keys)
+    columns = [
+        np.arange(block.first_index, end),
+        list(block.keys),
+        np.array([hash_key(key) for key in block.keys], np.uint64),
+        [hashlib.sha256(image).digest() for image in block.images],
+        pa.array(perceptual_hashes(block.pixels), mask=is_missing),
+        list(block.status),
+        list(block.errors),
+        pa.array(order[:, 0].astype(np.int32), mask=is_missing),
+        pa.array(top[:, 0], mask=is_missing),
+        _lists(order.astype(np.int32), is_missing),
+        _lists(top, is_missing),
+    ]
+    return pa.table(columns, schema=schema(top_k))
+
+
+def write_shard(
+    file: BinaryIO, tables: Iterator[pa.Table], *, top_k: int, fingerprint: str
+) -> dict[str, int]:
+    """Writes a whole predictions file; returns how many rows have which status.
+
+    Args:
+        file: Opened for writing.
+        tables: The shard's rows in order.
+        top_k: k.
+        fingerprint: Of the labeling run, kept in the file.
+    """
+    counts: dict[str, int] = {}
+    with pq.ParquetWriter(file, schema(top_k), compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+            for status in table.column("status").to_pylist():
+                counts[status] = counts.get(status, 0) + 1
+        writer.add_key_value_metadata(
+            {
+                _VERSION: str(SCHEMA_VERSION).encode(),
+                _FINGERPRINT: fingerprint.encode(),
+                _STATUS_COUNTS: _encode_counts(counts),
+            }
+        )
+    return counts
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardFacts:
+    """What the footer of a predictions file says.
+
+    Attributes:
+        num_rows: Images of the shard.
+        fingerprint: Of the labeling run that wrote it.
+        status_counts: Rows by status.
+    """
+
+    num_rows: int
+    fingerprint: str
+    status_counts: dict[str, int]
+
+
+def read_facts(file: BinaryIO) -> ShardFacts:
+    """Returns what the footer says, without reading the rows."""
+    footer = pq.read_metadata(file)
+    extra = footer.metadata
+    return ShardFacts(
+        footer.num_rows,
+        extra[_FINGERPRINT].decode(),
+        _decode_counts(extra[_STATUS_COUNTS]),
+    )
+
+
+def read_rows(file: BinaryIO, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yields the rows of a file in order, in blocks, some columns of them."""
+    parquet = pq.ParquetFile(file)
+    for batch in parquet.iter_batches(columns=list(columns)):
+        yield pa.Table.from_batches([batch])
+
+
+def shard_name(index: int, num_shards: int) -> str:
+    """Returns the file name of the predictions for one input shard."""
+    return f"predictions-{index:05d}-of-{num_shards:05d}.parquet"
+
+
+def hash_key(key: str) -> int:
+    """Returns 64 well mixed bits of a key, the same on every machine."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Returns the difference hash, uint64 [B], of images uint8 [B,S,S,3].
+
+    The gray image is averaged to 8 rows of 9; each bit says whether a cell is darker
+    than its right neighbor.
+    """
+    gray = pixels.astype(np.float32) @ _LUMA
+    rows = _average(gray, _HASH_HEIGHT, axis=1)
+    cells = _average(rows, _HASH_WIDTH, axis=2)
+    bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(len(pixels), -1)
+    packed: NDArray[np.uint64] = np.packbits(bits, axis=1).view(">u8")[:, 0]
+    return packed.astype(np.uint64)
+
+
+def _average(values: NDArray[np.float32], cells: int, axis: int) -> Any:
+    size = values.shape[axis]
+    edges = np.linspace(0, size, cells + 1).round().astype(int)
+    sums = np.add.reduceat(values, edges[:-1], axis=axis)
+    shape = [1] * values.ndim
+    shape[axis] = cells
+    return sums / np.diff(edges).reshape(shape)
+
+
+def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(values.reshape(-1)), values.shape[1], mask=pa.array(is_missing)
+    )
+
+
+def _encode_counts(counts: dict[str, int]) -> bytes:
+    return ",".join(f"{name}={counts[name]}" for name in sorted(counts)).encode()
+
+
+def _decode_counts(text: bytes) -> dict[str, int]:
+    pairs = (pair.split("=") for pair in text.decode().split(",") if pair)
+    return {name: int(count) for name, count in pairs}

@@ -1,0 +1,1 @@
+"""Training the student on labeled and pseudo-labeled images together."""

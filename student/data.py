@@ -1,0 +1,110 @@
+"""The mixture: a fixed number of labeled and pseudo-labeled images in every batch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from classifier import artifact, data, train
+from classifier.train import MakeBatches, Run
+from classifier.sources import Source, check_same_classes, open_source
+from pseudo_label import record, targets
+from student.config import StudentConfig
+
+
+def plan_batches(
+    run: Run, config: StudentConfig, pseudo_labeled: str | None
+) -> tuple[MakeBatches, str | None]:
+    """Returns the student's batches and the fingerprint of the pseudo-labels.
+
+    Args:
+        run: The labeled side.
+        config: The mixture.
+        pseudo_labeled: A written dataset; None for the control, whose batches are of
+            the same size and all labeled.
+
+    Raises:
+        ValueError: If it is no such dataset, is not complete, or its classes differ.
+        FileNotFoundError: If it is not there.
+    """
+    if pseudo_labeled is None:
+        return run.labeled_batches, None
+    path = artifact.require_complete(pseudo_labeled, "pseudo_labeled")
+    source = open_source(
+        f"tfds:{os.path.abspath(path)}:{record.SPLIT}",
+        more_features=record.TARGET_FEATURES,
+    )
+    check_same_classes(run.class_names, source.labeled_class_names(), pseudo_labeled)
+
+    def make_batches(start_step: int) -> Any:
+        return mixed_batches(
+            run.labeled,
+            source,
+            config,
+            num_classes=len(run.class_names),
+            start_step=start_step,
+        )
+
+    parent = artifact.config_fingerprint(artifact.read_json(path / artifact.CONFIG))
+    return make_batches, parent
+
+
+def mixed_batches(
+    labeled: Source,
+    pseudo_labeled: Source,
+    config: StudentConfig,
+    *,
+    num_classes: int,
+    start_step: int = 0,
+) -> Any:
+    """Returns an endless dataset of batches, labeled images first.
+
+    The loss is the mean over the whole batch, so the labeled fraction is also the
+    weight of the labeled images in the gradient.
+    """
+    streams = (
+        data.training_batches(
+            labeled,
+            config,
+            batch_size=config.labeled_batch_size,
+            make_target=train.hard_targets(config, num_classes=num_classes),
+            start_step=start_step,
+            stream=0,
+        ),
+        data.training_batches(
+            pseudo_labeled,
+            config,
+            batch_size=config.pseudo_labeled_batch_size,
+            make_target=pseudo_targets(config, num_classes=num_classes),
+            start_step=start_step,
+            stream=1,
+        ),
+    )
+    return tf.data.Dataset.zip(streams).map(
+        lambda first, second: {
+            name: tf.concat([first[name], second[name]], axis=0) for name in first
+        }
+    )
+
+
+def pseudo_targets(config: StudentConfig, *, num_classes: int) -> data.MakeTarget:
+    """Returns the function from a pseudo-labeled example to its target [K].
+
+    Hard pseudo-labels are smoothed like labels; distributions are not.
+    """
+    mixture = config.mixture
+    if mixture.target_kind == "hard":
+        return train.hard_targets(config, num_classes=num_classes)
+    temperature = mixture.temperature if mixture.target_kind == "sharpened" else 1.0
+
+    def make_target(example: dict[str, Any]) -> Any:
+        return targets.soft_target(
+            example["top_labels"],
+            example["top_probabilities"],
+            num_classes=num_classes,
+            temperature=temperature,
+        )
+
+    return make_target

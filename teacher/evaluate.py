@@ -1,0 +1,80 @@
+r"""Evaluates a teacher, or several as one, on labeled images.
+
+  python -m teacher.evaluate --teacher=runs/photos/teacher \
+      --evaluation=folder:photos/test --output=runs/photos/evaluation
+
+It sees what the labeling job sees: the exported graph and, of several teachers, the
+mean of their probabilities.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from absl import app, flags
+from etils import epath
+
+from classifier import artifact, command
+
+_TEACHER = flags.DEFINE_multi_string(
+    "teacher",
+    None,
+    "Directory of a trained classifier. Given several times, the mean of their "
+    "probabilities counts.",
+    required=True,
+)
+_EVALUATION = flags.DEFINE_string(
+    "evaluation",
+    None,
+    "Labeled images: tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB.",
+    required=True,
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to make, for evaluation.json.", required=True
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
+)
+_CLASS_NAMES = flags.DEFINE_string(
+    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluates one teacher, or one ensemble."""
+    command.prepare()
+    started = time.monotonic()
+    with command.refusing_bad_input():
+        command.refuse_arguments(argv)
+        command.load_tensorflow()
+        from classifier import predict
+        from classifier.sources import check_same_classes, open_source
+
+        facts = predict.read_ensemble_facts(_TEACHER.value)
+        source = open_source(
+            _EVALUATION.value,
+            data_dir=_DATA_DIR.value,
+            class_names_file=_CLASS_NAMES.value,
+        )
+        check_same_classes(
+            facts[0]["class_names"], source.labeled_class_names(), source.spec
+        )
+        config = {
+            "teachers": [member["fingerprint"] for member in facts],
+            "evaluation": source.describe(),
+        }
+        if artifact.begin(_OUTPUT.value, config):
+            command.say(f"{_OUTPUT.value} is already complete")
+            return
+    figures = predict.evaluate(predict.Ensemble(_TEACHER.value), source)
+    artifact.write_json(epath.Path(_OUTPUT.value) / "evaluation.json", figures)
+    command.say(
+        f"{figures['num_correct']} of {figures['num_examples']} images right, "
+        f"{figures['top1']:.2%}"
+    )
+    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    app.run(main)

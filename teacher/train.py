@@ -1,0 +1,75 @@
+r"""Trains a ResNet-RS teacher on labeled images and exports it.
+
+  python -m teacher.train --preset=tiny --labeled=folder:photos/train \
+      --evaluation=folder:photos/test --workdir=runs/photos/teacher \
+      --set=num_steps=2000 --set=optimizer.peak_learning_rate=0.05
+
+Started again, the same command goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from classifier import artifact, command
+from classifier.config import override_all
+from teacher.presets import PRESETS
+
+_PRESET = flags.DEFINE_enum("preset", "tiny", sorted(PRESETS), "Recipe to start from.")
+_LABELED = flags.DEFINE_string(
+    "labeled",
+    None,
+    "Labeled images: tfds:NAME:SPLIT, folder:PATH with a sub-folder for each class, "
+    "or tfrecord:GLOB.",
+    required=True,
+)
+_EVALUATION = flags.DEFINE_string(
+    "evaluation",
+    None,
+    "Labeled images to evaluate on, in the same forms; never learned from.",
+    required=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the classifier to make.", required=True
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "One setting of the recipe, as in optimizer.peak_learning_rate=0.1."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Decides weights, data order and noise.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
+)
+_CLASS_NAMES = flags.DEFINE_string(
+    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains one teacher."""
+    command.prepare()
+    with command.refusing_bad_input():
+        command.refuse_arguments(argv)
+        config = override_all(
+            dataclasses.replace(PRESETS[_PRESET.value], seed=_SEED.value), _SET.value
+        )
+        command.load_tensorflow()
+        from classifier import train
+
+        run = train.open_run(
+            config,
+            labeled=_LABELED.value,
+            evaluation=_EVALUATION.value,
+            data_dir=_DATA_DIR.value,
+            class_names_file=_CLASS_NAMES.value,
+        )
+        if artifact.begin(_WORKDIR.value, run.describe()):
+            command.say(f"{_WORKDIR.value} is already complete")
+            return
+    train.train(run, run.labeled_batches, workdir=_WORKDIR.value, say=command.say)
+
+
+if __name__ == "__main__":
+    app.run(main)
