@@ -80,9 +80,7 @@ def label_shard(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> None:
     temporary.replace(path)
 
 
-def _tables(
-    shard: Shard, labeling: Labeling, ensemble: Ensemble
-) -> Iterator[pa.Table]:
+def _tables(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> Iterator[pa.Table]:
     first_index = 0
     for batch in read_batches(labeling.reader, shard.files, BATCH_SIZE):
         images = batch["image"].tolist()

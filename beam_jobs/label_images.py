@@ -44,6 +44,7 @@ _DATA_DIR = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
     """Runs the labeling job."""
     command.prepare()
+    say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
         from beam_jobs.runners import parse_beam_arguments
@@ -58,10 +59,10 @@ def main(argv: Sequence[str]) -> None:
             source, teachers=_TEACHER.value, top_k=_TOP_K.value, output=_OUTPUT.value
         )
         if artifact.begin(_OUTPUT.value, job.config):
-            command.say(f"{_OUTPUT.value} is already complete")
+            say("already complete")
             return
-    labeling.run(source, job.labeling, options, say=command.say)
-    command.say(labeling.finish(job.labeling))
+    labeling.run(source, job.labeling, options, say=say)
+    say(labeling.finish(job.labeling))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

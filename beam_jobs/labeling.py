@@ -96,12 +96,10 @@ def finish(labeling: Labeling) -> str:
         for name, count in facts.status_counts.items():
             status[name] = status.get(name, 0) + count
     images = sum(status.values())
-    summary = {"images": images, "status": dict(sorted(status.items()))}
-    artifact.write_json(output / SUMMARY, summary)
+    status = dict(sorted(status.items()))
+    artifact.write_json(output / SUMMARY, {"images": images, "status": status})
     bad = ", ".join(
-        f"{count} {name}"
-        for name, count in summary["status"].items()
-        if name != prediction.OK
+        f"{count} {name}" for name, count in status.items() if name != prediction.OK
     )
     return f"labeled {status.get(prediction.OK, 0):,} of {images:,} images" + (
         f" ({bad})" if bad else ""

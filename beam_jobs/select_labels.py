@@ -23,7 +23,10 @@ _THRESHOLD = flags.DEFINE_float(
     "confidence_threshold", 0.5, "Lowest confidence to keep, in [0, 1]."
 )
 _IMAGES_PER_CLASS = flags.DEFINE_integer(
-    "images_per_class", None, "Records each class shall have.", required=True
+    "images_per_class",
+    0,
+    "Records each class shall have; 0 for an even share of all images labeled.",
+    lower_bound=0,
 )
 _MAX_COPIES = flags.DEFINE_integer(
     "max_copies", 3, "How often one image may be written to fill its class."
@@ -36,6 +39,7 @@ _OUTPUT = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
     """Runs the selection job."""
     command.prepare()
+    say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
         from beam_jobs import selecting
@@ -43,19 +47,19 @@ def main(argv: Sequence[str]) -> None:
         from pseudo_label.select import SelectionConfig
 
         options = parse_beam_arguments(argv)
+        predictions = selecting.open_predictions(_PREDICTIONS.value)
         settings = SelectionConfig(
             confidence_threshold=_THRESHOLD.value,
-            images_per_class=_IMAGES_PER_CLASS.value,
+            images_per_class=_IMAGES_PER_CLASS.value or predictions.even_share,
             max_copies=_MAX_COPIES.value,
         )
-        predictions = selecting.open_predictions(_PREDICTIONS.value)
         config = selecting.describe(predictions, settings)
         if artifact.begin(_OUTPUT.value, config):
-            command.say(f"{_OUTPUT.value} is already complete")
+            say("already complete")
             return
     selecting.run(predictions, settings, options, output=_OUTPUT.value)
     for line in selecting.tell(_OUTPUT.value):
-        command.say(line)
+        say(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

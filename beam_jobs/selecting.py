@@ -18,7 +18,7 @@ from pseudo_label.select import Candidates, Selection, SelectionConfig
 SELECTION = "selection.json"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictionSet:
     """A directory of predictions.
 
@@ -28,6 +28,7 @@ class PredictionSet:
         class_names: K names by label.
         top_k: Classes kept of every image.
         paths: One file for each input shard, in order.
+        num_images: Rows of all files.
     """
 
     directory: str
@@ -35,6 +36,12 @@ class PredictionSet:
     class_names: tuple[str, ...]
     top_k: int
     paths: tuple[str, ...]
+    num_images: int
+
+    @property
+    def even_share(self) -> int:
+        """Images of a class, were all classes equally frequent; at least 1."""
+        return max(1, self.num_images // len(self.class_names))
 
 
 def open_predictions(directory: str) -> PredictionSet:
@@ -53,14 +60,21 @@ def open_predictions(directory: str) -> PredictionSet:
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise ValueError(f"predictions are missing: {missing[0]}")
-    with paths[0].open("rb") as file:
-        fingerprint = prediction.read_facts(file).fingerprint
+    fingerprint = artifact.config_fingerprint(config)
+    num_images = 0
+    for file_path in paths:
+        with file_path.open("rb") as file:
+            facts = prediction.read_facts(file)
+        if facts.fingerprint != fingerprint:
+            raise ValueError(f"{file_path} is of another labeling run")
+        num_images += facts.num_rows
     return PredictionSet(
-        directory,
-        fingerprint,
-        tuple(config["class_names"]),
-        config["top_k"],
-        tuple(map(str, paths)),
+        directory=directory,
+        fingerprint=fingerprint,
+        class_names=tuple(config["class_names"]),
+        top_k=config["top_k"],
+        paths=tuple(map(str, paths)),
+        num_images=num_images,
     )
 
 
@@ -105,7 +119,8 @@ def run(
             | "Files" >> beam.Create(list(predictions.paths))
             | beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read_shard)
-            | "Find" >> beam.Map(
+            | "Find"
+            >> beam.Map(
                 select.find_candidates,
                 settings,
                 num_classes=len(predictions.class_names),
@@ -126,7 +141,7 @@ def tell(output: str) -> Iterator[str]:
     yield f"fewest images: class {thinnest.name!r} with {thinnest.unique}"
 
 
-class _Merge(beam.CombineFn):  # type: ignore[misc]
+class _Merge(beam.CombineFn):
     """Merges candidates; what travels is at most K times `images_per_class` rows."""
 
     def __init__(self, settings: SelectionConfig, *, num_classes: int) -> None:

@@ -7,7 +7,7 @@ import apache_beam as beam
 from classifier.sources import Shard, Source
 
 
-class Shards(beam.PTransform):  # type: ignore[misc]
+class Shards(beam.PTransform):
     """A PCollection of the shards of a source, spread over the workers."""
 
     def __init__(self, source: Source) -> None:

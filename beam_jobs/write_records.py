@@ -18,7 +18,9 @@ from absl import app, flags
 from classifier import artifact, command
 
 _IMAGES = flags.DEFINE_string(
-    "images", None, "The images that were labeled, as they were named then.",
+    "images",
+    None,
+    "The images that were labeled, as they were named then.",
     required=True,
 )
 _PREDICTIONS = flags.DEFINE_string(
@@ -41,6 +43,7 @@ _DATA_DIR = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
     """Runs the writing job."""
     command.prepare()
+    say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
         from beam_jobs.runners import parse_beam_arguments
@@ -58,10 +61,10 @@ def main(argv: Sequence[str]) -> None:
             output=_OUTPUT.value,
         )
         if artifact.begin(_OUTPUT.value, job.config):
-            command.say(f"{_OUTPUT.value} is already complete")
+            say("already complete")
             return
     writing.run(job, options)
-    command.say(writing.finish(job))
+    say(writing.finish(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -128,7 +128,7 @@ def finish(job: Job) -> str:
     return f"wrote {written:,} records into {job.num_shards} shards of {job.output}"
 
 
-class _ReadSelected(beam.DoFn):  # type: ignore[misc]
+class _ReadSelected(beam.DoFn):
     """Reads the images of one input shard that were selected."""
 
     def __init__(self, job: Job) -> None:

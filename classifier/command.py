@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import logging
 
@@ -66,3 +66,9 @@ def say(line: str) -> None:
     """Prints a line of progress at once, also into a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def say_for(directory: str) -> Callable[[str], None]:
+    """Returns a `say` that names what it speaks of, for runs side by side."""
+    name = "/".join(directory.rstrip("/").split("/")[-2:])
+    return lambda line: say(f"{name}: {line}")

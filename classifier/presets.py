@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from classifier.config import (
-    AugmentConfig,
     GEOMETRIC_OPERATIONS,
+    AugmentConfig,
     ImageConfig,
     ModelConfig,
     OptimizerConfig,
@@ -39,7 +39,7 @@ def tiny() -> TrainConfig:
         optimizer=OptimizerConfig(
             peak_learning_rate=0.1, warmup_steps=50, weight_decay=4e-5
         ),
-        global_batch_size=64,
+        global_batch_size=32,
         num_steps=800,
         evaluate_every=400,
         checkpoint_every=200,

@@ -109,7 +109,9 @@ class Source:
             ValueError: If the source has no labels.
         """
         if self.class_names is None:
-            raise ValueError(f"{self.spec} has no labels, and labeled images are needed")
+            raise ValueError(
+                f"{self.spec} has no labels, and labeled images are needed"
+            )
         return self.class_names
 
     @functools.cached_property
@@ -304,7 +306,9 @@ def _open_tfds(
 def _find_builder(name: str, data_dir: str | None) -> Any:
     if "/" in name and os.path.isdir(name):
         if not os.path.exists(os.path.join(name, "features.json")):
-            raise FileNotFoundError(f"{name} is no TFDS dataset: no features.json in it")
+            raise FileNotFoundError(
+                f"{name} is no TFDS dataset: no features.json in it"
+            )
         return _builder_from_directory(name)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -364,7 +368,7 @@ def _open_tfrecord(spec: str, pattern: str, class_names_file: str | None) -> Sou
     paths = sorted(tf.io.gfile.glob(pattern))
     if not paths:
         raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
-    root = os.path.dirname(os.path.commonprefix(paths))
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
     shards = tuple(
         Shard(i, (File(path=path, name=os.path.relpath(path, root or ".")),))
         for i, path in enumerate(paths)

@@ -105,7 +105,9 @@ def fit(
                 figures.write(done, row)
                 progress.show(done, row)
             if done < config.num_steps and done % config.evaluate_every == 0:
-                _record(evaluate(backend, make_evaluation_batches()), done, figures, say)
+                _record(
+                    evaluate(backend, make_evaluation_batches()), done, figures, say
+                )
             if _is_due(done, config.checkpoint_every, config):
                 checkpoints.save(done, backend.arrays())
         evaluation = evaluate(backend, make_evaluation_batches())

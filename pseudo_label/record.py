@@ -54,9 +54,7 @@ def features(class_names: Sequence[str], *, top_k: int) -> tfds.features.Feature
             "label": tfds.features.ClassLabel(names=list(class_names)),
             "confidence": np.float32,
             "top_labels": tfds.features.Tensor(shape=(top_k,), dtype=np.int64),
-            "top_probabilities": tfds.features.Tensor(
-                shape=(top_k,), dtype=np.float32
-            ),
+            "top_probabilities": tfds.features.Tensor(shape=(top_k,), dtype=np.float32),
             "key": tfds.features.Text(),
             "source": tfds.features.Text(),
             "copy": np.int64,

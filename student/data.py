@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from classifier import artifact, data, train
-from classifier.train import MakeBatches, Run
 from classifier.sources import Source, check_same_classes, open_source
+from classifier.train import MakeBatches, Run
 from pseudo_label import record, targets
 from student.config import StudentConfig
 

@@ -73,9 +73,11 @@ def main(argv: Sequence[str]) -> None:
         )
         make_batches, parent = data.plan_batches(run, config, _PSEUDO_LABELED.value)
         if artifact.begin(_WORKDIR.value, {**run.describe(), "pseudo_labeled": parent}):
-            command.say(f"{_WORKDIR.value} is already complete")
+            command.say_for(_WORKDIR.value)("already complete")
             return
-    train.train(run, make_batches, workdir=_WORKDIR.value, say=command.say)
+    train.train(
+        run, make_batches, workdir=_WORKDIR.value, say=command.say_for(_WORKDIR.value)
+    )
 
 
 if __name__ == "__main__":

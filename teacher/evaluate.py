@@ -44,6 +44,7 @@ _CLASS_NAMES = flags.DEFINE_string(
 def main(argv: Sequence[str]) -> None:
     """Evaluates one teacher, or one ensemble."""
     command.prepare()
+    say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
@@ -65,11 +66,11 @@ def main(argv: Sequence[str]) -> None:
             "evaluation": source.describe(),
         }
         if artifact.begin(_OUTPUT.value, config):
-            command.say(f"{_OUTPUT.value} is already complete")
+            say("already complete")
             return
     figures = predict.evaluate(predict.Ensemble(_TEACHER.value), source)
     artifact.write_json(epath.Path(_OUTPUT.value) / "evaluation.json", figures)
-    command.say(
+    say(
         f"{figures['num_correct']} of {figures['num_examples']} images right, "
         f"{figures['top1']:.2%}"
     )

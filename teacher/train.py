@@ -66,9 +66,11 @@ def main(argv: Sequence[str]) -> None:
             class_names_file=_CLASS_NAMES.value,
         )
         if artifact.begin(_WORKDIR.value, run.describe()):
-            command.say(f"{_WORKDIR.value} is already complete")
+            command.say_for(_WORKDIR.value)("already complete")
             return
-    train.train(run, run.labeled_batches, workdir=_WORKDIR.value, say=command.say)
+    train.train(
+        run, run.labeled_batches, workdir=_WORKDIR.value, say=command.say_for(_WORKDIR.value)
+    )
 
 
 if __name__ == "__main__":

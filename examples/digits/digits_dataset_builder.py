@@ -26,7 +26,7 @@ MAX_INTENSITY = 16
 
 
 @dataclasses.dataclass
-class DigitsConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+class DigitsConfig(tfds.core.BuilderConfig):
     """How many labels the user is supposed to have, and whose.
 
     Attributes:
@@ -38,7 +38,7 @@ class DigitsConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
     seed: int = 0
 
 
-class Digits(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+class Digits(tfds.core.GeneratorBasedBuilder):
     """Splits `labeled`, `unlabeled` and `test` of the digits."""
 
     VERSION = tfds.core.Version("1.0.0")

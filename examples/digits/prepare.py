@@ -29,6 +29,7 @@ _NUM_SHARDS = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     """Writes the dataset and the shards."""
     command.prepare()
+    say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     settings = {
         "labels_per_class": _LABELS_PER_CLASS.value,
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         if artifact.begin(_OUTPUT.value, settings):
-            command.say(f"{_OUTPUT.value} is already complete")
+            say("already complete")
             return
         command.load_tensorflow()
         from examples.digits import unlabeled
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         num_shards=_NUM_SHARDS.value,
     )
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
-    command.say(f"{num_images} unlabeled digits in {_NUM_SHARDS.value} TFRecord files")
+    say(f"{num_images} unlabeled digits in {_NUM_SHARDS.value} TFRecord files")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+# Noisy Student RS: the chain and its development, `make help` lists the targets.
+#
+# Every stage is a file target, RUN/.../COMPLETED, so what is done is not done again:
+#
+#   RUN/round-1/teacher/member-I    classifiers that know the labeled images alone
+#   RUN/round-N/predictions         a row for every image, by the teacher of round N
+#   RUN/round-N/selection           which of them to keep
+#   RUN/round-N/dataset             their images as TFRecords
+#   RUN/round-N/student             the student, teacher of round N+1
+#   RUN/control                     the student's network and budget, labels alone
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# --- what a run is made of; set any of these on the command line ---------------
+PYTHON ?= python3
+RUN ?= runs/demo
+ROUND ?= 1
+ROUNDS ?= 2
+SEED ?= 1
+SEEDS ?= 5
+LABELS_PER_CLASS ?= 5
+DATA_DIR ?= $(RUN)/data
+DIGITS := digits/labels$(LABELS_PER_CLASS)_seed$(SEED)
+LABELED ?= tfds:$(DIGITS):labeled
+EVALUATION ?= tfds:$(DIGITS):test
+IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
+CLASS_NAMES ?=
+PRESET ?= tiny
+TEACHERS ?= 3
+TEACHER_FLAGS ?=
+STUDENT_FLAGS ?=
+CONFIDENCE_THRESHOLD ?= 0.5
+IMAGES_PER_CLASS ?= 0
+MAX_COPIES ?= 3
+BEAM_FLAGS ?= --runner=FnApiRunner
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+THREADS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+NUMBERS := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
+ALL_SEEDS := $(wordlist 1,$(SEEDS),$(NUMBERS))
+MEMBERS := $(wordlist 1,$(TEACHERS),$(NUMBERS))
+DATA_FLAGS := --data_dir=$(DATA_DIR)
+LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) \
+	$(if $(CLASS_NAMES),--class_names=$(CLASS_NAMES))
+
+# The digits are prepared only for those who bring no images of their own.
+ifeq ($(origin LABELED),file)
+DATA := $(RUN)/data/COMPLETED
+endif
+
+# A small network runs fastest on one thread, two of them side by side on two.
+ifneq ($(THREADS),)
+export TF_NUM_INTRAOP_THREADS := $(THREADS)
+endif
+
+.PHONY: help setup demo clean-demo demo-seeds teacher labels selection records \
+	student control report format lint typecheck test test-all check clean FORCE
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+# --- the environment -----------------------------------------------------------
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		2>/dev/null || { echo "error: expected Python 3.11, 3.12 or 3.13, got" \
+		"$$($(PYTHON) --version 2>&1) as $(PYTHON); name one: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), which takes some minutes"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), which takes some minutes"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/demo-installed
+
+setup: $(VENV)/demo-installed  ## Create .venv and install what a run needs
+
+# --- the demo ------------------------------------------------------------------
+demo: | $(VENV)/demo-installed  ## Run the whole chain on real digits, some minutes
+	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 $(RUN)/report.json
+	@$(PY) -m pseudo_label.report --run=$(RUN)
+
+clean-demo:  ## Delete what the demo made, so that it starts over
+	rm -rf runs/demo
+
+demo-seeds: | $(VENV)/demo-installed  ## Run the demo with SEEDS=5 seeds and compare
+	@for seed in $(ALL_SEEDS); do \
+		$(MAKE) --no-print-directory demo SEED=$$seed \
+			RUN=runs/demo-seeds/seed-$$seed || exit 1; \
+	done
+	@$(PY) -m pseudo_label.seeds --output=runs/demo-seeds/summary.json \
+		$(foreach seed,$(ALL_SEEDS),--run=runs/demo-seeds/seed-$(seed))
+
+# --- the chain -----------------------------------------------------------------
+teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%),\
+	$(RUN)/round-$(word $(1),0 $(NUMBERS))/student)
+teacher_flags = $(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(dir))
+completed = $(patsubst %,%/COMPLETED,$(1))
+
+teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
+labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with it
+selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best of every class
+records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
+student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
+control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same budget
+report: $(RUN)/report.json  ## Report on ROUNDS=2 rounds
+
+# Settings decide what is in RUN: others need another RUN.
+SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
+	PRESET=$(PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
+	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
+	MAX_COPIES=$(MAX_COPIES) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
+
+FORCE:
+
+$(RUN)/settings: FORCE
+	@mkdir -p $(@D)
+	@if [ ! -e $@ ]; then echo "$(SETTINGS)" > $@; fi
+	@echo "$(SETTINGS)" | cmp -s - $@ || { echo "error: $(RUN) was begun with" \
+		"$$(cat $@); give the same, or another RUN=" >&2; exit 1; }
+
+READY = $(RUN)/settings $(VENV)/demo-installed
+
+$(RUN)/data/COMPLETED: | $(READY)
+	$(PY) -m examples.digits.prepare --output=$(@D) \
+		--labels_per_class=$(LABELS_PER_CLASS) --seed=$(SEED)
+
+# Members differ in their seed alone.
+$(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
+	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
+		--seed=$(SEED)$* $(TEACHER_FLAGS)
+
+$(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
+	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
+		--evaluation='$(EVALUATION)' $(DATA_FLAGS) \
+		$(if $(CLASS_NAMES),--class_names=$(CLASS_NAMES))
+
+define ROUND_RULES
+$(RUN)/round-$(1)/predictions/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
+		$(call teacher_flags,$(1)) --output=$$(@D) -- $(BEAM_FLAGS)
+
+$(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED
+	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
+		--confidence_threshold=$(CONFIDENCE_THRESHOLD) \
+		--images_per_class=$(IMAGES_PER_CLASS) --max_copies=$(MAX_COPIES) \
+		--output=$$(@D) -- $(BEAM_FLAGS)
+
+$(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
+	$(PY) -m beam_jobs.write_records --images='$(IMAGES)' $(DATA_FLAGS) \
+		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) \
+		--output=$$(@D) -- $(BEAM_FLAGS)
+
+$(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
+	$(PY) -m student.train --preset=$(PRESET) $(LABEL_FLAGS) \
+		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) $(STUDENT_FLAGS)
+endef
+$(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
+
+$(RUN)/control/COMPLETED: $(DATA) | $(READY)
+	$(PY) -m student.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
+		--seed=$(SEED) $(STUDENT_FLAGS)
+
+$(RUN)/report.json: $(RUN)/round-1/teacher/evaluation/COMPLETED \
+		$(RUN)/control/COMPLETED $(RUN)/round-$(ROUNDS)/student/COMPLETED
+	@$(PY) -m pseudo_label.report --run=$(RUN) > /dev/null
+
+# --- development ---------------------------------------------------------------
+format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lint: | $(VENV)/dev-installed  ## Check style, docstrings and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+
+typecheck: | $(VENV)/dev-installed  ## Check the types
+	$(PY) -m mypy
+
+test: | $(VENV)/dev-installed  ## Run the tests
+	$(PY) -m pytest -m 'not slow'
+
+test-all: | $(VENV)/dev-installed  ## Run every test, slow ones too
+	$(PY) -m pytest
+
+check: lint typecheck test  ## Everything CI runs
+
+clean:  ## Delete what development leaves behind; runs/ and .venv stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
