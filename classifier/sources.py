@@ -110,7 +110,9 @@ class Source:
         """
         if self.class_names is None:
             raise ValueError(
-                f"{self.spec} has no labels, and labeled images are needed"
+                f"expected labeled images, got {self.spec} without labels: folder: "
+                "needs every image in a sub-folder of its class, tfds: a ClassLabel, "
+                "tfrecord: also --class_names"
             )
         return self.class_names
 
@@ -312,10 +314,11 @@ def _find_builder(name: str, data_dir: str | None) -> Any:
         return _builder_from_directory(name)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
         where = data_dir or tfds.core.constants.DATA_DIR
         raise FileNotFoundError(
-            f"no TFDS dataset {name!r} in {where}, nor among those TFDS knows"
+            f"no TFDS dataset {name!r}: neither a directory, nor in {where}, nor "
+            "among those TFDS knows"
         ) from error
     if not builder.is_prepared():
         raise FileNotFoundError(

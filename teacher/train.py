@@ -69,7 +69,10 @@ def main(argv: Sequence[str]) -> None:
             command.say_for(_WORKDIR.value)("already complete")
             return
     train.train(
-        run, run.labeled_batches, workdir=_WORKDIR.value, say=command.say_for(_WORKDIR.value)
+        run,
+        run.labeled_batches,
+        workdir=_WORKDIR.value,
+        say=command.say_for(_WORKDIR.value),
     )
 
 

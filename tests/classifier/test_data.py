@@ -1,0 +1,118 @@
+import collections
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from classifier import data, preprocess, train
+from classifier.sources import open_source
+from tests.images import random_images, write_folder, write_records
+
+NUM_CLASSES = 3
+LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return random_images(len(LABELS))
+
+
+@pytest.fixture(scope="module", params=["folder", "tfrecord"])
+def source(request, tmp_path_factory, images):
+    root = tmp_path_factory.mktemp("labeled")
+    if request.param == "folder":
+        write_folder(root, images, LABELS)
+        return open_source(f"folder:{root}")
+    write_records(root / "part-0", images[:6], LABELS[:6])
+    write_records(root / "part-1", images[6:], LABELS[6:])
+    (root / "names.txt").write_text("a\nb\nc\n")
+    return open_source(
+        f"tfrecord:{root}/part-*", class_names_file=str(root / "names.txt")
+    )
+
+
+def batches(source, config, count, **kwargs):
+    dataset = data.training_batches(
+        source,
+        config,
+        batch_size=4,
+        make_target=train.hard_targets(config, num_classes=NUM_CLASSES),
+        **kwargs,
+    )
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def assert_same(first, second):
+    for left, right in zip(first, second, strict=True):
+        np.testing.assert_array_equal(left["image"], right["image"])
+        np.testing.assert_array_equal(left["target"], right["target"])
+
+
+def test_shapes_and_types_are_static(source, config):
+    (batch,) = batches(source, config, 1)
+    assert batch["image"].shape == (4, 32, 32, 3)
+    assert batch["image"].dtype == np.uint8
+    assert batch["target"].shape == (4, NUM_CLASSES)
+    np.testing.assert_allclose(batch["target"].sum(-1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("start_step", [1, 2, 3, 7])
+def test_resuming_gives_the_batches_that_would_have_come(source, config, start_step):
+    """Also across the end of an epoch: 11 images are 2.75 batches."""
+    whole = batches(source, config, 9)
+    resumed = batches(source, config, 9 - start_step, start_step=start_step)
+    assert_same(resumed, whole[start_step:])
+
+
+def test_an_epoch_holds_every_image_once(source, config, images):
+    config = dataclasses.replace(
+        config, augment=dataclasses.replace(config.augment, num_ops=0)
+    )
+    seen = [
+        image.tobytes() for b in batches(source, config, 11) for image in b["image"]
+    ]
+    all_images = {
+        preprocess.evaluation_image(image, config.image).numpy().tobytes()
+        for image in images
+    }
+    epochs = [seen[start : start + 11] for start in range(0, 44, 11)]
+    for epoch in epochs:
+        assert set(epoch) == all_images
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_noise_is_new_in_every_epoch(source, config):
+    seen = collections.Counter(
+        image.tobytes() for b in batches(source, config, 22) for image in b["image"]
+    )
+    assert len(seen) > 44
+
+
+def test_seed_and_stream_change_order_and_noise(source, config):
+    first = batches(source, config, 3)
+    again = batches(source, config, 3)
+    assert_same(first, again)
+    other_seed = dataclasses.replace(config, seed=1)
+    for other in (batches(source, other_seed, 3), batches(source, config, 3, stream=1)):
+        assert any(
+            np.any(a["image"] != b["image"]) for a, b in zip(first, other, strict=True)
+        )
+
+
+def test_evaluation_sees_every_image_once_in_order_and_fills_up(source, config):
+    found = list(
+        data.evaluation_batches(source, config.image, batch_size=4).as_numpy_iterator()
+    )
+    assert [batch["image"].shape for batch in found] == [(4, 32, 32, 3)] * 3
+    weights = np.concatenate([batch["weight"] for batch in found])
+    np.testing.assert_array_equal(weights, [1] * 11 + [0])
+    labels = np.concatenate([batch["label"] for batch in found])
+    assert sorted(labels[:11]) == sorted(LABELS)
+
+
+def test_bad_examples_are_named(tmp_path, images):
+    write_records(tmp_path / "part", [*images[:2], b"text"], [0, 3, 1])
+    source = open_source(f"tfrecord:{tmp_path}/part")
+    with pytest.raises(ValueError, match=r"part#1: label 3 .*part#2: cannot be dec"):
+        data.check_examples(source, num_classes=NUM_CLASSES)

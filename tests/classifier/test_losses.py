@@ -1,0 +1,40 @@
+import numpy as np
+import tensorflow as tf
+
+from classifier import losses
+
+
+def test_smoothing_spreads_the_mass_over_all_classes():
+    targets = losses.smooth_one_hot(
+        np.array([2, 0]), num_classes=4, label_smoothing=0.1
+    )
+    expected = [[0.025, 0.025, 0.925, 0.025], [0.925, 0.025, 0.025, 0.025]]
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def test_cross_entropy_equals_tensorflow():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(5, 7)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(7), size=5).astype(np.float32)
+    expected = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    result = losses.cross_entropy(logits=logits, targets=targets)
+    np.testing.assert_allclose(result, np.mean(expected), rtol=1e-6)
+
+
+def test_cross_entropy_stays_finite_at_extreme_logits():
+    logits = np.array([[1000.0, -1000.0]], np.float32)
+    targets = np.array([[0.5, 0.5]], np.float32)
+    assert np.isclose(losses.cross_entropy(logits=logits, targets=targets), 1000.0)
+
+
+def test_l2_is_half_the_squared_norm():
+    variables = [np.array([3.0, 4.0]), np.array([[2.0]])]
+    assert np.isclose(losses.l2(variables, weight_decay=0.1), 0.5 * 0.1 * 29)
+
+
+def test_l2_leaves_out_batch_norm_alone():
+    assert losses.is_decayed("logits/kernel")
+    assert losses.is_decayed("logits/bias")
+    assert losses.is_decayed("stage1_block1_se_reduce/bias")
+    assert not losses.is_decayed("stem_0_bn/gamma")
+    assert not losses.is_decayed("stem_0_bn/beta")

@@ -1,0 +1,176 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from classifier import data, train, train_loop
+from classifier.backend_tensorflow import TensorFlowBackend
+from classifier.checkpoint import Checkpoints
+from classifier.resnet_rs import build_resnet_rs
+from classifier.sources import open_source
+from tests.images import random_images, write_folder
+
+LABELS = [0, 1, 2, 0, 1]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("labeled")
+    write_folder(root, random_images(len(LABELS)), LABELS)
+    return open_source(f"folder:{root}")
+
+
+def make_backend(config):
+    return TensorFlowBackend(
+        lambda: build_resnet_rs(
+            config.model, image_size=config.image.size, num_classes=3, seed=0
+        ),
+        config,
+    )
+
+
+def fit(workdir, source, config, *, kill_after=None, transform=lambda batch: batch):
+    """Trains in `workdir`; returns the backend, the lines said and the evaluation."""
+
+    def make_batches(start_step):
+        batches = data.training_batches(
+            source,
+            config,
+            batch_size=config.global_batch_size,
+            make_target=train.hard_targets(config, num_classes=3),
+            start_step=start_step,
+        )
+        for step, batch in enumerate(batches, start=start_step):
+            if step == kill_after:
+                raise Killed
+            yield transform(batch)
+
+    backend = make_backend(config)
+    said = []
+    evaluation = train_loop.fit(
+        backend,
+        config,
+        make_batches=make_batches,
+        make_evaluation_batches=lambda: data.evaluation_batches(
+            source, config.image, batch_size=config.global_batch_size
+        ),
+        workdir=workdir,
+        say=said.append,
+    )
+    return backend, said, evaluation
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, source, config):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    return workdir, *fit(workdir, source, config)
+
+
+@pytest.mark.parametrize("kill_after", [1, 3, 5])
+def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
+    tmp_path, source, config, undisturbed, kill_after
+):
+    workdir, backend, _, evaluation = undisturbed
+    with pytest.raises(Killed):
+        fit(tmp_path, source, config, kill_after=kill_after)
+    resumed, said, resumed_evaluation = fit(tmp_path, source, config)
+    saved = kill_after - kill_after % config.checkpoint_every
+    assert (f"resuming at step {saved}" in said) == (saved > 0)
+    expected = backend.arrays()
+    for name, array in resumed.arrays().items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert resumed_evaluation == evaluation
+    read = [(d / "metrics.jsonl").read_text() for d in (tmp_path, workdir)]
+    assert read[0] == read[1]
+
+
+def test_a_finished_run_only_evaluates_again(undisturbed, source, config):
+    workdir, _, _, evaluation = undisturbed
+    _, said, again = fit(workdir, source, config, kill_after=0)
+    assert said[0] == f"resuming at step {config.num_steps}"
+    assert again == evaluation
+
+
+def test_metrics_have_a_row_for_every_due_step(undisturbed, config):
+    workdir, *_ = undisturbed
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    steps = [row["step"] for row in rows if "train/loss" in row]
+    assert steps == list(range(1, config.num_steps + 1))
+    assert [row["step"] for row in rows if "evaluation/top1" in row] == [3, 6]
+    assert list((workdir / "events").iterdir())
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_checkpoint(
+    tmp_path, source, config
+):
+    steps = itertools.count()
+
+    def poison(batch):
+        if next(steps) < 3:
+            return batch
+        return {**batch, "target": batch["target"] * np.float32("nan")}
+
+    message = r"nan at step 4; it was finite at step 3. Last checkpoint: 2"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(tmp_path, source, config, transform=poison)
+
+
+def test_a_checkpoint_of_another_network_is_refused(undisturbed, config):
+    workdir, backend, *_ = undisturbed
+    _, arrays = Checkpoints(workdir / "checkpoints", keep=1).load_latest()
+    arrays.pop("ema/logits/bias")
+    with pytest.raises(ValueError, match="ema/logits/bias differs"):
+        backend.load_arrays(arrays)
+
+
+def test_ema_follows_weights_and_batch_norm_statistics_with_the_ramp(source, config):
+    backend = make_backend(config)
+    names = ("logits/kernel", "stem_0_bn/moving_mean")
+    average = {name: backend.arrays()[f"ema/{name}"] for name in names}
+    batches = data.training_batches(
+        source,
+        config,
+        batch_size=4,
+        make_target=train.hard_targets(config, num_classes=3),
+    )
+    for step, batch in zip(range(4), batches, strict=False):
+        backend.train_step(batch)
+        arrays = backend.arrays()
+        decay = min(config.optimizer.ema_decay, (1 + step) / (10 + step))
+        for name in names:
+            value = arrays[f"model/{name}"]
+            average[name] = decay * average[name] + (1 - decay) * value
+            np.testing.assert_allclose(
+                arrays[f"ema/{name}"], average[name], rtol=1e-4, atol=1e-6
+            )
+
+
+def test_the_loss_falls(tmp_path, source, config):
+    import dataclasses
+
+    longer = dataclasses.replace(config, num_steps=40, evaluate_every=100)
+    fit(tmp_path, source, longer)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    losses = [row["train/cross_entropy"] for row in rows if "train/loss" in row]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_evaluation_counts_by_weight():
+    class Backend:
+        def predict(self, images):
+            return images
+
+    logits = np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0], [9.0, 0.0]])
+    batch = {"image": logits, "label": [0, 1, 1, 0], "weight": [1.0, 1.0, 1.0, 0.0]}
+    result = train_loop.evaluate(Backend(), [batch])
+    expected = np.mean(
+        [np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log1p(np.exp(5))]
+    )
+    assert (result.num_examples, result.num_correct) == (3, 2)
+    assert result.cross_entropy == pytest.approx(expected)
+    assert result.top1 == pytest.approx(2 / 3)

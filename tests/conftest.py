@@ -1,0 +1,70 @@
+"""What several tests share: a tiny recipe and an exported classifier."""
+
+import dataclasses
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import pytest
+
+from classifier import artifact, presets
+from classifier.config import ModelConfig, OptimizerConfig
+from classifier.train_loop import Evaluation
+
+CLASS_NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="session")
+def config():
+    """The tiny recipe, smaller still."""
+    return dataclasses.replace(
+        presets.tiny(),
+        model=ModelConfig(
+            name="resnet_rs_14", width_multiplier=0.0625, stochastic_depth_rate=0.1
+        ),
+        optimizer=OptimizerConfig(peak_learning_rate=0.1, warmup_steps=2),
+        global_batch_size=4,
+        num_steps=6,
+        log_every=1,
+        evaluate_every=3,
+        checkpoint_every=2,
+        shuffle_buffer=8,
+    )
+
+
+def export(directory, config, seed, class_names=CLASS_NAMES):
+    """Writes a classifier with random weights, complete."""
+    from classifier.export import export_classifier
+    from classifier.resnet_rs import build_resnet_rs
+
+    model = build_resnet_rs(
+        config.model,
+        image_size=config.image.size,
+        num_classes=len(class_names),
+        seed=seed,
+    )
+    artifact.begin(directory, {"seed": seed})
+    export_classifier(
+        model,
+        directory,
+        image=config.image,
+        class_names=class_names,
+        evaluation=Evaluation(num_examples=4, num_correct=2, cross_entropy=1.0),
+    )
+    artifact.complete(directory, seconds=0.0)
+    return directory, model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, config):
+    """Directory of an exported classifier of three classes, and its Keras model."""
+    return export(tmp_path_factory.mktemp("classifier") / "first", config, seed=1)
+
+
+@pytest.fixture(scope="session")
+def exported_second(tmp_path_factory, config):
+    """Another one, with other weights and another image size."""
+    image = dataclasses.replace(config.image, size=40)
+    other = dataclasses.replace(config, image=image)
+    return export(tmp_path_factory.mktemp("classifier") / "second", other, seed=2)
