@@ -74,7 +74,6 @@ def label_shard(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> None:
         prediction.write_shard(
             file,
             _tables(shard, labeling, ensemble),
-            top_k=labeling.top_k,
             fingerprint=labeling.fingerprint,
         )
     temporary.replace(path)

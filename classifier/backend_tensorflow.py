@@ -77,10 +77,13 @@ class TensorFlowBackend:
         trainable = self._model.trainable_variables
         for variable, velocity in zip(trainable, self._velocities, strict=True):
             state[f"velocity/{variable.path}"] = velocity
-        for variable in self._model.variables:
-            state[f"model/{variable.path}"] = variable
         for average, value in self._averages:
+            state[f"model/{value.path}"] = value
             state[f"ema/{value.path}"] = average
+        # Keras numbers seeds through the whole process; here their order counts.
+        seeds = [v for v in self._model.variables if v.dtype != _AVERAGED]
+        for index, seed in enumerate(seeds):
+            state[f"seed/{index}"] = seed
         return state
 
     def _train_step(self, images: Any, targets: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The only place that loads an export; labeling and evaluation of teachers share i
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -180,7 +181,6 @@ def _decode_rows(
 
 
 def _first_sentence(message: str) -> str:
-    """Returns the decoder's own words, without the graph's names behind them."""
-    lines = [line.strip() for line in message.splitlines()]
-    reason = next((line for line in lines if line and "node" not in line), "unknown")
-    return reason.split("[[")[0].split(" [Op:")[0].strip()
+    """Returns the decoder's own words, without the names of graph nodes around."""
+    words = re.sub(r"\{\{.*?\}\}", "", message)
+    return words.split("[[")[0].split("[Op:")[0].strip()

@@ -93,7 +93,7 @@ def fit(
         start, arrays = latest
         backend.load_arrays(arrays)
         say(f"resuming at step {start}")
-    with _Figures(path, start) as figures:
+    with _Figures(path, start, config.num_steps) as figures:
         steps = range(start, config.num_steps)
         progress = _Progress(config, start, say)
         for step, batch in zip(steps, _iterate(make_batches, steps), strict=False):
@@ -178,14 +178,22 @@ def _check_finite(
 class _Figures:
     """Writes `metrics.jsonl` and TensorBoard's events side by side."""
 
-    def __init__(self, workdir: epath.Path, start: int) -> None:
+    def __init__(self, workdir: epath.Path, start: int, num_steps: int) -> None:
         self._path = workdir / METRICS
+        self._start = start
+        self._num_steps = num_steps
         self._rows = []
         if self._path.exists():
             lines = self._path.read_text().splitlines()
             rows = [line for line in lines if line.endswith("}")]
-            self._rows = [row for row in rows if json.loads(row)["step"] <= start]
+            self._rows = [row for row in rows if self._is_kept(json.loads(row))]
         self._events = tf.summary.create_file_writer(str(workdir / "events"))
+
+    def _is_kept(self, row: dict[str, Any]) -> bool:
+        """Whether a row is of a step that is not done again."""
+        if row["step"] == self._num_steps and "evaluation/top1" in row:
+            return False  # The final evaluation comes after the last checkpoint.
+        return bool(row["step"] <= self._start)
 
     def __enter__(self) -> _Figures:
         artifact.write_bytes(

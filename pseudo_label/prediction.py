@@ -25,7 +25,7 @@ _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
 
 
-def schema(top_k: int) -> pa.Schema:
+def schema() -> pa.Schema:
     """Returns the columns of a predictions file.
 
     record_index: position in the input shard. key: the image's unique name.
@@ -46,8 +46,9 @@ def schema(top_k: int) -> pa.Schema:
             ("error", pa.string()),
             ("label", pa.int32()),
             ("confidence", pa.float32()),
-            ("top_labels", pa.list_(pa.int32(), top_k)),
-            ("top_probabilities", pa.list_(pa.float32(), top_k)),
+            # All of length k; declared so, Arrow cannot read back one that is null.
+            ("top_labels", pa.list_(pa.int32())),
+            ("top_probabilities", pa.list_(pa.float32())),
         ]
     )
 
@@ -95,22 +96,21 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
         _lists(order.astype(np.int32), is_missing),
         _lists(top, is_missing),
     ]
-    return pa.table(columns, schema=schema(top_k))
+    return pa.table(columns, schema=schema())
 
 
 def write_shard(
-    file: BinaryIO, tables: Iterator[pa.Table], *, top_k: int, fingerprint: str
+    file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str
 ) -> dict[str, int]:
     """Writes a whole predictions file; returns how many rows have which status.
 
     Args:
         file: Opened for writing.
         tables: The shard's rows in order.
-        top_k: k.
         fingerprint: Of the labeling run, kept in the file.
     """
     counts: dict[str, int] = {}
-    with pq.ParquetWriter(file, schema(top_k), compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema(), compression="zstd") as writer:
         for table in tables:
             writer.write_table(table)
             for status in table.column("status").to_pylist():
@@ -193,9 +193,10 @@ def _average(values: NDArray[np.float32], cells: int, axis: int) -> Any:
 
 
 def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(values.reshape(-1)), values.shape[1], mask=pa.array(is_missing)
-    )
+    lengths = np.where(is_missing, 0, values.shape[1])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    content = pa.array(values[~is_missing].reshape(-1))
+    return pa.ListArray.from_arrays(offsets, content, mask=pa.array(is_missing))
 
 
 def _encode_counts(counts: dict[str, int]) -> bytes:

@@ -79,7 +79,8 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
     for name, gain in summary["gain_over"].items():
         yield (
             f"  student over {name.replace('_', ' ')}: "
-            f"{100 * gain['mean']:+.2f} points (sd {100 * gain['sd']:.2f}), better in {gain['wins']} of {gain['of']}"
+            f"{100 * gain['mean']:+.2f} points (sd {100 * gain['sd']:.2f}), "
+            f"better in {gain['wins']} of {gain['of']}"
         )
 
 

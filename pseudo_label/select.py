@@ -169,9 +169,9 @@ def find_candidates(
 ) -> Candidates:
     """Returns the candidates among some rows with the columns `COLUMNS`."""
     predicted = rows.filter(pc.equal(rows["status"], OK)).drop_columns(["status"])
-    confident = predicted.filter(
-        pc.greater_equal(predicted["confidence"], config.confidence_threshold)
-    )
+    # As float32, like the confidences: 0.9 is not above 0.9.
+    threshold = pa.scalar(config.confidence_threshold, pa.float32())
+    confident = predicted.filter(pc.greater_equal(predicted["confidence"], threshold))
     counts = np.bincount(confident["label"].to_numpy(), minlength=num_classes)
     if len(counts) > num_classes:
         raise ValueError(f"label {len(counts) - 1} is outside 0..{num_classes - 1}")

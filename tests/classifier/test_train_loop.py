@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 
@@ -14,7 +15,7 @@ from tests.images import random_images, write_folder
 LABELS = [0, 1, 2, 0, 1]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -23,6 +24,11 @@ def source(tmp_path_factory):
     root = tmp_path_factory.mktemp("labeled")
     write_folder(root, random_images(len(LABELS)), LABELS)
     return open_source(f"folder:{root}")
+
+
+def read_rows(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def make_backend(config):
@@ -47,7 +53,7 @@ def fit(workdir, source, config, *, kill_after=None, transform=lambda batch: bat
         )
         for step, batch in enumerate(batches, start=start_step):
             if step == kill_after:
-                raise Killed
+                raise KilledError
             yield transform(batch)
 
     backend = make_backend(config)
@@ -71,12 +77,12 @@ def undisturbed(tmp_path_factory, source, config):
     return workdir, *fit(workdir, source, config)
 
 
-@pytest.mark.parametrize("kill_after", [1, 3, 5])
+@pytest.mark.parametrize("kill_after", [1, 3])
 def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     tmp_path, source, config, undisturbed, kill_after
 ):
     workdir, backend, _, evaluation = undisturbed
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tmp_path, source, config, kill_after=kill_after)
     resumed, said, resumed_evaluation = fit(tmp_path, source, config)
     saved = kill_after - kill_after % config.checkpoint_every
@@ -98,7 +104,7 @@ def test_a_finished_run_only_evaluates_again(undisturbed, source, config):
 
 def test_metrics_have_a_row_for_every_due_step(undisturbed, config):
     workdir, *_ = undisturbed
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    rows = read_rows(workdir)
     steps = [row["step"] for row in rows if "train/loss" in row]
     assert steps == list(range(1, config.num_steps + 1))
     assert [row["step"] for row in rows if "evaluation/top1" in row] == [3, 6]
@@ -151,13 +157,18 @@ def test_ema_follows_weights_and_batch_norm_statistics_with_the_ramp(source, con
 
 
 def test_the_loss_falls(tmp_path, source, config):
-    import dataclasses
-
-    longer = dataclasses.replace(config, num_steps=40, evaluate_every=100)
+    longer = dataclasses.replace(
+        config,
+        num_steps=40,
+        evaluate_every=100,
+        model=dataclasses.replace(
+            config.model, dropout_rate=0.0, stochastic_depth_rate=0.0
+        ),
+        augment=dataclasses.replace(config.augment, num_ops=0),
+    )
     fit(tmp_path, source, longer)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
-    losses = [row["train/cross_entropy"] for row in rows if "train/loss" in row]
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    losses = [row["train/loss"] for row in read_rows(tmp_path) if "train/loss" in row]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
 def test_evaluation_counts_by_weight():
