@@ -97,7 +97,7 @@ demo-seeds: | $(VENV)/demo-installed  ## Run the demo with SEEDS=5 seeds and com
 		$(MAKE) --no-print-directory demo SEED=$$seed \
 			RUN=runs/demo-seeds/seed-$$seed || exit 1; \
 	done
-	@$(PY) -m pseudo_label.seeds --output=runs/demo-seeds/summary.json \
+	@$(PY) -m pseudo_label.report --output=runs/demo-seeds/summary.json \
 		$(foreach seed,$(ALL_SEEDS),--run=runs/demo-seeds/seed-$(seed))
 
 # --- the chain -----------------------------------------------------------------

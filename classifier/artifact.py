@@ -50,8 +50,11 @@ def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
         return False
     if path.exists() and any(path.iterdir()):
         raise ValueError(f"{path} is not empty and was not made by this command")
-    path.mkdir(parents=True, exist_ok=True)
-    write_json(path / CONFIG, config)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / CONFIG, config)
+    except OSError as error:
+        raise OSError(f"cannot write to {path}: {error}") from error
     return False
 
 

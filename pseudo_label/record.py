@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 NAME = "pseudo_labels"
@@ -63,13 +64,17 @@ def features(class_names: Sequence[str], *, top_k: int) -> tfds.features.Feature
 
 
 def serialize(record: Record, schema: tfds.features.FeaturesDict) -> bytes:
-    """Returns the record as bytes."""
+    """Returns the record as bytes, the same in every process."""
     example = {
         **dataclasses.asdict(record),
         "top_labels": np.asarray(record.top_labels, np.int64),
         "top_probabilities": np.asarray(record.top_probabilities, np.float32),
     }
-    serialized: bytes = schema.serialize_example(schema.encode_example(example))
+    message = tf.train.Example.FromString(
+        schema.serialize_example(schema.encode_example(example))
+    )
+    # A protobuf map has another order in every process, unless told otherwise.
+    serialized: bytes = message.SerializeToString(deterministic=True)
     return serialized
 
 

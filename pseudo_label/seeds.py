@@ -1,41 +1,10 @@
-r"""Compares the verdicts of several runs that differ in their seed.
-
-  python -m pseudo_label.seeds --run=runs/demo-seeds/seed-1 \
-      --run=runs/demo-seeds/seed-2 --output=runs/demo-seeds/summary.json
-"""
+"""The verdicts of several runs that differ in their seed, held side by side."""
 
 from __future__ import annotations
 
-import json
-import pathlib
 import statistics
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-from absl import app, flags
-
-from pseudo_label.report import REPORT
-
-_RUN = flags.DEFINE_multi_string(
-    "run", None, "Directory of a run that has its report.json.", required=True
-)
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Writes the summary and prints it."""
-    if len(argv) > 1:
-        sys.exit(f"error: expected flags only, got {' '.join(argv[1:])!r}")
-    try:
-        reports = [
-            json.loads((pathlib.Path(run) / REPORT).read_text()) for run in _RUN.value
-        ]
-        summary = summarize(reports)
-        pathlib.Path(_OUTPUT.value).write_text(json.dumps(summary, indent=2) + "\n")
-    except OSError as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.writelines(line + "\n" for line in tell(summary))
 
 
 def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -99,7 +68,3 @@ def _row(report: dict[str, Any]) -> dict[str, Any]:
 def _spread(values: Sequence[float]) -> dict[str, float]:
     sd = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "sd": sd}
-
-
-if __name__ == "__main__":
-    app.run(main)

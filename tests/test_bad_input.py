@@ -1,0 +1,203 @@
+"""What a user can get wrong: one clear line, before any work."""
+
+import concurrent.futures
+import dataclasses
+import json
+
+import pytest
+
+from classifier import artifact
+from tests.commands import start
+from tests.conftest import CLASS_NAMES, export
+from tests.images import random_images, write_folder, write_records
+
+LABELS = [0, 1, 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A command line and what its error must say; {NAME} is a path of `places`."""
+
+    name: str
+    command: tuple[str, ...]
+    message: str
+
+
+TRAIN = (
+    "teacher.train",
+    "--labeled=folder:{labeled}",
+    "--evaluation=folder:{labeled}",
+    "--workdir={new}",
+)
+STUDENT = ("student.train", *TRAIN[1:])
+LABEL = ("beam_jobs.label_images", "--images=folder:{labeled}", "--output={new}")
+SELECT = ("beam_jobs.select_labels", "--output={new}")
+WRITE = ("beam_jobs.write_records", "--images=tfrecord:{records}", "--output={new}")
+INPUTS = ("--predictions={predictions}", "--selection={selection}")
+
+CASES = [
+    Case("unknown flag", (*TRAIN, "--preset_=x"), "Unknown command line flag"),
+    Case("unknown preset", (*TRAIN, "--preset=huge"), "should be one of <tiny>"),
+    Case("missing flag", TRAIN[:2], "--evaluation must have a value"),
+    Case("word behind flags", (*TRAIN, "now"), "expected flags only, got 'now'"),
+    Case("setting", (*TRAIN, "--set=num_step=3"), "nearest is 'num_steps'"),
+    Case("value", (*TRAIN, "--set=num_steps=x"), "num_steps is of type int, got 'x'"),
+    Case("warm-up", (*TRAIN, "--set=num_steps=9"), "must be below num_steps (9)"),
+    Case("source", (*TRAIN, "--labeled=photos"), "expected a source as tfds:NAME"),
+    Case("missing path", (*TRAIN, "--labeled=folder:/no/such"), "no folder '/no/such'"),
+    Case(
+        "unlabeled images to learn from",
+        (*TRAIN, "--labeled=tfrecord:{records}"),
+        "expected labeled images",
+    ),
+    Case(
+        "class lists",
+        (*TRAIN, "--evaluation=folder:{two_classes}"),
+        "expected 3 classes, got 2",
+    ),
+    Case("unwritable", (*TRAIN, "--workdir={file}/x"), "cannot write to"),
+    Case("occupied", (*TRAIN, "--workdir={labeled}"), "is not empty and was not made"),
+    Case("no such teacher", (*LABEL, "--teacher=/no/such"), "no directory '/no/such'"),
+    Case("no teacher", (*LABEL, "--teacher={labeled}"), "is not complete"),
+    Case(
+        "teachers of other classes",
+        (*LABEL, "--teacher={teacher}", "--teacher={other_teacher}"),
+        "expected 3 classes, got 2",
+    ),
+    Case(
+        "teacher of other classes than the images",
+        (
+            "teacher.evaluate",
+            "--teacher={other_teacher}",
+            "--evaluation=folder:{labeled}",
+            "--output={new}",
+        ),
+        "expected 2 classes, got 3",
+    ),
+    Case(
+        "Beam option",
+        (*LABEL, "--teacher={teacher}", "--", "--runer=FnApiRunner"),
+        "Beam has no option --runer",
+    ),
+    Case(
+        "Beam option in front",
+        (*LABEL, "--teacher={teacher}", "--runner=FnApiRunner"),
+        "Unknown command line flag 'runner'",
+    ),
+    Case(
+        "threshold",
+        (*SELECT, "--predictions={predictions}", "--confidence_threshold=1.5"),
+        "confidence_threshold must be in [0, 1], got 1.5",
+    ),
+    Case("no predictions", (*SELECT, "--predictions={teacher}"), "no predictions"),
+    Case(
+        "selection of other predictions",
+        (*WRITE, "--predictions={predictions}", "--selection={other_selection}"),
+        "was selected from other predictions",
+    ),
+    Case(
+        "images that were not labeled",
+        (*WRITE, *INPUTS, "--images=folder:{labeled}"),
+        "is not what",
+    ),
+    Case("pseudo-labels", (*STUDENT, "--pseudo_labeled=/no/such"), "no directory"),
+    Case(
+        "pseudo-labels of nothing",
+        (*STUDENT, "--pseudo_labeled={teacher}"),
+        "is no TFDS dataset",
+    ),
+    Case(
+        "pseudo-labels of other classes",
+        (*STUDENT, "--pseudo_labeled={other_dataset}"),
+        "expected 3 classes, got 2",
+    ),
+    Case("report", ("pseudo_label.report", "--run={labeled}"), "is not complete"),
+]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, config):
+    root = tmp_path_factory.mktemp("bad_input")
+    names = (
+        *("labeled", "two_classes", "records", "file", "new", "teacher"),
+        *("other_teacher", "predictions", "selection", "other_selection"),
+        "other_dataset",
+    )
+    places = {name: root / name for name in names}
+    write_folder(places["labeled"], random_images(3), LABELS)
+    write_folder(places["two_classes"], random_images(2), [0, 1])
+    write_records(places["records"], random_images(2))
+    places["file"].write_text("a file")
+    export(places["teacher"], config, seed=1)
+    export(places["other_teacher"], config, seed=1, class_names=("a", "b"))
+    make_predictions(places)
+    make_dataset(places["other_dataset"])
+    return places
+
+
+def make_predictions(places):
+    """Empty predictions and two selections, only one of which is of them."""
+    from classifier.sources import open_source
+    from pseudo_label import prediction, select
+
+    job = {
+        "images": open_source(f"tfrecord:{places['records']}").describe(),
+        "teachers": ["abc"],
+        "class_names": CLASS_NAMES,
+        "top_k": 3,
+    }
+    fingerprint = artifact.config_fingerprint(job)
+    artifact.begin(places["predictions"], job)
+    with (places["predictions"] / prediction.shard_name(0, 1)).open("wb") as file:
+        prediction.write_shard(file, iter([]), fingerprint=fingerprint)
+    artifact.complete(places["predictions"], seconds=0)
+    settings = select.SelectionConfig(
+        confidence_threshold=0.5, images_per_class=1, max_copies=1
+    )
+    nothing = select.merge_candidates([], settings, num_classes=3)
+    for name, of in (("selection", fingerprint), ("other_selection", "def")):
+        decision = select.decide(
+            nothing, settings, class_names=CLASS_NAMES, predictions=of
+        )
+        artifact.begin(places[name], {})
+        path = places[name] / "selection.json"
+        path.write_text(json.dumps(decision.to_json()))
+        artifact.complete(places[name], seconds=0)
+
+
+def make_dataset(directory):
+    from pseudo_label import record
+
+    artifact.begin(directory, {})
+    record.write_metadata(
+        str(directory),
+        record.features(("a", "b"), top_k=2),
+        shard_lengths=[0],
+        num_bytes=0,
+    )
+    (directory / record.shard_name(0, 1)).touch()
+    artifact.complete(directory, seconds=0)
+
+
+@pytest.fixture(scope="module")
+def results(places):
+    """Exit status and output of every case; two run at a time."""
+
+    def run(case):
+        process = start(*(word.format(**places) for word in case.command))
+        output, _ = process.communicate()
+        return process.returncode, output
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip([c.name for c in CASES], pool.map(run, CASES), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_clear_line_and_nothing_made(case, results, places):
+    status, output = results[case.name]
+    assert status != 0
+    assert case.message in output
+    assert "Traceback" not in output
+    errors = [line for line in output.splitlines() if "rror" in line]
+    assert len(errors) == 1, output
+    assert not places["new"].exists()

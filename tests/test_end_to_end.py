@@ -1,0 +1,398 @@
+"""The real commands on real digits, at a size where nothing is learned well."""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from classifier.sources import open_source, read_files
+from pseudo_label import select
+from pseudo_label.select import Selection
+from tests.commands import run, run_together, start
+from tests.images import random_images, write_records
+
+DIGITS = "digits/labels2_seed0"
+QUICK = (
+    "--set=num_steps=30",
+    "--set=global_batch_size=16",
+    "--set=optimizer.warmup_steps=5",
+)
+TWO_WORKERS = (
+    "--",
+    "--direct_num_workers=2",
+    "--direct_running_mode=multi_processing",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Where everything is, and what some commands printed."""
+
+    root: pathlib.Path
+
+    @property
+    def data_dir(self):
+        return f"--data_dir={self.root / 'data'}"
+
+    @property
+    def images(self):
+        return f"tfrecord:{self.root}/data/unlabeled/*.tfrecord"
+
+    @property
+    def test(self):
+        return f"tfds:{DIGITS}:test"
+
+    @property
+    def teachers(self):
+        return [f"--teacher={self.root}/teacher-{i}" for i in (1, 2)]
+
+    def train(self, seed):
+        return (
+            "teacher.train",
+            f"--labeled=tfds:{DIGITS}:labeled",
+            f"--evaluation={self.test}",
+            f"--workdir={self.root}/teacher-{seed}",
+            f"--seed={seed}",
+            self.data_dir,
+            *QUICK,
+        )
+
+    def label(self, output, *arguments, images=None):
+        return (
+            "beam_jobs.label_images",
+            f"--images={images or self.images}",
+            f"--output={self.root / output}",
+            self.data_dir,
+            *(arguments or self.teachers),
+        )
+
+    def select(self, number, *arguments):
+        return (
+            "beam_jobs.select_labels",
+            f"--predictions={self.root}/predictions-{number}",
+            f"--output={self.root}/selection-{number}",
+            "--confidence_threshold=0.15",
+            "--images_per_class=90",
+            *arguments,
+        )
+
+    def write(self, number, *arguments):
+        return (
+            "beam_jobs.write_records",
+            f"--images={self.images}",
+            f"--predictions={self.root}/predictions-{number}",
+            f"--selection={self.root}/selection-{number}",
+            f"--output={self.root}/dataset-{number}",
+            "--num_shards=3",
+            *arguments,
+        )
+
+    def student(self, *arguments):
+        return (
+            "student.train",
+            f"--labeled=tfds:{DIGITS}:labeled",
+            f"--pseudo_labeled={self.root}/dataset-1",
+            f"--evaluation={self.test}",
+            f"--workdir={self.root}/student",
+            self.data_dir,
+            *QUICK,
+            *arguments,
+        )
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    chain = Chain(tmp_path_factory.mktemp("chain"))
+    run(
+        "examples.digits.prepare",
+        f"--output={chain.root}/data",
+        "--labels_per_class=2",
+        "--num_shards=6",
+    )
+    run_together(chain.train(1), chain.train(2))
+    run_together(
+        chain.label("predictions-1"),
+        chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
+    )
+    run_together(chain.select(1), chain.select(2, *TWO_WORKERS))
+    run_together(chain.write(1), chain.write(2, *TWO_WORKERS))
+    run(*chain.student())
+    return chain
+
+
+@pytest.fixture(scope="module")
+def examples(chain):
+    """Key to encoded image of everything that was to be labeled."""
+    source = open_source(chain.images)
+    found = list(read_files(source.reader, source.files).as_numpy_iterator())
+    images = {example["key"].decode(): example["image"] for example in found}
+    assert len(images) == len(found)
+    return images
+
+
+@pytest.fixture(scope="module")
+def rows(chain):
+    return read_rows(chain.root / "predictions-1")
+
+
+def read_rows(directory):
+    paths = sorted(directory.glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(path) for path in paths])
+
+
+def read_json(*parts):
+    return json.loads(pathlib.Path(*parts).read_text())
+
+
+def digests(directory, pattern):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.glob(pattern))
+    }
+
+
+def test_every_image_has_exactly_one_row(chain, rows, examples):
+    assert rows["key"].to_pylist() == list(examples)
+    hashes = [hashlib.sha256(image).digest() for image in examples.values()]
+    assert rows["image_sha256"].to_pylist() == hashes
+    assert read_json(chain.root, "predictions-1", "summary.json") == {
+        "images": len(examples),
+        "status": {"ok": len(examples)},
+    }
+
+
+def test_every_selected_row_is_written_exactly_copies_times(chain, rows):
+    selection = Selection.from_json(
+        read_json(chain.root, "selection-1", "selection.json")
+    )
+    copies = select.count_copies(rows, selection)
+    assert set(copies) >= {0, 1, 2}  # The test would say little otherwise.
+    keys = rows["key"].to_pylist()
+    expected = {key: int(n) for key, n in zip(keys, copies, strict=True) if n}
+    dataset = tfds.builder_from_directory(str(chain.root / "dataset-1"))
+    written = collections.defaultdict(list)
+    for example in tfds.as_numpy(dataset.as_dataset(split="train")):
+        written[example["key"].decode()].append(int(example["copy"]))
+    assert {key: len(found) for key, found in written.items()} == expected
+    assert all(sorted(found) == list(range(len(found))) for found in written.values())
+    assert dataset.info.splits["train"].num_examples == selection.funnel.records
+
+
+def test_tfds_gives_the_same_pixels_back_and_the_teachers_word(chain, rows, examples):
+    row_of = {row["key"]: row for row in rows.to_pylist()}
+    dataset = tfds.builder_from_directory(str(chain.root / "dataset-1"))
+    assert dataset.info.features["label"].names == [str(i) for i in range(10)]
+    for example in tfds.as_numpy(dataset.as_dataset(split="train")):
+        key = example["key"].decode()
+        pixels = tf.io.decode_image(examples[key], channels=3)
+        np.testing.assert_array_equal(example["image"], pixels)
+        assert example["label"] == row_of[key]["label"]
+        assert example["confidence"] == np.float32(row_of[key]["confidence"])
+        assert example["top_labels"].tolist() == row_of[key]["top_labels"]
+
+
+def test_two_workers_give_the_same_bytes_as_one(chain):
+    for stage, pattern in (
+        ("predictions", "*.parquet"),
+        ("selection", "selection.json"),
+        ("dataset", "*"),
+    ):
+        first = digests(chain.root / f"{stage}-1", pattern)
+        second = digests(chain.root / f"{stage}-2", pattern)
+        first.pop("COMPLETED", None), second.pop("COMPLETED", None)
+        assert first == second
+        assert first
+
+
+def test_the_funnel_adds_up(chain, rows):
+    funnel = read_json(chain.root, "selection-1", "selection.json")["funnel"]
+    assert funnel["read"] == rows.num_rows
+    assert funnel["read"] == sum(
+        funnel[name]
+        for name in ("undecodable", "below_threshold", "beyond_quota", "unique_kept")
+    )
+    assert funnel["records"] == funnel["unique_kept"] + funnel["copies"]
+
+
+def test_labeling_is_as_accurate_as_the_trainers_own_evaluation(chain):
+    """To the image: one preprocessing, one network, one set of weights."""
+    run_together(
+        chain.label("test-single", chain.teachers[0], images=chain.test),
+        chain.label("test-both", *chain.teachers, images=chain.test),
+    )
+    run(
+        "teacher.evaluate",
+        *chain.teachers,
+        f"--evaluation={chain.test}",
+        f"--output={chain.root}/evaluation",
+        chain.data_dir,
+    )
+    source = open_source(chain.test, data_dir=str(chain.root / "data"))
+    examples = read_files(source.reader, source.files).as_numpy_iterator()
+    labels = [int(example["label"]) for example in examples]
+    correct = {}
+    for name in ("test-single", "test-both"):
+        predicted = read_rows(chain.root / name)["label"].to_pylist()
+        correct[name] = sum(a == b for a, b in zip(predicted, labels, strict=True))
+    trainer = read_json(chain.root, "teacher-1", "classifier.json")["evaluation"]
+    assert correct["test-single"] == trainer["num_correct"]
+    ensemble = read_json(chain.root, "evaluation", "evaluation.json")
+    assert correct["test-both"] == ensemble["num_correct"]
+    assert ensemble["num_examples"] == len(labels) == 600
+
+
+def test_a_second_run_does_nothing(chain):
+    commands = [
+        chain.train(1),
+        chain.label("predictions-1"),
+        chain.select(1),
+        chain.write(1),
+        chain.student(),
+    ]
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in chain.root.rglob("*")
+        if path.is_file() and path.name != "COMPLETED"
+    }
+    for command in commands:
+        assert "already complete" in run(*command)
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+
+
+def test_killed_labeling_goes_on_where_it_was(chain, tmp_path):
+    source = open_source(chain.images)
+    images = [
+        example["image"]
+        for example in read_files(source.reader, source.files).as_numpy_iterator()
+    ]
+    for shard in range(100):
+        write_records(tmp_path / "in" / f"part-{shard:03d}", images[shard::100])
+    command = (
+        "beam_jobs.label_images",
+        f"--images=tfrecord:{tmp_path}/in/part-*",
+        chain.teachers[0],
+    )
+    process = start(*command, f"--output={tmp_path}/killed")
+    line = process.stdout.readline()
+    assert "shard" in line, line + process.stdout.read()
+    process.kill()
+    process.communicate()
+    done = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "killed").glob("*.parquet")
+    }
+    assert 0 < len(done) < 100
+    assert not (tmp_path / "killed" / "COMPLETED").exists()
+    output, _ = run_together(
+        (*command, f"--output={tmp_path}/killed"),
+        (*command, f"--output={tmp_path}/undisturbed"),
+    )
+    assert f"{len(done)} of 100 shards are labeled already" in output
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    first = digests(tmp_path / "killed", "*")
+    second = digests(tmp_path / "undisturbed", "*")
+    first.pop("COMPLETED"), second.pop("COMPLETED")
+    assert first == second
+    assert len(read_rows(tmp_path / "killed")) == len(images)
+
+
+def test_bad_images_are_rows_with_a_reason(chain, tmp_path):
+    good = random_images(5)
+    shard = [good[0], good[1][:50], b"", good[2], b"no image at all", *good[3:]]
+    write_records(tmp_path / "in" / "part-0", shard)
+    write_records(tmp_path / "in" / "part-1", good)
+    output = run(
+        "beam_jobs.label_images",
+        f"--images=tfrecord:{tmp_path}/in/part-*",
+        chain.teachers[0],
+        f"--output={tmp_path}/out",
+    )
+    assert "labeled 9 of 12 images (1 empty, 2 undecodable)" in output
+    rows = read_rows(tmp_path / "out").to_pylist()
+    assert [row["status"] for row in rows] == [
+        *("ok", "undecodable", "empty", "ok", "undecodable", "ok", "ok"),
+        *["ok"] * 5,
+    ]
+    assert all(bool(row["error"]) == (row["status"] != "ok") for row in rows)
+    assert [row["label"] is None for row in rows] == [r["status"] != "ok" for r in rows]
+    good_rows = [row["confidence"] for row in rows[:7] if row["status"] == "ok"]
+    assert good_rows == [row["confidence"] for row in rows[7:]]
+    run(
+        "beam_jobs.select_labels",
+        f"--predictions={tmp_path}/out",
+        "--confidence_threshold=0",
+        f"--output={tmp_path}/selection",
+    )
+    funnel = read_json(tmp_path, "selection", "selection.json")["funnel"]
+    assert (funnel["read"], funnel["undecodable"]) == (12, 3)
+
+
+def test_the_student_is_a_classifier_like_its_teacher(chain):
+    output = run(
+        "beam_jobs.label_images",
+        f"--images={chain.test}",
+        f"--teacher={chain.root}/student",
+        f"--output={chain.root}/by-student",
+        chain.data_dir,
+    )
+    assert "labeled 600 of 600 images" in output
+    parameters = [
+        read_json(chain.root, name, "classifier.json")["num_parameters"]
+        for name in ("teacher-1", "student")
+    ]
+    assert parameters[1] > parameters[0]
+
+
+@pytest.mark.parametrize("name", ["teacher-1", "student"])
+def test_training_leaves_figures_for_people_and_for_tensorboard(chain, name):
+    directory = chain.root / name
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert rows[-1]["step"] == 30
+    assert 0 <= rows[-1]["evaluation/top1"] <= 1
+    (events,) = (directory / "events").iterdir()
+    tags = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {"train/loss", "evaluation/top1"} <= tags
+
+
+def test_images_that_changed_after_labeling_are_not_written(chain, tmp_path):
+    images = random_images(6)
+    write_records(tmp_path / "part-0", images)
+    common = (f"--images=tfrecord:{tmp_path}/part-*",)
+    run(
+        "beam_jobs.label_images",
+        *common,
+        chain.teachers[0],
+        f"--output={tmp_path}/predictions",
+    )
+    run(
+        "beam_jobs.select_labels",
+        f"--predictions={tmp_path}/predictions",
+        "--confidence_threshold=0",
+        f"--output={tmp_path}/selection",
+    )
+    write_records(tmp_path / "part-0", random_images(6, seed=1))
+    process = start(
+        "beam_jobs.write_records",
+        *common,
+        f"--predictions={tmp_path}/predictions",
+        f"--selection={tmp_path}/selection",
+        f"--output={tmp_path}/dataset",
+    )
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "is not the one that was labeled" in output
+    assert not (tmp_path / "dataset" / "COMPLETED").exists()
