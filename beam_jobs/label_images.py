@@ -27,7 +27,7 @@ _TEACHER = flags.DEFINE_multi_string(
     "teacher",
     None,
     "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts.",
+    "probabilities counts",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(

@@ -21,6 +21,8 @@ from classifier.sources import Source, files_dataset, read_files
 INTERLEAVE = 16
 #: Batches made ahead of the step.
 PREFETCH = 4
+#: Bad examples that one error names.
+NAMED_AT_ONCE = 10
 
 #: From an example of a source to its target, float32 [K].
 MakeTarget = Callable[[dict[str, Any]], Any]
@@ -97,14 +99,19 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
     )
 
 
-def check_examples(source: Source, *, num_classes: int, most: int = 10) -> None:
-    """Names the examples nothing can be learned from; called when a batch has failed.
+def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None:
+    """Names the examples that nothing can be learned from.
+
+    Args:
+        source: Labeled examples.
+        num_classes: K; labels must be below.
+        count: How many examples to look at, -1 for all.
 
     Raises:
-        ValueError: With the keys of the first `most` of them, and what is wrong.
+        ValueError: With the keys of the first few, and what is wrong with them.
     """
     bad = []
-    for example in read_files(source.reader, source.files):
+    for example in read_files(source.reader, source.files).take(count):
         key = example["key"].numpy().decode(errors="backslashreplace")
         label = int(example["label"])
         if not 0 <= label < num_classes:
@@ -113,7 +120,7 @@ def check_examples(source: Source, *, num_classes: int, most: int = 10) -> None:
             preprocess.decode(example["image"])
         except tf.errors.InvalidArgumentError:
             bad.append(f"{key}: cannot be decoded")
-        if len(bad) >= most:
+        if len(bad) >= NAMED_AT_ONCE:
             break
     if bad:
         raise ValueError(f"{source.spec}: {'; '.join(bad)}")

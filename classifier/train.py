@@ -17,6 +17,10 @@ from classifier.data import MakeTarget
 from classifier.resnet_rs import build_resnet_rs
 from classifier.sources import Source, check_same_classes, open_source
 
+#: Examples of each set looked at before work starts; a bad one further on stops the
+#: run when it is met.
+CHECKED_AHEAD = 10_000
+
 #: From the number of steps done to the batches that follow.
 MakeBatches = Callable[[int], Iterable[dict[str, Any]]]
 
@@ -65,10 +69,11 @@ def open_run(
     data_dir: str | None = None,
     class_names_file: str | None = None,
 ) -> Run:
-    """Opens both sets of images.
+    """Opens both sets of images and looks at the first of them.
 
     Raises:
-        ValueError: If one has no labels, or their classes differ.
+        ValueError: If one has no labels, their classes differ, or an image cannot be
+            decoded.
         FileNotFoundError: If one is not there.
     """
     sources = [
@@ -77,6 +82,8 @@ def open_run(
     ]
     class_names = sources[0].labeled_class_names()
     check_same_classes(class_names, sources[1].labeled_class_names(), evaluation)
+    for source in sources:
+        data.check_examples(source, num_classes=len(class_names), count=CHECKED_AHEAD)
     return Run(
         config=config,
         labeled=sources[0],

@@ -41,7 +41,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the classifier to make.", required=True
 )
 _SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipe, as in mixture.labeled_fraction=0.5."
+    "set", [], "One setting of the recipe, as in mixture.labeled_fraction=0.5"
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Decides weights, data order and noise.")
 _DATA_DIR = flags.DEFINE_string(

@@ -21,7 +21,7 @@ _TEACHER = flags.DEFINE_multi_string(
     "teacher",
     None,
     "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts.",
+    "probabilities counts",
     required=True,
 )
 _EVALUATION = flags.DEFINE_string(

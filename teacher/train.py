@@ -36,7 +36,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the classifier to make.", required=True
 )
 _SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipe, as in optimizer.peak_learning_rate=0.1."
+    "set", [], "One setting of the recipe, as in optimizer.peak_learning_rate=0.1"
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Decides weights, data order and noise.")
 _DATA_DIR = flags.DEFINE_string(

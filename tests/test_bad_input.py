@@ -55,6 +55,11 @@ CASES = [
         (*TRAIN, "--evaluation=folder:{two_classes}"),
         "expected 3 classes, got 2",
     ),
+    Case(
+        "image that cannot be decoded",
+        (*TRAIN, "--labeled=folder:{bad_image}"),
+        "a/note.txt: cannot be decoded",
+    ),
     Case("unwritable", (*TRAIN, "--workdir={file}/x"), "cannot write to"),
     Case("occupied", (*TRAIN, "--workdir={labeled}"), "is not empty and was not made"),
     Case("no such teacher", (*LABEL, "--teacher=/no/such"), "no directory '/no/such'"),
@@ -121,10 +126,12 @@ def places(tmp_path_factory, config):
     names = (
         *("labeled", "two_classes", "records", "file", "new", "teacher"),
         *("other_teacher", "predictions", "selection", "other_selection"),
-        "other_dataset",
+        *("other_dataset", "bad_image"),
     )
     places = {name: root / name for name in names}
     write_folder(places["labeled"], random_images(3), LABELS)
+    write_folder(places["bad_image"], random_images(3), LABELS)
+    (places["bad_image"] / "a" / "note.txt").write_text("a cat")
     write_folder(places["two_classes"], random_images(2), [0, 1])
     write_records(places["records"], random_images(2))
     places["file"].write_text("a file")

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -105,9 +106,12 @@ def test_the_control_has_batches_of_the_same_size_all_labeled(run, student_confi
 
 
 def test_other_pseudo_labels_are_another_parent(run, student_config, dataset, tmp_path):
-    _, first = data.plan_batches(run, student_config, str(dataset))
-    _, again = data.plan_batches(run, student_config, str(dataset))
-    assert first == again
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    parents = [data.plan_batches(run, student_config, str(dataset))[1]]
+    (other / artifact.CONFIG).write_text('{"made": "differently"}')
+    parents += [data.plan_batches(run, student_config, str(other))[1]]
+    assert parents[0] != parents[1]
 
 
 def test_the_labeled_share_is_at_least_one_image_and_never_all():

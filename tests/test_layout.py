@@ -1,0 +1,82 @@
+"""What the documentation and the layout promise."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.commands import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PACKAGES = ("classifier", "teacher", "pseudo_label", "beam_jobs", "student", "examples")
+MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+
+
+def documents(pattern):
+    for document in DOCUMENTS:
+        yield from re.findall(pattern, document.read_text())
+
+
+def test_every_command_in_the_documentation_exists():
+    modules = set(documents(r"python -m ([\w.]+)"))
+    assert modules >= {"teacher.train", "student.train", "beam_jobs.label_images"}
+    for module in modules:
+        assert importlib.util.find_spec(module), module
+
+
+def test_every_flag_in_the_readme_exists():
+    """Flags of the command they stand behind, up to Beam's own."""
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^python -m ([\w.]+)(.*)$", text, re.MULTILINE)
+    assert len(commands) >= 5
+    for module, arguments in commands:
+        source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+        for flag in re.findall(r"--(\w+)", arguments.split(" -- ")[0]):
+            assert re.search(rf'\(\s*"{flag}"', source), f"{module} --{flag}"
+
+
+def test_every_file_in_the_documentation_exists():
+    for name in documents(r"`((?:\w+/)+\w+\.(?:py|md))`"):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_make_target_in_the_documentation_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in documents(r"(?m)(?:`|^)make ([a-z-]+)"):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_functions_are_short(path):
+    """Most are under 40 lines; flags and a `main` are what entry points are long of."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 80, node.name
+
+
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["demo"], *extras["dev"]]
+    names = {re.match(r"[\w-]+", line)[0].lower().replace("_", "-") for line in wanted}
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    assert names - {"noisy-student-rs"} <= pinned
+
+
+def test_selecting_does_not_import_tensorflow():
+    program = (
+        "import sys; import beam_jobs.select_labels, beam_jobs.selecting; "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
