@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from classifier import artifact, command
 
@@ -43,7 +43,6 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the labeling job."""
-    command.prepare()
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
@@ -67,4 +66,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

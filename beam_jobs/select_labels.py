@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from classifier import artifact, command
 
@@ -38,7 +38,6 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the selection job."""
-    command.prepare()
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
@@ -64,4 +63,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -7,18 +7,40 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from absl import logging
+from absl import app, logging
 
 #: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
 
-def prepare() -> None:
-    """Sets up the process; called first in `main`."""
+#: What a shell reports of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs an entry point's `main` with absl's flags, in a process set up for it."""
+    _prepare()
+    signal.signal(signal.SIGINT, _interrupt)
+    app.run(main)
+
+
+def _interrupt(*_: object) -> None:
+    """Ends at once: nothing half-written ever stands under its final name.
+
+    An exception would be raised in the middle of Beam, which takes it for a failure
+    of the job and lets its threads finish their shards.
+    """
+    sys.stderr.write("interrupted; the same command goes on from here\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
+
+
+def _prepare() -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from classifier import artifact, command
 from classifier.config import override_all
@@ -54,7 +54,6 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one student, or its control."""
-    command.prepare()
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         config = override_all(
@@ -81,4 +80,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 from etils import epath
 
 from classifier import artifact, command
@@ -43,7 +43,6 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates one teacher, or one ensemble."""
-    command.prepare()
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
@@ -78,4 +77,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

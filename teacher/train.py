@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from classifier import artifact, command
 from classifier.config import override_all
@@ -49,7 +49,6 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one teacher."""
-    command.prepare()
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         config = override_all(
@@ -77,4 +76,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

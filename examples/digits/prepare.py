@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from classifier import artifact, command
 
@@ -28,7 +28,6 @@ _NUM_SHARDS = flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     """Writes the dataset and the shards."""
-    command.prepare()
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     settings = {
@@ -57,4 +56,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)
