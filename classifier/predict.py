@@ -16,6 +16,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier import artifact, sources
+from classifier.class_names import check_same_classes
 from classifier.export import CLASSIFIER, EXPORT
 
 OK = "ok"
@@ -145,7 +146,7 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
         for directory in directories
     ]
     for directory, member in zip(directories, facts, strict=True):
-        sources.check_same_classes(
+        check_same_classes(
             facts[0]["class_names"], member["class_names"], str(directory)
         )
     return facts

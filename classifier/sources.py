@@ -12,13 +12,14 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier import artifact
+from classifier.class_names import read_class_names
 
 #: Files of a folder that make one shard.
 FOLDER_SHARD_SIZE = 1000
@@ -380,35 +381,3 @@ def _open_tfrecord(spec: str, pattern: str, class_names_file: str | None) -> Sou
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)
     return Source(spec, shards, class_names, RecordReader())
-
-
-def read_class_names(path: str) -> tuple[str, ...]:
-    """Returns the lines of a text file, one class name each.
-
-    Raises:
-        ValueError: If a name stands twice, or there are fewer than two.
-    """
-    with open(path, encoding="utf-8") as file:
-        names = tuple(line.strip() for line in file if line.strip())
-    if len(set(names)) != len(names) or len(names) < 2:
-        raise ValueError(
-            f"{path}: expected two or more different names, got {len(names)} lines "
-            f"with {len(set(names))} different names"
-        )
-    return names
-
-
-def check_same_classes(expected: Iterable[str], got: Iterable[str], what: str) -> None:
-    """Refuses two class lists that differ in names or in order.
-
-    Raises:
-        ValueError: With the first difference.
-    """
-    expected, got = list(expected), list(got)
-    if len(expected) != len(got):
-        raise ValueError(f"{what}: expected {len(expected)} classes, got {len(got)}")
-    for label, (left, right) in enumerate(zip(expected, got, strict=True)):
-        if left != right:
-            raise ValueError(
-                f"{what}: expected class {label} to be {left!r}, got {right!r}"
-            )

@@ -12,10 +12,11 @@ from etils import epath
 
 from classifier import artifact, data, export, losses, train_loop
 from classifier.backend_tensorflow import TensorFlowBackend
+from classifier.class_names import check_same_classes
 from classifier.config import TrainConfig
 from classifier.data import MakeTarget
 from classifier.resnet_rs import build_resnet_rs
-from classifier.sources import Source, check_same_classes, open_source
+from classifier.sources import Source, open_source
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
 #: run when it is met.

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from classifier import artifact, data, train
-from classifier.sources import Source, check_same_classes, open_source
+from classifier.class_names import check_same_classes
+from classifier.sources import Source, open_source
 from classifier.train import MakeBatches, Run
 from pseudo_label import record, targets
 from student.config import StudentConfig

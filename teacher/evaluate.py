@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> None:
         command.refuse_arguments(argv)
         command.load_tensorflow()
         from classifier import predict
-        from classifier.sources import check_same_classes, open_source
+        from classifier.class_names import check_same_classes
+        from classifier.sources import open_source
 
         facts = predict.read_ensemble_facts(_TEACHER.value)
         source = open_source(

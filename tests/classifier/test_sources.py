@@ -102,13 +102,6 @@ def test_labeled_records_take_their_names_from_a_file(tmp_path, images):
     assert [label for _, _, label in read(source)] == LABELS
 
 
-@pytest.mark.parametrize("text", ["ant\nant\n", "ant\n"])
-def test_class_names_must_be_several_and_different(tmp_path, text):
-    (tmp_path / "names.txt").write_text(text)
-    with pytest.raises(ValueError, match="two or more different names"):
-        sources.read_class_names(str(tmp_path / "names.txt"))
-
-
 def test_tfds_by_directory_finds_image_and_label_by_their_kind(tfds_dir, images):
     source = open_source(f"tfds:{tfds_dir}:train")
     assert source.class_names == ("a", "b", "c")
@@ -172,11 +165,3 @@ def test_descriptions_tell_sources_apart_but_not_machines(tmp_path, images):
     assert here.describe() == there.describe()
     (tmp_path / "there" / "a" / "new.png").write_bytes(images[0])
     assert here.describe() != open_source(f"folder:{tmp_path / 'there'}").describe()
-
-
-def test_class_lists_must_agree_in_order():
-    sources.check_same_classes("ab", "ab", "x")
-    with pytest.raises(ValueError, match="x: expected 2 classes, got 3"):
-        sources.check_same_classes("ab", "abc", "x")
-    with pytest.raises(ValueError, match="x: expected class 0 to be 'a', got 'b'"):
-        sources.check_same_classes("ab", "ba", "x")
