@@ -17,7 +17,7 @@ from classifier.sources import open_source, read_files
 from pseudo_label import select
 from pseudo_label.select import Selection
 from tests.commands import run, run_together, start
-from tests.images import random_images, write_records
+from tests.images import random_images, write_folder, write_records
 
 DIGITS = "digits/labels2_seed0"
 QUICK = (
@@ -305,14 +305,21 @@ def test_killed_labeling_goes_on_where_it_was(chain, tmp_path):
     assert len(read_rows(tmp_path / "killed")) == len(images)
 
 
-def test_bad_images_are_rows_with_a_reason(chain, tmp_path):
+@pytest.mark.parametrize("kind", ["tfrecord", "folder"])
+def test_bad_images_are_rows_with_a_reason(chain, tmp_path, kind):
     good = random_images(5)
     shard = [good[0], good[1][:50], b"", good[2], b"no image at all", *good[3:]]
-    write_records(tmp_path / "in" / "part-0", shard)
-    write_records(tmp_path / "in" / "part-1", good)
+    if kind == "tfrecord":
+        write_records(tmp_path / "in" / "part-0", shard)
+        write_records(tmp_path / "in" / "part-1", good)
+        images = f"tfrecord:{tmp_path}/in/part-*"
+    else:
+        write_folder(tmp_path / "in" / "first", shard)
+        write_folder(tmp_path / "in" / "second", good)
+        images = f"folder:{tmp_path}/in"
     output = run(
         "beam_jobs.label_images",
-        f"--images=tfrecord:{tmp_path}/in/part-*",
+        f"--images={images}",
         chain.teachers[0],
         f"--output={tmp_path}/out",
     )

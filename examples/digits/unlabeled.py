@@ -14,6 +14,7 @@ from examples.digits.digits_dataset_builder import Digits, DigitsConfig
 
 def prepare_dataset(data_dir: str, *, labels_per_class: int, seed: int) -> Any:
     """Returns the builder of the digits, written to `data_dir`."""
+    tfds.disable_progress_bar()
     config = DigitsConfig(
         name=f"labels{labels_per_class}_seed{seed}",
         labels_per_class=labels_per_class,
