@@ -44,8 +44,9 @@ NUMBERS := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
 ALL_SEEDS := $(wordlist 1,$(SEEDS),$(NUMBERS))
 MEMBERS := $(wordlist 1,$(TEACHERS),$(NUMBERS))
 DATA_FLAGS := --data_dir=$(DATA_DIR)
+CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names='$(CLASS_NAMES)')
 LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) \
-	$(if $(CLASS_NAMES),--class_names=$(CLASS_NAMES))
+	$(CLASS_FLAGS)
 
 # The digits are prepared only for those who bring no images of their own.
 ifeq ($(origin LABELED),file)
@@ -86,8 +87,7 @@ setup: $(VENV)/demo-installed  ## Create .venv and install what a run needs
 
 # --- the demo ------------------------------------------------------------------
 demo: | $(VENV)/demo-installed  ## Run the whole chain on real digits, some minutes
-	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 $(RUN)/report.json
-	@$(PY) -m pseudo_label.report --run=$(RUN)
+	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report
 
 clean-demo:  ## Delete what the demo made, so that it starts over
 	rm -rf runs/demo
@@ -112,7 +112,11 @@ selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best of ever
 records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
 control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same budget
-report: $(RUN)/report.json  ## Report on ROUNDS=2 rounds
+
+report: $(RUN)/round-1/teacher/evaluation/COMPLETED $(RUN)/control/COMPLETED \
+		$(RUN)/round-$(ROUNDS)/student/COMPLETED
+report:  ## Run ROUNDS=2 rounds and report on them
+	@$(PY) -m pseudo_label.report --run=$(RUN)
 
 # Settings decide what is in RUN: others need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
@@ -141,8 +145,7 @@ $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
-		--evaluation='$(EVALUATION)' $(DATA_FLAGS) \
-		$(if $(CLASS_NAMES),--class_names=$(CLASS_NAMES))
+		--evaluation='$(EVALUATION)' $(DATA_FLAGS) $(CLASS_FLAGS)
 
 define ROUND_RULES
 $(RUN)/round-$(1)/predictions/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
@@ -169,10 +172,6 @@ $(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 $(RUN)/control/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m student.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		--seed=$(SEED) $(STUDENT_FLAGS)
-
-$(RUN)/report.json: $(RUN)/round-1/teacher/evaluation/COMPLETED \
-		$(RUN)/control/COMPLETED $(RUN)/round-$(ROUNDS)/student/COMPLETED
-	@$(PY) -m pseudo_label.report --run=$(RUN) > /dev/null
 
 # --- development ---------------------------------------------------------------
 format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style
