@@ -147,14 +147,20 @@ class _Builder:
         )(x)
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
-    def bottleneck(self, x: Any, *, stage: int, block: int) -> Any:
+    def bottleneck(self, inputs: Any, *, stage: int, block: int) -> Any:
+        """One residual block, a model of its own.
+
+        Keras walks a model's graph by recursion, which Python stops at a depth that
+        the longer variants would reach layer by layer, but not block by block.
+        """
         name = f"stage{stage + 1}_block{block + 1}"
         stride = 2 if stage > 0 and block == 0 else 1
         filters = self.width(STAGE_FILTERS[stage])
-        shortcut = x
+        outside, inputs = inputs, keras.Input(inputs.shape[1:])
+        shortcut = inputs
         if block == 0:
-            shortcut = self._projection(x, filters * EXPANSION, stride, name)
-        x = self.conv(x, filters, 1, name=f"{name}_reduce")
+            shortcut = self._projection(inputs, filters * EXPANSION, stride, name)
+        x = self.conv(inputs, filters, 1, name=f"{name}_reduce")
         x = self.conv(x, filters, 3, stride=stride, name=f"{name}_spatial")
         x = self.conv(
             x,
@@ -168,7 +174,8 @@ class _Builder:
         rate = self._config.stochastic_depth_rate * (stage + 2) / 5
         x = StochasticDepth(rate, seed=self.next_seed(), name=f"{name}_drop")(x)
         x = layers.Add(name=f"{name}_add")([x, shortcut])
-        return layers.ReLU(name=f"{name}_relu")(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+        return keras.Model(inputs, x, name=name)(outside)
 
     def _projection(self, x: Any, filters: int, stride: int, name: str) -> Any:
         """ResNet-D's shortcut: average, then a 1x1 convolution of stride 1."""

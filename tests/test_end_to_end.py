@@ -331,8 +331,10 @@ def test_bad_images_are_rows_with_a_reason(chain, tmp_path, kind):
     ]
     assert all(bool(row["error"]) == (row["status"] != "ok") for row in rows)
     assert [row["label"] is None for row in rows] == [r["status"] != "ok" for r in rows]
-    good_rows = [row["confidence"] for row in rows[:7] if row["status"] == "ok"]
-    assert good_rows == [row["confidence"] for row in rows[7:]]
+    # Beside bad images the good ones fare as they do among themselves.
+    confidences = [row["confidence"] for row in rows]
+    beside_bad = [confidences[i] for i in (0, 3, 5, 6)]
+    assert beside_bad == [confidences[7 + i] for i in (0, 2, 3, 4)]
     run(
         "beam_jobs.select_labels",
         f"--predictions={tmp_path}/out",

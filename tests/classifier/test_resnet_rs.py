@@ -106,5 +106,6 @@ def test_stochastic_depth_is_the_identity_in_evaluation():
 def test_stochastic_depth_rate_grows_by_stage():
     config = ModelConfig(name="resnet_rs_50", stochastic_depth_rate=0.1)
     model = build_resnet_rs(config, image_size=32, num_classes=2)
-    rates = [model.get_layer(f"stage{i}_block1_drop").rate for i in (1, 2, 3, 4)]
+    blocks = [f"stage{i}_block1" for i in (1, 2, 3, 4)]
+    rates = [model.get_layer(b).get_layer(f"{b}_drop").rate for b in blocks]
     np.testing.assert_allclose(rates, [0.04, 0.06, 0.08, 0.10])
