@@ -7,7 +7,6 @@ shuffle. Its file is renamed into place at the end, so a file that exists is don
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from apache_beam.utils import shared
 from etils import epath
 
+from classifier import artifact
 from classifier.predict import BATCH_SIZE, Ensemble
 from classifier.sources import Reader, Shard, read_batches
 from pseudo_label import prediction
@@ -68,15 +68,15 @@ class LabelShards(beam.DoFn):
 
 def label_shard(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> None:
     """Writes the predictions of one shard, whole or not at all."""
-    path = labeling.path(shard)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    with temporary.open("wb") as file:
+    with (
+        artifact.replacing(labeling.path(shard)) as temporary,
+        temporary.open("wb") as file,
+    ):
         prediction.write_shard(
             file,
             _tables(shard, labeling, ensemble),
             fingerprint=labeling.fingerprint,
         )
-    temporary.replace(path)
 
 
 def _tables(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> Iterator[pa.Table]:

@@ -69,7 +69,7 @@ def run(
     output = epath.Path(labeling.output)
     for leftover in output.glob(".predictions-*"):  # Of a run that was killed.
         leftover.unlink()
-    with _Progress(source, labeling, say), beam.Pipeline(options=options) as pipeline:
+    with _Progress(labeling, say), beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             | "Shards" >> sources.Shards(source)
@@ -109,9 +109,7 @@ def finish(labeling: Labeling) -> str:
 class _Progress:
     """Counts finished shards while the job runs, whichever runner runs it."""
 
-    def __init__(
-        self, source: Source, labeling: Labeling, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, labeling: Labeling, say: Callable[[str], None]) -> None:
         self._total = labeling.num_shards
         self._output = epath.Path(labeling.output)
         self._say = say

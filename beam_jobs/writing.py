@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 from numpy.typing import NDArray
@@ -117,8 +117,6 @@ def finish(job: Job) -> str:
     Raises:
         RuntimeError: If it has another number of records.
     """
-    import tensorflow_datasets as tfds
-
     info = tfds.builder_from_directory(job.output).info
     written = info.splits[record.SPLIT].num_examples
     if written != job.selection.funnel.records:
@@ -196,12 +194,13 @@ def _write_shard(
     """Writes one output shard; returns its index, its records and their bytes."""
     index, placed = shard
     path = epath.Path(output) / record.shard_name(index, num_shards)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     records = [content for place, content in sorted(placed) if place >= 0]
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
+    with (
+        artifact.replacing(path) as temporary,
+        tf.io.TFRecordWriter(str(temporary)) as writer,
+    ):
         for content in records:
             writer.write(content)
-    temporary.replace(path)
     return index, len(records), sum(map(len, records))
 
 

@@ -7,13 +7,14 @@ line) stands in `COMPLETED`, so that artifacts of two runs can be compared.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
 import platform
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etils import epath
@@ -100,9 +101,19 @@ def write_json(path: epath.Path, content: Any) -> None:
 
 
 def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a file under a temporary name and renames it."""
+    """Writes a file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: epath.Path) -> Iterator[epath.Path]:
+    """Gives a hidden name beside `path` to write to, and renames it at the end.
+
+    Where the block raises, nothing stands under the final name that was not there.
+    """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    temporary.write_bytes(content)
+    yield temporary
     temporary.replace(path)
 
 
