@@ -19,8 +19,13 @@ ConfigT = TypeVar("ConfigT")
 
 #: Geometric operations of RandAugment: they move pixels and leave colors alone.
 GEOMETRIC_OPERATIONS = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
-#: Every operation that `classifier.augment` can draw.
-OPERATIONS = (*GEOMETRIC_OPERATIONS, "Brightness", "Color", "Contrast")
+#: The sixteen operations ResNet-RS was trained with. There is no identity: an
+#: operation that is drawn is applied.
+OPERATIONS = (
+    *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize"),
+    *("Color", "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY"),
+    *("TranslateX", "TranslateY", "Cutout", "SolarizeAdd"),
+)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -100,12 +105,23 @@ class AugmentConfig:
         operations: Names of the operations to draw from.
         translate_pixels: Translation in pixels at magnitude 10. The published 100
             is for ImageNet's sizes.
+        cutout_pixels: Half the side of Cutout's square in pixels at magnitude 10;
+            the published 40 is for ImageNet's sizes.
+        interpolation: How the geometric operations resample. `nearest` is the
+            published one, `bilinear` keeps the strokes of very small images.
+        contrast_pivot: The gray that Contrast moves pixels away from. `mean` is
+            the image's own, as in Pillow; `area` is what ResNet-RS was trained
+            with, where a sum of counts took the place of a sum of intensities: the
+            number of pixels over 256, at most 255.
     """
 
     num_ops: int = 2
     magnitude: float = 10.0
     operations: tuple[str, ...] = OPERATIONS
     translate_pixels: float = 100.0
+    cutout_pixels: float = 40.0
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    contrast_pivot: Literal["mean", "area"] = "area"
 
     def __post_init__(self) -> None:
         _check(self.num_ops >= 0, f"augment.num_ops must be >= 0, got {self.num_ops}")

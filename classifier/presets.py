@@ -35,6 +35,8 @@ def tiny() -> TrainConfig:
             operations=GEOMETRIC_OPERATIONS,
             # The same share of the image as 100 of ImageNet's 224.
             translate_pixels=14.0,
+            interpolation="bilinear",
+            contrast_pivot="mean",
         ),
         optimizer=OptimizerConfig(
             peak_learning_rate=0.1, warmup_steps=50, weight_decay=4e-5
