@@ -6,36 +6,46 @@ the exported graph, and the trainer's own evaluation calls it too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from classifier.config import ImageConfig
 
-#: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it.
+#: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it: a share of the image,
+#: which is the object, width over height, and tries.
+CROP_MIN_COVERED = 0.1
 CROP_ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 
 
+#: From an image's height, width and channels, int32 [3], to the window to keep: its
+#: top, left, height and width, int32 [4].
+ChooseWindow = Callable[[Any], Any]
+
+
 def decode(encoded: Any) -> Any:
-    """Returns the image uint8 [H,W,3] of JPEG, PNG, GIF (first frame) or BMP bytes."""
+    """Returns the image uint8 [H,W,3] of encoded bytes, the first of an animation.
+
+    JPEG, PNG, GIF, BMP, WebP and what else `tf.io.decode_image` knows; of anything
+    else it raises InvalidArgumentError, as of a broken image.
+    """
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     return image
 
 
 def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
-    """Returns the center of the image, resized to uint8 [S,S,3]."""
+    """Returns the center of the image, resized to uint8 [S,S,3].
+
+    All of it is decoded, also what lies outside: an image that gets a label here will
+    be trained on and opened by others, and must not turn out to be broken then.
+    """
     image = decode(encoded)
-    height, width = tf.unstack(tf.shape(image)[:2])
-    shorter = tf.cast(tf.minimum(height, width), tf.float32)
-    if config.crop_fraction == 1.0:
-        return _resize(image, config.size)
-    side = tf.maximum(1, tf.cast(shorter * config.crop_fraction, tf.int32))
-    top = (height - side + 1) // 2
-    left = (width - side + 1) // 2
-    crop = tf.image.crop_to_bounding_box(image, top, left, side, side)
-    return _resize(crop, config.size)
+    if config.crop_fraction < 1.0:
+        image = _crop(image, center_window(tf.shape(image), config))
+    return _resize(image, config.size)
 
 
 def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
@@ -46,24 +56,72 @@ def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
         config: Sizes.
         seed: int32 [2]; the same seed gives the same pixels.
     """
-    image = decode(encoded)
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    if config.min_crop_area < 1.0:
-        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-            tf.shape(image),
-            bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-            seed=crop_seed,
-            min_object_covered=0.1,
-            aspect_ratio_range=CROP_ASPECT_RATIOS,
-            area_range=(config.min_crop_area, 1.0),
-            max_attempts=CROP_ATTEMPTS,
-            use_image_if_no_bounding_boxes=True,
+    if config.min_crop_area == 1.0:
+        image = decode(encoded)
+    else:
+        image = decode_and_crop(
+            encoded, lambda shape: inception_window(shape, config, seed=crop_seed)
         )
-        image = tf.slice(image, begin, size)
     image = _resize(image, config.size)
     if config.random_flip:
         image = tf.image.stateless_random_flip_left_right(image, flip_seed)
     return image
+
+
+def decode_and_crop(encoded: Any, choose_window: ChooseWindow) -> Any:
+    """Returns a window of the image, uint8 [height,width,3], in one step.
+
+    Of a JPEG what lies outside is never decoded; its size stands in its header. Where
+    colors are stored at half the resolution, the outermost pixels differ a little from
+    those of the whole image, as they are interpolated from the window alone.
+    """
+
+    def crop_jpeg() -> Any:
+        window = choose_window(tf.io.extract_jpeg_shape(encoded))
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
+
+    def crop_other() -> Any:
+        image = decode(encoded)
+        return _crop(image, choose_window(tf.shape(image)))
+
+    return tf.cond(tf.io.is_jpeg(encoded), crop_jpeg, crop_other)
+
+
+def center_window(shape: Any, config: ImageConfig) -> Any:
+    """Returns the square of `crop_fraction` of the shorter side, in the middle."""
+    height, width = shape[0], shape[1]
+    shorter = tf.cast(tf.minimum(height, width), tf.float32)
+    side = tf.maximum(1, tf.cast(shorter * config.crop_fraction, tf.int32))
+    return tf.stack([(height - side + 1) // 2, (width - side + 1) // 2, side, side])
+
+
+def inception_window(shape: Any, config: ImageConfig, *, seed: Any) -> Any:
+    """Returns a window of random area and aspect ratio.
+
+    Where no attempt fits into the image, which the sampler reports as the whole of
+    it, that is the evaluation's, as in the code that ResNet-RS was trained with.
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=CROP_MIN_COVERED,
+        aspect_ratio_range=CROP_ASPECT_RATIOS,
+        area_range=(config.min_crop_area, 1.0),
+        max_attempts=CROP_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.cond(
+        tf.reduce_all(size[:2] == shape[:2]),
+        lambda: center_window(shape, config),
+        lambda: tf.concat([begin[:2], size[:2]], axis=0),
+    )
+
+
+def _crop(image: Any, window: Any) -> Any:
+    top, left, height, width = tf.unstack(window)
+    return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
 def _resize(image: Any, size: int) -> Any:
