@@ -28,6 +28,10 @@ OPERATIONS = (
 )
 
 
+#: More known names than this are not listed where one is not known.
+LISTED_NAMES = 16
+
+
 def _check(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
@@ -43,30 +47,51 @@ def _check_positive(name: str, value: float) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network.
+    """The network. Everything but the name is ResNet-RS's; other networks ignore it.
 
     Attributes:
-        name: A key of `classifier.variants.VARIANTS`.
+        name: `resnet_rs_DEPTH`, see `classifier.variants`, or a network of
+            `keras.applications`, as in `EfficientNetV2B0`.
         width_multiplier: Scales the filters of every layer but the head.
-        se_ratio: Squeeze width as a share of the block's output filters.
+        resnet_d: ResNet-D's three changes (He et al. 2018): a stem of three 3x3
+            convolutions, a strided one in place of the max-pool, and a shortcut
+            that averages before it projects.
+        se_ratio: Squeeze width as a share of the block's output filters; 0 builds
+            no squeeze-and-excitation.
         dropout_rate: Probability of dropping a feature before the head.
         stochastic_depth_rate: Probability of dropping a block of the last stage,
             a.k.a. drop path; stage i of 4 drops `rate * (i + 1) / 5`.
+        batch_norm_momentum: Share of the running statistics that one batch leaves.
+            0 keeps the last batch's alone, and leaves smoothing to the exponential
+            moving average of `optimizer.ema_decay`.
     """
 
     name: str = "resnet_rs_50"
     width_multiplier: float = 1.0
+    resnet_d: bool = True
     se_ratio: float = 0.25
     dropout_rate: float = 0.25
     stochastic_depth_rate: float = 0.0
+    batch_norm_momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in variants.VARIANTS:
-            raise ValueError(unknown("model", self.name, variants.VARIANTS))
+        if variants.depth_of(self.name) is None and (
+            self.name not in variants.KERAS_APPLICATIONS
+        ):
+            raise ValueError(unknown("model", self.name, variants.KNOWN_NAMES))
         _check_positive("model.width_multiplier", self.width_multiplier)
-        _check_positive("model.se_ratio", self.se_ratio)
+        _check(
+            0.0 <= self.se_ratio <= 1.0,
+            f"model.se_ratio must be in [0, 1], got {self.se_ratio}",
+        )
         _check_rate("model.dropout_rate", self.dropout_rate)
         _check_rate("model.stochastic_depth_rate", self.stochastic_depth_rate)
+        _check_rate("model.batch_norm_momentum", self.batch_norm_momentum)
+
+    @property
+    def depth(self) -> int | None:
+        """Depth of the ResNet-RS; None for another network."""
+        return variants.depth_of(self.name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,20 +161,24 @@ class AugmentConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Nesterov momentum under a cosine schedule (Bello et al. 2021, section 4).
+    """Nesterov momentum under a learning-rate schedule (Bello et al. 2021).
 
     Attributes:
-        peak_learning_rate: Of the cosine; 0.1 per 256 images of a batch is the
+        peak_learning_rate: Of the schedule; 0.1 per 256 images of a batch is the
             paper's.
+        schedule: `cosine` falls to zero at the last step; `stepwise` is the
+            baseline's, a tenth after 30, 60 and 80 of 90 parts of the run.
         momentum: Share of the accumulated gradient that is kept each step.
         warmup_steps: Steps of linear warm-up from 0.
         weight_decay: L2 in the loss, as `weight_decay / 2 * |weights|^2`, over
             everything but batch-norm's scale and offset.
         ema_decay: Of weights and batch-norm statistics; ramps up as
-            `min(ema_decay, (1 + step) / (10 + step))`.
+            `min(ema_decay, (1 + step) / (10 + step))`. 0 averages nothing: what is
+            evaluated and exported are the last weights.
     """
 
     peak_learning_rate: float = 1.6
+    schedule: Literal["cosine", "stepwise"] = "cosine"
     momentum: float = 0.9
     warmup_steps: int = 1560
     weight_decay: float = 4e-5
@@ -221,13 +250,47 @@ class TrainConfig:
             f"{self.optimizer.warmup_steps}",
         )
         _check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
+        _check_averages(self.model, self.optimizer)
+
+    def per_device_batch_size(self, num_devices: int) -> int:
+        """Returns the share of one device in the global batch.
+
+        Raises:
+            ValueError: If the devices cannot share it evenly.
+        """
+        share, rest = divmod(self.global_batch_size, num_devices)
+        _check(
+            rest == 0,
+            f"global_batch_size must be divisible by the {num_devices} devices, got "
+            f"{self.global_batch_size}",
+        )
+        return share
+
+
+def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
+    """Refuses what would evaluate a ResNet-RS with the statistics of one batch.
+
+    Averages over statistics that are averages already are refused too, as in the
+    code that ResNet-RS was trained with.
+    """
+    if model.depth is None:
+        return
+    momentum, decay = model.batch_norm_momentum, optimizer.ema_decay
+    _check(
+        (momentum > 0.0) != (decay > 0.0),
+        "expected one of model.batch_norm_momentum and optimizer.ema_decay to be "
+        f"positive, the other 0, got {momentum} and {decay}",
+    )
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Returns the message for an unknown name, with the nearest known one."""
-    known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"unknown {what} {name!r}; nearest is {nearest[0]!r}, of {', '.join(known)}"
+    """Returns the message for an unknown name, with the nearest of those known."""
+    names = {known_name.lower(): known_name for known_name in known}
+    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)
+    message = f"unknown {what} {name!r}; nearest is {names[nearest[0]]!r}"
+    if len(names) > LISTED_NAMES:
+        return message
+    return f"{message}, of {', '.join(names.values())}"
 
 
 def to_json(config: Any) -> str:

@@ -9,25 +9,35 @@ from keras import ops
 
 from classifier.config import OptimizerConfig
 
+#: Where the stepwise schedule falls, as shares of the run: after 30, 60 and 80 of 90
+#: epochs, each time to a tenth (Goyal et al. 2017).
+STEPWISE_DROPS = (30 / 90, 60 / 90, 80 / 90)
+STEPWISE_FACTOR = 0.1
+
 
 def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
     """Returns the learning rate of a step.
 
-    A cosine from the peak at step 0 to zero at `num_steps`; during warm-up a line
-    from 0 to where the cosine then is, so the peak itself is never quite reached.
+    The schedule runs from the peak at step 0 to the end; during warm-up a line from 0
+    leads to where it then is. So a cosine's peak itself is never quite reached.
 
     Args:
         step: Number of updates done before, a scalar tensor.
-        config: Peak and warm-up.
+        config: Peak, schedule and warm-up.
         num_steps: Updates of the whole run.
     """
     step = ops.cast(step, "float32")
-    cosine = 0.5 * (1.0 + ops.cos(math.pi * step / num_steps))
-    if config.warmup_steps == 0:
-        return config.peak_learning_rate * cosine
-    top = 0.5 * (1.0 + math.cos(math.pi * config.warmup_steps / num_steps))
-    warmup = top * step / config.warmup_steps
-    factor = ops.where(step < config.warmup_steps, warmup, cosine)
+    if config.schedule == "stepwise":
+        drops = sum(
+            ops.cast(step >= share * num_steps, "float32") for share in STEPWISE_DROPS
+        )
+        factor, top = STEPWISE_FACTOR**drops, 1.0
+    else:
+        factor = 0.5 * (1.0 + ops.cos(math.pi * step / num_steps))
+        top = 0.5 * (1.0 + math.cos(math.pi * config.warmup_steps / num_steps))
+    if config.warmup_steps > 0:
+        warmup = top * step / config.warmup_steps
+        factor = ops.where(step < config.warmup_steps, warmup, factor)
     return config.peak_learning_rate * factor
 
 

@@ -5,7 +5,8 @@ Paper: "Revisiting ResNets: Improved Training and Scaling Strategies", Bello et 
 trained with differ, the code is followed: ResNet-D's stem of three 3x3
 convolutions, a fourth one with stride 2 in place of the max-pool, bottlenecks with
 the stride on the 3x3, squeeze-and-excitation in every block, ReLU, explicit
-symmetric padding. The network standardizes its input itself.
+symmetric padding. The network standardizes its input itself. Switches of
+`ModelConfig` take single changes back, down to the plain ResNet of the ablations.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from classifier.config import ModelConfig
 #: Of ImageNet's training images, in units of a pixel's 0..255.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STDDEV = (58.395, 57.12, 57.375)
-#: 0 keeps the statistics of the last batch only: the exponential moving average of
-#: weights *and* statistics does the smoothing, and is what gets evaluated.
-BATCH_NORM_MOMENTUM = 0.0
 BATCH_NORM_EPSILON = 1e-5
 STEM_FILTERS = (32, 32, 64)
 STAGE_FILTERS = (64, 128, 256, 512)
@@ -71,19 +69,11 @@ def build_resnet_rs(
         num_classes: K, width of the head.
         seed: Of the initial weights and of dropout and stochastic depth.
     """
+    blocks = variants.stage_blocks(config.depth or 0)
     build = _Builder(config, seed)
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = layers.Rescaling(
-        scale=[1 / s for s in PIXEL_STDDEV],
-        offset=[-m / s for m, s in zip(PIXEL_MEAN, PIXEL_STDDEV, strict=True)],
-        name="standardize",
-    )(inputs)
-    for i, filters in enumerate(STEM_FILTERS):
-        x = build.conv(
-            x, build.width(filters), 3, stride=2 if i == 0 else 1, name=f"stem_{i}"
-        )
-    x = build.conv(x, build.width(STEM_FILTERS[-1]), 3, stride=2, name="stem_pool")
-    for stage, num_blocks in enumerate(variants.VARIANTS[config.name]):
+    x = build.stem(standardize(inputs))
+    for stage, num_blocks in enumerate(blocks):
         for block in range(num_blocks):
             x = build.bottleneck(x, stage=stage, block=block)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -97,6 +87,15 @@ def build_resnet_rs(
         name="logits",
     )(x)
     return keras.Model(inputs, logits, name=config.name)
+
+
+def standardize(pixels: Any) -> Any:
+    """Returns uint8 pixels [B,S,S,3] as float32 of ImageNet's mean 0, deviation 1."""
+    return layers.Rescaling(
+        scale=[1 / s for s in PIXEL_STDDEV],
+        offset=[-m / s for m, s in zip(PIXEL_MEAN, PIXEL_STDDEV, strict=True)],
+        name="standardize",
+    )(pixels)
 
 
 class _Builder:
@@ -140,12 +139,22 @@ class _Builder:
             name=f"{name}_conv",
         )(x)
         x = layers.BatchNormalization(
-            momentum=BATCH_NORM_MOMENTUM,
+            momentum=self._config.batch_norm_momentum,
             epsilon=BATCH_NORM_EPSILON,
             gamma_initializer="zeros" if zero_gamma else "ones",
             name=f"{name}_bn",
         )(x)
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+    def stem(self, x: Any) -> Any:
+        """Divides the side of the image by four."""
+        if not self._config.resnet_d:
+            x = self.conv(x, self.width(STEM_FILTERS[-1]), 7, stride=2, name="stem")
+            return layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+        for i, filters in enumerate(STEM_FILTERS):
+            stride = 2 if i == 0 else 1
+            x = self.conv(x, self.width(filters), 3, stride=stride, name=f"stem_{i}")
+        return self.conv(x, self.width(STEM_FILTERS[-1]), 3, stride=2, name="stem_pool")
 
     def bottleneck(self, inputs: Any, *, stage: int, block: int) -> Any:
         """One residual block, a model of its own.
@@ -170,7 +179,8 @@ class _Builder:
             zero_gamma=True,
             name=f"{name}_expand",
         )
-        x = self._squeeze_excite(x, filters * EXPANSION, name)
+        if self._config.se_ratio > 0.0:
+            x = self._squeeze_excite(x, filters * EXPANSION, name)
         rate = self._config.stochastic_depth_rate * (stage + 2) / 5
         x = StochasticDepth(rate, seed=self.next_seed(), name=f"{name}_drop")(x)
         x = layers.Add(name=f"{name}_add")([x, shortcut])
@@ -178,12 +188,15 @@ class _Builder:
         return keras.Model(inputs, x, name=name)(outside)
 
     def _projection(self, x: Any, filters: int, stride: int, name: str) -> Any:
-        """ResNet-D's shortcut: average, then a 1x1 convolution of stride 1."""
-        if stride > 1:
+        """The shortcut where the size changes; ResNet-D averages before it."""
+        if stride > 1 and self._config.resnet_d:
             x = layers.AveragePooling2D(
                 stride, padding="same", name=f"{name}_shortcut_pool"
             )(x)
-        return self.conv(x, filters, 1, relu=False, name=f"{name}_shortcut")
+            stride = 1
+        return self.conv(
+            x, filters, 1, stride=stride, relu=False, name=f"{name}_shortcut"
+        )
 
     def _squeeze_excite(self, x: Any, filters: int, name: str) -> Any:
         squeezed = max(1, int(filters * self._config.se_ratio))

@@ -1,20 +1,101 @@
-"""The depths of ResNet-RS (Bello et al. 2021, table 1 of the appendix).
+"""Names of networks, and the blocks behind the depth of a ResNet-RS.
 
 Apart from `resnet_rs` so that a config can be checked without TensorFlow.
 """
 
 from __future__ import annotations
 
-#: Bottleneck blocks in each of the four stages. A depth is the stem's one, three
-#: for each block and the head's one, as in ResNet; `resnet_rs_14` is ours, for
-#: small images and quick runs, all others are published.
-VARIANTS: dict[str, tuple[int, int, int, int]] = {
-    "resnet_rs_14": (1, 1, 1, 1),
-    "resnet_rs_50": (3, 4, 6, 3),
-    "resnet_rs_101": (3, 4, 23, 3),
-    "resnet_rs_152": (3, 8, 36, 3),
-    "resnet_rs_200": (3, 24, 36, 3),
-    "resnet_rs_270": (4, 29, 53, 4),
-    "resnet_rs_350": (4, 36, 72, 4),
-    "resnet_rs_420": (4, 44, 87, 4),
+import re
+
+Blocks = tuple[int, int, int, int]
+
+#: Bottleneck blocks of the four stages at each published depth (Bello et al. 2021).
+PUBLISHED_BLOCKS: dict[int, Blocks] = {
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+    270: (4, 29, 53, 4),
+    350: (4, 36, 72, 4),
+    420: (4, 44, 87, 4),
 }
+#: One block in each stage, ours, for small images and quick runs.
+SMALLEST_DEPTH = 14
+#: Where blocks of other depths are read off: between two of these, stage by stage.
+_KNOWN_BLOCKS: dict[int, Blocks] = {SMALLEST_DEPTH: (1, 1, 1, 1), **PUBLISHED_BLOCKS}
+
+PREFIX = "resnet_rs_"
+
+#: What `keras.applications` of the pinned Keras builds, all usable as teacher or
+#: student.
+KERAS_APPLICATIONS = (
+    *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny"),
+    *("ConvNeXtXLarge", "DenseNet121", "DenseNet169", "DenseNet201"),
+    *("EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3"),
+    *("EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7"),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S", "InceptionResNetV2"),
+    *("InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large"),
+    *("MobileNetV3Small", "NASNetLarge", "NASNetMobile", "ResNet50", "ResNet50V2"),
+    *("ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "VGG16", "VGG19"),
+    "Xception",
+)
+
+#: Names to offer where one is not known; depths in between exist too.
+KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICATIONS)
+
+
+def depth_of(name: str) -> int | None:
+    """Returns the depth in the name of a ResNet-RS, None for any other network.
+
+    Raises:
+        ValueError: If there is no ResNet-RS of that depth.
+    """
+    match = re.fullmatch(rf"{PREFIX}(\d+)", name)
+    if match is None:
+        return None
+    depth = int(match[1])
+    stage_blocks(depth)
+    return depth
+
+
+def stage_blocks(depth: int) -> Blocks:
+    """Returns the bottleneck blocks of the four stages of a ResNet-RS.
+
+    A depth is the stem's one, three for each block and the head's one, as in ResNet.
+    Between the published depths each stage is interpolated by the total number of
+    blocks, and the third one, the longest, takes what rounding leaves.
+
+    Raises:
+        ValueError: If no such network exists.
+    """
+    if depth in _KNOWN_BLOCKS:
+        return _KNOWN_BLOCKS[depth]
+    if not SMALLEST_DEPTH < depth < max(_KNOWN_BLOCKS) or (depth - 2) % 3:
+        raise ValueError(
+            f"expected a ResNet-RS of depth {SMALLEST_DEPTH}, {SMALLEST_DEPTH + 3} and "
+            f"so on up to {max(_KNOWN_BLOCKS)}, got {depth}; nearest is "
+            f"{_nearest_depth(depth)}"
+        )
+    total = num_blocks(depth)
+    known = [(sum(blocks), blocks) for blocks in _KNOWN_BLOCKS.values()]
+    below = max(pair for pair in known if pair[0] <= total)
+    above = min(pair for pair in known if pair[0] >= total)
+    if below == above:
+        return below[1]
+    share = (total - below[0]) / (above[0] - below[0])
+    first, second, _, fourth = (
+        round(low + share * (high - low))
+        for low, high in zip(below[1], above[1], strict=True)
+    )
+    return first, second, total - first - second - fourth, fourth
+
+
+def num_blocks(depth: int) -> int:
+    """Returns the number of bottleneck blocks in all stages."""
+    return (depth - 2) // 3
+
+
+def _nearest_depth(depth: int) -> int:
+    depths = [*range(SMALLEST_DEPTH, max(_KNOWN_BLOCKS), 3), *PUBLISHED_BLOCKS]
+    return min(depths, key=lambda known: abs(known - depth))

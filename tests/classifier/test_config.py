@@ -10,6 +10,7 @@ from classifier.config import (
     TrainConfig,
     override,
     override_all,
+    unknown,
 )
 from student.config import StudentConfig
 
@@ -50,7 +51,9 @@ def test_override_replaces_one_field(assignment, path, value):
         ("num_steps=1.5", "num_steps is of type int"),
         ("optimizer=fast", "optimizer is a group of settings"),
         ("num_steps.x=1", "num_steps is a value"),
-        ("model.name=resnet_rs_51", "nearest is 'resnet_rs_50'"),
+        ("model.name=resnet_rs_51", "nearest is 50"),
+        ("model.name=resnet_rs_600", "nearest is 420"),
+        ("model.name=resnet50", "nearest is 'ResNet50'"),
         ("augment.operations=Rotat", "nearest is 'Rotate'"),
         ("mixture.target_kind=soft", "unknown setting"),
     ],
@@ -78,6 +81,7 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
             lambda: ModelConfig(width_multiplier=0.0),
             "width_multiplier must be positive",
         ),
+        (lambda: ModelConfig(se_ratio=1.5), "se_ratio must be in"),
         (lambda: ImageConfig(size=8), "size must be at least 32"),
         (lambda: ImageConfig(crop_fraction=0.0), "crop_fraction must be in"),
         (lambda: AugmentConfig(num_ops=-1), "num_ops must be >= 0"),
@@ -91,6 +95,36 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
 def test_nonsense_is_refused_when_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("momentum", "decay"),
+    [
+        (0.0, 0.0),  # Would evaluate with the statistics of one batch.
+        (0.9, 0.9999),  # Averages of averages: the published code refuses it too.
+    ],
+)
+def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
+    model = ModelConfig(batch_norm_momentum=momentum)
+    with pytest.raises(ValueError, match="expected one of model.batch_norm_momentum"):
+        TrainConfig(model=model, optimizer=OptimizerConfig(ema_decay=decay))
+    other = dataclasses.replace(model, name="EfficientNetV2B0")
+    TrainConfig(model=other, optimizer=OptimizerConfig(ema_decay=decay))
+
+
+def test_devices_must_share_a_batch_evenly():
+    config = TrainConfig(global_batch_size=12)
+    assert config.per_device_batch_size(4) == 3
+    with pytest.raises(ValueError, match="divisible by the 8 devices, got 12"):
+        config.per_device_batch_size(8)
+
+
+def test_an_unknown_name_is_answered_with_all_only_if_they_are_few():
+    assert (
+        unknown("thing", "b", "ABC") == "unknown thing 'b'; nearest is 'B', of A, B, C"
+    )
+    many = [f"name_{i}" for i in range(99)]
+    assert unknown("thing", "name_7x", many).endswith("nearest is 'name_7'")
 
 
 def test_configs_are_frozen():

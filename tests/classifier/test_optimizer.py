@@ -27,6 +27,18 @@ def test_cosine_falls_from_step_zero_without_an_offset():
     assert rate(0, without) == pytest.approx(0.5)
 
 
+def test_stepwise_falls_to_a_tenth_after_30_60_and_80_of_90_epochs():
+    config = OptimizerConfig(
+        peak_learning_rate=1.6, schedule="stepwise", warmup_steps=5
+    )
+    rates = [
+        float(optimizer.learning_rate(epoch, config, num_steps=90))
+        for epoch in (0, 4, 5, 29, 30, 59, 60, 79, 80, 89)
+    ]
+    expected = [0.0, 1.28, 1.6, 1.6, 0.16, 0.16, 0.016, 0.016, 0.0016, 0.0016]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
 def test_nesterov_follows_the_recurrence():
     rng = np.random.default_rng(0)
     weight, velocity = np.array([1.0, -2.0]), np.zeros(2)

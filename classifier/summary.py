@@ -1,0 +1,138 @@
+r"""Prints what networks cost: parameters and multiply-adds, before any training.
+
+  python -m classifier.summary
+  python -m classifier.summary --preset=resnet_rs_299
+  python -m classifier.summary --preset=resnet_rs_50_160 --scale=4 --epochs=350
+
+Without a preset it builds the eleven published networks, compares what it counts in
+them with what is published, and ends with status 1 if they differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from classifier import command, presets, scaling, variants
+from classifier.config import TrainConfig, override_all
+
+_PRESET = flags.DEFINE_string(
+    "preset", None, "Recipe to look at, as in teacher.train; none: the published ones."
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "One setting of the recipe, as in model.width_multiplier=0.5"
+)
+_NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes", 1000, "Width of the head of --preset.", lower_bound=2
+)
+_SCALE = flags.DEFINE_float(
+    "scale", None, "Multiply-adds to scale --preset to, as a factor of its own."
+)
+_EPOCHS = flags.DEFINE_float(
+    "epochs",
+    float(scaling.LONG_TRAINING_EPOCHS),
+    "Of the training that --scale is for: a long one wants depth, a short one width.",
+)
+
+#: Classes of ImageNet, which the published figures are for.
+PUBLISHED_CLASSES = 1000
+#: Parameters to the last weight and FLOPs in billions, two for each multiply-add, of
+#: the graph that the published networks were trained with. The paper rounds them.
+PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
+    (50, 160): (35_691_912, 4.56),
+    (101, 160): (63_618_696, 8.36),
+    (101, 192): (63_618_696, 12.02),
+    (152, 192): (86_621_576, 17.49),
+    (152, 224): (86_621_576, 23.79),
+    (152, 256): (86_621_576, 31.06),
+    (200, 256): (93_209_992, 40.19),
+    (270, 256): (129_861_448, 53.90),
+    (350, 256): (163_956_168, 68.75),
+    (350, 320): (163_956_168, 107.37),
+    (420, 320): (191_891_656, 127.88),
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compares the published networks, or describes one."""
+    with command.refusing_bad_input():
+        command.refuse_arguments(argv)
+        if _PRESET.value is None:
+            if _SET.value or _SCALE.value is not None:
+                raise ValueError("--set and --scale need --preset")
+            sys.exit(_compare_published())
+        config = override_all(presets.find(_PRESET.value), _SET.value)
+        _describe(config)
+        if _SCALE.value is not None:
+            _describe_scaled(config, factor=_SCALE.value, num_epochs=_EPOCHS.value)
+
+
+def _describe(config: TrainConfig) -> None:
+    command.load_tensorflow()
+    from classifier.network import build_network, describe
+
+    model = build_network(
+        config.model, image_size=config.image.size, num_classes=_NUM_CLASSES.value
+    )
+    command.say(describe(model))
+
+
+def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -> None:
+    model, size = scaling.scale(
+        config.model,
+        image_size=config.image.size,
+        factor=factor,
+        num_epochs=num_epochs,
+    )
+    image = dataclasses.replace(config.image, size=size)
+    _describe(dataclasses.replace(config, model=model, image=image))
+    settings = {
+        "model.name": model.name,
+        "model.width_multiplier": model.width_multiplier,
+        "model.dropout_rate": model.dropout_rate,
+        "model.stochastic_depth_rate": model.stochastic_depth_rate,
+        "image.size": size,
+        "augment.magnitude": scaling.randaugment_magnitude(size),
+    }
+    command.say(
+        "\n".join(f"  --set={name}={value}" for name, value in settings.items())
+    )
+
+
+def _compare_published() -> int:
+    """Prints a row for each published network; returns how many differ."""
+    command.load_tensorflow()
+    from classifier.network import (
+        build_network,
+        count_multiply_adds,
+        count_parameters,
+    )
+
+    command.say(
+        f"{'':18}{'parameters':^26}{'billion FLOPs':^18}\n"
+        f"{'network':18}{'published':>13}{'counted':>13}{'published':>11}{'counted':>9}"
+    )
+    differing = 0
+    for (depth, size), (parameters, flops) in PUBLISHED.items():
+        name = f"{variants.PREFIX}{depth}_{size}"
+        model = build_network(
+            presets.PRESETS[name].model,
+            image_size=size,
+            num_classes=PUBLISHED_CLASSES,
+        )
+        counted = count_parameters(model)
+        counted_flops = round(2 * count_multiply_adds(model) / 1e9, 2)
+        is_equal = (counted, counted_flops) == (parameters, flops)
+        differing += not is_equal
+        command.say(
+            f"{name:18}{parameters:>13,}{counted:>13,}{flops:>11.2f}"
+            f"{counted_flops:>9.2f}  {'equal' if is_equal else 'DIFFERENT'}"
+        )
+    return min(differing, 1)
+
+
+if __name__ == "__main__":
+    command.run(main)
