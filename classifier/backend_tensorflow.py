@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,7 +11,10 @@ import tensorflow as tf
 from classifier import losses, optimizer
 from classifier.checkpoint import Arrays
 from classifier.config import TrainConfig
+from classifier.network import variable_names
 
+#: One CPU, with all its cores, or one GPU.
+NUM_DEVICES = 1
 #: Seeds of dropout and stochastic depth are state too, but nothing to average.
 _AVERAGED = "float32"
 
@@ -26,11 +28,14 @@ class TensorFlowBackend:
     """
 
     def __init__(
-        self, build_model: Callable[[], keras.Model], config: TrainConfig
+        self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
     ) -> None:
+        """Takes two models of one network; the second starts as the first is."""
+        config.per_device_batch_size(NUM_DEVICES)
         self._config = config
-        self._model = build_model()
-        self.ema_model = build_model()
+        self._model = model
+        self.ema_model = ema_model
+        ema_model.set_weights(model.get_weights())
         self._velocities = [
             tf.Variable(tf.zeros(v.shape), trainable=False)
             for v in self._model.trainable_variables
@@ -73,17 +78,21 @@ class TensorFlowBackend:
             variable.assign(arrays[name])
 
     def _named_state(self) -> dict[str, Any]:
+        variables = self._model.variables
+        name_of = {
+            id(variable): name
+            for variable, name in zip(
+                variables, variable_names(self._model), strict=True
+            )
+        }
         state = {"step": self._step}
         trainable = self._model.trainable_variables
         for variable, velocity in zip(trainable, self._velocities, strict=True):
-            state[f"velocity/{variable.path}"] = velocity
+            state[f"velocity/{name_of[id(variable)]}"] = velocity
         for average, value in self._averages:
-            state[f"model/{value.path}"] = value
-            state[f"ema/{value.path}"] = average
-        # Keras numbers seeds through the whole process; here their order counts.
-        seeds = [v for v in self._model.variables if v.dtype != _AVERAGED]
-        for index, seed in enumerate(seeds):
-            state[f"seed/{index}"] = seed
+            state[f"ema/{name_of[id(value)]}"] = average
+        for variable in variables:
+            state[f"model/{name_of[id(variable)]}"] = variable
         return state
 
     def _train_step(self, images: Any, targets: Any) -> dict[str, Any]:
@@ -113,7 +122,10 @@ class TensorFlowBackend:
             velocity.assign(new_velocity)
         decay = optimizer.ema_decay(self._step, config.optimizer)
         for average, value in self._averages:
-            average.assign(optimizer.ema(average=average, value=value, decay=decay))
+            if config.optimizer.ema_decay == 0.0:
+                average.assign(value)
+            else:
+                average.assign(optimizer.ema(average=average, value=value, decay=decay))
         self._step.assign_add(1)
         hits = tf.argmax(logits, axis=-1) == tf.argmax(targets, axis=-1)
         return {

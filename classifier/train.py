@@ -7,15 +7,24 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import keras
 import tensorflow as tf
 from etils import epath
 
-from classifier import artifact, data, export, losses, train_loop
+from classifier import (
+    artifact,
+    data,
+    export,
+    initial_weights,
+    losses,
+    network,
+    train_loop,
+)
 from classifier.backend_tensorflow import TensorFlowBackend
 from classifier.class_names import check_same_classes
 from classifier.config import TrainConfig
 from classifier.data import MakeTarget
-from classifier.resnet_rs import build_resnet_rs
+from classifier.network import build_network
 from classifier.sources import Source, open_source
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
@@ -35,12 +44,16 @@ class Run:
         labeled: Images to learn from.
         evaluation: Images to be judged on, never learned from.
         class_names: K names by label, of both.
+        model: The network, with the weights to start from.
+        initial_weights: Where those came from; None if they are fresh.
     """
 
     config: TrainConfig
     labeled: Source
     evaluation: Source
     class_names: tuple[str, ...]
+    model: keras.Model
+    initial_weights: dict[str, Any] | None
 
     def describe(self) -> dict[str, Any]:
         """Returns what stands in the classifier's `config.json`."""
@@ -49,6 +62,7 @@ class Run:
             "labeled": self.labeled.describe(),
             "evaluation": self.evaluation.describe(),
             "class_names": self.class_names,
+            "initial_weights": self.initial_weights,
         }
 
     def labeled_batches(self, start_step: int) -> Any:
@@ -69,20 +83,32 @@ def open_run(
     evaluation: str,
     data_dir: str | None = None,
     class_names_file: str | None = None,
+    init_from: str | None = None,
+    new_head: bool = False,
 ) -> Run:
-    """Opens both sets of images and looks at the first of them.
+    """Opens both sets of images, looks at the first of them, and builds the network.
 
     Raises:
-        ValueError: If one has no labels, their classes differ, or an image cannot be
-            decoded.
+        ValueError: If one has no labels, their classes differ, an image cannot be
+            decoded, or no such network can be built, or begun with those weights.
         FileNotFoundError: If one is not there.
     """
+    if new_head and init_from is None:
+        raise ValueError("--new_head needs --init_from: without it all is new")
     sources = [
         open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
         for spec in (labeled, evaluation)
     ]
     class_names = sources[0].labeled_class_names()
     check_same_classes(class_names, sources[1].labeled_class_names(), evaluation)
+    model = build(config, num_classes=len(class_names))
+    initial = None
+    if init_from is not None:
+        weights = initial_weights.open_weights(
+            init_from, class_names=class_names, new_head=new_head
+        )
+        initial_weights.take_over(model, weights, new_head=new_head)
+        initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
     for source in sources:
         data.check_examples(source, num_classes=len(class_names), count=CHECKED_AHEAD)
     return Run(
@@ -90,6 +116,18 @@ def open_run(
         labeled=sources[0],
         evaluation=sources[1],
         class_names=class_names,
+        model=model,
+        initial_weights=initial,
+    )
+
+
+def build(config: TrainConfig, *, num_classes: int) -> keras.Model:
+    """Returns the network of a recipe with fresh weights."""
+    return build_network(
+        config.model,
+        image_size=config.image.size,
+        num_classes=num_classes,
+        seed=config.seed,
     )
 
 
@@ -132,20 +170,13 @@ def train(
     started = time.monotonic()
     config = run.config
     tf.config.experimental.enable_op_determinism()
-    backend = TensorFlowBackend(
-        lambda: build_resnet_rs(
-            config.model,
-            image_size=config.image.size,
-            num_classes=len(run.class_names),
-            seed=config.seed,
-        ),
-        config,
-    )
+    say(network.describe(run.model))
     say(
-        f"{config.model.name} at {config.image.size} px: "
-        f"{backend.ema_model.count_params():,} parameters, "
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
         f"{config.global_batch_size} images"
+    )
+    backend = TensorFlowBackend(
+        run.model, build(config, num_classes=len(run.class_names)), config
     )
     try:
         evaluation = train_loop.fit(

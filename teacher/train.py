@@ -14,11 +14,15 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from classifier import artifact, command, presets
 from classifier.config import override_all
-from teacher.presets import PRESETS
 
-_PRESET = flags.DEFINE_enum("preset", "tiny", sorted(PRESETS), "Recipe to start from.")
+_PRESET = flags.DEFINE_string(
+    "preset",
+    "tiny",
+    f"Recipe to start from: {', '.join(presets.PRESETS)}, or any resnet_rs_DEPTH or "
+    "resnet_rs_DEPTH_SIZE.",
+)
 _LABELED = flags.DEFINE_string(
     "labeled",
     None,
@@ -45,6 +49,15 @@ _DATA_DIR = flags.DEFINE_string(
 _CLASS_NAMES = flags.DEFINE_string(
     "class_names", None, "Text file, one class name a line; needed for tfrecord:."
 )
+_INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    None,
+    "Weights to start from: the directory of a classifier, or resnet_rs_h5:PATH for a "
+    "weights file of tf_keras.applications.resnet_rs.",
+)
+_NEW_HEAD = flags.DEFINE_bool(
+    "new_head", False, "Start the last layer fresh, for other classes."
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,7 +65,8 @@ def main(argv: Sequence[str]) -> None:
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         config = override_all(
-            dataclasses.replace(PRESETS[_PRESET.value], seed=_SEED.value), _SET.value
+            dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
+            _SET.value,
         )
         command.load_tensorflow()
         from classifier import train
@@ -63,6 +77,8 @@ def main(argv: Sequence[str]) -> None:
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
+            init_from=_INIT_FROM.value,
+            new_head=_NEW_HEAD.value,
         )
         if artifact.begin(_WORKDIR.value, run.describe()):
             command.say_for(_WORKDIR.value)("already complete")

@@ -36,15 +36,15 @@ def config():
 def export(directory, config, seed, class_names=CLASS_NAMES):
     """Writes a classifier with random weights, complete."""
     from classifier.export import export_classifier
-    from classifier.resnet_rs import build_resnet_rs
+    from classifier.network import build_network
 
-    model = build_resnet_rs(
+    model = build_network(
         config.model,
         image_size=config.image.size,
         num_classes=len(class_names),
         seed=seed,
     )
-    artifact.begin(directory, {"seed": seed})
+    artifact.begin(directory, {"config": dataclasses.asdict(config), "seed": seed})
     export_classifier(
         model,
         directory,

@@ -37,7 +37,7 @@ INPUTS = ("--predictions={predictions}", "--selection={selection}")
 
 CASES = [
     Case("unknown flag", (*TRAIN, "--preset_=x"), "Unknown command line flag"),
-    Case("unknown preset", (*TRAIN, "--preset=huge"), "should be one of <tiny>"),
+    Case("unknown preset", (*TRAIN, "--preset=huge"), "unknown preset 'huge'"),
     Case("missing flag", TRAIN[:2], "--evaluation must have a value"),
     Case("word behind flags", (*TRAIN, "now"), "expected flags only, got 'now'"),
     Case("setting", (*TRAIN, "--set=num_step=3"), "nearest is 'num_steps'"),
