@@ -28,6 +28,7 @@ EVALUATION ?= tfds:$(DIGITS):test
 IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
 CLASS_NAMES ?=
 PRESET ?= tiny
+STUDENT_PRESET ?= $(PRESET)
 TEACHERS ?= 3
 TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
@@ -120,7 +121,7 @@ report:  ## Run ROUNDS=2 rounds and report on them
 
 # Settings decide what is in RUN: others need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
-	PRESET=$(PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
+	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
 	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
 	MAX_COPIES=$(MAX_COPIES) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
 
@@ -164,13 +165,13 @@ $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 		--output=$$(@D) -- $(BEAM_FLAGS)
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
-	$(PY) -m student.train --preset=$(PRESET) $(LABEL_FLAGS) \
+	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) $(STUDENT_FLAGS)
 endef
 $(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
 $(RUN)/control/COMPLETED: $(DATA) | $(READY)
-	$(PY) -m student.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
+	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		--seed=$(SEED) $(STUDENT_FLAGS)
 
 # --- development ---------------------------------------------------------------

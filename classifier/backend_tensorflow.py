@@ -31,7 +31,6 @@ class TensorFlowBackend:
         self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
     ) -> None:
         """Takes two models of one network; the second starts as the first is."""
-        config.per_device_batch_size(NUM_DEVICES)
         self._config = config
         self._model = model
         self.ema_model = ema_model

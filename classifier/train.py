@@ -20,7 +20,7 @@ from classifier import (
     network,
     train_loop,
 )
-from classifier.backend_tensorflow import TensorFlowBackend
+from classifier.backend_tensorflow import NUM_DEVICES, TensorFlowBackend
 from classifier.class_names import check_same_classes
 from classifier.config import TrainConfig
 from classifier.data import MakeTarget
@@ -89,10 +89,12 @@ def open_run(
     """Opens both sets of images, looks at the first of them, and builds the network.
 
     Raises:
-        ValueError: If one has no labels, their classes differ, an image cannot be
-            decoded, or no such network can be built, or begun with those weights.
+        ValueError: If the devices cannot share a batch, one set has no labels, their
+            classes differ, an image cannot be decoded, or no such network can be built,
+            or begun with those weights.
         FileNotFoundError: If one is not there.
     """
+    config.per_device_batch_size(NUM_DEVICES)
     if new_head and init_from is None:
         raise ValueError("--new_head needs --init_from: without it all is new")
     sources = [

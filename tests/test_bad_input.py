@@ -4,6 +4,8 @@ import concurrent.futures
 import dataclasses
 import json
 
+import h5py
+import numpy as np
 import pytest
 
 from classifier import artifact
@@ -30,6 +32,7 @@ TRAIN = (
     "--workdir={new}",
 )
 STUDENT = ("student.train", *TRAIN[1:])
+SMALL = ("--set=model.width_multiplier=0.0625",)
 LABEL = ("beam_jobs.label_images", "--images=folder:{labeled}", "--output={new}")
 SELECT = ("beam_jobs.select_labels", "--output={new}")
 WRITE = ("beam_jobs.write_records", "--images=tfrecord:{records}", "--output={new}")
@@ -38,6 +41,71 @@ INPUTS = ("--predictions={predictions}", "--selection={selection}")
 CASES = [
     Case("unknown flag", (*TRAIN, "--preset_=x"), "Unknown command line flag"),
     Case("unknown preset", (*TRAIN, "--preset=huge"), "unknown preset 'huge'"),
+    Case(
+        "preset nearly known",
+        (*TRAIN, "--preset=resnetrs_50_160"),
+        "nearest is 'resnet_rs_50_160'",
+    ),
+    Case(
+        "depth", (*TRAIN, "--preset=resnet_rs_51"), "depth 14, 17 and so on up to 420"
+    ),
+    Case(
+        "resolution",
+        (*TRAIN, "--preset=resnet_rs_420_8"),
+        "image.size must be at least 32, got 8",
+    ),
+    Case(
+        "student's preset",
+        (*STUDENT, "--preset=resnet_rs_152x224"),
+        "nearest is 'resnet_rs_152_224'",
+    ),
+    Case(
+        "model",
+        (*TRAIN, "--set=model.name=efficientv2b0"),
+        "nearest is 'EfficientNetV2B0'",
+    ),
+    Case(
+        "image too small for the network",
+        (*TRAIN, "--set=model.name=InceptionV3"),
+        "cannot build InceptionV3: Input size must be at least 75x75",
+    ),
+    Case(
+        "averages",
+        (*TRAIN, "--set=optimizer.ema_decay=0.0"),
+        "expected one of model.batch_norm_momentum and optimizer.ema_decay",
+    ),
+    Case(
+        "one class",
+        (*TRAIN, "--labeled=folder:{one_class}", "--evaluation=folder:{one_class}"),
+        "expected at least 2 classes, got 1",
+    ),
+    Case(
+        "weights of other classes",
+        (*TRAIN, "--init_from={other_teacher}", *SMALL),
+        "expected 2 classes, got 3; --new_head starts a fresh one",
+    ),
+    Case(
+        "weights of another width",
+        (*TRAIN, "--init_from={teacher}"),
+        "expected stem_0_conv/kernel of shape (3, 3, 3, 8), got (3, 3, 3, 2)",
+    ),
+    Case(
+        "weights of another network",
+        (*STUDENT, "--init_from=resnet_rs_h5:{other_weights}"),
+        "expected stem_0_conv/kernel of shape (3, 3, 3, 12), got none",
+    ),
+    Case(
+        "no weights",
+        (*TRAIN, "--init_from=resnet_rs_h5:{file}"),
+        "is no HDF5 file of weights",
+    ),
+    Case("missing weights", (*TRAIN, "--init_from=/no/such"), "no directory"),
+    Case("new head of nothing", (*TRAIN, "--new_head"), "--new_head needs --init_from"),
+    Case(
+        "summary",
+        ("classifier.summary", "--preset=resnet_rs_50_160", "--scale=99"),
+        "expected a ResNet-RS of depth",
+    ),
     Case("missing flag", TRAIN[:2], "--evaluation must have a value"),
     Case("word behind flags", (*TRAIN, "now"), "expected flags only, got 'now'"),
     Case("setting", (*TRAIN, "--set=num_step=3"), "nearest is 'num_steps'"),
@@ -126,13 +194,16 @@ def places(tmp_path_factory, config):
     names = (
         *("labeled", "two_classes", "records", "file", "new", "teacher"),
         *("other_teacher", "predictions", "selection", "other_selection"),
-        *("other_dataset", "bad_image"),
+        *("other_dataset", "bad_image", "one_class", "other_weights"),
     )
     places = {name: root / name for name in names}
     write_folder(places["labeled"], random_images(3), LABELS)
     write_folder(places["bad_image"], random_images(3), LABELS)
     (places["bad_image"] / "a" / "note.txt").write_text("a cat")
     write_folder(places["two_classes"], random_images(2), [0, 1])
+    write_folder(places["one_class"], random_images(2), [0, 0])
+    with h5py.File(places["other_weights"], "w") as file:
+        file["block1a_conv/kernel:0"] = np.zeros((3, 3, 3, 8), np.float32)
     write_records(places["records"], random_images(2))
     places["file"].write_text("a file")
     export(places["teacher"], config, seed=1)

@@ -106,7 +106,7 @@ def test_nonsense_is_refused_when_made(make, message):
 )
 def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
     model = ModelConfig(batch_norm_momentum=momentum)
-    with pytest.raises(ValueError, match="expected one of model.batch_norm_momentum"):
+    with pytest.raises(ValueError, match="expected one of model"):
         TrainConfig(model=model, optimizer=OptimizerConfig(ema_decay=decay))
     other = dataclasses.replace(model, name="EfficientNetV2B0")
     TrainConfig(model=other, optimizer=OptimizerConfig(ema_decay=decay))

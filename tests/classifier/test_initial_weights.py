@@ -133,7 +133,7 @@ def test_a_file_without_a_head_needs_a_new_one(tmp_path):
         weights=None, include_top=False, input_shape=(64, 64, 3)
     )
     headless.save_weights(tmp_path / "notop.h5")
-    with pytest.raises(ValueError, match="logits/kernel .* got none; --new_head"):
+    with pytest.raises(ValueError, match=r"logits/kernel .* got none; --new_head"):
         take_over(build(), tmp_path / "notop.h5")
     take_over(build(), tmp_path / "notop.h5", new_head=True)
 
