@@ -12,7 +12,10 @@ import pytest
 from tests.commands import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PACKAGES = ("classifier", "teacher", "pseudo_label", "beam_jobs", "student", "examples")
+PACKAGES = (
+    *("classifier", "teacher", "pseudo_label", "beam_jobs", "student"),
+    *("examples", "benchmarks"),
+)
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 
 
@@ -42,6 +45,14 @@ def test_every_flag_in_the_readme_exists():
 def test_every_file_in_the_documentation_exists():
     for name in documents(r"`((?:\w+/)+\w+\.(?:py|md))`"):
         assert (ROOT / name).exists(), name
+
+
+def test_every_test_in_the_documentation_exists():
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    defined = set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+    named = set(documents(r"`(test_\w+)`"))
+    assert len(named) > 40
+    assert named <= defined
 
 
 def test_every_make_target_in_the_documentation_exists():

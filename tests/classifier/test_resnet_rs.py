@@ -42,6 +42,24 @@ def test_last_gamma_of_every_block_starts_at_zero():
         assert np.all(gamma == (0.0 if "expand_bn" in path else 1.0)), path
 
 
+def test_initial_weights_have_the_published_scales():
+    model = build_resnet_rs(
+        dataclasses.replace(TINY, width_multiplier=1.0), image_size=32, num_classes=9
+    )
+    kernels = {v.path: v.numpy() for v in model.variables if "kernel" in v.path}
+    head = kernels.pop("logits/kernel")
+    assert head.std() == pytest.approx(0.01, rel=0.05)
+    for path, kernel in kernels.items():
+        # Variance scaling: 1 over the inputs of an output. Few weights, wide bounds.
+        expected = np.prod(kernel.shape[:3]) ** -0.5
+        assert kernel.std() == pytest.approx(expected, rel=0.1), path
+        # Truncated at two deviations of what the truncation then narrows.
+        assert np.abs(kernel).max() <= 2 * expected / 0.87962566 + 1e-6
+    biases = [v.numpy() for v in model.variables if "bias" in v.path]
+    assert len(biases) == 2 * 4 + 1
+    assert not any(np.any(bias) for bias in biases)
+
+
 def test_logits_are_float32_and_evaluation_is_deterministic():
     noisy = ModelConfig(
         name="resnet_rs_14", width_multiplier=0.125, stochastic_depth_rate=0.5
