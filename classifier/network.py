@@ -100,12 +100,18 @@ def count_multiply_adds(model: keras.Model) -> int:
     """
     spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
     function = tf.function(lambda image: model(image, training=False))
-    graph = function.get_concrete_function(spec).graph
+    eagerly = tf.config.functions_run_eagerly()
+    # Keras wraps convolutions in groups in functions of their own; this unwraps them.
+    tf.config.run_functions_eagerly(True)
+    try:
+        graph = function.get_concrete_function(spec).graph
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 
-#: Parts of the names of operations that multiply and are not counted here. A call may
-#: hide anything; Keras calls a function for convolutions in groups.
+#: Parts of the names of operations that multiply, or may hide what does, and are not
+#: counted here.
 _UNCOUNTED = ("Conv", "BatchMatMul", "Einsum", "PartitionedCall")
 
 
