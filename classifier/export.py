@@ -17,6 +17,7 @@ from etils import epath
 
 from classifier import artifact, preprocess
 from classifier.config import ImageConfig
+from classifier.network import count_parameters
 from classifier.train_loop import Evaluation
 
 EXPORT = "export"
@@ -53,7 +54,7 @@ def export_classifier(
             "class_names": class_names,
             "image": dataclasses.asdict(image),
             "temperature": 1.0,
-            "num_parameters": model.count_params(),
+            "num_parameters": count_parameters(model),
             "evaluation": {
                 **dataclasses.asdict(evaluation),
                 "top1": evaluation.top1,

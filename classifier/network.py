@@ -7,6 +7,7 @@ standardization inside, fresh weights that the seed alone decides.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import random
 import re
@@ -100,14 +101,20 @@ def count_multiply_adds(model: keras.Model) -> int:
     """
     spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
     function = tf.function(lambda image: model(image, training=False))
-    eagerly = tf.config.functions_run_eagerly()
-    # Keras wraps convolutions in groups in functions of their own; this unwraps them.
+    with _functions_unwrapped():
+        graph = function.get_concrete_function(spec).graph
+    return sum(_multiply_adds(operation) for operation in graph.get_operations())
+
+
+@contextlib.contextmanager
+def _functions_unwrapped() -> Iterator[None]:
+    """Traces functions in functions in place, as Keras's convolution in groups is."""
+    before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
-        graph = function.get_concrete_function(spec).graph
+        yield
     finally:
-        tf.config.run_functions_eagerly(eagerly)
-    return sum(_multiply_adds(operation) for operation in graph.get_operations())
+        tf.config.run_functions_eagerly(before)
 
 
 #: Parts of the names of operations that multiply, or may hide what does, and are not
@@ -143,7 +150,7 @@ def _build_application(
         "classes": num_classes,
         "classifier_activation": None,
     }
-    if "include_preprocessing" in build.__code__.co_varnames:
+    if "include_preprocessing" in inspect.signature(build).parameters:
         options["include_preprocessing"] = False
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     with _seeded(seed):

@@ -68,12 +68,16 @@ def build_resnet_rs(
         image_size: Side of the square input in pixels.
         num_classes: K, width of the head.
         seed: Of the initial weights and of dropout and stochastic depth.
+
+    Raises:
+        ValueError: If the config is another network's.
     """
-    blocks = variants.stage_blocks(config.depth or 0)
+    if config.depth is None:
+        raise ValueError(f"expected a ResNet-RS, got {config.name}")
     build = _Builder(config, seed)
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = build.stem(standardize(inputs))
-    for stage, num_blocks in enumerate(blocks):
+    for stage, num_blocks in enumerate(variants.stage_blocks(config.depth)):
         for block in range(num_blocks):
             x = build.bottleneck(x, stage=stage, block=block)
     x = layers.GlobalAveragePooling2D(name="pool")(x)

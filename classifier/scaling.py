@@ -1,4 +1,4 @@
-"""The scaling rules of ResNet-RS (Bello et al. 2021, sections 6 and 7).
+"""The scaling rules of ResNet-RS (Bello et al. 2021).
 
 1. Make a network deeper where training is long enough to overfit, wider where it is
    not.
@@ -50,7 +50,7 @@ def regularized(model: ModelConfig, *, image_size: int) -> ModelConfig:
     return dataclasses.replace(
         model,
         dropout_rate=0.4 if image_size >= MAX_SIZE else 0.25,
-        stochastic_depth_rate=0.1 if (model.depth or 0) >= 200 else 0.0,
+        stochastic_depth_rate=0.1 if _depth(model) >= 200 else 0.0,
     )
 
 
@@ -64,7 +64,7 @@ def estimate_multiply_adds(model: ModelConfig, *, image_size: int) -> float:
 
     Within 2 % of the published models; `classifier.network` counts exactly.
     """
-    blocks = variants.num_blocks(model.depth or 0) + _FIXED_BLOCKS
+    blocks = variants.num_blocks(_depth(model)) + _FIXED_BLOCKS
     area = (image_size / _COST_SIZE) ** 2
     return _BLOCK_COST * blocks * area * model.width_multiplier**2
 
@@ -85,9 +85,7 @@ def scale(
     Raises:
         ValueError: If there is no such network.
     """
-    depth = model.depth
-    if depth is None:
-        raise ValueError(f"expected a ResNet-RS to scale, got {model.name}")
+    depth = _depth(model)
     if factor <= 0.0:
         raise ValueError(f"scale must be positive, got {factor}")
     size = round(image_size * factor**SIZE_EXPONENT / SIZE_STEP) * SIZE_STEP
@@ -101,6 +99,12 @@ def scale(
         width = round(model.width_multiplier * math.sqrt(rest), 2)
         scaled = dataclasses.replace(model, width_multiplier=width)
     return regularized(scaled, image_size=size), size
+
+
+def _depth(model: ModelConfig) -> int:
+    if model.depth is None:
+        raise ValueError(f"expected a ResNet-RS to scale, got {model.name}")
+    return model.depth
 
 
 def _depth_of_blocks(blocks: int) -> int:

@@ -24,7 +24,6 @@ from classifier.backend_tensorflow import NUM_DEVICES, TensorFlowBackend
 from classifier.class_names import check_same_classes
 from classifier.config import TrainConfig
 from classifier.data import MakeTarget
-from classifier.network import build_network
 from classifier.sources import Source, open_source
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
@@ -125,7 +124,7 @@ def open_run(
 
 def build(config: TrainConfig, *, num_classes: int) -> keras.Model:
     """Returns the network of a recipe with fresh weights."""
-    return build_network(
+    return network.build_network(
         config.model,
         image_size=config.image.size,
         num_classes=num_classes,
