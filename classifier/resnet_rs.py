@@ -19,9 +19,9 @@ from keras import layers, ops
 from classifier import variants
 from classifier.config import ModelConfig
 
-#: Of ImageNet's training images, in units of a pixel's 0..255.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STDDEV = (58.395, 57.12, 57.375)
+#: Of ImageNet's training images, for intensities from 0 to 1.
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STDDEV = (0.229, 0.224, 0.225)
 BATCH_NORM_EPSILON = 1e-5
 STEM_FILTERS = (32, 32, 64)
 STAGE_FILTERS = (64, 128, 256, 512)
@@ -94,12 +94,15 @@ def build_resnet_rs(
 
 
 def standardize(pixels: Any) -> Any:
-    """Returns uint8 pixels [B,S,S,3] as float32 of ImageNet's mean 0, deviation 1."""
-    return layers.Rescaling(
-        scale=[1 / s for s in PIXEL_STDDEV],
-        offset=[-m / s for m, s in zip(PIXEL_MEAN, PIXEL_STDDEV, strict=True)],
-        name="standardize",
-    )(pixels)
+    """Returns uint8 pixels [B,S,S,3] as float32 of ImageNet's mean 0, deviation 1.
+
+    In the two steps of `tf_keras.applications.resnet_rs`, so that it rounds alike: a
+    deep network with fresh weights blows a difference in the last bit up to all of it.
+    """
+    intensities = layers.Rescaling(1 / 255, name="intensities")(pixels)
+    return layers.Normalization(
+        mean=PIXEL_MEAN, variance=[s**2 for s in PIXEL_STDDEV], name="standardize"
+    )(intensities)
 
 
 class _Builder:

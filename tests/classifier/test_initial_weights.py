@@ -39,7 +39,7 @@ def random_reference(depth, size, num_classes, seed=0):
     return reference
 
 
-@pytest.mark.parametrize(
+SIZES = pytest.mark.parametrize(
     ("depth", "size"),
     [
         (50, 160),
@@ -50,19 +50,41 @@ def random_reference(depth, size, num_classes, seed=0):
         pytest.param(152, 256, marks=SLOW),
     ],
 )
+
+
+@SIZES
 def test_the_network_is_the_published_function(tmp_path, depth, size):
     """Logits of `tf_keras.applications.resnet_rs`, its weights read from its file."""
     reference = random_reference(depth, size, num_classes=100)
-    reference.save_weights(tmp_path / "weights.h5")
-    model = network.build_network(
-        ModelConfig(name=f"resnet_rs_{depth}"), image_size=size, num_classes=100
-    )
-    take_over(model, tmp_path / "weights.h5")
-    images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
-    expected = reference(images.astype(np.float32), training=False).numpy()
-    logits = model(images, training=False).numpy()
+    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=100)
     assert expected.std() > 0.1
     np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@SIZES
+def test_fresh_weights_of_the_published_network_give_its_logits(tmp_path, depth, size):
+    """To the bit: at depth 152 a difference in the last one would reach thousands."""
+    import tf_keras
+
+    build = getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")
+    reference = build(
+        weights=None, input_shape=(size, size, 3), classifier_activation=None
+    )
+    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=1000)
+    np.testing.assert_array_equal(logits, expected)
+
+
+def compute_both(reference, directory, depth, size, num_classes):
+    reference.save_weights(directory / "weights.h5")
+    model = network.build_network(
+        ModelConfig(name=f"resnet_rs_{depth}"),
+        image_size=size,
+        num_classes=num_classes,
+    )
+    take_over(model, directory / "weights.h5")
+    images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
+    expected = reference(images.astype(np.float32), training=False).numpy()
+    return expected, model(images, training=False).numpy()
 
 
 def take_over(model, path, *, new_head=False):
