@@ -73,23 +73,8 @@ def open_weights(
             check_same_classes(facts["class_names"], class_names, spec)
         except ValueError as error:
             raise ValueError(f"{error}; --new_head starts a fresh one") from error
-    config = artifact.read_json(path / artifact.CONFIG)["config"]
-    model = build_network(
-        ModelConfig(**config["model"]),
-        image_size=config["image"]["size"],
-        num_classes=len(facts["class_names"]),
-    )
-    model.load_weights(str(path / MODEL))
     return InitialWeights(
-        spec=spec,
-        fingerprint=facts["fingerprint"],
-        arrays={
-            name: np.asarray(variable)
-            for name, variable in zip(
-                variable_names(model), model.variables, strict=True
-            )
-            if _is_weight(variable)
-        },
+        spec=spec, fingerprint=facts["fingerprint"], arrays=_read_classifier(path)
     )
 
 
@@ -132,6 +117,19 @@ def _is_weight(variable: Any) -> bool:
     return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
+def _read_classifier(path: epath.Path) -> Arrays:
+    """Rebuilds the network that `config.json` describes, and loads its weights."""
+    config = artifact.read_json(path / artifact.CONFIG)["config"]
+    model = build_network(
+        ModelConfig(**config["model"]),
+        image_size=config["image"]["size"],
+        num_classes=len(predict.read_facts(path)["class_names"]),
+    )
+    model.load_weights(str(path / MODEL))
+    named = zip(variable_names(model), model.variables, strict=True)
+    return {name: np.asarray(v) for name, v in named if _is_weight(v)}
+
+
 def _open_h5(spec: str) -> InitialWeights:
     path = epath.Path(spec.removeprefix(H5_PREFIX))
     if not path.exists():
@@ -145,7 +143,8 @@ def _open_h5(spec: str) -> InitialWeights:
 
     try:
         with path.open("rb") as stream, h5py.File(stream, "r") as file:
-            file.visititems(add)
+            # A saved model has its optimizer's state beside its weights.
+            file.get("model_weights", file).visititems(add)
     except (OSError, TypeError) as error:
         raise ValueError(f"{spec}: is no HDF5 file of weights: {error}") from error
     return InitialWeights(
