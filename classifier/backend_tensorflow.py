@@ -11,12 +11,10 @@ import tensorflow as tf
 from classifier import losses, optimizer
 from classifier.checkpoint import Arrays
 from classifier.config import TrainConfig
-from classifier.network import variable_names
+from classifier.network import is_weight, variable_names
 
 #: One CPU, with all its cores, or one GPU.
 NUM_DEVICES = 1
-#: Seeds of dropout and stochastic depth are state too, but nothing to average.
-_AVERAGED = "float32"
 
 
 class TensorFlowBackend:
@@ -45,7 +43,7 @@ class TensorFlowBackend:
             for average, value in zip(
                 self.ema_model.variables, self._model.variables, strict=True
             )
-            if value.dtype == _AVERAGED
+            if is_weight(value)
         ]
         self._train = tf.function(self._train_step)
         self._predict = tf.function(lambda x: self.ema_model(x, training=False))

@@ -27,7 +27,6 @@ OPERATIONS = (
     *("TranslateX", "TranslateY", "Cutout", "SolarizeAdd"),
 )
 
-
 #: More known names than this are not listed where one is not known.
 LISTED_NAMES = 16
 

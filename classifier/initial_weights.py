@@ -25,7 +25,7 @@ from classifier import artifact, predict
 from classifier.class_names import check_same_classes
 from classifier.config import ModelConfig
 from classifier.export import MODEL
-from classifier.network import build_network, variable_names
+from classifier.network import build_network, is_weight, variable_names
 
 H5_PREFIX = "resnet_rs_h5:"
 #: Kernel and bias.
@@ -74,7 +74,9 @@ def open_weights(
         except ValueError as error:
             raise ValueError(f"{error}; --new_head starts a fresh one") from error
     return InitialWeights(
-        spec=spec, fingerprint=facts["fingerprint"], arrays=_read_classifier(path)
+        spec=spec,
+        fingerprint=facts["fingerprint"],
+        arrays=_read_classifier(path, num_classes=len(facts["class_names"])),
     )
 
 
@@ -89,7 +91,7 @@ def take_over(model: keras.Model, weights: InitialWeights, *, new_head: bool) ->
     left = dict(weights.arrays)
     assignments = []
     for name, variable in zip(names, model.variables, strict=True):
-        if not _is_weight(variable):
+        if not is_weight(variable):
             continue
         array = left.pop(name, None)
         if id(variable) in head and new_head:
@@ -112,22 +114,17 @@ def take_over(model: keras.Model, weights: InitialWeights, *, new_head: bool) ->
         variable.assign(array)
 
 
-def _is_weight(variable: Any) -> bool:
-    """Whether it is learned or averaged, not the state of a random generator."""
-    return bool(keras.backend.is_float_dtype(variable.dtype))
-
-
-def _read_classifier(path: epath.Path) -> Arrays:
+def _read_classifier(path: epath.Path, *, num_classes: int) -> Arrays:
     """Rebuilds the network that `config.json` describes, and loads its weights."""
     config = artifact.read_json(path / artifact.CONFIG)["config"]
     model = build_network(
         ModelConfig(**config["model"]),
         image_size=config["image"]["size"],
-        num_classes=len(predict.read_facts(path)["class_names"]),
+        num_classes=num_classes,
     )
     model.load_weights(str(path / MODEL))
     named = zip(variable_names(model), model.variables, strict=True)
-    return {name: np.asarray(v) for name, v in named if _is_weight(v)}
+    return {name: np.asarray(v) for name, v in named if is_weight(v)}
 
 
 def _open_h5(spec: str) -> InitialWeights:

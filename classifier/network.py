@@ -75,10 +75,15 @@ def variable_names(model: keras.Model) -> list[str]:
     is_ours = model.name.startswith(variants.PREFIX)
     return [
         variable.path
-        if is_ours and keras.backend.is_float_dtype(variable.dtype)
+        if is_ours and is_weight(variable)
         else f"{index:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}"
         for index, variable in enumerate(model.variables)
     ]
+
+
+def is_weight(variable: Any) -> bool:
+    """Whether it is learned or averaged, not the state of a random generator."""
+    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def count_parameters(model: keras.Model) -> int:

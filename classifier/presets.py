@@ -145,13 +145,16 @@ def fine_tune() -> TrainConfig:
     )
 
 
+#: The eleven published recipes.
+PUBLISHED: dict[str, TrainConfig] = {
+    f"{variants.PREFIX}{depth}_{size}": resnet_rs(depth, size)
+    for depth, size in scaling.PUBLISHED_SIZES
+}
+
 #: Every recipe that has a name of its own.
 PRESETS: dict[str, TrainConfig] = {
     "tiny": tiny(),
-    **{
-        f"{variants.PREFIX}{depth}_{size}": resnet_rs(depth, size)
-        for depth, size in scaling.PUBLISHED_SIZES
-    },
+    **PUBLISHED,
     **{
         f"ablation_{step}_{name}": ablation(step)
         for step, (name, _, _) in enumerate(ABLATION_STEPS)

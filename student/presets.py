@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from classifier import presets, scaling, variants
+from classifier import presets
 from classifier.config import TrainConfig, unknown
 from student.config import MixtureConfig, StudentConfig
 
@@ -66,12 +66,7 @@ def _fields(config: TrainConfig) -> dict[str, Any]:
 #: Every recipe that has a name of its own.
 PRESETS: dict[str, StudentConfig] = {
     "tiny": student_of(presets.tiny()),
-    **{
-        f"{variants.PREFIX}{depth}_{size}": semi_supervised(
-            presets.resnet_rs(depth, size)
-        )
-        for depth, size in scaling.PUBLISHED_SIZES
-    },
+    **{name: semi_supervised(recipe) for name, recipe in presets.PUBLISHED.items()},
 }
 
 
