@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
@@ -115,6 +116,11 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     yield temporary
     temporary.replace(path)
+
+
+def is_unfinished(path: epath.Path) -> bool:
+    """Whether it is what `replacing` leaves behind where it is killed."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
 
 
 def read_json(path: epath.Path) -> Any:

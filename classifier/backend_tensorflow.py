@@ -9,21 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from classifier import losses, optimizer
-from classifier.checkpoint import Arrays
+from classifier.checkpoint import Arrays, check_names
 from classifier.config import TrainConfig
 from classifier.network import is_weight, variable_names
 
-#: One CPU, with all its cores, or one GPU.
-NUM_DEVICES = 1
-
 
 class TensorFlowBackend:
-    """Holds the state of a run and moves it on by one batch.
-
-    Attributes:
-        ema_model: The network with the averaged weights and batch-norm statistics:
-            what is evaluated and exported.
-    """
+    """Holds the state of a run and moves it on by one batch."""
 
     def __init__(
         self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
@@ -31,7 +23,7 @@ class TensorFlowBackend:
         """Takes two models of one network; the second starts as the first is."""
         self._config = config
         self._model = model
-        self.ema_model = ema_model
+        self._ema_model = ema_model
         ema_model.set_weights(model.get_weights())
         self._velocities = [
             tf.Variable(tf.zeros(v.shape), trainable=False)
@@ -41,12 +33,12 @@ class TensorFlowBackend:
         self._averages = [
             (average, value)
             for average, value in zip(
-                self.ema_model.variables, self._model.variables, strict=True
+                self._ema_model.variables, self._model.variables, strict=True
             )
             if is_weight(value)
         ]
         self._train = tf.function(self._train_step)
-        self._predict = tf.function(lambda x: self.ema_model(x, training=False))
+        self._predict = tf.function(lambda x: self._ema_model(x, training=False))
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Updates the state; returns scalar tensors named as in `metrics.jsonl`."""
@@ -62,17 +54,27 @@ class TensorFlowBackend:
         return {name: np.asarray(v) for name, v in self._named_state().items()}
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Takes over a state that `arrays` has returned.
+        """Takes over a state that `arrays` has returned, of any backend.
 
         Raises:
             ValueError: If it is that of another network.
         """
         state = self._named_state()
-        if arrays.keys() != state.keys():
-            different = sorted(arrays.keys() ^ state.keys())[0]
-            raise ValueError(f"checkpoint of another network: {different} differs")
+        check_names(arrays, state)
         for name, variable in state.items():
             variable.assign(arrays[name])
+
+    def start_trace(self, directory: str) -> None:
+        """Begins to record what host and device do."""
+        tf.profiler.experimental.start(directory)
+
+    def mark(self, step: int) -> Any:
+        """Returns a context manager that names a step in the trace."""
+        return tf.profiler.experimental.Trace("train", step_num=step, _r=1)
+
+    def stop_trace(self) -> None:
+        """Writes the trace."""
+        tf.profiler.experimental.stop()
 
     def _named_state(self) -> dict[str, Any]:
         variables = self._model.variables
@@ -93,41 +95,39 @@ class TensorFlowBackend:
         return state
 
     def _train_step(self, images: Any, targets: Any) -> dict[str, Any]:
-        config = self._config
+        config = self._config.optimizer
         weights = self._model.trainable_variables
         decayed = [v for v in weights if losses.is_decayed(v.path)]
         with tf.GradientTape() as tape:
             logits = self._model(images, training=True)
             cross_entropy = losses.cross_entropy(logits=logits, targets=targets)
-            penalty = losses.l2(decayed, weight_decay=config.optimizer.weight_decay)
+            penalty = losses.l2(decayed, weight_decay=config.weight_decay)
             loss = cross_entropy + penalty
-        gradients = tape.gradient(loss, weights)
-        rate = optimizer.learning_rate(
-            self._step, config.optimizer, num_steps=config.num_steps
+        new_weights, new_velocities, rate = optimizer.update(
+            weights,
+            tape.gradient(loss, weights),
+            self._velocities,
+            step=self._step,
+            config=config,
+            num_steps=self._config.num_steps,
         )
-        for weight, gradient, velocity in zip(
-            weights, gradients, self._velocities, strict=True
-        ):
-            new_weight, new_velocity = optimizer.nesterov(
-                weight=weight,
-                gradient=gradient,
-                velocity=velocity,
-                learning_rate=rate,
-                momentum=config.optimizer.momentum,
-            )
-            weight.assign(new_weight)
-            velocity.assign(new_velocity)
-        decay = optimizer.ema_decay(self._step, config.optimizer)
-        for average, value in self._averages:
-            if config.optimizer.ema_decay == 0.0:
-                average.assign(value)
-            else:
-                average.assign(optimizer.ema(average=average, value=value, decay=decay))
+        _assign(weights, new_weights)
+        _assign(self._velocities, new_velocities)
+        averages = [average for average, _ in self._averages]
+        values = [value for _, value in self._averages]
+        _assign(
+            averages,
+            optimizer.averaged(averages, values, step=self._step, config=config),
+        )
         self._step.assign_add(1)
-        hits = tf.argmax(logits, axis=-1) == tf.argmax(targets, axis=-1)
         return {
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
-            "train/top1": tf.reduce_mean(tf.cast(hits, tf.float32)),
+            "train/top1": losses.top1(logits=logits, targets=targets),
             "train/learning_rate": rate,
         }
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

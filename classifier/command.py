@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, logging
 
+from classifier import devices, preemption
+
 #: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
@@ -23,10 +25,24 @@ _INTERRUPTED = 130
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs an entry point's `main` with absl's flags, in a process set up for it."""
+    """Runs an entry point's `main` with absl's flags, in a process set up for it.
+
+    Ends with status 1 where training diverges, with `preemption.EXIT_STATUS` where it
+    was told to end and can go on, either with one line.
+    """
     _prepare()
     signal.signal(signal.SIGINT, _interrupt)
-    app.run(main)
+
+    def run_main(argv: Sequence[str]) -> None:
+        try:
+            main(argv)
+        except FloatingPointError as error:
+            sys.exit(f"error: {error}")
+        except preemption.PreemptedError as notice:
+            sys.stderr.write(f"{notice}; the same command goes on from here\n")
+            sys.exit(preemption.EXIT_STATUS)
+
+    app.run(run_main)
 
 
 def _interrupt(*_: object) -> None:
@@ -61,6 +77,24 @@ def load_tensorflow() -> None:
             os.close(stderr)
 
 
+def load_backend(backend: str, distributed: str | None = None) -> devices.Devices:
+    """Decides what the process computes with, and imports it.
+
+    TensorFlow reads the images in any case.
+
+    Raises:
+        ValueError: As `devices.open_devices` does.
+        OSError: Likewise.
+    """
+    found = devices.open_devices(backend, distributed)
+    load_tensorflow()
+    if backend != "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+    return found
+
+
 @contextlib.contextmanager
 def refusing_bad_input() -> Iterator[None]:
     """Ends the program with one line and status 1 on what the user can mend.
@@ -90,7 +124,14 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def say_for(directory: str) -> Callable[[str], None]:
-    """Returns a `say` that names what it speaks of, for runs side by side."""
+def say_for(
+    directory: str, hardware: devices.Devices = devices.ONE_PROCESS
+) -> Callable[[str], None]:
+    """Returns a `say` that names what it speaks of, for runs side by side.
+
+    Of the processes of one run, only the first speaks.
+    """
+    if not hardware.is_first:
+        return lambda line: None
     name = "/".join(directory.rstrip("/").split("/")[-2:])
     return lambda line: say(f"{name}: {line}")

@@ -63,6 +63,9 @@ class ModelConfig:
         batch_norm_momentum: Share of the running statistics that one batch leaves.
             0 keeps the last batch's alone, and leaves smoothing to the exponential
             moving average of `optimizer.ema_decay`.
+        batch_norm_groups: Equal parts of a batch that are normalized each by its own
+            statistics (Hoffer et al. 2017); the running statistics are their mean. 1
+            normalizes over the whole batch, however many devices share it.
     """
 
     name: str = "resnet_rs_50"
@@ -72,6 +75,7 @@ class ModelConfig:
     dropout_rate: float = 0.25
     stochastic_depth_rate: float = 0.0
     batch_norm_momentum: float = 0.0
+    batch_norm_groups: int = 1
 
     def __post_init__(self) -> None:
         if variants.depth_of(self.name) is None and (
@@ -86,6 +90,12 @@ class ModelConfig:
         _check_rate("model.dropout_rate", self.dropout_rate)
         _check_rate("model.stochastic_depth_rate", self.stochastic_depth_rate)
         _check_rate("model.batch_norm_momentum", self.batch_norm_momentum)
+        _check_positive("model.batch_norm_groups", self.batch_norm_groups)
+        _check(
+            self.batch_norm_groups == 1 or self.depth is not None,
+            f"model.batch_norm_groups is a ResNet-RS's, {self.name} has 1, got "
+            f"{self.batch_norm_groups}",
+        )
 
     @property
     def depth(self) -> int | None:
@@ -214,6 +224,11 @@ class TrainConfig:
         checkpoint_every: Steps between two checkpoints.
         checkpoints_to_keep: How many of the newest stay.
         shuffle_buffer: Encoded examples held to shuffle within an epoch.
+        precision: What the network's layers compute in while it trains. Variables,
+            the loss, batch-norm's statistics and evaluation are float32 in any case.
+        input_shards: Parts that the files of every source are dealt into, each of
+            which gives an equal share of every batch. As many processes can read them,
+            or any number that divides it; the batches are the same.
         seed: Decides weights, data order and noise.
     """
 
@@ -229,6 +244,8 @@ class TrainConfig:
     checkpoint_every: int = 1000
     checkpoints_to_keep: int = 2
     shuffle_buffer: int = 10_000
+    precision: Literal["float32", "bfloat16"] = "float32"
+    input_shards: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -241,6 +258,7 @@ class TrainConfig:
             "checkpoint_every",
             "checkpoints_to_keep",
             "shuffle_buffer",
+            "input_shards",
         ):
             _check_positive(name, getattr(self, name))
         _check(
@@ -250,6 +268,12 @@ class TrainConfig:
         )
         _check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
         _check_averages(self.model, self.optimizer)
+        _check_parts(self)
+
+    @property
+    def batch_parts(self) -> int:
+        """Equal parts of a batch that a mixture of sources must be the same in."""
+        return max(self.input_shards, self.model.batch_norm_groups)
 
     def per_device_batch_size(self, num_devices: int) -> int:
         """Returns the share of one device in the global batch.
@@ -264,6 +288,22 @@ class TrainConfig:
             f"{self.global_batch_size}",
         )
         return share
+
+
+def _check_parts(config: TrainConfig) -> None:
+    """Refuses parts of a batch that are not equal, or that cut across each other."""
+    shards, groups = config.input_shards, config.model.batch_norm_groups
+    for name, parts in (("input_shards", shards), ("model.batch_norm_groups", groups)):
+        _check(
+            config.global_batch_size % parts == 0,
+            f"global_batch_size must be divisible by {name} ({parts}), got "
+            f"{config.global_batch_size}",
+        )
+    _check(
+        max(shards, groups) % min(shards, groups) == 0,
+        "one of input_shards and model.batch_norm_groups must divide the other, got "
+        f"{shards} and {groups}",
+    )
 
 
 def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:

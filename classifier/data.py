@@ -3,12 +3,13 @@
 The training stream is a pure function of the seed and the position in it: the order
 of an epoch comes from (seed, epoch), the noise on an example from (seed, position).
 So a run resumes exactly by starting the stream where it stopped, and no iterator
-state needs saving.
+state needs saving. With more than one input shard, each has a stream of its own files
+that knows its number; who reads it does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -36,21 +37,30 @@ def training_batches(
     make_target: MakeTarget,
     start_step: int = 0,
     stream: int = 0,
+    shard: int = 0,
 ) -> Any:
     """Returns an endless dataset of `{"image": uint8 [B,S,S,3], "target": [B,K]}`.
 
     Args:
         source: Labeled examples, or anything else that `make_target` understands.
         config: Preprocessing, noise and seed.
-        batch_size: B, the share of the batch that comes from this source.
+        batch_size: B, the share of the batch that comes from this source and shard.
         make_target: Called inside tf.data, once for each example.
         start_step: Batches already consumed by an earlier run.
         stream: Sets apart sources that one run mixes.
+        shard: Which of `config.input_shards` to read: only its files are opened.
     """
     seed = 2 * config.seed + stream
-    examples = _endless(source, config, seed=seed, start=start_step * batch_size)
+    num_shards = config.input_shards
+    examples = _endless(
+        source.part(shard, num_shards),
+        config,
+        seed=seed,
+        start=start_step * batch_size,
+    )
 
-    def prepare(position: Any, example: dict[str, Any]) -> dict[str, Any]:
+    def prepare(index: Any, example: dict[str, Any]) -> dict[str, Any]:
+        position = index * num_shards + shard
         crop_seed, noise_seed = tf.unstack(
             tf.random.split(tf.cast(tf.stack([seed, position]), tf.int32), 2)
         )
@@ -65,6 +75,28 @@ def training_batches(
         .batch(batch_size, drop_remainder=True)
         .prefetch(PREFETCH)
     )
+
+
+def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> Any:
+    """Returns batches that hold what those of some input shards hold, in order."""
+    datasets = tuple(make_batches(shard) for shard in shards)
+    if len(datasets) == 1:
+        return datasets[0]
+    return tf.data.Dataset.zip(datasets).map(
+        lambda *parts: {
+            name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]
+        }
+    )
+
+
+def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:
+    """Returns hard targets float32 [...,K] for labels int [...].
+
+    `label_smoothing` of each row's mass is spread evenly over all K classes, the
+    label's own included.
+    """
+    one_hot = tf.one_hot(labels, num_classes)
+    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
 
 
 def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) -> Any:
@@ -90,6 +122,8 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
 
         return {name: pad(values) for name, values in batch.items()}
 
+    if not source.files:
+        return ()
     return (
         read_files(source.reader, source.files)
         .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
@@ -151,7 +185,7 @@ def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> A
                 deterministic=True,
             )
             .shuffle(
-                config.shuffle_buffer,
+                max(1, config.shuffle_buffer // config.input_shards),
                 seed=buffer_seed[0],
                 reshuffle_each_iteration=False,
             )

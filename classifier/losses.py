@@ -1,4 +1,4 @@
-"""Targets [B,K] and the losses against them, in `keras.ops` alone."""
+"""The losses against targets [B,K], in `keras.ops` alone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from keras import ops
-
-
-def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:
-    """Returns hard targets float32 [B,K] for labels int [B].
-
-    `label_smoothing` of each row's mass is spread evenly over all K classes, the
-    label's own included.
-    """
-    one_hot = ops.one_hot(labels, num_classes, dtype="float32")
-    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
 
 
 def cross_entropy(*, logits: Any, targets: Any) -> Any:
@@ -27,6 +17,12 @@ def l2(variables: Iterable[Any], *, weight_decay: float) -> Any:
     """Returns `weight_decay / 2 * |variables|^2` (half, as `tf.nn.l2_loss` has it)."""
     squares = [ops.sum(ops.square(ops.convert_to_tensor(v))) for v in variables]
     return 0.5 * weight_decay * sum(squares)
+
+
+def top1(*, logits: Any, targets: Any) -> Any:
+    """Returns the share of the batch whose highest logit is its target's, in [0, 1]."""
+    hits = ops.argmax(logits, axis=-1) == ops.argmax(targets, axis=-1)
+    return ops.mean(ops.cast(hits, "float32"))
 
 
 def is_decayed(path: str) -> bool:

@@ -12,10 +12,9 @@ import math
 import random
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
-import tensorflow as tf
 
 from classifier import variants
 from classifier.config import ModelConfig
@@ -26,7 +25,12 @@ MIN_CLASSES = 2
 
 
 def build_network(
-    config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
+    config: ModelConfig,
+    *,
+    image_size: int,
+    num_classes: int,
+    seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> keras.Model:
     """Returns the network with fresh weights.
 
@@ -35,6 +39,8 @@ def build_network(
         image_size: Side S of the square input in pixels.
         num_classes: K, width of the head.
         seed: Of the initial weights, of dropout and of stochastic depth.
+        precision: What layers compute in. The weights, batch-norm's statistics and the
+            logits are float32.
 
     Raises:
         ValueError: If there are too few classes, or the image is too small for the
@@ -42,26 +48,21 @@ def build_network(
     """
     if num_classes < MIN_CLASSES:
         raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")
-    if config.depth is not None:
-        return build_resnet_rs(
-            config, image_size=image_size, num_classes=num_classes, seed=seed
+    with _computing_in(precision):
+        if config.depth is not None:
+            return build_resnet_rs(
+                config, image_size=image_size, num_classes=num_classes, seed=seed
+            )
+        return _build_application(
+            config.name, image_size=image_size, num_classes=num_classes, seed=seed
         )
-    return _build_application(
-        config.name, image_size=image_size, num_classes=num_classes, seed=seed
-    )
 
 
 def describe(model: keras.Model) -> str:
-    """Returns what a network is and costs, as one line."""
-    multiply_adds = count_multiply_adds(model)
-    scaled, unit = (
-        (multiply_adds / 1e9, "billion")
-        if multiply_adds >= 1e9
-        else (multiply_adds / 1e6, "million")
-    )
+    """Returns what a network is, as one line."""
     return (
         f"{model.name} at {model.input_shape[1]} px: {count_parameters(model):,} "
-        f"parameters, {scaled:.3f} {unit} multiply-adds an image"
+        "parameters"
     )
 
 
@@ -94,56 +95,6 @@ def count_parameters(model: keras.Model) -> int:
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
 
-def count_multiply_adds(model: keras.Model) -> int:
-    """Returns the multiply-adds of one image, in convolutions and dense layers.
-
-    They are counted in the traced graph. The FLOPs that the ResNet-RS paper states
-    are twice as many.
-
-    Raises:
-        ValueError: If the graph has an operation that would have to be counted, and
-            is not known here.
-    """
-    spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
-    function = tf.function(lambda image: model(image, training=False))
-    with _functions_unwrapped():
-        graph = function.get_concrete_function(spec).graph
-    return sum(_multiply_adds(operation) for operation in graph.get_operations())
-
-
-@contextlib.contextmanager
-def _functions_unwrapped() -> Iterator[None]:
-    """Traces functions in functions in place, as Keras's convolution in groups is."""
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-#: Parts of the names of operations that multiply, or may hide what does, and are not
-#: counted here.
-_UNCOUNTED = ("Conv", "BatchMatMul", "Einsum", "PartitionedCall")
-
-
-def _multiply_adds(operation: Any) -> int:
-    if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
-        height, width, channels, _ = operation.inputs[1].shape
-        outputs = operation.outputs[0].shape.num_elements()
-        # A depthwise output looks at one channel; any other at all of its group.
-        inputs = channels if operation.type == "Conv2D" else 1
-        return height * width * inputs * outputs
-    if operation.type == "MatMul":
-        rows, inner = operation.inputs[0].shape
-        if operation.get_attr("transpose_a"):
-            rows, inner = inner, rows
-        return rows * inner * operation.outputs[0].shape[1]
-    if any(word in operation.type for word in _UNCOUNTED):
-        raise ValueError(f"cannot count the multiply-adds of {operation.type}")
-    return 0
-
-
 def _build_application(
     name: str, *, image_size: int, num_classes: int, seed: int
 ) -> keras.Model:
@@ -163,7 +114,23 @@ def _build_application(
             network = build(**options)
         except ValueError as error:
             raise ValueError(f"cannot build {name}: {error}") from error
-    return keras.Model(inputs, network(standardize(inputs)), name=name)
+    logits = network(standardize(inputs))
+    if logits.dtype != "float32":
+        logits = keras.layers.Activation("linear", dtype="float32")(logits)
+    return keras.Model(inputs, logits, name=name)
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Makes layers with float32 variables that compute in `precision`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(
+        "float32" if precision == "float32" else f"mixed_{precision}"
+    )
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager

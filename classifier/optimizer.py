@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -53,6 +54,32 @@ def nesterov(
     return weight - learning_rate * (gradient + momentum * velocity), velocity
 
 
+def update(
+    weights: Sequence[Any],
+    gradients: Sequence[Any],
+    velocities: Sequence[Any],
+    *,
+    step: Any,
+    config: OptimizerConfig,
+    num_steps: int,
+) -> tuple[list[Any], list[Any], Any]:
+    """Returns weights and velocities after a step, and its learning rate."""
+    rate = learning_rate(step, config, num_steps=num_steps)
+    pairs = [
+        nesterov(
+            weight=weight,
+            gradient=gradient,
+            velocity=velocity,
+            learning_rate=rate,
+            momentum=config.momentum,
+        )
+        for weight, gradient, velocity in zip(
+            weights, gradients, velocities, strict=True
+        )
+    ]
+    return [weight for weight, _ in pairs], [velocity for _, velocity in pairs], rate
+
+
 def ema_decay(step: Any, config: OptimizerConfig) -> Any:
     """Returns the decay after `step` updates, small at first so that it keeps up."""
     step = ops.cast(step, "float32")
@@ -62,3 +89,20 @@ def ema_decay(step: Any, config: OptimizerConfig) -> Any:
 def ema(*, average: Any, value: Any, decay: Any) -> Any:
     """Returns the moving average with one more value in it."""
     return average - (1.0 - decay) * (average - value)
+
+
+def averaged(
+    averages: Sequence[Any],
+    values: Sequence[Any],
+    *,
+    step: Any,
+    config: OptimizerConfig,
+) -> list[Any]:
+    """Returns the moving averages after `step` updates and this one."""
+    if config.ema_decay == 0.0:
+        return list(values)
+    decay = ema_decay(step, config)
+    return [
+        ema(average=average, value=value, decay=decay)
+        for average, value in zip(averages, values, strict=True)
+    ]

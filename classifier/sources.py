@@ -103,6 +103,13 @@ class Source:
         """All files of all shards."""
         return tuple(file for shard in self.shards for file in shard.files)
 
+    def part(self, index: int, count: int) -> Source:
+        """Returns every `count`-th file from `index` on, as one shard."""
+        if count == 1:
+            return self
+        part = Shard(index, self.files[index::count])
+        return dataclasses.replace(self, shards=(part,))
+
     def labeled_class_names(self) -> tuple[str, ...]:
         """Returns the class names.
 

@@ -72,7 +72,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _describe(config: TrainConfig) -> None:
     command.load_tensorflow()
-    from classifier.network import build_network, describe
+    from classifier.complexity import describe
+    from classifier.network import build_network
 
     model = build_network(
         config.model, image_size=config.image.size, num_classes=_NUM_CLASSES.value
@@ -105,11 +106,8 @@ def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -
 def _compare_published() -> int:
     """Prints a row for each published network; returns how many differ."""
     command.load_tensorflow()
-    from classifier.network import (
-        build_network,
-        count_multiply_adds,
-        count_parameters,
-    )
+    from classifier.complexity import count_multiply_adds
+    from classifier.network import build_network, count_parameters
 
     command.say(
         f"{'':18}{'parameters':^26}{'billion FLOPs':^18}\n"

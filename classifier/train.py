@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
-from etils import epath
 
 from classifier import (
     artifact,
     data,
     export,
     initial_weights,
-    losses,
     network,
     train_loop,
 )
-from classifier.backend_tensorflow import NUM_DEVICES, TensorFlowBackend
 from classifier.class_names import check_same_classes
 from classifier.config import TrainConfig
 from classifier.data import MakeTarget
+from classifier.devices import Devices
 from classifier.sources import Source, open_source
+from classifier.train_loop import Backend, Surroundings
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
 #: run when it is met.
 CHECKED_AHEAD = 10_000
 
-#: From the number of steps done to the batches that follow.
-MakeBatches = Callable[[int], Iterable[dict[str, Any]]]
+#: From the number of steps done, and the input shards of this process, to the batches
+#: that follow.
+MakeBatches = Callable[[int, Sequence[int]], Iterable[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,19 @@ class Run:
             "initial_weights": self.initial_weights,
         }
 
-    def labeled_batches(self, start_step: int) -> Any:
-        """Returns the batches from a step on, of labeled images alone."""
-        return data.training_batches(
-            self.labeled,
-            self.config,
-            batch_size=self.config.global_batch_size,
-            make_target=hard_targets(self.config, num_classes=len(self.class_names)),
-            start_step=start_step,
+    def labeled_batches(self, start_step: int, shards: Sequence[int]) -> Any:
+        """Returns what some input shards give from a step on, labeled images alone."""
+        config = self.config
+        return data.over_shards(
+            lambda shard: data.training_batches(
+                self.labeled,
+                config,
+                batch_size=config.global_batch_size // config.input_shards,
+                make_target=hard_targets(config, num_classes=len(self.class_names)),
+                start_step=start_step,
+                shard=shard,
+            ),
+            shards,
         )
 
 
@@ -88,12 +93,11 @@ def open_run(
     """Opens both sets of images, looks at the first of them, and builds the network.
 
     Raises:
-        ValueError: If the devices cannot share a batch, one set has no labels, their
-            classes differ, an image cannot be decoded, or no such network can be built,
-            or begun with those weights.
+        ValueError: If one set has no labels, their classes differ, there are too few
+            files for the input shards, an image cannot be decoded, or no such network
+            can be built, or begun with those weights.
         FileNotFoundError: If one is not there.
     """
-    config.per_device_batch_size(NUM_DEVICES)
     if new_head and init_from is None:
         raise ValueError("--new_head needs --init_from: without it all is new")
     sources = [
@@ -102,7 +106,8 @@ def open_run(
     ]
     class_names = sources[0].labeled_class_names()
     check_same_classes(class_names, sources[1].labeled_class_names(), evaluation)
-    model = build(config, num_classes=len(class_names))
+    check_input_shards(sources[0], config)
+    model = build(config, num_classes=len(class_names), precision=config.precision)
     initial = None
     if init_from is not None:
         weights = initial_weights.open_weights(
@@ -122,13 +127,32 @@ def open_run(
     )
 
 
-def build(config: TrainConfig, *, num_classes: int) -> keras.Model:
+def check_input_shards(source: Source, config: TrainConfig) -> None:
+    """Refuses a source of which some input shard would have nothing.
+
+    Raises:
+        ValueError: If it has fewer files than there are input shards.
+    """
+    if len(source.files) < config.input_shards:
+        raise ValueError(
+            f"{source.spec}: expected at least {config.input_shards} files, one for "
+            f"each of input_shards, got {len(source.files)}"
+        )
+
+
+def build(
+    config: TrainConfig,
+    *,
+    num_classes: int,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> keras.Model:
     """Returns the network of a recipe with fresh weights."""
     return network.build_network(
         config.model,
         image_size=config.image.size,
         num_classes=num_classes,
         seed=config.seed,
+        precision=precision,
     )
 
 
@@ -143,62 +167,72 @@ def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
             tf.constant(num_classes, label.dtype),
             message=f"a label is not in 0..{num_classes - 1}",
         )
-        return losses.smooth_one_hot(
+        return data.smooth_one_hot(
             label, num_classes=num_classes, label_smoothing=config.label_smoothing
         )
 
     return make_target
 
 
-def train(
-    run: Run,
-    make_batches: MakeBatches,
-    *,
-    workdir: epath.PathLike,
-    say: Callable[[str], None],
-) -> None:
-    """Trains, evaluates, exports and completes the classifier in `workdir`.
+def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> None:
+    """Trains, evaluates, exports and completes the classifier in the workdir.
 
     Args:
         run: Which `artifact.begin` has written to the directory.
         make_batches: From the number of steps done to the batches that follow.
-        workdir: The classifier's directory.
-        say: Takes lines of progress.
+        surroundings: Where it happens.
 
     Raises:
         ValueError: If an image cannot be decoded, or has no label in range.
+        FloatingPointError: If training diverges.
+        PreemptedError: If SIGTERM came; the state is saved.
     """
     started = time.monotonic()
-    config = run.config
+    config, devices = run.config, surroundings.devices
     tf.config.experimental.enable_op_determinism()
-    say(network.describe(run.model))
-    say(
+    surroundings.say(_describe(run.model))
+    surroundings.say(
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
-        f"{config.global_batch_size} images"
+        f"{config.global_batch_size} images, {config.precision}, {devices.describe()}"
     )
-    backend = TensorFlowBackend(
-        run.model, build(config, num_classes=len(run.class_names)), config
-    )
+    shards = devices.input_shards(config.input_shards)
     try:
         evaluation = train_loop.fit(
-            backend,
+            _open_backend(run, devices),
             config,
-            make_batches=make_batches,
+            make_batches=lambda start_step: make_batches(start_step, shards),
             make_evaluation_batches=lambda: data.evaluation_batches(
-                run.evaluation, config.image, batch_size=config.global_batch_size
+                run.evaluation.part(devices.process, devices.num_processes),
+                config.image,
+                batch_size=config.global_batch_size // devices.num_processes,
             ),
-            workdir=workdir,
-            say=say,
+            surroundings=surroundings,
         )
     except tf.errors.InvalidArgumentError as error:
         for source in (run.labeled, run.evaluation):
             data.check_examples(source, num_classes=len(run.class_names))
         raise error
-    export.export_classifier(
-        backend.ema_model,
-        workdir,
-        image=config.image,
-        class_names=run.class_names,
-        evaluation=evaluation,
-    )
-    artifact.complete(workdir, seconds=time.monotonic() - started)
+    if devices.is_first:
+        export.export_run(surroundings.workdir, evaluation)
+        artifact.complete(surroundings.workdir, seconds=time.monotonic() - started)
+    devices.agree(0)  # None ends before all is done.
+
+
+def _open_backend(run: Run, devices: Devices) -> Backend:
+    # What is evaluated and exported computes in float32.
+    ema_model = build(run.config, num_classes=len(run.class_names))
+    if devices.backend == "jax":
+        from classifier.backend_jax import JaxBackend
+
+        return JaxBackend(run.model, ema_model, run.config)
+    from classifier.backend_tensorflow import TensorFlowBackend
+
+    return TensorFlowBackend(run.model, ema_model, run.config)
+
+
+def _describe(model: keras.Model) -> str:
+    if keras.backend.backend() != "tensorflow":
+        return network.describe(model)
+    from classifier import complexity
+
+    return complexity.describe(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -39,17 +40,40 @@ def plan_batches(
     )
     check_same_classes(run.class_names, source.labeled_class_names(), pseudo_labeled)
 
-    def make_batches(start_step: int) -> Any:
-        return mixed_batches(
-            run.labeled,
-            source,
-            config,
-            num_classes=len(run.class_names),
-            start_step=start_step,
+    check_divisible(config)
+    train.check_input_shards(source, config)
+
+    def make_batches(start_step: int, shards: Sequence[int]) -> Any:
+        return data.over_shards(
+            lambda shard: mixed_batches(
+                run.labeled,
+                source,
+                config,
+                num_classes=len(run.class_names),
+                start_step=start_step,
+                shard=shard,
+            ),
+            shards,
         )
 
     parent = artifact.config_fingerprint(artifact.read_json(path / artifact.CONFIG))
     return make_batches, parent
+
+
+def check_divisible(config: StudentConfig) -> None:
+    """Refuses a mixture that the parts of a batch cannot all have.
+
+    Raises:
+        ValueError: If one source's share of the batch cannot be dealt out evenly.
+    """
+    parts = config.batch_parts
+    if config.labeled_batch_size % parts:
+        raise ValueError(
+            f"expected labeled images of a batch to be divisible by {parts}, the "
+            "larger of input_shards and model.batch_norm_groups, got "
+            f"{config.labeled_batch_size}; change mixture.labeled_fraction or "
+            "global_batch_size"
+        )
 
 
 def mixed_batches(
@@ -59,34 +83,48 @@ def mixed_batches(
     *,
     num_classes: int,
     start_step: int = 0,
+    shard: int = 0,
 ) -> Any:
-    """Returns an endless dataset of batches, labeled images first.
+    """Returns an endless dataset of one input shard's share of the batches.
 
-    The loss is the mean over the whole batch, so the labeled fraction is also the
-    weight of the labeled images in the gradient.
+    Labeled images come first, in each of the groups that batch-norm treats apart: all
+    have the same share of them. The loss is the mean over the whole batch, so the
+    labeled fraction is also the weight of the labeled images in the gradient.
     """
+    shards = config.input_shards
     streams = (
         data.training_batches(
             labeled,
             config,
-            batch_size=config.labeled_batch_size,
+            batch_size=config.labeled_batch_size // shards,
             make_target=train.hard_targets(config, num_classes=num_classes),
             start_step=start_step,
             stream=0,
+            shard=shard,
         ),
         data.training_batches(
             pseudo_labeled,
             config,
-            batch_size=config.pseudo_labeled_batch_size,
+            batch_size=config.pseudo_labeled_batch_size // shards,
             make_target=pseudo_targets(config, num_classes=num_classes),
             start_step=start_step,
             stream=1,
+            shard=shard,
         ),
     )
+    groups = config.batch_parts // shards
+
+    def mix(first: Any, second: Any) -> Any:
+        """Returns both, as equal groups of the same mixture."""
+        sides = [
+            tf.reshape(side, [groups, side.shape[0] // groups, *side.shape[1:]])
+            for side in (first, second)
+        ]
+        mixed = tf.concat(sides, axis=1)
+        return tf.reshape(mixed, [-1, *first.shape[1:]])
+
     return tf.data.Dataset.zip(streams).map(
-        lambda first, second: {
-            name: tf.concat([first[name], second[name]], axis=0) for name in first
-        }
+        lambda first, second: {name: mix(first[name], second[name]) for name in first}
     )
 
 

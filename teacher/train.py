@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command, presets
+from classifier import artifact, command, devices, presets
 from classifier.config import override_all
 
 _PRESET = flags.DEFINE_string(
@@ -58,6 +58,21 @@ _INIT_FROM = flags.DEFINE_string(
 _NEW_HEAD = flags.DEFINE_bool(
     "new_head", False, "Start the last layer fresh, for other classes."
 )
+_BACKEND = flags.DEFINE_enum(
+    "backend",
+    "tensorflow",
+    devices.BACKENDS,
+    "tensorflow for the CPU or one GPU; jax for TPUs, several GPUs, or the CPU.",
+)
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed",
+    None,
+    "With --backend=jax, where the same command runs on several hosts: auto on a TPU "
+    "pod slice, else HOST:PORT,COUNT,INDEX with process 0's address.",
+)
+_PROFILE = flags.DEFINE_bool(
+    "profile", False, "Write a trace of a few steps, which TensorBoard opens."
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -68,8 +83,9 @@ def main(argv: Sequence[str]) -> None:
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
-        command.load_tensorflow()
-        from classifier import train
+        hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        hardware.check(config)
+        from classifier import train, train_loop
 
         run = train.open_run(
             config,
@@ -80,15 +96,17 @@ def main(argv: Sequence[str]) -> None:
             init_from=_INIT_FROM.value,
             new_head=_NEW_HEAD.value,
         )
-        if artifact.begin(_WORKDIR.value, run.describe()):
-            command.say_for(_WORKDIR.value)("already complete")
+        surroundings = train_loop.Surroundings(
+            workdir=_WORKDIR.value,
+            say=command.say_for(_WORKDIR.value, hardware),
+            devices=hardware,
+            profile=_PROFILE.value,
+        )
+        description = run.describe()
+        if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
+            surroundings.say("already complete")
             return
-    train.train(
-        run,
-        run.labeled_batches,
-        workdir=_WORKDIR.value,
-        say=command.say_for(_WORKDIR.value),
-    )
+    train.train(run, run.labeled_batches, surroundings)
 
 
 if __name__ == "__main__":

@@ -116,3 +116,9 @@ def test_bad_examples_are_named(tmp_path, images):
     source = open_source(f"tfrecord:{tmp_path}/part")
     with pytest.raises(ValueError, match=r"part#1: label 3 .*part#2: cannot be dec"):
         data.check_examples(source, num_classes=NUM_CLASSES)
+
+
+def test_smoothing_spreads_the_mass_over_all_classes():
+    targets = data.smooth_one_hot(np.array([2, 0]), num_classes=4, label_smoothing=0.1)
+    expected = [[0.025, 0.025, 0.925, 0.025], [0.925, 0.025, 0.025, 0.025]]
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)

@@ -10,6 +10,7 @@ from classifier import data, losses, train, train_loop
 from classifier.backend_tensorflow import TensorFlowBackend
 from classifier.checkpoint import Checkpoints
 from classifier.config import ModelConfig
+from classifier.devices import ONE_PROCESS
 from classifier.sources import open_source
 from tests.images import random_images, write_folder
 
@@ -63,8 +64,9 @@ def fit(workdir, source, config, *, kill_after=None, transform=lambda batch: bat
         make_evaluation_batches=lambda: data.evaluation_batches(
             source, config.image, batch_size=config.global_batch_size
         ),
-        workdir=workdir,
-        say=said.append,
+        surroundings=train_loop.Surroundings(
+            workdir=workdir, say=said.append, devices=ONE_PROCESS
+        ),
     )
     return backend, said, evaluation
 
@@ -131,7 +133,10 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_checkpoint(
             return batch
         return {**batch, "target": batch["target"] * np.float32("nan")}
 
-    message = r"nan at step 4; it was finite at step 3. Last checkpoint: 2"
+    message = (
+        r"the loss is nan at step 4, all was finite at step 3. "
+        r"Last good checkpoint: \S+/step-00000002.npz"
+    )
     with pytest.raises(FloatingPointError, match=message):
         fit(tmp_path, source, config, transform=poison)
 
@@ -228,7 +233,7 @@ def test_evaluation_counts_by_weight():
 
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0], [9.0, 0.0]])
     batch = {"image": logits, "label": [0, 1, 1, 0], "weight": [1.0, 1.0, 1.0, 0.0]}
-    result = train_loop.evaluate(Backend(), [batch])
+    result = train_loop.evaluate(Backend(), [batch], ONE_PROCESS)
     expected = np.mean(
         [np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log1p(np.exp(5))]
     )

@@ -57,7 +57,7 @@ def dataset(tmp_path_factory):
 
 def take(run, config, dataset, count, start_step=0):
     make_batches, _ = data.plan_batches(run, config, dataset and str(dataset))
-    batches = make_batches(start_step)
+    batches = make_batches(start_step, range(config.input_shards))
     return list(itertools.islice(batches.as_numpy_iterator(), count))
 
 
