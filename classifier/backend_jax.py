@@ -147,6 +147,36 @@ def make_train_step(
     return train_step
 
 
+def shapes(
+    model: keras.Model, config: TrainConfig, layout: Layout
+) -> tuple[State, Batch]:
+    """Returns what a step takes, without its content: enough to compile it."""
+
+    def shape_of(array: Any) -> Any:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=layout.whole)
+
+    size, num_classes = config.image.size, model.output_shape[-1]
+    batch = {
+        "image": ((size, size, 3), np.uint8),
+        "target": ((num_classes,), np.float32),
+    }
+    return jax.tree.map(shape_of, initial_state(model)), {
+        name: jax.ShapeDtypeStruct(
+            (config.global_batch_size, *shape), dtype, sharding=layout.shared
+        )
+        for name, (shape, dtype) in batch.items()
+    }
+
+
+def jit_train_step(model: keras.Model, config: TrainConfig, layout: Layout) -> Any:
+    """Returns the compiled-on-demand step of a layout, which takes the state over."""
+    return jax.jit(
+        make_train_step(model, config),
+        donate_argnums=0,
+        out_shardings=(layout.whole, layout.whole),
+    )
+
+
 class JaxBackend:
     """Holds the state of a run and moves it on by one batch."""
 
@@ -157,11 +187,7 @@ class JaxBackend:
         self._layout = layout_on(jax.devices())
         self._local = layout_on(jax.local_devices())
         self._state = self._place(initial_state(model))
-        self._train = jax.jit(
-            make_train_step(model, config),
-            donate_argnums=0,
-            out_shardings=(self._layout.whole, self._layout.whole),
-        )
+        self._train = jit_train_step(model, config, self._layout)
         self._ema_model = ema_model
         self._predict = jax.jit(self._logits)
         self._under_way: collections.deque[Any] = collections.deque()
@@ -217,7 +243,11 @@ class JaxBackend:
             arrays, ["step", *(name for g in groups.values() for name in g.values())]
         )
         loaded = {
-            group: {name: arrays[full] for name, full in names.items()}
+            group: {
+                # Seeds are of another width in TensorFlow.
+                name: arrays[full].astype(self._state[group][name].dtype)
+                for name, full in names.items()
+            }
             for group, names in groups.items()
         }
         self._state = self._place({"step": np.int32(arrays["step"]), **loaded})

@@ -62,7 +62,8 @@ class TensorFlowBackend:
         state = self._named_state()
         check_names(arrays, state)
         for name, variable in state.items():
-            variable.assign(arrays[name])
+            # Seeds are of another width in JAX.
+            variable.assign(tf.cast(arrays[name], variable.dtype))
 
     def start_trace(self, directory: str) -> None:
         """Begins to record what host and device do."""

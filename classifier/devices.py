@@ -157,8 +157,8 @@ def open_devices(backend: str, distributed: str | None = None) -> Devices:
             "--backend=jax needs JAX; install it with pip install "
             "'noisy-student-rs[jax]', on a TPU with [tpu], on GPUs with [cuda]"
         )
-    os.environ["KERAS_BACKEND"] = "jax"
     arguments = _distributed_arguments(distributed)
+    os.environ["KERAS_BACKEND"] = "jax"
     import jax
 
     if arguments is not None:

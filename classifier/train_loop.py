@@ -27,7 +27,7 @@ from classifier.preemption import PreemptedError, watched
 METRICS = "metrics.jsonl"
 PROFILE = "profile"
 #: Steps after the start, in which things are compiled, that no trace is made of.
-PROFILE_AFTER = 10
+PROFILE_AFTER = 3
 #: Steps of a trace: enough to see one step wait for another.
 PROFILE_STEPS = 5
 

@@ -1,24 +1,42 @@
 """Running the project's commands as a user does: each in a process of its own."""
 
+import atexit
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).parent.parent
+#: The same step need not be compiled for each command of a session.
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": str(ROOT),
     # Small networks; two commands may run side by side.
     "TF_NUM_INTRAOP_THREADS": "1",
+    # Also where an accelerator, or its library, is there.
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": COMPILED,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
 }
 
 
-def start(module, *arguments):
+def start(module, *arguments, devices=1, backend="tensorflow"):
+    """Starts a command, with so many devices for JAX to find.
+
+    `backend` is Keras's where the command does not set it itself.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env={
+            **ENVIRONMENT,
+            "KERAS_BACKEND": backend,
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -119,6 +119,31 @@ def test_devices_must_share_a_batch_evenly():
         config.per_device_batch_size(8)
 
 
+@pytest.mark.parametrize(
+    ("shards", "groups", "message"),
+    [
+        (5, 1, r"divisible by input_shards \(5\), got 12"),
+        (1, 8, r"divisible by model.batch_norm_groups \(8\), got 12"),
+        (2, 3, "one of input_shards and model.batch_norm_groups must divide"),
+    ],
+)
+def test_parts_of_a_batch_are_equal(shards, groups, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(
+            model=ModelConfig(batch_norm_groups=groups),
+            global_batch_size=12,
+            input_shards=shards,
+        )
+
+
+def test_parts_of_a_batch_nest():
+    model = ModelConfig(batch_norm_groups=6)
+    config = TrainConfig(model=model, global_batch_size=12, input_shards=3)
+    assert config.batch_parts == 6
+    with pytest.raises(ValueError, match="EfficientNetV2B0 has 1, got 6"):
+        dataclasses.replace(model, name="EfficientNetV2B0")
+
+
 def test_an_unknown_name_is_answered_with_all_only_if_they_are_few():
     assert (
         unknown("thing", "b", "ABC") == "unknown thing 'b'; nearest is 'B', of A, B, C"

@@ -1,6 +1,7 @@
 import collections
 import dataclasses
 import itertools
+import pathlib
 
 import numpy as np
 import pytest
@@ -122,3 +123,62 @@ def test_smoothing_spreads_the_mass_over_all_classes():
     targets = data.smooth_one_hot(np.array([2, 0]), num_classes=4, label_smoothing=0.1)
     expected = [[0.025, 0.025, 0.925, 0.025], [0.925, 0.025, 0.025, 0.025]]
     np.testing.assert_allclose(targets, expected, rtol=1e-6)
+
+
+def with_shards(config, count):
+    return dataclasses.replace(config, input_shards=count)
+
+
+def test_input_shards_together_read_every_file_once_an_epoch(config, images, tmp_path):
+    write_folder(tmp_path, images, LABELS)
+    source = open_source(f"folder:{tmp_path}")
+    parts = [source.part(shard, 3) for shard in range(3)]
+    assert sorted(len(part.files) for part in parts) == [3, 4, 4]
+    names = [file.name for part in parts for file in part.files]
+    assert sorted(names) == sorted(file.name for file in source.files)
+
+
+def test_an_input_shard_opens_no_file_of_another(config, images, tmp_path):
+    write_folder(tmp_path, images, LABELS)
+    source = open_source(f"folder:{tmp_path}")
+    sharded = with_shards(config, 2)
+    expected = batches(source, sharded, 6, shard=1)
+    for file in source.part(0, 2).files:
+        pathlib.Path(file.path).unlink()
+    assert_same(batches(source, sharded, 6, shard=1), expected)
+
+
+def test_one_process_gets_what_many_get_together(source, config):
+    sharded = with_shards(config, 2)
+
+    def make(shard):
+        return data.training_batches(
+            source,
+            sharded,
+            batch_size=4,
+            make_target=train.hard_targets(sharded, num_classes=NUM_CLASSES),
+            start_step=1,
+            shard=shard,
+        )
+
+    both = data.over_shards(make, range(2))
+    both = list(itertools.islice(both.as_numpy_iterator(), 4))
+    for shard in range(2):
+        alone = batches(source, sharded, 4, start_step=1, shard=shard)
+        part = slice(4 * shard, 4 * shard + 4)
+        assert_same([{k: v[part] for k, v in batch.items()} for batch in both], alone)
+
+
+def test_noise_differs_between_input_shards(config, images, tmp_path):
+    """The same image in both shards, at the same place of the stream."""
+    write_folder(tmp_path, images[:1] * 2, [0, 0])
+    source = open_source(f"folder:{tmp_path}")
+    sharded = with_shards(config, 2)
+    first, second = (batches(source, sharded, 1, shard=shard)[0] for shard in (0, 1))
+    assert np.any(first["image"] != second["image"])
+
+
+def test_a_part_without_files_has_no_evaluation_batches(source, config):
+    empty = source.part(20, 21)
+    assert empty.files == ()
+    assert list(data.evaluation_batches(empty, config.image, batch_size=4)) == []

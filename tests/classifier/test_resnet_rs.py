@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 
 from classifier.config import ModelConfig
-from classifier.resnet_rs import StochasticDepth, build_resnet_rs
+from classifier.network import variable_names
+from classifier.resnet_rs import (
+    GroupedBatchNormalization,
+    StochasticDepth,
+    build_resnet_rs,
+)
 
 TINY = ModelConfig(
     name="resnet_rs_14",
@@ -158,3 +163,63 @@ def test_stochastic_depth_rate_grows_by_stage():
     blocks = [f"stage{i}_block1" for i in (1, 2, 3, 4)]
     rates = [model.get_layer(b).get_layer(f"{b}_drop").rate for b in blocks]
     np.testing.assert_allclose(rates, [0.04, 0.06, 0.08, 0.10])
+
+
+def grouped_and_plain(groups, momentum):
+    options = {"momentum": momentum, "epsilon": 1e-5}
+    layers = (
+        GroupedBatchNormalization(groups, **options),
+        keras.layers.BatchNormalization(**options),
+    )
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=3).astype(np.float32) ** 2 for _ in range(4)]
+    for layer in layers:
+        layer.build((None, 5, 4, 3))
+        layer.set_weights(weights)
+    return layers
+
+
+def test_groups_are_normalized_as_batches_of_their_own():
+    grouped, plain = grouped_and_plain(groups=3, momentum=0.7)
+    before = [v.numpy() for v in plain.non_trainable_variables]
+    x = np.random.default_rng(1).normal(2.0, 3.0, (6, 5, 4, 3)).astype(np.float32)
+    result = grouped(x, training=True)
+    statistics = []
+    for group in range(3):
+        part = slice(2 * group, 2 * group + 2)
+        plain.moving_mean.assign(before[0])
+        plain.moving_variance.assign(before[1])
+        np.testing.assert_allclose(
+            result[part], plain(x[part], training=True), rtol=1e-4, atol=1e-5
+        )
+        statistics.append([v.numpy() for v in plain.non_trainable_variables])
+    expected = np.mean(statistics, axis=0)
+    np.testing.assert_allclose(grouped.moving_mean, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(grouped.moving_variance, expected[1], rtol=1e-5)
+
+
+def test_groups_evaluate_like_the_plain_layer():
+    grouped, plain = grouped_and_plain(groups=3, momentum=0.7)
+    x = np.random.default_rng(1).normal(size=(5, 5, 4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(grouped(x), plain(x))
+
+
+def test_a_network_of_groups_has_the_same_variables():
+    plain, grouped = (
+        build_resnet_rs(
+            dataclasses.replace(TINY, batch_norm_groups=groups),
+            image_size=32,
+            num_classes=5,
+        )
+        for groups in (1, 2)
+    )
+    assert variable_names(plain) == variable_names(grouped)
+    kinds = [
+        sum(isinstance(layer, GroupedBatchNormalization) for layer in flat(model))
+        for model in (plain, grouped)
+    ]
+    assert kinds == [0, 20]
+
+
+def flat(model):
+    return model._flatten_layers(include_self=False)

@@ -73,6 +73,32 @@ def test_every_batch_has_the_same_share_of_labeled_images(run, student_config, d
         assert is_hard.tolist() == [True] * 2 + [False] * 6
 
 
+def in_parts(config, *, groups=1, shards=1):
+    model = dataclasses.replace(config.model, batch_norm_groups=groups)
+    return dataclasses.replace(config, model=model, input_shards=shards)
+
+
+def test_every_group_of_a_batch_has_the_same_share(run, student_config, dataset):
+    (batch,) = take(run, in_parts(student_config, groups=2), dataset, 1)
+    is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+    assert is_hard.tolist() == ([True] + [False] * 3) * 2
+    (whole,) = take(run, student_config, dataset, 1)
+    # The same images, in another order.
+    order = [0, 2, 3, 4, 1, 5, 6, 7]
+    np.testing.assert_array_equal(batch["image"], whole["image"][order])
+
+
+def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
+    config = in_parts(student_config, groups=4)
+    with pytest.raises(ValueError, match="divisible by 4, the larger of"):
+        data.plan_batches(run, config, str(dataset))
+
+
+def test_too_few_files_for_the_input_shards_are_refused(run, student_config, dataset):
+    with pytest.raises(ValueError, match="at least 2 files, one for each of input_sha"):
+        data.plan_batches(run, in_parts(student_config, shards=2), str(dataset))
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

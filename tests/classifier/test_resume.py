@@ -1,0 +1,121 @@
+"""Runs that are ended from outside, and end bit for bit like those that are not."""
+
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from classifier import checkpoint, preemption
+from tests import commands
+from tests.images import random_images, write_folder
+
+NUM_STEPS = 150
+CHECKPOINT_EVERY = 20
+RECIPE = (
+    "--preset=tiny",
+    "--set=model.width_multiplier=0.0625",
+    "--set=model.stochastic_depth_rate=0.1",
+    "--set=optimizer.warmup_steps=5",
+    "--set=global_batch_size=8",
+    "--set=input_shards=2",
+    "--set=shuffle_buffer=6",
+    f"--set=num_steps={NUM_STEPS}",
+    "--set=log_every=1",
+    "--set=evaluate_every=50",
+    f"--set=checkpoint_every={CHECKPOINT_EVERY}",
+)
+
+
+def start(images, backend, workdir):
+    return commands.start(
+        "teacher.train",
+        *RECIPE,
+        f"--labeled=folder:{images}",
+        f"--evaluation=folder:{images}",
+        f"--workdir={workdir}",
+        f"--backend={backend}",
+    )
+
+
+def steps_done(workdir):
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    whole = [line for line in lines if line.endswith("}")]
+    return json.loads(whole[-1])["step"] if whole else 0
+
+
+def end(process, workdir, *, after, how):
+    """Sends the signal `how` when so many steps are done; returns the output."""
+    while steps_done(workdir) < after:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.send_signal(how)
+    return process.communicate()[0]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_folder(root, random_images(15), [i % 3 for i in range(15)])
+    return root
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
+    undisturbed = start(images, backend, tmp_path / "undisturbed")
+    workdir = tmp_path / "ended"
+    # Another step in every run of the test: any must do.
+    terminated = random.randrange(2, NUM_STEPS // 2)
+    killed = random.randrange(terminated + 1, NUM_STEPS - 20)
+
+    process = start(images, backend, workdir)
+    output = end(process, workdir, after=terminated, how=signal.SIGTERM)
+    assert process.returncode == preemption.EXIT_STATUS == 75, output
+    assert "the same command goes on from here" in output.splitlines()[-1]
+    (saved,) = checkpoint.Checkpoints(workdir / "checkpoints", keep=2).steps()[-1:]
+    assert f"told to end, saved at step {saved}" in output
+    assert saved == steps_done(workdir)
+
+    process = start(images, backend, workdir)
+    output = end(process, workdir, after=killed, how=signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert f"resuming at step {saved}" in output
+
+    # What a kill in the middle of writing would leave, newer than any other.
+    half = workdir / "checkpoints" / f".step-{NUM_STEPS:08d}.npz.{32 * 'a'}"
+    half.write_bytes(b"half")
+    output = commands.finish(start(images, backend, workdir))
+    assert "resuming at step" in output
+    assert not half.exists()
+
+    commands.finish(undisturbed)
+    assert_equal(workdir, tmp_path / "undisturbed")
+
+
+def assert_equal(workdir, expected):
+    for name in ("metrics.jsonl", "classifier.json", "config.json"):
+        assert (workdir / name).read_text() == (expected / name).read_text()
+    left, right = (
+        {
+            path.name: checkpoint.read(path)
+            for path in (directory / "checkpoints").iterdir()
+        }
+        for directory in (workdir, expected)
+    )
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    tops = {r["step"]: r["evaluation/top1"] for r in rows if "evaluation/top1" in r}
+    best = max(tops, key=tops.get)
+    assert left.keys() == {
+        f"best-{best:08d}.npz",
+        f"step-{NUM_STEPS - NUM_STEPS % CHECKPOINT_EVERY:08d}.npz",
+        f"step-{NUM_STEPS:08d}.npz",
+    }
+    assert left.keys() == right.keys()
+    for file in left:
+        assert left[file].keys() == right[file].keys()
+        for name, array in left[file].items():
+            np.testing.assert_array_equal(array, right[file][name], err_msg=name)
