@@ -36,6 +36,9 @@ CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
 BEAM_FLAGS ?= --runner=FnApiRunner
+# vm: train on the TPU of this host; pod: on that of a slice, this command on each host.
+TPU ?=
+TPU_COMPILE_FLAGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 THREADS ?=
 
@@ -49,6 +52,16 @@ CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names='$(CLASS_NAMES)')
 LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) \
 	$(CLASS_FLAGS)
 
+# On a TPU, layers compute in bfloat16, as they were published to.
+DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=precision=bfloat16) \
+	$(if $(filter pod,$(TPU)),--distributed=auto)
+INSTALLED := $(VENV)/$(if $(TPU),tpu,demo)-installed
+LIBTPU := $(VENV)/libtpu
+
+ifneq ($(filter-out vm pod,$(TPU)),)
+$(error expected TPU=vm or TPU=pod, got TPU=$(TPU))
+endif
+
 # The digits are prepared only for those who bring no images of their own.
 ifeq ($(origin LABELED),file)
 DATA := $(RUN)/data/COMPLETED
@@ -60,7 +73,8 @@ export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
 
 .PHONY: help setup demo clean-demo demo-seeds teacher labels selection records \
-	student control report format lint typecheck test test-all check clean FORCE
+	student control report format lint typecheck test test-all check tpu-compile clean \
+	FORCE
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -84,16 +98,29 @@ $(VENV)/dev-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/demo-installed
 
-setup: $(VENV)/demo-installed  ## Create .venv and install what a run needs
+$(VENV)/tpu-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), which takes some minutes"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[demo,tpu]'
+	@touch $@ $(VENV)/demo-installed
+
+# libtpu stays outside: where there is no TPU, JAX would stumble over it.
+$(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), which takes some minutes"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
+	$(PY) -m pip install --quiet --no-deps --upgrade --target $(LIBTPU) \
+		"$$(grep '^libtpu==' constraints.txt)"
+	@touch $@
+
+setup: $(INSTALLED)  ## Create .venv and install what a run needs, on a TPU with TPU=vm
 
 # --- the demo ------------------------------------------------------------------
-demo: | $(VENV)/demo-installed  ## Run the whole chain on real digits, some minutes
+demo: | $(INSTALLED)  ## Run the whole chain on real digits, some minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report
 
 clean-demo:  ## Delete what the demo made, so that it starts over
 	rm -rf runs/demo
 
-demo-seeds: | $(VENV)/demo-installed  ## Run the demo with SEEDS=5 seeds and compare
+demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
 	@for seed in $(ALL_SEEDS); do \
 		$(MAKE) --no-print-directory demo SEED=$$seed \
 			RUN=runs/demo-seeds/seed-$$seed || exit 1; \
@@ -122,6 +149,7 @@ report:  ## Run ROUNDS=2 rounds and report on them
 # Settings decide what is in RUN: others need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
+	TPU=$(TPU) \
 	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
 	MAX_COPIES=$(MAX_COPIES) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
 
@@ -133,7 +161,7 @@ $(RUN)/settings: FORCE
 	@echo "$(SETTINGS)" | cmp -s - $@ || { echo "error: $(RUN) was begun with" \
 		"$$(cat $@); give the same, or another RUN=" >&2; exit 1; }
 
-READY = $(RUN)/settings $(VENV)/demo-installed
+READY = $(RUN)/settings $(INSTALLED)
 
 $(RUN)/data/COMPLETED: | $(READY)
 	$(PY) -m examples.digits.prepare --output=$(@D) \
@@ -142,7 +170,7 @@ $(RUN)/data/COMPLETED: | $(READY)
 # Members differ in their seed alone.
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--seed=$(SEED)$* $(TEACHER_FLAGS)
+		--seed=$(SEED)$* $(DEVICE_FLAGS) $(TEACHER_FLAGS)
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
@@ -166,13 +194,14 @@ $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
-		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) $(STUDENT_FLAGS)
+		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) \
+		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
 endef
 $(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
 $(RUN)/control/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--seed=$(SEED) $(STUDENT_FLAGS)
+		--seed=$(SEED) $(DEVICE_FLAGS) $(STUDENT_FLAGS)
 
 # --- development ---------------------------------------------------------------
 format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style
@@ -194,6 +223,10 @@ test-all: | $(VENV)/dev-installed  ## Run every test, slow ones too
 	$(PY) -m pytest
 
 check: lint typecheck test  ## Everything CI runs
+
+tpu-compile: $(LIBTPU)/installed  ## Compile the training step for TPUs, without one
+	@TPU_LIBRARY_PATH=$(LIBTPU)/libtpu/libtpu.so \
+		$(PY) -m classifier.tpu_compile $(TPU_COMPILE_FLAGS)
 
 clean:  ## Delete what development leaves behind; runs/ and .venv stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """What the documentation and the layout promise."""
 
 import ast
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
@@ -78,11 +79,23 @@ def test_functions_are_short(path):
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["demo"], *extras["dev"]]
+    wanted = [*project["dependencies"], *extras["demo"], *extras["jax"], *extras["dev"]]
     names = {re.match(r"[\w-]+", line)[0].lower().replace("_", "-") for line in wanted}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
     assert names - {"noisy-student-rs"} <= pinned
+
+
+def test_the_tpu_compiler_is_that_of_the_pinned_jax():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines)
+    assert importlib.metadata.version("jax") == pins["jax"]
+    (wanted,) = {
+        match[1]
+        for line in importlib.metadata.requires("jax")
+        if (match := re.match(r"libtpu==([\d.]+)\.\*", line))
+    }
+    assert re.fullmatch(rf"{re.escape(wanted)}(\.\d+)*", pins["libtpu"])
 
 
 def test_selecting_does_not_import_tensorflow():
