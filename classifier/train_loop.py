@@ -341,8 +341,13 @@ class _Progress:
         images = rate * self._config.global_batch_size
         self._say(
             f"step {step}/{self._config.num_steps}  loss {row['train/loss']:.3f}  "
-            f"{images:,.0f} images/s  ETA {int(left // 60)}:{int(left % 60):02d}"
+            f"{images:,.0f} images/s  ETA {_clock(left)}"
         )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
 class _Tracer:

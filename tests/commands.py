@@ -4,6 +4,7 @@ import atexit
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,3 +59,14 @@ def run_together(*commands):
     """Runs commands side by side; returns what each printed."""
     processes = [start(*command) for command in commands]
     return [finish(process) for process in processes]
+
+
+def distributed(index, port, count=2):
+    """Returns the flags of one of some processes on this machine."""
+    return ("--backend=jax", f"--distributed=localhost:{port},{count},{index}")
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return server.getsockname()[1]

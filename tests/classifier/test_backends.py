@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -67,24 +66,14 @@ def runs(tmp_path_factory, arguments):
         "jax": start("jax", "--backend=jax", "--profile"),
     }
     printed = {name: commands.finish(process) for name, process in processes.items()}
-    port = free_port()
+    port = commands.free_port()
     processes = {
-        "first": start("two", "--backend=jax", *distributed(port, 0), devices=2),
-        "second": start("two", "--backend=jax", *distributed(port, 1), devices=2),
+        "first": start("two", *commands.distributed(0, port), devices=2),
+        "second": start("two", *commands.distributed(1, port), devices=2),
         "eight": start("eight", "--backend=jax", devices=8),
     }
     printed |= {name: commands.finish(process) for name, process in processes.items()}
     return root, printed
-
-
-def distributed(port, index):
-    return (f"--distributed=localhost:{port},2,{index}",)
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]
 
 
 def losses(directory):

@@ -29,14 +29,14 @@ RECIPE = (
 )
 
 
-def start(images, backend, workdir):
+def start(images, workdir, *more):
     return commands.start(
         "teacher.train",
         *RECIPE,
         f"--labeled=folder:{images}",
         f"--evaluation=folder:{images}",
         f"--workdir={workdir}",
-        f"--backend={backend}",
+        *more,
     )
 
 
@@ -65,13 +65,14 @@ def images(tmp_path_factory):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
-    undisturbed = start(images, backend, tmp_path / "undisturbed")
+    flag = f"--backend={backend}"
+    undisturbed = start(images, tmp_path / "undisturbed", flag)
     workdir = tmp_path / "ended"
     # Another step in every run of the test: any must do.
     terminated = random.randrange(2, NUM_STEPS // 2)
     killed = random.randrange(terminated + 1, NUM_STEPS - 20)
 
-    process = start(images, backend, workdir)
+    process = start(images, workdir, flag)
     output = end(process, workdir, after=terminated, how=signal.SIGTERM)
     assert process.returncode == preemption.EXIT_STATUS == 75, output
     assert "the same command goes on from here" in output.splitlines()[-1]
@@ -79,7 +80,7 @@ def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
     assert f"told to end, saved at step {saved}" in output
     assert saved == steps_done(workdir)
 
-    process = start(images, backend, workdir)
+    process = start(images, workdir, flag)
     output = end(process, workdir, after=killed, how=signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert f"resuming at step {saved}" in output
@@ -87,12 +88,36 @@ def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
     # What a kill in the middle of writing would leave, newer than any other.
     half = workdir / "checkpoints" / f".step-{NUM_STEPS:08d}.npz.{32 * 'a'}"
     half.write_bytes(b"half")
-    output = commands.finish(start(images, backend, workdir))
+    output = commands.finish(start(images, workdir, flag))
     assert "resuming at step" in output
     assert not half.exists()
 
     commands.finish(undisturbed)
     assert_equal(workdir, tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_one_notice_ends_all_processes_after_the_same_step(images, tmp_path):
+    def start_both():
+        port = commands.free_port()
+        return [
+            start(images, tmp_path / "run", *commands.distributed(index, port))
+            for index in range(2)
+        ]
+
+    first, second = start_both()
+    end(second, tmp_path / "run", after=10, how=signal.SIGTERM)
+    output = first.communicate()[0]
+    statuses = [process.returncode for process in (first, second)]
+    assert statuses == [preemption.EXIT_STATUS] * 2, output
+    (saved,) = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", keep=2).steps()[
+        -1:
+    ]
+    assert f"told to end, saved at step {saved}" in output
+    outputs = [commands.finish(process) for process in start_both()]
+    assert f"resuming at step {saved}" in outputs[0]
+    assert (tmp_path / "run" / "COMPLETED").exists()
+    assert steps_done(tmp_path / "run") == NUM_STEPS
 
 
 def assert_equal(workdir, expected):

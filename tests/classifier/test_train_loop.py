@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tensorflow as tf
 from classifier import data, losses, train, train_loop
 from classifier.backend_tensorflow import TensorFlowBackend
 from classifier.checkpoint import Checkpoints
-from classifier.config import ModelConfig
+from classifier.config import ModelConfig, OptimizerConfig, TrainConfig
 from classifier.devices import ONE_PROCESS
 from classifier.sources import open_source
 from tests.images import random_images, write_folder
@@ -139,6 +140,91 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_checkpoint(
     )
     with pytest.raises(FloatingPointError, match=message):
         fit(tmp_path, source, config, transform=poison)
+
+
+class FakeBackend:
+    """A state of one number; counts how often a scalar is fetched."""
+
+    def __init__(self, tops=(), poisoned_at=None):
+        self.step, self.fetched = 0, 0
+        self.tops, self.poisoned_at = list(tops), poisoned_at
+
+    def train_step(self, batch):
+        self.step += 1
+        return {"train/loss": self}
+
+    def __float__(self):
+        self.fetched += 1
+        return 1.0
+
+    def predict(self, images):
+        """Is right about so many of the ten images as it is told to be."""
+        right = self.tops.pop(0) if self.tops else 5
+        return np.eye(2)[(np.arange(10) >= right).astype(int)]
+
+    def arrays(self):
+        is_bad = self.poisoned_at is not None and self.step >= self.poisoned_at
+        return {"weight": np.array([1.0, np.inf if is_bad else 2.0])}
+
+    def load_arrays(self, arrays):
+        pass
+
+
+def fit_fake(workdir, backend, **changes):
+    config = TrainConfig(
+        optimizer=OptimizerConfig(warmup_steps=0),
+        **{"num_steps": 12, "global_batch_size": 10, **changes},
+    )
+    labels = np.zeros(10, int)
+    batch = {"image": None, "label": labels, "weight": np.ones(10)}
+    said = []
+    train_loop.fit(
+        backend,
+        config,
+        make_batches=lambda start: itertools.repeat({}),
+        make_evaluation_batches=lambda: [batch],
+        surroundings=train_loop.Surroundings(
+            workdir=workdir, say=said.append, devices=ONE_PROCESS
+        ),
+    )
+    return said
+
+
+def test_scalars_are_fetched_only_when_they_are_written(tmp_path):
+    backend = FakeBackend()
+    said = fit_fake(tmp_path, backend, log_every=5)
+    assert backend.fetched == 3
+    steps = [row["step"] for row in read_rows(tmp_path) if "train/loss" in row]
+    assert steps == [5, 10, 12]
+    shown = [line for line in said if "images/s" in line]
+    assert len(shown) == 3
+    assert all(re.search(r"images/s  ETA \d+:\d\d:\d\d$", line) for line in shown)
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
+    backend = FakeBackend(poisoned_at=7)
+    message = (
+        r"diverged: weight is not finite at step 8, all was finite at step 5. "
+        r"Last good checkpoint: \S+/step-00000004.npz"
+    )
+    with pytest.raises(FloatingPointError, match=message):
+        fit_fake(tmp_path, backend, log_every=5, checkpoint_every=4)
+    assert Checkpoints(tmp_path / "checkpoints", keep=1).steps() == [4]
+
+
+def test_the_checkpoint_of_the_best_evaluation_stays(tmp_path):
+    fit_fake(tmp_path, FakeBackend(tops=[3, 8, 8, 7]), evaluate_every=3)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    assert checkpoints.steps("best") == [6]
+    assert checkpoints.steps() == [12]
+
+
+def test_the_best_of_an_earlier_start_is_remembered(tmp_path):
+    changes = {"evaluate_every": 3, "checkpoint_every": 6}
+    with pytest.raises(FloatingPointError):
+        fit_fake(tmp_path, FakeBackend(tops=[3, 8], poisoned_at=12), **changes)
+    fit_fake(tmp_path, FakeBackend(tops=[7, 6]), **changes)
+    assert Checkpoints(tmp_path / "checkpoints", keep=1).steps("best") == [6]
 
 
 def test_a_checkpoint_of_another_network_is_refused(undisturbed, config):
