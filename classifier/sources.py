@@ -194,7 +194,10 @@ class FolderReader:
 
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of one example."""
-        return tf.data.Dataset.from_tensors(file).map(
+        # Not `from_tensors`: where TensorFlow is to be deterministic, it takes that for
+        # a source without an order, and runs all of the pipeline on one thread.
+        one = {name: value[None] for name, value in file.items()}
+        return tf.data.Dataset.from_tensor_slices(one).map(
             lambda file: {
                 "key": file["name"],
                 "image": tf.io.read_file(file["path"]),

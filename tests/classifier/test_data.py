@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from classifier import data, preprocess, train
 from classifier.sources import open_source
@@ -182,3 +183,30 @@ def test_a_part_without_files_has_no_evaluation_batches(source, config):
     empty = source.part(20, 21)
     assert empty.files == ()
     assert list(data.evaluation_batches(empty, config.image, batch_size=4)) == []
+
+
+def test_shuffling_is_that_of_tensorflow():
+    numbers = tf.data.Dataset.range(50)
+    for seed in (3, 2**40 + 5, -7):
+        seed = tf.constant(seed, tf.int64)
+        expected = numbers.shuffle(8, seed=seed, reshuffle_each_iteration=False)
+        found = data._shuffled(numbers, 8, seed=seed)
+        assert list(found.as_numpy_iterator()) == list(expected.as_numpy_iterator())
+
+
+def test_no_state_keeps_the_stream_on_one_thread(source, config):
+    """What TensorFlow, where it is to be deterministic, would make sequential."""
+    dataset = data.training_batches(
+        source,
+        config,
+        batch_size=4,
+        make_target=train.hard_targets(config, num_classes=NUM_CLASSES),
+    )
+    graph = tf.compat.v1.GraphDef()
+    graph.ParseFromString(dataset._as_serialized_graph().numpy())
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    operations = {node.op for node in nodes}
+    assert "ShuffleDataset" in operations
+    assert "ParallelMapDatasetV2" in operations
+    states = {"ShuffleDatasetV2", "ShuffleDatasetV3", "TensorDataset"}
+    assert not operations & states
