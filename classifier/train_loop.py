@@ -261,14 +261,20 @@ class _Journal:
     def write_evaluation(
         self, step: int, evaluation: Evaluation, backend: Backend
     ) -> None:
-        """Writes the figures, and a checkpoint if they are the best so far."""
+        """Writes the figures, and a checkpoint if they are the best so far.
+
+        Raises:
+            FloatingPointError: If they, or then the state, are not finite.
+        """
+        if not math.isfinite(evaluation.cross_entropy):
+            raise self._diverged("the evaluation's loss is not finite", step)
         self._say(
             f"step {step}: {evaluation.num_correct} of {evaluation.num_examples} "
             f"evaluation images right, {evaluation.top1:.2%}"
         )
         if self._devices.is_first and evaluation.top1 > self._best:
             self._best = evaluation.top1
-            self._checkpoints.save_best(step, backend.arrays())
+            self._checkpoints.save_best(step, self._finite_arrays(step, backend))
         row = {
             "evaluation/top1": evaluation.top1,
             "evaluation/cross_entropy": evaluation.cross_entropy,
@@ -281,13 +287,17 @@ class _Journal:
         Raises:
             FloatingPointError: If the state is not finite.
         """
+        arrays = self._finite_arrays(step, backend)
+        self._checked = step
+        if self._devices.is_first:
+            self._checkpoints.save(step, arrays)
+
+    def _finite_arrays(self, step: int, backend: Backend) -> Arrays:
         arrays = backend.arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise self._diverged(f"{name} is not finite", step)
-        self._checked = step
-        if self._devices.is_first:
-            self._checkpoints.save(step, arrays)
+        return arrays
 
     def _diverged(self, what: str, step: int) -> FloatingPointError:
         saved = self._checkpoints.steps()

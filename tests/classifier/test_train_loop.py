@@ -212,6 +212,15 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     assert Checkpoints(tmp_path / "checkpoints", keep=1).steps() == [4]
 
 
+def test_an_evaluation_that_is_not_finite_is_not_the_best(tmp_path):
+    backend = FakeBackend()
+    backend.predict = lambda images: np.full((10, 2), np.nan)
+    message = "the evaluation's loss is not finite at step 3, all was finite at step 0"
+    with pytest.raises(FloatingPointError, match=message):
+        fit_fake(tmp_path, backend, evaluate_every=3)
+    assert Checkpoints(tmp_path / "checkpoints", keep=1).steps("best") == []
+
+
 def test_the_checkpoint_of_the_best_evaluation_stays(tmp_path):
     fit_fake(tmp_path, FakeBackend(tops=[3, 8, 8, 7]), evaluate_every=3)
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
