@@ -38,8 +38,8 @@ from absl import flags
 from classifier import command, presets
 from classifier.config import TrainConfig
 
-_SECONDS = flags.DEFINE_float(
-    "seconds", 1.0, "Duration of one measurement.", lower_bound=0.0
+_TURN_SECONDS = flags.DEFINE_float(
+    "turn_seconds", 1.0, "Duration of one measurement.", lower_bound=0.0
 )
 
 #: The most frequent size in ImageNet, and a quality that makes its mean, 110 kB.
@@ -126,12 +126,12 @@ def main(argv: Sequence[str]) -> None:
                 "crop": ours(source, _without_noise(smallest)),
                 "decoder": decoder(source),
             },
-            seconds=_SECONDS.value,
+            seconds=_TURN_SECONDS.value,
             rounds=ROUNDS,
         )
         others = _take_turns(
             {size: ours(source, config) for size, config in by_size.items()},
-            seconds=_SECONDS.value,
+            seconds=_TURN_SECONDS.value,
             rounds=SIZE_ROUNDS,
         )
     _tell(rounds, {SIZE: rounds["ours"], **others})

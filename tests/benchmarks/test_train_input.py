@@ -44,7 +44,7 @@ def first(dataset):
 
 
 def test_the_command_prints_every_figure():
-    lines = commands.run("benchmarks.train_input", "--seconds=0").splitlines()
+    lines = commands.run("benchmarks.train_input", "--turn_seconds=0").splitlines()
     figures = json.loads(lines[-1])
     speeds = figures["images_per_second"]
     assert set(speeds) == set(figures["cores_at_work"]) == {"ours", "crop", "decoder"}

@@ -1,10 +1,11 @@
+import importlib.util
 import os
 import re
 
 import pytest
 
-from classifier import tpu_compile
-from classifier.tpu_compile import Report
+from classifier import tpu_compiler
+from classifier.tpu_compiler import Report
 from tests import commands
 
 #: As XLA prints them: a tuple, one array, an asynchronous pair, and what is none.
@@ -23,15 +24,15 @@ OUT_OF_MEMORY = (
 
 
 def test_all_reduces_are_counted_with_their_bytes():
-    assert tpu_compile.count_all_reduces(PROGRAM) == (
+    assert tpu_compiler.count_all_reduces(PROGRAM) == (
         3,
         {"bf16": 2 * 3 * 3 * 8 * 16, "f32": 4 * (64 + 1 + 10)},
     )
 
 
 def test_the_memory_of_a_chip_stands_in_the_compilers_words():
-    assert tpu_compile.parse_available(OUT_OF_MEMORY) == int(15.75 * 2**30)
-    assert tpu_compile.parse_available("RESOURCE_EXHAUSTED: something else") is None
+    assert tpu_compiler.parse_available(OUT_OF_MEMORY) == int(15.75 * 2**30)
+    assert tpu_compiler.parse_available("RESOURCE_EXHAUSTED: something else") is None
 
 
 class Compiler:
@@ -62,7 +63,7 @@ def test_the_largest_batches_are_found(too_large):
     compiler = Compiler(
         fixed=443_000_000, each=18_640_000, twice_from=800, too_large_from=1992
     )
-    comfortable, fits, next_one = tpu_compile.largest_batches(
+    comfortable, fits, next_one = tpu_compiler.largest_batches(
         compiler, too_large, available=int(15.75 * 2**30)
     )
     assert 744 <= comfortable < 800
@@ -75,7 +76,7 @@ def test_the_largest_batches_are_found(too_large):
 @pytest.mark.parametrize("limit", [16, 24, 40])
 def test_small_limits_are_found(limit):
     compiler = Compiler(fixed=0, each=100, twice_from=10**6, too_large_from=limit)
-    comfortable, fits, next_one = tpu_compile.largest_batches(
+    comfortable, fits, next_one = tpu_compiler.largest_batches(
         compiler, 64, available=100 * limit
     )
     assert fits == limit - 8
@@ -85,7 +86,7 @@ def test_small_limits_are_found(limit):
 
 def test_nothing_may_fit():
     compiler = Compiler(fixed=0, each=1, twice_from=1, too_large_from=1)
-    assert tpu_compile.largest_batches(compiler, 512, available=1) == (0, 0, 8)
+    assert tpu_compiler.largest_batches(compiler, 512, available=1) == (0, 0, 8)
 
 
 @pytest.mark.slow
@@ -103,6 +104,9 @@ def test_a_small_step_compiles_for_a_tpu():
     assert re.search(r"all-reduces  \d+ a step", output)
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed"
+)
 def test_without_libtpu_the_target_that_installs_it_is_named(monkeypatch):
     monkeypatch.delitem(commands.ENVIRONMENT, "TPU_LIBRARY_PATH", raising=False)
     process = commands.start("classifier.tpu_compile")
