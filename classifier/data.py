@@ -95,11 +95,12 @@ def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> An
     datasets = tuple(make_batches(shard) for shard in shards)
     if len(datasets) == 1:
         return datasets[0]
-    return tf.data.Dataset.zip(datasets).map(
+    batches = tf.data.Dataset.zip(datasets).map(
         lambda *parts: {
             name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]
         }
     )
+    return batches.prefetch(1)  # Else the step would wait for the copying.
 
 
 def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:

@@ -123,9 +123,10 @@ def mixed_batches(
         mixed = tf.concat(sides, axis=1)
         return tf.reshape(mixed, [-1, *first.shape[1:]])
 
-    return tf.data.Dataset.zip(streams).map(
+    batches = tf.data.Dataset.zip(streams).map(
         lambda first, second: {name: mix(first[name], second[name]) for name in first}
     )
+    return batches.prefetch(1)  # Else the step would wait for the copying.
 
 
 def pseudo_targets(config: StudentConfig, *, num_classes: int) -> data.MakeTarget:

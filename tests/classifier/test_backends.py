@@ -151,7 +151,11 @@ def test_only_the_first_process_speaks(runs):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("tensorflow", "jax"), ("jax", "tensorflow")]
+    ("first", "second"),
+    [
+        ("tensorflow", "jax"),
+        pytest.param("jax", "tensorflow", marks=pytest.mark.slow),
+    ],
 )
 def test_a_checkpoint_of_one_backend_resumes_in_the_other(
     runs, arguments, tmp_path, first, second

@@ -1,5 +1,6 @@
 """Runs that are ended from outside, and end bit for bit like those that are not."""
 
+import concurrent.futures
 import json
 import random
 import signal
@@ -12,6 +13,7 @@ from classifier import checkpoint, preemption
 from tests import commands
 from tests.images import random_images, write_folder
 
+BACKENDS = ("tensorflow", "jax")
 NUM_STEPS = 150
 CHECKPOINT_EVERY = 20
 RECIPE = (
@@ -63,11 +65,29 @@ def images(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, images):
+    """From a backend to what `run_with_ends` does; both side by side."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return {
+            backend: pool.submit(
+                run_with_ends, images, tmp_path_factory.mktemp(backend), backend
+            )
+            for backend in BACKENDS
+        }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_ended_run_goes_on_bit_for_bit(ended, backend):
+    workdir, undisturbed = ended[backend].result()
+    assert_equal(workdir, undisturbed)
+
+
+def run_with_ends(images, root, backend):
+    """Trains once undisturbed, and once ended by each signal and started again."""
     flag = f"--backend={backend}"
-    undisturbed = start(images, tmp_path / "undisturbed", flag)
-    workdir = tmp_path / "ended"
+    undisturbed = start(images, root / "undisturbed", flag)
+    workdir = root / "ended"
     # Another step in every run of the test: any must do.
     terminated = random.randrange(2, NUM_STEPS // 2)
     killed = random.randrange(terminated + 1, NUM_STEPS - 20)
@@ -76,7 +96,7 @@ def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
     output = end(process, workdir, after=terminated, how=signal.SIGTERM)
     assert process.returncode == preemption.EXIT_STATUS == 75, output
     assert "the same command goes on from here" in output.splitlines()[-1]
-    (saved,) = checkpoint.Checkpoints(workdir / "checkpoints", keep=2).steps()[-1:]
+    saved = checkpoint.Checkpoints(workdir / "checkpoints", keep=2).steps()[-1]
     assert f"told to end, saved at step {saved}" in output
     assert saved == steps_done(workdir)
 
@@ -93,7 +113,7 @@ def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
     assert not half.exists()
 
     commands.finish(undisturbed)
-    assert_equal(workdir, tmp_path / "undisturbed")
+    return workdir, root / "undisturbed"
 
 
 @pytest.mark.slow
