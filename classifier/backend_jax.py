@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from classifier import losses, optimizer
 from classifier.checkpoint import Arrays, check_names
 from classifier.config import TrainConfig
-from classifier.network import is_weight, variable_names
+from classifier.network import is_weight, named_variables
 
 #: "step", and "model", "velocity" and "ema" by name.
 State = dict[str, Any]
@@ -60,24 +60,21 @@ def layout_on(devices: list[Any]) -> Layout:
 
 def initial_state(model: keras.Model) -> State:
     """Returns the state before the first step, on the host."""
-    names = variable_names(model)
-    values = {
-        name: np.asarray(variable)
-        for name, variable in zip(names, model.variables, strict=True)
-    }
-    weights = {
-        name
-        for name, variable in zip(names, model.variables, strict=True)
-        if is_weight(variable)
-    }
+    named = named_variables(model)
+    values = {name: np.asarray(variable) for name, variable in named.items()}
     return {
         "step": np.int32(0),
         "model": values,
         "velocity": {
-            name: np.zeros_like(values[name]) for name in _trainable_names(model)
+            name: np.zeros_like(values[name])
+            for name in _names(model, model.trainable_variables)
         },
         # Copies: what is donated to a step must not be there twice.
-        "ema": {name: values[name].copy() for name in weights},
+        "ema": {
+            name: values[name].copy()
+            for name, variable in named.items()
+            if is_weight(variable)
+        },
     }
 
 
@@ -85,8 +82,8 @@ def make_train_step(
     model: keras.Model, config: TrainConfig
 ) -> Callable[[State, Batch], tuple[State, dict[str, Any]]]:
     """Returns the pure function of one step: state and batch to state and scalars."""
-    trainable = _trainable_names(model)
-    others = [name for name in variable_names(model) if name not in set(trainable)]
+    trainable = _names(model, model.trainable_variables)
+    others = _names(model, model.non_trainable_variables)
     decayed = [
         index
         for index, variable in enumerate(model.trainable_variables)
@@ -291,10 +288,14 @@ class JaxBackend:
 
     def _logits(self, averages: dict[str, Any], images: Any) -> Any:
         model = self._ema_model
-        names = dict(zip(map(id, model.variables), variable_names(model), strict=True))
 
         def values(variables: list[Any]) -> list[Any]:
-            return [averages.get(names[id(v)], v.value) for v in variables]
+            return [
+                averages.get(name, variable.value)
+                for name, variable in zip(
+                    _names(model, variables), variables, strict=True
+                )
+            ]
 
         logits, _ = model.stateless_call(
             values(model.trainable_variables),
@@ -305,6 +306,7 @@ class JaxBackend:
         return logits
 
 
-def _trainable_names(model: keras.Model) -> list[str]:
-    names = dict(zip(map(id, model.variables), variable_names(model), strict=True))
-    return [names[id(variable)] for variable in model.trainable_variables]
+def _names(model: keras.Model, variables: list[Any]) -> list[str]:
+    """Returns the names of some of the model's variables, in their order."""
+    name_of = {id(variable): name for name, variable in named_variables(model).items()}
+    return [name_of[id(variable)] for variable in variables]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from classifier import losses, optimizer
 from classifier.checkpoint import Arrays, check_names
 from classifier.config import TrainConfig
-from classifier.network import is_weight, variable_names
+from classifier.network import is_weight, named_variables
 
 
 class TensorFlowBackend:
@@ -78,21 +78,16 @@ class TensorFlowBackend:
         tf.profiler.experimental.stop()
 
     def _named_state(self) -> dict[str, Any]:
-        variables = self._model.variables
-        name_of = {
-            id(variable): name
-            for variable, name in zip(
-                variables, variable_names(self._model), strict=True
-            )
-        }
+        named = named_variables(self._model)
+        name_of = {id(variable): name for name, variable in named.items()}
         state = {"step": self._step}
         trainable = self._model.trainable_variables
         for variable, velocity in zip(trainable, self._velocities, strict=True):
             state[f"velocity/{name_of[id(variable)]}"] = velocity
         for average, value in self._averages:
             state[f"ema/{name_of[id(value)]}"] = average
-        for variable in variables:
-            state[f"model/{name_of[id(variable)]}"] = variable
+        for name, variable in named.items():
+            state[f"model/{name}"] = variable
         return state
 
     def _train_step(self, images: Any, targets: Any) -> dict[str, Any]:

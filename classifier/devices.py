@@ -189,7 +189,7 @@ def _distributed_arguments(distributed: str | None) -> dict[str, Any] | None:
         )
     count, index = map(int, numbers)
     if index >= count:
-        raise ValueError(f"expected an index below {count}, got --distributed={index}")
+        raise ValueError(f"expected an index below {count}, got {distributed!r}")
     return {
         "coordinator_address": address,
         "num_processes": count,

@@ -26,7 +26,7 @@ from classifier.network import (
     build_network,
     count_parameters,
     is_weight,
-    variable_names,
+    named_variables,
 )
 from classifier.train_loop import Evaluation
 
@@ -82,7 +82,7 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         num_classes=len(class_names),
         seed=config["seed"],
     )
-    for name, variable in zip(variable_names(model), model.variables, strict=True):
+    for name, variable in named_variables(model).items():
         if is_weight(variable):
             variable.assign(arrays[f"ema/{name}"])
     export_classifier(

@@ -25,7 +25,7 @@ from classifier import artifact, predict
 from classifier.class_names import check_same_classes
 from classifier.config import ModelConfig
 from classifier.export import MODEL
-from classifier.network import build_network, is_weight, variable_names
+from classifier.network import build_network, is_weight, named_variables
 
 H5_PREFIX = "resnet_rs_h5:"
 #: Kernel and bias.
@@ -87,10 +87,9 @@ def take_over(model: keras.Model, weights: InitialWeights, *, new_head: bool) ->
         ValueError: With the tensor that does not fit.
     """
     head = {id(v) for v in model.trainable_variables[-HEAD_TENSORS:]}
-    names = variable_names(model)
     left = dict(weights.arrays)
     assignments = []
-    for name, variable in zip(names, model.variables, strict=True):
+    for name, variable in named_variables(model).items():
         if not is_weight(variable):
             continue
         array = left.pop(name, None)
@@ -123,8 +122,8 @@ def _read_classifier(path: epath.Path, *, num_classes: int) -> Arrays:
         num_classes=num_classes,
     )
     model.load_weights(str(path / MODEL))
-    named = zip(variable_names(model), model.variables, strict=True)
-    return {name: np.asarray(v) for name, v in named if is_weight(v)}
+    named = named_variables(model)
+    return {name: np.asarray(v) for name, v in named.items() if is_weight(v)}
 
 
 def _open_h5(spec: str) -> InitialWeights:

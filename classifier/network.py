@@ -82,6 +82,11 @@ def variable_names(model: keras.Model) -> list[str]:
     ]
 
 
+def named_variables(model: keras.Model) -> dict[str, Any]:
+    """Returns `model.variables` by their `variable_names`, in the same order."""
+    return dict(zip(variable_names(model), model.variables, strict=True))
+
+
 def is_weight(variable: Any) -> bool:
     """Whether it is learned or averaged, not the state of a random generator."""
     return bool(keras.backend.is_float_dtype(variable.dtype))
