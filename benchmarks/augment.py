@@ -30,6 +30,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks.photographs import make_photographs
+from benchmarks.turns import take_turns
 from classifier import command
 from classifier.config import OPERATIONS, AugmentConfig
 
@@ -43,9 +45,6 @@ NUM_IMAGES = 32
 #: Enough to hide what a batch costs, few enough for turns to be short.
 BATCH = 8
 ROUNDS = 7
-#: Mean and standard deviation of the images' intensity.
-MEAN = 120
-DEVIATION = 50
 #: The second table has many rows; its measurements are this much shorter.
 OPERATION_SHARE = 0.1
 #: Images a second that one core is to make at the least.
@@ -68,7 +67,9 @@ def main(argv: Sequence[str]) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    images = make_images(np.random.default_rng(0), NUM_IMAGES)
+    images = make_photographs(
+        np.random.default_rng(0), NUM_IMAGES, height=SIZE, width=SIZE
+    )
     speeds = _images_per_second(
         {
             "ours": _ours(images, CONFIG),
@@ -84,19 +85,6 @@ def main(argv: Sequence[str]) -> None:
     _tell(speeds, {name: 1e6 / speed for name, speed in operations.items()})
 
 
-def make_images(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Returns uint8 [count,224,224,3] with the spectrum of photographs, 1/frequency."""
-    frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)[None, :])
-    frequency[0, 0] = np.inf  # Without the mean, which is set below.
-    noise = np.fft.rfft2(rng.normal(size=(count, 3, SIZE, SIZE)))
-    waves = np.fft.irfft2(noise / frequency, s=(SIZE, SIZE))
-    # Channels mostly agree, as they do in photographs.
-    waves += 2 * waves.mean(axis=1, keepdims=True)
-    waves *= DEVIATION / waves.std(axis=(1, 2, 3), keepdims=True)
-    pixels = np.clip(waves + MEAN, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-
-
 def _bind_to_one_core() -> None:
     if hasattr(os, "sched_setaffinity"):  # Only Linux has it.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -110,10 +98,7 @@ def _images_per_second(
     ways: Mapping[str, Batches], *, seconds: float
 ) -> dict[str, float]:
     """Returns the median over rounds, in each of which every way has its turn."""
-    rounds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, batches in ways.items():
-            rounds[name].append(_speed(batches, seconds))
+    rounds = take_turns(ways, lambda batches: _speed(batches, seconds), rounds=ROUNDS)
     return {name: statistics.median(speeds) for name, speeds in rounds.items()}
 
 
@@ -261,8 +246,8 @@ def _tell(speeds: Mapping[str, float], microseconds: Mapping[str, float]) -> Non
     command.say(f"\ngoal of {GOAL} images a second and core: {verdict}")
     figures = {
         "images_per_second": {name: round(speed, 1) for name, speed in speeds.items()},
-        "ratio_to_pillow": round(ours / speeds["pillow"], 2),
-        "ratio_to_keras": round(ours / speeds["keras"], 2),
+        "ratio_to_pillow": round(ours / speeds["pillow"], 3),
+        "ratio_to_keras": round(ours / speeds["keras"], 3),
         "microseconds_per_operation": {
             name: round(duration, 1) for name, duration in microseconds.items()
         },

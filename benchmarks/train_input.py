@@ -29,12 +29,14 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
+from benchmarks.photographs import make_photographs
+from benchmarks.turns import take_turns
 from classifier import command, presets
 from classifier.config import TrainConfig
 
@@ -49,9 +51,6 @@ QUALITY = 88
 NUM_IMAGES = 512
 #: The images are shifts of these, which are slow to make.
 NUM_PICTURES = 16
-#: Mean and standard deviation of the images' intensity.
-MEAN = 120
-DEVIATION = 50
 #: Few, for to open a file costs as much as to read several images.
 NUM_FILES = 8
 #: Each file is listed so often, for epochs to be long: they end in filling a buffer.
@@ -92,7 +91,6 @@ STEP_IMAGES = 128
 PUBLISHED = {name: 1000 * STEP_IMAGES / ms for name, ms in STEP_MILLISECONDS.items()}
 
 Clock = Callable[[], float]
-Name = TypeVar("Name", bound=Hashable)
 
 
 class Speed(NamedTuple):
@@ -120,18 +118,18 @@ def main(argv: Sequence[str]) -> None:
     smallest = by_size.pop(SIZE)
     with tempfile.TemporaryDirectory() as directory:
         source = open_photographs(pathlib.Path(directory))
-        rounds = _take_turns(
+        rounds = take_turns(
             {
                 "ours": ours(source, smallest),
                 "crop": ours(source, _without_noise(smallest)),
                 "decoder": decoder(source),
             },
-            seconds=_TURN_SECONDS.value,
+            _speed,
             rounds=ROUNDS,
         )
-        others = _take_turns(
+        others = take_turns(
             {size: ours(source, config) for size, config in by_size.items()},
-            seconds=_TURN_SECONDS.value,
+            _speed,
             rounds=SIZE_ROUNDS,
         )
     _tell(rounds, {SIZE: rounds["ours"], **others})
@@ -158,9 +156,8 @@ def make_jpegs(rng: np.random.Generator, count: int) -> Iterator[bytes]:
     """Yields encoded images with the spectrum of photographs, 1/frequency."""
     import tensorflow as tf
 
-    pictures = [_make_picture(rng) for _ in range(NUM_PICTURES)]
+    pictures = make_photographs(rng, NUM_PICTURES, height=HEIGHT, width=WIDTH)
     for index in range(count):
-        # They go on at the other side, so that a shift leaves no edge.
         shift = tuple(rng.integers((HEIGHT, WIDTH)))
         picture = np.roll(pictures[index % NUM_PICTURES], shift, axis=(0, 1))
         yield tf.io.encode_jpeg(picture, quality=QUALITY).numpy()
@@ -229,18 +226,6 @@ def measure(
     return Speed(count / elapsed, (processor_clock() - processor_started) / elapsed)
 
 
-def _make_picture(rng: np.random.Generator) -> np.ndarray:
-    rows, columns = np.fft.fftfreq(HEIGHT), np.fft.rfftfreq(WIDTH)
-    frequency = np.hypot(rows[:, None], columns)
-    frequency[0, 0] = np.inf  # Without the mean, which is set below.
-    noise = np.fft.rfft2(rng.normal(size=(3, HEIGHT, WIDTH)))
-    waves = np.fft.irfft2(noise / frequency, s=(HEIGHT, WIDTH))
-    # Channels mostly agree, as they do in photographs.
-    waves += 2 * waves.mean(axis=0)
-    waves *= DEVIATION / waves.std()
-    return np.clip(waves + MEAN, 0, 255).astype(np.uint8).transpose(1, 2, 0)
-
-
 def _write(
     path: pathlib.Path, jpegs: Iterator[bytes], rng: np.random.Generator
 ) -> None:
@@ -264,16 +249,9 @@ def _without_noise(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, augment=augment)
 
 
-def _take_turns(
-    ways: Mapping[Name, Any], *, seconds: float, rounds: int
-) -> dict[Name, list[Speed]]:
-    """Returns what each way reaches in each round."""
-    speeds: dict[Name, list[Speed]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, dataset in ways.items():
-            # The iterator ends with the call, and its threads with it.
-            speeds[name].append(measure(iter(dataset), seconds=seconds))
-    return speeds
+def _speed(dataset: Any) -> Speed:
+    # The iterator ends with the call, and its threads with it.
+    return measure(iter(dataset), seconds=_TURN_SECONDS.value)
 
 
 def _median(speeds: Sequence[Speed]) -> Speed:
@@ -312,17 +290,13 @@ def _tell(
         },
         "ratio_to_decoder": ratio,
         "images_per_second_by_size": {k: round(v, 1) for k, v in of_size.items()},
-        "cores_per_chip": {name: round(cores, 2) for name, cores in needed.items()},
+        "cores_per_chip": {name: round(cores, 4) for name, cores in needed.items()},
     }
     command.say(json.dumps(figures))
 
 
 def _ratio(ours: Sequence[Speed], others: Sequence[Speed]) -> float:
-    """Returns the median of the rounds' ratios.
-
-    Turns of one round are neighbors: what slows the machine down for a while, slows
-    down both.
-    """
+    """Returns the median of the rounds' ratios."""
     pairs = zip(ours, others, strict=True)
     return round(statistics.median(a.images / b.images for a, b in pairs), 3)
 

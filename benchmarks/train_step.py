@@ -32,6 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 from absl import flags
 
+from benchmarks.turns import take_turns
 from classifier import command, devices, presets
 from classifier.config import TrainConfig
 
@@ -112,10 +113,9 @@ def _measure(case: Case, *, on_gpu: bool) -> dict[str, Any]:
         for _ in range(WARM_UP):
             peer.step()
         peer.wait()
-    rounds: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(ROUNDS):
-        for name, peer in peers.items():
-            rounds[name].append(case.batch_size * _steps_per_second(peer))
+    rounds = take_turns(
+        peers, lambda peer: case.batch_size * _steps_per_second(peer), rounds=ROUNDS
+    )
     speeds = {name: statistics.median(speeds) for name, speeds in rounds.items()}
     figures: dict[str, Any] = {
         "images_per_second": {name: round(speed, 1) for name, speed in speeds.items()},

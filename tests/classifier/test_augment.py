@@ -204,11 +204,19 @@ def affine(pixels, coefficients, resampling):
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("magnitude", [2, 5, 10, 15])
+@pytest.mark.parametrize("translate_pixels", [10.0, 9.3])
 @pytest.mark.parametrize("name", GEOMETRIC_OPERATIONS)
-def test_nearest_geometric_operations_equal_pillow(name, magnitude, sign):
+def test_nearest_geometric_operations_equal_pillow(
+    name, translate_pixels, magnitude, sign
+):
     pixels = IMAGES["noise"]
-    affinity = coefficients(name, sign * magnitude / 10, 9.3)
-    result = apply(name, pixels, magnitude=magnitude, sign=sign, translate_pixels=9.3)
+    affinity = coefficients(name, sign * magnitude / 10, translate_pixels)
+    result = apply(
+        *(name, pixels),
+        magnitude=magnitude,
+        sign=sign,
+        translate_pixels=translate_pixels,
+    )
     expected = affine(pixels, affinity, Image.NEAREST)
     # Half-way between two pixels either is the nearest: float32 here and the 16-bit
     # fractions of Pillow there are off by less than this at 48 pixels.
