@@ -180,6 +180,7 @@ def decoder(source: Any) -> Any:
     import tensorflow as tf
 
     from classifier import data, sources
+    from classifier.devices import num_cores
 
     def last_pixel(example: dict[str, Any]) -> Any:
         # All is decoded, and next to nothing copied.
@@ -187,7 +188,7 @@ def decoder(source: Any) -> Any:
 
     options = tf.data.Options()
     options.autotune.enabled = False  # It is faster without, as ours is.
-    cores = data.num_cores()
+    cores = num_cores()
     return (
         sources.files_dataset(source.files)
         .interleave(
@@ -261,7 +262,7 @@ def _median(speeds: Sequence[Speed]) -> Speed:
 def _tell(
     rounds: Mapping[str, Sequence[Speed]], by_size: Mapping[int, Sequence[Speed]]
 ) -> None:
-    from classifier.data import num_cores as count_cores
+    from classifier.devices import num_cores as count_cores
 
     num_cores = count_cores()
     command.say(f"{'':10}images/s  and core  cores at work, of {num_cores}")

@@ -8,9 +8,11 @@ line) stands in `COMPLETED`, so that artifacts of two runs can be compared.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import sys
@@ -47,10 +49,10 @@ def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
             )
         if is_complete(path):
             # Make compares times: what is up to date must look so.
-            (path / COMPLETED).write_text((path / COMPLETED).read_text())
+            write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
             return True
         return False
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and not all(is_unfinished(inner) for inner in path.iterdir()):
         raise ValueError(f"{path} is not empty and was not made by this command")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -60,13 +62,59 @@ def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
     return False
 
 
-def complete(directory: epath.PathLike, *, seconds: float) -> None:
-    """Marks the directory as whole; nothing may be written after."""
+def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -> None:
+    """Lets a directory go on with a config that differs in one entry.
+
+    Does nothing where there is none, or more differs: `begin` speaks of that.
+    """
+    path = epath.Path(directory)
+    if not (path / CONFIG).exists():
+        return
+    config = json.loads(json.dumps(config))
+    before = read_json(path / CONFIG)
+    if before != config and {**before, changing: config[changing]} == config:
+        (path / COMPLETED).unlink(missing_ok=True)
+        write_json(path / CONFIG, config)
+
+
+@contextlib.contextmanager
+def locked(directory: epath.PathLike) -> Iterator[None]:
+    """Keeps other processes of this machine out of a local directory, once begun.
+
+    The lock goes with the process, however that ends.
+
+    Raises:
+        ValueError: If another one is at work in it.
+    """
+    path = os.fspath(directory)
+    if "://" in path:
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another process is at work in {path}") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> None:
+    """Marks the directory as whole; nothing may be written after.
+
+    Args:
+        directory: What is whole.
+        seconds: That it took.
+        **more: Further figures of this run.
+    """
     versions = {"python": platform.python_version()}
     for package in _REPORTED_PACKAGES:
         versions[package] = importlib.metadata.version(package)
     facts = {
         "seconds": round(seconds, 1),
+        **more,
         "command": sys.orig_argv[1:],
         "versions": versions,
     }
@@ -111,11 +159,16 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
 def replacing(path: epath.Path) -> Iterator[epath.Path]:
     """Gives a hidden name beside `path` to write to, and renames it at the end.
 
-    Where the block raises, nothing stands under the final name that was not there.
+    Where the block raises, nothing stands there that did not before.
     """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    yield temporary
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def is_unfinished(path: epath.Path) -> bool:
@@ -123,9 +176,23 @@ def is_unfinished(path: epath.Path) -> bool:
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
 
 
+def delete_unfinished(directory: epath.PathLike) -> None:
+    """Deletes what `replacing` has left behind where it was killed."""
+    for path in epath.Path(directory).iterdir():
+        if is_unfinished(path):
+            path.unlink(missing_ok=True)
+
+
 def read_json(path: epath.Path) -> Any:
-    """Returns the content of a JSON file."""
-    return json.loads(path.read_text())
+    """Returns the content of a JSON file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is broken: {error}") from error
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:
@@ -137,9 +204,15 @@ def fingerprint(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def config_fingerprint(config: dict[str, Any]) -> str:
-    """Returns the fingerprint of a config: of the content that it decides."""
-    return fingerprint([json.dumps(config, sort_keys=True).encode()])
+def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
+    """Returns the fingerprint of a config: of the content that it decides.
+
+    Args:
+        config: Of JSON's types.
+        leaving_out: Name of an entry that does not count.
+    """
+    counted = {name: value for name, value in config.items() if name != leaving_out}
+    return fingerprint([json.dumps(counted, sort_keys=True).encode()])
 
 
 def _first_difference(before: Any, now: Any, path: str = "") -> str:

@@ -9,10 +9,14 @@ def read_class_names(path: str) -> tuple[str, ...]:
     """Returns the lines of a text file, one class name each.
 
     Raises:
-        ValueError: If a name stands twice, or there are fewer than two.
+        ValueError: If a name stands twice, there are fewer than two, or the file is not
+            UTF-8.
     """
-    with open(path, encoding="utf-8") as file:
-        names = tuple(line.strip() for line in file if line.strip())
+    try:
+        with open(path, encoding="utf-8") as file:
+            names = tuple(line.strip() for line in file if line.strip())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8: {error}") from error
     if len(set(names)) != len(names) or len(names) < 2:
         raise ValueError(
             f"{path}: expected two or more different names, got {len(names)} lines "

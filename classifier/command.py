@@ -51,9 +51,19 @@ def _interrupt(*_: object) -> None:
     An exception would be raised in the middle of Beam, which takes it for a failure
     of the job and lets its threads finish their shards.
     """
+    kill_children()
     sys.stderr.write("interrupted; the same command goes on from here\n")
     sys.stderr.flush()
     os._exit(_INTERRUPTED)
+
+
+def kill_children() -> None:
+    """Ends the processes that this one has started, and theirs."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _prepare() -> None:
@@ -105,6 +115,15 @@ def refusing_bad_input() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def refusing_failed_work() -> Iterator[None]:
+    """Ends the program with one line and status 1 where a job says why it failed."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 

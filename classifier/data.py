@@ -9,7 +9,6 @@ that knows its number; who reads it does not matter.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from classifier import augment, preprocess
 from classifier.config import ImageConfig, TrainConfig
+from classifier.devices import num_cores
 from classifier.sources import Source, files_dataset, read_files
 
 #: Files read side by side, so that neighbors on disk do not stay neighbors.
@@ -81,13 +81,6 @@ def training_batches(
         .prefetch(PREFETCH)
         .with_options(options)
     )
-
-
-def num_cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Only Linux has it.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> Any:

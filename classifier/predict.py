@@ -7,25 +7,59 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2
 
-from classifier import artifact, sources
+from classifier import artifact, reading, sources
 from classifier.class_names import check_same_classes
+from classifier.devices import num_cores
+from classifier.engine import REFERENCE, Engine, NetworkLoader
 from classifier.export import CLASSIFIER, EXPORT
+from classifier.image_header import FORMATS, claimed_pixels
 
 OK = "ok"
 EMPTY = "empty"
 UNDECODABLE = "undecodable"
+TOO_LARGE = "too_large"
+NOT_FINITE = "not_finite"
+
+#: Pixels of the largest image that is decoded, 300 MB of them; a few kilobytes can
+#: claim to be billions.
+MAX_PIXELS = 100_000_000
 
 #: Images per call. Fixed, the last batch filled up: so an image's logits do not
 #: depend on how many others there are.
 BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """Some images made ready for a network, row by row.
+
+    Attributes:
+        encoded: The bytes they were.
+        pixels: uint8 [B,S,S,3] after evaluation preprocessing; zeros where the status
+            is not `ok`.
+        status: `ok`, or why there are no pixels.
+        error: The decoder's words where the status is not `ok`, else "".
+    """
+
+    encoded: Sequence[bytes]
+    pixels: NDArray[np.uint8]
+    status: list[str]
+    error: list[str]
+
+    @property
+    def good(self) -> list[int]:
+        """The rows that have pixels."""
+        return [row for row, status in enumerate(self.status) if status == OK]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +68,10 @@ class Predictions:
 
     Attributes:
         status: `ok`, or why there is no prediction.
-        error: The decoder's words where the status is not `ok`, else "".
+        error: In words where the status is not `ok`, else "".
         probabilities: float32 [B,K]; zeros where the status is not `ok`.
         pixels: uint8 [B,S,S,3] after evaluation preprocessing, of the first member;
-            zeros where the status is not `ok`.
+            zeros where the image could not be decoded.
     """
 
     status: list[str]
@@ -47,12 +81,28 @@ class Predictions:
 
 
 class Classifier:
-    """One exported classifier."""
+    """One exported classifier.
 
-    def __init__(self, directory: epath.PathLike) -> None:
+    Args:
+        directory: Where it is, complete.
+        engine: What runs its network.
+        threads: That the network may use.
+    """
+
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        engine: Engine = REFERENCE,
+        threads: int | None = None,
+    ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
-        self._signatures = tf.saved_model.load(str(path / EXPORT)).signatures
+        self._loaded = tf.saved_model.load(str(path / EXPORT))
+        self._preprocess = self._loaded.signatures["preprocess"]
+        self.loader = NetworkLoader(self._loaded.signatures["pixels"])
+        self._network = self.loader.load(
+            engine, batch_size=BATCH_SIZE, threads=threads or num_cores()
+        )
 
     @property
     def image(self) -> dict[str, Any]:
@@ -62,58 +112,152 @@ class Classifier:
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """Returns pixels uint8 [B,S,S,3]; raises InvalidArgumentError on a bad one."""
         images = tf.constant(list(encoded), tf.string)
-        pixels: NDArray[np.uint8] = self._signatures["preprocess"](images)[
-            "pixels"
-        ].numpy()
+        pixels: NDArray[np.uint8] = self._preprocess(images)["pixels"].numpy()
         return pixels
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns float32 [B,K], B at most `BATCH_SIZE`."""
+        filled = pixels
+        if len(pixels) < BATCH_SIZE:
+            filled = np.zeros((BATCH_SIZE, *pixels.shape[1:]), np.uint8)
+            filled[: len(pixels)] = pixels
+        return self._network(filled)[: len(pixels)]
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns float32 [B,K] after the classifier's temperature."""
-        filled = np.zeros((BATCH_SIZE, *pixels.shape[1:]), np.uint8)
-        filled[: len(pixels)] = pixels
-        logits = self._signatures["pixels"](tf.constant(filled))["logits"].numpy()
-        return softmax(logits[: len(pixels)] / np.float32(self.facts["temperature"]))
+        return softmax(self.logits(pixels) / np.float32(self.facts["temperature"]))
 
 
 class Ensemble:
-    """Classifiers whose probabilities are averaged."""
+    """Classifiers whose probabilities are averaged.
 
-    def __init__(self, directories: Sequence[epath.PathLike]) -> None:
-        self._members = [Classifier(directory) for directory in directories]
+    Args:
+        directories: Of its members.
+        engine: What runs their networks.
+        threads: That a network may use.
+        max_pixels: Of an image that is decoded.
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[epath.PathLike],
+        engine: Engine = REFERENCE,
+        threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._members = [
+            Classifier(directory, engine, threads) for directory in directories
+        ]
+        self._max_pixels = max_pixels
         self.class_names = tuple(self._members[0].facts["class_names"])
 
-    def predict(self, encoded: Sequence[bytes]) -> Predictions:
-        """Returns a row for every image, decodable or not.
-
-        Args:
-            encoded: At most `BATCH_SIZE` encoded images.
-        """
+    def decode(self, encoded: Sequence[bytes]) -> Decoded:
+        """Returns a row for every image, decodable or not; at most `BATCH_SIZE`."""
         first = self._members[0]
-        pixels, status, error = _decode_rows(first, encoded)
-        good = [i for i, row_status in enumerate(status) if row_status == OK]
-        probabilities = np.zeros((len(encoded), len(self.class_names)), np.float32)
+        return decode_rows(
+            encoded,
+            first.preprocess,
+            size=first.image["size"],
+            max_pixels=self._max_pixels,
+        )
+
+    def predict(self, decoded: Decoded) -> Predictions:
+        """Returns a row for every image."""
+        first, good = self._members[0], decoded.good
+        shared = decoded.pixels if len(good) == BATCH_SIZE else decoded.pixels[good]
+        total = np.zeros((len(good), len(self.class_names)), np.float32)
         if good:
-            shared = pixels[good]
-            total = np.zeros((len(good), len(self.class_names)), np.float32)
             for member in self._members:
                 own = shared
                 if member.image != first.image:
-                    own = member.preprocess([encoded[i] for i in good])
+                    own = member.preprocess([decoded.encoded[i] for i in good])
                 total += member.probabilities(own)
-            probabilities[good] = total / np.float32(len(self._members))
-        return Predictions(status, error, probabilities, pixels)
+        return to_predictions(decoded, total / np.float32(len(self._members)))
+
+
+def decode_rows(
+    encoded: Sequence[bytes],
+    preprocess: Callable[[Sequence[bytes]], NDArray[np.uint8]],
+    *,
+    size: int,
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
+    """Returns a row for every image, decodable or not.
+
+    Args:
+        encoded: Images, at least one.
+        preprocess: From images to uint8 [B,S,S,3]; raises InvalidArgumentError if one
+            of them is bad.
+        size: S.
+        max_pixels: Of an image that is decoded; a larger one is refused by what its
+            header says.
+    """
+    status, error = [OK] * len(encoded), [""] * len(encoded)
+    for row, image in enumerate(encoded):
+        status[row], error[row] = _look_at_header(image, max_pixels)
+    if status.count(OK) == len(status):
+        try:
+            return Decoded(encoded, preprocess(encoded), status, error)
+        except tf.errors.InvalidArgumentError:
+            pass  # One of them is bad: look at each alone.
+    pixels = np.zeros((len(encoded), size, size, 3), np.uint8)
+    for row, image in enumerate(encoded):
+        if status[row] == OK:
+            try:
+                pixels[row] = preprocess([image])[0]
+            except tf.errors.InvalidArgumentError as failure:
+                status[row] = UNDECODABLE
+                error[row] = _first_sentence(failure.message)
+    return Decoded(encoded, pixels, status, error)
+
+
+def _look_at_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
+    if not encoded:
+        return EMPTY, "no bytes"
+    pixels = claimed_pixels(encoded)
+    if pixels is None:
+        formats = ", ".join(FORMATS[:-1])
+        return UNDECODABLE, f"no header of a {formats} or {FORMATS[-1]} image"
+    if pixels > max_pixels:
+        return TOO_LARGE, f"{pixels:,} pixels, expected at most {max_pixels:,}"
+    return OK, ""
+
+
+def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Predictions:
+    """Returns predictions with a row for every image.
+
+    Args:
+        decoded: The images.
+        probabilities: float32 [G,K] of those that could be decoded, in order. A row
+            that is not finite becomes a row with a reason.
+    """
+    good = np.array(decoded.good, int)
+    status, error = list(decoded.status), list(decoded.error)
+    is_finite = np.isfinite(probabilities).all(axis=1)
+    for row in good[~is_finite]:
+        status[row], error[row] = NOT_FINITE, "the network's output is not finite"
+    every = np.zeros((len(status), probabilities.shape[1]), np.float32)
+    every[good[is_finite]] = probabilities[is_finite]
+    return Predictions(status, error, every, decoded.pixels)
 
 
 def evaluate(ensemble: Ensemble, source: sources.Source) -> dict[str, Any]:
     """Returns `num_examples`, `num_correct`, `num_undecodable` and `top1` in [0, 1].
 
     An image that cannot be decoded counts as wrong.
+
+    Raises:
+        ValueError: If an image has no label.
     """
     count = correct = undecodable = 0
-    for batch in sources.read_batches(source.reader, source.files, BATCH_SIZE):
-        predicted = ensemble.predict(batch["image"].tolist())
+    for batch in reading.read_batches(source.reader, source.files, BATCH_SIZE):
+        predicted = ensemble.predict(ensemble.decode([one.image for one in batch]))
         is_ok = np.array([status == OK for status in predicted.status])
-        hits = predicted.probabilities.argmax(axis=-1) == batch["label"]
+        labels = np.array([one.label for one in batch])
+        if labels.min() < 0:
+            key = reading.key_text(batch[int(labels.argmin())].key)
+            raise ValueError(f"{source.spec}: expected labeled images, got {key}")
+        hits = predicted.probabilities.argmax(axis=-1) == labels
         count += len(is_ok)
         correct += int((hits & is_ok).sum())
         undecodable += int((~is_ok).sum())
@@ -138,47 +282,51 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
     """Returns the facts of some classifiers that can work as one.
 
     Raises:
-        ValueError: If one is not complete, or their classes differ.
+        ValueError: If one is not complete, its network has another form, or their
+            classes differ.
         FileNotFoundError: If one is not there.
     """
-    facts = [
-        read_facts(artifact.require_complete(directory, "classifier"))
-        for directory in directories
-    ]
-    for directory, member in zip(directories, facts, strict=True):
+    facts = []
+    for directory in directories:
+        path = artifact.require_complete(directory, "classifier")
+        facts.append(read_facts(path))
         check_same_classes(
-            facts[0]["class_names"], member["class_names"], str(directory)
+            facts[0]["class_names"], facts[-1]["class_names"], str(directory)
         )
+        _check_signatures(path / EXPORT, len(facts[-1]["class_names"]))
     return facts
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the probabilities [B,K] of logits [B,K]."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
-
-
-def _decode_rows(
-    classifier: Classifier, encoded: Sequence[bytes]
-) -> tuple[NDArray[np.uint8], list[str], list[str]]:
-    status = [OK] * len(encoded)
-    error = [""] * len(encoded)
+def _check_signatures(export: epath.Path, num_classes: int) -> None:
+    """Reads what a SavedModel can do, without loading it."""
     try:
-        return classifier.preprocess(encoded), status, error
-    except tf.errors.InvalidArgumentError:
-        pass  # One of them is bad: look at each alone.
-    size = classifier.image["size"]
-    pixels = np.zeros((len(encoded), size, size, 3), np.uint8)
-    for i, image in enumerate(encoded):
-        if not image:
-            status[i], error[i] = EMPTY, "no bytes"
-            continue
-        try:
-            pixels[i] = classifier.preprocess([image])[0]
-        except tf.errors.InvalidArgumentError as failure:
-            status[i], error[i] = UNDECODABLE, _first_sentence(failure.message)
-    return pixels, status, error
+        content = (export / "saved_model.pb").read_bytes()
+        (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    except (OSError, ValueError, DecodeError) as error:
+        raise ValueError(f"{export} is no SavedModel: {error}") from error
+    if not (export / "variables" / "variables.index").exists():
+        raise ValueError(f"{export}: no variables/variables.index in it")
+    signatures = graph.signature_def
+    names = sorted(name for name in signatures if not name.startswith("__"))
+    for name, output in (("preprocess", "pixels"), ("pixels", "logits")):
+        if name not in names or output not in signatures[name].outputs:
+            raise ValueError(
+                f"{export}: expected a signature {name!r} with the output {output!r}, "
+                f"got {', '.join(names)}; teacher.train exports one"
+            )
+    found = signatures["pixels"].outputs["logits"].tensor_shape.dim[-1].size
+    if found != num_classes:
+        raise ValueError(
+            f"{export}: expected logits of {num_classes} classes, got {found}"
+        )
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the probabilities [B,K] of logits [B,K]; NaN where one is not finite."""
+    with np.errstate(invalid="ignore"):  # What is not finite stays so.
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _first_sentence(message: str) -> str:

@@ -5,6 +5,7 @@ The schema stands here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from etils import epath
 from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
@@ -79,8 +81,7 @@ class Block:
 def to_table(block: Block, *, top_k: int) -> pa.Table:
     """Returns the rows of a block."""
     is_missing = np.array([status != OK for status in block.status], bool)
-    # A stable sort: of equal probabilities the lower label comes first.
-    order = np.argsort(-block.probabilities, axis=1, kind="stable")[:, :top_k]
+    order = top_classes(block.probabilities, top_k)
     top = np.take_along_axis(block.probabilities, order, axis=1)
     end = block.first_index + len(block.keys)
     columns = [
@@ -140,27 +141,75 @@ class ShardFacts:
     status_counts: dict[str, int]
 
 
-def read_facts(file: BinaryIO) -> ShardFacts:
-    """Returns what the footer says, without reading the rows."""
-    footer = pq.read_metadata(file)
-    extra = footer.metadata
-    return ShardFacts(
-        footer.num_rows,
-        extra[_FINGERPRINT].decode(),
-        _decode_counts(extra[_STATUS_COUNTS]),
-    )
+def read_facts(path: epath.Path) -> ShardFacts:
+    """Returns what the footer says, without reading the rows.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is none of predictions, or broken.
+    """
+    with _telling_of(path), path.open("rb") as file:
+        footer = pq.read_metadata(file)
+        extra = footer.metadata or {}
+        return ShardFacts(
+            footer.num_rows,
+            extra[_FINGERPRINT].decode(),
+            _decode_counts(extra[_STATUS_COUNTS]),
+        )
 
 
-def read_rows(file: BinaryIO, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the rows of a file in order, in blocks, some columns of them."""
-    parquet = pq.ParquetFile(file)
-    for batch in parquet.iter_batches(columns=list(columns)):
-        yield pa.Table.from_batches([batch])
+def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yields the rows of a file in order, in blocks, some columns of them.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is none of predictions, or broken.
+    """
+    with _telling_of(path), path.open("rb") as file:
+        parquet = pq.ParquetFile(file)
+        for batch in parquet.iter_batches(columns=list(columns)):
+            yield pa.Table.from_batches([batch])
 
 
-def shard_name(index: int, num_shards: int) -> str:
-    """Returns the file name of the predictions for one input shard."""
-    return f"predictions-{index:05d}-of-{num_shards:05d}.parquet"
+@contextlib.contextmanager
+def _telling_of(path: epath.Path) -> Iterator[None]:
+    """Names the file, which Arrow does not."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"cannot read the predictions in {path}: {words}; if the file is broken, "
+            "delete it and COMPLETED beside it, and label again"
+        ) from error
+
+
+def shard_name(index: int) -> str:
+    """Returns the file name of the predictions for one input shard.
+
+    Without how many there are: more may be added.
+    """
+    return f"predictions-{index:05d}.parquet"
+
+
+def top_classes(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Returns the labels [B,k] of the highest of [B,K], highest first.
+
+    Of equal ones the lower label comes first. Sorting the k best alone takes a
+    quarter of the time that sorting all of a thousand takes.
+    """
+    num_classes = probabilities.shape[1]
+    # Floats that are not negative are ordered as their bits are; the label makes
+    # each number unique, so that a partition cannot choose among equals.
+    bits = np.ascontiguousarray(probabilities).view(np.uint32).astype(np.uint64)
+    ranks = np.arange(num_classes - 1, -1, -1, dtype=np.uint64)
+    keys = (bits << np.uint64(32)) | ranks
+    count = min(count, num_classes)
+    best = np.partition(keys, num_classes - count, axis=1)[:, num_classes - count :]
+    best = np.sort(best, axis=1)[:, ::-1] & np.uint64(0xFFFFFFFF)
+    return (num_classes - 1 - best.astype(np.int64)).astype(np.int64)
 
 
 def hash_key(key: str) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import tarfile
 
 import numpy as np
 import tensorflow as tf
@@ -27,17 +28,30 @@ def random_images(count, seed=0):
     return [encode(random_pixels(rng)) for _ in range(count)]
 
 
-def write_records(path: pathlib.Path, images, labels=None):
+def make_example(image, label=None):
+    """A serialized `tf.train.Example`."""
+    feature = {IMAGE_FEATURE: tf.train.Feature(bytes_list={"value": [image]})}
+    if label is not None:
+        feature[LABEL_FEATURE] = tf.train.Feature(int64_list={"value": [label]})
+    features = tf.train.Features(feature=feature)
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def write_records(path: pathlib.Path, images, labels=None, compression=""):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for index, image in enumerate(images):
-            feature = {IMAGE_FEATURE: tf.train.Feature(bytes_list={"value": [image]})}
-            if labels is not None:
-                feature[LABEL_FEATURE] = tf.train.Feature(
-                    int64_list={"value": [labels[index]]}
-                )
-            features = tf.train.Features(feature=feature)
-            writer.write(tf.train.Example(features=features).SerializeToString())
+    labels = [None] * len(images) if labels is None else labels
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for image, label in zip(images, labels, strict=True):
+            writer.write(make_example(image, label))
+
+
+def write_tar(path: pathlib.Path, members, mode="w"):
+    """Writes a tar file of (name, content) pairs."""
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
 
 
 def write_folder(root: pathlib.Path, images, labels=None):

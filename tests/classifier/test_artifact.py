@@ -68,3 +68,40 @@ def test_fingerprints_tell_parts_apart():
     assert artifact.fingerprint([b"ab", b"c"]) != artifact.fingerprint([b"a", b"bc"])
     first = artifact.config_fingerprint({"a": 1, "b": [2]})
     assert first == artifact.config_fingerprint({"b": [2], "a": 1})
+
+
+def test_a_file_is_whole_or_not_there_and_nothing_is_left(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(KeyError), artifact.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    artifact.write_bytes(path, b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_one_entry_of_a_config_may_be_amended_and_no_other(tmp_path):
+    artifact.amend(tmp_path, {"images": 1}, changing="images")
+    assert not list(tmp_path.iterdir())
+    artifact.begin(tmp_path, {"images": 1, "seed": 2})
+    artifact.complete(tmp_path, seconds=0)
+    artifact.amend(tmp_path, {"images": 2, "seed": 3}, changing="images")
+    with pytest.raises(ValueError, match="images was 1, is now 2"):
+        artifact.begin(tmp_path, {"images": 2, "seed": 2})
+    artifact.amend(tmp_path, {"images": 1, "seed": 2}, changing="images")
+    assert artifact.is_complete(tmp_path)
+    artifact.amend(tmp_path, {"images": 2, "seed": 2}, changing="images")
+    assert artifact.begin(tmp_path, {"images": 2, "seed": 2}) is False
+
+
+def test_one_process_works_in_a_directory_at_a_time(tmp_path):
+    with (
+        artifact.locked(tmp_path),
+        pytest.raises(ValueError, match="another process is at work in"),
+        artifact.locked(tmp_path),
+    ):
+        pass
+    with artifact.locked(tmp_path):
+        pass
+    with artifact.locked("gs://bucket/directory"):
+        pass

@@ -3,6 +3,7 @@ import io
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pseudo_label import prediction
@@ -46,26 +47,40 @@ def test_of_equal_probabilities_the_lower_label_comes_first():
     assert row["top_labels"] == [0, 2, 1]
 
 
-def test_a_shard_comes_back_as_it_was_written_and_counts_its_rows():
+def test_a_shard_comes_back_as_it_was_written_and_counts_its_rows(tmp_path):
     tables = [prediction.to_table(make_block(i), top_k=2) for i in (0, 3)]
-    file = io.BytesIO()
-    counts = prediction.write_shard(file, iter(tables), fingerprint="abc")
+    path = tmp_path / "shard"
+    with path.open("wb") as file:
+        counts = prediction.write_shard(file, iter(tables), fingerprint="abc")
     assert counts == {"ok": 4, "empty": 2}
-    file.seek(0)
-    facts = prediction.read_facts(file)
+    facts = prediction.read_facts(path)
     assert (facts.num_rows, facts.fingerprint) == (6, "abc")
     assert facts.status_counts == counts
-    file.seek(0)
     columns = ["key", "top_labels"]
-    found = pa.concat_tables(prediction.read_rows(file, columns))
+    found = pa.concat_tables(prediction.read_rows(path, columns))
     assert found.to_pylist() == pa.concat_tables(tables).select(columns).to_pylist()
 
 
-def test_an_empty_shard_is_a_file_without_rows():
-    file = io.BytesIO()
-    prediction.write_shard(file, iter([]), fingerprint="abc")
-    file.seek(0)
-    assert prediction.read_facts(file).num_rows == 0
+def test_an_empty_shard_is_a_file_without_rows(tmp_path):
+    path = tmp_path / "shard"
+    with path.open("wb") as file:
+        prediction.write_shard(file, iter([]), fingerprint="abc")
+    assert prediction.read_facts(path).num_rows == 0
+
+
+def test_a_broken_file_is_named(tmp_path):
+    path = tmp_path / "shard"
+    with pytest.raises(FileNotFoundError):
+        prediction.read_facts(path)
+    with path.open("wb") as file:
+        prediction.write_shard(file, iter([]), fingerprint="abc")
+    whole = path.read_bytes()
+    other = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), other)
+    for content in (b"", b"text", whole[:-9], other.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"cannot read the predictions in .*shard"):
+            prediction.read_facts(path)
 
 
 def test_the_same_rows_give_the_same_bytes():

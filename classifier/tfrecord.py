@@ -1,0 +1,192 @@
+"""The framing of TFRecord files, read record by record and past what is broken.
+
+A record is its length (8 bytes), the length's checksum (4), the content, and the
+content's checksum (4); https://www.tensorflow.org/tutorials/load_data/tfrecord.
+TensorFlow's own reader ends at the first wrong byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import google_crc32c
+
+#: Bytes of the longest record that is read; a longer one cannot be an image.
+MAX_LENGTH = 256 * 2**20
+_HEADER = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
+#: zlib's word for: a header of either gzip or zlib, whichever is there.
+_EITHER_HEADER = 32 + zlib.MAX_WBITS
+_CHUNK = 2**18
+#: Bytes that are sought at once; a wrong length may be more than a file can have.
+_SEEK_LIMIT = 2**40
+_COMPRESSED_ENDINGS = (".gz", ".gzip", ".zlib", ".zz")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Broken:
+    """What stands where a record cannot be read.
+
+    Attributes:
+        reason: In words, with the byte where it begins.
+        is_rest: Whether nothing behind it can be found any more.
+    """
+
+    reason: str
+    is_rest: bool
+
+
+def read_records(
+    stream: BinaryIO, name: str, skip: int = 0
+) -> Iterator[bytes | Broken]:
+    """Yields the records of a file, compressed or not, in order.
+
+    Args:
+        stream: Opened for reading, at its beginning, and able to seek.
+        name: Of the file: its ending decides where the content does not.
+        skip: Records to leave out without reading them.
+    """
+    records, unit = stream, "byte"
+    if is_compressed(stream, name):
+        records, unit = inflated(stream), "decompressed byte"
+    yield from _frames(records, unit, skip)
+
+
+def write_record(stream: BinaryIO, content: bytes) -> None:
+    """Writes one record."""
+    length = struct.pack("<Q", len(content))
+    stream.write(length + _CHECKSUM.pack(_checksum(length)))
+    stream.write(content)
+    stream.write(_CHECKSUM.pack(_checksum(content)))
+
+
+def is_compressed(stream: BinaryIO, name: str) -> bool:
+    """Whether a TFRecord file is compressed by gzip or zlib; seeks back to 0.
+
+    The checksum of the first length decides: it is right in a file that is not
+    compressed, or behind the compression. Where it is wrong in both, the ending does.
+    """
+    head = stream.read(_CHUNK)
+    stream.seek(0)
+    if _is_header(head):
+        return False
+    try:
+        start = zlib.decompressobj(_EITHER_HEADER).decompress(head, _HEADER.size)
+    except zlib.error:
+        start = b""
+    return _is_header(start) or name.lower().endswith(_COMPRESSED_ENDINGS)
+
+
+def inflated(stream: BinaryIO) -> BinaryIO:
+    """Returns the content of a gzip or zlib stream; raises EOFError where it is cut."""
+    return io.BufferedReader(_Inflating(stream), _CHUNK)
+
+
+class _Inflating(io.RawIOBase):
+    """Decompresses as it is read; several compressed parts may follow each other."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._inflate = zlib.decompressobj(_EITHER_HEADER)
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            self._waiting = self._waiting or self._stream.read(_CHUNK)
+            if self._inflate.eof:
+                self._waiting = self._waiting.lstrip(b"\0")  # Some writers pad.
+                if not self._waiting:
+                    return 0
+                self._inflate = zlib.decompressobj(_EITHER_HEADER)
+            elif not self._waiting:
+                raise EOFError("the compressed data ends too early")
+            content = self._inflate.decompress(self._waiting, len(buffer))
+            self._waiting = self._inflate.unconsumed_tail or self._inflate.unused_data
+            if content:
+                buffer[: len(content)] = content
+                return len(content)
+
+
+def _frames(stream: BinaryIO, unit: str, skip: int) -> Iterator[bytes | Broken]:
+    """Yields records or what stands for them; ends behind one that is the rest."""
+    start = 0
+    index = 0
+    while True:
+        try:
+            record = _next_frame(stream, is_wanted=index >= skip)
+        except (EOFError, zlib.error) as error:
+            yield Broken(f"{error}, from {unit} {start:,} on", is_rest=True)
+            return
+        if record is None:
+            return
+        content, length = record
+        if index >= skip:
+            if isinstance(content, str):
+                yield Broken(f"{content}, at {unit} {start:,}", is_rest=False)
+            else:
+                yield content
+        start += _HEADER.size + length + _CHECKSUM.size
+        index += 1
+
+
+def _next_frame(stream: BinaryIO, *, is_wanted: bool) -> tuple[bytes | str, int] | None:
+    """Returns the next record, or what is wrong with it, and its length.
+
+    Returns None at the end of the file.
+
+    Raises:
+        EOFError: If the file ends within it, or where the next begins is unknown.
+        zlib.error: If it cannot be decompressed.
+    """
+    header = stream.read(_HEADER.size)
+    if not header:
+        return None
+    if len(header) < _HEADER.size:
+        raise EOFError("the file ends within a record")
+    if not _is_header(header):
+        raise EOFError("wrong checksum of a record's length")
+    length = _HEADER.unpack(header)[0]
+    if not is_wanted or length > MAX_LENGTH:
+        _skip(stream, length + _CHECKSUM.size)
+        return f"a record of {length:,} bytes, more than {MAX_LENGTH:,}", length
+    content = stream.read(length)
+    checksum = stream.read(_CHECKSUM.size)
+    if len(checksum) < _CHECKSUM.size:
+        raise EOFError("the file ends within a record")
+    if _checksum(content) != _CHECKSUM.unpack(checksum)[0]:
+        return "wrong checksum of a record's content", length
+    return content, length
+
+
+def _skip(stream: BinaryIO, count: int) -> None:
+    if stream.seekable() and count < _SEEK_LIMIT:
+        # The last byte is read: one can seek behind the end without an error.
+        stream.seek(count - 1, io.SEEK_CUR)
+        count = 1
+    while count:
+        passed = len(stream.read(min(count, _CHUNK)))
+        if not passed:
+            raise EOFError("the file ends within a record")
+        count -= passed
+
+
+def _is_header(content: bytes) -> bool:
+    if len(content) < _HEADER.size:
+        return False
+    checksum = _HEADER.unpack_from(content)[1]
+    return bool(_checksum(content[:8]) == checksum)
+
+
+def _checksum(content: bytes) -> int:
+    """Returns the masked CRC-32C: of content that holds checksums, plain ones fail."""
+    crc = int(google_crc32c.value(content))
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
