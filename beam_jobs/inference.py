@@ -6,19 +6,97 @@ shuffle. Its file is renamed into place at the end, so a file that exists is don
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
+import tensorflow as tf
+from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
 from etils import epath
 
-from classifier import artifact
-from classifier.predict import BATCH_SIZE, Ensemble
-from classifier.sources import Reader, Shard, read_batches
+from beam_jobs import filesystems, manifest
+from classifier import artifact, reading
+from classifier.engine import REFERENCE, Engine
+from classifier.predict import (
+    BATCH_SIZE,
+    MAX_PIXELS,
+    OK,
+    Decoded,
+    Ensemble,
+    Predictions,
+)
+from classifier.reading import Example
+from classifier.sources import Reader, Shard
 from pseudo_label import prediction
+
+Item = TypeVar("Item")
+
+#: Images of a worker before it may say that the source as a whole is broken.
+MIN_IMAGES_TO_JUDGE = 10_000
+#: Where the job's Beam metrics are.
+NAMESPACE = "labeling"
+
+
+class LabelingError(RuntimeError):
+    """Why a shard cannot be labeled, in words for the user."""
+
+
+class Predictor(Protocol):
+    """What turns encoded images into predictions, in two steps that may overlap."""
+
+    def decode(self, encoded: Sequence[bytes]) -> Decoded:
+        """Returns a row for every image, decodable or not; at most `BATCH_SIZE`."""
+
+    def predict(self, decoded: Decoded) -> Predictions:
+        """Returns a row for every image."""
+
+
+class PredictorLoader(Protocol):
+    """Travels to the workers and loads a predictor there, once in a process."""
+
+    def load(self) -> Predictor:
+        """Returns the predictor."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """Loads the mean of some classifiers.
+
+    Attributes:
+        directories: Of the classifiers, perhaps in a bucket.
+        engine: What runs their networks.
+        threads: That a worker process computes with, 0 for all cores.
+        max_pixels: Of an image that is decoded.
+    """
+
+    directories: tuple[str, ...]
+    engine: Engine = REFERENCE
+    threads: int = 0
+    max_pixels: int = MAX_PIXELS
+
+    def load(self) -> Ensemble:
+        """Returns the ensemble."""
+        if self.threads:
+            _limit_threads(self.threads)
+        with tempfile.TemporaryDirectory() as scratch:
+            local = [
+                fetch_teacher(directory, f"{scratch}/{index}")
+                for index, directory in enumerate(self.directories)
+            ]
+            return Ensemble(local, self.engine, self.threads or None, self.max_pixels)
+
+
+def fetch_teacher(directory: str, scratch: str) -> epath.Path:
+    """Returns where a teacher can be loaded from: `scratch`, if it is in a bucket."""
+    training = ("checkpoints", "events", "profile")  # Of no use to labeling.
+    return filesystems.fetch(directory, scratch, leave_out=training)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,23 +106,24 @@ class Labeling:
     Attributes:
         reader: Reads the images.
         num_shards: Of the source.
-        teachers: Directories of the classifiers.
+        predictor: Loads what labels them.
         top_k: Classes to keep of every image.
-        output: Directory of the predictions.
-        fingerprint: Of the job's config, kept in every file.
+        output: Directory of the predictions; its manifest holds the shards.
+        fingerprint: Of what decides a row, kept in every file.
+        max_bad_fraction: Of the images, in [0, 1]; with more, the job fails.
     """
 
     reader: Reader
     num_shards: int
-    teachers: tuple[str, ...]
+    predictor: PredictorLoader
     top_k: int
     output: str
     fingerprint: str
+    max_bad_fraction: float = 1.0
 
-    def path(self, shard: Shard) -> epath.Path:
+    def path(self, index: int) -> epath.Path:
         """Returns where a shard's predictions belong."""
-        name = prediction.shard_name(shard.index, self.num_shards)
-        return epath.Path(self.output) / name
+        return epath.Path(self.output) / prediction.shard_name(index)
 
 
 class LabelShards(beam.DoFn):
@@ -55,48 +134,150 @@ class LabelShards(beam.DoFn):
         self._shared = shared.Shared()
 
     def setup(self) -> None:
-        """Loads the teachers once for all threads of a process."""
-        teachers = self._labeling.teachers
-        self._ensemble: Ensemble = self._shared.acquire(lambda: Ensemble(teachers))
+        """Loads the predictor once for all threads of a process."""
+        filesystems.register()
+        self._worker: _Worker = self._shared.acquire(lambda: _Worker(self._labeling))
 
-    def process(self, shard: Shard) -> Iterator[int]:
+    def process(self, index: int) -> Iterator[int]:
         """Labels one shard; yields its index."""
-        if not self._labeling.path(shard).exists():
-            label_shard(shard, self._labeling, self._ensemble)
-        yield shard.index
+        if not self._labeling.path(index).exists():
+            self._worker.label(index)
+        yield index
 
 
-def label_shard(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> None:
-    """Writes the predictions of one shard, whole or not at all."""
-    with (
-        artifact.replacing(labeling.path(shard)) as temporary,
-        temporary.open("wb") as file,
-    ):
-        prediction.write_shard(
-            file,
-            _tables(shard, labeling, ensemble),
-            fingerprint=labeling.fingerprint,
+class _Worker:
+    """What the threads of a process share."""
+
+    def __init__(self, labeling: Labeling) -> None:
+        self._labeling = labeling
+        self._predictor = labeling.predictor.load()
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def label(self, index: int) -> None:
+        """Labels one shard, and tells Beam's metrics."""
+        started = time.time()
+        shard = manifest.read_shard(self._labeling.output, index)
+        try:
+            counts = label_shard(shard, self._labeling, self._predictor, self._check)
+        except OSError as error:
+            files = shard.files[0].name + (", ..." if len(shard.files) > 1 else "")
+            raise LabelingError(f"shard {index} ({files}): {error}") from error
+        for status, count in counts.items():
+            Metrics.counter(NAMESPACE, status).inc(count)
+        for name, at in (("started_ms", started), ("ended_ms", time.time())):
+            Metrics.distribution(NAMESPACE, name).update(int(at * 1000))
+
+    def _check(self, status: Sequence[str]) -> None:
+        self._counts.update(status)
+        images = self._counts.total()
+        if images >= MIN_IMAGES_TO_JUDGE:
+            check_bad_fraction(self._counts, self._labeling.max_bad_fraction)
+
+
+def check_bad_fraction(
+    counts: collections.Counter[str], max_bad_fraction: float
+) -> None:
+    """Judges a source by how many images have which status.
+
+    Raises:
+        LabelingError: If too many of them are bad.
+    """
+    images = counts.total()
+    bad = images - counts[OK]
+    if bad > max_bad_fraction * images:
+        reasons = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items()))
+        raise LabelingError(
+            f"{bad / images:.1%} of {images:,} images are bad ({reasons}), expected at "
+            f"most {max_bad_fraction:.1%}: mend the source and choose another output, "
+            "or raise --max_bad_fraction"
         )
 
 
-def _tables(shard: Shard, labeling: Labeling, ensemble: Ensemble) -> Iterator[pa.Table]:
+def label_shard(
+    shard: Shard,
+    labeling: Labeling,
+    predictor: Predictor,
+    check: Any = lambda status: None,
+) -> dict[str, int]:
+    """Writes the predictions of one shard, whole or not at all.
+
+    Args:
+        shard: Its files.
+        labeling: The job.
+        predictor: What labels the images.
+        check: Sees the status of the images as they are labeled, and may raise.
+
+    Returns:
+        How many rows have which status.
+    """
+    path = labeling.path(shard.index)
+    try:
+        with (
+            artifact.replacing(path) as temporary,
+            temporary.open("wb") as file,
+        ):
+            return prediction.write_shard(
+                file,
+                _tables(shard, labeling, predictor, check),
+                fingerprint=labeling.fingerprint,
+            )
+    except FileNotFoundError:
+        if path.exists():  # Another job of the same config was there first.
+            return {}
+        raise
+
+
+def _tables(
+    shard: Shard, labeling: Labeling, predictor: Predictor, check: Any
+) -> Iterator[pa.Table]:
     first_index = 0
-    for batch in read_batches(labeling.reader, shard.files, BATCH_SIZE):
-        images = batch["image"].tolist()
-        predicted = ensemble.predict(images)
+    batches = reading.read_batches(labeling.reader, shard.files, BATCH_SIZE)
+    decoded_batches = (
+        (batch, predictor.decode([example.image for example in batch]))
+        for batch in batches
+    )
+    for batch, decoded in _ahead(decoded_batches):
+        predicted = predictor.predict(decoded)
+        status, errors = _reasons(batch, predicted)
+        check(status)
         block = prediction.Block(
             first_index=first_index,
-            keys=_to_text(batch["key"]),
-            images=images,
-            status=predicted.status,
-            errors=predicted.error,
+            keys=[reading.key_text(example.key) for example in batch],
+            images=decoded.encoded,
+            status=status,
+            errors=errors,
             probabilities=predicted.probabilities,
             pixels=predicted.pixels,
         )
         yield prediction.to_table(block, top_k=labeling.top_k)
-        first_index += len(images)
+        first_index += len(batch)
 
 
-def _to_text(keys: Sequence[Any]) -> list[str]:
-    # Names of files need not be UTF-8; the key stays unique and printable.
-    return [key.decode(errors="backslashreplace") for key in keys]
+def _reasons(
+    batch: Sequence[Example], predicted: Predictions
+) -> tuple[list[str], list[str]]:
+    """Returns status and error of each; what went wrong first counts."""
+    rows = [
+        (one.status, one.error) if one.status != OK else (status, error)
+        for one, status, error in zip(
+            batch, predicted.status, predicted.error, strict=True
+        )
+    ]
+    return [status for status, _ in rows], [error for _, error in rows]
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields the items in order; the next is in the making while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = pool.submit(next, items, None)
+            yield item
+
+
+def _limit_threads(threads: int) -> None:
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        pass  # TensorFlow is at work already: the process that planned the job.

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.runners import parse_beam_arguments
         from pseudo_label.select import SelectionConfig
 
-        options = parse_beam_arguments(argv)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         predictions = selecting.open_predictions(_PREDICTIONS.value)
         settings = SelectionConfig(
             confidence_threshold=_THRESHOLD.value,
@@ -56,7 +56,8 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, config):
             say("already complete")
             return
-    selecting.run(predictions, settings, options, output=_OUTPUT.value)
+    with command.refusing_failed_work():
+        selecting.run(predictions, settings, options, output=_OUTPUT.value)
     for line in selecting.tell(_OUTPUT.value):
         say(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)

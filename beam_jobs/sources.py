@@ -1,19 +1,29 @@
-"""Sources as work for Beam."""
+"""Shards as work for Beam."""
 
 from __future__ import annotations
 
 import apache_beam as beam
 
-from classifier.sources import Shard, Source
+#: Numbers that one element of the graph stands for.
+_AT_ONCE = 1000
 
 
 class Shards(beam.PTransform):
-    """A PCollection of the shards of a source, spread over the workers."""
+    """A PCollection of the numbers of shards, spread over the workers.
 
-    def __init__(self, source: Source) -> None:
+    The graph stays small, however many they are: services limit it.
+    """
+
+    def __init__(self, num_shards: int) -> None:
         super().__init__()
-        self._shards = list(source.shards)
+        self._num_shards = num_shards
 
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Shard]:
-        """Returns a PCollection of `Shard`."""
-        return begin | beam.Create(self._shards) | beam.Reshuffle()
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[int]:
+        """Returns a PCollection of int."""
+        end = self._num_shards
+        return (
+            begin
+            | beam.Create(list(range(0, end, _AT_ONCE)))
+            | beam.FlatMap(lambda start: range(start, min(start + _AT_ONCE, end)))
+            | beam.Reshuffle()
+        )

@@ -23,6 +23,9 @@ _IMAGES = flags.DEFINE_string(
     "The images that were labeled, as they were named then.",
     required=True,
 )
+_IMAGE_FEATURE = flags.DEFINE_string(
+    "image_feature", None, "Name of the records' encoded image, if not the usual one."
+)
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "What beam_jobs.label_images has made.", required=True
 )
@@ -47,13 +50,18 @@ def main(argv: Sequence[str]) -> None:
     with command.refusing_bad_input():
         from beam_jobs.runners import parse_beam_arguments
 
-        options = parse_beam_arguments(argv)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         command.load_tensorflow()
-        from beam_jobs import writing
+        from beam_jobs import filesystems, writing
         from classifier.sources import open_source
 
+        filesystems.register(options)
         job = writing.plan(
-            open_source(_IMAGES.value, data_dir=_DATA_DIR.value),
+            open_source(
+                _IMAGES.value,
+                data_dir=_DATA_DIR.value,
+                image_feature=_IMAGE_FEATURE.value,
+            ),
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             num_shards=_NUM_SHARDS.value,
@@ -62,8 +70,9 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return
-    writing.run(job, options)
-    say(writing.finish(job))
+    with command.refusing_failed_work():
+        writing.run(job, options)
+        say(writing.finish(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -13,16 +13,16 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 from numpy.typing import NDArray
 
-from beam_jobs import selecting, sources
+from beam_jobs import filesystems, manifest, runners, selecting, sources
 from beam_jobs.selecting import PredictionSet
-from classifier import artifact
-from classifier.sources import Shard, Source, read_batches
+from classifier import artifact, tfrecord
+from classifier.reading import Example, read_examples
+from classifier.sources import Shard, Source
 from pseudo_label import prediction, record, select
 from pseudo_label.record import Record
 from pseudo_label.select import Selection
@@ -38,6 +38,8 @@ _COLUMNS = (
 )
 #: Place in an output shard, then the serialized record.
 Placed = tuple[int, bytes]
+
+filesystems.register()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Job:
             "num_shards": self.num_shards,
         }
 
+    def without_shards(self) -> Job:
+        """Returns what travels to the workers: they look up their shard."""
+        source = dataclasses.replace(self.source, shards=())
+        return dataclasses.replace(self, source=source)
+
 
 def plan(
     source: Source, *, predictions: str, selection: str, num_shards: int, output: str
@@ -71,6 +78,7 @@ def plan(
     """
     prediction_set = selecting.open_predictions(predictions)
     decision = selecting.open_selection(selection, prediction_set)
+    source = manifest.match(source, predictions, allow_new_shards=False)
     config = artifact.read_json(epath.Path(predictions) / artifact.CONFIG)
     if config["images"] != source.describe():
         raise ValueError(
@@ -89,16 +97,19 @@ def plan(
 def run(job: Job, options: PipelineOptions) -> None:
     """Writes the shards and, when they are all there, the metadata."""
     output = epath.Path(job.output)
-    for leftover in output.glob(f".{record.NAME}-*"):  # Of a run that was killed.
-        leftover.unlink()
-    with beam.Pipeline(options=options) as pipeline:
+    artifact.delete_unfinished(output)
+    manifest.freeze(job.source, output, allow_new_shards=False)
+    num_input_shards = len(job.source.shards)
+    job = job.without_shards()
+
+    def build(pipeline: beam.Pipeline) -> None:
         # Also a shard that gets no record has to be written.
         markers = pipeline | "Markers" >> beam.Create(
             [(index, (-1, b"")) for index in range(job.num_shards)]
         )
         records = (
             pipeline
-            | "Shards" >> sources.Shards(job.source)
+            | "Shards" >> sources.Shards(num_input_shards)
             | "Read" >> beam.ParDo(_ReadSelected(job))
         )
         _ = (
@@ -109,6 +120,8 @@ def run(job: Job, options: PipelineOptions) -> None:
             | beam.combiners.ToList()
             | "Metadata" >> beam.Map(_write_metadata, job)
         )
+
+    runners.run_pipeline(build, options, may_shuffle=True)
 
 
 def finish(job: Job) -> str:
@@ -123,6 +136,7 @@ def finish(job: Job) -> str:
         raise RuntimeError(
             f"expected {job.selection.funnel.records} records, wrote {written}"
         )
+    (epath.Path(job.output) / manifest.MANIFEST).unlink(missing_ok=True)
     return f"wrote {written:,} records into {job.num_shards} shards of {job.output}"
 
 
@@ -133,18 +147,20 @@ class _ReadSelected(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
+        filesystems.register()
         predictions = self._job.predictions
         self._features = record.features(
             predictions.class_names, top_k=predictions.top_k
         )
 
-    def process(self, shard: Shard) -> Iterator[tuple[int, Placed]]:
+    def process(self, index: int) -> Iterator[tuple[int, Placed]]:
         """Yields output shard, place in it and record, once for each copy."""
-        with epath.Path(self._job.predictions.paths[shard.index]).open("rb") as file:
-            rows = pa.concat_tables(prediction.read_rows(file, _COLUMNS))
+        path = self._job.predictions.path(index)
+        rows = pa.concat_tables(prediction.read_rows(path, _COLUMNS))
         copies = select.count_copies(rows, self._job.selection)
         if not copies.any():
             return
+        shard = manifest.read_shard(self._job.output, index)
         for row, image in _selected_images(self._job.source, shard, rows, copies):
             for copy in range(int(copies[row["record_index"]])):
                 content = _make_record(row, image, shard, copy)
@@ -157,22 +173,25 @@ class _ReadSelected(beam.DoFn):
 def _selected_images(
     source: Source, shard: Shard, rows: pa.Table, copies: NDArray[np.int64]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
-    index = 0
-    for batch in read_batches(source.reader, shard.files):
-        for image in batch["image"]:
-            if index < len(copies) and copies[index]:
-                row = rows.slice(index, 1).to_pylist()[0]
-                if hashlib.sha256(image).digest() != row["image_sha256"]:
-                    raise RuntimeError(
-                        f"shard {shard.index}, row {index} ({row['key']}): the image "
-                        "is not the one that was labeled"
-                    )
-                yield row, image
-            index += 1
-    if index != len(copies):
+    count = 0
+    for index, example in enumerate(read_examples(source.reader, shard.files)):
+        count += 1
+        if index < len(copies) and copies[index]:
+            row = rows.slice(index, 1).to_pylist()[0]
+            if hashlib.sha256(example.image).digest() != row["image_sha256"]:
+                raise RuntimeError(
+                    f"shard {shard.index}, row {index} ({row['key']}): the image is "
+                    f"not the one that was labeled{_because(example)}"
+                )
+            yield row, example.image
+    if count != len(copies):
         raise RuntimeError(
-            f"shard {shard.index}: expected {len(copies)} images, got {index}"
+            f"shard {shard.index}: expected {len(copies)} images, got {count}"
         )
+
+
+def _because(example: Example) -> str:
+    return f" ({example.status}: {example.error})" if example.error else ""
 
 
 def _make_record(row: dict[str, Any], image: bytes, shard: Shard, copy: int) -> Record:
@@ -195,12 +214,9 @@ def _write_shard(
     index, placed = shard
     path = epath.Path(output) / record.shard_name(index, num_shards)
     records = [content for place, content in sorted(placed) if place >= 0]
-    with (
-        artifact.replacing(path) as temporary,
-        tf.io.TFRecordWriter(str(temporary)) as writer,
-    ):
+    with artifact.replacing(path) as temporary, temporary.open("wb") as file:
         for content in records:
-            writer.write(content)
+            tfrecord.write_record(file, content)
     return index, len(records), sum(map(len, records))
 
 

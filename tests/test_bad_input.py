@@ -226,8 +226,9 @@ def make_predictions(places):
     }
     fingerprint = artifact.config_fingerprint(job)
     artifact.begin(places["predictions"], job)
-    with (places["predictions"] / prediction.shard_name(0, 1)).open("wb") as file:
-        prediction.write_shard(file, iter([]), fingerprint=fingerprint)
+    with (places["predictions"] / prediction.shard_name(0)).open("wb") as file:
+        of_rows = artifact.config_fingerprint(job, leaving_out="images")
+        prediction.write_shard(file, iter([]), fingerprint=of_rows)
     artifact.complete(places["predictions"], seconds=0)
     settings = select.SelectionConfig(
         confidence_threshold=0.5, images_per_class=1, max_copies=1

@@ -5,7 +5,7 @@ from beam_jobs.runners import parse_beam_arguments
 
 
 def parse(*arguments):
-    return parse_beam_arguments(["program", *arguments])
+    return parse_beam_arguments(["program", *arguments], name="test")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--runner=DirectRunner",)])
