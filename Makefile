@@ -35,7 +35,11 @@ STUDENT_FLAGS ?=
 CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
-BEAM_FLAGS ?= --runner=FnApiRunner
+# local, flink, prism or dataflow: engines/ and docs/ tell of each.
+RUNNER ?= local
+BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
+# Further flags of label_images, as --engine=tensorflow.
+LABELING_FLAGS ?=
 # vm: train on the TPU of this host; pod: on that of a slice, this command on each host.
 TPU ?=
 TPU_COMPILE_FLAGS ?=
@@ -55,7 +59,7 @@ LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) 
 # On a TPU, layers compute in bfloat16, as they were published to.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=precision=bfloat16) \
 	$(if $(filter pod,$(TPU)),--distributed=auto)
-INSTALLED := $(VENV)/$(if $(TPU),tpu,demo)-installed
+INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
 LIBTPU := $(VENV)/libtpu
 
 ifneq ($(filter-out vm pod,$(TPU)),)
@@ -71,6 +75,11 @@ endif
 ifneq ($(THREADS),)
 export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
+
+ifeq ($(filter local flink prism dataflow,$(RUNNER)),)
+$(error expected RUNNER=local, flink, prism or dataflow, got RUNNER=$(RUNNER))
+endif
+include engines/engines.mk engines/dataflow.mk
 
 .PHONY: help setup demo clean-demo demo-seeds teacher labels selection records \
 	student control report format lint typecheck test test-all check tpu-compile clean \
@@ -176,10 +185,14 @@ $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dir
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
 		--evaluation='$(EVALUATION)' $(DATA_FLAGS) $(CLASS_FLAGS)
 
+define label_here
+	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
+		$(call teacher_flags,$(1)) --output=$(@D) $(LABELING_FLAGS) -- $(BEAM_FLAGS)
+endef
+
 define ROUND_RULES
 $(RUN)/round-$(1)/predictions/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
-	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
-		$(call teacher_flags,$(1)) --output=$$(@D) -- $(BEAM_FLAGS)
+	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED
 	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \

@@ -57,7 +57,9 @@ def test_every_test_in_the_documentation_exists():
 
 
 def test_every_make_target_in_the_documentation_exists():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = "".join(
+        path.read_text() for path in [ROOT / "Makefile", *ROOT.glob("engines/*.mk")]
+    )
     for target in documents(r"(?m)(?:`|^)make ([a-z-]+)"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 

@@ -1,0 +1,32 @@
+# The container of Dataflow's workers: Beam's own, this project, what constraints.txt
+# pins. `make container` builds it for the Python that submits; both must be the same.
+ARG PYTHON_MINOR=3.11
+FROM apache/beam_python${PYTHON_MINOR}_sdk:2.77.0
+
+# Extras of pyproject.toml: what the network runs on.
+ARG EXTRAS=gcp,openvino
+
+# Beam would start each worker in a virtual environment of its own.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
+    TF_CPP_MIN_LOG_LEVEL=3 \
+    GRPC_VERBOSITY=ERROR \
+    KERAS_BACKEND=tensorflow
+
+WORKDIR /opt/noisy-student-rs
+
+# First what it depends on, of a project without packages: a layer that stays the same
+# while the code changes.
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
+
+COPY classifier classifier
+COPY pseudo_label pseudo_label
+COPY beam_jobs beam_jobs
+COPY teacher teacher
+COPY student student
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
+
+WORKDIR /
+RUN python -c "import beam_jobs.inference"
+
+ENTRYPOINT ["/opt/apache/beam/boot"]

@@ -1,0 +1,42 @@
+r"""Labels images while workers and launchers are killed at random moments.
+
+  python -m tests.chaos --kills=200 --seed=1
+
+What a launcher that was killed has left undone, the next one does. Every output that
+is completed must be, to the byte, that of an undisturbed run; then comes a fresh one.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+from absl import flags
+
+from classifier import command
+from tests.engines import jobs
+from tests.engines.disturbed import Chaos
+
+_KILLS = flags.DEFINE_integer("kills", 200, "Processes to kill.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 1, "Of the moments and the victims.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs it on images made for it."""
+    with command.refusing_bad_input():
+        command.refuse_arguments(argv)
+    command.load_tensorflow()
+    with tempfile.TemporaryDirectory() as root:
+        jobs.prepare(pathlib.Path(root))
+        chaos = Chaos(pathlib.Path(root), _SEED.value)
+        toll = chaos.run(_KILLS.value)
+        command.say(
+            f"chaos: {toll.kills} kills ({toll.launchers} launchers, {toll.workers} "
+            f"workers), {toll.starts} starts, {toll.outputs} outputs, each as an "
+            f"undisturbed one; {chaos.seconds:.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    command.run(main)
