@@ -28,6 +28,7 @@ from classifier.predict import (
     BATCH_SIZE,
     MAX_PIXELS,
     OK,
+    Classifier,
     Decoded,
     Ensemble,
     Predictions,
@@ -61,6 +62,9 @@ class Predictor(Protocol):
 class PredictorLoader(Protocol):
     """Travels to the workers and loads a predictor there, once in a process."""
 
+    def prepare(self) -> None:
+        """Does once, before there are workers, what all of them need."""
+
     def load(self) -> Predictor:
         """Returns the predictor."""
 
@@ -74,12 +78,15 @@ class Teachers:
         engine: What runs their networks.
         threads: That a worker process computes with, 0 for all cores.
         max_pixels: Of an image that is decoded.
+        networks: Directory of networks that were written for OpenVINO, if its is the
+            engine.
     """
 
     directories: tuple[str, ...]
     engine: Engine = REFERENCE
     threads: int = 0
     max_pixels: int = MAX_PIXELS
+    networks: str = ""
 
     def load(self) -> Ensemble:
         """Returns the ensemble."""
@@ -90,7 +97,27 @@ class Teachers:
                 fetch_teacher(directory, f"{scratch}/{index}")
                 for index, directory in enumerate(self.directories)
             ]
-            return Ensemble(local, self.engine, self.threads or None, self.max_pixels)
+            converted = []
+            if self.networks:
+                networks = filesystems.fetch(self.networks, f"{scratch}/networks")
+                converted = [str(networks / str(index)) for index in range(len(local))]
+            return Ensemble(
+                local, self.engine, self.threads or None, self.max_pixels, converted
+            )
+
+    def prepare(self) -> None:
+        """Writes the networks for OpenVINO, if they are not there yet."""
+        networks = epath.Path(self.networks)
+        for index, directory in enumerate(self.directories if self.networks else ()):
+            if (networks / f"{index}.xml").exists():
+                continue
+            networks.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory() as scratch:
+                teacher = Classifier(fetch_teacher(directory, f"{scratch}/teacher"))
+                teacher.loader.convert(f"{scratch}/network")
+                for ending in ("bin", "xml"):  # The one that is looked for comes last.
+                    content = epath.Path(f"{scratch}/network.{ending}").read_bytes()
+                    artifact.write_bytes(networks / f"{index}.{ending}", content)
 
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:

@@ -16,7 +16,6 @@ from etils import epath
 
 from beam_jobs import inference, manifest, runners, sources
 from beam_jobs.inference import Labeling, LabelShards, PredictorLoader, Teachers
-from beam_jobs.model_handler import ModelHandlerLoader
 from beam_jobs.progress import Progress
 from classifier import artifact, engine, reading, trial
 from classifier.class_names import read_class_names
@@ -26,6 +25,8 @@ from classifier.sources import Source
 from pseudo_label import prediction
 
 SUMMARY = "summary.json"
+#: Networks as the workers load them, while a job is at work.
+NETWORKS = "networks"
 Say = Callable[[str], None]
 
 
@@ -156,6 +157,7 @@ def run(labeling: Labeling, options: PipelineOptions, *, say: Say) -> dict[str, 
         )
 
     artifact.delete_unfinished(labeling.output)
+    labeling.predictor.prepare()
     with Progress(labeling, say) as progress:
         result = runners.run_pipeline(
             build, options, say=say, count_done=progress.count_shards
@@ -188,6 +190,7 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
     inference.check_bad_fraction(counts, labeling.max_bad_fraction)
     status = dict(sorted(counts.items()))
     artifact.write_json(output / SUMMARY, {"images": counts.total(), "status": status})
+    (output / NETWORKS).rmtree(missing_ok=True)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (
         f"labeled {counts[OK]:,} of {counts.total():,} images"
@@ -199,6 +202,9 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
 def _plan_handler(
     settings: LabelingConfig,
 ) -> tuple[PredictorLoader, dict[str, Any]]:
+    # Beam's handlers import every framework that is installed.
+    from beam_jobs.model_handler import ModelHandlerLoader
+
     class_names = list(read_class_names(str(settings.class_names_file)))
     loader = ModelHandlerLoader(
         spec=str(settings.model_handler),
@@ -218,6 +224,7 @@ def _plan_teachers(
         engine=chosen,
         threads=threads,
         max_pixels=settings.max_pixels,
+        networks=f"{output}/{NETWORKS}" if chosen.name == "openvino" else "",
     )
     return loader, {
         "teachers": [member["fingerprint"] for member in facts],

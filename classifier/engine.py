@@ -123,40 +123,40 @@ class NetworkLoader:
             threads: That OpenVINO computes with; TensorFlow's are the process's.
         """
         if engine.name == "openvino":
-            return self._load_openvino(engine, batch_size, threads)
+            return _compile(self._openvino_model, engine, batch_size, threads)
         return self._load_tensorflow(engine)
 
     def _load_tensorflow(self, engine: Engine) -> Network:
-        frozen = self._frozen
-        is_bfloat16 = engine.precision == "bfloat16"
+        if engine.precision == "bfloat16":
+            return self._load_bfloat16()
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            with _rewritten_to_bfloat16() if is_bfloat16 else contextlib.nullcontext():
+            # By name: see `classifier.predict.Classifier.preprocess`.
+            found = self._signature(pixels=tf.constant(pixels))["logits"]
+            result: NDArray[np.float32] = found.numpy()
+            return result
+
+        return run
+
+    def _load_bfloat16(self) -> Network:
+        frozen = self._frozen  # Only weights that are constants are rewritten.
+
+        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            with _rewritten_to_bfloat16():
                 (logits,) = frozen(tf.constant(pixels))
             result: NDArray[np.float32] = logits.numpy()
             return result
 
         return run
 
-    def _load_openvino(self, engine: Engine, batch_size: int, threads: int) -> Network:
+    def convert(self, path: str) -> None:
+        """Writes the network as OpenVINO's PATH.xml and PATH.bin, for `load_converted`.
+
+        That takes seconds and a gigabyte, which workers are spared so.
+        """
         import openvino
 
-        model = self._openvino_model
-        model.reshape([batch_size, *list(model.input().partial_shape)[1:]])
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[engine.precision],
-            "INFERENCE_NUM_THREADS": threads,
-            # Each of several processes would pin its threads to the same cores.
-            "ENABLE_CPU_PINNING": False,
-        }
-        request = openvino.compile_model(model, "CPU", settings).create_infer_request()
-
-        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            (logits,) = request.infer([pixels]).values()
-            return np.array(logits)  # The request's own memory is overwritten.
-
-        return run
+        openvino.serialize(self._openvino_model, f"{path}.xml", f"{path}.bin")
 
     @functools.cached_property
     def _frozen(self) -> Any:
@@ -177,6 +177,36 @@ class NetworkLoader:
             file.write(self._frozen.graph.as_graph_def().SerializeToString())
             file.flush()
             return openvino.Core().read_model(file.name)
+
+
+def load_converted(
+    path: str, engine: Engine, *, batch_size: int, threads: int
+) -> Network:
+    """Returns a network that `NetworkLoader.convert` has written, ready to run."""
+    import openvino
+
+    model = openvino.Core().read_model(f"{path}.xml", f"{path}.bin")
+    return _compile(model, engine, batch_size, threads)
+
+
+def _compile(model: Any, engine: Engine, batch_size: int, threads: int) -> Network:
+    import openvino
+
+    model.reshape([batch_size, *list(model.input().partial_shape)[1:]])
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[engine.precision],
+        "INFERENCE_NUM_THREADS": threads,
+        # Each of several processes would pin its threads to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (logits,) = request.infer([pixels]).values()
+        return np.array(logits)  # The request's own memory is overwritten.
+
+    return run
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ The only place that loads an export; labeling and evaluation of teachers share i
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from classifier import artifact, reading, sources
 from classifier.class_names import check_same_classes
 from classifier.devices import num_cores
-from classifier.engine import REFERENCE, Engine, NetworkLoader
+from classifier.engine import REFERENCE, Engine, NetworkLoader, load_converted
 from classifier.export import CLASSIFIER, EXPORT
 from classifier.image_header import FORMATS, claimed_pixels
 
@@ -87,6 +88,7 @@ class Classifier:
         directory: Where it is, complete.
         engine: What runs its network.
         threads: That the network may use.
+        converted: Where the network was written for OpenVINO, if it was.
     """
 
     def __init__(
@@ -94,13 +96,19 @@ class Classifier:
         directory: epath.PathLike,
         engine: Engine = REFERENCE,
         threads: int | None = None,
+        converted: str | None = None,
     ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
         self._loaded = tf.saved_model.load(str(path / EXPORT))
         self._preprocess = self._loaded.signatures["preprocess"]
         self.loader = NetworkLoader(self._loaded.signatures["pixels"])
-        self._network = self.loader.load(
+        load = (
+            self.loader.load
+            if converted is None
+            else functools.partial(load_converted, converted)
+        )
+        self._network = load(
             engine, batch_size=BATCH_SIZE, threads=threads or num_cores()
         )
 
@@ -112,8 +120,10 @@ class Classifier:
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """Returns pixels uint8 [B,S,S,3]; raises InvalidArgumentError on a bad one."""
         images = tf.constant(list(encoded), tf.string)
-        pixels: NDArray[np.uint8] = self._preprocess(images)["pixels"].numpy()
-        return pixels
+        # By name: given by position, TensorFlow first writes the images into the words
+        # of an error, which takes longer than to decode them.
+        found: NDArray[np.uint8] = self._preprocess(encoded=images)["pixels"].numpy()
+        return found
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns float32 [B,K], B at most `BATCH_SIZE`."""
@@ -136,6 +146,7 @@ class Ensemble:
         engine: What runs their networks.
         threads: That a network may use.
         max_pixels: Of an image that is decoded.
+        converted: Where each network was written for OpenVINO, if it was.
     """
 
     def __init__(
@@ -144,9 +155,12 @@ class Ensemble:
         engine: Engine = REFERENCE,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        converted: Sequence[str] = (),
     ) -> None:
+        paths: Sequence[str | None] = converted or [None] * len(directories)
         self._members = [
-            Classifier(directory, engine, threads) for directory in directories
+            Classifier(directory, engine, threads, path)
+            for directory, path in zip(directories, paths, strict=True)
         ]
         self._max_pixels = max_pixels
         self.class_names = tuple(self._members[0].facts["class_names"])

@@ -98,6 +98,14 @@ def test_a_row_does_not_depend_on_the_number_of_threads(one, exported, pixels):
     np.testing.assert_array_equal(first.logits(pixels), second.logits(pixels))
 
 
+@pytest.mark.parametrize("one", ALL[2:], ids=str)
+def test_a_converted_network_gives_the_same_bits(one, exported, pixels, tmp_path):
+    expected = Classifier(exported[0], one)
+    expected.loader.convert(str(tmp_path / "network"))
+    found = Classifier(exported[0], one, converted=str(tmp_path / "network"))
+    np.testing.assert_array_equal(found.logits(pixels), expected.logits(pixels))
+
+
 def test_two_precisions_in_one_process_do_not_mix(exported, pixels):
     float32, bfloat16 = (Classifier(exported[0], one) for one in ALL[:2])
     before = float32.logits(pixels)

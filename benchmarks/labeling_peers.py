@@ -1,0 +1,40 @@
+"""Runs one peer, in a process of its own.
+
+  python -m benchmarks.labeling_peers TASK_AS_JSON
+
+Prints `num_images` and `seconds` from the first image's begin to the last one's end,
+as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+
+from benchmarks.labeling_task import Task, Timesheet
+from classifier import command
+
+#: By way: what it needs.
+PEERS = {
+    "bare": ("tensorflow",),
+    "stock": ("apache_beam",),
+    "ray": ("ray",),
+    "timm": ("timm", "torchvision"),
+}
+
+
+def main(argv: list[str]) -> None:
+    """Runs the peer that the task names."""
+    task = Task.from_json(argv[1])
+    peer = importlib.import_module(f"benchmarks.labeling_{task.way}")
+    with tempfile.TemporaryDirectory() as directory:
+        sheet = Timesheet(directory)
+        peer.run(task, sheet)
+        num_images, seconds = sheet.total()
+    command.say(json.dumps({"num_images": num_images, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main(sys.argv)
