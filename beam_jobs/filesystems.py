@@ -325,10 +325,18 @@ class _Writing(io.RawIOBase):
         return len(content)
 
     def close(self) -> None:
-        if not self.closed and hasattr(self, "_file"):
+        if self.closed:
+            return
+        super().close()  # First: what fails must not be tried again when collected.
+        if not hasattr(self, "_file"):
+            return
+        try:
             with _os_errors(self._path):
                 self._file.close()
-        super().close()
+        except OSError:
+            with contextlib.suppress(Exception):  # Google's writer would try likewise.
+                getattr(self._file, "terminate", lambda: None)()
+            raise
 
 
 #: Else Beam decompresses what ends in .gz, and counts bytes in another way.
@@ -397,6 +405,8 @@ def _to_os_error(error: Any, path: str) -> OSError:
     # Of Google's, Amazon's and Azure's errors; Beam's batches give the bare number.
     code = error if isinstance(error, int) else getattr(error, "code", None)
     code = code if code is not None else getattr(error, "status_code", None)
+    if code is None:  # Of Google's uploads.
+        code = getattr(getattr(error, "response", None), "status_code", None)
     number = _ERRNO_OF_HTTP.get(code) if isinstance(code, int) else None
     if number is not None:
         return OSError(number, os.strerror(number), path)

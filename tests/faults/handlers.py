@@ -1,0 +1,55 @@
+"""Models that work, and models that do not, as `--model_handler` names them."""
+
+import time
+
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler
+
+CLASSES = 3
+
+
+class Fixed(ModelHandler):
+    """Says the same of each image."""
+
+    def load_model(self):
+        return np.arange(CLASSES)
+
+    def run_inference(self, batch, model, inference_args=None):
+        return [model] * len(batch)
+
+
+class NotFinite(Fixed):
+    """Says nothing of the second image of a batch."""
+
+    def run_inference(self, batch, model, inference_args=None):
+        rows = np.zeros((len(batch), CLASSES))
+        rows[1] = np.nan
+        return rows
+
+
+class MoreClasses(Fixed):
+    def load_model(self):
+        return np.arange(CLASSES + 1)
+
+
+class FewerRows(Fixed):
+    def run_inference(self, batch, model, inference_args=None):
+        return [model] * (len(batch) - 1)
+
+
+class Raising(Fixed):
+    def run_inference(self, batch, model, inference_args=None):
+        raise RuntimeError("out of memory on the accelerator")
+
+
+class Unloadable(Fixed):
+    def load_model(self):
+        raise OSError("model.onnx: checksum mismatch")
+
+
+class Slow(Fixed):
+    """Takes its time, so that one can come between."""
+
+    def run_inference(self, batch, model, inference_args=None):
+        time.sleep(0.3)
+        return super().run_inference(batch, model)

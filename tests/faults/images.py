@@ -1,0 +1,174 @@
+"""Images that are odd or broken, made by hand where no library would write them."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from tests.images import encode, random_pixels
+
+HEIGHT, WIDTH = 40, 48
+PIXELS = random_pixels(np.random.default_rng(0), HEIGHT, WIDTH)
+PICTURE = Image.fromarray(PIXELS)
+GRAY = PICTURE.convert("L")
+#: Of a job that labels these; some of them hold more.
+MAX_PIXELS = 100_000
+
+
+def save(image, kind, **options):
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def jpeg(image=PICTURE, **options):
+    """In a quality at which decoders differ little."""
+    return save(image, "JPEG", quality=95, subsampling=0, **options)
+
+
+def animated(kind, **options):
+    inverted = Image.fromarray(255 - PIXELS)
+    return save(PICTURE, kind, save_all=True, append_images=[inverted], **options)
+
+
+def png(pixels, *, bits, color, size=None, more=b""):
+    """Writes a PNG file chunk by chunk.
+
+    Args:
+        pixels: [H,W] or [H,W,C].
+        bits: Of a channel.
+        color: PNG's number for the kind of color.
+        size: Width and height that the header claims, if not the pixels'.
+        more: A chunk before the pixels.
+    """
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", *(size or (width, height)), bits, color, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            more,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def chunk(name, content):
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checksum
+
+
+def flip(content, position):
+    """Returns the content with one byte changed."""
+    return (
+        content[:position] + bytes([content[position] ^ 255]) + content[position + 1 :]
+    )
+
+
+def claiming_jpeg(width, height):
+    content = jpeg()
+    size = content.index(b"\xff\xc0") + 5
+    claimed = struct.pack(">HH", height, width)
+    return content[:size] + claimed + content[size + 4 :]
+
+
+def gif_of(*sizes):
+    """Returns a GIF whose frames have these sizes, the screen that of the first."""
+    files = [save(Image.new("P", size), "GIF") for size in sizes]
+    starts = [
+        content.index(b"," + struct.pack("<HHHH", 0, 0, *size))
+        for content, size in zip(files, sizes, strict=True)
+    ]
+    frames = [content[start:-1] for content, start in zip(files, starts, strict=True)]
+    return files[0][: starts[0]] + b"".join(frames) + b";"
+
+
+def exif(orientation):
+    found = Image.Exif()
+    found[0x0112] = orientation
+    return found
+
+
+def sixteen_bits(pixels):
+    """Returns big-endian pixels whose upper byte is that of the pixels given."""
+    return (pixels.astype(np.uint16) << 8 | 0x55).astype(">u2")
+
+
+LARGE = np.zeros((400, 300), np.uint8)
+BROKEN_TEXT = flip(chunk(b"tEXt", b"Title\0a cat"), 12)
+
+BROKEN = {
+    "image of zero bytes": b"",
+    "text named as an image": b"not an image at all, but words",
+    "error page of a web server": b"<!DOCTYPE html><html>404 Not Found</html>",
+    "truncated JPEG": jpeg()[:-900],
+    "JPEG without its end mark": jpeg()[:-2],
+    "JPEG of two bytes": jpeg()[:2],
+    "truncated PNG": encode(PIXELS)[:-900],
+    "PNG with a wrong checksum": flip(encode(PIXELS), 90),
+    "PNG of zero width": png(LARGE, bits=8, color=0, size=(0, 40)),
+    "truncated GIF": save(PICTURE, "GIF")[:-300],
+    "truncated BMP": save(PICTURE, "BMP")[:-300],
+    "truncated WebP": save(PICTURE, "WEBP")[:-300],
+    "animated WebP": animated("WEBP", lossless=True),
+    "TIFF": save(PICTURE, "TIFF"),
+    "AVIF": save(PICTURE, "AVIF"),
+    "JPEG 2000": save(PICTURE, "JPEG2000"),
+    "JPEG XL": b"\xff\x0a" + bytes(40),
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40),
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+    "image with more pixels than the limit": png(LARGE, bits=8, color=0),
+    "PNG header that claims billions of pixels": png(
+        LARGE, bits=8, color=0, size=(2**31 - 1, 2**31 - 1)
+    ),
+    "JPEG header that claims billions of pixels": claiming_jpeg(65500, 65500),
+    "GIF of many frames": gif_of(*[(WIDTH, HEIGHT)] * 60),
+    "GIF with a huge frame behind a small one": gif_of((1, 1), (400, 300)),
+    "PNG above the limit behind a broken text": png(
+        LARGE, bits=8, color=0, more=BROKEN_TEXT
+    ),
+}
+
+#: With the pixels that they show.
+ODD = {
+    "progressive JPEG": (jpeg(progressive=True), PIXELS),
+    "grayscale JPEG": (jpeg(GRAY), GRAY),
+    "CMYK JPEG": (jpeg(PICTURE.convert("CMYK")), PIXELS),
+    "JPEG with bytes behind its end": (jpeg() + b"and so on" * 99, PIXELS),
+    "JPEG named as PNG": (jpeg(), PIXELS),
+    "EXIF rotation": (jpeg(exif=exif(6)), PIXELS),
+    "PNG of 16 bits": (png(sixteen_bits(PIXELS), bits=16, color=2), PIXELS),
+    "gray PNG of 16 bits": (
+        png(sixteen_bits(np.asarray(GRAY)), bits=16, color=0),
+        GRAY,
+    ),
+    "PNG of black and white": (save(PICTURE.convert("1"), "PNG"), PICTURE.convert("1")),
+    "PNG with a palette": (save(PICTURE.quantize(16), "PNG"), PICTURE.quantize(16)),
+    "PNG with a palette and alpha": (
+        save(PICTURE.quantize(16), "PNG", transparency=bytes(range(0, 256, 16))),
+        PICTURE.quantize(16),
+    ),
+    "PNG with alpha": (
+        encode(np.dstack([PIXELS, np.arange(48) * np.ones((40, 1))]).astype(np.uint8)),
+        PIXELS,
+    ),
+    "BMP": (save(PICTURE, "BMP"), PIXELS),
+    "animated GIF": (animated("GIF"), PICTURE.quantize(256)),
+    "WebP": (save(PICTURE, "WEBP", lossless=True), PIXELS),
+    "image of one pixel": (encode(PIXELS[:1, :1]), PIXELS[:1, :1]),
+    "image a thousand times as wide as high": (
+        encode(np.tile(PIXELS[:1], (1, 21, 1))),
+        np.tile(PIXELS[:1], (1, 21, 1)),
+    ),
+}
+
+
+def plain(image):
+    """Returns what an image shows as a PNG of three channels of eight bits."""
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
+    return save(image.convert("RGB"), "PNG")

@@ -1,0 +1,68 @@
+"""Buckets that answer no request as one would like."""
+
+import gc
+import http.server
+import json
+import threading
+
+import pytest
+from apache_beam.internal.gcp import auth
+
+from classifier import retrying
+from tests.faults import page
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers as it is told to, by the kind of request."""
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        code = self.server.codes[self.command]
+        body = json.dumps({"error": {"code": code, "message": "no"}}).encode()
+        self.send_response_only(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service(monkeypatch):
+    """Google's storage, to someone without credentials."""
+    server = http.server.ThreadingHTTPServer(("localhost", 0), Answering)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(
+        "STORAGE_EMULATOR_HOST", f"http://localhost:{server.server_port}"
+    )
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+    monkeypatch.setattr(auth._Credentials, "_credentials", None)
+    monkeypatch.setattr(retrying, "DELAYS", [0.0])
+    yield server
+    gc.collect()  # Clients that were given up may have a last word to say.
+    server.shutdown()
+    server.server_close()
+
+
+CODES = {
+    "bucket that is not there": 404,
+    "bucket without credentials": 401,
+    "bucket without the right to read": 403,
+}
+
+
+@page.holds(*CODES)
+def test_images_in_a_bucket_that_cannot_be_listed(row, place, service):
+    service.codes = {"GET": CODES[row.fault]}
+    place.refused(row, images="folder:gs://no-such-bucket/photos", **place.model)
+
+
+@page.holds("bucket without the right to write")
+def test_output_in_a_bucket_that_is_read_only(row, place, service):
+    service.codes = {"GET": 404, "POST": 403}
+    place.refused(row, output="gs://no-such-bucket/out", **place.model)

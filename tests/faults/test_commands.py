@@ -1,0 +1,193 @@
+"""Faults that only whole commands can meet; most of these tests are slow."""
+
+import concurrent.futures
+import shutil
+import signal
+
+import psutil
+import pytest
+
+from beam_jobs import selecting
+from classifier import artifact
+from pseudo_label.select import SelectionConfig
+from tests.commands import start
+from tests.engines import jobs
+from tests.faults import disks, handlers, job, page
+from tests.images import random_images, write_records
+
+NUM_SHARDS = 12
+IMAGES = random_images(NUM_SHARDS)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with records, the names of classes, and an undisturbed output."""
+    for index, image in enumerate(IMAGES):
+        write_records(tmp_path / "in" / f"part-{index:02d}", [image])
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    job.label(
+        f"tfrecord:{tmp_path}/in/part-*",
+        tmp_path / "undisturbed",
+        lambda: job.settings(
+            model_handler=f"{handlers.__name__}:Slow",
+            class_names_file=str(tmp_path / "names.txt"),
+        ),
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def label(place):
+    """Starts to label with a model handler that takes its time; ends what it began."""
+    started = []
+
+    def start_labeling():
+        process = start(
+            "beam_jobs.label_images",
+            f"--images=tfrecord:{place}/in/part-*",
+            f"--model_handler={handlers.__name__}:Slow",
+            f"--class_names={place}/names.txt",
+            f"--output={place}/out",
+            *("--", *jobs.LOCAL),
+        )
+        started.append(process)
+        return process
+
+    yield start_labeling
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def end(process, *, status):
+    """Returns what a command has printed, which must have ended so."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    return output
+
+
+# --- the other two jobs --------------------------------------------------------
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory):
+    """The last lines of two commands that meet what has changed since labeling."""
+    root = tmp_path_factory.mktemp("changed")
+    for shard in range(2):
+        write_records(root / "in" / f"part-{shard}", IMAGES[shard::2])
+    (root / "names.txt").write_text("a\nb\nc\n")
+    job.label(
+        f"tfrecord:{root}/in/part-*",
+        root / "predictions",
+        lambda: job.settings(
+            model_handler=f"{handlers.__name__}:Fixed",
+            class_names_file=str(root / "names.txt"),
+        ),
+    )
+    select(root)
+    shutil.copytree(root / "predictions", root / "damaged")
+    spoil(root / "damaged" / "predictions-00001.parquet")
+    spoil(root / "in" / "part-0")
+    commands = {
+        "image changed since it was labeled": (
+            "beam_jobs.write_records",
+            f"--images=tfrecord:{root}/in/part-*",
+            f"--predictions={root}/predictions",
+            f"--selection={root}/selection",
+            f"--output={root}/dataset",
+        ),
+        "predictions damaged since they were written": (
+            "beam_jobs.select_labels",
+            f"--predictions={root}/damaged",
+            f"--output={root}/other",
+        ),
+    }
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        started = {fault: start(*words) for fault, words in commands.items()}
+        ended = pool.map(lambda process: end(process, status=1), started.values())
+        return dict(zip(started, ended, strict=True))
+
+
+def select(root):
+    predictions = selecting.open_predictions(str(root / "predictions"))
+    settings = SelectionConfig(
+        confidence_threshold=0.0, images_per_class=99, max_copies=1
+    )
+    artifact.begin(root / "selection", selecting.describe(predictions, settings))
+    selecting.run(predictions, settings, job.OPTIONS, output=str(root / "selection"))
+    artifact.complete(root / "selection", seconds=0.0)
+
+
+def spoil(path):
+    """Changes bytes at the beginning of a file: its size and its end stay."""
+    with path.open("r+b") as file:
+        file.seek(20)
+        file.write(bytes(200))
+
+
+@page.holds(
+    "image changed since it was labeled",
+    "predictions damaged since they were written",
+)
+def test_what_changed_since_labeling(row, messages):
+    assert row.end == "error"
+    (line,) = [one for one in messages[row.fault].splitlines() if "error" in one]
+    assert line.startswith("error: ")
+    row.check(line)
+
+
+# --- processes that end --------------------------------------------------------
+@pytest.mark.slow
+@page.holds("worker process that is killed")
+def test_worker_process_that_is_killed(row, place, label):
+    assert row.end == "goes on"
+    process = label()
+    jobs.wait_for_shards(process, place / "out", 2)
+    jobs.workers_of(psutil.Process(process.pid))[0].kill()
+    row.check(end(process, status=0))
+    jobs.compare(place / "out", place / "undisturbed")
+
+
+@pytest.mark.slow
+@page.holds("Ctrl-C", "command that is killed")
+def test_command_that_is_ended(row, place, label):
+    assert row.end == "goes on when started again"
+    process = label()
+    jobs.wait_for_shards(process, place / "out", 2)
+    if row.fault == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+        row.check(end(process, status=130))
+    else:
+        process.kill()
+        end(process, status=-signal.SIGKILL)
+    assert 2 <= jobs.count_shards(place / "out") < NUM_SHARDS
+    job.read_rows(place / "out", may_be_unfinished=True)
+    assert "shards are labeled already" in end(label(), status=0)
+    jobs.compare(place / "out", place / "undisturbed")
+
+
+@pytest.mark.slow
+@page.holds("two commands on one output")
+def test_two_commands_on_one_output(row, place, label):
+    assert row.end == "error"
+    processes = [label(), label()]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    statuses = [process.returncode for process in processes]
+    assert sorted(statuses) == [0, 1], outputs
+    row.check(outputs[statuses.index(1)])
+    assert not any("Traceback" in output for output in outputs)
+    jobs.compare(place / "out", place / "undisturbed")
+
+
+# --- the disk ------------------------------------------------------------------
+@pytest.mark.slow
+@page.holds("full disk")
+def test_full_disk(row, place, label):
+    assert row.end == "error, then goes on"
+    (place / "out").mkdir()
+    with disks.mounted(place / "out", "size=28k"):
+        row.check(end(label(), status=1))
+        job.read_rows(place / "out", may_be_unfinished=True)
+        disks.remount(place / "out", "size=10m")
+        end(label(), status=0)
+        jobs.compare(place / "out", place / "undisturbed")

@@ -1,0 +1,111 @@
+"""Files of a folder that cannot be read, or are called oddly: one job labels all."""
+
+import contextlib
+import errno
+import os
+
+import pytest
+
+from classifier import reading, retrying
+from tests.faults import job, page
+from tests.images import random_images
+
+#: Names of the images; whether each is there is told by its row.
+NAMES = {
+    "file that vanishes after the listing": "vanishing.png",
+    "folder in the place of a file": "replaced.png",
+    "link to nothing": "dangling.png",
+    "link that leads to itself": "circle.png",
+    "file that may not be read": "forbidden.png",
+    "file on a bad spot of the disk": "scratched.png",
+    "read error that passes": "network.png",
+    "file name that is not UTF-8": b"caf\xe9.png",
+    "file name with a line break": "two\nlines.png",
+    "file name with wildcards": "[a-z]*?.png",
+}
+UNLISTED = {
+    "hidden file": ".DS_Store",
+    "file in a hidden folder": ".thumbnails/small.png",
+    "pipe in the folder": "pipe.png",
+    "link that leads back to its own folder": "again",
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, exported):
+    """The rows by key."""
+    root = tmp_path_factory.mktemp("files")
+    folder = root / "in"
+    make_folder(folder)
+
+    def then():
+        (folder / "vanishing.png").unlink()
+        (folder / "replaced.png").unlink()
+        (folder / "replaced.png").mkdir()
+
+    with failing_reads():
+        job.label(
+            f"folder:{folder}",
+            root / "out",
+            lambda: job.settings(exported[0], max_bad_fraction=1.0),
+            then=then,
+        )
+    found = job.read_rows(root / "out")
+    rows = {row["key"]: row for row in found}
+    assert len(rows) == len(found)
+    return rows
+
+
+def make_folder(folder):
+    (folder / ".thumbnails").mkdir(parents=True)
+    (image,) = random_images(1)
+    (folder / "circle.png").symlink_to("circle.png")
+    (folder / "dangling.png").symlink_to("nothing")
+    (folder / "again").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    for name in [*NAMES.values(), ".DS_Store", ".thumbnails/small.png"]:
+        path = os.path.join(os.fsencode(folder), os.fsencode(name))
+        if not os.path.lexists(path):
+            with open(path, "wb") as file:
+                file.write(image)
+
+
+@contextlib.contextmanager
+def failing_reads():
+    """Spoils the reading of some files, as no test can without being root, or not."""
+    numbers = {
+        "forbidden.png": [errno.EACCES],
+        "scratched.png": [errno.EIO] * (len(retrying.DELAYS) + 1),
+        "network.png": [errno.ETIMEDOUT],
+    }
+    open_file = reading._open
+
+    def spoiled(path):
+        name = os.path.basename(path)
+        if numbers.get(name):
+            number = numbers[name].pop()
+            raise OSError(number, os.strerror(number), path)
+        return open_file(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_open", spoiled)
+        patch.setattr(retrying, "DELAYS", [0.0] * len(retrying.DELAYS))
+        yield
+
+
+@page.holds(*NAMES)
+def test_a_listed_file_is_a_row(row, rows):
+    found = rows[reading.key_text(os.fsencode(NAMES[row.fault]))]
+    assert found["status"] == row.status
+    if row.status == "ok":
+        assert not found["error"]
+        assert found["label"] is not None
+    else:
+        row.check(found["error"])
+
+
+@page.holds(*UNLISTED)
+def test_what_is_no_image_of_the_source_has_no_row(row, rows):
+    assert row.end == "no row"
+    assert not any(key.startswith(UNLISTED[row.fault]) for key in rows)
+    assert len(rows) == len(NAMES)

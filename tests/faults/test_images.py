@@ -1,0 +1,75 @@
+"""Images that are odd or broken: all in one folder, labeled by one job."""
+
+import numpy as np
+import pytest
+
+from tests.faults import images, job, page
+
+#: Bits of 64 by which the pictures of two decoders may differ.
+SAME_PICTURE = 4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def rows(root, exported):
+    """The rows of all images by fault; those of the plain ones by fault, too."""
+    content = {"broken": images.BROKEN}
+    content["odd"] = {fault: image for fault, (image, _) in images.ODD.items()}
+    content["plain"] = {
+        fault: images.plain(shown) for fault, (_, shown) in images.ODD.items()
+    }
+    for folder, files in content.items():
+        (root / "in" / folder).mkdir(parents=True)
+        for fault, image in files.items():
+            # No decoder goes by names.
+            (root / "in" / folder / f"{fault}.png").write_bytes(image)
+    said = job.label(
+        f"folder:{root}/in",
+        root / "out",
+        lambda: job.settings(
+            exported[0], max_pixels=images.MAX_PIXELS, max_bad_fraction=1.0
+        ),
+    )
+    found = job.read_rows(root / "out")
+    expected = sum(map(len, content.values()))
+    assert f" of {expected} images (" in said
+    rows = {row["key"].removesuffix(".png"): row for row in found}
+    assert len(rows) == len(found) == expected
+    return rows
+
+
+@page.holds(*images.BROKEN)
+def test_a_broken_image_is_a_row_with_a_reason(row, rows):
+    found = rows[f"broken/{row.fault}"]
+    assert found["status"] == row.status != "ok"
+    row.check(found["error"])
+    for column in ("label", "confidence", "top_labels", "top_probabilities"):
+        assert found[column] is None
+
+
+@page.holds(*images.ODD)
+def test_an_odd_image_is_labeled_as_what_it_shows(row, rows):
+    found, plain = rows[f"odd/{row.fault}"], rows[f"plain/{row.fault}"]
+    assert found["status"] == plain["status"] == row.status == "ok"
+    assert not found["error"]
+    different = found["perceptual_hash"] ^ plain["perceptual_hash"]
+    assert different.bit_count() <= SAME_PICTURE
+    np.testing.assert_allclose(probabilities(found), probabilities(plain), atol=0.02)
+
+
+def test_the_program_of_the_page_lists_the_broken_images(root, rows, capsys):
+    program = page.read_program()
+    assert program.count("runs/birds/predictions/") == 1
+    exec(program.replace("runs/birds/predictions/", f"{root}/out/"), {})
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == len(images.BROKEN)
+    assert all("'key': 'broken/" in line for line in listed)
+
+
+def probabilities(row):
+    order = np.argsort(row["top_labels"])
+    return np.array(row["top_probabilities"])[order]

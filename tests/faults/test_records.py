@@ -1,0 +1,163 @@
+"""Broken TFRecords and tar files, a file for each fault: two jobs label them all."""
+
+import gzip
+import io
+import tarfile
+
+import pytest
+import tensorflow as tf
+
+from classifier import tfrecord
+from classifier.sources import IMAGE_FEATURE, LABEL_FEATURE
+from tests.faults import job, page
+from tests.images import make_example, random_images
+
+IMAGES = random_images(3)
+EXAMPLES = [make_example(image) for image in IMAGES]
+#: Bytes in front of a record's content.
+HEADER = 12
+
+
+def frames(*records):
+    content = io.BytesIO()
+    for record in records:
+        tfrecord.write_record(content, record)
+    return content.getvalue()
+
+
+def record(**features):
+    """Returns an Example; `image` and `label` stand for the usual names."""
+    names = {"image": IMAGE_FEATURE, "label": LABEL_FEATURE}
+    feature = {names.get(name, name): value for name, value in features.items()}
+    features = tf.train.Features(feature=feature)
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def contents(*values):
+    return tf.train.Feature(bytes_list={"value": values})
+
+
+def numbers(*values):
+    return tf.train.Feature(int64_list={"value": values})
+
+
+def between(record):
+    """Returns a shard with a record between two good ones."""
+    return frames(EXAMPLES[0], record, EXAMPLES[1])
+
+
+def spoiled(content, position):
+    return content[:position] + b"\xff" + content[position + 1 :]
+
+
+GOOD = frames(*EXAMPLES)
+SECOND = len(frames(EXAMPLES[0]))
+BETWEEN = "ok bad ok"
+RECORDS = {
+    "truncated record": (GOOD[:-20], "ok ok bad"),
+    "wrong checksum of a record": (spoiled(GOOD, SECOND + HEADER + 5), BETWEEN),
+    "wrong checksum of a record's length": (spoiled(GOOD, SECOND + 9), "ok bad"),
+    "shard of zero bytes": (b"", ""),
+    "text as TFRecord": (b"no record at all, but words", "bad"),
+    "compressed TFRecord of any name": (gzip.compress(GOOD), "ok ok ok"),
+    "truncated compressed TFRecord": (gzip.compress(GOOD)[:-9], "ok ok ok bad"),
+    "shard that vanishes after the listing": (GOOD, "bad"),
+    "record that is no Example": (between(b"no Example"), BETWEEN),
+    "record without the image's feature": (
+        between(record(photo=contents(IMAGES[0]))),
+        BETWEEN,
+    ),
+    "image's feature of another type": (
+        between(record(image=numbers(7))),
+        BETWEEN,
+    ),
+    "record of two images": (
+        between(record(image=contents(*IMAGES[:2]))),
+        BETWEEN,
+    ),
+    "record of an image of zero bytes": (between(record(image=contents(b""))), BETWEEN),
+    "label of another type": (
+        between(record(image=contents(IMAGES[2]), label=contents(b"cat"))),
+        "ok ok ok",
+    ),
+}
+
+
+def tar(*members):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as file:
+        for name, image in members:
+            header = tarfile.TarInfo(name)
+            if image is None:
+                header.type, header.linkname = tarfile.SYMTYPE, "elsewhere.png"
+            header.size = len(image or b"")
+            file.addfile(header, io.BytesIO(image or b""))
+    return content.getvalue()
+
+
+def tar_between(*members):
+    return tar(("0.png", IMAGES[0]), *members, ("9.png", IMAGES[1]))
+
+
+TARS = {
+    # Within the second image: each has a header of 512 bytes and as many to fill up.
+    "truncated tar file": (tar_between()[:3000], "ok bad"),
+    "text as tar file": (b"no tar file at all, but words" * 99, "bad"),
+    "sample without an image": (tar_between(("1.txt", b"a cat")), BETWEEN),
+    "sample of two images": (
+        tar_between(("1.png", IMAGES[1]), ("1.jpg", IMAGES[2])),
+        BETWEEN,
+    ),
+    "link in a tar file": (tar_between(("1.png", None)), BETWEEN),
+    "sample whose name leads out of its folder": (
+        tar_between(("../../../outside.png", IMAGES[2])),
+        "ok ok ok",
+    ),
+    "two samples of one name": (
+        tar(("0.png", IMAGES[0]), ("1.png", IMAGES[1]), ("0.png", IMAGES[2])),
+        "ok ok ok",
+    ),
+}
+
+
+def label(root, teacher, kind, faults):
+    """Labels a file for each fault; returns the rows by the fault's name."""
+    (root / "in").mkdir(parents=True)
+    for fault, (content, _) in faults.items():
+        (root / "in" / fault).write_bytes(content)
+
+    def then():
+        (root / "in" / "shard that vanishes after the listing").unlink(missing_ok=True)
+
+    job.label(
+        f"{kind}:{root}/in/*", root / "out", lambda: job.settings(teacher), then=then
+    )
+    rows = {fault: [] for fault in faults}
+    for row in job.read_rows(root / "out"):
+        rows[row["key"].partition("#")[0]].append(row)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, exported):
+    root = tmp_path_factory.mktemp("records")
+    return {
+        **label(root / "records", exported[0], "tfrecord", RECORDS),
+        **label(root / "tars", exported[0], "webdataset", TARS),
+    }
+
+
+@page.holds(*RECORDS, *TARS)
+def test_a_record_is_a_row_and_harms_no_other(row, rows):
+    _, pattern = {**RECORDS, **TARS}[row.fault]
+    found = rows[row.fault]
+    wanted = [row.status if one == "bad" else one for one in pattern.split()]
+    assert [one["status"] for one in found] == wanted
+    assert len({one["key"] for one in found}) == len(found)
+    for one in found:
+        if one["status"] == "ok":
+            assert not one["error"]
+        else:
+            row.check(one["error"])
+    outside = rows["sample whose name leads out of its folder"][1]["key"]
+    assert outside.endswith("#1/../../../outside")

@@ -1,0 +1,163 @@
+"""What of images and models is refused before any work: one line, nothing made."""
+
+import shutil
+
+import tensorflow as tf
+
+from classifier import engine
+from tests.faults import page
+
+
+# --- sources -------------------------------------------------------------------
+@page.holds("no file that matches")
+def test_no_file_matches(row, place):
+    place.refused(row, images=f"tfrecord:{place.root}/*.tfrecord")
+
+
+@page.holds("empty folder")
+def test_empty_folder(row, place):
+    (place.root / "empty").mkdir()
+    place.refused(row, images=f"folder:{place.root}/empty")
+
+
+@page.holds("two images of one key")
+def test_two_images_of_one_key(row, place):
+    for name in ("caf\udce9", r"caf\xe9"):
+        (place.root / "in" / name).touch()
+    place.refused(row)
+
+
+@page.holds("file system whose client is not installed")
+def test_file_system_without_its_client(row, place, monkeypatch):
+    def fail(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr("beam_jobs.filesystems.importlib.import_module", fail)
+    place.refused(row, images="folder:s3://bucket/photos")
+
+
+# --- teachers ------------------------------------------------------------------
+@page.holds("no teacher in its place")
+def test_no_teacher(row, place):
+    place.refused(row, place.root / "nothing")
+
+
+@page.holds("teacher whose training has not ended")
+def test_unfinished_teacher(row, place):
+    (place.teacher / "COMPLETED").unlink()
+    place.refused(row)
+
+
+@page.holds("teacher without classifier.json")
+def test_teacher_without_facts(row, place):
+    (place.teacher / "classifier.json").unlink()
+    place.refused(row)
+
+
+@page.holds("teacher with a broken classifier.json")
+def test_teacher_with_broken_facts(row, place):
+    path = place.teacher / "classifier.json"
+    path.write_text(path.read_text()[:-9])
+    place.refused(row)
+
+
+@page.holds("teacher without a SavedModel")
+def test_teacher_without_network(row, place):
+    shutil.rmtree(place.teacher / "export")
+    place.refused(row)
+
+
+@page.holds("teacher with a broken SavedModel")
+def test_teacher_with_broken_network(row, place):
+    path = place.teacher / "export" / "saved_model.pb"
+    path.write_bytes(path.read_bytes()[:1000])
+    place.refused(row)
+
+
+@page.holds("teacher without its weights")
+def test_teacher_without_weights(row, place):
+    shutil.rmtree(place.teacher / "export" / "variables")
+    place.refused(row)
+
+
+def save(directory, **signatures):
+    shutil.rmtree(directory)
+    module = tf.Module()
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def network_of(num_classes):
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.uint8)])
+    def pixels(pixels):
+        return {"logits": tf.zeros([tf.shape(pixels)[0], num_classes])}
+
+    return pixels
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def preprocess(encoded):
+    return {"pixels": tf.zeros([tf.shape(encoded)[0], 32, 32, 3], tf.uint8)}
+
+
+@page.holds("SavedModel without the signature")
+def test_network_without_the_signature(row, place):
+    save(place.teacher / "export", serving_default=network_of(3))
+    place.refused(row)
+
+
+@page.holds("SavedModel of another number of classes")
+def test_network_of_other_classes(row, place):
+    save(place.teacher / "export", preprocess=preprocess, pixels=network_of(4))
+    place.refused(row)
+
+
+@page.holds("two teachers of different classes")
+def test_teachers_of_different_classes(row, place):
+    other = place.other_teacher(class_names=["a", "b"])
+    place.refused(row, place.teacher, other)
+
+
+# --- what is asked -------------------------------------------------------------
+@page.holds("engine that is not installed")
+def test_engine_that_is_not_installed(row, place, monkeypatch):
+    monkeypatch.setattr(engine, "has_openvino", lambda: False)
+    place.refused(row, engine="openvino")
+
+
+@page.holds("neither a teacher nor a model handler")
+def test_nothing_to_label_with(row, place):
+    place.refused(row, model_handler=None)
+
+
+HANDLERS = {
+    "model handler of a module that is not there": "no_such_module:Handler",
+    "model handler that its module has not": "beam_jobs.runners:Handler",
+    "model handler that is none": "collections:OrderedDict",
+    "model handler that cannot be made": f"{__name__}:fail",
+    "model handler whose module is broken": "broken_module:Handler",
+}
+
+
+def fail():
+    raise RuntimeError("no license for this model")
+
+
+@page.holds(*HANDLERS)
+def test_model_handler_that_is_none(row, place, monkeypatch):
+    (place.root / "modules").mkdir()
+    (place.root / "modules" / "broken_module.py").write_text("def Handler(:\n")
+    monkeypatch.syspath_prepend(str(place.root / "modules"))
+    place.refused(row, **{**place.model, "model_handler": HANDLERS[row.fault]})
+
+
+@page.holds("no file of class names")
+def test_no_class_names(row, place):
+    (place.root / "names.txt").unlink()
+    place.refused(row, **place.model)
+
+
+@page.holds("class names that are not UTF-8")
+def test_class_names_that_are_not_utf8(row, place):
+    (place.root / "names.txt").write_bytes(b"caf\xe9\ntea\n")
+    place.refused(row, **place.model)

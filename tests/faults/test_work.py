@@ -1,0 +1,259 @@
+"""What goes wrong while a job is at work: each ends so that it can go on."""
+
+import collections
+import errno
+import itertools
+import os
+import shutil
+import tempfile
+import time
+
+import pytest
+
+from beam_jobs import inference, selecting
+from classifier import artifact, command, reading, retrying
+from pseudo_label import prediction
+from tests.engines import jobs
+from tests.faults import handlers, job, page
+from tests.images import random_images, write_records
+
+IMAGES = random_images(6)
+SHARDS = 2
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with records, and the names of three classes."""
+    for shard in range(SHARDS):
+        write_records(tmp_path / "in" / f"part-{shard}", IMAGES[shard::SHARDS])
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    return tmp_path
+
+
+def label(place, handler="Fixed", *, output="out", then=lambda: None, **more):
+    """Labels with a model handler."""
+    return job.label(
+        f"tfrecord:{place}/in/part-*",
+        place / output,
+        lambda: job.settings(
+            model_handler=f"{handlers.__name__}:{handler}",
+            class_names_file=str(place / "names.txt"),
+            **more,
+        ),
+        then=then,
+    )
+
+
+def fails(row, place, *arguments, **more):
+    """Labels, which must fail as the row says and leave what is whole."""
+    with pytest.raises(SystemExit) as failure:
+        label(place, *arguments, **more)
+    message = str(failure.value.code)
+    assert message.startswith("error: ")
+    assert "Traceback" not in message
+    assert "\n" not in message
+    row.check(message)
+    assert not (place / "out" / "COMPLETED").exists()
+
+
+def check_undisturbed(place):
+    """Compares the output with that of a run that nothing has happened to."""
+    label(place, output="undisturbed")
+    jobs.compare(place / "out", place / "undisturbed")
+
+
+# --- models --------------------------------------------------------------------
+@page.holds("model that returns NaN")
+def test_model_that_returns_nan(row, place):
+    label(place, "NotFinite")
+    found = collections.Counter(one["status"] for one in job.read_rows(place / "out"))
+    assert found == {"ok": len(IMAGES) - SHARDS, row.status: SHARDS}
+    for one in job.read_rows(place / "out"):
+        if one["status"] == row.status:
+            row.check(one["error"])
+
+
+MODELS = {
+    "model of another number of classes": "MoreClasses",
+    "model that returns too few rows": "FewerRows",
+    "model that raises": "Raising",
+    "model that cannot be loaded": "Unloadable",
+}
+
+
+@page.holds(*MODELS)
+def test_model_that_does_not_work(row, place):
+    assert row.end == "error"
+    fails(row, place, MODELS[row.fault])
+    assert not job.read_rows(place / "out")
+
+
+@page.holds("more top classes than there are")
+def test_more_top_classes_than_there_are(row, place):
+    assert row.end == "labeled"
+    label(place, top_k=10)
+    for one in job.read_rows(place / "out"):
+        assert sorted(one["top_labels"]) == [0, 1, 2]
+
+
+# --- sources -------------------------------------------------------------------
+@page.holds("source broken as a whole")
+def test_source_broken_as_a_whole(row, place):
+    write_records(place / "in" / "part-1", [b"no image"] * 4)
+    assert row.end == "error"
+    fails(row, place)
+    assert len(job.read_rows(place / "out")) == 7
+    assert not (place / "out" / "summary.json").exists()
+    said = label(place, max_bad_fraction=0.6)  # It is no part of what was begun.
+    assert "labeled 3 of 7 images (4 undecodable)" in said
+
+
+@page.holds("source found to be broken midway")
+def test_source_found_to_be_broken_midway(row, place, monkeypatch):
+    monkeypatch.setattr(inference, "MIN_IMAGES_TO_JUDGE", 2)
+    write_records(place / "in" / "part-0", [b"no image"] * 4)
+    fails(row, place)
+    assert not (place / "out" / "predictions-00000.parquet").exists()
+
+
+@page.holds("no image in any shard")
+def test_no_image_in_any_shard(row, place):
+    for shard in range(SHARDS):
+        (place / "in" / f"part-{shard}").write_bytes(b"")
+    fails(row, place)
+
+
+@page.holds("read error that stays")
+def test_read_error_that_stays(row, place, monkeypatch):
+    assert row.end == "error, then goes on"
+    open_file = reading._open
+
+    def spoiled(path):
+        if path.endswith("part-1"):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+        return open_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_open", spoiled)
+        patch.setattr(retrying, "DELAYS", [0.0])
+        fails(row, place)
+    label(place)
+    check_undisturbed(place)
+
+
+# --- outputs -------------------------------------------------------------------
+@page.holds("disk that fills up")
+def test_disk_that_fills_up(row, place, monkeypatch):
+    """When half of a file is written; `test_commands.py` fills a real disk."""
+    assert row.end == "error, then goes on"
+    writer = prediction.pq.ParquetWriter
+    write = writer.write_table
+
+    def fill(self, *arguments, **more):
+        write(self, *arguments, **more)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        fails(row, place, then=lambda: patch.setattr(writer, "write_table", fill))
+        assert not job.read_rows(place / "out")
+    label(place)
+    check_undisturbed(place)
+
+
+@page.holds("two jobs on one output")
+def test_two_jobs_on_one_output(row, place):
+    assert row.end == "error"
+    (place / "out").mkdir()
+    with artifact.locked(place / "out"):
+        fails(row, place)
+    label(place)
+    check_undisturbed(place)
+
+
+@page.holds("temporary files of a run that was killed")
+def test_temporary_files_of_a_run_that_was_killed(row, place):
+    assert row.end == "goes on"
+    label(place)
+    for name in ("predictions-00001.parquet", "summary.json", "COMPLETED"):
+        path = place / "out" / name
+        path.rename(path.with_name(f".{name}.{'0' * 32}"))
+    label(place)
+    check_undisturbed(place)
+
+
+@page.holds("run killed before it wrote a file")
+def test_run_killed_before_it_wrote_a_file(row, place):
+    assert row.end == "goes on"
+    (place / "out").mkdir()
+    (place / "out" / f".config.json.{'0' * 32}").write_text('{"images"')
+    label(place)
+    check_undisturbed(place)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def foreign(path):
+    job.pq.write_table(job.pq.read_table(path).replace_schema_metadata({}), path)
+
+
+SPOILED = {
+    "truncated predictions file": truncate,
+    "predictions of another program": foreign,
+}
+
+
+@page.holds(*SPOILED)
+def test_predictions_that_are_none(row, place):
+    assert row.end == "error"
+    label(place)
+    (place / "out" / "COMPLETED").unlink()
+    path = place / "out" / "predictions-00001.parquet"
+    SPOILED[row.fault](path)
+    fails(row, place)
+    path.unlink()
+    label(place)
+    check_undisturbed(place)
+
+
+@page.holds("predictions of another job")
+def test_predictions_of_another_job(row, place):
+    assert row.end == "error"
+    label(place)
+    label(place, top_k=1, output="other")
+    (place / "out" / "COMPLETED").unlink()
+    name = "predictions-00001.parquet"
+    shutil.copy(place / "other" / name, place / "out" / name)
+    fails(row, place)
+
+
+@page.holds("predictions deleted after the end")
+def test_predictions_that_were_deleted(row, place):
+    assert row.end == "error before any work"
+    label(place)
+    (place / "out" / "predictions-00001.parquet").unlink()
+    with pytest.raises(SystemExit) as refusal, command.refusing_bad_input():
+        selecting.open_predictions(str(place / "out"))
+    row.check(str(refusal.value.code))
+
+
+# --- the machine ---------------------------------------------------------------
+@page.holds("clock that goes back")
+def test_clock_that_goes_back(row, place, monkeypatch):
+    assert row.end == "labeled"
+    clock = itertools.count(2_000_000_000, -60)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(next(clock)))
+        said = label(place)
+    assert said.startswith(f"labeled {len(IMAGES)} of {len(IMAGES)} images")
+    check_undisturbed(place)
+
+
+@page.holds("temporary directory that is not there")
+def test_temporary_directory_that_is_not_there(row, place, monkeypatch):
+    assert row.end == "labeled"
+    monkeypatch.setenv("TMPDIR", "/no/such")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    label(place)
+    check_undisturbed(place)
