@@ -12,6 +12,7 @@ from classifier.config import GEOMETRIC_OPERATIONS, OPERATIONS, AugmentConfig
 from tests import commands
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_figure():
     lines = commands.run("benchmarks.augment", "--seconds=0.02").splitlines()
     figures = json.loads(lines[-1])

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import itertools
 import json
@@ -35,7 +36,7 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def jpegs(source):
     """The encoded images of the first file."""
-    examples = source.reader.read(vars(source.files[0]))
+    examples = source.reader.read(dataclasses.asdict(source.files[0]))
     return [example["image"] for example in examples.as_numpy_iterator()]
 
 
@@ -43,6 +44,7 @@ def first(dataset):
     return next(dataset.as_numpy_iterator())
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_figure():
     lines = commands.run("benchmarks.train_input", "--turn_seconds=0").splitlines()
     figures = json.loads(lines[-1])

@@ -27,7 +27,14 @@ CHANNELS = {
 ROWS = [(50, 160), (101, 192), (152, 224), (200, 256), (270, 256), (350, 320)]
 
 
-@pytest.mark.parametrize(("depth", "size"), [*ROWS, (420, 320)])
+@pytest.mark.parametrize(
+    ("depth", "size"),
+    [
+        *ROWS[:4],
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in ROWS[4:]),
+        pytest.param(420, 320, marks=pytest.mark.slow),
+    ],
+)
 def test_a_published_network_to_the_last_weight_and_multiply_add(depth, size):
     recipe = presets.find(f"resnet_rs_{depth}_{size}")
     model = network.build_network(recipe.model, image_size=size, num_classes=1000)
