@@ -38,8 +38,7 @@ MAX_COPIES ?= 3
 # local, flink, prism or dataflow: engines/ and docs/ tell of each.
 RUNNER ?= local
 BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
-# Further flags of label_images, as --engine=tensorflow.
-LABELING_FLAGS ?=
+# LABELING_FLAGS: further flags of label_images, as --engine=tensorflow.
 # vm: train on the TPU of this host; pod: on that of a slice, this command on each host.
 TPU ?=
 TPU_COMPILE_FLAGS ?=
@@ -66,9 +65,11 @@ ifneq ($(filter-out vm pod,$(TPU)),)
 $(error expected TPU=vm or TPU=pod, got TPU=$(TPU))
 endif
 
-# The digits are prepared only for those who bring no images of their own.
+# The digits are prepared only for those who bring no images of their own, and labeled
+# by the same engine everywhere, for the demo's figures to be the same.
 ifeq ($(origin LABELED),file)
 DATA := $(RUN)/data/COMPLETED
+LABELING_FLAGS ?= --engine=tensorflow --precision=float32
 endif
 
 # A small network runs fastest on one thread, two of them side by side on two.
