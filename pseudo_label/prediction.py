@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ SCHEMA_VERSION = 1
 OK = "ok"
 #: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
@@ -224,21 +225,25 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     The gray image is averaged to 8 rows of 9; each bit says whether a cell is darker
     than its right neighbor.
     """
-    gray = pixels.astype(np.float32) @ _LUMA
-    rows = _average(gray, _HASH_HEIGHT, axis=1)
-    cells = _average(rows, _HASH_WIDTH, axis=2)
-    bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(len(pixels), -1)
-    packed: NDArray[np.uint64] = np.packbits(bits, axis=1).view(">u8")[:, 0]
-    return packed.astype(np.uint64)
-
-
-def _average(values: NDArray[np.float32], cells: int, axis: int) -> Any:
-    size = values.shape[axis]
-    edges = np.linspace(0, size, cells + 1).round().astype(int)
-    sums = np.add.reduceat(values, edges[:-1], axis=axis)
-    shape = [1] * values.ndim
-    shape[axis] = cells
-    return sums / np.diff(edges).reshape(shape)
+    heights, widths = (
+        np.linspace(0, size, cells + 1).round().astype(int)
+        for size, cells in zip(
+            pixels.shape[1:3], (_HASH_HEIGHT, _HASH_WIDTH), strict=True
+        )
+    )
+    # In integers, which are exact and the same on every machine.
+    rows = np.stack(
+        [
+            pixels[:, top:bottom].sum(axis=1, dtype=np.uint32)
+            for top, bottom in itertools.pairwise(heights)
+        ],
+        axis=1,
+    )
+    sums = np.add.reduceat(rows, widths[:-1], axis=2) @ _LUMA
+    columns = np.diff(widths)
+    bits = sums[:, :, :-1] * columns[1:] < sums[:, :, 1:] * columns[:-1]
+    packed = np.packbits(bits.reshape(len(pixels), -1), axis=1)
+    return packed.view(">u8")[:, 0].astype(np.uint64)
 
 
 def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
