@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -113,11 +114,18 @@ class Teachers:
                 continue
             networks.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory() as scratch:
-                teacher = Classifier(fetch_teacher(directory, f"{scratch}/teacher"))
-                teacher.loader.convert(f"{scratch}/network")
+                open_teacher(directory).loader.convert(f"{scratch}/network")
                 for ending in ("bin", "xml"):  # The one that is looked for comes last.
                     content = epath.Path(f"{scratch}/network.{ending}").read_bytes()
                     artifact.write_bytes(networks / f"{index}.{ending}", content)
+        open_teacher.cache_clear()  # It takes as much memory as a worker.
+
+
+@functools.lru_cache(maxsize=1)
+def open_teacher(directory: str) -> Classifier:
+    """Returns a teacher, loaded once for both its trial and its conversion."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return Classifier(fetch_teacher(directory, scratch))
 
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +19,7 @@ from beam_jobs.progress import Progress
 from classifier import artifact, engine, reading, trial
 from classifier.class_names import read_class_names
 from classifier.engine import AUTO, Engine
-from classifier.predict import MAX_PIXELS, OK, Classifier, read_ensemble_facts
+from classifier.predict import MAX_PIXELS, OK, read_ensemble_facts
 from classifier.sources import Source
 from pseudo_label import prediction
 
@@ -248,9 +247,8 @@ def _choose_engine(
     if len(candidates) == 1:
         return candidates[0]
     images = list(itertools.islice(_good_images(source), trial.NUM_IMAGES))
-    with tempfile.TemporaryDirectory() as scratch:
-        first = Classifier(inference.fetch_teacher(settings.teachers[0], scratch))
-        figures = trial.try_engines(first, candidates, images)
+    teacher = inference.open_teacher(settings.teachers[0])
+    figures = trial.try_engines(teacher, candidates, images)
     chosen = trial.choose(figures)
     for line in trial.describe(figures, chosen):
         say(line)
