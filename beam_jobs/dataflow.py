@@ -20,7 +20,6 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
-    StandardOptions,
     TestOptions,
     WorkerOptions,
 )
@@ -30,8 +29,8 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.runner import PipelineState
 
 from beam_jobs.estimate import Pool
+from beam_jobs.runners import Build, is_dataflow
 
-RUNNER = "DataflowRunner"
 #: Where neither an accelerator nor the user says otherwise: 4 vCPUs, 16 GB.
 MACHINE_TYPE = "n2-standard-4"
 #: A limit for mistakes; within it Dataflow starts as many workers as there is work for.
@@ -40,9 +39,6 @@ MAX_NUM_WORKERS = 10
 DISK_SIZE_GB = 50
 #: What the service takes; a graph grows with the list of shards that it starts from.
 MAX_GRAPH_BYTES = 20_000_000
-
-#: Puts a job's stages into a pipeline.
-Build = Callable[[beam.Pipeline], None]
 
 _LABEL = "noisy-student-rs"
 #: A name is at most 63 characters; a time and random ones follow this many.
@@ -85,11 +81,6 @@ class AcceleratorOptions(PipelineOptions):
             default=None,
             help=f"One for each worker: {', '.join(ACCELERATORS)}.",
         )
-
-
-def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the options name Dataflow as the runner."""
-    return bool(options.view_as(StandardOptions).runner == RUNNER)
 
 
 def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:

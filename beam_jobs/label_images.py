@@ -129,9 +129,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _tell_estimate(options: Any) -> None:
-    from beam_jobs import dataflow, estimate
+    from beam_jobs import dataflow, estimate, runners
 
-    if not dataflow.is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
+    if not runners.is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )

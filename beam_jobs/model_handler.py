@@ -157,15 +157,9 @@ class HandlerPredictor:
 
 @functools.cache
 def _thumbnail_function() -> Any:
-    config = ImageConfig(size=_SIZE)
-
-    def thumbnails(encoded: Any) -> Any:
-        return tf.map_fn(
-            lambda one: preprocess.evaluation_image(one, config),
-            encoded,
-            fn_output_signature=tf.TensorSpec([_SIZE, _SIZE, 3], tf.uint8),
-        )
-
+    thumbnails = functools.partial(
+        preprocess.evaluation_images, config=ImageConfig(size=_SIZE)
+    )
     return tf.function(thumbnails, input_signature=[tf.TensorSpec([None], tf.string)])
 
 

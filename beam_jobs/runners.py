@@ -33,6 +33,7 @@ _DEATHS = "NOISY_STUDENT_RS_WORKER_DEATHS"
 #: What Beam's thread for a worker process says when that has ended.
 _WORKER_ENDED = re.compile(r"Worker subprocess exited with return code (-?\d+)")
 
+#: Puts a job's stages into a pipeline.
 Build = Callable[[beam.Pipeline], None]
 
 

@@ -33,8 +33,6 @@ from classifier.train_loop import Evaluation
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
 MODEL = "model.keras"
-#: Images decoded side by side inside the `preprocess` signature.
-PARALLEL_DECODES = 8
 
 
 def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
@@ -132,12 +130,7 @@ def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:
     pixels_spec = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
 
     def pixels_of(encoded: Any) -> Any:
-        return tf.map_fn(
-            lambda one: preprocess.evaluation_image(one, image),
-            encoded,
-            parallel_iterations=PARALLEL_DECODES,
-            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-        )
+        return preprocess.evaluation_images(encoded, image)
 
     def logits_of(pixels: Any) -> Any:
         return model(pixels, training=False)

@@ -18,6 +18,8 @@ from classifier.config import ImageConfig
 CROP_MIN_COVERED = 0.1
 CROP_ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
+#: Images decoded side by side inside a graph.
+PARALLEL_DECODES = 8
 
 
 #: From an image's height, width and channels, int32 [3], to the window to keep: its
@@ -46,6 +48,16 @@ def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
     if config.crop_fraction < 1.0:
         image = _crop(image, center_window(tf.shape(image), config))
     return _resize(image, config.size)
+
+
+def evaluation_images(encoded: Any, config: ImageConfig) -> Any:
+    """Returns uint8 [B,S,S,3] of encoded images, string [B], some side by side."""
+    return tf.map_fn(
+        lambda one: evaluation_image(one, config),
+        encoded,
+        parallel_iterations=PARALLEL_DECODES,
+        fn_output_signature=tf.TensorSpec([config.size, config.size, 3], tf.uint8),
+    )
 
 
 def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
