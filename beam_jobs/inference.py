@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
+import gc
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ from classifier.predict import (
     BATCH_SIZE,
     MAX_PIXELS,
     OK,
-    Classifier,
     Decoded,
     Ensemble,
     Predictions,
@@ -63,9 +62,6 @@ class Predictor(Protocol):
 class PredictorLoader(Protocol):
     """Travels to the workers and loads a predictor there, once in a process."""
 
-    def prepare(self) -> None:
-        """Does once, before there are workers, what all of them need."""
-
     def load(self) -> Predictor:
         """Returns the predictor."""
 
@@ -79,15 +75,12 @@ class Teachers:
         engine: What runs their networks.
         threads: That a worker process computes with, 0 for all cores.
         max_pixels: Of an image that is decoded.
-        networks: Directory of networks that were written for OpenVINO, if its is the
-            engine.
     """
 
     directories: tuple[str, ...]
     engine: Engine = REFERENCE
     threads: int = 0
     max_pixels: int = MAX_PIXELS
-    networks: str = ""
 
     def load(self) -> Ensemble:
         """Returns the ensemble."""
@@ -98,34 +91,7 @@ class Teachers:
                 fetch_teacher(directory, f"{scratch}/{index}")
                 for index, directory in enumerate(self.directories)
             ]
-            converted = []
-            if self.networks:
-                networks = filesystems.fetch(self.networks, f"{scratch}/networks")
-                converted = [str(networks / str(index)) for index in range(len(local))]
-            return Ensemble(
-                local, self.engine, self.threads or None, self.max_pixels, converted
-            )
-
-    def prepare(self) -> None:
-        """Writes the networks for OpenVINO, if they are not there yet."""
-        networks = epath.Path(self.networks)
-        for index, directory in enumerate(self.directories if self.networks else ()):
-            if (networks / f"{index}.xml").exists():
-                continue
-            networks.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory() as scratch:
-                open_teacher(directory).loader.convert(f"{scratch}/network")
-                for ending in ("bin", "xml"):  # The one that is looked for comes last.
-                    content = epath.Path(f"{scratch}/network.{ending}").read_bytes()
-                    artifact.write_bytes(networks / f"{index}.{ending}", content)
-        open_teacher.cache_clear()  # It takes as much memory as a worker.
-
-
-@functools.lru_cache(maxsize=1)
-def open_teacher(directory: str) -> Classifier:
-    """Returns a teacher, loaded once for both its trial and its conversion."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return Classifier(fetch_teacher(directory, scratch))
+            return Ensemble(local, self.engine, self.threads or None, self.max_pixels)
 
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:
@@ -186,6 +152,9 @@ class _Worker:
     def __init__(self, labeling: Labeling) -> None:
         self._labeling = labeling
         self._predictor = labeling.predictor.load()
+        # Or Python looks for garbage in TensorFlow when the worker ends, which takes a
+        # second of each, one after the other.
+        gc.freeze()
         self._counts: collections.Counter[str] = collections.Counter()
 
     def label(self, index: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,13 +20,11 @@ from beam_jobs.progress import Progress
 from classifier import artifact, engine, reading, trial
 from classifier.class_names import read_class_names
 from classifier.engine import AUTO, Engine
-from classifier.predict import MAX_PIXELS, OK, read_ensemble_facts
+from classifier.predict import MAX_PIXELS, OK, Classifier, read_ensemble_facts
 from classifier.sources import Source
 from pseudo_label import prediction
 
 SUMMARY = "summary.json"
-#: Networks as the workers load them, while a job is at work.
-NETWORKS = "networks"
 Say = Callable[[str], None]
 
 
@@ -156,7 +155,6 @@ def run(labeling: Labeling, options: PipelineOptions, *, say: Say) -> dict[str, 
         )
 
     artifact.delete_unfinished(labeling.output)
-    labeling.predictor.prepare()
     with Progress(labeling, say) as progress:
         result = runners.run_pipeline(
             build, options, say=say, count_done=progress.count_shards
@@ -189,7 +187,6 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
     inference.check_bad_fraction(counts, labeling.max_bad_fraction)
     status = dict(sorted(counts.items()))
     artifact.write_json(output / SUMMARY, {"images": counts.total(), "status": status})
-    (output / NETWORKS).rmtree(missing_ok=True)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (
         f"labeled {counts[OK]:,} of {counts.total():,} images"
@@ -223,7 +220,6 @@ def _plan_teachers(
         engine=chosen,
         threads=threads,
         max_pixels=settings.max_pixels,
-        networks=f"{output}/{NETWORKS}" if chosen.name == "openvino" else "",
     )
     return loader, {
         "teachers": [member["fingerprint"] for member in facts],
@@ -247,8 +243,9 @@ def _choose_engine(
     if len(candidates) == 1:
         return candidates[0]
     images = list(itertools.islice(_good_images(source), trial.NUM_IMAGES))
-    teacher = inference.open_teacher(settings.teachers[0])
-    figures = trial.try_engines(teacher, candidates, images)
+    with tempfile.TemporaryDirectory() as scratch:
+        teacher = Classifier(inference.fetch_teacher(settings.teachers[0], scratch))
+        figures = trial.try_engines(teacher, candidates, images)
     chosen = trial.choose(figures)
     for line in trial.describe(figures, chosen):
         say(line)

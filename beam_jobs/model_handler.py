@@ -51,9 +51,6 @@ class ModelHandlerLoader:
     num_classes: int
     max_pixels: int = MAX_PIXELS
 
-    def prepare(self) -> None:
-        """Does nothing: a handler is loaded in the workers alone."""
-
     def load(self) -> HandlerPredictor:
         """Returns the predictor; loads the model."""
         return HandlerPredictor(

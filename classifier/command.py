@@ -6,6 +6,7 @@ Imports nothing heavy, so that `--help` and a wrong argument answer at once.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -75,9 +76,14 @@ def _prepare() -> None:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow without the greetings that no log level silences."""
+    """Imports TensorFlow without the greetings that no log level silences.
+
+    Python does not look for garbage in it, neither meanwhile nor when the program ends:
+    that takes a second each time.
+    """
     sys.stderr.flush()
     stderr = os.dup(2)
+    gc.disable()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
@@ -85,6 +91,8 @@ def load_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+            gc.freeze()
+            gc.enable()
 
 
 def load_backend(backend: str, distributed: str | None = None) -> devices.Devices:

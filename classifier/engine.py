@@ -10,13 +10,15 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 from numpy.typing import NDArray
+
+from classifier import saved_model
 
 ENGINES = ("tensorflow", "openvino")
 PRECISIONS = ("float32", "bfloat16")
@@ -59,7 +61,8 @@ def candidates(name: str = AUTO, precision: str = AUTO) -> list[Engine]:
     """Returns the engines to choose from on this machine, the reference first.
 
     With a GPU that is TensorFlow alone. bfloat16 is left out where the processor has
-    no arithmetic for it, unless it is asked for.
+    no arithmetic for it, and TensorFlow's where there is OpenVINO's, which was twice
+    as fast wherever both were measured (docs/benchmarks.md); unless it is asked for.
 
     Args:
         name: One of `ENGINES`, or auto.
@@ -81,7 +84,10 @@ def candidates(name: str = AUTO, precision: str = AUTO) -> list[Engine]:
             "--engine=openvino: OpenVINO is not installed; "
             "pip install 'noisy-student-rs[openvino]'"
         )
-    return [Engine(one, other) for one in names for other in precisions]
+    found = [Engine(one, other) for one in names for other in precisions]
+    if name == precision == AUTO and "openvino" in names:
+        found = [one for one in found if one != Engine("tensorflow", "bfloat16")]
+    return found
 
 
 def has_openvino() -> bool:
@@ -105,14 +111,17 @@ def has_bfloat16() -> bool:
 
 
 class NetworkLoader:
-    """Makes networks ready to run.
+    """Makes the network of an exported classifier ready to run.
+
+    Each engine reads it by itself, when it is asked for: OpenVINO in a second, and
+    without TensorFlow's gigabyte.
 
     Args:
-        signature: The `pixels` signature of an exported classifier.
+        export: The SavedModel; its signature `pixels` is the network.
     """
 
-    def __init__(self, signature: Any) -> None:
-        self._signature = signature
+    def __init__(self, export: epath.PathLike) -> None:
+        self._export = export
 
     def load(self, engine: Engine, *, batch_size: int, threads: int) -> Network:
         """Returns the network.
@@ -124,15 +133,13 @@ class NetworkLoader:
         """
         if engine.name == "openvino":
             return _compile(self._openvino_model, engine, batch_size, threads)
-        return self._load_tensorflow(engine)
-
-    def _load_tensorflow(self, engine: Engine) -> Network:
         if engine.precision == "bfloat16":
             return self._load_bfloat16()
+        loaded = self._loaded  # The signature alone would lose its variables.
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            # By name: see `classifier.predict.Classifier.preprocess`.
-            found = self._signature(pixels=tf.constant(pixels))["logits"]
+            # By name: see `saved_model.load_preprocess`.
+            found = loaded.signatures["pixels"](pixels=tf.constant(pixels))["logits"]
             result: NDArray[np.float32] = found.numpy()
             return result
 
@@ -149,14 +156,9 @@ class NetworkLoader:
 
         return run
 
-    def convert(self, path: str) -> None:
-        """Writes the network as OpenVINO's PATH.xml and PATH.bin, for `load_converted`.
-
-        That takes seconds and a gigabyte, which workers are spared so.
-        """
-        import openvino
-
-        openvino.serialize(self._openvino_model, f"{path}.xml", f"{path}.bin")
+    @functools.cached_property
+    def _loaded(self) -> Any:
+        return tf.saved_model.load(str(self._export))
 
     @functools.cached_property
     def _frozen(self) -> Any:
@@ -165,7 +167,7 @@ class NetworkLoader:
             convert_variables_to_constants_v2,
         )
 
-        return convert_variables_to_constants_v2(self._signature)
+        return convert_variables_to_constants_v2(self._loaded.signatures["pixels"])
 
     @functools.cached_property
     def _openvino_model(self) -> Any:
@@ -173,20 +175,8 @@ class NetworkLoader:
 
         # Not by `openvino.convert_model`: that takes seconds in Python, and tells
         # OpenVINO's makers of each use.
-        with tempfile.NamedTemporaryFile(suffix=".pb") as file:
-            file.write(self._frozen.graph.as_graph_def().SerializeToString())
-            file.flush()
-            return openvino.Core().read_model(file.name)
-
-
-def load_converted(
-    path: str, engine: Engine, *, batch_size: int, threads: int
-) -> Network:
-    """Returns a network that `NetworkLoader.convert` has written, ready to run."""
-    import openvino
-
-    model = openvino.Core().read_model(f"{path}.xml", f"{path}.bin")
-    return _compile(model, engine, batch_size, threads)
+        with saved_model.serving("pixels", self._export) as directory:
+            return openvino.Core().read_model(directory)
 
 
 def _compile(model: Any, engine: Engine, batch_size: int, threads: int) -> Network:

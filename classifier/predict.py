@@ -6,7 +6,6 @@ The only place that loads an export; labeling and evaluation of teachers share i
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,14 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import saved_model_pb2
 
-from classifier import artifact, reading, sources
+from classifier import artifact, reading, saved_model, sources
 from classifier.class_names import check_same_classes
 from classifier.devices import num_cores
-from classifier.engine import REFERENCE, Engine, NetworkLoader, load_converted
+from classifier.engine import REFERENCE, Engine, NetworkLoader
 from classifier.export import CLASSIFIER, EXPORT
 from classifier.image_header import FORMATS, claimed_pixels
 
@@ -88,7 +85,6 @@ class Classifier:
         directory: Where it is, complete.
         engine: What runs its network.
         threads: That the network may use.
-        converted: Where the network was written for OpenVINO, if it was.
     """
 
     def __init__(
@@ -96,19 +92,12 @@ class Classifier:
         directory: epath.PathLike,
         engine: Engine = REFERENCE,
         threads: int | None = None,
-        converted: str | None = None,
     ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
-        self._loaded = tf.saved_model.load(str(path / EXPORT))
-        self._preprocess = self._loaded.signatures["preprocess"]
-        self.loader = NetworkLoader(self._loaded.signatures["pixels"])
-        load = (
-            self.loader.load
-            if converted is None
-            else functools.partial(load_converted, converted)
-        )
-        self._network = load(
+        self._preprocess = saved_model.load_preprocess(path / EXPORT)
+        self.loader = NetworkLoader(path / EXPORT)
+        self._network = self.loader.load(
             engine, batch_size=BATCH_SIZE, threads=threads or num_cores()
         )
 
@@ -120,10 +109,8 @@ class Classifier:
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """Returns pixels uint8 [B,S,S,3]; raises InvalidArgumentError on a bad one."""
         images = tf.constant(list(encoded), tf.string)
-        # By name: given by position, TensorFlow first writes the images into the words
-        # of an error, which takes longer than to decode them.
-        found: NDArray[np.uint8] = self._preprocess(encoded=images)["pixels"].numpy()
-        return found
+        pixels: NDArray[np.uint8] = self._preprocess(images).numpy()
+        return pixels
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns float32 [B,K], B at most `BATCH_SIZE`."""
@@ -146,7 +133,6 @@ class Ensemble:
         engine: What runs their networks.
         threads: That a network may use.
         max_pixels: Of an image that is decoded.
-        converted: Where each network was written for OpenVINO, if it was.
     """
 
     def __init__(
@@ -155,12 +141,9 @@ class Ensemble:
         engine: Engine = REFERENCE,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
-        converted: Sequence[str] = (),
     ) -> None:
-        paths: Sequence[str | None] = converted or [None] * len(directories)
         self._members = [
-            Classifier(directory, engine, threads, path)
-            for directory, path in zip(directories, paths, strict=True)
+            Classifier(directory, engine, threads) for directory in directories
         ]
         self._max_pixels = max_pixels
         self.class_names = tuple(self._members[0].facts["class_names"])
@@ -307,32 +290,8 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
         check_same_classes(
             facts[0]["class_names"], facts[-1]["class_names"], str(directory)
         )
-        _check_signatures(path / EXPORT, len(facts[-1]["class_names"]))
+        saved_model.check_signatures(path / EXPORT, len(facts[-1]["class_names"]))
     return facts
-
-
-def _check_signatures(export: epath.Path, num_classes: int) -> None:
-    """Reads what a SavedModel can do, without loading it."""
-    try:
-        content = (export / "saved_model.pb").read_bytes()
-        (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
-    except (OSError, ValueError, DecodeError) as error:
-        raise ValueError(f"{export} is no SavedModel: {error}") from error
-    if not (export / "variables" / "variables.index").exists():
-        raise ValueError(f"{export}: no variables/variables.index in it")
-    signatures = graph.signature_def
-    names = sorted(name for name in signatures if not name.startswith("__"))
-    for name, output in (("preprocess", "pixels"), ("pixels", "logits")):
-        if name not in names or output not in signatures[name].outputs:
-            raise ValueError(
-                f"{export}: expected a signature {name!r} with the output {output!r}, "
-                f"got {', '.join(names)}; teacher.train exports one"
-            )
-    found = signatures["pixels"].outputs["logits"].tensor_shape.dim[-1].size
-    if found != num_classes:
-        raise ValueError(
-            f"{export}: expected logits of {num_classes} classes, got {found}"
-        )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
