@@ -6,8 +6,8 @@ JPEGs as large as ImageNet's, decoding included, go through two classifiers at 1
 ResNet-RS-50, and `free`, whose network costs next to nothing, so that the pipeline
 itself is seen. Each way runs in processes of its own and uses all cores:
 
-* `ours`: `beam_jobs.label_images` as it comes; the others at equal engine and
-  precision use what it chooses.
+* `ours`: `beam_jobs.label_images` with the engine and precision that it chooses by
+  itself, in a short run before; so do the others at equal engine and precision.
 * `float32_job`: the same with TensorFlow in float32.
 * `threads`: the same in one process that has all cores.
 * `bare_processes`, `bare_threads`: decoding in tf.data overlapped with the same engine,
@@ -19,9 +19,8 @@ itself is seen. Each way runs in processes of its own and uses all cores:
   and the best of several loaders.
 
 They take turns for several rounds; a figure is the median over the rounds, also the
-ratio. Speeds are from the first image's begin to the last one's end; `start` is all the
-rest of the command. What is not installed is left out. The last line is all figures as
-JSON.
+ratio. Speeds are from the first image's begin to the last one's end; `start` is what
+comes before. What is not installed is left out. The last line is all figures as JSON.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def _measure(
     bench: Bench, network: str, cases: Sequence[str], machine: Machine
 ) -> dict[str, Any]:
     """Returns all figures of a network, and prints them."""
-    small = runs.measure(bench.task(network, SMALL_SHARE))
+    small = _measure_turn(("first", bench.task(network, SMALL_SHARE)))
     if small.engine is None:
         raise RuntimeError("ours did not say which engine it has chosen")
     wanted = {goals.OURS, *cases} & goals.ways(network)
@@ -128,7 +127,8 @@ def _measure(
     }
     if "timm" in tasks:
         tasks["timm"] = _best(bench.timm_settings(network), tasks["timm"])
-    rounds = take_turns(tasks, runs.measure, rounds=_ROUNDS.value)
+    named = {way: (way, task) for way, task in tasks.items()}
+    rounds = take_turns(named, _measure_turn, rounds=_ROUNDS.value)
     speeds = {
         way: [run.images_per_second for run in turns] for way, turns in rounds.items()
     }
@@ -137,12 +137,24 @@ def _measure(
         *_small_figures(small, rounds),
     ]
     _tell(network, rounds, verdicts)
-    return _figures(tasks, rounds, verdicts)
+    return {
+        **_figures(tasks, rounds, verdicts),
+        "first_start_seconds": round(small.start_seconds, 1),
+    }
+
+
+def _measure_turn(named: tuple[str, Task]) -> Run:
+    """Returns what a way reaches; tells it, for a full run takes long."""
+    way, task = named
+    run = runs.measure(task)
+    command.say(f"{way}: {_row(*run[:3])}")
+    return run
 
 
 def _best(settings: Sequence[Task], whole: Task) -> Task:
     """Returns the fastest of some settings, for all images."""
-    speeds = [runs.measure(task).images_per_second for task in settings]
+    runs_of_few = [_measure_turn(("timm tried", task)) for task in settings]
+    speeds = [run.images_per_second for run in runs_of_few]
     best = settings[speeds.index(max(speeds))]
     return dataclasses.replace(best, num_images=whole.num_images)
 
@@ -165,11 +177,14 @@ def _tell(
     command.say(f"\n{network}, {' and '.join(engines)}")
     command.say(f"{'':18}{'images/s':>10}{'start s':>9}{'worker MB':>11}")
     for way, turns in rounds.items():
-        speed, start, megabytes = _medians(turns)
-        command.say(f"{way:18}{speed:10.1f}{start:9.1f}{megabytes:11.0f}")
+        command.say(f"{way:18}{_row(*_medians(turns))}")
     command.say(f"\n{'':28}{'reached':>8}   goal      met")
     for verdict in verdicts:
         command.say(verdict.line())
+
+
+def _row(speed: float, start: float, megabytes: float) -> str:
+    return f"{speed:10.1f}{start:9.1f}{megabytes:11.0f}"
 
 
 def _figures(

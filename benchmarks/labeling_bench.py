@@ -16,7 +16,7 @@ SHARD_SIZE = 1000
 #: Times as many images for the free network.
 FREE_SHARE = 4
 #: Those that are several times slower get a part of the images.
-SLOW_SHARE = 1 / 4
+SLOW_SHARE = 1 / 2
 #: Of the run that memory is compared with.
 SMALL_SHARE = 1 / 10
 
@@ -71,7 +71,7 @@ class Bench:
         equal = dataclasses.replace(whole, engine=engine[0], precision=engine[1])
         in_one = dataclasses.replace(equal, processes=1, threads=self.cores)
         found = {
-            OURS: whole,
+            OURS: equal,
             "threads": in_one,
             "float32_job": dataclasses.replace(
                 few, engine="tensorflow", precision="float32"

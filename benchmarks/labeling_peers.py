@@ -2,8 +2,7 @@
 
   python -m benchmarks.labeling_peers TASK_AS_JSON
 
-Prints `num_images` and `seconds` from the first image's begin to the last one's end,
-as one line of JSON.
+Prints a `Total` as one line of JSON.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         sheet = Timesheet(directory)
         peer.run(task, sheet)
-        num_images, seconds = sheet.total()
-    command.say(json.dumps({"num_images": num_images, "seconds": seconds}))
+        total = sheet.total()
+    command.say(json.dumps(total._asdict()))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import psutil
 
 from benchmarks.labeling_goals import OURS
-from benchmarks.labeling_task import RECORDS, Task
+from benchmarks.labeling_task import RECORDS, Task, Total
 
 ROOT = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = {
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
     Attributes:
         images_per_second: From the first image's begin to the last one's end.
-        start_seconds: Of the whole command, all others.
+        start_seconds: From the command's begin to the first image's.
         worker_megabytes: Resident at most in one of the processes that label.
         engine: And precision that ours has computed with.
     """
@@ -50,13 +50,15 @@ class Watched(NamedTuple):
 
     Attributes:
         output: What it printed.
-        seconds: That it took.
+        started: When, in seconds since the epoch.
+        begun: When it was first seen to label, 0 if it was not.
         first: Megabytes resident at most in its own process.
         others: Likewise in each of those that it has started, directly or not.
     """
 
     output: str
-    seconds: float
+    started: float
+    begun: float
     first: float
     others: list[float]
 
@@ -66,15 +68,17 @@ def measure(task: Task) -> Run:
     if task.way != OURS:
         command = [sys.executable, "-m", "benchmarks.labeling_peers", task.to_json()]
         watched = watch(command)
-        facts = json.loads(watched.output.splitlines()[-1])
-        speed = facts["num_images"] / facts["seconds"]
-        return _run(task, watched, speed)
+        total = Total(**json.loads(watched.output.splitlines()[-1]))
+        return _run(task, watched, total.num_images / total.seconds, total.begin)
     with tempfile.TemporaryDirectory() as directory:
         output = pathlib.Path(directory) / "predictions"
-        watched = watch(label_command(task, output))
+        watched = watch(
+            label_command(task, output),
+            is_labeling=lambda: any(output.glob(".predictions-*")),
+        )
         completed = json.loads((output / "COMPLETED").read_text())
         config = json.loads((output / "config.json").read_text())
-    run = _run(task, watched, completed["images_per_second"])
+    run = _run(task, watched, completed["images_per_second"], watched.begun)
     return run._replace(engine=(config["engine"], config["precision"]))
 
 
@@ -102,14 +106,20 @@ def label_command(
     ]
 
 
-def watch(command: Sequence[str]) -> Watched:
+def watch(
+    command: Sequence[str], is_labeling: Callable[[], bool] = lambda: False
+) -> Watched:
     """Runs a command, looking at its memory.
+
+    Args:
+        command: To be run.
+        is_labeling: Whether it has begun to label.
 
     Raises:
         RuntimeError: If it fails.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        started = time.monotonic()
+        started, begun = time.time(), 0.0
         process = subprocess.Popen(
             command, cwd=ROOT, env=ENVIRONMENT, stdout=output, stderr=errors
         )
@@ -117,8 +127,9 @@ def watch(command: Sequence[str]) -> Watched:
         while process.poll() is None:
             for pid, size in _resident(process.pid).items():
                 peaks[pid] = max(size, peaks.get(pid, 0))
+            if not begun and is_labeling():
+                begun = time.time()
             time.sleep(INTERVAL)
-        seconds = time.monotonic() - started
         output.seek(0)
         errors.seek(0)
         printed = output.read()
@@ -127,7 +138,7 @@ def watch(command: Sequence[str]) -> Watched:
             raise RuntimeError(f"{' '.join(command)} failed:\n{words}")
     first = peaks.pop(process.pid, 0)
     others = [size / 1e6 for size in peaks.values()]
-    return Watched(printed, seconds, first / 1e6, others)
+    return Watched(printed, started, begun, first / 1e6, others)
 
 
 def _resident(pid: int) -> dict[int, int]:
@@ -141,11 +152,11 @@ def _resident(pid: int) -> dict[int, int]:
     return sizes
 
 
-def _run(task: Task, watched: Watched, speed: float) -> Run:
+def _run(task: Task, watched: Watched, speed: float, begun: float) -> Run:
     others = max(watched.others, default=0.0)
     labels_itself = task.way == OURS and task.processes == 1
     return Run(
         images_per_second=speed,
-        start_seconds=watched.seconds - task.num_images / speed,
+        start_seconds=begun - watched.started,
         worker_megabytes=watched.first if labels_itself else others,
     )

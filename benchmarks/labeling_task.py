@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import time
+from typing import NamedTuple
 
 #: Of every peer, as of ours.
 BATCH_SIZE = 64
@@ -62,6 +63,20 @@ class Task:
         return (paths * repeats)[: self.num_images]
 
 
+class Total(NamedTuple):
+    """What all processes did together.
+
+    Attributes:
+        num_images: That were labeled.
+        begin: Of the first image, in seconds since the epoch.
+        seconds: From there to the end of the last.
+    """
+
+    num_images: int
+    begin: float
+    seconds: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Timesheet:
     """What the processes of a run were doing when; each writes files of its own.
@@ -84,8 +99,8 @@ class Timesheet:
         """Returns how often each process that loaded the model has done so."""
         return [len(lines) for lines in self._read("loads")]
 
-    def total(self) -> tuple[int, float]:
-        """Returns the images, and seconds from the first one's begin to the last's end.
+    def total(self) -> Total:
+        """Returns what was done.
 
         Raises:
             ValueError: If nothing was labeled.
@@ -96,7 +111,7 @@ class Timesheet:
         if not batches:
             raise ValueError(f"no images were labeled, says {self.directory}")
         starts, ends, counts = zip(*batches, strict=True)
-        return sum(counts), max(ends) - min(starts)
+        return Total(sum(counts), min(starts), max(ends) - min(starts))
 
     def _append(self, kind: str, line: str) -> None:
         path = pathlib.Path(self.directory) / f"{os.getpid()}.{kind}"

@@ -105,7 +105,7 @@ def test_a_timesheet_goes_from_the_first_begin_to_the_last_end(tmp_path):
     (tmp_path / "7.loads").write_text("1\n1\n")
     (tmp_path / "7.batches").write_text("[10.0, 12.0, 64]\n[12.0, 13.5, 36]\n")
     (tmp_path / "8.batches").write_text("[9.5, 13.0, 28]\n")
-    assert sheet.total() == (128, 4.0)
+    assert sheet.total() == (128, 9.5, 4.0)
     assert sorted(sheet.loads()) == [1, 2]
 
 
@@ -143,8 +143,15 @@ def test_memory_of_processes_that_a_command_starts_is_seen():
     start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {large!r}])"
     watched = labeling_runs.watch([sys.executable, "-c", f"print(1); {start}; {small}"])
     assert watched.output == "1\n"
-    assert watched.seconds > 1.2
+    assert watched.begun == 0
     assert 10 < watched.first < 100 < max(watched.others) < 150
+
+
+def test_the_moment_when_labeling_begins_is_seen(tmp_path):
+    begun = tmp_path / "begun"
+    code = f"import time; time.sleep(0.5); open({str(begun)!r}, 'w'); time.sleep(0.5)"
+    watched = labeling_runs.watch([sys.executable, "-c", code], begun.exists)
+    assert watched.begun - watched.started > 0.5
 
 
 def test_a_command_that_fails_is_told_of():
@@ -184,7 +191,7 @@ def test_records_hold_the_images_that_are_also_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("num_images", "share", "shards", "size"),
-    [(2000, 1, 2, 1000), (2000, 0.25, 2, 250), (300, 0.1, 2, 15), (8000, 1, 8, 1000)],
+    [(2000, 1, 2, 1000), (2000, 0.5, 2, 500), (300, 0.1, 2, 15), (8000, 1, 8, 1000)],
 )
 def test_a_share_of_the_images_is_dealt_evenly(
     num_images, share, shards, size, tmp_path, monkeypatch
@@ -209,6 +216,7 @@ def test_at_equal_engine_everybody_has_the_engine_of_ours(tmp_path, monkeypatch)
     engines = {name: (task.engine, task.precision) for name, task in tasks.items()}
     assert {engines.pop(name) for name in equal} == {("openvino", "bfloat16")}
     assert engines.pop("float32_job") == ("tensorflow", "float32")
+    assert engines.pop(goals.OURS) == ("openvino", "bfloat16")
     assert set(engines.values()) == {(None, None)}
     # All of them have all cores.
     every = [*tasks.values(), *bench.timm_settings(inputs.RESNET)]
