@@ -10,7 +10,8 @@ ARG EXTRAS=gcp,openvino
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
     TF_CPP_MIN_LOG_LEVEL=3 \
     GRPC_VERBOSITY=ERROR \
-    KERAS_BACKEND=tensorflow
+    KERAS_BACKEND=tensorflow \
+    MALLOC_ARENA_MAX=1
 
 WORKDIR /opt/noisy-student-rs
 

@@ -14,7 +14,7 @@ from benchmarks.labeling_task import Task, Timesheet
 #: Images of a file, about as many as in ImageNet's.
 SHARD_SIZE = 1000
 #: Times as many images for the free network.
-FREE_SHARE = 4
+FREE_SHARE = 8
 #: Those that are several times slower get a part of the images.
 SLOW_SHARE = 1 / 2
 #: Of the run that memory is compared with.
