@@ -199,7 +199,7 @@ def _figures(
     return {
         "engines": [run.engine for run in rounds[goals.OURS]],
         "bare_loop": goals.fastest(goals.BARE, speeds),
-        "timm": [tasks["timm"].processes, tasks["timm"].loaders]
+        "timm": [tasks["timm"].processes, tasks["timm"].loaders, tasks["timm"].batch]
         if "timm" in tasks
         else None,
         "images_per_second": {way: round(m[0], 1) for way, m in medians.items()},

@@ -17,6 +17,8 @@ SHARD_SIZE = 1000
 FREE_SHARE = 8
 #: Those that are several times slower get a part of the images.
 SLOW_SHARE = 1 / 2
+#: Images of a call, where it is tried whether few are faster than many.
+FEW_AT_ONCE = 8
 #: Of the run that memory is compared with.
 SMALL_SHARE = 1 / 10
 
@@ -90,6 +92,7 @@ class Bench:
         few = dataclasses.replace(self.task(network, SLOW_SHARE), way="timm")
         return [
             few,
+            dataclasses.replace(few, batch=FEW_AT_ONCE),
             *(
                 dataclasses.replace(
                     few, processes=1, threads=self.cores, loaders=loaders

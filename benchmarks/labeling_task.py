@@ -9,7 +9,7 @@ import pathlib
 import time
 from typing import NamedTuple
 
-#: Of every peer, as of ours.
+#: Images that every peer is given at once, as ours is.
 BATCH_SIZE = 64
 RECORDS = "*.tfrecord"
 JPEGS = "*.jpg"
@@ -30,6 +30,7 @@ class Task:
         processes: That label side by side.
         threads: Of each of them.
         loaders: Further processes that decode, of each of them.
+        batch: Images of a call, where the way leaves a choice.
     """
 
     way: str
@@ -42,6 +43,7 @@ class Task:
     processes: int = 1
     threads: int = 1
     loaders: int = 0
+    batch: int = BATCH_SIZE
 
     def to_json(self) -> str:
         """Returns what `from_json` reads."""

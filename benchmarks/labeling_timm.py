@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.labeling_processes import run_together
-from benchmarks.labeling_task import BATCH_SIZE, Task, Timesheet
+from benchmarks.labeling_task import Task, Timesheet
 
 NETWORK = "resnetrs50"
 NUM_CLASSES = 1000
@@ -77,11 +77,11 @@ def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
 
     torch.set_num_threads(task.threads)
     network = compile_network()
-    batch = torch.zeros((BATCH_SIZE, 3, SIZE, SIZE), dtype=torch.uint8)
+    batch = torch.zeros((task.batch, 3, SIZE, SIZE), dtype=torch.uint8)
     batch = batch.contiguous(memory_format=torch.channels_last)
     loader = torch.utils.data.DataLoader(
         Images(task.jpeg_files()[part :: task.processes]),
-        batch_size=BATCH_SIZE,
+        batch_size=task.batch,
         num_workers=task.loaders,
     )
     with torch.inference_mode():
