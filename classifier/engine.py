@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +24,7 @@ ENGINES = ("tensorflow", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 AUTO = "auto"
 
-#: From pixels uint8 [B,S,S,3], B as it was loaded for, to logits float32 [B,K].
+#: From pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 #: Flags of /proc/cpuinfo that tell of bfloat16 arithmetic.
@@ -132,13 +131,17 @@ class NetworkLoader:
 
         Args:
             engine: What runs it.
-            batch_size: B of every call.
+            batch_size: Images that TensorFlow computes at once.
             threads: That OpenVINO computes with; TensorFlow's are the process's.
         """
         if engine.name == "openvino":
-            return _compile(self._openvino_model, engine, batch_size, threads)
+            run = _compile(self._openvino_model, engine, threads)
+            return _in_batches(run, OPENVINO_BATCH)
         if engine.precision == "bfloat16":
-            return self._load_bfloat16()
+            return _in_batches(self._load_bfloat16(), batch_size)
+        return _in_batches(self._load_float32(), batch_size)
+
+    def _load_float32(self) -> Network:
         loaded = self._loaded  # The signature alone would lose its variables.
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -183,11 +186,30 @@ class NetworkLoader:
             return openvino.Core().read_model(directory)
 
 
-def _compile(model: Any, engine: Engine, batch_size: int, threads: int) -> Network:
+def _in_batches(run: Network, size: int) -> Network:
+    """Returns a network that computes so many images at once, the last filled up.
+
+    So an image's logits do not depend on how many others there are.
+    """
+
+    def run_filled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        filled = pixels
+        if len(pixels) < size:
+            filled = np.zeros((size, *pixels.shape[1:]), np.uint8)
+            filled[: len(pixels)] = pixels
+        return run(filled)[: len(pixels)]
+
+    def run_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        starts = range(0, len(pixels), size)
+        return np.concatenate([run_filled(pixels[i : i + size]) for i in starts])
+
+    return run_all
+
+
+def _compile(model: Any, engine: Engine, threads: int) -> Network:
     import openvino
 
-    at_once = math.gcd(batch_size, OPENVINO_BATCH)
-    model.reshape([at_once, *list(model.input().partial_shape)[1:]])
+    model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[engine.precision],
@@ -197,13 +219,9 @@ def _compile(model: Any, engine: Engine, batch_size: int, threads: int) -> Netwo
     }
     request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
-    def run_some(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         (logits,) = request.infer([pixels]).values()
         return np.array(logits)  # The request's own memory is overwritten.
-
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        starts = range(0, batch_size, at_once)
-        return np.concatenate([run_some(pixels[i : i + at_once]) for i in starts])
 
     return run
 

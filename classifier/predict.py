@@ -32,8 +32,7 @@ NOT_FINITE = "not_finite"
 #: claim to be billions.
 MAX_PIXELS = 100_000_000
 
-#: Images per call. Fixed, the last batch filled up: so an image's logits do not
-#: depend on how many others there are.
+#: Images that are read, decoded and predicted together.
 BATCH_SIZE = 64
 
 
@@ -113,12 +112,8 @@ class Classifier:
         return pixels
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns float32 [B,K], B at most `BATCH_SIZE`."""
-        filled = pixels
-        if len(pixels) < BATCH_SIZE:
-            filled = np.zeros((BATCH_SIZE, *pixels.shape[1:]), np.uint8)
-            filled[: len(pixels)] = pixels
-        return self._network(filled)[: len(pixels)]
+        """Returns float32 [B,K]."""
+        return self._network(pixels)
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns float32 [B,K] after the classifier's temperature."""
