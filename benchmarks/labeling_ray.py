@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from benchmarks.labeling_task import BATCH_SIZE, Task, Timesheet
 from classifier.sources import IMAGE_FEATURE
 
+#: Of some four full batches each.
+BLOCKS_OF_FILE = 4
+
 
 class Actor:
     """A process with the model.
@@ -44,8 +47,10 @@ def run(task: Task, sheet: Timesheet) -> None:
     ray.init(num_cpus=2 * task.processes, include_dashboard=False, log_to_driver=False)
     files = task.record_files()
     with tempfile.TemporaryDirectory() as output:
-        # A block for each file: of smaller ones, most batches would not be full.
-        images = ray.data.read_tfrecords(files, override_num_blocks=len(files))
+        # Of much smaller blocks, most batches would not be full; of larger ones, an
+        # actor that is ready before another would take all there are.
+        blocks = BLOCKS_OF_FILE * len(files)
+        images = ray.data.read_tfrecords(files, override_num_blocks=blocks)
         images.map_batches(
             Actor,
             fn_constructor_args=(task, sheet),
