@@ -133,13 +133,22 @@ class NetworkLoader:
             engine: What runs it.
             batch_size: Images that TensorFlow computes at once.
             threads: That OpenVINO computes with; TensorFlow's are the process's.
+
+        Raises:
+            ValueError: If the engine cannot load it: files may be cut off.
         """
-        if engine.name == "openvino":
-            run = _compile(self._openvino_model, engine, threads)
-            return _in_batches(run, OPENVINO_BATCH)
-        if engine.precision == "bfloat16":
-            return _in_batches(self._load_bfloat16(), batch_size)
-        return _in_batches(self._load_float32(), batch_size)
+        try:
+            if engine.name == "openvino":
+                run = _compile(self._openvino_model, engine, threads)
+                return _in_batches(run, OPENVINO_BATCH)
+            if engine.precision == "bfloat16":
+                return _in_batches(self._load_bfloat16(), batch_size)
+            return _in_batches(self._load_float32(), batch_size)
+        except (RuntimeError, LookupError, tf.errors.OpError) as error:
+            words = [line for line in str(error).splitlines() if line]
+            raise ValueError(
+                f"{self._export}: {engine} cannot load it: {words[-1]}"
+            ) from error
 
     def _load_float32(self) -> Network:
         loaded = self._loaded  # The signature alone would lose its variables.

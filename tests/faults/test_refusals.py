@@ -1,7 +1,8 @@
-"""What of images and models is refused before any work: one line, nothing made."""
+"""What of images and models is refused, before any work if it is seen then."""
 
 import shutil
 
+import pytest
 import tensorflow as tf
 
 from classifier import engine
@@ -78,6 +79,22 @@ def test_teacher_with_broken_network(row, place):
 def test_teacher_without_weights(row, place):
     shutil.rmtree(place.teacher / "export" / "variables")
     place.refused(row)
+
+
+@page.holds("teacher whose weights are cut off")
+def test_teacher_with_weights_cut_off(row, place):
+    place.cut_weights()
+    place.refused(row, engine="auto", precision="auto")
+
+
+@page.holds("teacher whose weights are cut off, its engine named")
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_teacher_with_weights_cut_off_in_the_workers(row, place, name):
+    place.cut_weights()
+    with pytest.raises(SystemExit) as refusal:
+        place.label(engine=name)
+    assert row.end == "error"
+    row.check(str(refusal.value.code))
 
 
 def save(directory, **signatures):
