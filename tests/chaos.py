@@ -30,12 +30,8 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as root:
         jobs.prepare(pathlib.Path(root))
         chaos = Chaos(pathlib.Path(root), _SEED.value)
-        toll = chaos.run(_KILLS.value)
-        command.say(
-            f"chaos: {toll.kills} kills ({toll.launchers} launchers, {toll.workers} "
-            f"workers), {toll.starts} starts, {toll.outputs} outputs, each as an "
-            f"undisturbed one; {chaos.seconds:.0f} s"
-        )
+        toll = chaos.run(_KILLS.value, tell=lambda toll: command.say(str(toll)))
+        command.say(f"chaos: {toll}, each as an undisturbed one; {chaos.seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import random
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -30,6 +31,12 @@ class Toll:
         """Processes killed."""
         return self.launchers + self.workers
 
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills ({self.launchers} launchers, {self.workers} workers), "
+            f"{self.starts} starts, {self.outputs} outputs"
+        )
+
 
 class Chaos:
     """A labeling job that is not left alone.
@@ -45,8 +52,12 @@ class Chaos:
         self._orphans: list[psutil.Process] = []
         self.toll = Toll()
 
-    def run(self, kills: int) -> Toll:
+    def run(self, kills: int, tell: Callable[[Toll], None] = lambda toll: None) -> Toll:
         """Labels, undisturbed at first, until so many kills are survived.
+
+        Args:
+            kills: So many.
+            tell: Is told of each output that is as it should be.
 
         Raises:
             RuntimeError: If a launcher fails that nobody has harmed, stops getting on,
@@ -59,6 +70,7 @@ class Chaos:
             self._complete(output, kills)
             jobs.compare(output, self._root / "undisturbed")
             self.toll.outputs += 1
+            tell(self.toll)
         self._bury_orphans()
         self.seconds = time.monotonic() - started
         return self.toll
