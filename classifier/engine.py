@@ -145,7 +145,7 @@ class NetworkLoader:
                 return _in_batches(self._load_bfloat16(), batch_size)
             return _in_batches(self._load_float32(), batch_size)
         except (RuntimeError, LookupError, tf.errors.OpError) as error:
-            words = [line for line in str(error).splitlines() if line]
+            words = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
                 f"{self._export}: {engine} cannot load it: {words[-1]}"
             ) from error
