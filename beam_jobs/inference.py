@@ -83,7 +83,7 @@ class Teachers:
     max_pixels: int = MAX_PIXELS
 
     def load(self) -> Ensemble:
-        """Returns the ensemble."""
+        """Returns the ensemble, at full speed from its first image on."""
         if self.threads:
             _limit_threads(self.threads)
         with tempfile.TemporaryDirectory() as scratch:
@@ -91,7 +91,11 @@ class Teachers:
                 fetch_teacher(directory, f"{scratch}/{index}")
                 for index, directory in enumerate(self.directories)
             ]
-            return Ensemble(local, self.engine, self.threads or None, self.max_pixels)
+            ensemble = Ensemble(
+                local, self.engine, self.threads or None, self.max_pixels
+            )
+        ensemble.warm_up()
+        return ensemble
 
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 OK = "ok"
 #: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
+#: Of a group, which is read at once: some megabytes.
+_GROUP_ROWS = 2**14
 _LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
@@ -113,7 +115,7 @@ def write_shard(
     """
     counts: dict[str, int] = {}
     with pq.ParquetWriter(file, schema(), compression="zstd") as writer:
-        for table in tables:
+        for table in _groups(tables):
             writer.write_table(table)
             for status in table.column("status").to_pylist():
                 counts[status] = counts.get(status, 0) + 1
@@ -244,6 +246,18 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     bits = sums[:, :, :-1] * columns[1:] < sums[:, :, 1:] * columns[:-1]
     packed = np.packbits(bits.reshape(len(pixels), -1), axis=1)
     return packed.view(">u8")[:, 0].astype(np.uint64)
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yields the same rows in larger tables: a column's head is worth many rows."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:

@@ -19,6 +19,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from classifier import command
+
 ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FRAGMENT = ROOT / "engines" / "dataflow.mk"
@@ -51,6 +53,13 @@ def variable(name):
 
 
 # --- the Dockerfile ------------------------------------------------------------
+def test_workers_have_the_environment_of_local_ones():
+    (settings,) = arguments_of("ENV")
+    found = dict(setting.split("=") for setting in settings.split())
+    del found["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"]
+    assert found == command.ENVIRONMENT
+
+
 def test_workers_have_the_beam_that_submits():
     (base,) = arguments_of("FROM")
     image, _, version = base.partition(":")

@@ -93,6 +93,20 @@ def test_the_same_rows_give_the_same_bytes():
     assert files[0] == files[1]
 
 
+def test_small_tables_are_gathered_in_groups(monkeypatch):
+    monkeypatch.setattr(prediction, "_GROUP_ROWS", 7)
+    rows = pa.concat_tables(
+        prediction.to_table(make_block(i), top_k=2) for i in range(0, 18, 3)
+    )
+    file = io.BytesIO()
+    tables = iter([rows[:2], rows[2:8], rows[8:]])
+    prediction.write_shard(file, tables, fingerprint="abc")
+    written = pq.ParquetFile(file)
+    sizes = [written.metadata.row_group(i).num_rows for i in range(2)]
+    assert (written.num_row_groups, sizes) == (2, [8, 10])
+    assert written.read().to_pylist() == rows.to_pylist()
+
+
 def test_key_hashes_are_the_same_everywhere():
     """Golden: selections of old predictions must not change with the code."""
     assert prediction.hash_key("unlabeled#0") == 8443685167594500704
