@@ -19,17 +19,12 @@ from classifier import devices, preemption
 
 #: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
-#: For the workers that are started from here. Their threads pass batches on to each
-#: other: with a heap for each thread glibc's pieces grow by a sixth. And what a batch
-#: takes the next one needs: given back to the system, it is cleared page by page again.
-_HEAP = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # The most that glibc allows.
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
+#: For the workers that are started from here: the threads of one pass batches on to
+#: each other, and with a heap for each thread glibc's pieces grow by a sixth.
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 #: What an entry point sets for itself and for what it starts, unless the user did.
-ENVIRONMENT = {**_QUIET, **_HEAP, "KERAS_BACKEND": "tensorflow"}
+ENVIRONMENT = {**_QUIET, **_ONE_HEAP, "KERAS_BACKEND": "tensorflow"}
 
 #: What a shell reports of a program that Ctrl-C has ended.
 _INTERRUPTED = 130
