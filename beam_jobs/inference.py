@@ -6,6 +6,9 @@ shuffle. Its file is renamed into place at the end, so a file that exists is don
 
 from __future__ import annotations
 
+from classifier import tensorflow_first  # noqa: F401, for a worker begins here.
+
+# isort: split
 import collections
 import dataclasses
 import gc
@@ -156,8 +159,8 @@ class _Worker:
     def __init__(self, labeling: Labeling) -> None:
         self._labeling = labeling
         self._predictor = labeling.predictor.load()
-        # Or Python looks for garbage in TensorFlow when the worker ends, which takes a
-        # second of each, one after the other.
+        # Or Python looks for garbage in the predictor when the worker ends: of each
+        # worker, one after the other.
         gc.freeze()
         self._counts: collections.Counter[str] = collections.Counter()
 

@@ -65,6 +65,26 @@ def test_an_ensemble_is_the_mean_of_its_members_at_their_own_sizes(
     assert both.status == ["ok"] * len(images)
 
 
+def test_a_warm_up_runs_every_member(exported, exported_second, monkeypatch):
+    calls = []
+    for name in ("preprocess", "logits"):
+        whole = getattr(predict.Classifier, name)
+
+        def noting(self, values, name=name, whole=whole):
+            calls.append((name, self.image["size"]))
+            return whole(self, values)
+
+        monkeypatch.setattr(predict.Classifier, name, noting)
+    ensemble = Ensemble([exported[0], exported_second[0]])
+    sizes = [
+        predict.read_facts(d)["image"]["size"] for d, _ in (exported, exported_second)
+    ]
+    assert calls == []
+    ensemble.warm_up()
+    expected = [(name, size) for name in ("preprocess", "logits") for size in sizes]
+    assert sorted(calls) == sorted(expected)
+
+
 def test_a_row_does_not_depend_on_its_neighbors(exported):
     images = random_images(BATCH_SIZE)
     ensemble = Ensemble([exported[0]])
