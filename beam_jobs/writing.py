@@ -5,6 +5,9 @@ The only job in which image bytes cross a shuffle, and only those that are kept.
 
 from __future__ import annotations
 
+from classifier import tensorflow_first  # noqa: F401, for a worker begins here.
+
+# isort: split
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator

@@ -4,17 +4,21 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
-import gc, json, sys
+import gc, importlib, json, sys
 import apache_beam.runners.worker.sdk_worker
 before = "tensorflow" in sys.modules, gc.get_freeze_count()
-import beam_jobs.inference
+importlib.import_module(sys.argv[1])
 print(json.dumps([before, gc.get_freeze_count(), gc.isenabled()]))
 """
 
 
-def test_a_worker_does_not_look_for_garbage_in_tensorflow():
-    output = subprocess.check_output([sys.executable, "-c", PROGRAM], text=True)
+@pytest.mark.parametrize("module", ["beam_jobs.inference", "beam_jobs.writing"])
+def test_a_worker_does_not_look_for_garbage_in_tensorflow(module):
+    program = [sys.executable, "-c", PROGRAM, module]
+    output = subprocess.check_output(program, text=True)
     before, frozen, is_enabled = json.loads(output)
     assert before == [False, 0]
     assert frozen > 100_000
