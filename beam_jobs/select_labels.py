@@ -42,11 +42,12 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with command.refusing_bad_input():
         from beam_jobs import selecting
+        from beam_jobs.prediction_set import open_predictions
         from beam_jobs.runners import parse_beam_arguments
         from pseudo_label.select import SelectionConfig
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
-        predictions = selecting.open_predictions(_PREDICTIONS.value)
+        predictions = open_predictions(_PREDICTIONS.value)
         settings = SelectionConfig(
             confidence_threshold=_THRESHOLD.value,
             images_per_class=_IMAGES_PER_CLASS.value or predictions.even_share,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,85 +12,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
 from beam_jobs import filesystems, runners, sources
+from beam_jobs.prediction_set import PredictionSet
 from classifier import artifact
 from pseudo_label import prediction, select
 from pseudo_label.select import Candidates, Selection, SelectionConfig
 
 SELECTION = "selection.json"
-#: Footers that are read side by side: in a bucket each takes a tenth of a second.
-_OPEN_AT_ONCE = 16
 
 filesystems.register()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictionSet:
-    """A directory of predictions.
-
-    Attributes:
-        directory: Where it is.
-        fingerprint: Of the labeling run.
-        class_names: K names by label.
-        top_k: Classes kept of every image.
-        num_shards: Files, one for each input shard.
-        num_images: Rows of all files.
-    """
-
-    directory: str
-    fingerprint: str
-    class_names: tuple[str, ...]
-    top_k: int
-    num_shards: int
-    num_images: int
-
-    @property
-    def even_share(self) -> int:
-        """Images of a class, were all classes equally frequent; at least 1."""
-        return max(1, self.num_images // len(self.class_names))
-
-    def path(self, index: int) -> epath.Path:
-        """Returns where the predictions for an input shard are."""
-        return epath.Path(self.directory) / prediction.shard_name(index)
-
-
-def open_predictions(directory: str) -> PredictionSet:
-    """Returns what a labeling job has made.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the job has not ended, or a file is missing.
-    """
-    path = artifact.require_complete(directory, "predictions")
-    config = artifact.read_json(path / artifact.CONFIG)
-    if "teachers" not in config:
-        raise ValueError(f"{directory} holds no predictions")
-    predictions = PredictionSet(
-        directory=directory,
-        fingerprint=artifact.config_fingerprint(config),
-        class_names=tuple(config["class_names"]),
-        top_k=config["top_k"],
-        num_shards=config["images"]["num_shards"],
-        num_images=0,
-    )
-    # Of the rows: what the images are called decides none of them.
-    fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-
-    def count_rows(index: int) -> int:
-        return _count_rows(predictions.path(index), fingerprint)
-
-    with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
-        num_images = sum(pool.map(count_rows, range(predictions.num_shards)))
-    return dataclasses.replace(predictions, num_images=num_images)
-
-
-def _count_rows(path: epath.Path, fingerprint: str) -> int:
-    try:
-        facts = prediction.read_facts(path)
-    except FileNotFoundError as error:
-        raise ValueError(f"predictions are missing: {path}") from error
-    if facts.fingerprint != fingerprint:
-        raise ValueError(f"{path} is of another labeling run")
-    return facts.num_rows
 
 
 def open_selection(directory: str, predictions: PredictionSet) -> Selection:

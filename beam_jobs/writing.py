@@ -22,7 +22,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from beam_jobs import filesystems, manifest, runners, selecting, sources
-from beam_jobs.selecting import PredictionSet
+from beam_jobs.prediction_set import PredictionSet, open_predictions
 from classifier import artifact, tfrecord
 from classifier.reading import Example, read_examples
 from classifier.sources import Shard, Source
@@ -79,7 +79,7 @@ def plan(
         ValueError: If they do not, or nothing was selected.
         FileNotFoundError: If one is not there.
     """
-    prediction_set = selecting.open_predictions(predictions)
+    prediction_set = open_predictions(predictions)
     decision = selecting.open_selection(selection, prediction_set)
     source = manifest.match(source, predictions, allow_new_shards=False)
     config = artifact.read_json(epath.Path(predictions) / artifact.CONFIG)

@@ -7,7 +7,7 @@ import signal
 import psutil
 import pytest
 
-from beam_jobs import selecting
+from beam_jobs import prediction_set, selecting
 from classifier import artifact
 from pseudo_label.select import SelectionConfig
 from tests.commands import start
@@ -109,7 +109,7 @@ def messages(tmp_path_factory):
 
 
 def select(root):
-    predictions = selecting.open_predictions(str(root / "predictions"))
+    predictions = prediction_set.open_predictions(str(root / "predictions"))
     settings = SelectionConfig(
         confidence_threshold=0.0, images_per_class=99, max_copies=1
     )

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from beam_jobs import inference, selecting
+from beam_jobs import inference, prediction_set
 from classifier import artifact, command, reading, retrying
 from pseudo_label import prediction
 from tests.engines import jobs
@@ -234,7 +234,7 @@ def test_predictions_that_were_deleted(row, place):
     label(place)
     (place / "out" / "predictions-00001.parquet").unlink()
     with pytest.raises(SystemExit) as refusal, command.refusing_bad_input():
-        selecting.open_predictions(str(place / "out"))
+        prediction_set.open_predictions(str(place / "out"))
     row.check(str(refusal.value.code))
 
 
