@@ -23,6 +23,7 @@ class PredictionSet:
         fingerprint: Of the labeling run.
         teachers: Fingerprints of the classifiers that labeled.
         class_names: K names by label.
+        temperature: Of the confidences.
         top_k: Classes kept of every image.
         num_shards: Files, one for each input shard.
         num_images: Rows of all files.
@@ -32,6 +33,7 @@ class PredictionSet:
     fingerprint: str
     teachers: tuple[str, ...]
     class_names: tuple[str, ...]
+    temperature: float
     top_k: int
     num_shards: int
     num_images: int
@@ -62,6 +64,7 @@ def open_predictions(directory: str) -> PredictionSet:
         fingerprint=artifact.config_fingerprint(config),
         teachers=tuple(config["teachers"]),
         class_names=tuple(config["class_names"]),
+        temperature=config.get("temperature", 1.0),
         top_k=config["top_k"],
         num_shards=config["images"]["num_shards"],
         num_images=0,

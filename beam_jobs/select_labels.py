@@ -1,8 +1,8 @@
 r"""Selects, of all predictions, the best of every class.
 
   python -m beam_jobs.select_labels --predictions=runs/photos/predictions \
-      --confidence_threshold=0.5 --images_per_class=1000 --max_copies=3 \
-      --output=runs/photos/selection
+      --calibration=runs/photos/calibration --target_precision=0.97 \
+      --images_per_class=1000 --max_copies=3 --output=runs/photos/selection
 
 Beam's options follow `--`.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
@@ -19,8 +20,28 @@ from classifier import artifact, command
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "What beam_jobs.label_images has made.", required=True
 )
+_CALIBRATION = flags.DEFINE_string(
+    "calibration", None, "What teacher.calibrate has made of labeled images."
+)
+_TARGET_PRECISION = flags.DEFINE_float(
+    "target_precision",
+    None,
+    "Share of the kept labels that shall be right, judged by --calibration; 0.97 if "
+    "that is there and no threshold is given.",
+)
 _THRESHOLD = flags.DEFINE_float(
-    "confidence_threshold", 0.5, "Lowest confidence to keep, in [0, 1]."
+    "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."
+)
+_CLASS_THRESHOLDS = flags.DEFINE_string(
+    "class_thresholds",
+    None,
+    "JSON file {class name: lowest confidence}; --confidence_threshold for others.",
+)
+_ADAPTIVE = flags.DEFINE_bool(
+    "adaptive",
+    False,
+    "Lower the threshold of classes with fewer confident images, as FlexMatch does; "
+    "harms classes that are rare indeed.",
 )
 _IMAGES_PER_CLASS = flags.DEFINE_integer(
     "images_per_class",
@@ -29,7 +50,27 @@ _IMAGES_PER_CLASS = flags.DEFINE_integer(
     lower_bound=0,
 )
 _MAX_COPIES = flags.DEFINE_integer(
-    "max_copies", 3, "How often one image may be written to fill its class."
+    "max_copies",
+    3,
+    "How often one image may be written to fill its class.",
+    lower_bound=1,
+)
+_EXCLUDE = flags.DEFINE_multi_string(
+    "exclude",
+    [],
+    "Predictions, by the same teachers, of images that must not be learned from: "
+    "those to evaluate on, those that are labeled.",
+)
+_DUPLICATE_BITS = flags.DEFINE_integer(
+    "duplicate_bits",
+    0,
+    "Of the 64 of the perceptual hash, in how many images that look the same may "
+    "differ; -1 keeps them all.",
+    lower_bound=-1,
+    upper_bound=3,
+)
+_WHAT_IF = flags.DEFINE_bool(
+    "what_if", False, "Also tell what other settings would keep."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory of the selection to make.", required=True
@@ -41,27 +82,42 @@ def main(argv: Sequence[str]) -> None:
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
-        from beam_jobs import selecting
-        from beam_jobs.prediction_set import open_predictions
-        from beam_jobs.runners import parse_beam_arguments
-        from pseudo_label.select import SelectionConfig
+        from beam_jobs import filesystems, runners, selecting, selection_job
 
-        options = parse_beam_arguments(argv, name=_OUTPUT.value)
-        predictions = open_predictions(_PREDICTIONS.value)
-        settings = SelectionConfig(
-            confidence_threshold=_THRESHOLD.value,
-            images_per_class=_IMAGES_PER_CLASS.value or predictions.even_share,
-            max_copies=_MAX_COPIES.value,
-        )
-        config = selecting.describe(predictions, settings)
-        if artifact.begin(_OUTPUT.value, config):
+        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+        filesystems.register(options)
+        job = _plan()
+        for warning in selection_job.warn(job):
+            say(f"warning: {warning}")
+        if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return
-    with command.refusing_failed_work():
-        selecting.run(predictions, settings, options, output=_OUTPUT.value)
+    with command.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+        selecting.run(job, options, argv)
     for line in selecting.tell(_OUTPUT.value):
         say(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+
+
+def _plan() -> Any:
+    from beam_jobs import selection_job
+
+    return selection_job.plan(
+        selection_job.Request(
+            predictions=_PREDICTIONS.value,
+            calibration=_CALIBRATION.value,
+            target_precision=_TARGET_PRECISION.value,
+            confidence_threshold=_THRESHOLD.value,
+            class_thresholds=_CLASS_THRESHOLDS.value,
+            adaptive=_ADAPTIVE.value,
+            images_per_class=_IMAGES_PER_CLASS.value,
+            max_copies=_MAX_COPIES.value,
+            exclude=tuple(_EXCLUDE.value),
+            duplicate_bits=_DUPLICATE_BITS.value,
+            what_if=_WHAT_IF.value,
+        ),
+        output=_OUTPUT.value,
+    )
 
 
 if __name__ == "__main__":

@@ -1,23 +1,47 @@
-"""The selection job: candidates of each shard, merged, decided once."""
+"""The selection job: count, find the places that decide, decide once.
+
+Each worker counts the predictions of its shards into small arrays; Beam adds the
+arrays up; the next pass over the predictions looks only where the sums say that the
+deciding places are (`pseudo_label.ranking`). No prediction crosses a shuffle but those.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
+import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsSingleton
 from etils import epath
+from numpy.typing import NDArray
 
-from beam_jobs import filesystems, runners, sources
+from beam_jobs import counting, dropping, filesystems, runners, sources
+from beam_jobs.counting import Reader
 from beam_jobs.prediction_set import PredictionSet
+from beam_jobs.selection_job import Job
 from classifier import artifact
-from pseudo_label import prediction, select
-from pseudo_label.select import Candidates, Selection, SelectionConfig
+from pseudo_label import prediction, quality, ranking, select, thresholds, what_if
+from pseudo_label.quality import Calibration
+from pseudo_label.ranking import Bins, Rows, Windows
+from pseudo_label.select import (
+    ClassRule,
+    Dropped,
+    Estimate,
+    Selection,
+    SelectionConfig,
+    Tally,
+)
 
 SELECTION = "selection.json"
+WHAT_IF = "what_if.json"
+#: Predictions that are worth a process of their own, which takes seconds to start.
+_ROWS_PER_PROCESS = 4_000_000
+#: Classes that are named on the terminal.
+_NAMED_AT_ONCE = 10
 
 filesystems.register()
 
@@ -41,92 +65,170 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
     return selection
 
 
-def describe(predictions: PredictionSet, settings: SelectionConfig) -> dict[str, Any]:
-    """Returns the config of the job's artifact."""
-    return {
-        "settings": dataclasses.asdict(settings),
-        "predictions": predictions.fingerprint,
-    }
+def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
+    """Writes `selection.json` and, if asked for, `what_if.json`.
 
-
-def run(
-    predictions: PredictionSet,
-    settings: SelectionConfig,
-    options: PipelineOptions,
-    *,
-    output: str,
-) -> None:
-    """Writes `selection.json`.
+    Args:
+        job: What to do.
+        options: Beam's.
+        argv: What they were parsed from.
 
     Raises:
         RuntimeError: If the pipeline fails.
     """
-
-    def build(pipeline: beam.Pipeline) -> None:
-        _ = (
-            pipeline
-            | "Shards" >> sources.Shards(predictions.num_shards)
-            | "Read" >> beam.FlatMap(_read_shard, predictions)
-            | "Find"
-            >> beam.Map(
-                select.find_candidates,
-                settings,
-                num_classes=len(predictions.class_names),
-            )
-            | beam.CombineGlobally(
-                _Merge(settings, num_classes=len(predictions.class_names))
-            )
-            | "Decide" >> beam.Map(_decide, settings, predictions, output)
-        )
-
-    runners.run_pipeline(build, options, may_shuffle=True)
+    dropping.delete_dropped(job.output)
+    artifact.delete_unfinished(job.output)
+    runners.spread(
+        options,
+        argv,
+        units=min(
+            job.predictions.num_shards,
+            job.predictions.num_images // _ROWS_PER_PROCESS,
+        ),
+    )
+    runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
 
 
 def tell(output: str) -> Iterator[str]:
-    """Yields the funnel and the thinnest class, for people."""
-    selection = Selection.from_json(artifact.read_json(epath.Path(output) / SELECTION))
+    """Yields what was decided, for people."""
+    path = epath.Path(output)
+    selection = Selection.from_json(artifact.read_json(path / SELECTION))
     for name, count in dataclasses.asdict(selection.funnel).items():
         yield f"{name.replace('_', ' '):>16} {count:>12,}"
-    thinnest = min(selection.classes, key=lambda rule: rule.unique)
-    yield f"fewest images: class {thinnest.name!r} with {thinnest.unique}"
+    if selection.estimate is not None:
+        yield f"of the labels kept, right: {selection.estimate.kept}"
+    yield from _tell_alarms(selection)
+    if (path / WHAT_IF).exists():
+        yield from what_if.tell(what_if.from_json(artifact.read_json(path / WHAT_IF)))
 
 
-class _Merge(beam.CombineFn):
-    """Merges candidates; what travels is at most K times `images_per_class` rows."""
-
-    def __init__(self, settings: SelectionConfig, *, num_classes: int) -> None:
-        self._settings = settings
-        self._num_classes = num_classes
-
-    def create_accumulator(self) -> Candidates:
-        return self.merge_accumulators([])
-
-    def add_input(self, accumulator: Candidates, part: Candidates) -> Candidates:
-        return self.merge_accumulators([accumulator, part])
-
-    def merge_accumulators(self, accumulators: Iterable[Candidates]) -> Candidates:
-        return select.merge_candidates(
-            accumulators, self._settings, num_classes=self._num_classes
+def _tell_alarms(selection: Selection) -> Iterator[str]:
+    alarms = selection.alarms
+    for alarm in alarms[:_NAMED_AT_ONCE]:
+        filled = (
+            f"a threshold of {alarm.filling_threshold:.4g} would fill it"
+            if alarm.filling_threshold is not None
+            else f"no threshold fills it: it takes {alarm.fills:,}, the teacher "
+            f"predicts it for {alarm.predicted:,}"
         )
+        yield f"nearly empty: class {alarm.name!r} with {alarm.kept:,} images; {filled}"
+    if len(alarms) > _NAMED_AT_ONCE:
+        yield f"and {len(alarms) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
 
-    def extract_output(self, accumulator: Candidates) -> Candidates:
-        return accumulator
+
+def _build(pipeline: beam.Pipeline, job: Job) -> None:
+    shards = pipeline | "Shards" >> sources.Shards(job.predictions.num_shards)
+    dropped = AsSingleton(_drop(pipeline, job))
+    reader = Reader(job.predictions, job.output if job.drops else None)
+    lowest = AsSingleton(_thresholds(pipeline, shards, reader, dropped, job))
+    levels = what_if.levels(job.settings) if job.what_if else ()
+    tally = shards | "Tally" >> counting.count(reader, lowest, dropped, levels)
+    wide = tally | "Find windows" >> beam.Map(_find_windows, job.settings)
+    windows = shards | "Narrow windows" >> counting.find_windows(reader, wide)
+    rows = shards | "Rows" >> counting.take_rows(reader, windows)
+    _ = tally | "Decide" >> beam.Map(
+        _decide,
+        job,
+        AsSingleton(windows),
+        AsSingleton(rows),
+        lowest=lowest,
+        dropped=dropped,
+    )
 
 
-def _read_shard(index: int, predictions: PredictionSet) -> Iterator[pa.Table]:
-    yield from prediction.read_rows(predictions.path(index), select.COLUMNS)
+def _drop(pipeline: beam.Pipeline, job: Job) -> beam.PCollection:
+    if not job.drops:
+        return pipeline | "Drop none" >> beam.Create([Dropped()])
+    bits = job.settings.duplicate_bits
+    counts = dropping.drop(
+        pipeline,
+        job.predictions,
+        job.excluded,
+        bits=bits or 0,
+        keep_once=bits is not None,
+        output=job.output,
+    )
+    return counts | "Dropped" >> beam.Map(
+        lambda counts: Dropped(leaked=counts.leaked, duplicate=counts.duplicates)
+    )
+
+
+def _thresholds(
+    pipeline: beam.Pipeline,
+    shards: beam.PCollection,
+    reader: Reader,
+    dropped: Any,
+    job: Job,
+) -> beam.PCollection:
+    base = job.settings.thresholds.of_classes(reader.num_classes)
+    if not job.settings.thresholds.adaptive:
+        return pipeline | "Thresholds" >> beam.Create([base])
+    return (
+        shards
+        | "Learned" >> counting.count(reader, base, dropped)
+        | "Adapt" >> beam.Map(_adapt, base)
+    )
+
+
+def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
+    return thresholds.adapt(base, tally.confident)
+
+
+def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
+    rank = select.wanted_ranks(tally.confident, settings)
+    return ranking.find_windows(tally.histogram, rank, Bins(len(rank)))
 
 
 def _decide(
-    candidates: Candidates,
-    settings: SelectionConfig,
-    predictions: PredictionSet,
-    output: str,
+    tally: Tally,
+    job: Job,
+    windows: Windows,
+    rows: Sequence[Rows],
+    lowest: NDArray[np.float32],
+    dropped: Dropped,
 ) -> None:
-    selection = select.decide(
-        candidates,
-        settings,
-        class_names=predictions.class_names,
-        predictions=predictions.fingerprint,
+    places = ranking.find_places(
+        Rows.concatenate(rows), windows, functools.partial(_read_keys, job.predictions)
     )
-    artifact.write_json(epath.Path(output) / SELECTION, selection.to_json())
+    rules = select.make_rules(
+        tally,
+        places,
+        job.settings,
+        class_names=job.predictions.class_names,
+        thresholds=lowest,
+    )
+    selection = Selection(
+        settings=job.settings,
+        predictions=job.predictions.fingerprint,
+        funnel=select.make_funnel(tally, dropped, rules),
+        estimate=None if job.calibration is None else _estimate(job.calibration, rules),
+        alarms=select.find_alarms(tally, rules, job.settings),
+        classes=rules,
+    )
+    path = epath.Path(job.output)
+    if job.what_if:
+        cells = what_if.make_table(tally, job.settings, job.calibration)
+        artifact.write_json(path / WHAT_IF, what_if.to_json(cells))
+    artifact.write_json(path / SELECTION, selection.to_json())
+
+
+def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
+    least = [rule.threshold for rule in rules]
+    cuts = [
+        rule.cut_off.confidence if rule.cut_off is not None else np.inf
+        for rule in rules
+    ]
+    above, kept = (
+        quality.precision_above(calibration, np.array(lowest, np.float32))
+        for lowest in (least, cuts)
+    )
+    return Estimate(kind=calibration.kind, above_threshold=above, kept=kept)
+
+
+def _read_keys(
+    predictions: PredictionSet, shards: NDArray[np.int64], rows: NDArray[np.int64]
+) -> list[str]:
+    return [
+        prediction.read_table(predictions.path(int(shard)), ["key"])["key"][row].as_py()
+        for shard, row in zip(shards, rows, strict=True)
+    ]

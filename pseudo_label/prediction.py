@@ -168,10 +168,30 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
         FileNotFoundError: If there is no file.
         ValueError: If it is none of predictions, or broken.
     """
-    with _telling_of(path), path.open("rb") as file:
+    with _telling_of(path), _open(path) as file:
         parquet = pq.ParquetFile(file)
-        for batch in parquet.iter_batches(columns=list(columns)):
+        batches = parquet.iter_batches(
+            _GROUP_ROWS, columns=list(columns), use_threads=False
+        )
+        for batch in batches:
             yield pa.Table.from_batches([batch])
+
+
+def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
+    """Returns all rows of a file in order, some columns of them.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is none of predictions, or broken.
+    """
+    none = schema().empty_table().select(list(columns))
+    return pa.concat_tables([none, *read_rows(path, columns)])
+
+
+def _open(path: epath.Path) -> Any:
+    # Arrow reads a file of its own twice as fast as one of Python's.
+    is_local = "://" not in str(path)
+    return pa.OSFile(str(path)) if is_local else path.open("rb")
 
 
 @contextlib.contextmanager

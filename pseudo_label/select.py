@@ -1,34 +1,33 @@
 """Which predictions become pseudo-labels, and how often: exactly the best of a class.
 
 All predictions of a class stand in one total order: confidence, highest first, then
-the key's hash, then the key. The best `images_per_class` above the threshold are
-kept. A class with fewer is filled up with copies, as many of each image as of any
-other, or one more for the first of them. So two places in the order per class say
-everything, and any worker can decide about any row alone.
+the key's hash, then the key. The best `images_per_class` at or above the class's
+threshold are kept. A class with fewer is filled up with copies, as many of each image
+as of any other, or one more for the first of them. So two places in the order per
+class say everything, and any worker can decide about any row alone. How the places
+are found is in `ranking`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pseudo_label.prediction import OK
+from pseudo_label.quality import Precision
+from pseudo_label.ranking import Bins, Place, Rows, count_bins
+from pseudo_label.thresholds import ThresholdConfig
 
-SCHEMA_VERSION = 1
-#: What deciding needs of a prediction.
-COLUMNS = ("status", "label", "confidence", "key_hash", "key")
-_ORDER = [
-    ("label", "ascending"),
-    ("confidence", "descending"),
-    ("key_hash", "ascending"),
-    ("key", "ascending"),
-]
+SCHEMA_VERSION = 2
+#: What deciding about a row needs of its prediction.
+COLUMNS = ("label", "confidence", "key_hash", "key")
+#: Share of the images that would fill a class, with copies, below which it is named.
+NEARLY_EMPTY = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,35 +35,36 @@ class SelectionConfig:
     """What to keep.
 
     Attributes:
-        confidence_threshold: Lowest confidence to keep, in [0, 1].
+        thresholds: Which confidence is enough.
         images_per_class: Records each class shall have.
         max_copies: How often one image may be written to get there; 1 for once.
+        duplicate_bits: Of the 64 of the perceptual hash, in how many two images may
+            differ to be taken for the same; None to keep what looks the same.
     """
 
-    confidence_threshold: float
+    thresholds: ThresholdConfig
     images_per_class: int
     max_copies: int
+    duplicate_bits: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.confidence_threshold <= 1.0:
-            raise ValueError(
-                "confidence_threshold must be in [0, 1], got "
-                f"{self.confidence_threshold}"
-            )
         for name in ("images_per_class", "max_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
 
+    @property
+    def fills_a_class(self) -> int:
+        """Images that fill a class, each copied as often as may be."""
+        return -(-self.images_per_class // self.max_copies)
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """A place in the total order of a class."""
-
-    confidence: float
-    key_hash: int
-    key: str
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> SelectionConfig:
+        """Returns what `dataclasses.asdict` has made JSON of."""
+        thresholds = dict(content["thresholds"])
+        thresholds["values"] = tuple(thresholds["values"])
+        return cls(**{**content, "thresholds": ThresholdConfig(**thresholds)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,8 @@ class ClassRule:
 
     Attributes:
         name: The class.
-        confident: Images at or above the threshold.
+        threshold: Lowest confidence that may be kept.
+        confident: Images at or above the threshold, none of them dropped.
         unique: Images kept.
         records: Images kept, copies counted.
         cut_off: Place of the last image kept; None where none is.
@@ -82,6 +83,7 @@ class ClassRule:
     """
 
     name: str
+    threshold: float
     confident: int
     unique: int
     records: int
@@ -91,15 +93,30 @@ class ClassRule:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """Images that no threshold may keep, counted.
+
+    Attributes:
+        leaked: Found among the images to judge by, or among the labeled ones.
+        duplicate: Look the same as a better one.
+    """
+
+    leaked: int = 0
+    duplicate: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Funnel:
     """Where the images went; each adds up to the next.
 
-    `read = undecodable + below_threshold + beyond_quota + unique_kept`, and
-    `records = unique_kept + copies`.
+    `read = undecodable + leaked + duplicate + below_threshold + beyond_quota +
+    unique_kept`, and `records = unique_kept + copies`.
     """
 
     read: int
     undecodable: int
+    leaked: int
+    duplicate: int
     below_threshold: int
     beyond_quota: int
     unique_kept: int
@@ -108,19 +125,58 @@ class Funnel:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """A class that is empty or nearly so.
+
+    Attributes:
+        name: The class.
+        predicted: Images that have it as their top class, at any confidence.
+        kept: Of them.
+        fills: Images that would fill it.
+        filling_threshold: The highest threshold, to about 1 % of what it is below 1,
+            at which it would be filled; None where no threshold does.
+    """
+
+    name: str
+    predicted: int
+    kept: int
+    fills: int
+    filling_threshold: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How precise the labels are, judged by labeled images.
+
+    Attributes:
+        kind: `held_out` or `out_of_fold`.
+        above_threshold: Of all images at or above their class's threshold.
+        kept: Of those that the quotas leave.
+    """
+
+    kind: str
+    above_threshold: Precision
+    kept: Precision
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The whole decision; `selection.json` holds just this.
+    """The whole decision but for the dropped images; `selection.json` holds just this.
 
     Attributes:
         settings: What was asked for.
         predictions: Fingerprint of the labeling run it is about.
         funnel: Where the images went.
+        estimate: How precise the labels are; None where nothing tells.
+        alarms: Classes that are empty or nearly so.
         classes: One rule for each class, by label.
     """
 
     settings: SelectionConfig
     predictions: str
     funnel: Funnel
+    estimate: Estimate | None = None
+    alarms: tuple[Alarm, ...] = ()
     classes: tuple[ClassRule, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -140,199 +196,256 @@ class Selection:
                 f"{content.get('schema_version')}"
             )
         return cls(
-            settings=SelectionConfig(**content["settings"]),
+            settings=SelectionConfig.from_json(content["settings"]),
             predictions=content["predictions"],
             funnel=Funnel(**content["funnel"]),
+            estimate=_estimate_from_json(content["estimate"]),
+            alarms=tuple(Alarm(**alarm) for alarm in content["alarms"]),
             classes=tuple(map(_rule_from_json, content["classes"])),
         )
 
+    @functools.cached_property
+    def cuts(self) -> tuple[_Cuts, _Cuts]:
+        """Returns the cut-offs and the extra cut-offs of all classes as arrays."""
+        copies = [rule.copies for rule in self.classes]
+        return (
+            _Cuts.of([rule.cut_off for rule in self.classes], copies),
+            _Cuts.of([rule.extra_cut_off for rule in self.classes], [1] * len(copies)),
+        )
 
-@dataclasses.dataclass(frozen=True)
-class Candidates:
-    """The best predictions of some shards, and counts of all of them.
+
+@dataclasses.dataclass
+class Tally:
+    """Counts of predictions; those of parts add up.
 
     Attributes:
         read: Rows seen.
         undecodable: Of them, rows without a prediction.
-        confident: int64 [K] rows at or above the threshold.
-        best: At most `images_per_class` rows of each class, in order.
+        confident: int64 [K] at or above the threshold, none of them dropped.
+        histogram: int64 [K, bins] of the confidence of all, none of them dropped.
+        levels: int64 [K, L + 1] of the same by how many of L levels of confidence they
+            reach.
     """
 
     read: int
     undecodable: int
     confident: NDArray[np.int64]
-    best: pa.Table
+    histogram: NDArray[np.int64]
+    levels: NDArray[np.int64]
+
+    @classmethod
+    def zero(cls, num_classes: int, num_levels: int = 0) -> Tally:
+        """Returns the counts of nothing."""
+        return cls(
+            read=0,
+            undecodable=0,
+            confident=np.zeros(num_classes, np.int64),
+            histogram=np.zeros((num_classes, Bins(num_classes).count), np.int64),
+            levels=np.zeros((num_classes, num_levels + 1), np.int64),
+        )
+
+    def count(
+        self,
+        rows: Rows,
+        thresholds: NDArray[np.float32],
+        levels: NDArray[np.float32],
+    ) -> None:
+        """Counts rows that have a prediction and were not dropped.
+
+        Args:
+            rows: Of one shard; their hashes are not looked at.
+            thresholds: float32 [K].
+            levels: float32 [L], ascending.
+        """
+        is_confident = rows.confidence >= thresholds[rows.label]
+        self.confident += np.bincount(
+            rows.label[is_confident], minlength=len(thresholds)
+        )
+        count_bins(self.histogram, rows, Bins(len(thresholds)))
+        if len(levels):
+            reached = np.searchsorted(levels, rows.confidence, side="right")
+            cells = rows.label.astype(np.int64) * (len(levels) + 1) + reached
+            np.add.at(self.levels.reshape(-1), cells, 1)
+
+    def __add__(self, other: Tally) -> Tally:
+        names = [field.name for field in dataclasses.fields(self)]
+        return Tally(*(getattr(self, name) + getattr(other, name) for name in names))
 
 
-def find_candidates(
-    rows: pa.Table, config: SelectionConfig, *, num_classes: int
-) -> Candidates:
-    """Returns the candidates among some rows with the columns `COLUMNS`."""
-    predicted = rows.filter(pc.equal(rows["status"], OK)).drop_columns(["status"])
-    # As float32, like the confidences: 0.9 is not above 0.9.
-    threshold = pa.scalar(config.confidence_threshold, pa.float32())
-    confident = predicted.filter(pc.greater_equal(predicted["confidence"], threshold))
-    counts = np.bincount(confident["label"].to_numpy(), minlength=num_classes)
-    if len(counts) > num_classes:
-        raise ValueError(f"label {len(counts) - 1} is outside 0..{num_classes - 1}")
-    return Candidates(
-        read=rows.num_rows,
-        undecodable=rows.num_rows - predicted.num_rows,
-        confident=counts.astype(np.int64),
-        best=_best(confident, config.images_per_class),
+def count_unique(
+    confident: NDArray[np.int64], config: SelectionConfig
+) -> NDArray[np.int64]:
+    """Returns how many images of each class are kept, int64 [K]."""
+    unique: NDArray[np.int64] = np.minimum(confident, config.images_per_class)
+    return unique
+
+
+def count_records(
+    unique: NDArray[np.int64], config: SelectionConfig
+) -> NDArray[np.int64]:
+    """Returns how many records they make, copies counted, int64 [K]."""
+    records: NDArray[np.int64] = np.minimum(
+        unique * config.max_copies, config.images_per_class
     )
+    return records
 
 
-def merge_candidates(
-    parts: Iterable[Candidates], config: SelectionConfig, *, num_classes: int
-) -> Candidates:
-    """Returns the candidates of all parts together; their order does not matter."""
-    parts = list(parts)
-    empty = np.zeros(num_classes, np.int64)
-    return Candidates(
-        read=sum(part.read for part in parts),
-        undecodable=sum(part.undecodable for part in parts),
-        confident=sum((part.confident for part in parts), empty),
-        best=_best(
-            pa.concat_tables([_no_candidates(), *(part.best for part in parts)]),
-            config.images_per_class,
-        ),
-    )
+def wanted_ranks(
+    confident: NDArray[np.int64], config: SelectionConfig
+) -> NDArray[np.int64]:
+    """Returns the ranks that decide, int64 [K, ranking.NUM_RANKS].
+
+    They count from 1; 0 is none.
+    The first is that of the last image kept, the second that of the last one which is
+    written once more than the others.
+    """
+    unique = count_unique(confident, config)
+    extra = count_records(unique, config) % np.maximum(unique, 1)
+    return np.stack([unique, extra], axis=1)
 
 
-def decide(
-    candidates: Candidates,
+def make_rules(
+    tally: Tally,
+    places: Sequence[Sequence[Place | None]],
     config: SelectionConfig,
     *,
-    class_names: Iterable[str],
-    predictions: str,
-) -> Selection:
-    """Returns the selection out of the candidates of all shards.
+    class_names: Sequence[str],
+    thresholds: NDArray[np.float32],
+) -> tuple[ClassRule, ...]:
+    """Returns the rule of each class.
 
     Args:
-        candidates: Of the whole corpus.
+        tally: Of the whole corpus.
+        places: Of the ranks of `wanted_ranks`, [K][ranking.NUM_RANKS].
         config: What to keep.
         class_names: K names by label.
-        predictions: Fingerprint of the labeling run.
+        thresholds: float32 [K].
     """
-    labels = candidates.best["label"].to_numpy()
-    rules = []
-    for label, name in enumerate(class_names):
-        start, end = np.searchsorted(labels, [label, label + 1])
-        rules.append(
-            _decide_class(
-                name,
-                int(candidates.confident[label]),
-                candidates.best.slice(start, end - start),
-                config,
-            )
+    unique = count_unique(tally.confident, config)
+    records = count_records(unique, config)
+    return tuple(
+        ClassRule(
+            name=name,
+            threshold=float(thresholds[label]),
+            confident=int(tally.confident[label]),
+            unique=int(unique[label]),
+            records=int(records[label]),
+            cut_off=places[label][0],
+            copies=int(records[label] // max(1, unique[label])),
+            extra_cut_off=places[label][1],
         )
+        for label, name in enumerate(class_names)
+    )
+
+
+def make_funnel(tally: Tally, dropped: Dropped, rules: Iterable[ClassRule]) -> Funnel:
+    """Returns where the images went."""
+    rules = tuple(rules)
     confident = sum(rule.confident for rule in rules)
     unique = sum(rule.unique for rule in rules)
     records = sum(rule.records for rule in rules)
-    funnel = Funnel(
-        read=candidates.read,
-        undecodable=candidates.undecodable,
-        below_threshold=candidates.read - candidates.undecodable - confident,
+    lost = tally.undecodable + dropped.leaked + dropped.duplicate
+    return Funnel(
+        read=tally.read,
+        undecodable=tally.undecodable,
+        leaked=dropped.leaked,
+        duplicate=dropped.duplicate,
+        below_threshold=tally.read - lost - confident,
         beyond_quota=confident - unique,
         unique_kept=unique,
         copies=records - unique,
         records=records,
     )
-    return Selection(
-        settings=config, predictions=predictions, funnel=funnel, classes=tuple(rules)
-    )
 
 
-def count_copies(rows: pa.Table, selection: Selection) -> NDArray[np.int64]:
+def find_alarms(
+    tally: Tally, rules: Sequence[ClassRule], config: SelectionConfig
+) -> tuple[Alarm, ...]:
+    """Returns the classes that have less than a tenth of what would fill them."""
+    fills = config.fills_a_class
+    bins = Bins(len(rules))
+    alarms = []
+    for label, rule in enumerate(rules):
+        if rule.unique > 0 and rule.unique >= NEARLY_EMPTY * fills:
+            continue
+        total = np.cumsum(tally.histogram[label])
+        filling = None
+        if total[-1] >= fills:
+            reached = np.searchsorted(total, [fills])
+            filling = float(bins.lowest_confidence(reached)[0])
+        alarms.append(
+            Alarm(
+                name=rule.name,
+                predicted=int(total[-1]),
+                kept=rule.unique,
+                fills=fills,
+                filling_threshold=filling,
+            )
+        )
+    return tuple(alarms)
+
+
+def count_copies(
+    rows: pa.Table,
+    selection: Selection,
+    dropped: Sequence[int] | NDArray[np.int64] = (),
+) -> NDArray[np.int64]:
     """Returns how often each row is to be written, int64 [rows]; 0 for not at all.
 
     Args:
-        rows: Any rows of the predictions that the selection is about, with the
-            columns `COLUMNS`.
+        rows: Of the predictions that the selection is about, with the columns
+            `COLUMNS`.
         selection: The decision.
+        dropped: Positions among the rows of those that leak or are duplicates.
     """
     copies = np.zeros(rows.num_rows, np.int64)
     labels = rows["label"].fill_null(-1).to_numpy()
-    for label in np.unique(labels[labels >= 0]):
-        rule = selection.classes[label]
-        if rule.cut_off is None:
-            continue
-        members = np.flatnonzero(labels == label)
-        of_class = rows.take(members)
-        kept = _reaches(of_class, rule.cut_off)
-        copies[members[kept]] = rule.copies
-        if rule.extra_cut_off is not None:
-            copies[members[_reaches(of_class, rule.extra_cut_off)]] += 1
+    is_candidate = labels >= 0
+    is_candidate[np.asarray(dropped, np.int64)] = False
+    members = np.flatnonzero(is_candidate)
+    for cuts in selection.cuts:
+        copies[members] += cuts.count(rows, members, labels[members])
     return copies
 
 
-def _best(rows: pa.Table, most: int) -> pa.Table:
-    """Returns the first `most` rows of each class, in order."""
-    rows = rows.take(pc.sort_indices(rows, sort_keys=_ORDER)).combine_chunks()
-    labels = rows["label"].to_numpy()
-    rank = np.arange(len(labels)) - np.searchsorted(labels, labels)
-    return rows.filter(pa.array(rank < most))
+@dataclasses.dataclass(frozen=True)
+class _Cuts:
+    """One place for each class, as arrays, and what reaching it is worth."""
 
+    confidence: NDArray[np.float32]
+    key_hash: NDArray[np.uint64]
+    keys: tuple[str | None, ...]
+    worth: NDArray[np.int64]
 
-def _no_candidates() -> pa.Table:
-    return pa.schema(
-        [
-            ("label", pa.int32()),
-            ("confidence", pa.float32()),
-            ("key_hash", pa.uint64()),
-            ("key", pa.string()),
-        ]
-    ).empty_table()
-
-
-def _decide_class(
-    name: str, confident: int, best: pa.Table, config: SelectionConfig
-) -> ClassRule:
-    unique = best.num_rows
-    if unique == 0:
-        return ClassRule(
-            name=name,
-            confident=confident,
-            unique=0,
-            records=0,
-            cut_off=None,
-            copies=0,
-            extra_cut_off=None,
+    @classmethod
+    def of(cls, places: Sequence[Place | None], worth: Sequence[int]) -> _Cuts:
+        # What no confidence reaches.
+        nowhere = Place(float("inf"), 0)
+        known = [place or nowhere for place in places]
+        return cls(
+            # float32 to float64 and back loses nothing, nor does JSON on the way.
+            np.array([place.confidence for place in known], np.float32),
+            np.array([place.key_hash for place in known], np.uint64),
+            tuple(place.key for place in known),
+            np.array(worth, np.int64),
         )
-    records = min(config.images_per_class, unique * config.max_copies)
-    copies, extra = divmod(records, unique)
-    return ClassRule(
-        name=name,
-        confident=confident,
-        unique=unique,
-        records=records,
-        cut_off=_place(best, unique - 1),
-        copies=copies,
-        extra_cut_off=_place(best, extra - 1) if extra else None,
-    )
 
-
-def _place(rows: pa.Table, index: int) -> Place:
-    row = rows.slice(index, 1).to_pylist()[0]
-    return Place(row["confidence"], row["key_hash"], row["key"])
-
-
-def _reaches(rows: pa.Table, place: Place) -> NDArray[np.bool_]:
-    """Returns which rows stand at the place or before it, bool [rows]."""
-    confidence = rows["confidence"].to_numpy()
-    key_hash = rows["key_hash"].to_numpy()
-    # float32 to float64 and back loses nothing, nor does JSON on the way.
-    same = confidence == np.float32(place.confidence)
-    before = (confidence > np.float32(place.confidence)) | (
-        same & (key_hash < np.uint64(place.key_hash))
-    )
-    tied = np.flatnonzero(same & (key_hash == np.uint64(place.key_hash)))
-    if len(tied):
-        keys = rows["key"].take(tied).to_pylist()
-        before[tied] = [key.encode() <= place.key.encode() for key in keys]
-    reached: NDArray[np.bool_] = before
-    return reached
+    def count(
+        self, rows: pa.Table, members: NDArray[np.int64], labels: NDArray[np.int32]
+    ) -> NDArray[np.int64]:
+        """Returns the worth, int64 [members], of what reaches its place, else 0."""
+        confidence = rows["confidence"].to_numpy()[members]
+        key_hash = rows["key_hash"].to_numpy()[members]
+        is_same = confidence == self.confidence[labels]
+        is_before = (confidence > self.confidence[labels]) | (
+            is_same & (key_hash < self.key_hash[labels])
+        )
+        tied = np.flatnonzero(is_same & (key_hash == self.key_hash[labels]))
+        for row in tied:
+            last = self.keys[labels[row]]
+            key = rows["key"][int(members[row])].as_py() if last is not None else ""
+            is_before[row] = last is None or key.encode() <= last.encode()
+        return np.where(is_before, self.worth[labels], 0)
 
 
 def _rule_from_json(content: dict[str, Any]) -> ClassRule:
@@ -341,3 +454,13 @@ def _rule_from_json(content: dict[str, Any]) -> ClassRule:
         for name in ("cut_off", "extra_cut_off")
     }
     return ClassRule(**{**content, **places})
+
+
+def _estimate_from_json(content: dict[str, Any] | None) -> Estimate | None:
+    if content is None:
+        return None
+    return Estimate(
+        kind=content["kind"],
+        above_threshold=Precision(**content["above_threshold"]),
+        kept=Precision(**content["kept"]),
+    )

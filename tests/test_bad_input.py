@@ -162,6 +162,11 @@ CASES = [
         (*SELECT, "--predictions={predictions}", "--confidence_threshold=1.5"),
         "confidence_threshold must be in [0, 1], got 1.5",
     ),
+    Case(
+        "negative quota",
+        (*SELECT, "--predictions={predictions}", "--images_per_class=-1"),
+        "--images_per_class",
+    ),
     Case("no predictions", (*SELECT, "--predictions={teacher}"), "no predictions"),
     Case(
         "selection of other predictions",
@@ -216,7 +221,8 @@ def places(tmp_path_factory, config):
 def make_predictions(places):
     """Empty predictions and two selections, only one of which is of them."""
     from classifier.sources import open_source
-    from pseudo_label import prediction, select
+    from pseudo_label import prediction
+    from tests.pseudo_label.selections import config, run, to_table
 
     job = {
         "images": open_source(f"tfrecord:{places['records']}").describe(),
@@ -230,14 +236,9 @@ def make_predictions(places):
         of_rows = artifact.config_fingerprint(job, leaving_out="images")
         prediction.write_shard(file, iter([]), fingerprint=of_rows)
     artifact.complete(places["predictions"], seconds=0)
-    settings = select.SelectionConfig(
-        confidence_threshold=0.5, images_per_class=1, max_copies=1
-    )
-    nothing = select.merge_candidates([], settings, num_classes=3)
     for name, of in (("selection", fingerprint), ("other_selection", "def")):
-        decision = select.decide(
-            nothing, settings, class_names=CLASS_NAMES, predictions=of
-        )
+        decision = run([to_table([])], config(), classes=CLASS_NAMES)
+        decision = dataclasses.replace(decision, predictions=of)
         artifact.begin(places[name], {})
         path = places[name] / "selection.json"
         path.write_text(json.dumps(decision.to_json()))

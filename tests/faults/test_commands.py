@@ -7,9 +7,8 @@ import signal
 import psutil
 import pytest
 
-from beam_jobs import prediction_set, selecting
+from beam_jobs import selecting, selection_job
 from classifier import artifact
-from pseudo_label.select import SelectionConfig
 from tests.commands import start
 from tests.engines import jobs
 from tests.faults import disks, handlers, job, page
@@ -109,13 +108,14 @@ def messages(tmp_path_factory):
 
 
 def select(root):
-    predictions = prediction_set.open_predictions(str(root / "predictions"))
-    settings = SelectionConfig(
-        confidence_threshold=0.0, images_per_class=99, max_copies=1
+    request = selection_job.Request(
+        predictions=str(root / "predictions"), confidence_threshold=0.0, max_copies=1
     )
-    artifact.begin(root / "selection", selecting.describe(predictions, settings))
-    selecting.run(predictions, settings, job.OPTIONS, output=str(root / "selection"))
-    artifact.complete(root / "selection", seconds=0.0)
+    output = str(root / "selection")
+    planned = selection_job.plan(request, output=output)
+    artifact.begin(output, planned.config)
+    selecting.run(planned, job.OPTIONS)
+    artifact.complete(output, seconds=0.0)
 
 
 def spoil(path):

@@ -1,0 +1,238 @@
+"""Passes over predictions that count them, or take a few of them out.
+
+A worker counts all shards of a bundle into the same arrays, which then are added up:
+what travels does not depend on how many predictions there are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.pvalue import AsSingleton
+from apache_beam.transforms.window import GlobalWindows
+from numpy.typing import NDArray
+
+from beam_jobs import filesystems
+from beam_jobs.prediction_set import PredictionSet
+from pseudo_label import duplicates, prediction, ranking
+from pseudo_label.ranking import Rows, Windows
+from pseudo_label.select import Dropped, Tally
+
+_COUNTED = ("label", "confidence")
+_RANKED = ("label", "confidence", "key_hash")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads what can be selected of a shard: predicted, and not dropped.
+
+    Attributes:
+        predictions: Where the shards are.
+        dropped_in: Directory that `dropping.drop` wrote to; None where nothing is
+            dropped.
+    """
+
+    predictions: PredictionSet
+    dropped_in: str | None
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.predictions.class_names)
+
+    def read(
+        self, index: int, columns: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, Rows]]:
+        """Yields each block of a shard, and of its rows those that can be selected.
+
+        Raises:
+            ValueError: If a label or a confidence cannot be.
+        """
+        path = self.predictions.path(index)
+        gone = np.empty(0, np.int64)
+        if self.dropped_in is not None:
+            gone = duplicates.read_dropped(self.dropped_in, index)
+        first = 0
+        for table in prediction.read_rows(path, columns):
+            is_kept = table["label"].is_valid().to_numpy()
+            start, end = np.searchsorted(gone, [first, first + len(is_kept)])
+            is_kept[gone[start:end] - first] = False
+            kept = table if is_kept.all() else table.filter(pa.array(is_kept))
+            row = first + np.flatnonzero(is_kept)
+            rows = Rows(
+                label=kept["label"].to_numpy(),
+                confidence=kept["confidence"].to_numpy(),
+                key_hash=kept["key_hash"].to_numpy()
+                if "key_hash" in columns
+                else np.zeros(len(row), np.uint64),
+                shard=np.full(len(row), index),
+                row=row,
+            )
+            _check(rows, self.num_classes, path)
+            yield table, rows
+            first += len(is_kept)
+
+
+def _check(rows: Rows, num_classes: int, path: Any) -> None:
+    is_label = (rows.label >= 0) & (rows.label < num_classes)
+    # NaN is neither.
+    is_confidence = (rows.confidence >= 0) & (rows.confidence <= 1)
+    for name, is_good in (("label", is_label), ("confidence", is_confidence)):
+        if not is_good.all():
+            bad = int(is_good.argmin())
+            limit = num_classes - 1 if name == "label" else 1
+            raise ValueError(
+                f"{path}, row {rows.row[bad]}: expected a {name} in 0..{limit}, "
+                f"got {getattr(rows, name)[bad]}"
+            )
+
+
+@beam.ptransform_fn  # type: ignore[untyped-decorator]
+def count(
+    shards: beam.PCollection,
+    reader: Reader,
+    thresholds: Any,
+    dropped: Any,
+    levels: Any = (),
+) -> beam.PCollection:
+    """Returns one `Tally`, of all shards.
+
+    Args:
+        shards: Their numbers.
+        reader: Reads them.
+        thresholds: float32 [K], as a side input.
+        dropped: A side input that is there when what is dropped has been written.
+        levels: float32 [L] of `Tally.levels`.
+    """
+    counted = beam.ParDo(
+        _Count(reader, np.asarray(levels, np.float32)), thresholds, dropped
+    )
+    return (
+        shards
+        | "Count" >> counted
+        | "Add" >> beam.CombineGlobally(_Add()).without_defaults()
+    )
+
+
+@beam.ptransform_fn  # type: ignore[untyped-decorator]
+def find_windows(
+    shards: beam.PCollection, reader: Reader, windows: beam.PCollection
+) -> beam.PCollection:
+    """Returns the one `Windows`, narrower where it was too wide."""
+    histogram = (
+        shards
+        | "Count inside" >> beam.ParDo(_CountInside(reader), AsSingleton(windows))
+        | "Add inside" >> beam.CombineGlobally(_Add())
+    )
+    return windows | "Narrow" >> beam.Map(_narrow, AsSingleton(histogram))
+
+
+@beam.ptransform_fn  # type: ignore[untyped-decorator]
+def take_rows(
+    shards: beam.PCollection, reader: Reader, windows: beam.PCollection
+) -> beam.PCollection:
+    """Returns one list of `Rows`, those inside of the windows."""
+    return (
+        shards
+        | "Take inside" >> beam.ParDo(_TakeInside(reader), AsSingleton(windows))
+        | "Collect" >> beam.combiners.ToList()
+    )
+
+
+class _Count(beam.DoFn):
+    """Yields the tally of each bundle of shards."""
+
+    def __init__(self, reader: Reader, levels: NDArray[np.float32]) -> None:
+        self._reader = reader
+        self._levels = levels
+
+    def setup(self) -> None:
+        filesystems.register()
+
+    def start_bundle(self) -> None:
+        self._tally: Tally | None = None
+
+    def process(
+        self, index: int, thresholds: NDArray[np.float32], dropped: Dropped
+    ) -> None:
+        """Counts one shard; `dropped` tells that what is dropped has been written."""
+        if self._tally is None:
+            self._tally = Tally.zero(len(thresholds), len(self._levels))
+        for table, rows in self._reader.read(index, _COUNTED):
+            self._tally.read += table.num_rows
+            self._tally.undecodable += table["label"].null_count
+            self._tally.count(rows, thresholds, self._levels)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._tally is not None:
+            yield GlobalWindows.windowed_value(self._tally)
+
+
+class _CountInside(beam.DoFn):
+    """Yields the histogram of each bundle inside of windows, if they are wide."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def setup(self) -> None:
+        filesystems.register()
+
+    def start_bundle(self) -> None:
+        self._histogram: NDArray[np.int64] | None = None
+
+    def process(self, index: int, windows: Windows) -> None:
+        """Counts one shard."""
+        if not windows.are_wide:
+            return
+        if self._histogram is None:
+            self._histogram = np.zeros((*windows.rank.shape, windows.bins), np.int64)
+        for _, rows in self._reader.read(index, _RANKED):
+            ranking.count_inside(self._histogram, rows, windows)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._histogram is not None:
+            yield GlobalWindows.windowed_value(self._histogram)
+
+
+class _TakeInside(beam.DoFn):
+    """Yields the rows of each shard that are in some window."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def setup(self) -> None:
+        filesystems.register()
+
+    def process(self, index: int, windows: Windows) -> Iterator[Rows]:
+        """Looks at one shard."""
+        blocks = self._reader.read(index, _RANKED)
+        inside = [ranking.take_inside(rows, windows) for _, rows in blocks]
+        yield Rows.concatenate(inside)
+
+
+class _Add(beam.CombineFn):
+    """Adds up what knows how to be added; None for nothing."""
+
+    def create_accumulator(self) -> Any:
+        return None
+
+    def add_input(self, accumulator: Any, part: Any) -> Any:
+        return part if accumulator is None else accumulator + part
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        parts = [part for part in accumulators if part is not None]
+        return functools.reduce(operator.add, parts) if parts else None
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def _narrow(windows: Windows, histogram: NDArray[np.int64] | None) -> Windows:
+    return windows if histogram is None else ranking.narrow(windows, histogram)

@@ -1,0 +1,345 @@
+"""Exact places in the order of every class, found by counting.
+
+The predictions of a class stand in one total order: confidence, highest first, then
+the key's hash, then the key. Which of 130 million stands in place 130,000 is found
+without sorting them, as a radix sort would begin: the first pass counts into bins, and
+tells in which bin each wanted rank is; where such bins hold too many rows, a second
+pass counts inside of them; the last pass takes out the rows of those bins, which are
+few, and sorts them. All that has to be merged are arrays of counts, so the result does
+not depend on which rows were counted where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Of a pass, over all classes: 16 MB of counts.
+_MAX_BINS = 2**21
+#: Rows that are taken out and sorted without counting once more: 130 MB of them.
+MAX_ROWS = 2**22
+#: Bits of the float32 1.0, the highest confidence. Floats that are not negative are
+#: ordered as their bits are.
+_ONE = np.uint32(0x3F800000)
+#: An order key holds 30 bits of the confidence, then the first 34 of the key's hash.
+_HASH_BITS = 34
+_MANTISSA_BITS = 23
+_OCTAVES = 30
+
+#: Ranks that are sought in each class.
+NUM_RANKS = 2
+
+#: From shards and rows, int64 [N] each, to the keys of those predictions.
+ReadKeys = Callable[[NDArray[np.int64], NDArray[np.int64]], Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A place in the order of a class.
+
+    The key is there only where confidence and hash are those of another prediction of
+    the class as well.
+    """
+
+    confidence: float
+    key_hash: int
+    key: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some predictions of one input shard, or of several, N of them.
+
+    Attributes:
+        label: int32 [N].
+        confidence: float32 [N] in [0, 1].
+        key_hash: uint64 [N].
+        shard: int64 [N] input shards.
+        row: int64 [N] positions in their shards.
+    """
+
+    label: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    key_hash: NDArray[np.uint64]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def take(self, indices: NDArray[Any]) -> Rows:
+        """Returns the rows at some positions, or where a mask is true."""
+        return Rows(
+            *(getattr(self, field.name)[indices] for field in dataclasses.fields(self))
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Rows]) -> Rows:
+        """Returns the rows of all parts."""
+        parts = [*parts, cls.none()]
+        return cls(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(cls)
+            )
+        )
+
+    @classmethod
+    def none(cls) -> Rows:
+        """Returns no rows."""
+        return cls(
+            np.empty(0, np.int32),
+            np.empty(0, np.float32),
+            np.empty(0, np.uint64),
+            np.empty(0, np.int64),
+            np.empty(0, np.int64),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """Bins of confidences, the same for every class, from the highest down.
+
+    Each power of two of the distance from 1 has as many: networks are sure of most
+    images, so confidences crowd at 1.
+
+    Attributes:
+        num_classes: K.
+    """
+
+    num_classes: int
+
+    @property
+    def count(self) -> int:
+        """Bins of a class."""
+        return (_OCTAVES << self._fraction_bits) + 1
+
+    @functools.cached_property
+    def edges(self) -> NDArray[np.uint32]:
+        """Returns the first step of each bin, and the end of the last, [count + 1].
+
+        A step is the number of float32 between a confidence and 1.
+        """
+        low = np.zeros(self.count, np.uint32)
+        high = np.full(self.count, _ONE + 1, np.uint32)
+        numbers = np.arange(self.count)
+        while (low < high).any():
+            middle = (low + high) // 2
+            is_before = self._of_steps(middle) < numbers
+            is_open = low < high
+            low = np.where(is_open & is_before, middle + 1, low)
+            high = np.where(is_open & ~is_before, middle, high)
+        return np.append(low, _ONE + 1).astype(np.uint32)
+
+    def of(self, confidence: NDArray[np.float32]) -> NDArray[np.uint32]:
+        """Returns the bin, uint32 [N], of each confidence, float32 [N]."""
+        return self._of_steps(_steps(confidence))
+
+    def lowest_confidence(self, bins: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the lowest confidence, float32, that belongs to each bin."""
+        return (_ONE + np.uint32(1) - self.edges[bins + 1]).view(np.float32)
+
+    @property
+    def _fraction_bits(self) -> int:
+        bins = max(1, _MAX_BINS // (self.num_classes * _OCTAVES))
+        return min(10, bins.bit_length() - 1)
+
+    def _of_steps(self, steps: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        # The exponent and the first bits of the fraction, from those of 1 on.
+        first = np.uint32((127 << self._fraction_bits) - 1)
+        bits = steps.astype(np.float32).view(np.uint32)
+        bins = bits >> np.uint32(_MANTISSA_BITS - self._fraction_bits)
+        return np.minimum(np.maximum(bins, first) - first, np.uint32(self.count - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Where in the orders of the classes the wanted ranks are known to be.
+
+    Attributes:
+        rank: int64 [K, NUM_RANKS] wanted, from 1; 0 for none.
+        before: int64 [K, NUM_RANKS] rows of the class in front of the window.
+        low: uint64 [K, NUM_RANKS] first order key.
+        span: uint64 [K, NUM_RANKS] order keys in it; 0 where no rank is wanted.
+        rows: How many rows all windows hold.
+    """
+
+    rank: NDArray[np.int64]
+    before: NDArray[np.int64]
+    low: NDArray[np.uint64]
+    span: NDArray[np.uint64]
+    rows: int
+
+    @property
+    def are_wide(self) -> bool:
+        """Whether they hold so many rows that it pays to count once more."""
+        return self.rows > MAX_ROWS
+
+    @functools.cached_property
+    def shift(self) -> NDArray[np.uint64]:
+        """Returns by how many bits, uint64 [K, NUM_RANKS], keys become bins."""
+        # In Python's integers: a float64 holds 53 bits of the 64.
+        lengths = [max(0, int(span) - 1).bit_length() for span in self.span.flat]
+        kept = self.bins.bit_length() - 1
+        bits = np.maximum(np.array(lengths, np.int64) - kept, 0)
+        return bits.astype(np.uint64).reshape(self.span.shape)
+
+    @property
+    def bins(self) -> int:
+        """Of a window, a power of two."""
+        most: int = _MAX_BINS // max(1, self.rank.size)
+        return 1 << (max(2, most).bit_length() - 1)
+
+    def inside(self, rows: Rows) -> list[NDArray[np.bool_]]:
+        """Returns for each of the ranks which rows are in its window."""
+        keys = order_keys(rows)
+        return [
+            (keys - self.low[rows.label, rank]) < self.span[rows.label, rank]
+            for rank in range(NUM_RANKS)
+        ]
+
+
+def order_keys(rows: Rows) -> NDArray[np.uint64]:
+    """Returns uint64 [N], lower for what stands earlier in the order of its class.
+
+    Equal ones may still differ in the last bits of the hash, and in the key.
+    """
+    steps = _steps(rows.confidence).astype(np.uint64) << np.uint64(_HASH_BITS)
+    return steps | (rows.key_hash >> np.uint64(64 - _HASH_BITS))
+
+
+def count_bins(histogram: NDArray[np.int64], rows: Rows, bins: Bins) -> None:
+    """Counts rows into a histogram int64 [K, bins.count], in place."""
+    cells = rows.label.astype(np.int64) * bins.count + bins.of(rows.confidence)
+    np.add.at(histogram.reshape(-1), cells, 1)
+
+
+def find_windows(
+    histogram: NDArray[np.int64], rank: NDArray[np.int64], bins: Bins
+) -> Windows:
+    """Returns in which bin each rank is.
+
+    Args:
+        histogram: int64 [K, bins.count] of all rows.
+        rank: int64 [K, NUM_RANKS], from 1; 0 for none.
+        bins: What was counted into.
+    """
+    found, before, inside = _find_bins(histogram[:, None, :], rank)
+    edges = bins.edges.astype(np.uint64) << np.uint64(_HASH_BITS)
+    span = np.where(rank > 0, edges[found + 1] - edges[found], np.uint64(0))
+    return Windows(rank, before, edges[found], span, int(inside.sum()))
+
+
+def count_inside(histogram: NDArray[np.int64], rows: Rows, windows: Windows) -> None:
+    """Counts rows into a histogram int64 [K, NUM_RANKS, windows.bins], in place."""
+    keys = order_keys(rows)
+    for rank, is_inside in enumerate(windows.inside(rows)):
+        label = rows.label[is_inside].astype(np.int64)
+        within = keys[is_inside] - windows.low[label, rank]
+        within >>= windows.shift[label, rank]
+        cells = (label * NUM_RANKS + rank) * windows.bins + within.astype(np.int64)
+        np.add.at(histogram.reshape(-1), cells, 1)
+
+
+def narrow(windows: Windows, histogram: NDArray[np.int64]) -> Windows:
+    """Returns the windows' bins that the ranks are in, after `count_inside`."""
+    found, before, inside = _find_bins(histogram, windows.rank - windows.before)
+    size = np.uint64(1) << windows.shift
+    offset = found.astype(np.uint64) * size
+    is_wanted = windows.rank > 0
+    return Windows(
+        windows.rank,
+        windows.before + before,
+        windows.low + np.where(is_wanted, offset, np.uint64(0)),
+        np.where(is_wanted, np.minimum(size, windows.span - offset), np.uint64(0)),
+        int(inside.sum()),
+    )
+
+
+def take_inside(rows: Rows, windows: Windows) -> Rows:
+    """Returns the rows that are in some window."""
+    return rows.take(
+        np.flatnonzero(functools.reduce(np.bitwise_or, windows.inside(rows)))
+    )
+
+
+def find_places(
+    rows: Rows, windows: Windows, read_keys: ReadKeys
+) -> list[list[Place | None]]:
+    """Returns the place of each rank of each class, [K][NUM_RANKS].
+
+    Args:
+        rows: What `take_inside` has found in all shards, in any order.
+        windows: The same as then.
+        read_keys: Called for what only the keys can tell apart, if anything.
+    """
+    steps = _steps(rows.confidence)
+    rows = rows.take(np.lexsort((rows.key_hash, steps, rows.label)))
+    keys = order_keys(rows)
+    starts = np.searchsorted(rows.label, np.arange(len(windows.rank) + 1))
+    places: list[list[Place | None]] = []
+    for label, (start, end) in enumerate(itertools.pairwise(starts)):
+        first = start + np.searchsorted(keys[start:end], windows.low[label])
+        index = first + windows.rank[label] - windows.before[label] - 1
+        places.append(
+            [
+                _place(rows, int(index[i]), read_keys)
+                if windows.rank[label, i]
+                else None
+                for i in range(NUM_RANKS)
+            ]
+        )
+    return places
+
+
+def _place(rows: Rows, index: int, read_keys: ReadKeys) -> Place:
+    label, confidence = rows.label[index], rows.confidence[index]
+    key_hash = rows.key_hash[index]
+
+    def is_tied(other: int) -> bool:
+        return bool(
+            rows.label[other] == label
+            and rows.confidence[other] == confidence
+            and rows.key_hash[other] == key_hash
+        )
+
+    start, end = index, index + 1
+    while start > 0 and is_tied(start - 1):
+        start -= 1
+    while end < len(rows.label) and is_tied(end):
+        end += 1
+    key = None
+    if end - start > 1:
+        keys = read_keys(rows.shard[start:end], rows.row[start:end])
+        key = sorted(keys, key=str.encode)[index - start]
+    return Place(float(confidence), int(key_hash), key)
+
+
+def _find_bins(
+    histogram: NDArray[np.int64], rank: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the bin each rank is in, the rows before it, and those in it.
+
+    Args:
+        histogram: int64 [K, 1 or NUM_RANKS, bins].
+        rank: int64 [K, NUM_RANKS], from 1; 0 or less for none.
+    """
+    found = np.zeros(rank.shape, np.int64)
+    before = np.zeros(rank.shape, np.int64)
+    inside = np.zeros(rank.shape, np.int64)
+    for label, column in np.argwhere(rank > 0):
+        counts = histogram[label, min(column, histogram.shape[1] - 1)]
+        total = np.cumsum(counts)
+        bin_ = int(np.searchsorted(total, rank[label, column]))
+        found[label, column] = bin_
+        before[label, column] = total[bin_] - counts[bin_]
+        inside[label, column] = counts[bin_]
+    return found, before, inside
+
+
+def _steps(confidence: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Returns how many float32 are between each confidence in [0, 1] and 1."""
+    return _ONE - np.ascontiguousarray(confidence).view(np.uint32)

@@ -1,0 +1,116 @@
+"""Which confidence is enough: one threshold for each class."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+#: Where nothing tells how precise the teacher is.
+DEFAULT_THRESHOLD = 0.5
+
+FIXED = "fixed"
+TARGET_PRECISION = "target_precision"
+PER_CLASS = "per_class"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ThresholdConfig:
+    """How the thresholds came about, and what they are.
+
+    Attributes:
+        rule: `fixed`, `target_precision` or `per_class`.
+        values: One for all classes, or K of them, in [0, 1].
+        target: The precision that was asked for, with `target_precision`.
+        adaptive: Whether they are lowered for classes that are learned less.
+    """
+
+    rule: str
+    values: tuple[float, ...]
+    target: float | None = None
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        for value in self.values:
+            check_share("confidence_threshold", value)
+        if self.target is not None:
+            check_share("target_precision", self.target)
+
+    def of_classes(self, num_classes: int) -> NDArray[np.float32]:
+        """Returns the threshold of each class, float32 [K].
+
+        As float32, like the confidences: 0.9 is not above 0.9.
+        """
+        return np.broadcast_to(np.array(self.values, np.float32), num_classes).copy()
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuses what is not in [0, 1].
+
+    Raises:
+        ValueError: If it is not; NaN is not.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def read_class_thresholds(
+    path: str, class_names: Sequence[str], *, default: float | None
+) -> tuple[float, ...]:
+    """Returns a threshold for each class out of a JSON file, {name: threshold}.
+
+    Args:
+        path: Of the file.
+        class_names: K names by label.
+        default: For classes that are not in it.
+
+    Raises:
+        ValueError: If it is of another form, a name is unknown, a threshold is not in
+            [0, 1], or a class has none.
+    """
+    try:
+        content = json.loads(epath.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected {{class name: threshold}}, got {content!r}")
+    unknown = sorted(content.keys() - set(class_names))
+    if unknown:
+        raise ValueError(
+            f"{path}: unknown class {unknown[0]!r} ({len(unknown)} of {len(content)})"
+        )
+    for name, value in content.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{path}: expected a number for {name!r}, got {value!r}")
+        check_share(f"{path}: the threshold of {name!r}", value)
+    missing = [name for name in class_names if name not in content]
+    if default is not None:
+        content |= dict.fromkeys(missing, default)
+    elif missing:
+        raise ValueError(
+            f"{path}: no threshold for {missing[0]!r} ({len(missing)} of "
+            f"{len(class_names)} classes); add it, or give --confidence_threshold for "
+            "those that are not in it"
+        )
+    return tuple(float(content[name]) for name in class_names)
+
+
+def adapt(
+    thresholds: NDArray[np.float32], confident: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns thresholds float32 [K], lower for classes with fewer confident images.
+
+    As FlexMatch has it (Zhang et al. 2021, section 3.2, with its convex mapping
+    x / (2 - x)). A class that is rare in the corpus cannot be told from one that is
+    learned badly: its threshold falls too, to 0 where nothing is confident.
+
+    Args:
+        thresholds: float32 [K] of classes that are learned well.
+        confident: int64 [K] images at or above them.
+    """
+    learned = confident / max(1, confident.max())
+    return (thresholds * (learned / (2.0 - learned))).astype(np.float32)
