@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Sequence
 
 from etils import epath
 
 from classifier import artifact
 from pseudo_label import prediction
+from pseudo_label.prediction import ShardFacts
 
 #: Footers that are read side by side: in a bucket each takes a tenth of a second.
 _OPEN_AT_ONCE = 16
@@ -53,7 +55,8 @@ def open_predictions(directory: str) -> PredictionSet:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If the job has not ended, or a file is missing.
+        ValueError: If the job has not ended, or a file is missing, of another job, or
+            there twice.
     """
     path = artifact.require_complete(directory, "predictions")
     config = artifact.read_json(path / artifact.CONFIG)
@@ -71,20 +74,51 @@ def open_predictions(directory: str) -> PredictionSet:
     )
     # Of the rows: what the images are called decides none of them.
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
+    _refuse_more_files(predictions)
 
-    def count_rows(index: int) -> int:
-        return _count_rows(predictions.path(index), fingerprint)
+    def read(index: int) -> ShardFacts:
+        return _read_facts(predictions.path(index), fingerprint)
 
     with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
-        num_images = sum(pool.map(count_rows, range(predictions.num_shards)))
+        facts = list(pool.map(read, range(predictions.num_shards)))
+    _refuse_doubled_files(predictions, facts)
+    num_images = sum(shard.num_rows for shard in facts)
     return dataclasses.replace(predictions, num_images=num_images)
 
 
-def _count_rows(path: epath.Path, fingerprint: str) -> int:
+def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
     try:
         facts = prediction.read_facts(path)
     except FileNotFoundError as error:
         raise ValueError(f"predictions are missing: {path}") from error
     if facts.fingerprint != fingerprint:
         raise ValueError(f"{path} is of another labeling run")
-    return facts.num_rows
+    return facts
+
+
+def _refuse_more_files(predictions: PredictionSet) -> None:
+    known = {predictions.path(i).name for i in range(predictions.num_shards)}
+    for path in epath.Path(predictions.directory).iterdir():
+        is_file_of_rows = path.name.startswith("predictions") and (
+            path.suffix == ".parquet"
+        )
+        if is_file_of_rows and path.name not in known:
+            raise ValueError(
+                f"{path} belongs to none of the {predictions.num_shards} shards"
+            )
+
+
+def _refuse_doubled_files(
+    predictions: PredictionSet, facts: Sequence[ShardFacts]
+) -> None:
+    """Keys are unique, so two files with the same ends of their hashes are the same."""
+    seen: dict[tuple[int, int], int] = {}
+    for index, shard in enumerate(facts):
+        if shard.key_hashes is None:
+            continue
+        other = seen.setdefault(shard.key_hashes, index)
+        if other != index:
+            raise ValueError(
+                f"{predictions.path(index)} holds the rows of shard {other}: delete "
+                f"it and {artifact.COMPLETED} beside it, and label again"
+            )

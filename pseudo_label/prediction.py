@@ -137,11 +137,13 @@ class ShardFacts:
         num_rows: Images of the shard.
         fingerprint: Of the labeling run that wrote it.
         status_counts: Rows by status.
+        key_hashes: The lowest and the highest; None without a row.
     """
 
     num_rows: int
     fingerprint: str
     status_counts: dict[str, int]
+    key_hashes: tuple[int, int] | None
 
 
 def read_facts(path: epath.Path) -> ShardFacts:
@@ -158,6 +160,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
             footer.num_rows,
             extra[_FINGERPRINT].decode(),
             _decode_counts(extra[_STATUS_COUNTS]),
+            _range_of(footer, schema().get_field_index("key_hash")),
         )
 
 
@@ -285,6 +288,14 @@ def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     content = pa.array(values[~is_missing].reshape(-1))
     return pa.ListArray.from_arrays(offsets, content, mask=pa.array(is_missing))
+
+
+def _range_of(footer: Any, column: int) -> tuple[int, int] | None:
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    ranges = [group.column(column).statistics for group in groups if group.num_rows]
+    if not ranges:
+        return None
+    return min(one.min for one in ranges), max(one.max for one in ranges)
 
 
 def _encode_counts(counts: dict[str, int]) -> bytes:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pseudo_label import hamming
 from pseudo_label.quality import Precision
 from pseudo_label.ranking import Bins, Place, Rows, count_bins
 from pseudo_label.thresholds import ThresholdConfig
@@ -53,6 +54,8 @@ class SelectionConfig:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}"
                 )
+        if self.duplicate_bits is not None:
+            hamming.check_bits(self.duplicate_bits)
 
     @property
     def fills_a_class(self) -> int:
