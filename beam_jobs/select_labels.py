@@ -65,7 +65,7 @@ _DUPLICATE_BITS = flags.DEFINE_integer(
     "duplicate_bits",
     0,
     "Of the 64 of the perceptual hash, in how many images that look the same may "
-    "differ; -1 keeps them all.",
+    "differ; -1 keeps what looks the same.",
     lower_bound=-1,
     upper_bound=3,
 )

@@ -139,13 +139,11 @@ def _build(pipeline: beam.Pipeline, job: Job) -> None:
 def _drop(pipeline: beam.Pipeline, job: Job) -> beam.PCollection:
     if not job.drops:
         return pipeline | "Drop none" >> beam.Create([Dropped()])
-    bits = job.settings.duplicate_bits
     counts = dropping.drop(
         pipeline,
         job.predictions,
         job.excluded,
-        bits=bits or 0,
-        keep_once=bits is not None,
+        bits=job.settings.duplicate_bits,
         output=job.output,
     )
     return counts | "Dropped" >> beam.Map(

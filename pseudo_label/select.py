@@ -40,7 +40,7 @@ class SelectionConfig:
         images_per_class: Records each class shall have.
         max_copies: How often one image may be written to get there; 1 for once.
         duplicate_bits: Of the 64 of the perceptual hash, in how many two images may
-            differ to be taken for the same; None to keep what looks the same.
+            differ to be taken for the same; None where looks do not count.
     """
 
     thresholds: ThresholdConfig

@@ -6,6 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from pseudo_label import quality
 from pseudo_label.quality import Calibration, Precision
@@ -115,3 +117,50 @@ def test_reads_what_calibrate_writes(tmp_path):
 def test_another_directory_is_no_calibration(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no calibration\.json"):
         quality.read_calibration(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images, labels = load_digits(return_X_y=True)
+    return images / 16, labels
+
+
+def estimate_and_truth(digits, *, per_class, seed, folds=3, target=0.97):
+    """Selects digits by an out-of-fold estimate; returns it and the truth."""
+    images, labels = digits
+    rng = np.random.default_rng(seed)
+    known = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == k))[:per_class] for k in range(10)]
+    )
+    fold = (np.arange(per_class) + np.arange(10)[:, None]).reshape(-1) % folds
+    rest = np.setdiff1d(np.arange(len(labels)), known)
+    out_of_fold, ensemble = np.zeros((len(known), 10)), np.zeros((len(rest), 10))
+    for left_out in range(folds):
+        seen = known[fold != left_out]
+        member = LogisticRegression(C=5, max_iter=500).fit(images[seen], labels[seen])
+        is_unseen = fold == left_out
+        out_of_fold[is_unseen] = member.predict_proba(images[known[is_unseen]])
+        ensemble += member.predict_proba(images[rest]) / folds
+    judged = Calibration(
+        fingerprint="f",
+        kind="out_of_fold",
+        teachers=("t",) * folds,
+        temperature=1.0,
+        label=labels[known].astype(np.int32),
+        predicted=out_of_fold.argmax(axis=1).astype(np.int32),
+        confidence=out_of_fold.max(axis=1).astype(np.float32),
+    )
+    threshold = quality.threshold_for(judged, target)
+    estimate = quality.precision_above(judged, np.full(10, threshold, np.float32))
+    is_kept = ensemble.max(axis=1).astype(np.float32) >= threshold
+    truth = (ensemble.argmax(axis=1) == labels[rest])[is_kept].mean()
+    return estimate.estimate, truth
+
+
+@pytest.mark.parametrize("per_class", [5, 20])
+def test_the_estimate_on_digits_is_near_the_truth(digits, per_class):
+    pairs = [estimate_and_truth(digits, per_class=per_class, seed=s) for s in range(8)]
+    estimate, truth = np.transpose(pairs)
+    # Seen over 30 seeds: 1.4 points for 5 labels a class, 1.2 for 20.
+    assert np.abs(estimate - truth).mean() < 0.025
+    assert truth.mean() > 0.96

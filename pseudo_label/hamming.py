@@ -1,0 +1,185 @@
+"""Which 64-bit hashes are at most a few bits apart: exactly, without all pairs.
+
+The bits are cut into blocks, a few more than may differ. Of two hashes that close, so
+many blocks are equal that some table finds them together: each table sorts the hashes
+by another combination of blocks, and only hashes that agree on those are compared.
+This is what Manku et al., "Detecting Near-Duplicates for Web Crawling" (WWW 2007), do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BITS = 3
+#: Above any value: no hash is near.
+NONE = np.iinfo(np.int64).max
+_WIDTH = 64
+#: Blocks by how many bits may differ: tables agree on 64, 32, 32 and 31 to 33 bits, so
+#: that hardly any two of 130 million agree by chance. They are 1, 2, 6 and 20 tables.
+_BLOCKS = (1, 2, 4, 6)
+#: Hashes that can be compared in the time in which one can be looked up.
+_COMPARED_PER_LOOK_UP = 8
+#: Comparisons at once: some tens of megabytes.
+_AT_ONCE = 2**20
+
+
+def check_bits(bits: int) -> None:
+    """Checks that so many bits may differ.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not 0 <= bits <= MAX_BITS:
+        raise ValueError(f"bits must be in 0..{MAX_BITS}, got {bits}")
+
+
+@functools.cache
+def masks(bits: int) -> tuple[np.uint64, ...]:
+    """Returns the bits that each table's hashes agree on.
+
+    Args:
+        bits: That may differ, in 0..MAX_BITS. Any two hashes that close agree on all
+            bits of at least one mask.
+    """
+    blocks = np.array_split(np.arange(_WIDTH), _BLOCKS[bits])
+    chosen = itertools.combinations(blocks, len(blocks) - bits)
+    return tuple(
+        np.uint64(sum(1 << int(bit) for block in combination for bit in block))
+        for combination in chosen
+    )
+
+
+def distances(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Returns in how many bits the hashes of each pair differ."""
+    return np.bitwise_count(a ^ b)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Some hashes, those that agree on the bits of one mask side by side.
+
+    A pair that agrees on several masks is found by the first of them alone.
+
+    Attributes:
+        hashes: uint64 [N], distinct and ascending.
+        values: int64 [N] of the hashes; the lowest wins.
+        bits: That may differ.
+        number: Of the mask.
+    """
+
+    hashes: NDArray[np.uint64]
+    values: NDArray[np.int64]
+    bits: int
+    number: int
+
+    @functools.cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.hashes & self._mask, kind="stable")
+
+    @functools.cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return (self.hashes & self._mask)[self._order]
+
+    @property
+    def _mask(self) -> np.uint64:
+        return masks(self.bits)[self.number]
+
+    def lowest(
+        self, queries: NDArray[np.uint64], *, per_bit: int = 0
+    ) -> NDArray[np.int64]:
+        """Returns the lowest value near each query, int64 [Q]; NONE where none is.
+
+        Args:
+            queries: uint64 [Q]; equal ones are compared each by itself.
+            per_bit: Added to a hash's value for each bit it differs in.
+        """
+        lowest = np.full(len(queries), NONE)
+        keys = queries & self._mask
+        starts = np.searchsorted(self._keys, keys, "left")
+        counts = np.searchsorted(self._keys, keys, "right") - starts
+        flips = len(_flips(self.bits, self.number))
+        # However many agree on the mask, an end to the work is in sight.
+        is_long = counts > flips * _COMPARED_PER_LOOK_UP
+        for part in _split(np.flatnonzero((counts > 0) & ~is_long), counts):
+            which, at = _expand(starts[part], counts[part])
+            which, at = part[which], self._order[at]
+            self._compare(lowest, queries, which, at, per_bit)
+        if is_long.any():
+            lowest[is_long] = self._look_up(queries[is_long], per_bit)
+        return lowest
+
+    def _compare(
+        self,
+        lowest: NDArray[np.int64],
+        queries: NDArray[np.uint64],
+        which: NDArray[np.int64],
+        at: NDArray[np.int64],
+        per_bit: int,
+    ) -> None:
+        """Takes the hashes `at` into account for the queries `which`, in place."""
+        differing = queries[which] ^ self.hashes[at]
+        count = np.bitwise_count(differing)
+        near = np.flatnonzero(count <= self.bits)
+        near = near[_is_first(differing[near], self.bits, self.number)]
+        values = self.values[at[near]] + count[near].astype(np.int64) * per_bit
+        np.minimum.at(lowest, which[near], values)
+
+    def _look_up(self, queries: NDArray[np.uint64], per_bit: int) -> NDArray[np.int64]:
+        """Looks for everything that is near enough, whether it is there."""
+        lowest = np.full(len(queries), NONE)
+        for flip in _flips(self.bits, self.number):
+            wanted = queries ^ flip
+            at = np.searchsorted(self.hashes, wanted)
+            at[at == len(self.hashes)] = 0
+            values = self.values[at] + int(flip).bit_count() * per_bit
+            is_there = self.hashes[at] == wanted
+            lowest = np.where(is_there, np.minimum(lowest, values), lowest)
+        return lowest
+
+
+@functools.cache
+def _flips(bits: int, number: int) -> NDArray[np.uint64]:
+    """Returns the differences that a table has to find."""
+    mask = int(masks(bits)[number])
+    free = [1 << bit for bit in range(_WIDTH) if not mask >> bit & 1]
+    flipped = itertools.chain.from_iterable(
+        itertools.combinations(free, count) for count in range(bits + 1)
+    )
+    flips = np.array([sum(values) for values in flipped], np.uint64)
+    return flips[_is_first(flips, bits, number)]
+
+
+def _is_first(
+    differing: NDArray[np.uint64], bits: int, number: int
+) -> NDArray[np.bool_]:
+    """Whether no table before this one finds pairs that differ in these bits."""
+    is_first = np.ones(len(differing), bool)
+    for mask in masks(bits)[:number]:
+        is_first &= (differing & mask) != 0
+    return is_first
+
+
+def _split(
+    indices: NDArray[np.int64], counts: NDArray[np.int64]
+) -> Sequence[NDArray[np.int64]]:
+    """Returns the indices in parts, `_AT_ONCE` comparisons or a few more in each."""
+    ends = np.cumsum(counts[indices])
+    if not len(ends):
+        return []
+    cuts = np.searchsorted(ends, np.arange(_AT_ONCE, ends[-1], _AT_ONCE))
+    return np.split(indices, cuts)
+
+
+def _expand(
+    starts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns for each place of each range the range's number, and the place."""
+    which = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return which, np.arange(len(which)) + (starts - before)[which]
