@@ -78,14 +78,11 @@ def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
     """
     dropping.delete_dropped(job.output)
     artifact.delete_unfinished(job.output)
-    runners.spread(
-        options,
-        argv,
-        units=min(
-            job.predictions.num_shards,
-            job.predictions.num_images // _ROWS_PER_PROCESS,
-        ),
+    processes = min(
+        job.predictions.num_shards, job.predictions.num_images // _ROWS_PER_PROCESS
     )
+    if processes > 1:
+        runners.spread(options, argv, units=processes)
     runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
 
 

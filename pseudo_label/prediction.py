@@ -24,6 +24,9 @@ OK = "ok"
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
 #: Of a group, which is read at once: some megabytes.
 _GROUP_ROWS = 2**14
+#: Columns whose values come again and again. A dictionary of hashes is larger than they
+#: are, and reading it takes longer.
+_REPEATED = ["status", "error", "label", "top_labels.list.element"]
 _LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
@@ -114,7 +117,9 @@ def write_shard(
         fingerprint: Of the labeling run, kept in the file.
     """
     counts: dict[str, int] = {}
-    with pq.ParquetWriter(file, schema(), compression="zstd") as writer:
+    with pq.ParquetWriter(
+        file, schema(), compression="zstd", use_dictionary=_REPEATED
+    ) as writer:
         for table in _groups(tables):
             writer.write_table(table)
             for status in table.column("status").to_pylist():

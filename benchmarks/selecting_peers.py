@@ -1,0 +1,36 @@
+"""Runs one peer, in a process of its own.
+
+  python -m benchmarks.selecting_peers WAY PREDICTIONS IMAGES_PER_CLASS
+
+Prints the cut-off of each class as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+from benchmarks.selecting_task import Task
+from classifier import command
+
+#: By way: its module, and the package that this needs.
+PEERS = {
+    "duckdb": ("selecting_duckdb", "duckdb"),
+    "duckdb_with_key": ("selecting_duckdb", "duckdb"),
+    "top": ("selecting_top", "apache_beam"),
+    "top_processes": ("selecting_top", "apache_beam"),
+    "scan": ("selecting_scan", "pyarrow"),
+}
+
+
+def main(argv: list[str]) -> None:
+    """Runs the peer that the arguments name."""
+    way, predictions, images_per_class = argv[1:]
+    peer = importlib.import_module(f"benchmarks.{PEERS[way][0]}")
+    cut_offs = peer.run(Task(way, predictions, int(images_per_class)))
+    command.say(json.dumps(sorted(cut_offs)))
+
+
+if __name__ == "__main__":
+    main(sys.argv)
