@@ -3,6 +3,7 @@
 # Every stage is a file target, RUN/.../COMPLETED, so what is done is not done again:
 #
 #   RUN/round-1/teacher/member-I    classifiers that know the labeled images alone
+#   RUN/round-N/calibration         what they say of labeled images they do not know
 #   RUN/round-N/predictions         a row for every image, by the teacher of round N
 #   RUN/round-N/selection           which of them to keep
 #   RUN/round-N/dataset             their images as TFRecords
@@ -29,9 +30,15 @@ IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
 CLASS_NAMES ?=
 PRESET ?= tiny
 STUDENT_PRESET ?= $(PRESET)
-TEACHERS ?= 3
+# Each teacher of round 1 leaves out a fold, which calibrates them; 0 for none.
+FOLDS ?= 0
+TEACHERS ?= $(or $(filter-out 0,$(FOLDS)),3)
+# Labeled images to calibrate every round's teacher on, never learned from.
+CALIBRATION ?=
 TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
+# Share of the pseudo-labels that shall be right; where nothing tells it, a threshold.
+TARGET_PRECISION ?= 0.97
 CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
@@ -61,6 +68,10 @@ DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=precision=bfloat16) \
 INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
 LIBTPU := $(VENV)/libtpu
 
+ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
+$(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
+endif
+
 ifneq ($(filter-out vm pod,$(TPU)),)
 $(error expected TPU=vm or TPU=pod, got TPU=$(TPU))
 endif
@@ -82,9 +93,9 @@ $(error expected RUNNER=local, flink, prism or dataflow, got RUNNER=$(RUNNER))
 endif
 include engines/engines.mk engines/dataflow.mk
 
-.PHONY: help setup demo clean-demo demo-seeds teacher labels selection records \
-	student control report format lint typecheck test test-all check tpu-compile clean \
-	FORCE
+.PHONY: help setup demo clean-demo demo-seeds teacher calibration labels selection \
+	records student control report format lint typecheck test test-all check \
+	tpu-compile clean FORCE
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -143,8 +154,14 @@ teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%
 	$(RUN)/round-$(word $(1),0 $(NUMBERS))/student)
 teacher_flags = $(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(dir))
 completed = $(patsubst %,%/COMPLETED,$(1))
+# A student knows all folds.
+is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(filter-out 0,$(FOLDS))))
+calibration_dir = $(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration)
+calibration_flag = $(addprefix --calibration=,$(call calibration_dir,$(1)))
+calibrate_on = $(if $(CALIBRATION),--held_out='$(CALIBRATION)',--out_of_fold='$(LABELED)')
 
 teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
+calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate it, with FOLDS= or CALIBRATION=
 labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with it
 selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best of every class
 records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
@@ -159,6 +176,7 @@ report:  ## Run ROUNDS=2 rounds and report on them
 # Settings decide what is in RUN: others need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
+	FOLDS=$(FOLDS) CALIBRATION=$(CALIBRATION) TARGET_PRECISION=$(TARGET_PRECISION) \
 	TPU=$(TPU) \
 	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
 	MAX_COPIES=$(MAX_COPIES) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
@@ -177,10 +195,12 @@ $(RUN)/data/COMPLETED: | $(READY)
 	$(PY) -m examples.digits.prepare --output=$(@D) \
 		--labels_per_class=$(LABELS_PER_CLASS) --seed=$(SEED)
 
-# Members differ in their seed alone.
+# Members differ in their seed, and in the fold they leave out.
+member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
+
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--seed=$(SEED)$* $(DEVICE_FLAGS) $(TEACHER_FLAGS)
+		--seed=$(SEED)$* $(call member_fold,$*) $(DEVICE_FLAGS) $(TEACHER_FLAGS)
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
@@ -188,16 +208,24 @@ $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dir
 
 define label_here
 	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
-		$(call teacher_flags,$(1)) --output=$(@D) $(LABELING_FLAGS) -- $(BEAM_FLAGS)
+		$(call teacher_flags,$(1)) $(call calibration_flag,$(1)) --output=$(@D) \
+		$(LABELING_FLAGS) -- $(BEAM_FLAGS)
 endef
 
 define ROUND_RULES
-$(RUN)/round-$(1)/predictions/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+$(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+	$(PY) -m teacher.calibrate $(call teacher_flags,$(1)) $(calibrate_on) \
+		--output=$$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
+
+$(RUN)/round-$(1)/predictions/COMPLETED: \
+		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
 	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED
 	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
-		--confidence_threshold=$(CONFIDENCE_THRESHOLD) \
+		$(if $(call is_calibrated,$(1)),$(call calibration_flag,$(1)) \
+			--target_precision=$(TARGET_PRECISION),\
+			--confidence_threshold=$(CONFIDENCE_THRESHOLD)) \
 		--images_per_class=$(IMAGES_PER_CLASS) --max_copies=$(MAX_COPIES) \
 		--output=$$(@D) -- $(BEAM_FLAGS)
 

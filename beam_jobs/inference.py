@@ -78,12 +78,14 @@ class Teachers:
         engine: What runs their networks.
         threads: That a worker process computes with, 0 for all cores.
         max_pixels: Of an image that is decoded.
+        temperature: That all their logits are divided by.
     """
 
     directories: tuple[str, ...]
     engine: Engine = REFERENCE
     threads: int = 0
     max_pixels: int = MAX_PIXELS
+    temperature: float = 1.0
 
     def load(self) -> Ensemble:
         """Returns the ensemble, at full speed from its first image on."""
@@ -95,7 +97,11 @@ class Teachers:
                 for index, directory in enumerate(self.directories)
             ]
             ensemble = Ensemble(
-                local, self.engine, self.threads or None, self.max_pixels
+                local,
+                self.engine,
+                self.threads or None,
+                self.max_pixels,
+                self.temperature,
             )
         ensemble.warm_up()
         return ensemble

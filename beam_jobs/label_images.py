@@ -41,6 +41,11 @@ _MODEL_HANDLER = flags.DEFINE_string(
     "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded images "
     "to logits, instead of a teacher.",
 )
+_CALIBRATION = flags.DEFINE_string(
+    "calibration",
+    None,
+    "What teacher.calibrate has made of the same teachers: its temperature is theirs.",
+)
 _CLASS_NAMES = flags.DEFINE_string(
     "class_names", None, "Text file, one class name a line; with --model_handler."
 )
@@ -95,6 +100,7 @@ def main(argv: Sequence[str]) -> None:
             teachers=tuple(_TEACHER.value),
             model_handler=_MODEL_HANDLER.value,
             class_names_file=_CLASS_NAMES.value,
+            calibration=_CALIBRATION.value,
             top_k=_TOP_K.value,
             engine=_ENGINE.value,
             precision=_PRECISION.value,

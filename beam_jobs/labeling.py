@@ -17,7 +17,7 @@ from etils import epath
 from beam_jobs import inference, manifest, runners, sources
 from beam_jobs.inference import Labeling, LabelShards, PredictorLoader, Teachers
 from beam_jobs.progress import Progress
-from classifier import artifact, engine, reading, trial
+from classifier import artifact, calibration, engine, reading, trial
 from classifier.class_names import read_class_names
 from classifier.engine import AUTO, Engine
 from classifier.predict import MAX_PIXELS, OK, Classifier, read_ensemble_facts
@@ -36,6 +36,7 @@ class LabelingConfig:
         teachers: Directories of classifiers; none with a `model_handler`.
         model_handler: MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler.
         class_names_file: One class name a line; of the `model_handler`.
+        calibration: Directory of a calibration of the teachers, if there is one.
         top_k: Classes to keep of every image.
         engine: Of `classifier.engine`, or auto.
         precision: Likewise.
@@ -47,6 +48,7 @@ class LabelingConfig:
     teachers: tuple[str, ...] = ()
     model_handler: str | None = None
     class_names_file: str | None = None
+    calibration: str | None = None
     top_k: int = 10
     engine: str = AUTO
     precision: str = AUTO
@@ -59,6 +61,8 @@ class LabelingConfig:
             raise ValueError("expected one of --teacher and --model_handler")
         if bool(self.model_handler) != bool(self.class_names_file):
             raise ValueError("--model_handler and --class_names go together")
+        if self.model_handler and self.calibration:
+            raise ValueError("--calibration is of teachers, not of a --model_handler")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ValueError(
                 f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}"
@@ -207,26 +211,44 @@ def _plan_handler(
         num_classes=len(class_names),
         max_pixels=settings.max_pixels,
     )
-    return loader, {"teachers": [loader.fingerprint()], "class_names": class_names}
+    return loader, {
+        "teachers": [loader.fingerprint()],
+        "class_names": class_names,
+        "temperature": 1.0,
+    }
 
 
 def _plan_teachers(
     source: Source, settings: LabelingConfig, output: str, threads: int, say: Say
 ) -> tuple[PredictorLoader, dict[str, Any]]:
     facts = read_ensemble_facts(settings.teachers)
+    temperature = _find_temperature(facts, settings.calibration)
     chosen = _choose_engine(source, settings, output, say)
     loader = Teachers(
         directories=settings.teachers,
         engine=chosen,
         threads=threads,
         max_pixels=settings.max_pixels,
+        temperature=temperature,
     )
     return loader, {
         "teachers": [member["fingerprint"] for member in facts],
         "class_names": facts[0]["class_names"],
+        "temperature": temperature,
         "engine": chosen.name,
         "precision": chosen.precision,
     }
+
+
+def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> float:
+    """Returns the calibration's temperature, or the one that all teachers have."""
+    if directory is not None:
+        teachers = [member["fingerprint"] for member in facts]
+        return calibration.read(directory, teachers=teachers).temperature
+    own = {member["temperature"] for member in facts}
+    if len(own) > 1:
+        raise ValueError(f"expected teachers of one temperature, got {sorted(own)}")
+    return float(own.pop())
 
 
 def _choose_engine(

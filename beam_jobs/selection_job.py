@@ -9,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from beam_jobs.prediction_set import PredictionSet, open_predictions
-from classifier import artifact
+from classifier.calibration import read as read_calibration
 from pseudo_label import quality, thresholds
 from pseudo_label.quality import Calibration
 from pseudo_label.select import SelectionConfig
@@ -78,8 +78,6 @@ class Job:
                     "those of the predictions: what images look like is compared as "
                     "they see them"
                 )
-        if self.calibration is not None:
-            _check_calibration(self.calibration, self.predictions)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -105,22 +103,12 @@ class Job:
         return bool(self.excluded) or self.settings.duplicate_bits is not None
 
 
-def _check_calibration(calibration: Calibration, predictions: PredictionSet) -> None:
-    if calibration.teachers != predictions.teachers:
+def _check_temperature(calibrated: float, labeled: float) -> None:
+    if calibrated != labeled:
         raise ValueError(
-            "the calibration is of other teachers than the predictions: expected "
-            f"{_short(predictions.teachers)}, got {_short(calibration.teachers)}"
+            f"the images were labeled at temperature {labeled}, the calibration is at "
+            f"{calibrated}; give label_images the same --calibration"
         )
-    if calibration.temperature != predictions.temperature:
-        raise ValueError(
-            f"the images were labeled at temperature {predictions.temperature}, the "
-            f"calibration is at {calibration.temperature}; give label_images the same "
-            "--calibration"
-        )
-
-
-def _short(fingerprints: Sequence[str]) -> str:
-    return ", ".join(fingerprint[:12] for fingerprint in fingerprints)
 
 
 def plan(request: Request, *, output: str) -> Job:
@@ -133,8 +121,9 @@ def plan(request: Request, *, output: str) -> Job:
     predictions = open_predictions(request.predictions)
     calibration = None
     if request.calibration is not None:
-        path = artifact.require_complete(request.calibration, "calibration")
-        calibration = quality.read_calibration(path)
+        found = read_calibration(request.calibration, teachers=predictions.teachers)
+        _check_temperature(found.temperature, predictions.temperature)
+        calibration = quality.read_calibration(request.calibration)
     settings = SelectionConfig(
         thresholds=_plan_thresholds(request, predictions, calibration),
         images_per_class=request.images_per_class or predictions.even_share,

@@ -84,7 +84,12 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         if is_weight(variable):
             variable.assign(arrays[f"ema/{name}"])
     export_classifier(
-        model, path, image=image, class_names=class_names, evaluation=evaluation
+        model,
+        path,
+        image=image,
+        class_names=class_names,
+        evaluation=evaluation,
+        left_out=described.get("left_out"),
     )
 
 
@@ -95,6 +100,7 @@ def export_classifier(
     image: ImageConfig,
     class_names: tuple[str, ...],
     evaluation: Evaluation,
+    left_out: dict[str, Any] | None = None,
 ) -> None:
     """Writes what labeling, serving and the next round need.
 
@@ -104,6 +110,7 @@ def export_classifier(
         image: Evaluation preprocessing, traced into the graph.
         class_names: K names by label.
         evaluation: Figures to keep beside the model.
+        left_out: Which fold of its labeled images it has not learned from.
     """
     path = epath.Path(directory)
     model.save(str(path / MODEL))
@@ -115,6 +122,7 @@ def export_classifier(
             "class_names": class_names,
             "image": dataclasses.asdict(image),
             "temperature": 1.0,
+            "left_out": left_out,
             "num_parameters": count_parameters(model),
             "evaluation": {
                 **dataclasses.asdict(evaluation),

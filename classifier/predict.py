@@ -128,6 +128,7 @@ class Ensemble:
         engine: What runs their networks.
         threads: That a network may use.
         max_pixels: Of an image that is decoded.
+        temperature: That all members' logits are divided by; None for their own.
     """
 
     def __init__(
@@ -136,11 +137,16 @@ class Ensemble:
         engine: Engine = REFERENCE,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        temperature: float | None = None,
     ) -> None:
         self._members = [
             Classifier(directory, engine, threads) for directory in directories
         ]
         self._max_pixels = max_pixels
+        self._temperatures = [
+            member.facts["temperature"] if temperature is None else temperature
+            for member in self._members
+        ]
         self.class_names = tuple(self._members[0].facts["class_names"])
 
     def warm_up(self) -> None:
@@ -163,16 +169,22 @@ class Ensemble:
 
     def predict(self, decoded: Decoded) -> Predictions:
         """Returns a row for every image."""
+        probabilities = mean_probabilities(self.logits(decoded), self._temperatures)
+        return to_predictions(decoded, probabilities)
+
+    def logits(self, decoded: Decoded) -> NDArray[np.float32]:
+        """Returns float32 [M,G,K]: M members on the G images that could be decoded."""
         first, good = self._members[0], decoded.good
+        shape = (len(self._members), len(good), len(self.class_names))
+        logits = np.zeros(shape, np.float32)
         shared = decoded.pixels if len(good) == BATCH_SIZE else decoded.pixels[good]
-        total = np.zeros((len(good), len(self.class_names)), np.float32)
         if good:
-            for member in self._members:
+            for index, member in enumerate(self._members):
                 own = shared
                 if member.image != first.image:
                     own = member.preprocess([decoded.encoded[i] for i in good])
-                total += member.probabilities(own)
-        return to_predictions(decoded, total / np.float32(len(self._members)))
+                logits[index] = member.logits(own)
+        return logits
 
 
 def decode_rows(
@@ -295,6 +307,21 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
         )
         saved_model.check_signatures(path / EXPORT, len(facts[-1]["class_names"]))
     return facts
+
+
+def mean_probabilities(
+    logits: NDArray[np.float32], temperatures: Sequence[float]
+) -> NDArray[np.float32]:
+    """Returns the mean float32 [B,K] of M members' probabilities.
+
+    Args:
+        logits: float32 [M,B,K] of the members.
+        temperatures: [M] that their logits are divided by.
+    """
+    total = np.zeros(logits.shape[1:], np.float32)
+    for member, temperature in zip(logits, temperatures, strict=True):
+        total += softmax(member / np.float32(temperature))
+    return total / np.float32(len(logits))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ def files_dataset(files: Sequence[File]) -> Any:
     columns = {}
     for field in dataclasses.fields(File):
         values = [getattr(file, field.name) for file in files]
-        if field.name in ("path", "name"):  # Of any bytes.
+        if field.name in ("path", "name", "kept"):  # Of any bytes.
             columns[field.name] = tf.constant(list(map(os.fsencode, values)), tf.string)
         else:
             columns[field.name] = tf.constant(values, tf.int64)
@@ -196,6 +197,30 @@ class TarReader:
                 "image": example.image,
                 "label": example.label,
             }
+
+
+@dataclasses.dataclass(frozen=True)
+class PartReader:
+    """Reads those examples of another reader that a file's `kept` marks.
+
+    Attributes:
+        reader: The other one.
+    """
+
+    reader: Reader
+
+    def read(self, file: dict[str, Any]) -> Any:
+        """Returns a dataset of the file's marked examples."""
+        marks = tf.io.decode_raw(file["kept"], tf.uint8)
+        marked = tf.data.Dataset.zip(
+            self.reader.read(file), tf.data.Dataset.from_tensor_slices(marks)
+        )
+        kept = marked.filter(lambda _, mark: mark == 1)
+        return kept.map(lambda example, _: example)
+
+    def examples(self, file: File) -> Iterator[Example]:
+        """Yields the file's marked examples, or what stands for them."""
+        yield from itertools.compress(self.reader.examples(file), file.kept)
 
 
 @functools.cache

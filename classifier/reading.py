@@ -64,6 +64,8 @@ class File:
         take: Records to read, -1 for all.
         label: The class of every image in it, -1 where the records say it.
         size: In bytes as it was listed, -1 where that is not known.
+        kept: Of a file that is read in part, a byte for each example of the range, 1
+            where it is read; empty where all are.
     """
 
     path: str
@@ -72,6 +74,7 @@ class File:
     take: int = -1
     label: int = UNLABELED
     size: int = -1
+    kept: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

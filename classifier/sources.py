@@ -15,7 +15,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
+from numpy.typing import NDArray
 
 from classifier import artifact, listing
 from classifier.class_names import read_class_names
@@ -24,6 +26,7 @@ from classifier.readers import (
     LABEL_EXTENSION,
     LABEL_FEATURE,
     FolderReader,
+    PartReader,
     Reader,
     RecordReader,
     TarReader,
@@ -82,10 +85,12 @@ class Source:
     def describe(self) -> dict[str, Any]:
         """Returns what identifies the source in a config, without a machine's paths.
 
-        Two sources of the same description hold the same files in the same order.
+        Two sources of the same description hold the same parts of the same files in
+        the same order.
         """
         ranges = (
             os.fsencode(f"{shard.index} {file.name} {file.skip} {file.take}")
+            + file.kept
             for shard in self.shards
             for file in shard.files
         )
@@ -107,6 +112,28 @@ class Source:
         part = Shard(index, self.files[index::count])
         return dataclasses.replace(self, shards=(part,))
 
+    def only(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
+        """Returns some of the examples of a whole source, as one shard.
+
+        Args:
+            kept: Of every file, whether to keep each example in it; of files of which
+                nothing is kept, nothing is read.
+        """
+        found = [
+            (file, marks)
+            for file, marks in zip(self.files, kept, strict=True)
+            if marks.any()
+        ]
+        if all(marks.all() for _, marks in found):
+            files, reader = [file for file, _ in found], self.reader
+        else:
+            files = [
+                dataclasses.replace(file, kept=marks.tobytes()) for file, marks in found
+            ]
+            reader = PartReader(self.reader)
+        shards = (Shard(0, tuple(files)),)
+        return dataclasses.replace(self, shards=shards, reader=reader)
+
     def labeled_class_names(self) -> tuple[str, ...]:
         """Returns the class names.
 
@@ -125,8 +152,9 @@ class Source:
     @functools.cached_property
     def num_examples(self) -> int:
         """How many examples there are; walks through the files if they must be."""
-        if all(file.take >= 0 for file in self.files):
-            return sum(file.take for file in self.files)
+        counts = [file.kept.count(1) or file.take for file in self.files]
+        if min(counts, default=0) >= 0:
+            return sum(counts)
         examples = read_files(self.reader, self.files)
         return int(examples.reduce(0, lambda count, _: count + 1).numpy())
 

@@ -14,6 +14,7 @@ from classifier import (
     artifact,
     data,
     export,
+    folds,
     initial_weights,
     network,
     train_loop,
@@ -45,6 +46,8 @@ class Run:
         class_names: K names by label, of both.
         model: The network, with the weights to start from.
         initial_weights: Where those came from; None if they are fresh.
+        left_out: Which fold of which labeled images it does not learn from; None if
+            it learns from all.
     """
 
     config: TrainConfig
@@ -53,6 +56,7 @@ class Run:
     class_names: tuple[str, ...]
     model: keras.Model
     initial_weights: dict[str, Any] | None
+    left_out: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Returns what stands in the classifier's `config.json`."""
@@ -62,6 +66,7 @@ class Run:
             "evaluation": self.evaluation.describe(),
             "class_names": self.class_names,
             "initial_weights": self.initial_weights,
+            "left_out": self.left_out,
         }
 
     def labeled_batches(self, start_step: int, shards: Sequence[int]) -> Any:
@@ -125,6 +130,21 @@ def open_run(
         model=model,
         initial_weights=initial,
     )
+
+
+def leave_out(run: Run, fold: folds.Fold) -> Run:
+    """Returns the run that learns from all labeled images but one fold of them.
+
+    Raises:
+        ValueError: If they cannot be dealt into so many folds, or too few files for
+            the input shards are left.
+        OSError: If they cannot be read.
+    """
+    dealt = folds.deal(run.labeled, fold.folds)
+    labeled = run.labeled.only([of_file != fold.fold for of_file in dealt])
+    check_input_shards(labeled, run.config)
+    left_out = {**dataclasses.asdict(fold), "labeled": run.labeled.describe()}
+    return dataclasses.replace(run, labeled=labeled, left_out=left_out)
 
 
 def check_input_shards(source: Source, config: TrainConfig) -> None:

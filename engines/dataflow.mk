@@ -78,7 +78,8 @@ define label_dataflow
 		$(UPLOAD) $(dir) $(BUCKET_PATH)/$(dir) &&) true
 	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
 		$(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(BUCKET_PATH)/$(dir)) \
-		--output=$(BUCKET_PATH)/$(@D) $(ENGINE_$(WORKER)) $(LABELING_FLAGS) \
+		$(call calibration_flag,$(1)) --output=$(BUCKET_PATH)/$(@D) \
+		$(ENGINE_$(WORKER)) $(LABELING_FLAGS) \
 		-- $(DATAFLOW_OPTIONS)
 	@mkdir -p $(@D)
 	$(DOWNLOAD) $(BUCKET_PATH)/$(@D) $(@D)

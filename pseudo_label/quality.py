@@ -93,11 +93,9 @@ def read_calibration(directory: epath.PathLike) -> Calibration:
 
     Raises:
         FileNotFoundError: If it is not there.
-        ValueError: If it is another thing, or empty.
+        ValueError: If it is empty.
     """
     path = epath.Path(directory)
-    if not (path / CALIBRATION).exists():
-        raise FileNotFoundError(f"{directory} is no calibration: no {CALIBRATION}")
     head, rows = (path / CALIBRATION).read_bytes(), (path / TABLE).read_bytes()
     facts: dict[str, Any] = json.loads(head)
     table = pq.read_table(pa.BufferReader(rows))

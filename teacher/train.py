@@ -43,6 +43,12 @@ _SET = flags.DEFINE_multi_string(
     "set", [], "One setting of the recipe, as in optimizer.peak_learning_rate=0.1"
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Decides weights, data order and noise.")
+_FOLDS = flags.DEFINE_integer(
+    "folds", 0, "Parts that the labeled images are dealt into, 0 to learn from all."
+)
+_FOLD = flags.DEFINE_integer(
+    "fold", None, "With --folds: the part to leave out, from 0 on."
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
 )
@@ -85,8 +91,9 @@ def main(argv: Sequence[str]) -> None:
         )
         hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
         hardware.check(config)
-        from classifier import train, train_loop
+        from classifier import folds, train, train_loop
 
+        fold = folds.find_fold(_FOLDS.value, _FOLD.value)
         run = train.open_run(
             config,
             labeled=_LABELED.value,
@@ -96,6 +103,8 @@ def main(argv: Sequence[str]) -> None:
             init_from=_INIT_FROM.value,
             new_head=_NEW_HEAD.value,
         )
+        if fold is not None:
+            run = train.leave_out(run, fold)
         surroundings = train_loop.Surroundings(
             workdir=_WORKDIR.value,
             say=command.say_for(_WORKDIR.value, hardware),

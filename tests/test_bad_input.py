@@ -33,6 +33,7 @@ TRAIN = (
 )
 STUDENT = ("student.train", *TRAIN[1:])
 SMALL = ("--set=model.width_multiplier=0.0625",)
+CALIBRATE = ("teacher.calibrate", "--teacher={teacher}", "--output={new}")
 LABEL = ("beam_jobs.label_images", "--images=folder:{labeled}", "--output={new}")
 SELECT = ("beam_jobs.select_labels", "--output={new}")
 WRITE = ("beam_jobs.write_records", "--images=tfrecord:{records}", "--output={new}")
@@ -127,6 +128,33 @@ CASES = [
         "image that cannot be decoded",
         (*TRAIN, "--labeled=folder:{bad_image}"),
         "a/note.txt: cannot be decoded",
+    ),
+    Case(
+        "folds without a fold",
+        (*TRAIN, "--folds=3"),
+        "--folds and --fold go together, got --folds=3 and no --fold",
+    ),
+    Case("fold", (*TRAIN, "--folds=3", "--fold=3"), "fold must be in 0..2, got 3"),
+    Case(
+        "folds of one image a class",
+        (*TRAIN, "--folds=2", "--fold=0"),
+        "expected two or more images of each class, or no --folds, got one of 'a'",
+    ),
+    Case("nothing to calibrate on", CALIBRATE, "one of --held_out and --out_of_fold"),
+    Case(
+        "folds that no teacher left out",
+        (*CALIBRATE, "--out_of_fold=folder:{labeled}"),
+        "has left out no fold",
+    ),
+    Case(
+        "calibration on images of other classes",
+        (*CALIBRATE, "--held_out=folder:{two_classes}"),
+        "expected 3 classes, got 2",
+    ),
+    Case(
+        "no calibration",
+        (*LABEL, "--teacher={teacher}", "--calibration={teacher}"),
+        "is no calibration: no calibration.json in it",
     ),
     Case("unwritable", (*TRAIN, "--workdir={file}/x"), "cannot write to"),
     Case("occupied", (*TRAIN, "--workdir={labeled}"), "is not empty and was not made"),

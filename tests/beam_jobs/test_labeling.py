@@ -1,15 +1,19 @@
 """The labeling job in one process: what it freezes, refuses and counts."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
+from etils import epath
 
 from beam_jobs import labeling, manifest, runners
 from beam_jobs.inference import LabelingError
 from beam_jobs.labeling import LabelingConfig
 from classifier import artifact, trial
 from classifier.engine import Engine
+from classifier.predict import Ensemble, read_facts
+from classifier.reading import read_examples
 from classifier.sources import open_source
 from classifier.trial import Figures
 from tests.images import random_images, write_records
@@ -159,6 +163,69 @@ def test_another_teacher_is_refused(job, exported_second, tmp_path):
         job(teachers=(str(exported_second[0]),))
 
 
+def write_calibration(directory, temperature, *teachers):
+    artifact.begin(directory, {})
+    facts = {
+        "schema_version": 1,
+        "kind": "held_out",
+        "teachers": [read_facts(teacher)["fingerprint"] for teacher in teachers],
+        "temperature": temperature,
+    }
+    artifact.write_json(epath.Path(directory) / "calibration.json", facts)
+    artifact.complete(directory, seconds=0)
+    return str(directory)
+
+
+def test_a_calibration_gives_all_teachers_its_temperature(
+    job, records, exported, exported_second, tmp_path
+):
+    both = (str(exported[0]), str(exported_second[0]))
+    job(teachers=both, calibration=write_calibration(tmp_path / "c", 2.5, *both))
+    table = pq.read_table(tmp_path / "predictions" / "predictions-00000.parquet")
+    source = open_source(f"tfrecord:{records}/0.tfrecord")
+    images = [one.image for one in read_examples(source.reader, source.files)]
+    ensemble = Ensemble(both, temperature=2.5)
+    expected = ensemble.predict(ensemble.decode(images)).probabilities.max(axis=1)
+    assert table["confidence"].to_pylist() == expected.tolist()
+
+
+def test_the_temperature_stands_in_the_config_and_another_is_refused(
+    job, exported, tmp_path
+):
+    def config():
+        return json.loads((tmp_path / "predictions" / "config.json").read_text())
+
+    job()
+    assert config()["temperature"] == 1.0
+    one = write_calibration(tmp_path / "one", 1.0, exported[0])
+    job(calibration=one)  # Of no other content.
+    other = write_calibration(tmp_path / "other", 1.5, exported[0])
+    with pytest.raises(ValueError, match=r"temperature was 1\.0, is now 1\.5"):
+        job(calibration=other)
+
+
+def test_a_calibration_of_other_teachers_is_refused(
+    job, exported, exported_second, tmp_path
+):
+    other = write_calibration(tmp_path / "other", 1.5, exported_second[0])
+    with pytest.raises(ValueError, match="is of other teachers"):
+        job(calibration=other)
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_teachers_of_several_temperatures_need_a_calibration(
+    job, exported, exported_second, tmp_path
+):
+    warm = tmp_path / "warm"
+    shutil.copytree(exported_second[0], warm)
+    facts = {**read_facts(warm), "temperature": 1.5}
+    (warm / "classifier.json").write_text(json.dumps(facts))
+    both = (str(exported[0]), str(warm))
+    with pytest.raises(ValueError, match=r"of one temperature, got \[1.0, 1.5\]"):
+        job(teachers=both)
+    job(teachers=both, calibration=write_calibration(tmp_path / "c", 1.2, *both))
+
+
 def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -178,6 +245,10 @@ def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):
         ({}, "expected one of --teacher and --model_handler"),
         ({"teachers": ("a",), "model_handler": "b:c"}, "expected one of"),
         ({"model_handler": "b:c"}, "--model_handler and --class_names go together"),
+        (
+            {"model_handler": "b:c", "class_names_file": "d", "calibration": "e"},
+            "--calibration is of teachers, not of a --model_handler",
+        ),
         ({"teachers": ("a",), "max_bad_fraction": 1.5}, r"in \[0, 1\], got 1.5"),
         ({"teachers": ("a",), "max_pixels": 0}, "must be positive, got 0"),
     ],

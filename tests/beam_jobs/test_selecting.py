@@ -193,6 +193,7 @@ def _make_calibration(place, confidence, right):
     )
     pq.write_table(table, directory / "calibration.parquet")
     facts = {
+        "schema_version": 1,
         "kind": "held_out",
         "teachers": list(plan(place, "none").predictions.teachers),
         "temperature": 1.0,

@@ -119,6 +119,31 @@ def test_temperature_softens(exported, images, tmp_path, monkeypatch):
     np.testing.assert_allclose(classifier.probabilities(pixels), expected, rtol=1e-4)
 
 
+def test_one_temperature_softens_every_member(exported, exported_second, images):
+    directories = [exported[0], exported_second[0]]
+    each = [Ensemble([d], temperature=3.0) for d in directories]
+    softer = [predicted(one, images).probabilities for one in each]
+    both = predicted(Ensemble(directories, temperature=3.0), images).probabilities
+    np.testing.assert_allclose(both, (softer[0] + softer[1]) / 2, atol=1e-7)
+    sharp = predicted(Ensemble(directories[:1]), images).probabilities
+    expected = np.cbrt(sharp) / np.cbrt(sharp).sum(-1, keepdims=True)
+    np.testing.assert_allclose(softer[0], expected, rtol=1e-4)
+
+
+def test_probabilities_come_from_the_logits_of_those_that_decode(
+    exported, exported_second, images
+):
+    ensemble = Ensemble([exported[0], exported_second[0]])
+    decoded = ensemble.decode([images[0], b"text", *images[1:]])
+    logits = ensemble.logits(decoded)
+    assert logits.shape == (2, len(images), len(CLASS_NAMES))
+    np.testing.assert_array_equal(
+        predict.mean_probabilities(logits, [1.0, 1.0]),
+        ensemble.predict(decoded).probabilities[[0, 2, 3, 4, 5]],
+    )
+    assert ensemble.logits(ensemble.decode([b"text"])).shape == (2, 0, 3)
+
+
 def test_teachers_must_be_complete_classifiers_of_the_same_classes(
     exported, tmp_path, config
 ):

@@ -38,7 +38,7 @@ def two_images_dir(tmp_path_factory, images):
     return prepare(directory, pairs, labels=("class", "color"))
 
 
-def prepare(directory, pictures, labels=("class",)):
+def prepare(directory, pictures, labels=("class",), classes=LABELS):
     directory.mkdir(parents=True)
     kinds = {
         "id": tfds.features.Text(),
@@ -65,7 +65,7 @@ def prepare(directory, pictures, labels=("class",)):
             **{name: io.BytesIO(images[i]) for name, images in pictures.items()},
             **dict.fromkeys(labels, label),
         }
-        for i, label in enumerate(LABELS)
+        for i, label in enumerate(classes)
     ]
     writer.add_examples({"train": examples})
     writer.close_all()

@@ -15,7 +15,9 @@ print(json.dumps([before, gc.get_freeze_count(), gc.isenabled()]))
 """
 
 
-@pytest.mark.parametrize("module", ["beam_jobs.inference", "beam_jobs.writing"])
+@pytest.mark.parametrize(
+    "module", ["beam_jobs.inference", "beam_jobs.mixing", "beam_jobs.writing"]
+)
 def test_a_worker_does_not_look_for_garbage_in_tensorflow(module):
     program = [sys.executable, "-c", PROGRAM, module]
     output = subprocess.check_output(program, text=True)

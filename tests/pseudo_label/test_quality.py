@@ -114,11 +114,6 @@ def test_reads_what_calibrate_writes(tmp_path):
         quality.read_calibration(tmp_path)
 
 
-def test_another_directory_is_no_calibration(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no calibration\.json"):
-        quality.read_calibration(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def digits():
     images, labels = load_digits(return_X_y=True)
