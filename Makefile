@@ -5,6 +5,7 @@
 #   RUN/round-1/teacher/member-I    classifiers that know the labeled images alone
 #   RUN/round-N/calibration         what they say of labeled images they do not know
 #   RUN/round-N/predictions         a row for every image, by the teacher of round N
+#   RUN/round-N/excluded/set-I      likewise of images that must not be learned from
 #   RUN/round-N/selection           which of them to keep
 #   RUN/round-N/dataset             their images as TFRecords
 #   RUN/round-N/student             the student, teacher of round N+1
@@ -42,6 +43,12 @@ TARGET_PRECISION ?= 0.97
 CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
+# Images that must not be among the pseudo-labeled ones; empty for no such guard.
+EXCLUDE ?= $(EVALUATION) $(LABELED)
+# In how many of 64 bits images that look the same may differ; -1: looks do not count.
+DUPLICATE_BITS ?= 0
+# Further flags of select_labels, as --what_if.
+SELECTION_FLAGS ?=
 # local, flink, prism or dataflow: engines/ and docs/ tell of each.
 RUNNER ?= local
 BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
@@ -80,6 +87,9 @@ endif
 # by the same engine everywhere, for the demo's figures to be the same.
 ifeq ($(origin LABELED),file)
 DATA := $(RUN)/data/COMPLETED
+EXCLUDE := tfds:$(DIGITS):labeled+test
+# Of scans with 8x8 pixels, different ones look the same.
+DUPLICATE_BITS := -1
 LABELING_FLAGS ?= --engine=tensorflow --precision=float32
 endif
 
@@ -94,7 +104,7 @@ endif
 include engines/engines.mk engines/dataflow.mk
 
 .PHONY: help setup demo clean-demo demo-seeds teacher calibration labels selection \
-	records student control report format lint typecheck test test-all check \
+	records verify student control report format lint typecheck test test-all check \
 	tpu-compile clean FORCE
 
 help:  ## List the targets
@@ -158,6 +168,8 @@ completed = $(patsubst %,%/COMPLETED,$(1))
 is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(filter-out 0,$(FOLDS))))
 calibration_dir = $(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration)
 calibration_flag = $(addprefix --calibration=,$(call calibration_dir,$(1)))
+excluded_dirs = $(patsubst %,$(RUN)/round-$(1)/excluded/set-%,\
+	$(wordlist 1,$(words $(EXCLUDE)),$(NUMBERS)))
 calibrate_on = $(if $(CALIBRATION),--held_out='$(CALIBRATION)',--out_of_fold='$(LABELED)')
 
 teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
@@ -165,6 +177,8 @@ calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate it
 labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with it
 selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best of every class
 records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
+verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Count the records of round ROUND=1 again
+	@$(PY) -m pseudo_label.verify $(<D)
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
 control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same budget
 
@@ -179,7 +193,8 @@ SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 	FOLDS=$(FOLDS) CALIBRATION=$(CALIBRATION) TARGET_PRECISION=$(TARGET_PRECISION) \
 	TPU=$(TPU) \
 	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
-	MAX_COPIES=$(MAX_COPIES) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
+	MAX_COPIES=$(MAX_COPIES) EXCLUDE=$(EXCLUDE) DUPLICATE_BITS=$(DUPLICATE_BITS) \
+	SELECTION_FLAGS=$(SELECTION_FLAGS) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
 
 FORCE:
 
@@ -221,8 +236,15 @@ $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
 	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
 
-$(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED
+$(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+	$(PY) -m beam_jobs.label_images --images='$$(word $$*,$(EXCLUDE))' $(DATA_FLAGS) \
+		$(call teacher_flags,$(1)) --output=$$(@D) $(LABELING_FLAGS)
+
+$(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
+		$(call completed,$(call excluded_dirs,$(1)))
 	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
+		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
+		--duplicate_bits=$(DUPLICATE_BITS) $(SELECTION_FLAGS) \
 		$(if $(call is_calibrated,$(1)),$(call calibration_flag,$(1)) \
 			--target_precision=$(TARGET_PRECISION),\
 			--confidence_threshold=$(CONFIDENCE_THRESHOLD)) \
@@ -231,7 +253,7 @@ $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED
 
 $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 	$(PY) -m beam_jobs.write_records --images='$(IMAGES)' $(DATA_FLAGS) \
-		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) \
+		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) --round=$(1) \
 		--output=$$(@D) -- $(BEAM_FLAGS)
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED

@@ -20,6 +20,7 @@ from apache_beam.transforms.window import GlobalWindows
 from numpy.typing import NDArray
 
 from beam_jobs import filesystems
+from beam_jobs.ahead import ahead
 from beam_jobs.prediction_set import PredictionSet
 from pseudo_label import duplicates, prediction, ranking
 from pseudo_label.ranking import Rows, Windows
@@ -60,7 +61,7 @@ class Reader:
         if self.dropped_in is not None:
             gone = duplicates.read_dropped(self.dropped_in, index)
         first = 0
-        for table in prediction.read_rows(path, columns):
+        for table in ahead(prediction.read_rows(path, columns)):
             is_kept = table["label"].is_valid().to_numpy()
             start, end = np.searchsorted(gone, [first, first + len(is_kept)])
             is_kept[gone[start:end] - first] = False
@@ -71,8 +72,8 @@ class Reader:
                 confidence=kept["confidence"].to_numpy(),
                 key_hash=kept["key_hash"].to_numpy()
                 if "key_hash" in columns
-                else np.zeros(len(row), np.uint64),
-                shard=np.full(len(row), index),
+                else np.broadcast_to(np.uint64(0), row.shape),
+                shard=np.broadcast_to(np.int64(index), row.shape),
                 row=row,
             )
             _check(rows, self.num_classes, path)

@@ -15,8 +15,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -26,6 +25,7 @@ from apache_beam.utils import shared
 from etils import epath
 
 from beam_jobs import filesystems, manifest
+from beam_jobs.ahead import ahead
 from classifier import artifact, reading
 from classifier.engine import REFERENCE, Engine
 from classifier.predict import (
@@ -39,8 +39,6 @@ from classifier.predict import (
 from classifier.reading import Example
 from classifier.sources import Reader, Shard
 from pseudo_label import prediction
-
-Item = TypeVar("Item")
 
 #: Images of a worker before it may say that the source as a whole is broken.
 MIN_IMAGES_TO_JUDGE = 10_000
@@ -253,7 +251,7 @@ def _tables(
         (batch, predictor.decode([example.image for example in batch]))
         for batch in batches
     )
-    for batch, decoded in _ahead(decoded_batches):
+    for batch, decoded in ahead(decoded_batches):
         predicted = predictor.predict(decoded)
         status, errors = _reasons(batch, predicted)
         check(status)
@@ -281,15 +279,6 @@ def _reasons(
         )
     ]
     return [status for status, _ in rows], [error for _, error in rows]
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yields the items in order; the next is in the making while one is worked on."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, items, None)
-        while (item := pending.result()) is not None:
-            pending = pool.submit(next, items, None)
-            yield item
 
 
 def _limit_threads(threads: int) -> None:

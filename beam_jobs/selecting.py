@@ -24,6 +24,7 @@ from beam_jobs.counting import Reader
 from beam_jobs.prediction_set import PredictionSet
 from beam_jobs.selection_job import Job
 from classifier import artifact
+from classifier.devices import num_cores
 from pseudo_label import prediction, quality, ranking, select, thresholds, what_if
 from pseudo_label.quality import Calibration
 from pseudo_label.ranking import Bins, Rows, Windows
@@ -40,6 +41,8 @@ SELECTION = "selection.json"
 WHAT_IF = "what_if.json"
 #: Predictions that are worth a process of their own, which takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
+#: That a process keeps busy: it reads on one while it counts on another.
+_CORES_PER_PROCESS = 2
 #: Classes that are named on the terminal.
 _NAMED_AT_ONCE = 10
 
@@ -79,7 +82,9 @@ def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
     dropping.delete_dropped(job.output)
     artifact.delete_unfinished(job.output)
     processes = min(
-        job.predictions.num_shards, job.predictions.num_images // _ROWS_PER_PROCESS
+        job.predictions.num_shards,
+        job.predictions.num_images // _ROWS_PER_PROCESS,
+        num_cores() // _CORES_PER_PROCESS,
     )
     if processes > 1:
         runners.spread(options, argv, units=processes)
