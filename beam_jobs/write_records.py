@@ -4,8 +4,10 @@ r"""Writes the selected images as a TFDS dataset.
       --predictions=runs/photos/predictions --selection=runs/photos/selection \
       --output=runs/photos/dataset
 
-Then `tfds.builder_from_directory("runs/photos/dataset")` opens it. Beam's options
-follow `--`.
+Then `tfds.builder_from_directory("runs/photos/dataset")` opens it, and `python -m
+pseudo_label.verify runs/photos/dataset` counts it again. Started again, the same
+command writes only the shards that are not there yet. Beam's options follow `--`;
+without any, a process for each core does the work if that is worth its start.
 """
 
 from __future__ import annotations
@@ -38,6 +40,12 @@ _OUTPUT = flags.DEFINE_string(
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards", 0, "TFRecord files to write; 0 for one per 4,096 records, at least 4."
 )
+_ROUND = flags.DEFINE_integer(
+    "round",
+    1,
+    "Of self-training: in the second, what labels is a student of the first.",
+    lower_bound=1,
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
 )
@@ -48,9 +56,9 @@ def main(argv: Sequence[str]) -> None:
     say = command.say_for(_OUTPUT.value)
     started = time.monotonic()
     with command.refusing_bad_input():
-        from beam_jobs.runners import parse_beam_arguments
+        from beam_jobs import runners
 
-        options = parse_beam_arguments(argv, name=_OUTPUT.value)
+        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
         command.load_tensorflow()
         from beam_jobs import filesystems, writing
         from classifier.sources import open_source
@@ -64,14 +72,17 @@ def main(argv: Sequence[str]) -> None:
             ),
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
+            round_number=_ROUND.value,
             num_shards=_NUM_SHARDS.value,
             output=_OUTPUT.value,
         )
+        if job.units > 1:
+            runners.spread(options, argv, units=job.units)
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return
-    with command.refusing_failed_work():
-        writing.run(job, options)
+    with command.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+        writing.run(job, options, say=say)
         say(writing.finish(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 

@@ -1,79 +1,56 @@
-"""The writing job: re-read what was selected, mix it, write a TFDS dataset.
+"""The writing job: plan it, run it, describe what was written.
 
-The only job in which image bytes cross a shuffle, and only those that are kept.
+What a worker does is in `mixing`; what comes back are three numbers for each shard.
 """
 
 from __future__ import annotations
 
-from classifier import tensorflow_first  # noqa: F401, for a worker begins here.
+from classifier import tensorflow_first  # noqa: F401, for a worker may begin here.
 
 # isort: split
-import dataclasses
-import hashlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+import os
+from collections.abc import Callable
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
-from numpy.typing import NDArray
 
 from beam_jobs import filesystems, manifest, runners, selecting, sources
-from beam_jobs.prediction_set import PredictionSet, open_predictions
-from classifier import artifact, tfrecord
-from classifier.reading import Example, read_examples
-from classifier.sources import Shard, Source
-from pseudo_label import prediction, record, select
-from pseudo_label.record import Record
-from pseudo_label.select import Selection
+from beam_jobs.mixing import Job, WriteGroup, Written
+from beam_jobs.prediction_set import open_predictions
+from classifier import artifact
+from classifier.sources import Source
+from pseudo_label import card, record
 
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
-_COLUMNS = (
-    *select.COLUMNS,
-    "record_index",
-    "image_sha256",
-    "top_labels",
-    "top_probabilities",
-)
-#: Place in an output shard, then the serialized record.
-Placed = tuple[int, bytes]
+CARD = "README.md"
+#: Where predictions and selection are, for `pseudo_label.verify`.
+INPUTS = "inputs.json"
+Say = Callable[[str], None]
 
 filesystems.register()
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A writing job and the config that identifies it."""
-
-    source: Source
-    predictions: PredictionSet
-    selection: Selection
-    num_shards: int
-    output: str
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What decides the content of the dataset."""
-        return {
-            "predictions": self.predictions.fingerprint,
-            "settings": dataclasses.asdict(self.selection.settings),
-            "num_shards": self.num_shards,
-        }
-
-    def without_shards(self) -> Job:
-        """Returns what travels to the workers: they look up their shard."""
-        source = dataclasses.replace(self.source, shards=())
-        return dataclasses.replace(self, source=source)
-
-
 def plan(
-    source: Source, *, predictions: str, selection: str, num_shards: int, output: str
+    source: Source,
+    *,
+    predictions: str,
+    selection: str,
+    round_number: int,
+    num_shards: int,
+    output: str,
 ) -> Job:
     """Returns the job, after checking that its three inputs belong together.
+
+    Args:
+        source: The images that were labeled.
+        predictions: Directory of what was said of them.
+        selection: Directory of which to write.
+        round_number: Of self-training, from 1 on.
+        num_shards: To write, 0 for as many as the records ask for.
+        output: Directory of the dataset.
 
     Raises:
         ValueError: If they do not, or nothing was selected.
@@ -93,38 +70,47 @@ def plan(
         raise ValueError(f"{selection} keeps no image; lower --confidence_threshold")
     if num_shards < 0:
         raise ValueError(f"num_shards must be >= 0, got {num_shards}")
+    if round_number < 1:
+        raise ValueError(f"round must be >= 1, got {round_number}")
     by_rule = max(MIN_SHARDS, -(-records // RECORDS_PER_SHARD))
-    return Job(source, prediction_set, decision, num_shards or by_rule, output)
+    return Job(
+        source=source,
+        predictions=prediction_set,
+        selection=decision,
+        selection_directory=selection,
+        round=round_number,
+        num_shards=num_shards or by_rule,
+        output=output,
+    )
 
 
-def run(job: Job, options: PipelineOptions) -> None:
-    """Writes the shards and, when they are all there, the metadata."""
-    output = epath.Path(job.output)
-    artifact.delete_unfinished(output)
-    manifest.freeze(job.source, output, allow_new_shards=False)
-    num_input_shards = len(job.source.shards)
+def run(job: Job, options: PipelineOptions, *, say: Say = lambda line: None) -> None:
+    """Writes the shards that are not there and, at the end, the metadata.
+
+    Raises:
+        RuntimeError: If it fails; the same job goes on.
+    """
+    artifact.delete_unfinished(job.output)
+    manifest.freeze(job.source, job.output, allow_new_shards=False)
     job = job.without_shards()
 
     def build(pipeline: beam.Pipeline) -> None:
-        # Also a shard that gets no record has to be written.
-        markers = pipeline | "Markers" >> beam.Create(
-            [(index, (-1, b"")) for index in range(job.num_shards)]
-        )
-        records = (
-            pipeline
-            | "Shards" >> sources.Shards(num_input_shards)
-            | "Read" >> beam.ParDo(_ReadSelected(job))
-        )
         _ = (
-            (markers, records)
-            | beam.Flatten()
-            | beam.GroupByKey()
-            | "Write" >> beam.Map(_write_shard, job.num_shards, job.output)
+            pipeline
+            | "Groups" >> sources.Shards(len(job.groups))
+            | "Write" >> beam.ParDo(WriteGroup(job))
             | beam.combiners.ToList()
             | "Metadata" >> beam.Map(_write_metadata, job)
         )
 
-    runners.run_pipeline(build, options, may_shuffle=True)
+    def count_done() -> int:
+        return sum(job.path(index).exists() for index in range(job.num_shards))
+
+    runners.run_pipeline(
+        build, options, say=say, count_done=count_done, may_shuffle=True
+    )
+    # Of workers that were killed while others went on.
+    artifact.delete_unfinished(job.output)
 
 
 def finish(job: Job) -> str:
@@ -133,101 +119,55 @@ def finish(job: Job) -> str:
     Raises:
         RuntimeError: If it has another number of records.
     """
-    info = tfds.builder_from_directory(job.output).info
-    written = info.splits[record.SPLIT].num_examples
-    if written != job.selection.funnel.records:
+    split = tfds.builder_from_directory(job.output).info.splits[record.SPLIT]
+    if split.num_examples != job.selection.funnel.records:
         raise RuntimeError(
-            f"expected {job.selection.funnel.records} records, wrote {written}"
+            f"expected {job.selection.funnel.records} records, wrote "
+            f"{split.num_examples}"
         )
-    (epath.Path(job.output) / manifest.MANIFEST).unlink(missing_ok=True)
-    return f"wrote {written:,} records into {job.num_shards} shards of {job.output}"
-
-
-class _ReadSelected(beam.DoFn):
-    """Reads the images of one input shard that were selected."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def setup(self) -> None:
-        filesystems.register()
-        predictions = self._job.predictions
-        self._features = record.features(
-            predictions.class_names, top_k=predictions.top_k
-        )
-
-    def process(self, index: int) -> Iterator[tuple[int, Placed]]:
-        """Yields output shard, place in it and record, once for each copy."""
-        path = self._job.predictions.path(index)
-        rows = pa.concat_tables(prediction.read_rows(path, _COLUMNS))
-        copies = select.count_copies(rows, self._job.selection)
-        if not copies.any():
-            return
-        shard = manifest.read_shard(self._job.output, index)
-        for row, image in _selected_images(self._job.source, shard, rows, copies):
-            for copy in range(int(copies[row["record_index"]])):
-                content = _make_record(row, image, shard, copy)
-                place = prediction.hash_key(f"{row['key']}/{copy}")
-                # Copies of one image go to neighboring shards.
-                output_shard = (row["key_hash"] + copy) % self._job.num_shards
-                yield output_shard, (place, record.serialize(content, self._features))
-
-
-def _selected_images(
-    source: Source, shard: Shard, rows: pa.Table, copies: NDArray[np.int64]
-) -> Iterator[tuple[dict[str, Any], bytes]]:
-    count = 0
-    for index, example in enumerate(read_examples(source.reader, shard.files)):
-        count += 1
-        if index < len(copies) and copies[index]:
-            row = rows.slice(index, 1).to_pylist()[0]
-            if hashlib.sha256(example.image).digest() != row["image_sha256"]:
-                raise RuntimeError(
-                    f"shard {shard.index}, row {index} ({row['key']}): the image is "
-                    f"not the one that was labeled{_because(example)}"
-                )
-            yield row, example.image
-    if count != len(copies):
-        raise RuntimeError(
-            f"shard {shard.index}: expected {len(copies)} images, got {count}"
-        )
-
-
-def _because(example: Example) -> str:
-    return f" ({example.status}: {example.error})" if example.error else ""
-
-
-def _make_record(row: dict[str, Any], image: bytes, shard: Shard, copy: int) -> Record:
-    return Record(
-        image=image,
-        label=row["label"],
-        confidence=row["confidence"],
-        top_labels=row["top_labels"],
-        top_probabilities=row["top_probabilities"],
-        key=row["key"],
-        source=f"shard-{shard.index:05d}",
-        copy=copy,
+    output = epath.Path(job.output)
+    artifact.write_json(
+        output / INPUTS,
+        {
+            "predictions": _seen_from(job.output, job.predictions.directory),
+            "selection": _seen_from(job.output, job.selection_directory),
+        },
+    )
+    artifact.write_bytes(output / CARD, _make_card(job, split.num_bytes).encode())
+    (output / manifest.MANIFEST).unlink(missing_ok=True)
+    return (
+        f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
+        f"{job.output}"
     )
 
 
-def _write_shard(
-    shard: tuple[int, Iterable[Placed]], num_shards: int, output: str
-) -> tuple[int, int, int]:
-    """Writes one output shard; returns its index, its records and their bytes."""
-    index, placed = shard
-    path = epath.Path(output) / record.shard_name(index, num_shards)
-    records = [content for place, content in sorted(placed) if place >= 0]
-    with artifact.replacing(path) as temporary, temporary.open("wb") as file:
-        for content in records:
-            tfrecord.write_record(file, content)
-    return index, len(records), sum(map(len, records))
-
-
-def _write_metadata(shards: list[tuple[int, int, int]], job: Job) -> None:
-    shards.sort()
+def _write_metadata(shards: list[Written], job: Job) -> None:
+    shards.sort(key=lambda shard: shard.index)
     record.write_metadata(
         job.output,
         record.features(job.predictions.class_names, top_k=job.predictions.top_k),
-        shard_lengths=[length for _, length, _ in shards],
-        num_bytes=sum(size for _, _, size in shards),
+        shard_lengths=[shard.length for shard in shards],
+        num_bytes=sum(shard.num_bytes for shard in shards),
+    )
+
+
+def _seen_from(directory: str, path: str) -> str:
+    """Returns a path relative to a directory, but where it is on another system."""
+    if path.rpartition("://")[0] != directory.rpartition("://")[0]:
+        return path if "://" in path else os.path.abspath(path)
+    return os.path.relpath(path, directory)
+
+
+def _make_card(job: Job, num_bytes: int) -> str:
+    return card.make_card(
+        card.Facts(
+            selection=job.selection,
+            predictions=job.predictions.fingerprint,
+            temperature=job.predictions.temperature,
+            teachers=job.predictions.teachers,
+            round=job.round,
+            top_k=job.predictions.top_k,
+            num_shards=job.num_shards,
+            num_bytes=num_bytes,
+        )
     )

@@ -45,8 +45,9 @@ START_SECONDS = 120.0
 GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 
-#: MB. Images never pass through Java, only the numbers of shards: the least that works.
-_HEAP, _FRAMEWORK_HEAP, _NETWORK, _OFF_HEAP, _METASPACE = 256, 128, 64, 128, 256
+#: MB. Images never pass through Java, only the numbers of shards and what is counted in
+#: them: the least that works. The shuffles of a selection fill 128 of the network's.
+_HEAP, _FRAMEWORK_HEAP, _NETWORK, _OFF_HEAP, _METASPACE = 256, 128, 192, 128, 256
 
 _CONFIG = """\
 jobmanager:

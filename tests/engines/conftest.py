@@ -23,6 +23,19 @@ class Labeling:
         assert status == 0, jobs.log_of(output)
         jobs.compare(output, self.root / "undisturbed")
 
+    def select_and_write(self, name, beam_flags):
+        """Does what follows with other flags, and by the local runner; compares."""
+        if not (self.root / "excluded").exists():
+            jobs.label_excluded(self.root)
+        for engine, flags in ((name, beam_flags), ("local", jobs.LOCAL)):
+            selection = self.root / f"selection-{engine}"
+            dataset = self.root / f"dataset-{engine}"
+            jobs.select(self.root, selection, flags)
+            selected = selection if engine == name else self.root / f"selection-{name}"
+            jobs.write(self.root, dataset, flags, selection=selected)
+        jobs.compare(self.root / f"selection-{name}", self.root / "selection-local")
+        jobs.compare(self.root / f"dataset-{name}", self.root / "dataset-local")
+
 
 @pytest.fixture(scope="package")
 def labeling(tmp_path_factory):

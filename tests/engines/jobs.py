@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import psutil
 
+from tests import commands
 from tests.commands import ENVIRONMENT, ROOT
 
 LOCAL = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
@@ -35,6 +36,8 @@ def prepare(root: pathlib.Path) -> None:
     for shard in range(NUM_SHARDS):
         chosen = [images[(shard + i) % len(images)] for i in range(IMAGES_PER_SHARD)]
         write_records(root / "in" / f"part-{shard:03d}", chosen)
+    # Some of the same images, to be kept apart from.
+    write_records(root / "excluded-images", images[:5])
 
 
 @contextlib.contextmanager
@@ -63,6 +66,47 @@ def running(
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def label_excluded(root: pathlib.Path) -> None:
+    """Labels the images that are to be kept apart from."""
+    commands.run(
+        "beam_jobs.label_images",
+        f"--images=tfrecord:{root}/excluded-images",
+        *(f"--teacher={root}/teacher", f"--output={root}/excluded"),
+        *("--engine=tensorflow", "--precision=float32"),
+    )
+
+
+def select(root: pathlib.Path, output: pathlib.Path, beam_flags: Sequence[str]) -> None:
+    """Selects from what the local runner has labeled, all that a selection can do."""
+    commands.run(
+        "beam_jobs.select_labels",
+        f"--predictions={root}/undisturbed",
+        f"--exclude={root}/excluded",
+        *("--confidence_threshold=0", "--adaptive", "--what_if"),
+        *("--duplicate_bits=3", "--images_per_class=20"),
+        f"--output={output}",
+        *("--", *beam_flags),
+    )
+
+
+def write(
+    root: pathlib.Path,
+    output: pathlib.Path,
+    beam_flags: Sequence[str],
+    *,
+    selection: pathlib.Path,
+) -> None:
+    """Writes what was selected."""
+    commands.run(
+        "beam_jobs.write_records",
+        f"--images=tfrecord:{root}/in/part-*",
+        f"--predictions={root}/undisturbed",
+        f"--selection={selection}",
+        *("--num_shards=12", f"--output={output}"),
+        *("--", *beam_flags),
+    )
 
 
 def log_of(output: pathlib.Path) -> str:
@@ -121,6 +165,7 @@ def compare(output: pathlib.Path, undisturbed: pathlib.Path) -> None:
 
 
 def _digests(directory: pathlib.Path) -> Iterator[tuple[str, str]]:
-    for path in directory.iterdir():
-        if path.name != "COMPLETED":
-            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in directory.rglob("*"):
+        if path.is_file() and path.name != "COMPLETED":
+            name = path.relative_to(directory).as_posix()
+            yield name, hashlib.sha256(path.read_bytes()).hexdigest()

@@ -72,6 +72,10 @@ def test_flink_labels_as_the_local_runner_does(cluster, labeling):
     assert cluster.count_restarts() == 0
 
 
+def test_flink_selects_and_writes_as_the_local_runner_does(cluster, labeling):
+    labeling.select_and_write("flink", cluster.beam_flags)
+
+
 def test_a_killed_worker_changes_nothing(cluster, labeling):
     before = cluster.count_restarts()
     victim = kill_in_mid_job(lambda: cluster.process("worker-pool").children()[0])

@@ -109,7 +109,12 @@ def messages(tmp_path_factory):
 
 def select(root):
     request = selection_job.Request(
-        predictions=str(root / "predictions"), confidence_threshold=0.0, max_copies=1
+        predictions=str(root / "predictions"),
+        # All of them: writing reads again what was selected.
+        confidence_threshold=0.0,
+        images_per_class=99,
+        max_copies=1,
+        duplicate_bits=selection_job.KEEP_DUPLICATES,
     )
     output = str(root / "selection")
     planned = selection_job.plan(request, output=output)

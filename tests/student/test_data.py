@@ -47,9 +47,12 @@ def dataset(tmp_path_factory):
                 top_probabilities=[0.6, 0.3],
                 key=str(i),
                 source="shard-00000",
+                row=i,
+                teacher="0123",
+                round=1,
                 copy=0,
             )
-            writer.write(record.serialize(content, schema))
+            writer.write(record.serialize(content))
     record.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=1)
     artifact.complete(directory, seconds=0)
     return directory

@@ -1,0 +1,235 @@
+"""A small chain without a network: predictions made up, selected and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+
+from beam_jobs import mixing, writing
+from beam_jobs.runners import parse_beam_arguments
+from classifier import artifact
+from classifier.reading import key_text, read_examples
+from classifier.sources import open_source
+from pseudo_label import duplicates, prediction
+from pseudo_label.ranking import Place
+from pseudo_label.select import ClassRule, Funnel, Selection, SelectionConfig
+from pseudo_label.thresholds import ThresholdConfig
+from tests.images import random_images, write_records
+
+CLASS_NAMES = ("ant", "bee | wasp", "cat <img>")
+TOP_K = 2
+OPTIONS = parse_beam_arguments(["", "--direct_num_workers=1"], name="chain")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Directories of the stages of one run.
+
+    Attributes:
+        root: Of all of them.
+    """
+
+    root: pathlib.Path
+
+    @property
+    def images(self) -> str:
+        """As `--images`."""
+        return f"tfrecord:{self.root}/images/part-*"
+
+    @property
+    def predictions(self) -> str:
+        """Directory of the predictions."""
+        return str(self.root / "predictions")
+
+    @property
+    def selection(self) -> str:
+        """Directory of the selection."""
+        return str(self.root / "selection")
+
+    @property
+    def dataset(self) -> pathlib.Path:
+        """Directory of the dataset."""
+        return self.root / "dataset"
+
+    def plan(self, **more: Any) -> mixing.Job:
+        """Returns the writing job."""
+        settings = {
+            "source": open_source(self.images),
+            "predictions": self.predictions,
+            "selection": self.selection,
+            "round_number": 1,
+            "num_shards": 6,
+            "output": str(self.dataset),
+        }
+        return writing.plan(**{**settings, **more})
+
+    def write(self, **more: Any) -> mixing.Job:
+        """Writes the dataset, as the command does."""
+        job = self.plan(**more)
+        artifact.begin(job.output, job.config)
+        writing.run(job, OPTIONS)
+        writing.finish(job)
+        artifact.complete(job.output, seconds=0.0)
+        return job
+
+
+def make(
+    root: pathlib.Path,
+    *,
+    num_shards: int = 3,
+    per_shard: int = 8,
+    teachers: tuple[str, ...] = ("0123abc",),
+    **selection: Any,
+) -> Chain:
+    """Makes images, predictions of them and a selection.
+
+    Args:
+        root: Directory of all.
+        num_shards: Of the images.
+        per_shard: Images of each.
+        teachers: Fingerprints.
+        selection: As for `select`.
+    """
+    chain = Chain(root)
+    images = random_images(num_shards * per_shard)
+    for shard in range(num_shards):
+        write_records(root / "images" / f"part-{shard:02d}", images[shard::num_shards])
+    predict(chain, teachers)
+    select(chain, **selection)
+    return chain
+
+
+def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
+    """Makes up predictions, as a labeling job would write them."""
+    source = open_source(chain.images)
+    config = {
+        "images": source.describe(),
+        "teachers": list(teachers),
+        "class_names": list(CLASS_NAMES),
+        "top_k": TOP_K,
+    }
+    artifact.begin(chain.predictions, config)
+    fingerprint = artifact.config_fingerprint(config, leaving_out="images")
+    for shard in source.shards:
+        examples = list(read_examples(source.reader, shard.files))
+        probabilities = np.random.default_rng(shard.index).dirichlet(
+            [0.3] * len(CLASS_NAMES), len(examples)
+        )
+        # One of each shard has no prediction.
+        status = ["undecodable", *["ok"] * (len(examples) - 1)]
+        block = prediction.Block(
+            first_index=0,
+            keys=[key_text(example.key) for example in examples],
+            images=[example.image for example in examples],
+            status=status,
+            errors=["" if one == "ok" else "broken" for one in status],
+            probabilities=probabilities.astype(np.float32),
+            pixels=np.random.default_rng(shard.index).integers(
+                0, 256, (len(examples), 32, 32, 3), dtype=np.uint8
+            ),
+        )
+        path = pathlib.Path(chain.predictions) / prediction.shard_name(shard.index)
+        with path.open("wb") as file:
+            prediction.write_shard(
+                file,
+                iter([prediction.to_table(block, top_k=TOP_K)]),
+                fingerprint=fingerprint,
+            )
+    artifact.complete(chain.predictions, seconds=0.0)
+
+
+def select(
+    chain: Chain,
+    *,
+    threshold: float = 0.5,
+    images_per_class: int = 9,
+    max_copies: int = 3,
+    dropped: dict[int, list[int]] | None = None,
+) -> None:
+    """Selects by sorting everything.
+
+    Args:
+        chain: Whose predictions.
+        threshold: Of all classes.
+        images_per_class: Records of each.
+        max_copies: Of an image.
+        dropped: Rows by shard that look the same as others.
+    """
+    directory = pathlib.Path(chain.selection)
+    rows = []
+    for index, path in enumerate(sorted(pathlib.Path(chain.predictions).glob("p*"))):
+        of_shard = pq.read_table(path).to_pylist()
+        gone = (dropped or {}).get(index, [])
+        rows += [{**row, "dropped": i in gone} for i, row in enumerate(of_shard)]
+    settings = SelectionConfig(
+        thresholds=ThresholdConfig(rule="fixed", values=(threshold,)),
+        images_per_class=images_per_class,
+        max_copies=max_copies,
+    )
+    rules = tuple(
+        _rule(name, [row for row in rows if row["label"] == label], settings)
+        for label, name in enumerate(CLASS_NAMES)
+    )
+    selection = Selection(
+        settings=settings,
+        predictions=artifact.config_fingerprint(
+            artifact.read_json(epath.Path(chain.predictions) / artifact.CONFIG)
+        ),
+        funnel=_funnel(rows, rules),
+        classes=rules,
+    )
+    artifact.begin(directory, {"settings": dataclasses.asdict(settings)})
+    artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
+    for index, gone in (dropped or {}).items():
+        path = pathlib.Path(duplicates.path(directory, index))
+        path.parent.mkdir(exist_ok=True)
+        rows_gone = {"record_index": gone, "reason": ["duplicate"] * len(gone)}
+        pq.write_table(pa.table(rows_gone), path)
+    artifact.complete(directory, seconds=0.0)
+
+
+def _rule(
+    name: str, rows: list[dict[str, Any]], settings: SelectionConfig
+) -> ClassRule:
+    (threshold,) = settings.thresholds.values
+    rows = [r for r in rows if not r["dropped"] and r["confidence"] >= threshold]
+    rows.sort(key=lambda row: (-row["confidence"], row["key_hash"], row["key"]))
+    kept = rows[: settings.images_per_class]
+    records = min(len(kept) * settings.max_copies, settings.images_per_class)
+    copies, extra = divmod(records, max(1, len(kept)))
+    places = [Place(row["confidence"], row["key_hash"], row["key"]) for row in kept]
+    return ClassRule(
+        name=name,
+        threshold=threshold,
+        confident=len(rows),
+        unique=len(kept),
+        records=records,
+        cut_off=places[-1] if kept else None,
+        copies=copies,
+        extra_cut_off=places[extra - 1] if extra else None,
+    )
+
+
+def _funnel(rows: list[dict[str, Any]], rules: tuple[ClassRule, ...]) -> Funnel:
+    undecodable = sum(row["status"] != "ok" for row in rows)
+    dropped = sum(row["dropped"] for row in rows)
+    confident = sum(rule.confident for rule in rules)
+    unique = sum(rule.unique for rule in rules)
+    records = sum(rule.records for rule in rules)
+    return Funnel(
+        read=len(rows),
+        undecodable=undecodable,
+        leaked=0,
+        duplicate=dropped,
+        below_threshold=len(rows) - undecodable - dropped - confident,
+        beyond_quota=confident - unique,
+        unique_kept=unique,
+        copies=records - unique,
+        records=records,
+    )

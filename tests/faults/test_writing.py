@@ -1,0 +1,113 @@
+"""What goes wrong while records are written: each ends so that it can go on."""
+
+import shutil
+import signal
+import tempfile
+import time
+
+import pytest
+
+from beam_jobs import writing
+from classifier import artifact, command
+from tests import chain
+from tests.commands import finish, start
+from tests.engines import jobs
+from tests.faults import disks, page
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    found = chain.make(tmp_path_factory.mktemp("writing") / "run")
+    found.write()
+    return found
+
+
+@pytest.fixture
+def run(undisturbed, tmp_path):
+    """A copy of it whose dataset is still to be written."""
+    shutil.copytree(
+        undisturbed.root, tmp_path / "run", ignore=shutil.ignore_patterns("dataset")
+    )
+    return chain.Chain(tmp_path / "run")
+
+
+def fails(row, run):
+    """Writes, which must fail as the row says and publish nothing."""
+    job = run.plan()
+    with pytest.raises(SystemExit) as failure:
+        with command.refusing_bad_input():
+            artifact.begin(job.output, job.config)
+        with command.refusing_failed_work():
+            writing.run(job, chain.OPTIONS)
+            writing.finish(job)
+    message = str(failure.value.code)
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    row.check(message)
+    assert not (run.dataset / "COMPLETED").exists()
+    assert not (run.dataset / "dataset_info.json").exists()
+
+
+@page.holds("full disk, records to be written to it")
+def test_a_full_disk(row, run, undisturbed):
+    assert row.end == "error, then goes on"
+    run.dataset.mkdir()
+    with disks.mounted(run.dataset, "size=28k"):
+        fails(row, run)
+        disks.remount(run.dataset, "size=10m")
+        run.write()
+        jobs.compare(run.dataset, undisturbed.dataset)
+
+
+@page.holds("full temporary directory")
+def test_a_full_temporary_directory(row, run, undisturbed, tmp_path, monkeypatch):
+    assert row.end == "error, then goes on"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with disks.mounted(scratch, "size=12k"), monkeypatch.context() as patch:
+        # The log of the failure is to be kept elsewhere.
+        patch.setattr("beam_jobs.spool.tempfile.tempdir", str(scratch))
+        patch.setattr("beam_jobs.runners.tempfile.mkstemp", mkstemp_in(tmp_path))
+        fails(row, run)
+    assert not list(scratch.iterdir())
+    run.write()
+    jobs.compare(run.dataset, undisturbed.dataset)
+
+
+def mkstemp_in(directory):
+    mkstemp = tempfile.mkstemp
+    return lambda **more: mkstemp(dir=directory, **more)
+
+
+@page.holds("dataset of another number of shards")
+def test_another_number_of_shards(row, undisturbed):
+    assert row.end == "error before any work"
+    before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
+    job = undisturbed.plan(num_shards=5)
+    with pytest.raises(SystemExit) as refusal, command.refusing_bad_input():
+        artifact.begin(job.output, job.config)
+    row.check(str(refusal.value.code))
+    assert {path: path.read_bytes() for path in undisturbed.dataset.iterdir()} == before
+
+
+@pytest.mark.slow
+@page.holds("writing command that is killed")
+def test_a_command_that_is_killed(row, run):
+    """Wherever the kill finds it, in what takes a moment only."""
+    assert row.end == "goes on when started again"
+    words = (
+        "beam_jobs.write_records",
+        f"--images={run.images}",
+        f"--predictions={run.predictions}",
+        f"--selection={run.selection}",
+        "--num_shards=500",
+    )
+    finish(start(*words, f"--output={run.root}/undisturbed"))
+    process = start(*words, f"--output={run.dataset}")
+    while process.poll() is None and not list(run.dataset.glob("pseudo_labels*")):
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL)
+    finish(start(*words, f"--output={run.dataset}"))
+    jobs.compare(run.dataset, run.root / "undisturbed")
