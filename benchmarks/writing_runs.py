@@ -37,11 +37,13 @@ class Run(NamedTuple):
         images_per_second: From the begin of the pipeline to the command's end.
         start_seconds: From the command's begin to the pipeline's.
         megabytes: That all its processes together have had at the most.
+        with_start: Images a second from the command's begin to its end.
     """
 
     images_per_second: float
     start_seconds: float
     megabytes: float
+    with_start: float
 
 
 class Watched(NamedTuple):
@@ -74,7 +76,12 @@ def measure(way: str, inputs: Inputs, *, num_shards: int) -> Run:
         # All ways list the input shards there before they run their pipeline.
         watched = watch(command, has_begun=(output / MANIFEST).exists)
     seconds = watched.seconds - watched.start_seconds
-    return Run(inputs.num_images / seconds, watched.start_seconds, watched.megabytes)
+    return Run(
+        images_per_second=inputs.num_images / seconds,
+        start_seconds=watched.start_seconds,
+        megabytes=watched.megabytes,
+        with_start=inputs.num_images / watched.seconds,
+    )
 
 
 def write_command(way: str, inputs: Inputs, output: str, num_shards: int) -> list[str]:

@@ -111,20 +111,21 @@ def test_a_command_that_fails_is_told():
 def test_verdicts_are_beside_the_better_of_stock():
     rounds = {
         "ours": [
-            Run(100.0, 5.0, 500.0),
-            Run(90.0, 5.0, 510.0),
-            Run(110.0, 5.0, 490.0),
+            Run(100.0, 5.0, 500.0, 38.0),
+            Run(90.0, 5.0, 510.0, 38.0),
+            Run(110.0, 5.0, 490.0, 38.0),
         ],
         "stock": [
-            Run(40.0, 5.0, 6000.0),
-            Run(45.0, 5.0, 6000.0),
-            Run(50.0, 5.0, 6000.0),
+            Run(40.0, 5.0, 6000.0, 20.0),
+            Run(45.0, 5.0, 6000.0, 22.5),
+            Run(50.0, 5.0, 6000.0, 25.0),
         ],
-        "stock_processes": [Run(30.0, 5.0, 9000.0)] * 3,
+        "stock_processes": [Run(30.0, 5.0, 9000.0, 15.0)] * 3,
     }
-    small = [Run(10.0, 5.0, 480.0)]
+    small = [Run(10.0, 5.0, 480.0, 5.0)]
     assert list(benchmark.judge(rounds, small)) == [
         Verdict("ratio_to_stock", 2.2, 2.0, is_least=True),
+        Verdict("ratio_with_start", 1.689, 2.0, is_least=True),
         Verdict("memory_ratio_to_stock", 0.083, 0.2, is_least=False),
         Verdict("memory_ratio_10x", 1.042, 1.1, is_least=False),
     ]
@@ -140,11 +141,14 @@ def test_a_verdict_says_on_which_side_of_the_goal_it_is():
 
 
 def test_the_table_and_the_figures_name_every_way():
-    rounds = {"ours": [Run(100.0, 5.0, 500.0)], "stock": [Run(40.0, 6.0, 6000.0)]}
-    verdicts = list(benchmark.judge(rounds, [Run(10.0, 5.0, 480.0)]))
+    rounds = {
+        "ours": [Run(100.0, 5.0, 500.0, 50.0)],
+        "stock": [Run(40.0, 6.0, 6000.0, 20.0)],
+    }
+    verdicts = list(benchmark.judge(rounds, [Run(10.0, 5.0, 480.0, 5.0)]))
     lines = list(benchmark.tell(rounds, verdicts))
-    assert lines[1].split() == ["ours", "100.0", "5.0", "500"]
-    assert lines[2].split() == ["stock", "40.0", "6.0", "6000"]
+    assert lines[1].split() == ["ours", "100.0", "5.0", "500", "50.0"]
+    assert lines[2].split() == ["stock", "40.0", "6.0", "6000", "20.0"]
     found = json.loads(json.dumps(benchmark.figures(rounds, verdicts)))
     assert found["images_per_second"] == {"ours": 100.0, "stock": 40.0}
     assert found["peak_memory_gb"] == {"ours": 0.5, "stock": 6.0}
