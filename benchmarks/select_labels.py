@@ -27,7 +27,6 @@ minutes; `--data_dir` keeps them. The last line is all figures as JSON.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pathlib
 import tempfile
@@ -38,9 +37,9 @@ from absl import flags
 
 from benchmarks import selecting_goals as goals
 from benchmarks import selecting_inputs as inputs
+from benchmarks import selecting_peers
 from benchmarks import selecting_runs as runs
 from benchmarks.selecting_goals import Case, Sizes, Table
-from benchmarks.selecting_peers import PEERS
 from benchmarks.selecting_runs import Run
 from benchmarks.selecting_task import Task
 from benchmarks.turns import take_turns
@@ -64,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         numbers = [_positive("classes", text) for text in _CLASSES.value]
-    ways = _installed()
+    ways = selecting_peers.installed()
     sizes = Sizes(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
     figures: dict[str, Any] = {"rows": sizes.rows, "top_rows": sizes.top_rows}
     with tempfile.TemporaryDirectory() as temporary:
@@ -79,17 +78,6 @@ def _positive(flag: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--{flag}: expected positive numbers, got {text!r}")
     return int(text)
-
-
-def _installed() -> list[str]:
-    """Returns the peers that can be run; says which cannot."""
-    found = []
-    for way, (_, package) in PEERS.items():
-        if importlib.util.find_spec(package) is None:
-            command.say(f"{way} is left out: {package} is not installed")
-        else:
-            found.append(way)
-    return found
 
 
 def _measure(

@@ -8,6 +8,7 @@ Prints the cut-off of each class as one line of JSON.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 
@@ -22,6 +23,17 @@ PEERS = {
     "top_processes": ("selecting_top", "apache_beam"),
     "scan": ("selecting_scan", "pyarrow"),
 }
+
+
+def installed() -> list[str]:
+    """Returns the peers that can be run; says which cannot."""
+    found = []
+    for way, (_, package) in PEERS.items():
+        if importlib.util.find_spec(package) is None:
+            command.say(f"{way} is left out: {package} is not installed")
+        else:
+            found.append(way)
+    return found
 
 
 def main(argv: list[str]) -> None:

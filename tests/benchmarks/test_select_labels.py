@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from beam_jobs.prediction_set import open_predictions
-from benchmarks import select_labels as benchmark
 from benchmarks import selecting_goals as goals
 from benchmarks import selecting_inputs as inputs
 from benchmarks import selecting_peers, selecting_runs, selecting_scan, selecting_top
@@ -261,7 +260,7 @@ def test_what_is_not_installed_is_left_out(monkeypatch, capsys):
         "find_spec",
         lambda name: None if name == "duckdb" else find_spec(name),
     )
-    assert set(benchmark._installed()) == {"top", "top_processes", "scan"}
+    assert set(selecting_peers.installed()) == {"top", "top_processes", "scan"}
     assert "duckdb is left out: duckdb is not installed" in capsys.readouterr().out
 
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from PIL import Image
 
 from beam_jobs import prediction_set, selecting
-from benchmarks import write_records as benchmark
+from benchmarks import writing_goals as goals
 from benchmarks import writing_inputs as inputs
 from benchmarks import writing_runs as runs
-from benchmarks.write_records import Verdict
+from benchmarks.writing_goals import Verdict
 from benchmarks.writing_runs import Run
 from classifier.sources import open_source, read_files
 from tests import commands
@@ -123,14 +123,14 @@ def test_verdicts_are_beside_the_better_of_stock():
         "stock_processes": [Run(30.0, 5.0, 9000.0, 15.0)] * 3,
     }
     small = [Run(10.0, 5.0, 480.0, 5.0)]
-    assert list(benchmark.judge(rounds, small)) == [
+    assert list(goals.judge(rounds, small)) == [
         Verdict("ratio_to_stock", 2.2, 2.0, is_least=True),
         Verdict("ratio_with_start", 1.689, 2.0, is_least=True),
         Verdict("memory_ratio_to_stock", 0.083, 0.2, is_least=False),
         Verdict("memory_ratio_10x", 1.042, 1.1, is_least=False),
     ]
     del rounds["stock"], rounds["stock_processes"]
-    assert [one.name for one in benchmark.judge(rounds, small)] == ["memory_ratio_10x"]
+    assert [one.name for one in goals.judge(rounds, small)] == ["memory_ratio_10x"]
 
 
 def test_a_verdict_says_on_which_side_of_the_goal_it_is():
@@ -145,11 +145,11 @@ def test_the_table_and_the_figures_name_every_way():
         "ours": [Run(100.0, 5.0, 500.0, 50.0)],
         "stock": [Run(40.0, 6.0, 6000.0, 20.0)],
     }
-    verdicts = list(benchmark.judge(rounds, [Run(10.0, 5.0, 480.0, 5.0)]))
-    lines = list(benchmark.tell(rounds, verdicts))
+    verdicts = list(goals.judge(rounds, [Run(10.0, 5.0, 480.0, 5.0)]))
+    lines = list(goals.tell(rounds, verdicts))
     assert lines[1].split() == ["ours", "100.0", "5.0", "500", "50.0"]
     assert lines[2].split() == ["stock", "40.0", "6.0", "6000", "20.0"]
-    found = json.loads(json.dumps(benchmark.figures(rounds, verdicts)))
+    found = json.loads(json.dumps(goals.figures(rounds, verdicts)))
     assert found["images_per_second"] == {"ours": 100.0, "stock": 40.0}
     assert found["peak_memory_gb"] == {"ours": 0.5, "stock": 6.0}
     assert found["ratio_to_stock"] == 2.5
