@@ -170,7 +170,7 @@ def reason(text: str) -> str:
     words = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
     last = (words or lines or ["unknown"])[-1]
     last = last.partition(" [while running")[0]
-    return re.sub(r"^([\w.]*(Labeling|Writing)Error): ", "", last)
+    return re.sub(r"^([\w.]*(Labeling|Writing)Error|ValueError): ", "", last)
 
 
 class _WorkersLog:

@@ -327,17 +327,20 @@ def _find_bins(
         histogram: int64 [K, 1 or NUM_RANKS, bins].
         rank: int64 [K, NUM_RANKS], from 1; 0 or less for none.
     """
-    found = np.zeros(rank.shape, np.int64)
-    before = np.zeros(rank.shape, np.int64)
-    inside = np.zeros(rank.shape, np.int64)
-    for label, column in np.argwhere(rank > 0):
-        counts = histogram[label, min(column, histogram.shape[1] - 1)]
-        total = np.cumsum(counts)
-        bin_ = int(np.searchsorted(total, rank[label, column]))
-        found[label, column] = bin_
-        before[label, column] = total[bin_] - counts[bin_]
-        inside[label, column] = counts[bin_]
-    return found, before, inside
+    total = np.cumsum(histogram, axis=2)
+    found = (total < rank[:, :, None]).sum(axis=2)
+    found = np.where(rank > 0, np.minimum(found, total.shape[2] - 1), 0)
+    of_rank = np.broadcast_to(histogram, (*rank.shape, histogram.shape[2]))
+    inside = np.take_along_axis(of_rank, found[:, :, None], axis=2)[:, :, 0]
+    upto = np.take_along_axis(
+        np.broadcast_to(total, of_rank.shape), found[:, :, None], axis=2
+    )[:, :, 0]
+    is_wanted = rank > 0
+    return (
+        found,
+        np.where(is_wanted, upto - inside, 0),
+        np.where(is_wanted, inside, 0),
+    )
 
 
 def _steps(confidence: NDArray[np.float32]) -> NDArray[np.uint32]:
