@@ -66,14 +66,14 @@ class Reader:
             start, end = np.searchsorted(gone, [first, first + len(is_kept)])
             is_kept[gone[start:end] - first] = False
             kept = table if is_kept.all() else table.filter(pa.array(is_kept))
-            row = first + np.flatnonzero(is_kept)
+            row = (first + np.flatnonzero(is_kept)).astype(np.int32)
             rows = Rows(
                 label=kept["label"].to_numpy(),
                 confidence=kept["confidence"].to_numpy(),
                 key_hash=kept["key_hash"].to_numpy()
                 if "key_hash" in columns
                 else np.broadcast_to(np.uint64(0), row.shape),
-                shard=np.broadcast_to(np.int64(index), row.shape),
+                shard=np.broadcast_to(np.int32(index), row.shape),
                 row=row,
             )
             _check(rows, self.num_classes, path)

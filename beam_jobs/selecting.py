@@ -226,9 +226,11 @@ def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
 
 
 def _read_keys(
-    predictions: PredictionSet, shards: NDArray[np.int64], rows: NDArray[np.int64]
+    predictions: PredictionSet, shards: NDArray[np.int32], rows: NDArray[np.int32]
 ) -> list[str]:
     return [
-        prediction.read_table(predictions.path(int(shard)), ["key"])["key"][row].as_py()
+        prediction.read_table(predictions.path(int(shard)), ["key"])["key"][
+            int(row)
+        ].as_py()
         for shard, row in zip(shards, rows, strict=True)
     ]

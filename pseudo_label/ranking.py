@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of a pass, over all classes: 16 MB of counts.
-_MAX_BINS = 2**21
-#: Rows that are taken out and sorted without counting once more: 130 MB of them.
-MAX_ROWS = 2**22
+#: Of a pass, over all classes: 64 MB of counts.
+_MAX_BINS = 2**23
+#: Of the fraction of a confidence's distance from 1; more would not fit into caches.
+_MAX_FRACTION_BITS = 7
+#: Rows that are taken out and sorted without counting once more: 50 MB of them.
+MAX_ROWS = 2**21
 #: Bits of the float32 1.0, the highest confidence. Floats that are not negative are
 #: ordered as their bits are.
 _ONE = np.uint32(0x3F800000)
@@ -35,8 +37,8 @@ _OCTAVES = 30
 #: Ranks that are sought in each class.
 NUM_RANKS = 2
 
-#: From shards and rows, int64 [N] each, to the keys of those predictions.
-ReadKeys = Callable[[NDArray[np.int64], NDArray[np.int64]], Sequence[str]]
+#: From shards and rows, int32 [N] each, to the keys of those predictions.
+ReadKeys = Callable[[NDArray[np.int32], NDArray[np.int32]], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +62,15 @@ class Rows:
         label: int32 [N].
         confidence: float32 [N] in [0, 1].
         key_hash: uint64 [N].
-        shard: int64 [N] input shards.
-        row: int64 [N] positions in their shards.
+        shard: int32 [N] input shards.
+        row: int32 [N] positions in their shards.
     """
 
     label: NDArray[np.int32]
     confidence: NDArray[np.float32]
     key_hash: NDArray[np.uint64]
-    shard: NDArray[np.int64]
-    row: NDArray[np.int64]
+    shard: NDArray[np.int32]
+    row: NDArray[np.int32]
 
     def take(self, indices: NDArray[Any]) -> Rows:
         """Returns the rows at some positions, or where a mask is true."""
@@ -94,8 +96,8 @@ class Rows:
             np.empty(0, np.int32),
             np.empty(0, np.float32),
             np.empty(0, np.uint64),
-            np.empty(0, np.int64),
-            np.empty(0, np.int64),
+            np.empty(0, np.int32),
+            np.empty(0, np.int32),
         )
 
 
@@ -145,7 +147,7 @@ class Bins:
     @property
     def _fraction_bits(self) -> int:
         bins = max(1, _MAX_BINS // (self.num_classes * _OCTAVES))
-        return min(10, bins.bit_length() - 1)
+        return min(_MAX_FRACTION_BITS, bins.bit_length() - 1)
 
     def _of_steps(self, steps: NDArray[np.uint32]) -> NDArray[np.uint32]:
         # The exponent and the first bits of the fraction, from those of 1 on.

@@ -71,8 +71,8 @@ def to_rows(table, shard=0, dropped=()):
         kept["label"].to_numpy(),
         kept["confidence"].to_numpy(),
         kept["key_hash"].to_numpy(),
-        np.full(len(row), shard),
-        row,
+        np.full(len(row), shard, np.int32),
+        row.astype(np.int32),
     )
 
 
@@ -115,7 +115,7 @@ def find_places(parts, tables, tally, config, narrowings):
         taken,
         windows,
         lambda shards, rows: [
-            tables[shard]["key"][row].as_py()
+            tables[shard]["key"][int(row)].as_py()
             for shard, row in zip(shards, rows, strict=True)
         ],
     )
