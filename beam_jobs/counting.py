@@ -32,7 +32,7 @@ _RANKED = ("label", "confidence", "key_hash")
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """Reads what can be selected of a shard: predicted, and not dropped.
+    """Reads what selecting looks at of a shard.
 
     Attributes:
         predictions: Where the shards are.
@@ -43,55 +43,51 @@ class Reader:
     predictions: PredictionSet
     dropped_in: str | None
 
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.predictions.class_names)
+    def read(self, index: int, columns: Sequence[str]) -> Iterator[tuple[int, Rows]]:
+        """Yields the blocks of a shard: how many rows have no prediction, and all rows.
 
-    def read(
-        self, index: int, columns: Sequence[str]
-    ) -> Iterator[tuple[pa.Table, Rows]]:
-        """Yields each block of a shard, and of its rows those that can be selected.
+        Rows that have none, or were dropped, are of class K, behind the others, of
+        which none is ever confident: so all rows are treated alike.
 
         Raises:
             ValueError: If a label or a confidence cannot be.
         """
         path = self.predictions.path(index)
+        nothing = len(self.predictions.class_names)
         gone = np.empty(0, np.int64)
         if self.dropped_in is not None:
             gone = duplicates.read_dropped(self.dropped_in, index)
         first = 0
         for table in ahead(prediction.read_rows(path, columns)):
-            is_kept = table["label"].is_valid().to_numpy()
-            start, end = np.searchsorted(gone, [first, first + len(is_kept)])
-            is_kept[gone[start:end] - first] = False
-            kept = table if is_kept.all() else table.filter(pa.array(is_kept))
-            row = (first + np.flatnonzero(is_kept)).astype(np.int32)
+            _check(table, nothing, first, path)
+            label = table["label"].fill_null(nothing).to_numpy()
+            end = first + len(label)
+            dropped = gone[slice(*np.searchsorted(gone, [first, end]))] - first
+            if len(dropped):
+                label = label.copy()
+                label[dropped] = nothing
             rows = Rows(
-                label=kept["label"].to_numpy(),
-                confidence=kept["confidence"].to_numpy(),
-                key_hash=kept["key_hash"].to_numpy()
+                label=label,
+                confidence=table["confidence"].fill_null(0.0).to_numpy(),
+                key_hash=table["key_hash"].to_numpy()
                 if "key_hash" in columns
-                else np.broadcast_to(np.uint64(0), row.shape),
-                shard=np.broadcast_to(np.int32(index), row.shape),
-                row=row,
+                else np.broadcast_to(np.uint64(0), label.shape),
+                shard=np.broadcast_to(np.int32(index), label.shape),
+                row=np.arange(first, end, dtype=np.int32),
             )
-            _check(rows, self.num_classes, path)
-            yield table, rows
-            first += len(is_kept)
+            yield table["label"].null_count, rows
+            first = end
 
 
-def _check(rows: Rows, num_classes: int, path: Any) -> None:
-    is_label = (rows.label >= 0) & (rows.label < num_classes)
-    # NaN is neither.
-    is_confidence = (rows.confidence >= 0) & (rows.confidence <= 1)
-    for name, is_good in (("label", is_label), ("confidence", is_confidence)):
-        if not is_good.all():
-            bad = int(is_good.argmin())
-            limit = num_classes - 1 if name == "label" else 1
+def _check(table: pa.Table, num_classes: int, first: int, path: Any) -> None:
+    for name, highest in (("label", num_classes - 1), ("confidence", 1)):
+        values = table[name].fill_null(0).to_numpy()
+        # NaN comes out of min and max, and compares as false.
+        if len(values) and not (values.min() >= 0 and values.max() <= highest):
+            bad = int((~((values >= 0) & (values <= highest))).argmax())
             raise ValueError(
-                f"{path}, row {rows.row[bad]}: expected a {name} in 0..{limit}, "
-                f"got {getattr(rows, name)[bad]}"
+                f"{path}, row {first + bad}: expected a {name} in 0..{highest}, got "
+                f"{values[bad]}"
             )
 
 
@@ -108,7 +104,7 @@ def count(
     Args:
         shards: Their numbers.
         reader: Reads them.
-        thresholds: float32 [K], as a side input.
+        thresholds: float32 [K + 1] of `select.with_nothing`, as a side input.
         dropped: A side input that is there when what is dropped has been written.
         levels: float32 [L] of `Tally.levels`.
     """
@@ -165,10 +161,10 @@ class _Count(beam.DoFn):
     ) -> None:
         """Counts one shard; `dropped` tells that what is dropped has been written."""
         if self._tally is None:
-            self._tally = Tally.zero(len(thresholds), len(self._levels))
-        for table, rows in self._reader.read(index, _COUNTED):
-            self._tally.read += table.num_rows
-            self._tally.undecodable += table["label"].null_count
+            self._tally = Tally.zero(len(thresholds) - 1, len(self._levels))
+        for unpredicted, rows in self._reader.read(index, _COUNTED):
+            self._tally.read += len(rows.label)
+            self._tally.undecodable += unpredicted
             self._tally.count(rows, thresholds, self._levels)
 
     def finish_bundle(self) -> Iterator[Any]:

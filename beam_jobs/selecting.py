@@ -160,7 +160,7 @@ def _thresholds(
     dropped: Any,
     job: Job,
 ) -> beam.PCollection:
-    base = job.settings.thresholds.of_classes(reader.num_classes)
+    base = select.with_nothing(job.settings.thresholds.of_classes(job.num_classes))
     if not job.settings.thresholds.adaptive:
         return pipeline | "Thresholds" >> beam.Create([base])
     return (
@@ -171,7 +171,7 @@ def _thresholds(
 
 
 def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
-    return thresholds.adapt(base, tally.confident)
+    return select.with_nothing(thresholds.adapt(base[:-1], tally.confident[:-1]))
 
 
 def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:

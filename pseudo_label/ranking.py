@@ -215,7 +215,8 @@ def order_keys(rows: Rows) -> NDArray[np.uint64]:
 
 def count_bins(histogram: NDArray[np.int64], rows: Rows, bins: Bins) -> None:
     """Counts rows into a histogram int64 [K, bins.count], in place."""
-    cells = rows.label.astype(np.int64) * bins.count + bins.of(rows.confidence)
+    cells = np.multiply(rows.label, bins.count, dtype=np.int64)
+    cells += bins.of(rows.confidence)
     np.add.at(histogram.reshape(-1), cells, 1)
 
 

@@ -221,12 +221,14 @@ class Selection:
 class Tally:
     """Counts of predictions; those of parts add up.
 
+    Behind the K classes comes another one, of rows that cannot be selected.
+
     Attributes:
         read: Rows seen.
         undecodable: Of them, rows without a prediction.
-        confident: int64 [K] at or above the threshold, none of them dropped.
-        histogram: int64 [K, bins] of the confidence of all, none of them dropped.
-        levels: int64 [K, L + 1] of the same by how many of L levels of confidence they
+        confident: int64 [K + 1] at or above the threshold.
+        histogram: int64 [K + 1, bins] of the confidence of all.
+        levels: int64 [K + 1, L + 1] of all by how many of L levels of confidence they
             reach.
     """
 
@@ -242,9 +244,11 @@ class Tally:
         return cls(
             read=0,
             undecodable=0,
-            confident=np.zeros(num_classes, np.int64),
-            histogram=np.zeros((num_classes, Bins(num_classes).count), np.int64),
-            levels=np.zeros((num_classes, num_levels + 1), np.int64),
+            confident=np.zeros(num_classes + 1, np.int64),
+            histogram=np.zeros(
+                (num_classes + 1, Bins(num_classes + 1).count), np.int64
+            ),
+            levels=np.zeros((num_classes + 1, num_levels + 1), np.int64),
         )
 
     def count(
@@ -253,11 +257,12 @@ class Tally:
         thresholds: NDArray[np.float32],
         levels: NDArray[np.float32],
     ) -> None:
-        """Counts rows that have a prediction and were not dropped.
+        """Counts rows.
 
         Args:
-            rows: Of one shard; their hashes are not looked at.
-            thresholds: float32 [K].
+            rows: Of one shard; their hashes are not looked at. Those that cannot be
+                selected have the label K.
+            thresholds: float32 [K + 1] of `with_nothing`.
             levels: float32 [L], ascending.
         """
         is_confident = rows.confidence >= thresholds[rows.label]
@@ -273,6 +278,11 @@ class Tally:
     def __add__(self, other: Tally) -> Tally:
         names = [field.name for field in dataclasses.fields(self)]
         return Tally(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
+def with_nothing(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns thresholds float32 [K + 1]: none reaches that of what is not selected."""
+    return np.append(thresholds, np.float32(np.inf)).astype(np.float32)
 
 
 def count_unique(
@@ -366,7 +376,7 @@ def find_alarms(
 ) -> tuple[Alarm, ...]:
     """Returns the classes that have less than a tenth of what would fill them."""
     fills = config.fills_a_class
-    bins = Bins(len(rules))
+    bins = Bins(len(tally.histogram))
     alarms = []
     for label, rule in enumerate(rules):
         if rule.unique > 0 and rule.unique >= NEARLY_EMPTY * fills:

@@ -79,6 +79,7 @@ def to_rows(table, shard=0, dropped=()):
 def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     """Selects from tables, each a shard; `dropped` are rows of the first."""
     thresholds = config.thresholds.of_classes(len(classes))
+    every = select.with_nothing(thresholds)
     parts = [
         to_rows(table, index, dropped if index == 0 else ())
         for index, table in enumerate(tables)
@@ -87,7 +88,7 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     for table, part in zip(tables, parts, strict=True):
         one = Tally.zero(len(classes))
         one.read, one.undecodable = table.num_rows, table["label"].null_count
-        one.count(part, thresholds, NO_LEVELS)
+        one.count(part, every, NO_LEVELS)
         tally += one
     places = find_places(parts, tables, tally, config, narrowings)
     rules = select.make_rules(

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pseudo_label import what_if
+from pseudo_label import select, what_if
 from pseudo_label.quality import Calibration
 from pseudo_label.select import Tally
 from tests.pseudo_label.selections import config, run, to_rows, to_table
@@ -25,7 +25,8 @@ def table():
 def cells_of(table, asked, calibration=None):
     levels = what_if.levels(asked)
     tally = Tally.zero(4, len(levels))
-    tally.count(to_rows(table), asked.thresholds.of_classes(4), levels)
+    thresholds = select.with_nothing(asked.thresholds.of_classes(4))
+    tally.count(to_rows(table), thresholds, levels)
     return what_if.make_table(tally, asked, calibration)
 
 
