@@ -143,69 +143,57 @@ def take_rows(
     )
 
 
-class _Count(beam.DoFn):
-    """Yields the tally of each bundle of shards."""
+class _Pass(beam.DoFn):
+    """Goes through the shards of a bundle; yields its total, if any, at the end."""
 
-    def __init__(self, reader: Reader, levels: NDArray[np.float32]) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._levels = levels
 
     def setup(self) -> None:
         filesystems.register()
 
     def start_bundle(self) -> None:
-        self._tally: Tally | None = None
+        self._total: Any = None
+
+    def finish_bundle(self) -> Iterator[Any]:
+        if self._total is not None:
+            yield GlobalWindows.windowed_value(self._total)
+
+
+class _Count(_Pass):
+    """Its total is the tally."""
+
+    def __init__(self, reader: Reader, levels: NDArray[np.float32]) -> None:
+        super().__init__(reader)
+        self._levels = levels
 
     def process(
         self, index: int, thresholds: NDArray[np.float32], dropped: Dropped
     ) -> None:
         """Counts one shard; `dropped` tells that what is dropped has been written."""
-        if self._tally is None:
-            self._tally = Tally.zero(len(thresholds) - 1, len(self._levels))
+        if self._total is None:
+            self._total = Tally.zero(len(thresholds) - 1, len(self._levels))
         for unpredicted, rows in self._reader.read(index, _COUNTED):
-            self._tally.read += len(rows.label)
-            self._tally.undecodable += unpredicted
-            self._tally.count(rows, thresholds, self._levels)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._tally is not None:
-            yield GlobalWindows.windowed_value(self._tally)
+            self._total.read += len(rows.label)
+            self._total.undecodable += unpredicted
+            self._total.count(rows, thresholds, self._levels)
 
 
-class _CountInside(beam.DoFn):
-    """Yields the histogram of each bundle inside of windows, if they are wide."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def setup(self) -> None:
-        filesystems.register()
-
-    def start_bundle(self) -> None:
-        self._histogram: NDArray[np.int64] | None = None
+class _CountInside(_Pass):
+    """Its total is the histogram inside of windows, if they are wide."""
 
     def process(self, index: int, windows: Windows) -> None:
         """Counts one shard."""
         if not windows.are_wide:
             return
-        if self._histogram is None:
-            self._histogram = np.zeros((*windows.rank.shape, windows.bins), np.int64)
+        if self._total is None:
+            self._total = np.zeros((*windows.rank.shape, windows.bins), np.int64)
         for _, rows in self._reader.read(index, _RANKED):
-            ranking.count_inside(self._histogram, rows, windows)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._histogram is not None:
-            yield GlobalWindows.windowed_value(self._histogram)
+            ranking.count_inside(self._total, rows, windows)
 
 
-class _TakeInside(beam.DoFn):
-    """Yields the rows of each shard that are in some window."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def setup(self) -> None:
-        filesystems.register()
+class _TakeInside(_Pass):
+    """Yields the rows of each shard that are in some window; has no total."""
 
     def process(self, index: int, windows: Windows) -> Iterator[Rows]:
         """Looks at one shard."""

@@ -23,6 +23,7 @@ from beam_jobs import filesystems, sources
 from beam_jobs.prediction_set import PredictionSet
 from classifier import artifact
 from pseudo_label import duplicates, hamming, leaks, prediction
+from pseudo_label.select import Dropped
 
 #: Of one table, compared by one worker at once: 30 MB, and four times that at work.
 _PARTITION_ROWS = 2**20
@@ -38,14 +39,6 @@ _MIX = np.uint64(0xFF51AFD7ED558CCD)  # Of MurmurHash3's last step.
 Array = NDArray[Any]
 #: A number to group by, then an array's bytes.
 Block = tuple[int, bytes]
-
-
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """How many rows were dropped, by reason."""
-
-    leaked: int
-    duplicates: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +59,6 @@ class _Job:
         """Parts of each table, by the bits that its hashes agree on."""
         return max(1, -(-self.predictions.num_images // _PARTITION_ROWS))
 
-    def read_keys(
-        self, shards: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> list[str]:
-        """Returns the keys of some predictions: of ties, of which there are few."""
-        keys = np.empty(len(shards), object)
-        for shard, at in duplicates.split(np.arange(len(shards)), shards):
-            column = prediction.read_table(self.predictions.path(shard), ["key"])["key"]
-            keys[at] = column.take(rows[at]).to_pylist()
-        return keys.tolist()
-
 
 def delete_dropped(output: epath.PathLike) -> None:
     """Deletes the files that an earlier run has left."""
@@ -91,7 +74,7 @@ def drop(
     *,
     bits: int | None,
     output: str,
-) -> beam.PCollection[Counts]:
+) -> beam.PCollection[Dropped]:
     """Writes which rows are leaked or duplicates: `duplicates.read_dropped`.
 
     Args:
@@ -123,7 +106,7 @@ class _Drop(beam.PTransform):
         super().__init__()
         self._job = job
 
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Counts]:
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Dropped]:
         read = beam.ParDo(_Read(self._job)).with_output_types(Block)
         read = (
             begin
@@ -177,7 +160,7 @@ class _Read(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
         if job.bits is not None:
             rows = duplicates.candidates(images, leaked, shard=index)
-            rows, alike = duplicates.best_of_hash(rows, job.read_keys)
+            rows, alike = duplicates.best_of_hash(rows, job.predictions.read_keys)
             if len(alike):
                 yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
             yield from _deal(rows, job.bits, job.num_partitions)
@@ -223,7 +206,7 @@ def _find_duplicates(group: tuple[int, Iterable[bytes]], job: _Job) -> Iterator[
         return
     pairs = duplicates.find_duplicates(
         _join(blocks, duplicates.ROW),
-        job.read_keys,
+        job.predictions.read_keys,
         bits=job.bits,
         table=number // job.num_partitions,
     )
@@ -256,7 +239,7 @@ def _name_twins(
         yield index, (named[at].tobytes(), twins["key"].take(at).to_pylist())
 
 
-def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Counts:
+def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Dropped:
     index, found = group
     named = list(found[_PAIRS])
     rows = duplicates.settle(
@@ -274,15 +257,15 @@ def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Co
     with artifact.replacing(path) as temporary, temporary.open("wb") as file:
         duplicates.write_dropped(file, rows)
     leaked = rows["reason"].to_pylist().count(duplicates.LEAKED)
-    return Counts(leaked=leaked, duplicates=len(rows) - leaked)
+    return Dropped(leaked=leaked, duplicate=len(rows) - leaked)
 
 
-def _add(parts: Iterable[Counts]) -> Counts:
-    leaked, repeated = 0, 0
+def _add(parts: Iterable[Dropped]) -> Dropped:
+    leaked, duplicate = 0, 0
     for part in parts:
         leaked += part.leaked
-        repeated += part.duplicates
-    return Counts(leaked=leaked, duplicates=repeated)
+        duplicate += part.duplicate
+    return Dropped(leaked=leaked, duplicate=duplicate)
 
 
 def _join(blocks: Iterable[bytes], dtype: np.dtype[Any]) -> Array:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from etils import epath
+from numpy.typing import NDArray
 
 from classifier import artifact
 from pseudo_label import prediction
@@ -48,6 +51,20 @@ class PredictionSet:
     def path(self, index: int) -> epath.Path:
         """Returns where the predictions for an input shard are."""
         return epath.Path(self.directory) / prediction.shard_name(index)
+
+    def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:
+        """Returns the keys of some predictions: of ties, of which there are few.
+
+        Args:
+            shards: [N] input shards.
+            rows: [N] positions in them.
+        """
+        keys = np.empty(len(shards), object)
+        for shard in np.unique(shards).tolist():
+            at = np.flatnonzero(shards == shard)
+            column = prediction.read_table(self.path(shard), ["key"])["key"]
+            keys[at] = column.take(rows[at]).to_pylist()
+        return list(keys)
 
 
 def open_predictions(directory: str) -> PredictionSet:

@@ -25,7 +25,7 @@ from beam_jobs.prediction_set import PredictionSet
 from beam_jobs.selection_job import Job
 from classifier import artifact
 from classifier.devices import num_cores
-from pseudo_label import prediction, quality, ranking, select, thresholds, what_if
+from pseudo_label import quality, ranking, select, thresholds, what_if
 from pseudo_label.quality import Calibration
 from pseudo_label.ranking import Bins, Rows, Windows
 from pseudo_label.select import (
@@ -141,15 +141,12 @@ def _build(pipeline: beam.Pipeline, job: Job) -> None:
 def _drop(pipeline: beam.Pipeline, job: Job) -> beam.PCollection:
     if not job.drops:
         return pipeline | "Drop none" >> beam.Create([Dropped()])
-    counts = dropping.drop(
+    return dropping.drop(
         pipeline,
         job.predictions,
         job.excluded,
         bits=job.settings.duplicate_bits,
         output=job.output,
-    )
-    return counts | "Dropped" >> beam.Map(
-        lambda counts: Dropped(leaked=counts.leaked, duplicate=counts.duplicates)
     )
 
 
@@ -188,7 +185,7 @@ def _decide(
     dropped: Dropped,
 ) -> None:
     places = ranking.find_places(
-        Rows.concatenate(rows), windows, functools.partial(_read_keys, job.predictions)
+        Rows.concatenate(rows), windows, job.predictions.read_keys
     )
     rules = select.make_rules(
         tally,
@@ -223,14 +220,3 @@ def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
         for lowest in (least, cuts)
     )
     return Estimate(kind=calibration.kind, above_threshold=above, kept=kept)
-
-
-def _read_keys(
-    predictions: PredictionSet, shards: NDArray[np.int32], rows: NDArray[np.int32]
-) -> list[str]:
-    return [
-        prediction.read_table(predictions.path(int(shard)), ["key"])["key"][
-            int(row)
-        ].as_py()
-        for shard, row in zip(shards, rows, strict=True)
-    ]

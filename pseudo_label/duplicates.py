@@ -22,6 +22,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label import hamming, prediction
+from pseudo_label.prediction import ReadKeys
 
 DIRECTORY = "dropped"
 LEAKED = "leaked"
@@ -53,8 +54,6 @@ NAMED_PAIR = np.dtype([*_PAIR, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGE
 ALIKE = np.dtype([("row", "<i4"), ("like", "<i4")])
 
 Array = NDArray[Any]
-#: From shards and rows, int64 [N] each, to the keys of those predictions.
-ReadKeys = Callable[[NDArray[np.int64], NDArray[np.int64]], Sequence[str]]
 
 
 def schema() -> pa.Schema:

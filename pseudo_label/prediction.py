@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +31,9 @@ _LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
+
+#: From shards and rows, integers [N] each, to the keys of those predictions.
+ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
 
 def schema() -> pa.Schema:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pseudo_label.prediction import ReadKeys
 
 #: Of a pass, over all classes: 64 MB of counts.
 _MAX_BINS = 2**23
@@ -36,9 +38,6 @@ _OCTAVES = 30
 
 #: Ranks that are sought in each class.
 NUM_RANKS = 2
-
-#: From shards and rows, int32 [N] each, to the keys of those predictions.
-ReadKeys = Callable[[NDArray[np.int32], NDArray[np.int32]], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
