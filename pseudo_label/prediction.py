@@ -22,11 +22,18 @@ SCHEMA_VERSION = 1
 OK = "ok"
 #: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
-#: Of a group, which is read at once: some megabytes.
-_GROUP_ROWS = 2**14
+#: Of a group, which is written and read at once: some ten megabytes. From groups of a
+#: quarter, reading takes half as long again.
+_GROUP_ROWS = 2**16
 #: Columns whose values come again and again. A dictionary of hashes is larger than they
 #: are, and reading it takes longer.
 _REPEATED = ["status", "error", "label", "top_labels.list.element"]
+#: Columns that are compressed. Hashes do not shrink, labels and confidences by a tenth,
+#: and these are what selecting reads: so it does in three quarters of the time.
+_COMPRESSED = [
+    *("record_index", "key", "status", "error"),
+    *("top_labels.list.element", "top_probabilities.list.element"),
+]
 _LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
@@ -121,7 +128,10 @@ def write_shard(
     """
     counts: dict[str, int] = {}
     with pq.ParquetWriter(
-        file, schema(), compression="zstd", use_dictionary=_REPEATED
+        file,
+        schema(),
+        compression=dict.fromkeys(_COMPRESSED, "zstd"),
+        use_dictionary=_REPEATED,
     ) as writer:
         for table in _groups(tables):
             writer.write_table(table)
@@ -161,7 +171,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
         FileNotFoundError: If there is no file.
         ValueError: If it is none of predictions, or broken.
     """
-    with _telling_of(path), path.open("rb") as file:
+    with _telling_of(path), _open(path) as file:
         footer = pq.read_metadata(file)
         extra = footer.metadata or {}
         return ShardFacts(
@@ -282,11 +292,13 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yields the same rows in larger tables: a column's head is worth many rows."""
     waiting: list[pa.Table] = []
+    rows = 0
     for table in tables:
         waiting.append(table)
-        if sum(map(len, waiting)) >= _GROUP_ROWS:
+        rows += len(table)
+        if rows >= _GROUP_ROWS:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, rows = [], 0
     if waiting:
         yield pa.concat_tables(waiting)
 
