@@ -6,26 +6,32 @@ what travels does not depend on how many predictions there are.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.window import GlobalWindows
+from etils import epath
 from numpy.typing import NDArray
 
 from beam_jobs import filesystems
-from beam_jobs.ahead import ahead
-from beam_jobs.prediction_set import PredictionSet
+from beam_jobs.prediction_set import shard_path
 from pseudo_label import duplicates, prediction, ranking
 from pseudo_label.ranking import Rows, Windows
 from pseudo_label.select import Dropped, Tally
 
+#: Of a process, on a thread each: most of the work is done outside of Python.
+SHARDS_AT_ONCE = 2
+#: That are begun with before one has ended.
+_SHARDS_WAITING = 2 * SHARDS_AT_ONCE
 _COUNTED = ("label", "confidence")
 _RANKED = ("label", "confidence", "key_hash")
 
@@ -35,12 +41,14 @@ class Reader:
     """Reads what selecting looks at of a shard.
 
     Attributes:
-        predictions: Where the shards are.
+        directory: Of the predictions.
+        num_classes: K.
         dropped_in: Directory that `dropping.drop` wrote to; None where nothing is
             dropped.
     """
 
-    predictions: PredictionSet
+    directory: str
+    num_classes: int
     dropped_in: str | None
 
     def read(self, index: int, columns: Sequence[str]) -> Iterator[tuple[int, Rows]]:
@@ -52,23 +60,25 @@ class Reader:
         Raises:
             ValueError: If a label or a confidence cannot be.
         """
-        path = self.predictions.path(index)
-        nothing = len(self.predictions.class_names)
+        path = shard_path(self.directory, index)
         gone = np.empty(0, np.int64)
         if self.dropped_in is not None:
             gone = duplicates.read_dropped(self.dropped_in, index)
         first = 0
-        for table in ahead(prediction.read_rows(path, columns)):
-            _check(table, nothing, first, path)
-            label = table["label"].fill_null(nothing).to_numpy()
+        for table in prediction.read_rows(path, columns):
+            label = table["label"].fill_null(0).to_numpy()
+            _check("label", label, np.int32(self.num_classes - 1), first, path)
+            confidence = table["confidence"].fill_null(0.0).to_numpy()
+            _check("confidence", confidence, np.float32(1.0), first, path)
+            label = table["label"].fill_null(self.num_classes).to_numpy()
             end = first + len(label)
             dropped = gone[slice(*np.searchsorted(gone, [first, end]))] - first
             if len(dropped):
                 label = label.copy()
-                label[dropped] = nothing
+                label[dropped] = self.num_classes
             rows = Rows(
                 label=label,
-                confidence=table["confidence"].fill_null(0.0).to_numpy(),
+                confidence=confidence,
                 key_hash=table["key_hash"].to_numpy()
                 if "key_hash" in columns
                 else np.broadcast_to(np.uint64(0), label.shape),
@@ -79,16 +89,17 @@ class Reader:
             first = end
 
 
-def _check(table: pa.Table, num_classes: int, first: int, path: Any) -> None:
-    for name, highest in (("label", num_classes - 1), ("confidence", 1)):
-        values = table[name].fill_null(0).to_numpy()
-        # NaN comes out of min and max, and compares as false.
-        if len(values) and not (values.min() >= 0 and values.max() <= highest):
-            bad = int((~((values >= 0) & (values <= highest))).argmax())
-            raise ValueError(
-                f"{path}, row {first + bad}: expected a {name} in 0..{highest}, got "
-                f"{values[bad]}"
-            )
+def _check(
+    name: str, values: NDArray[Any], highest: Any, first: int, path: epath.Path
+) -> None:
+    # The bits of what is negative or NaN are above those of all that may be.
+    bits, highest_bits = (array.view(np.uint32) for array in (values, highest))
+    if bits.max(initial=0) > highest_bits:
+        bad = int((bits > highest_bits).argmax())
+        raise ValueError(
+            f"{path}, row {first + bad}: expected a {name} in 0..{int(highest)}, got "
+            f"{values[bad]}"
+        )
 
 
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
@@ -144,20 +155,34 @@ def take_rows(
 
 
 class _Pass(beam.DoFn):
-    """Goes through the shards of a bundle; yields its total, if any, at the end."""
+    """Goes through the shards of a bundle, some at once; yields their total, if any."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def setup(self) -> None:
         filesystems.register()
+        self._pool = ThreadPoolExecutor(SHARDS_AT_ONCE)
+
+    def teardown(self) -> None:
+        self._pool.shutdown()
 
     def start_bundle(self) -> None:
         self._total: Any = None
+        self._lock = threading.Lock()
+        self._under_way: collections.deque[Future[None]] = collections.deque()
 
     def finish_bundle(self) -> Iterator[Any]:
+        for shard in self._under_way:
+            shard.result()
         if self._total is not None:
             yield GlobalWindows.windowed_value(self._total)
+
+    def _begin(self, go_through: Callable[..., None], *arguments: Any) -> None:
+        """Begins with a shard, when there are few that others have begun with."""
+        if len(self._under_way) >= _SHARDS_WAITING:
+            self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(go_through, *arguments))
 
 
 class _Count(_Pass):
@@ -172,11 +197,12 @@ class _Count(_Pass):
     ) -> None:
         """Counts one shard; `dropped` tells that what is dropped has been written."""
         if self._total is None:
-            self._total = Tally.zero(len(thresholds) - 1, len(self._levels))
+            self._total = Tally.zero(thresholds, self._levels)
+        self._begin(self._count, index, self._total, self._lock)
+
+    def _count(self, index: int, tally: Tally, lock: threading.Lock) -> None:
         for unpredicted, rows in self._reader.read(index, _COUNTED):
-            self._total.read += len(rows.label)
-            self._total.undecodable += unpredicted
-            self._total.count(rows, thresholds, self._levels)
+            tally.count(rows, unpredicted, lock)
 
 
 class _CountInside(_Pass):
@@ -188,18 +214,36 @@ class _CountInside(_Pass):
             return
         if self._total is None:
             self._total = np.zeros((*windows.rank.shape, windows.bins), np.int64)
+        self._begin(self._count_inside, index, windows, self._total, self._lock)
+
+    def _count_inside(
+        self,
+        index: int,
+        windows: Windows,
+        histogram: NDArray[np.int64],
+        lock: threading.Lock,
+    ) -> None:
         for _, rows in self._reader.read(index, _RANKED):
-            ranking.count_inside(self._total, rows, windows)
+            with lock:
+                ranking.count_inside(histogram, rows, windows)
 
 
 class _TakeInside(_Pass):
-    """Yields the rows of each shard that are in some window; has no total."""
+    """Its total are the rows that are in some window."""
 
-    def process(self, index: int, windows: Windows) -> Iterator[Rows]:
+    def process(self, index: int, windows: Windows) -> None:
         """Looks at one shard."""
-        blocks = self._reader.read(index, _RANKED)
-        inside = [ranking.take_inside(rows, windows) for _, rows in blocks]
-        yield Rows.concatenate(inside)
+        if self._total is None:
+            self._total = []
+        self._begin(self._take_inside, index, windows, self._total)
+
+    def _take_inside(self, index: int, windows: Windows, taken: list[Rows]) -> None:
+        for _, rows in self._reader.read(index, _RANKED):
+            taken.append(ranking.take_inside(rows, windows))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for parts in super().finish_bundle():
+            yield parts.with_value(Rows.concatenate(parts.value))
 
 
 class _Add(beam.CombineFn):

@@ -50,7 +50,7 @@ class PredictionSet:
 
     def path(self, index: int) -> epath.Path:
         """Returns where the predictions for an input shard are."""
-        return epath.Path(self.directory) / prediction.shard_name(index)
+        return shard_path(self.directory, index)
 
     def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:
         """Returns the keys of some predictions: of ties, of which there are few.
@@ -65,6 +65,11 @@ class PredictionSet:
             column = prediction.read_table(self.path(shard), ["key"])["key"]
             keys[at] = column.take(rows[at]).to_pylist()
         return list(keys)
+
+
+def shard_path(directory: str, index: int) -> epath.Path:
+    """Returns where the predictions for an input shard are."""
+    return epath.Path(directory) / prediction.shard_name(index)
 
 
 def open_predictions(directory: str) -> PredictionSet:

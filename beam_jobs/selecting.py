@@ -27,7 +27,7 @@ from classifier import artifact
 from classifier.devices import num_cores
 from pseudo_label import quality, ranking, select, thresholds, what_if
 from pseudo_label.quality import Calibration
-from pseudo_label.ranking import Bins, Rows, Windows
+from pseudo_label.ranking import Rows, Windows
 from pseudo_label.select import (
     ClassRule,
     Dropped,
@@ -41,7 +41,7 @@ SELECTION = "selection.json"
 WHAT_IF = "what_if.json"
 #: Predictions that are worth a process of their own, which takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
-#: That a process keeps busy: it reads on one while it counts on another.
+#: That a process keeps busy: it goes through a shard on each.
 _CORES_PER_PROCESS = 2
 #: Classes that are named on the terminal.
 _NAMED_AT_ONCE = 10
@@ -121,7 +121,11 @@ def _tell_alarms(selection: Selection) -> Iterator[str]:
 def _build(pipeline: beam.Pipeline, job: Job) -> None:
     shards = pipeline | "Shards" >> sources.Shards(job.predictions.num_shards)
     dropped = AsSingleton(_drop(pipeline, job))
-    reader = Reader(job.predictions, job.output if job.drops else None)
+    reader = Reader(
+        directory=job.predictions.directory,
+        num_classes=job.num_classes,
+        dropped_in=job.output if job.drops else None,
+    )
     lowest = AsSingleton(_thresholds(pipeline, shards, reader, dropped, job))
     levels = what_if.levels(job.settings) if job.what_if else ()
     tally = shards | "Tally" >> counting.count(reader, lowest, dropped, levels)
@@ -173,7 +177,7 @@ def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
     rank = select.wanted_ranks(tally.confident, settings)
-    return ranking.find_windows(tally.histogram, rank, Bins(len(rank)))
+    return ranking.find_windows(tally.histogram, rank, tally.bins)
 
 
 def _decide(

@@ -100,60 +100,89 @@ class Rows:
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Bins:
-    """Bins of confidences, the same for every class, from the highest down.
+    """Bins of the confidences of each class, from the highest down.
 
     Each power of two of the distance from 1 has as many: networks are sure of most
-    images, so confidences crowd at 1.
+    images, so confidences crowd at 1. The bin that a class's threshold is in ends
+    there, and what is left of it is one more: so the counts tell how many reach it.
 
     Attributes:
-        num_classes: K.
+        thresholds: float32 [K]; none reaches one above 1.
     """
 
-    num_classes: int
+    thresholds: NDArray[np.float32]
 
     @property
     def count(self) -> int:
         """Bins of a class."""
-        return (_OCTAVES << self._fraction_bits) + 1
+        return self._uncut + 1
 
     @functools.cached_property
-    def edges(self) -> NDArray[np.uint32]:
-        """Returns the first step of each bin, and the end of the last, [count + 1].
+    def confident(self) -> NDArray[np.int64]:
+        """Returns how many bins of each class reach its threshold, int64 [K]."""
+        reaching = self._of_steps(_steps(self.thresholds)) + np.int64(1)
+        return np.where(self.thresholds > 1, 0, reaching)
+
+    def cells(
+        self, label: NDArray[np.int32], confidence: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        """Returns where to count each prediction, int64 [N], in [K * count]."""
+        cells = np.multiply(label, self.count, dtype=np.int64)
+        cells += self._of_steps(_steps(confidence))
+        cells += confidence < self.thresholds.take(label)
+        return cells
+
+    def first_step(
+        self, label: NDArray[np.int64], bins: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Returns where bins of classes begin; `bins` may be `count`, for the end.
 
         A step is the number of float32 between a confidence and 1.
         """
-        low = np.zeros(self.count, np.uint32)
-        high = np.full(self.count, _ONE + 1, np.uint32)
-        numbers = np.arange(self.count)
+        cut = self.confident[label]
+        steps = self._edges[bins - (bins > cut)]
+        below = _steps(self.thresholds)[label].astype(np.int64) + 1
+        return np.where(bins == cut, np.where(cut > 0, below, 0), steps)
+
+    def lowest_confidence(
+        self, label: NDArray[np.int64], bins: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Returns the lowest confidence, float32, of bins of classes."""
+        last_step = self.first_step(label, bins + 1) - 1
+        return (_ONE - last_step.astype(np.uint32)).view(np.float32)
+
+    @property
+    def _fraction_bits(self) -> int:
+        bins = max(1, _MAX_BINS // (len(self.thresholds) * _OCTAVES))
+        return min(_MAX_FRACTION_BITS, bins.bit_length() - 1)
+
+    @property
+    def _uncut(self) -> int:
+        """Bins of a class, were it not for its threshold."""
+        return (_OCTAVES << self._fraction_bits) + 1
+
+    @functools.cached_property
+    def _edges(self) -> NDArray[np.int64]:
+        """Returns the first step of each uncut bin, and the end of the last."""
+        low = np.zeros(self._uncut, np.uint32)
+        high = np.full(self._uncut, _ONE + 1, np.uint32)
+        numbers = np.arange(self._uncut)
         while (low < high).any():
             middle = (low + high) // 2
             is_before = self._of_steps(middle) < numbers
             is_open = low < high
             low = np.where(is_open & is_before, middle + 1, low)
             high = np.where(is_open & ~is_before, middle, high)
-        return np.append(low, _ONE + 1).astype(np.uint32)
-
-    def of(self, confidence: NDArray[np.float32]) -> NDArray[np.uint32]:
-        """Returns the bin, uint32 [N], of each confidence, float32 [N]."""
-        return self._of_steps(_steps(confidence))
-
-    def lowest_confidence(self, bins: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns the lowest confidence, float32, that belongs to each bin."""
-        return (_ONE + np.uint32(1) - self.edges[bins + 1]).view(np.float32)
-
-    @property
-    def _fraction_bits(self) -> int:
-        bins = max(1, _MAX_BINS // (self.num_classes * _OCTAVES))
-        return min(_MAX_FRACTION_BITS, bins.bit_length() - 1)
+        return np.append(low, _ONE + 1).astype(np.int64)
 
     def _of_steps(self, steps: NDArray[np.uint32]) -> NDArray[np.uint32]:
         # The exponent and the first bits of the fraction, from those of 1 on.
         first = np.uint32((127 << self._fraction_bits) - 1)
         bits = steps.astype(np.float32).view(np.uint32)
         bins = bits >> np.uint32(_MANTISSA_BITS - self._fraction_bits)
-        return np.minimum(np.maximum(bins, first) - first, np.uint32(self.count - 1))
+        return np.minimum(np.maximum(bins, first) - first, np.uint32(self._uncut - 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +227,8 @@ class Windows:
         """Returns for each of the ranks which rows are in its window."""
         keys = order_keys(rows)
         return [
-            (keys - self.low[rows.label, rank]) < self.span[rows.label, rank]
+            (keys - self.low[:, rank].take(rows.label))
+            < self.span[:, rank].take(rows.label)
             for rank in range(NUM_RANKS)
         ]
 
@@ -212,13 +242,6 @@ def order_keys(rows: Rows) -> NDArray[np.uint64]:
     return steps | (rows.key_hash >> np.uint64(64 - _HASH_BITS))
 
 
-def count_bins(histogram: NDArray[np.int64], rows: Rows, bins: Bins) -> None:
-    """Counts rows into a histogram int64 [K, bins.count], in place."""
-    cells = np.multiply(rows.label, bins.count, dtype=np.int64)
-    cells += bins.of(rows.confidence)
-    np.add.at(histogram.reshape(-1), cells, 1)
-
-
 def find_windows(
     histogram: NDArray[np.int64], rank: NDArray[np.int64], bins: Bins
 ) -> Windows:
@@ -230,9 +253,13 @@ def find_windows(
         bins: What was counted into.
     """
     found, before, inside = _find_bins(histogram[:, None, :], rank)
-    edges = bins.edges.astype(np.uint64) << np.uint64(_HASH_BITS)
-    span = np.where(rank > 0, edges[found + 1] - edges[found], np.uint64(0))
-    return Windows(rank, before, edges[found], span, int(inside.sum()))
+    label = np.arange(len(rank))[:, None]
+    low, end = (
+        bins.first_step(label, edge).astype(np.uint64) << np.uint64(_HASH_BITS)
+        for edge in (found, found + 1)
+    )
+    span = np.where(rank > 0, end - low, np.uint64(0))
+    return Windows(rank, before, low, span, int(inside.sum()))
 
 
 def count_inside(histogram: NDArray[np.int64], rows: Rows, windows: Windows) -> None:

@@ -10,9 +10,11 @@ are found is in `ranking`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from pseudo_label import hamming
 from pseudo_label.quality import Precision
-from pseudo_label.ranking import Bins, Place, Rows, count_bins
+from pseudo_label.ranking import Bins, Place, Rows
 from pseudo_label.thresholds import ThresholdConfig
 
 SCHEMA_VERSION = 2
@@ -29,6 +31,8 @@ SCHEMA_VERSION = 2
 COLUMNS = ("label", "confidence", "key_hash", "key")
 #: Share of the images that would fill a class, with copies, below which it is named.
 NEARLY_EMPTY = 0.1
+_NO_LEVELS = np.empty(0, np.float32)
+_NO_LOCK = contextlib.nullcontext()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,60 +228,80 @@ class Tally:
     Behind the K classes comes another one, of rows that cannot be selected.
 
     Attributes:
+        bins: What is counted into, of K + 1 classes with thresholds `with_nothing`.
+        levels: float32 [L] confidences, ascending.
         read: Rows seen.
         undecodable: Of them, rows without a prediction.
-        confident: int64 [K + 1] at or above the threshold.
-        histogram: int64 [K + 1, bins] of the confidence of all.
-        levels: int64 [K + 1, L + 1] of all by how many of L levels of confidence they
-            reach.
+        histogram: int64 [K + 1, bins.count] of the confidence of all.
+        reached: int64 [K + 1, L + 1] of all by how many of the levels they reach.
     """
 
+    bins: Bins
+    levels: NDArray[np.float32]
     read: int
     undecodable: int
-    confident: NDArray[np.int64]
     histogram: NDArray[np.int64]
-    levels: NDArray[np.int64]
+    reached: NDArray[np.int64]
 
     @classmethod
-    def zero(cls, num_classes: int, num_levels: int = 0) -> Tally:
+    def zero(
+        cls,
+        thresholds: NDArray[np.float32],
+        levels: NDArray[np.float32] = _NO_LEVELS,
+    ) -> Tally:
         """Returns the counts of nothing."""
+        bins = Bins(thresholds)
         return cls(
+            bins=bins,
+            levels=levels,
             read=0,
             undecodable=0,
-            confident=np.zeros(num_classes + 1, np.int64),
-            histogram=np.zeros(
-                (num_classes + 1, Bins(num_classes + 1).count), np.int64
-            ),
-            levels=np.zeros((num_classes + 1, num_levels + 1), np.int64),
+            histogram=np.zeros((len(thresholds), bins.count), np.int64),
+            reached=np.zeros((len(thresholds), len(levels) + 1), np.int64),
         )
+
+    @property
+    def confident(self) -> NDArray[np.int64]:
+        """Returns how many reach the threshold of their class, int64 [K + 1]."""
+        is_confident = np.arange(self.bins.count) < self.bins.confident[:, None]
+        return self.histogram.sum(axis=1, where=is_confident)
 
     def count(
         self,
         rows: Rows,
-        thresholds: NDArray[np.float32],
-        levels: NDArray[np.float32],
+        unpredicted: int = 0,
+        lock: AbstractContextManager[Any] = _NO_LOCK,
     ) -> None:
         """Counts rows.
 
         Args:
             rows: Of one shard; their hashes are not looked at. Those that cannot be
                 selected have the label K.
-            thresholds: float32 [K + 1] of `with_nothing`.
-            levels: float32 [L], ascending.
+            unpredicted: How many of them have no prediction.
+            lock: Held only while counts change, where threads count into the same.
         """
-        is_confident = rows.confidence >= thresholds[rows.label]
-        self.confident += np.bincount(
-            rows.label[is_confident], minlength=len(thresholds)
-        )
-        count_bins(self.histogram, rows, Bins(len(thresholds)))
-        if len(levels):
-            reached = np.searchsorted(levels, rows.confidence, side="right")
-            cells = rows.label.astype(np.int64) * (len(levels) + 1) + reached
-            np.add.at(self.levels.reshape(-1), cells, 1)
+        cells = self.bins.cells(rows.label, rows.confidence)
+        reached = self._reached_cells(rows)
+        with lock:
+            self.read += len(rows.label)
+            self.undecodable += unpredicted
+            np.add.at(self.histogram.reshape(-1), cells, 1)
+            np.add.at(self.reached.reshape(-1), reached, 1)
 
     def __add__(self, other: Tally) -> Tally:
-        names = [field.name for field in dataclasses.fields(self)]
-        return Tally(*(getattr(self, name) + getattr(other, name) for name in names))
+        return dataclasses.replace(
+            self,
+            read=self.read + other.read,
+            undecodable=self.undecodable + other.undecodable,
+            histogram=self.histogram + other.histogram,
+            reached=self.reached + other.reached,
+        )
+
+    def _reached_cells(self, rows: Rows) -> NDArray[np.int64]:
+        if not len(self.levels):
+            return np.empty(0, np.int64)
+        reached = np.searchsorted(self.levels, rows.confidence, side="right")
+        return np.multiply(rows.label, len(self.levels) + 1, dtype=np.int64) + reached
 
 
 def with_nothing(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -334,13 +358,14 @@ def make_rules(
         class_names: K names by label.
         thresholds: float32 [K].
     """
-    unique = count_unique(tally.confident, config)
+    confident = tally.confident
+    unique = count_unique(confident, config)
     records = count_records(unique, config)
     return tuple(
         ClassRule(
             name=name,
             threshold=float(thresholds[label]),
-            confident=int(tally.confident[label]),
+            confident=int(confident[label]),
             unique=int(unique[label]),
             records=int(records[label]),
             cut_off=places[label][0],
@@ -376,7 +401,6 @@ def find_alarms(
 ) -> tuple[Alarm, ...]:
     """Returns the classes that have less than a tenth of what would fill them."""
     fills = config.fills_a_class
-    bins = Bins(len(tally.histogram))
     alarms = []
     for label, rule in enumerate(rules):
         if rule.unique > 0 and rule.unique >= NEARLY_EMPTY * fills:
@@ -385,7 +409,7 @@ def find_alarms(
         filling = None
         if total[-1] >= fills:
             reached = np.searchsorted(total, [fills])
-            filling = float(bins.lowest_confidence(reached)[0])
+            filling = float(tally.bins.lowest_confidence(np.array([label]), reached)[0])
         alarms.append(
             Alarm(
                 name=rule.name,

@@ -145,23 +145,27 @@ def test_the_estimate_is_of_the_images_that_the_rules_keep(place):
     assert any("right: " in line for line in selecting.tell(str(place.root / "own")))
 
 
-def test_confidences_that_cannot_be_stop_the_job(place, tmp_path):
+@pytest.mark.parametrize("value", [float("nan"), -0.0, -1.0, 1.0000001, np.inf])
+def test_confidences_that_cannot_be_stop_the_job(place, tmp_path, value):
     broken = chain.Chain(tmp_path)
     shutil.copytree(place.predictions, broken.predictions)
     path = files_of(broken)[2]
     confidence = pq.read_table(path)["confidence"].to_pylist()
-    _change(path, confidence=pa.array([*confidence[:5], float("nan"), *confidence[6:]]))
+    _change(path, confidence=pa.array([*confidence[:5], value, *confidence[6:]]))
     with pytest.raises(RuntimeError, match=r"00002.*row 5: expected a confidence in 0"):
         run(broken, "own", confidence_threshold=0.0)
     assert not (tmp_path / "own" / "selection.json").exists()
 
 
-def test_labels_that_cannot_be_stop_the_job(place, tmp_path):
+@pytest.mark.parametrize("value", [-1, 3])
+def test_labels_that_cannot_be_stop_the_job(place, tmp_path, value):
     broken = chain.Chain(tmp_path)
     shutil.copytree(place.predictions, broken.predictions)
     labels = pq.read_table(files_of(broken)[0])["label"].to_pylist()
-    _change(files_of(broken)[0], label=pa.array([*labels[:2], 3, *labels[3:]]))
-    with pytest.raises(RuntimeError, match=r"row 2: expected a label in 0\.\.2, got 3"):
+    _change(files_of(broken)[0], label=pa.array([*labels[:2], value, *labels[3:]]))
+    with pytest.raises(
+        RuntimeError, match=rf"row 2: expected a label in 0\.\.2, got {value}"
+    ):
         run(broken, "own", confidence_threshold=0.0)
 
 

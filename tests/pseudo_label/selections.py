@@ -5,13 +5,12 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from pseudo_label import ranking, select
-from pseudo_label.ranking import Bins, Rows
+from pseudo_label.ranking import Rows
 from pseudo_label.select import Dropped, Selection, SelectionConfig, Tally
 from pseudo_label.thresholds import FIXED, ThresholdConfig
 
 NAMES = ("ant", "bee", "cat", "dog")
 NUM_CLASSES = len(NAMES)
-NO_LEVELS = np.empty(0, np.float32)
 
 #: Few confidences and few hashes, so that every kind of tie comes up.
 rows_strategy = st.lists(
@@ -84,11 +83,11 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         to_rows(table, index, dropped if index == 0 else ())
         for index, table in enumerate(tables)
     ]
-    tally = Tally.zero(len(classes))
+    tally = Tally.zero(every)
     for table, part in zip(tables, parts, strict=True):
-        one = Tally.zero(len(classes))
+        one = Tally.zero(every)
+        one.count(part)
         one.read, one.undecodable = table.num_rows, table["label"].null_count
-        one.count(part, every, NO_LEVELS)
         tally += one
     places = find_places(parts, tables, tally, config, narrowings)
     rules = select.make_rules(
@@ -105,7 +104,7 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
 
 def find_places(parts, tables, tally, config, narrowings):
     rank = select.wanted_ranks(tally.confident, config)
-    windows = ranking.find_windows(tally.histogram, rank, Bins(len(rank)))
+    windows = ranking.find_windows(tally.histogram, rank, tally.bins)
     for _ in range(narrowings):
         inside = np.zeros((*rank.shape, windows.bins), np.int64)
         for part in parts:

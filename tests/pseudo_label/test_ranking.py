@@ -46,21 +46,33 @@ def sorted_places(rows, rank):
     return places
 
 
+def make_bins(rng, num_classes):
+    """Bins with thresholds of all kinds: usual ones, the ends, out of reach."""
+    usual = 1 - rng.random(num_classes) ** 4
+    kinds = rng.choice([0.0, 1e-30, 0.1, 0.5, 0.99999994, 1.0, np.inf], num_classes)
+    is_usual = rng.random(num_classes) < 0.5
+    return Bins(np.where(is_usual, usual, kinds).astype(np.float32))
+
+
+def count(rows, bins):
+    cells = bins.cells(rows.label, rows.confidence)
+    size = len(bins.thresholds) * bins.count
+    return np.bincount(cells, minlength=size).reshape(-1, bins.count)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32),
     num_classes=st.integers(1, 30),
-    count=st.integers(0, 3000),
+    size=st.integers(0, 3000),
 )
-def test_places_are_those_of_sorting(seed, num_classes, count):
+def test_places_are_those_of_sorting(seed, num_classes, size):
     rng = np.random.default_rng(seed)
-    rows = make_rows(rng, num_classes, count)
+    rows = make_rows(rng, num_classes, size)
     of_class = np.bincount(rows.label, minlength=num_classes)
     rank = rng.integers(0, of_class[:, None] + 1, (num_classes, ranking.NUM_RANKS))
-    bins = Bins(num_classes)
-    histogram = np.zeros((num_classes, bins.count), np.int64)
-    ranking.count_bins(histogram, rows, bins)
-    windows = ranking.find_windows(histogram, rank, bins)
+    bins = make_bins(rng, num_classes)
+    windows = ranking.find_windows(count(rows, bins), rank, bins)
     expected = sorted_places(rows, rank)
     for _ in range(3):
         inside = ranking.take_inside(rows, windows)
@@ -73,55 +85,81 @@ def test_places_are_those_of_sorting(seed, num_classes, count):
 
 def test_a_window_with_all_rows_at_one_confidence_narrows_by_their_hashes():
     rng = np.random.default_rng(0)
-    count = 20_000
+    size = 20_000
     rows = Rows(
-        np.zeros(count, np.int32),
-        np.ones(count, np.float32),
-        rng.integers(0, 2**64, count, dtype=np.uint64),
-        np.zeros(count, np.int32),
-        np.arange(count, dtype=np.int32),
+        np.zeros(size, np.int32),
+        np.ones(size, np.float32),
+        rng.integers(0, 2**64, size, dtype=np.uint64),
+        np.zeros(size, np.int32),
+        np.arange(size, dtype=np.int32),
     )
-    bins = Bins(1)
-    histogram = np.zeros((1, bins.count), np.int64)
-    ranking.count_bins(histogram, rows, bins)
-    windows = ranking.find_windows(histogram, np.array([[count // 2, 0]]), bins)
-    assert windows.rows == count
+    bins = Bins(np.array([0.5], np.float32))
+    rank = np.array([[size // 2, 0]])
+    windows = ranking.find_windows(count(rows, bins), rank, bins)
+    assert windows.rows == size
     counts = np.zeros((1, ranking.NUM_RANKS, windows.bins), np.int64)
     ranking.count_inside(counts, rows, windows)
     assert ranking.narrow(windows, counts).rows < 10
 
 
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32), num_classes=st.integers(1, 30))
+def test_bins_tell_how_many_reach_the_threshold(seed, num_classes):
+    rng = np.random.default_rng(seed)
+    bins = make_bins(rng, num_classes)
+    rows = make_rows(rng, num_classes, 3000)
+    # The thresholds themselves, and their neighbors, are what could be miscounted.
+    labels = np.arange(num_classes, dtype=np.int32)
+    edges = np.minimum(bins.thresholds, 1)
+    near = [edges, np.nextafter(edges, np.float32(0)), np.nextafter(edges, edges + 1)]
+    label = np.concatenate([rows.label, *[labels] * 3])
+    confidence = np.minimum(np.concatenate([rows.confidence, *near]), 1)
+    histogram = count(
+        Rows(label, confidence.astype(np.float32), *[np.empty(0)] * 3), bins
+    )
+    is_confident = confidence >= bins.thresholds[label]
+    assert [
+        counts[:reaching].sum()
+        for counts, reaching in zip(histogram, bins.confident, strict=True)
+    ] == np.bincount(label[is_confident], minlength=num_classes).tolist()
+
+
 @pytest.mark.parametrize("num_classes", [1, 10, 1000, 20_000, 200_000])
-def test_bins_cover_all_confidences_in_order(num_classes):
-    bins = Bins(num_classes)
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.37, 1.0, np.inf])
+def test_bins_cover_all_confidences_in_order(num_classes, threshold):
+    bins = Bins(np.full(num_classes, threshold, np.float32))
     confidence = np.array(
         [1.0, 0.99999994, 0.9999, 0.9, 0.5, 0.49999997, 0.3, 1e-30, 1e-45, 0.0],
         np.float32,
     )
-    of = bins.of(confidence).astype(np.int64)
-    assert of[0] == 0
+    label = np.full(len(confidence), num_classes - 1, np.int32)
+    of = bins.cells(label, confidence) - (num_classes - 1) * bins.count
+    assert of[0] == (threshold > 1)
     assert (np.diff(of) >= 0).all()
     assert of[-1] < bins.count
-    lowest = bins.lowest_confidence(of)
+    lowest = bins.lowest_confidence(label, of)
     assert (lowest <= confidence).all()
-    assert (bins.of(lowest) == of).all()
+    assert (bins.cells(label, lowest) % bins.count == of).all()
+    everything = np.arange(bins.count + 1)
+    first = bins.first_step(np.zeros_like(everything), everything)
+    assert (np.diff(first) >= 0).all()
     # The counts of all classes together stay small.
-    assert num_classes * bins.count <= max(2**23, 61 * num_classes)
+    assert num_classes * bins.count <= max(1.01 * 2**23, 62 * num_classes)
 
 
 def test_bins_are_fine_where_networks_are_sure():
-    bins = Bins(1000)
+    bins = Bins(np.full(1000, 0.5, np.float32))
     near = (1 - np.geomspace(1e-6, 0.1, 50)).astype(np.float32)
-    lowest = bins.lowest_confidence(bins.of(near).astype(np.int64))
+    label = np.zeros(len(near), np.int32)
+    lowest = bins.lowest_confidence(label, bins.cells(label, near))
     assert ((1 - lowest) <= (1 - near) * 1.04 + 1e-7).all()
 
 
 def test_nothing_wanted_takes_nothing():
     rows = make_rows(np.random.default_rng(0), 3, 100)
-    bins = Bins(3)
-    histogram = np.zeros((3, bins.count), np.int64)
-    ranking.count_bins(histogram, rows, bins)
-    windows = ranking.find_windows(histogram, np.zeros((3, 2), np.int64), bins)
+    bins = make_bins(np.random.default_rng(1), 3)
+    nothing = np.zeros((3, ranking.NUM_RANKS), np.int64)
+    windows = ranking.find_windows(count(rows, bins), nothing, bins)
     assert windows.rows == 0
     assert not len(ranking.take_inside(rows, windows).row)
     nowhere = ranking.find_places(Rows.none(), windows, pytest.fail)

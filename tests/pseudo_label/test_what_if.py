@@ -24,9 +24,9 @@ def table():
 
 def cells_of(table, asked, calibration=None):
     levels = what_if.levels(asked)
-    tally = Tally.zero(4, len(levels))
     thresholds = select.with_nothing(asked.thresholds.of_classes(4))
-    tally.count(to_rows(table), thresholds, levels)
+    tally = Tally.zero(thresholds, levels)
+    tally.count(to_rows(table))
     return what_if.make_table(tally, asked, calibration)
 
 
