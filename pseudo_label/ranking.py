@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pseudo_label.prediction import ReadKeys
@@ -305,23 +306,27 @@ def find_places(
         windows: The same as then.
         read_keys: Called for what only the keys can tell apart, if anything.
     """
-    steps = _steps(rows.confidence)
-    rows = rows.take(np.lexsort((rows.key_hash, steps, rows.label)))
+    rows = _sort(rows)
     keys = order_keys(rows)
-    starts = np.searchsorted(rows.label, np.arange(len(windows.rank) + 1))
-    places: list[list[Place | None]] = []
-    for label, (start, end) in enumerate(itertools.pairwise(starts)):
-        first = start + np.searchsorted(keys[start:end], windows.low[label])
-        index = first + windows.rank[label] - windows.before[label] - 1
-        places.append(
-            [
-                _place(rows, int(index[i]), read_keys)
-                if windows.rank[label, i]
-                else None
-                for i in range(NUM_RANKS)
-            ]
-        )
+    num_classes = len(windows.rank)
+    starts = np.searchsorted(rows.label, np.arange(num_classes))
+    places: list[list[Place | None]] = [[] for _ in range(num_classes)]
+    for rank in range(NUM_RANKS):
+        is_before = keys < windows.low[:, rank].take(rows.label)
+        before = np.bincount(rows.label[is_before], minlength=num_classes)
+        index = starts + before + (windows.rank - windows.before)[:, rank] - 1
+        for label, wanted in enumerate(windows.rank[:, rank].tolist()):
+            place = _place(rows, int(index[label]), read_keys) if wanted else None
+            places[label].append(place)
     return places
+
+
+def _sort(rows: Rows) -> Rows:
+    """Returns the rows by label, then in the order of their class but for the key."""
+    order = {"label": "ascending", "confidence": "descending", "key_hash": "ascending"}
+    # Arrow's sort takes half as long as NumPy's.
+    table = pa.table({name: getattr(rows, name) for name in order})
+    return rows.take(pc.sort_indices(table, sort_keys=list(order.items())).to_numpy())
 
 
 def _place(rows: Rows, index: int, read_keys: ReadKeys) -> Place:
@@ -357,7 +362,7 @@ def _find_bins(
         rank: int64 [K, NUM_RANKS], from 1; 0 or less for none.
     """
     total = np.cumsum(histogram, axis=2)
-    found = (total < rank[:, :, None]).sum(axis=2)
+    found = np.count_nonzero(total < rank[:, :, None], axis=2)
     found = np.where(rank > 0, np.minimum(found, total.shape[2] - 1), 0)
     of_rank = np.broadcast_to(histogram, (*rank.shape, histogram.shape[2]))
     inside = np.take_along_axis(of_rank, found[:, :, None], axis=2)[:, :, 0]

@@ -188,7 +188,12 @@ class Selection:
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `from_json` understands."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        content = dataclasses.asdict(dataclasses.replace(self, classes=()))
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **content,
+            "classes": list(map(_rule_to_json, self.classes)),
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Selection:
@@ -483,6 +488,18 @@ class _Cuts:
             key = rows["key"][int(members[row])].as_py() if last is not None else ""
             is_before[row] = last is None or key.encode() <= last.encode()
         return np.where(is_before, self.worth[labels], 0)
+
+
+def _rule_to_json(rule: ClassRule) -> dict[str, Any]:
+    # As `dataclasses.asdict`, which takes several times as long for many classes.
+    places = {
+        name: place if place is None else dict(vars(place))
+        for name, place in (
+            ("cut_off", rule.cut_off),
+            ("extra_cut_off", rule.extra_cut_off),
+        )
+    }
+    return {**vars(rule), **places}
 
 
 def _rule_from_json(content: dict[str, Any]) -> ClassRule:
