@@ -130,10 +130,11 @@ class Bins:
         self, label: NDArray[np.int32], confidence: NDArray[np.float32]
     ) -> NDArray[np.int64]:
         """Returns where to count each prediction, int64 [N], in [K * count]."""
-        cells = np.multiply(label, self.count, dtype=np.int64)
+        # There are fewer than 2**32, and adding up as uint32 takes half as long.
+        cells = label.view(np.uint32) * np.uint32(self.count)
         cells += self._of_steps(_steps(confidence))
-        cells += confidence < self.thresholds.take(label)
-        return cells
+        cells += (confidence < self.thresholds.take(label)).view(np.uint8)
+        return cells.astype(np.int64)
 
     def first_step(
         self, label: NDArray[np.int64], bins: NDArray[np.int64]
