@@ -27,6 +27,8 @@ from pseudo_label.select import Dropped
 
 #: Of one table, compared by one worker at once: 30 MB, and four times that at work.
 _PARTITION_ROWS = 2**20
+#: That Beam's local runner holds of each image, by bits; measured.
+_LOCAL_BYTES = (200, 450, 700, 2400)
 #: Files of an excluded set that are read side by side.
 _OPEN_AT_ONCE = 16
 #: What is read of a twin.
@@ -58,6 +60,11 @@ class _Job:
     def num_partitions(self) -> int:
         """Parts of each table, by the bits that its hashes agree on."""
         return max(1, -(-self.predictions.num_images // _PARTITION_ROWS))
+
+
+def local_bytes(num_images: int, *, bits: int) -> int:
+    """Returns about how much memory Beam's local runner needs to compare images."""
+    return num_images * _LOCAL_BYTES[bits]
 
 
 def delete_dropped(output: epath.PathLike) -> None:
@@ -195,7 +202,10 @@ def _deal(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
     for table, mask in enumerate(hamming.masks(bits)):
         keys = rows["hash"] & mask
         keys = (keys ^ (keys >> np.uint64(33))) * _MIX
-        partitions = (keys >> np.uint64(33)) % np.uint64(num_partitions)
+        # As uint16, which NumPy sorts by counting: there is one for a million rows.
+        partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
+            np.uint16
+        )
         for partition, part in duplicates.split(rows, partitions):
             yield table * num_partitions + partition, part.tobytes()
 

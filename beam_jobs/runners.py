@@ -60,7 +60,7 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):
         standard.runner = LOCAL_RUNNER
-    if standard.runner == LOCAL_RUNNER:
+    if is_local(options):
         _check_names(arguments, set(options.get_all_options()))
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = direct.direct_num_workers or num_cores()
@@ -70,6 +70,11 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
         _check_names(arguments, set(options.get_all_options()))
         dataflow.fill_in(options, name=name, now=datetime.datetime.now())
     return options
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether this machine does all the work, with Beam's local runner."""
+    return bool(options.view_as(StandardOptions).runner == LOCAL_RUNNER)
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
@@ -86,8 +91,10 @@ def spread(options: PipelineOptions, argv: Sequence[str], *, units: int) -> None
         units: Of work; more processes than that would have none.
     """
     names = {argument.partition("=")[0] for argument in argv}
-    is_local = options.view_as(StandardOptions).runner == LOCAL_RUNNER
-    if not is_local or names & {"--direct_num_workers", "--direct_running_mode"}:
+    if not is_local(options) or names & {
+        "--direct_num_workers",
+        "--direct_running_mode",
+    }:
         return
     direct = options.view_as(DirectOptions)
     direct.direct_num_workers = max(1, min(num_cores(), units))
@@ -114,7 +121,7 @@ def threads_of_worker(options: PipelineOptions) -> int:
 
         # With an accelerator, a machine has one process.
         return 0 if dataflow.pool(options).accelerator else 1
-    if options.view_as(StandardOptions).runner != LOCAL_RUNNER:
+    if not is_local(options):
         return 1
     if not _has_worker_processes(options):
         return 0
@@ -252,7 +259,7 @@ class _Survivor:
 def _has_worker_processes(options: PipelineOptions) -> bool:
     direct = options.view_as(DirectOptions)
     return (
-        options.view_as(StandardOptions).runner == LOCAL_RUNNER
+        is_local(options)
         and direct.direct_running_mode == "multi_processing"
         and direct.direct_num_workers > 1
     )

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
         options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
         job = _plan()
-        for warning in selection_job.warn(job):
+        for warning in selection_job.warn(job, is_local=runners.is_local(options)):
             say(f"warning: {warning}")
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")

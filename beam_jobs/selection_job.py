@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import psutil
 from etils import epath
 
+from beam_jobs import dropping
 from beam_jobs.prediction_set import PredictionSet, open_predictions
 from classifier.calibration import read as read_calibration
 from pseudo_label import quality, thresholds
@@ -142,8 +144,13 @@ def plan(request: Request, *, output: str) -> Job:
     )
 
 
-def warn(job: Job) -> Iterator[str]:
-    """Yields what the user should know before the work."""
+def warn(job: Job, *, is_local: bool) -> Iterator[str]:
+    """Yields what the user should know before the work.
+
+    Args:
+        job: What is to be done.
+        is_local: Whether Beam's local runner does it.
+    """
     rule = job.settings.thresholds
     if job.calibration is None and rule.rule == thresholds.FIXED:
         yield (
@@ -155,6 +162,18 @@ def warn(job: Job) -> Iterator[str]:
             "nothing keeps images to evaluate on out of the selection; --exclude, with "
             "predictions of them, would"
         )
+    bits = job.settings.duplicate_bits
+    if is_local and bits is not None:
+        num_images = job.predictions.num_images
+        needed = dropping.local_bytes(num_images, bits=bits)
+        free = psutil.virtual_memory().available
+        if needed > free:
+            yield (
+                f"comparing {num_images:,} images by looks takes about "
+                f"{needed / 1e9:.0f} GB of memory, of which {free / 1e9:.0f} are free; "
+                "another --runner spreads it over workers, --duplicate_bits=-1 does "
+                "without"
+            )
 
 
 def _plan_thresholds(

@@ -1,8 +1,10 @@
 """What a selection job refuses before any work."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
+import types
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -146,13 +148,36 @@ def test_a_target_that_is_out_of_reach(place):
 
 def test_the_way_a_threshold_is_found(place):
     assert plan(place).settings.thresholds.values == (0.5,)
-    (warning, *_) = selection_job.warn(plan(place))
+    (warning, *_) = selection_job.warn(plan(place), is_local=True)
     assert "nothing tells how many labels of confidence 0.5" in warning
     by_target = plan(place, calibration=calibrate(place), target_precision=0.5)
     rule = by_target.settings.thresholds
     assert (rule.rule, rule.target) == ("target_precision", 0.5)
     assert rule.values[0] == pytest.approx(0.8)
-    assert not any("tells" in warning for warning in selection_job.warn(by_target))
+    warnings = selection_job.warn(by_target, is_local=True)
+    assert not any("tells" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("is_local", "num_images", "bits", "warns"),
+    [
+        (True, 2_000_000, 2, True),
+        (True, 1_000_000, 2, False),
+        (True, 2_000_000, 0, False),
+        (True, 2_000_000, -1, False),
+        (False, 2_000_000, 2, False),
+    ],
+)
+def test_too_little_memory_to_compare_by_looks(
+    place, monkeypatch, is_local, num_images, bits, warns
+):
+    memory = types.SimpleNamespace(available=10**9)
+    monkeypatch.setattr(selection_job.psutil, "virtual_memory", lambda: memory)
+    job = plan(place, duplicate_bits=bits)
+    predictions = dataclasses.replace(job.predictions, num_images=num_images)
+    job = dataclasses.replace(job, predictions=predictions)
+    warnings = list(selection_job.warn(job, is_local=is_local))
+    assert any("1 are free" in warning for warning in warnings) == warns
 
 
 def test_an_output_with_other_settings(place):
