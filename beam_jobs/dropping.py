@@ -28,7 +28,7 @@ from pseudo_label.select import Dropped
 #: Of one table, compared by one worker at once: 30 MB, and four times that at work.
 _PARTITION_ROWS = 2**20
 #: That Beam's local runner holds of each image, by bits; measured.
-_LOCAL_BYTES = (200, 450, 700, 2400)
+_LOCAL_BYTES = (150, 300, 1000, 2500)
 #: Files of an excluded set that are read side by side.
 _OPEN_AT_ONCE = 16
 #: What is read of a twin.
