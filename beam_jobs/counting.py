@@ -30,8 +30,8 @@ from pseudo_label.select import Dropped, Tally
 
 #: Of a process, on a thread each: most of the work is done outside of Python.
 SHARDS_AT_ONCE = 2
-#: That are begun with before one has ended.
-_SHARDS_WAITING = 2 * SHARDS_AT_ONCE
+#: Those that wait for a thread among them.
+_SHARDS_UNDER_WAY = 2 * SHARDS_AT_ONCE
 _COUNTED = ("label", "confidence")
 _RANKED = ("label", "confidence", "key_hash")
 
@@ -179,8 +179,8 @@ class _Pass(beam.DoFn):
             yield GlobalWindows.windowed_value(self._total)
 
     def _begin(self, go_through: Callable[..., None], *arguments: Any) -> None:
-        """Begins with a shard, when there are few that others have begun with."""
-        if len(self._under_way) >= _SHARDS_WAITING:
+        """Begins with a shard; waits while there are others enough to do."""
+        if len(self._under_way) >= _SHARDS_UNDER_WAY:
             self._under_way.popleft().result()
         self._under_way.append(self._pool.submit(go_through, *arguments))
 
@@ -224,8 +224,9 @@ class _CountInside(_Pass):
         lock: threading.Lock,
     ) -> None:
         for _, rows in self._reader.read(index, _RANKED):
+            cells = ranking.cells_inside(rows, windows)
             with lock:
-                ranking.count_inside(histogram, rows, windows)
+                np.add.at(histogram.reshape(-1), cells, 1)
 
 
 class _TakeInside(_Pass):

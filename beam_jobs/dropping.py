@@ -27,7 +27,7 @@ from pseudo_label.select import Dropped
 
 #: Of one table, compared by one worker at once: 30 MB, and four times that at work.
 _PARTITION_ROWS = 2**20
-#: That Beam's local runner holds of each image, by bits; measured.
+#: That Beam's local runner holds of each image, by bits: measured, and rounded up.
 _LOCAL_BYTES = (150, 300, 1000, 2500)
 #: Files of an excluded set that are read side by side.
 _OPEN_AT_ONCE = 16

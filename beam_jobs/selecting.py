@@ -41,8 +41,6 @@ SELECTION = "selection.json"
 WHAT_IF = "what_if.json"
 #: Predictions that are worth a process of their own, which takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
-#: That a process keeps busy: it goes through a shard on each.
-_CORES_PER_PROCESS = 2
 #: Classes that are named on the terminal.
 _NAMED_AT_ONCE = 10
 
@@ -84,7 +82,7 @@ def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
     processes = min(
         job.predictions.num_shards,
         job.predictions.num_images // _ROWS_PER_PROCESS,
-        num_cores() // _CORES_PER_PROCESS,
+        num_cores() // counting.SHARDS_AT_ONCE,
     )
     if processes > 1:
         runners.spread(options, argv, units=processes)

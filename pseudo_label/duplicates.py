@@ -155,7 +155,7 @@ def find_duplicates(
         bits: In which hashes of duplicates may differ.
         table: Number of the table.
     """
-    # Next to all rows are alone, and so is what can be told of them at once.
+    # Next to all rows are alone with their hash; only the others need an order.
     is_repeated = _are_repeated(rows["hash"] & hamming.masks(bits)[table])
     rows = rows.compress(is_repeated)
     rows = rows.take(_best_first(rows, read_keys))

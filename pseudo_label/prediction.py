@@ -23,13 +23,13 @@ OK = "ok"
 #: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
 #: Of a group, which is written and read at once: some ten megabytes. Smaller ones take
-#: longer to read, those of an eighth twice as long.
+#: longer to read, those of an eighth nearly twice as long.
 _GROUP_ROWS = 2**17
 #: Columns whose values come again and again. A dictionary of hashes is larger than they
 #: are, and reading it takes longer.
 _REPEATED = ["status", "error", "label", "top_labels.list.element"]
 #: Columns that are compressed. Hashes do not shrink, labels and confidences by a tenth,
-#: and these are what selecting reads: so it does in three quarters of the time.
+#: and these are what selecting reads: so it does in two thirds of the time.
 _COMPRESSED = [
     *("record_index", "key", "status", "error"),
     *("top_labels.list.element", "top_probabilities.list.element"),

@@ -250,7 +250,7 @@ def find_windows(
     """Returns in which bin each rank is.
 
     Args:
-        histogram: int64 [K, bins.count] of all rows.
+        histogram: int64 [K, bins.count] of `bins.cells` of all rows.
         rank: int64 [K, NUM_RANKS], from 1; 0 for none.
         bins: What was counted into.
     """
@@ -264,19 +264,25 @@ def find_windows(
     return Windows(rank, before, low, span, int(inside.sum()))
 
 
-def count_inside(histogram: NDArray[np.int64], rows: Rows, windows: Windows) -> None:
-    """Counts rows into a histogram int64 [K, NUM_RANKS, windows.bins], in place."""
+def cells_inside(rows: Rows, windows: Windows) -> NDArray[np.int64]:
+    """Returns where to count rows, int64, in [K * NUM_RANKS * windows.bins].
+
+    Those in the windows of both ranks are counted for each.
+    """
     keys = order_keys(rows)
+    cells = []
     for rank, is_inside in enumerate(windows.inside(rows)):
         label = rows.label[is_inside].astype(np.int64)
         within = keys[is_inside] - windows.low[label, rank]
         within >>= windows.shift[label, rank]
-        cells = (label * NUM_RANKS + rank) * windows.bins + within.astype(np.int64)
-        np.add.at(histogram.reshape(-1), cells, 1)
+        cells.append(
+            (label * NUM_RANKS + rank) * windows.bins + within.astype(np.int64)
+        )
+    return np.concatenate(cells)
 
 
 def narrow(windows: Windows, histogram: NDArray[np.int64]) -> Windows:
-    """Returns the windows' bins that the ranks are in, after `count_inside`."""
+    """Returns the windows' bins that the ranks are in, by counts of `cells_inside`."""
     found, before, inside = _find_bins(histogram, windows.rank - windows.before)
     size = np.uint64(1) << windows.shift
     offset = found.astype(np.uint64) * size

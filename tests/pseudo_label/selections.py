@@ -108,7 +108,7 @@ def find_places(parts, tables, tally, config, narrowings):
     for _ in range(narrowings):
         inside = np.zeros((*rank.shape, windows.bins), np.int64)
         for part in parts:
-            ranking.count_inside(inside, part, windows)
+            np.add.at(inside.reshape(-1), ranking.cells_inside(part, windows), 1)
         windows = ranking.narrow(windows, inside)
     taken = Rows.concatenate(ranking.take_inside(part, windows) for part in parts)
     return ranking.find_places(
