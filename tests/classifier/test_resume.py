@@ -90,7 +90,6 @@ def run_with_ends(images, root, backend):
     workdir = root / "ended"
     # Another step in every run of the test: any must do.
     terminated = random.randrange(2, NUM_STEPS // 2)
-    killed = random.randrange(terminated + 1, NUM_STEPS - 20)
 
     process = start(images, workdir, flag)
     output = end(process, workdir, after=terminated, how=signal.SIGTERM)
@@ -100,6 +99,8 @@ def run_with_ends(images, root, backend):
     assert f"told to end, saved at step {saved}" in output
     assert saved == steps_done(workdir)
 
+    # Later than what was saved, where the run may have got far since `terminated`.
+    killed = random.randrange(saved + 1, NUM_STEPS - 20)
     process = start(images, workdir, flag)
     output = end(process, workdir, after=killed, how=signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
