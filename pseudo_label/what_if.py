@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pseudo_label import quality
 from pseudo_label.quality import Calibration, Precision
+from pseudo_label.ranking import Bins
 from pseudo_label.select import SelectionConfig, Tally, count_records, count_unique
 
 #: Thresholds that are always in the table.
@@ -63,7 +64,8 @@ def make_table(
     """
     above = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
     quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})
-    cuts = {quota: _quota_cuts(tally, quota) for quota in quotas}
+    totals = np.cumsum(tally.histogram[:-1], axis=1)
+    cuts = {quota: _quota_cuts(totals, tally.bins, quota) for quota in quotas}
     cells = []
     for index, threshold in enumerate(levels(config)):
         for quota in quotas:
@@ -121,10 +123,11 @@ def tell(cells: Sequence[Cell]) -> Iterator[str]:
         )
 
 
-def _quota_cuts(tally: Tally, quota: int) -> NDArray[np.float32]:
+def _quota_cuts(
+    totals: NDArray[np.int64], bins: Bins, quota: int
+) -> NDArray[np.float32]:
     """Returns the confidence, float32 [K], that a quota leaves nothing below of."""
-    totals = np.cumsum(tally.histogram[:-1], axis=1)
     is_cut = totals[:, -1] >= quota
     reached = np.minimum((totals < quota).sum(axis=1), totals.shape[1] - 1)
-    lowest = tally.bins.lowest_confidence(np.arange(len(totals)), reached)
+    lowest = bins.lowest_confidence(np.arange(len(totals)), reached)
     return np.where(is_cut, lowest, np.float32(0.0))
