@@ -31,6 +31,8 @@ SCHEMA_VERSION = 2
 COLUMNS = ("label", "confidence", "key_hash", "key")
 #: Share of the images that would fill a class, with copies, below which it is named.
 NEARLY_EMPTY = 0.1
+#: The fields of `ClassRule` that are places.
+_PLACES = ("cut_off", "extra_cut_off")
 _NO_LEVELS = np.empty(0, np.float32)
 _NO_LOCK = contextlib.nullcontext()
 
@@ -492,20 +494,17 @@ class _Cuts:
 
 def _rule_to_json(rule: ClassRule) -> dict[str, Any]:
     # As `dataclasses.asdict`, which takes several times as long for many classes.
-    places = {
-        name: place if place is None else dict(vars(place))
-        for name, place in (
-            ("cut_off", rule.cut_off),
-            ("extra_cut_off", rule.extra_cut_off),
-        )
-    }
-    return {**vars(rule), **places}
+    content = dict(vars(rule))
+    for name in _PLACES:
+        if content[name] is not None:
+            content[name] = dict(vars(content[name]))
+    return content
 
 
 def _rule_from_json(content: dict[str, Any]) -> ClassRule:
     places = {
         name: Place(**content[name]) if content[name] is not None else None
-        for name in ("cut_off", "extra_cut_off")
+        for name in _PLACES
     }
     return ClassRule(**{**content, **places})
 
