@@ -263,9 +263,10 @@ $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
 endef
 $(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
-$(RUN)/control/COMPLETED: $(DATA) | $(READY)
-	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--seed=$(SEED) $(DEVICE_FLAGS) $(STUDENT_FLAGS)
+$(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
+	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
+		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
+		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
 
 # --- development ---------------------------------------------------------------
 format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style

@@ -136,7 +136,7 @@ def make_train_step(
         metrics = {
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
-            "train/top1": losses.top1(logits=logits, targets=batch["target"]),
+            **losses.top1(logits=logits, batch=batch),
             "train/learning_rate": rate,
         }
         return new_state, metrics

@@ -42,7 +42,7 @@ class TensorFlowBackend:
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Updates the state; returns scalar tensors named as in `metrics.jsonl`."""
-        metrics: dict[str, Any] = self._train(batch["image"], batch["target"])
+        metrics: dict[str, Any] = self._train(batch)
         return metrics
 
     def predict(self, images: Any) -> Any:
@@ -90,13 +90,13 @@ class TensorFlowBackend:
             state[f"model/{name}"] = variable
         return state
 
-    def _train_step(self, images: Any, targets: Any) -> dict[str, Any]:
+    def _train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         config = self._config.optimizer
         weights = self._model.trainable_variables
         decayed = [v for v in weights if losses.is_decayed(v.path)]
         with tf.GradientTape() as tape:
-            logits = self._model(images, training=True)
-            cross_entropy = losses.cross_entropy(logits=logits, targets=targets)
+            logits = self._model(batch["image"], training=True)
+            cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
             penalty = losses.l2(decayed, weight_decay=config.weight_decay)
             loss = cross_entropy + penalty
         new_weights, new_velocities, rate = optimizer.update(
@@ -119,7 +119,7 @@ class TensorFlowBackend:
         return {
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
-            "train/top1": losses.top1(logits=logits, targets=targets),
+            **losses.top1(logits=logits, batch=batch),
             "train/learning_rate": rate,
         }
 

@@ -337,6 +337,11 @@ def to_json(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
+def paths_of(assignments: Iterable[str]) -> frozenset[str]:
+    """Returns which settings assignments such as "augment.magnitude=15" make."""
+    return frozenset(assignment.partition("=")[0] for assignment in assignments)
+
+
 def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
     """Returns `config` with several fields replaced together, see `override`.
 

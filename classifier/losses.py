@@ -7,6 +7,9 @@ from typing import Any
 
 from keras import ops
 
+#: Of the names of a batch's marks.
+AMONG = "among/"
+
 
 def cross_entropy(*, logits: Any, targets: Any) -> Any:
     """Returns the mean over the batch of -sum(target * log softmax(logits))."""
@@ -19,10 +22,21 @@ def l2(variables: Iterable[Any], *, weight_decay: float) -> Any:
     return 0.5 * weight_decay * sum(squares)
 
 
-def top1(*, logits: Any, targets: Any) -> Any:
-    """Returns the share of the batch whose highest logit is its target's, in [0, 1]."""
-    hits = ops.argmax(logits, axis=-1) == ops.argmax(targets, axis=-1)
-    return ops.mean(ops.cast(hits, "float32"))
+def top1(*, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Returns how often the highest logit is the target's, in [0, 1], by metric.
+
+    `train/top1` is the share of the whole batch; where the batch marks some of its
+    images, bool [B] as `among/NAME`, `train/top1_NAME` is the share of those.
+    """
+    hits = ops.argmax(logits, axis=-1) == ops.argmax(batch["target"], axis=-1)
+    hits = ops.cast(hits, "float32")
+    shares = {"train/top1": ops.mean(hits)}
+    for name, mask in batch.items():
+        if name.startswith(AMONG):
+            marked = ops.cast(mask, "float32")
+            share = ops.sum(hits * marked) / ops.sum(marked)
+            shares[f"train/top1_{name.removeprefix(AMONG)}"] = share
+    return shares
 
 
 def is_decayed(path: str) -> bool:

@@ -3,14 +3,15 @@
 `resnet_rs_DEPTH_SIZE` is a network of that depth at that resolution; the eleven
 published pairs stand in `PRESETS`, any other follows the same rules of scaling, and
 `resnet_rs_DEPTH` leaves the resolution to them too. Steps are stated for ImageNet:
-1,281,167 images, 312 steps of 4096 an epoch.
+1,281,167 images, 312 steps of 4096 an epoch; those of `tiny` for 50 images.
+`classifier.schedule` fits them to others.
 """
 
 from __future__ import annotations
 
 import re
 
-from classifier import scaling, variants
+from classifier import scaling, schedule, variants
 from classifier.config import (
     GEOMETRIC_OPERATIONS,
     AugmentConfig,
@@ -57,7 +58,7 @@ def tiny() -> TrainConfig:
         ),
         global_batch_size=32,
         num_steps=800,
-        evaluate_every=400,
+        evaluate_every=100,
         checkpoint_every=200,
     )
 
@@ -173,6 +174,23 @@ def find(name: str) -> TrainConfig:
     if recipe is None:
         raise ValueError(unknown("preset", name, PRESETS))
     return recipe
+
+
+def epochs(name: str) -> float | None:
+    """Returns how often a recipe's length lets each labeled image be seen.
+
+    None where its length does not follow from how many there are: that of `fine_tune`
+    is the protocol's.
+
+    Raises:
+        ValueError: If there is no such recipe; names the nearest.
+    """
+    recipe = find(name)
+    if name == "fine_tune":
+        return None
+    if name == "tiny":
+        return schedule.EPOCHS
+    return recipe.num_steps / IMAGENET_EPOCH_STEPS
 
 
 def scaled(name: str) -> TrainConfig | None:

@@ -36,6 +36,21 @@ MakeBatches = Callable[[int, Sequence[int]], Iterable[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Labeled images of the same classes.
+
+    Attributes:
+        labeled: To learn from.
+        evaluation: To be judged on, never learned from.
+        class_names: K names by label, of both.
+    """
+
+    labeled: Source
+    evaluation: Source
+    class_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
     """A training run whose inputs are there and fit together.
 
@@ -85,33 +100,46 @@ class Run:
         )
 
 
-def open_run(
-    config: TrainConfig,
+def open_sources(
     *,
     labeled: str,
     evaluation: str,
     data_dir: str | None = None,
     class_names_file: str | None = None,
+) -> Sources:
+    """Opens both sets of images.
+
+    Raises:
+        ValueError: If one has no labels, or their classes differ.
+        FileNotFoundError: If one is not there.
+    """
+    first, second = (
+        open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
+        for spec in (labeled, evaluation)
+    )
+    class_names = first.labeled_class_names()
+    check_same_classes(class_names, second.labeled_class_names(), evaluation)
+    return Sources(labeled=first, evaluation=second, class_names=class_names)
+
+
+def open_run(
+    config: TrainConfig,
+    sources: Sources,
+    *,
     init_from: str | None = None,
     new_head: bool = False,
 ) -> Run:
-    """Opens both sets of images, looks at the first of them, and builds the network.
+    """Looks at the first images of both sets, and builds the network.
 
     Raises:
-        ValueError: If one set has no labels, their classes differ, there are too few
-            files for the input shards, an image cannot be decoded, or no such network
-            can be built, or begun with those weights.
-        FileNotFoundError: If one is not there.
+        ValueError: If there are too few files for the input shards, an image cannot
+            be decoded, or no such network can be built, or begun with those weights.
+        FileNotFoundError: If the weights are not there.
     """
     if new_head and init_from is None:
         raise ValueError("--new_head needs --init_from: without it all is new")
-    sources = [
-        open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
-        for spec in (labeled, evaluation)
-    ]
-    class_names = sources[0].labeled_class_names()
-    check_same_classes(class_names, sources[1].labeled_class_names(), evaluation)
-    check_input_shards(sources[0], config)
+    class_names = sources.class_names
+    check_input_shards(sources.labeled, config)
     model = build(config, num_classes=len(class_names), precision=config.precision)
     initial = None
     if init_from is not None:
@@ -120,12 +148,12 @@ def open_run(
         )
         initial_weights.take_over(model, weights, new_head=new_head)
         initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
-    for source in sources:
+    for source in (sources.labeled, sources.evaluation):
         data.check_examples(source, num_classes=len(class_names), count=CHECKED_AHEAD)
     return Run(
         config=config,
-        labeled=sources[0],
-        evaluation=sources[1],
+        labeled=sources.labeled,
+        evaluation=sources.evaluation,
         class_names=class_names,
         model=model,
         initial_weights=initial,

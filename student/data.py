@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -10,36 +11,72 @@ import tensorflow as tf
 
 from classifier import artifact, data, train
 from classifier.class_names import check_same_classes
+from classifier.losses import AMONG
 from classifier.sources import Source, open_source
 from classifier.train import MakeBatches, Run
 from pseudo_label import record, targets
 from student.config import StudentConfig
+from student.schedule import Sizes
 
 
-def plan_batches(
-    run: Run, config: StudentConfig, pseudo_labeled: str | None
-) -> tuple[MakeBatches, str | None]:
-    """Returns the student's batches and the fingerprint of the pseudo-labels.
+@dataclasses.dataclass(frozen=True)
+class PseudoLabeled:
+    """A dataset that `beam_jobs.write_records` has made.
+
+    Attributes:
+        source: Its records.
+        fingerprint: Of what made it.
+    """
+
+    source: Source
+    fingerprint: str
+
+
+def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoLabeled:
+    """Opens a written dataset.
 
     Args:
-        run: The labeled side.
-        config: The mixture.
-        pseudo_labeled: A written dataset; None for the control, whose batches are of
-            the same size and all labeled.
+        directory: Where it is.
+        class_names: K names by label that it must have.
 
     Raises:
         ValueError: If it is no such dataset, is not complete, or its classes differ.
         FileNotFoundError: If it is not there.
     """
-    if pseudo_labeled is None:
-        return run.labeled_batches, None
-    path = artifact.require_complete(pseudo_labeled, "pseudo_labeled")
+    path = artifact.require_complete(directory, "pseudo_labeled")
     source = open_source(
         f"tfds:{os.path.abspath(path)}:{record.SPLIT}",
         more_features=record.TARGET_FEATURES,
     )
-    check_same_classes(run.class_names, source.labeled_class_names(), pseudo_labeled)
+    check_same_classes(class_names, source.labeled_class_names(), directory)
+    config = artifact.read_json(path / artifact.CONFIG)
+    return PseudoLabeled(source, artifact.config_fingerprint(config))
 
+
+def sizes(labeled: Source, pseudo_labeled: PseudoLabeled | None) -> Sizes:
+    """Returns how much there is to learn from."""
+    return Sizes(
+        labeled=labeled.num_examples,
+        pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
+    )
+
+
+def plan_batches(
+    run: Run, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
+) -> MakeBatches:
+    """Returns the student's batches.
+
+    Args:
+        run: The labeled side.
+        config: The mixture.
+        pseudo_labeled: The other side; None for batches that are all labeled.
+
+    Raises:
+        ValueError: If the two cannot be mixed in equal parts.
+    """
+    if pseudo_labeled is None:
+        return run.labeled_batches
+    source = pseudo_labeled.source
     check_divisible(config)
     train.check_input_shards(source, config)
 
@@ -56,8 +93,7 @@ def plan_batches(
             shards,
         )
 
-    parent = artifact.config_fingerprint(artifact.read_json(path / artifact.CONFIG))
-    return make_batches, parent
+    return make_batches
 
 
 def check_divisible(config: StudentConfig) -> None:
@@ -90,43 +126,50 @@ def mixed_batches(
     Labeled images come first, in each of the groups that batch-norm treats apart: all
     have the same share of them. The loss is the mean over the whole batch, so the
     labeled fraction is also the weight of the labeled images in the gradient.
+    `among/labeled` and `among/pseudo_labeled`, bool [B], tell the two apart.
     """
     shards = config.input_shards
-    streams = (
+    sides = (
+        (labeled, config.labeled_batch_size, train.hard_targets),
+        (pseudo_labeled, config.pseudo_labeled_batch_size, pseudo_targets),
+    )
+    streams = tuple(
         data.training_batches(
-            labeled,
+            source,
             config,
-            batch_size=config.labeled_batch_size // shards,
-            make_target=train.hard_targets(config, num_classes=num_classes),
+            batch_size=batch_size // shards,
+            make_target=make_targets(config, num_classes=num_classes),
             start_step=start_step,
-            stream=0,
+            stream=stream,
             shard=shard,
-        ),
-        data.training_batches(
-            pseudo_labeled,
-            config,
-            batch_size=config.pseudo_labeled_batch_size // shards,
-            make_target=pseudo_targets(config, num_classes=num_classes),
-            start_step=start_step,
-            stream=1,
-            shard=shard,
-        ),
+        )
+        for stream, (source, batch_size, make_targets) in enumerate(sides)
     )
     groups = config.batch_parts // shards
+    batches = tf.data.Dataset.zip(streams).map(
+        lambda first, second: _mix(first, second, groups=groups)
+    )
+    return batches.prefetch(1)  # Else the step would wait for the copying.
 
-    def mix(first: Any, second: Any) -> Any:
-        """Returns both, as equal groups of the same mixture."""
+
+def _mix(labeled: dict[str, Any], other: dict[str, Any], *, groups: int) -> Any:
+    """Returns one batch of two, as equal groups of the same mixture."""
+
+    def concat(first: Any, second: Any) -> Any:
         sides = [
             tf.reshape(side, [groups, side.shape[0] // groups, *side.shape[1:]])
             for side in (first, second)
         ]
-        mixed = tf.concat(sides, axis=1)
-        return tf.reshape(mixed, [-1, *first.shape[1:]])
+        return tf.reshape(tf.concat(sides, axis=1), [-1, *first.shape[1:]])
 
-    batches = tf.data.Dataset.zip(streams).map(
-        lambda first, second: {name: mix(first[name], second[name]) for name in first}
-    )
-    return batches.prefetch(1)  # Else the step would wait for the copying.
+    mixed = {name: concat(labeled[name], other[name]) for name in labeled}
+    lengths = [batch["target"].shape[0] for batch in (labeled, other)]
+    is_labeled = concat(tf.ones(lengths[0], tf.bool), tf.zeros(lengths[1], tf.bool))
+    return {
+        **mixed,
+        f"{AMONG}labeled": is_labeled,
+        f"{AMONG}pseudo_labeled": ~is_labeled,
+    }
 
 
 def pseudo_targets(config: StudentConfig, *, num_classes: int) -> data.MakeTarget:

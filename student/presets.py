@@ -1,8 +1,9 @@
-"""Recipes for students, by name.
+"""Recipes for students, by name, as `student.schedule` finds them.
 
-`tiny` is the teacher's, wider, longer and noised. A ResNet-RS of the published kind
-is trained as the paper trains its semi-supervised one, `resnet_rs_152_224`: there a
-larger student is a deeper one, so give the teacher's command another preset.
+`tiny` is the teacher's with targets sharpened; the schedule makes it wider and longer.
+A ResNet-RS of the published kind is trained as the paper trains its semi-supervised
+one, `resnet_rs_152_224`: there a larger student is a deeper one, so give the teacher's
+command another preset.
 """
 
 from __future__ import annotations
@@ -14,19 +15,10 @@ from classifier import presets
 from classifier.config import TrainConfig, unknown
 from student.config import MixtureConfig, StudentConfig
 
-#: Noisy Student's student is larger than its teacher, and sees far more images.
-WIDER = 1.5
-LONGER = 2
-
 
 def student_of(teacher: TrainConfig) -> StudentConfig:
     """Returns the student's recipe for a teacher's."""
-    model = dataclasses.replace(
-        teacher.model, width_multiplier=teacher.model.width_multiplier * WIDER
-    )
-    return StudentConfig(
-        **{**_fields(teacher), "model": model, "num_steps": teacher.num_steps * LONGER}
-    )
+    return StudentConfig(**_fields(teacher))
 
 
 def semi_supervised(supervised: TrainConfig) -> StudentConfig:

@@ -4,9 +4,10 @@ r"""Trains a noised student on labeled and pseudo-labeled images and exports it.
       --pseudo_labeled=runs/photos/dataset --evaluation=folder:photos/test \
       --workdir=runs/photos/student --set=mixture.temperature=0.5
 
-Without --pseudo_labeled the same command trains the control: the same network, noise
-and number of steps on the labeled images alone. Started again, the same command goes
-on from its last checkpoint.
+How long, how wide and how noised follows from how many images there are, see
+`docs/students.md`; --set= decides it instead. With --control the same command trains
+the control: the same network, noise and number of steps on the labeled images alone.
+Started again, the same command goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from classifier import artifact, command, devices
-from classifier.config import override_all
-from student import presets
+from classifier.config import override_all, paths_of
+from student import presets, schedule
 
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -34,7 +35,12 @@ _LABELED = flags.DEFINE_string(
     required=True,
 )
 _PSEUDO_LABELED = flags.DEFINE_string(
-    "pseudo_labeled", None, "What beam_jobs.write_records has made; none: control."
+    "pseudo_labeled",
+    None,
+    "What beam_jobs.write_records has made; without, labels alone are learned from.",
+)
+_CONTROL = flags.DEFINE_bool(
+    "control", False, "Learn from the labels alone, as long as with --pseudo_labeled."
 )
 _EVALUATION = flags.DEFINE_string(
     "evaluation",
@@ -85,35 +91,49 @@ def main(argv: Sequence[str]) -> None:
     """Trains one student, or its control."""
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
-        config = override_all(
+        recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
+        if _CONTROL.value and _PSEUDO_LABELED.value is None:
+            raise ValueError("--control needs --pseudo_labeled: its size decides")
         hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
-        hardware.check(config)
         from classifier import train, train_loop
         from student import data
 
-        run = train.open_run(
-            config,
+        sources = train.open_sources(
             labeled=_LABELED.value,
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
-            init_from=_INIT_FROM.value,
-            new_head=_NEW_HEAD.value,
         )
-        make_batches, parent = data.plan_batches(run, config, _PSEUDO_LABELED.value)
+        pseudo_labeled = _PSEUDO_LABELED.value and data.open_pseudo_labeled(
+            _PSEUDO_LABELED.value, sources.class_names
+        )
+        sizes = data.sizes(sources.labeled, pseudo_labeled)
+        config = schedule.fit_to(recipe, sizes, fixed=paths_of(_SET.value))
+        hardware.check(config)
+        run = train.open_run(
+            config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
+        )
+        if _CONTROL.value:
+            pseudo_labeled = None
+        make_batches = data.plan_batches(run, config, pseudo_labeled)
         surroundings = train_loop.Surroundings(
             workdir=_WORKDIR.value,
             say=command.say_for(_WORKDIR.value, hardware),
             devices=hardware,
             profile=_PROFILE.value,
         )
-        description = {**run.describe(), "pseudo_labeled": parent}
+        description = {
+            **run.describe(),
+            "sizes": dataclasses.asdict(sizes),
+            "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
+        }
         if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
             surroundings.say("already complete")
             return
+    surroundings.say(schedule.describe(config, sizes))
     train.train(run, make_batches, surroundings)
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command, devices, presets
-from classifier.config import override_all
+from classifier import artifact, command, devices, presets, schedule
+from classifier.config import override_all, paths_of
 
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -85,23 +85,29 @@ def main(argv: Sequence[str]) -> None:
     """Trains one teacher."""
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
-        config = override_all(
+        recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
         hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
-        hardware.check(config)
         from classifier import folds, train, train_loop
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
-        run = train.open_run(
-            config,
+        sources = train.open_sources(
             labeled=_LABELED.value,
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
-            init_from=_INIT_FROM.value,
-            new_head=_NEW_HEAD.value,
+        )
+        config = schedule.fit_to(
+            recipe,
+            sources.labeled,
+            epochs=presets.epochs(_PRESET.value),
+            fixed=paths_of(_SET.value),
+        )
+        hardware.check(config)
+        run = train.open_run(
+            config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
         )
         if fold is not None:
             run = train.leave_out(run, fold)

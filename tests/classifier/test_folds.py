@@ -261,11 +261,14 @@ def test_no_state_keeps_the_stream_on_one_thread(run):
     assert "PyFunc" in found or not found & states
 
 
+def open_folder(path, config):
+    sources = train.open_sources(labeled=f"folder:{path}", evaluation=f"folder:{path}")
+    return train.open_run(config, sources)
+
+
 def test_images_of_a_folder_that_are_left_out_are_not_opened(tmp_path, images, config):
     write_folder(tmp_path, images, LABELS)
-    run = train.open_run(
-        config, labeled=f"folder:{tmp_path}", evaluation=f"folder:{tmp_path}"
-    )
+    run = open_folder(tmp_path, config)
     left = train.leave_out(run, Fold(folds=2, fold=1))
     kept = {file.path for file in left.labeled.files}
     for file in run.labeled.files:
@@ -290,7 +293,6 @@ def test_what_was_left_out_stands_in_the_config(run):
 def test_enough_files_must_be_left_for_the_input_shards(tmp_path, images, config):
     write_folder(tmp_path, images[:4], [0, 0, 1, 1])
     config = dataclasses.replace(config, input_shards=4, global_batch_size=8)
-    spec = f"folder:{tmp_path}"
-    run = train.open_run(config, labeled=spec, evaluation=spec)
+    run = open_folder(tmp_path, config)
     with pytest.raises(ValueError, match="expected at least 4 files"):
         train.leave_out(run, Fold(folds=2, fold=0))

@@ -30,3 +30,17 @@ def test_l2_leaves_out_batch_norm_alone():
     assert losses.is_decayed("stage1_block1_se_reduce/bias")
     assert not losses.is_decayed("stem_0_bn/gamma")
     assert not losses.is_decayed("stem_0_bn/beta")
+
+
+def test_top1_is_counted_among_marked_images_too():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(64, 3)).astype(np.float32)
+    targets = rng.dirichlet(np.ones(3), size=64).astype(np.float32)
+    marked = rng.random(64) < 0.3
+    found = losses.top1(
+        logits=logits, batch={"target": targets, "among/some": marked, "image": 0}
+    )
+    is_right = logits.argmax(-1) == targets.argmax(-1)
+    assert found.keys() == {"train/top1", "train/top1_some"}
+    assert np.isclose(found["train/top1"], is_right.mean())
+    assert np.isclose(found["train/top1_some"], is_right[marked].mean())

@@ -120,6 +120,14 @@ def test_any_depth_and_size_is_a_preset():
     assert student.model == recipe.model
 
 
+def test_a_recipe_knows_how_often_it_sees_an_image():
+    assert presets.epochs("resnet_rs_50_160") == presets.epochs("resnet_rs_299") == 350
+    assert presets.epochs("ablation_0_baseline") == 90
+    assert presets.epochs("ablation_2_350_epochs") == 350
+    # A protocol states steps.
+    assert presets.epochs("fine_tune") is None
+
+
 @pytest.mark.parametrize("registry", [presets, student_presets])
 def test_an_unknown_preset_is_answered_with_the_nearest(registry):
     with pytest.raises(ValueError, match="nearest is 'resnet_rs_152_224'"):

@@ -28,7 +28,8 @@ def run(tmp_path_factory, student_config):
     root = tmp_path_factory.mktemp("labeled")
     write_folder(root, random_images(len(LABELS)), LABELS)
     spec = f"folder:{root}"
-    return train.open_run(student_config, labeled=spec, evaluation=spec)
+    sources = train.open_sources(labeled=spec, evaluation=spec)
+    return train.open_run(student_config, sources)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,13 @@ def dataset(tmp_path_factory):
     return directory
 
 
+def plan(run, config, dataset):
+    opened = dataset and data.open_pseudo_labeled(str(dataset), run.class_names)
+    return data.plan_batches(run, config, opened)
+
+
 def take(run, config, dataset, count, start_step=0):
-    make_batches, _ = data.plan_batches(run, config, dataset and str(dataset))
+    make_batches = plan(run, config, dataset)
     batches = make_batches(start_step, range(config.input_shards))
     return list(itertools.islice(batches.as_numpy_iterator(), count))
 
@@ -94,12 +100,12 @@ def test_every_group_of_a_batch_has_the_same_share(run, student_config, dataset)
 def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
     config = in_parts(student_config, groups=4)
     with pytest.raises(ValueError, match="divisible by 4, the larger of"):
-        data.plan_batches(run, config, str(dataset))
+        plan(run, config, dataset)
 
 
 def test_too_few_files_for_the_input_shards_are_refused(run, student_config, dataset):
     with pytest.raises(ValueError, match="at least 2 files, one for each of input_sha"):
-        data.plan_batches(run, in_parts(student_config, shards=2), str(dataset))
+        plan(run, in_parts(student_config, shards=2), dataset)
 
 
 @pytest.mark.parametrize(
@@ -127,19 +133,19 @@ def test_resuming_gives_the_batches_that_would_have_come(run, student_config, da
 
 
 def test_the_control_has_batches_of_the_same_size_all_labeled(run, student_config):
-    _, parent = data.plan_batches(run, student_config, None)
-    assert parent is None
     (batch,) = take(run, student_config, None, 1)
     assert batch["image"].shape == (8, 32, 32, 3)
     np.testing.assert_allclose(batch["target"].max(-1), 0.9 + 0.1 / 3, rtol=1e-6)
 
 
-def test_other_pseudo_labels_are_another_parent(run, student_config, dataset, tmp_path):
+def test_other_pseudo_labels_are_another_parent(dataset, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(dataset, other)
-    parents = [data.plan_batches(run, student_config, str(dataset))[1]]
     (other / artifact.CONFIG).write_text('{"made": "differently"}')
-    parents += [data.plan_batches(run, student_config, str(other))[1]]
+    parents = [
+        data.open_pseudo_labeled(str(directory), CLASS_NAMES).fingerprint
+        for directory in (dataset, other)
+    ]
     assert parents[0] != parents[1]
 
 
@@ -152,13 +158,6 @@ def test_the_labeled_share_is_at_least_one_image_and_never_all():
     assert shares == [1, 2, 4, 7]
 
 
-def test_the_student_is_wider_and_trained_longer(config):
-    student = student_of(config)
-    assert student.model.width_multiplier == 1.5 * config.model.width_multiplier
-    assert student.num_steps == 2 * config.num_steps
-    assert student.augment == config.augment
-
-
 @pytest.mark.parametrize(
     "changes",
     [{"labeled_fraction": 0.0}, {"labeled_fraction": 1.0}, {"temperature": 0}],
@@ -166,3 +165,11 @@ def test_the_student_is_wider_and_trained_longer(config):
 def test_nonsense_is_refused(changes):
     with pytest.raises(ValueError, match=f"mixture.{next(iter(changes))} must be"):
         MixtureConfig(**changes)
+
+
+def test_a_batch_marks_which_images_are_labeled(run, student_config, dataset):
+    for config in (student_config, in_parts(student_config, groups=2)):
+        (batch,) = take(run, config, dataset, 1)
+        is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+        np.testing.assert_array_equal(batch["among/labeled"], is_hard)
+        np.testing.assert_array_equal(batch["among/pseudo_labeled"], ~is_hard)
