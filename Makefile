@@ -20,11 +20,15 @@ PYTHON ?= python3
 RUN ?= runs/demo
 ROUND ?= 1
 ROUNDS ?= 2
+# make rounds: students in a row that may fail to beat the best before them.
+PATIENCE ?= 1
 SEED ?= 1
 SEEDS ?= 5
 LABELS_PER_CLASS ?= 5
 DATA_DIR ?= $(RUN)/data
-DIGITS := digits/labels$(LABELS_PER_CLASS)_seed$(SEED)
+# Of the digits, to calibrate on: images that count neither as labeled nor as unlabeled.
+CALIBRATION_IMAGES ?= 0
+DIGITS := digits/labels$(LABELS_PER_CLASS)_$(if $(filter-out 0,$(CALIBRATION_IMAGES)),calibration$(CALIBRATION_IMAGES)_)seed$(SEED)
 LABELED ?= tfds:$(DIGITS):labeled
 EVALUATION ?= tfds:$(DIGITS):test
 IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
@@ -44,7 +48,7 @@ CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
 # Images that must not be among the pseudo-labeled ones; empty for no such guard.
-EXCLUDE ?= $(EVALUATION) $(LABELED)
+EXCLUDE ?= $(EVALUATION) $(LABELED) $(CALIBRATION)
 # In how many of 64 bits images that look the same may differ; -1: looks do not count.
 DUPLICATE_BITS ?= 0
 # Further flags of select_labels, as --what_if.
@@ -87,7 +91,7 @@ endif
 # by the same engine everywhere, for the demo's figures to be the same.
 ifeq ($(origin LABELED),file)
 DATA := $(RUN)/data/COMPLETED
-EXCLUDE := tfds:$(DIGITS):labeled+test
+EXCLUDE := tfds:$(DIGITS):labeled+test$(if $(CALIBRATION),+calibration)
 # Of scans with 8x8 pixels, different ones look the same.
 DUPLICATE_BITS := -1
 LABELING_FLAGS ?= --engine=tensorflow --precision=float32
@@ -103,7 +107,7 @@ $(error expected RUNNER=local, flink, prism or dataflow, got RUNNER=$(RUNNER))
 endif
 include engines/engines.mk engines/dataflow.mk
 
-.PHONY: help setup demo clean-demo demo-seeds teacher calibration labels selection \
+.PHONY: help setup demo clean-demo demo-seeds rounds teacher calibration labels selection \
 	records verify student control report format lint typecheck test test-all check \
 	tpu-compile clean FORCE
 
@@ -159,6 +163,25 @@ demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
 	@$(PY) -m pseudo_label.report --output=runs/demo-seeds/summary.json \
 		$(foreach seed,$(ALL_SEEDS),--run=runs/demo-seeds/seed-$(seed))
 
+# A round more while the student beats its teacher on CALIBRATION, at most ROUNDS.
+rounds: | $(INSTALLED)  ## Run rounds while they help, at most ROUNDS=, by CALIBRATION=
+ifneq ($(CALIBRATION),)
+	@set -e; for round in $(wordlist 1,$(ROUNDS),$(NUMBERS)); do \
+		$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 student ROUND=$$round; \
+		$(MAKE) --no-print-directory calibration ROUND=1; \
+		$(MAKE) --no-print-directory calibration ROUND=$$((round + 1)); \
+		$(PY) -m pseudo_label.rounds --run=$(RUN) --patience=$(PATIENCE) || \
+			{ [ $$? = 3 ] && break; exit 1; }; \
+	done; \
+	$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report ROUNDS=$$round
+else ifeq ($(origin LABELED),file)
+	@$(MAKE) --no-print-directory rounds CALIBRATION_IMAGES=200 \
+		CALIBRATION=tfds:digits/labels$(LABELS_PER_CLASS)_calibration200_seed$(SEED):calibration \
+		RUN=$(if $(filter file,$(origin RUN)),runs/rounds,$(RUN))
+else
+	$(error expected CALIBRATION=, labeled images to judge each round by)
+endif
+
 # --- the chain -----------------------------------------------------------------
 teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%),\
 	$(RUN)/round-$(word $(1),0 $(NUMBERS))/student)
@@ -208,7 +231,8 @@ READY = $(RUN)/settings $(INSTALLED)
 
 $(RUN)/data/COMPLETED: | $(READY)
 	$(PY) -m examples.digits.prepare --output=$(@D) \
-		--labels_per_class=$(LABELS_PER_CLASS) --seed=$(SEED)
+		--labels_per_class=$(LABELS_PER_CLASS) \
+		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 
 # Members differ in their seed, and in the fold they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))

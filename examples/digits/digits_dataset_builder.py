@@ -31,15 +31,29 @@ class DigitsConfig(tfds.core.BuilderConfig):
 
     Attributes:
         labels_per_class: Labeled images of each digit.
+        calibration_images: Further labeled images, to judge by: a split
+            `calibration`; 0 for none.
         seed: Of the draw.
     """
 
     labels_per_class: int = 5
+    calibration_images: int = 0
     seed: int = 0
 
 
+def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> DigitsConfig:
+    """Returns a draw, named after what it is made of: `labels5_seed1`."""
+    calibration = f"calibration{calibration_images}_" if calibration_images else ""
+    return DigitsConfig(
+        name=f"labels{labels_per_class}_{calibration}seed{seed}",
+        labels_per_class=labels_per_class,
+        calibration_images=calibration_images,
+        seed=seed,
+    )
+
+
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Splits `labeled`, `unlabeled` and `test` of the digits."""
+    """Splits `labeled`, `unlabeled`, `test` and perhaps `calibration` of the digits."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (DigitsConfig(name="default"),)
@@ -65,7 +79,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         images, labels = load_images()
         config = self.builder_config
         splits = draw_splits(
-            labels, labels_per_class=config.labels_per_class, seed=config.seed
+            labels,
+            labels_per_class=config.labels_per_class,
+            calibration_images=config.calibration_images,
+            seed=config.seed,
         )
         return {
             name: self._generate_examples(images, labels, indices)
@@ -91,7 +108,11 @@ def load_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def draw_splits(
-    labels: NDArray[np.int64], *, labels_per_class: int, seed: int
+    labels: NDArray[np.int64],
+    *,
+    labels_per_class: int,
+    seed: int,
+    calibration_images: int = 0,
 ) -> dict[str, NDArray[np.int64]]:
     """Returns the indices of each split; together they are every image once.
 
@@ -99,9 +120,11 @@ def draw_splits(
         labels: [N] labels of all images.
         labels_per_class: Labeled images of each class.
         seed: The test set depends on nothing else.
+        calibration_images: Further labeled images, of any class; without, there is no
+            such split.
 
     Raises:
-        ValueError: If a class has too few images.
+        ValueError: If a class has too few images, or none would be unlabeled.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     test, rest = order[:NUM_TEST], order[NUM_TEST:]
@@ -113,7 +136,15 @@ def draw_splits(
         )
     labeled = np.concatenate([indices[:labels_per_class] for indices in per_class])
     unlabeled = rest[~np.isin(rest, labeled)]
-    return {"labeled": labeled, "unlabeled": unlabeled, "test": test}
+    splits = {"labeled": labeled, "test": test}
+    if calibration_images:
+        if calibration_images >= len(unlabeled):
+            raise ValueError(
+                f"calibration_images must be below {len(unlabeled)}, got "
+                f"{calibration_images}"
+            )
+        splits["calibration"] = unlabeled[:calibration_images]
+    return {**splits, "unlabeled": unlabeled[calibration_images:]}
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:

@@ -20,6 +20,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=Tru
 _LABELS_PER_CLASS = flags.DEFINE_integer(
     "labels_per_class", 5, "Labeled images of each digit.", lower_bound=1
 )
+_CALIBRATION_IMAGES = flags.DEFINE_integer(
+    "calibration_images",
+    0,
+    "Further labeled images, to judge rounds by: a split of their own.",
+    lower_bound=0,
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Decides which images.", lower_bound=0)
 _NUM_SHARDS = flags.DEFINE_integer(
     "num_shards", 8, "TFRecord files of the unlabeled images.", lower_bound=1
@@ -32,6 +38,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     settings = {
         "labels_per_class": _LABELS_PER_CLASS.value,
+        "calibration_images": _CALIBRATION_IMAGES.value,
         "seed": _SEED.value,
         "num_shards": _NUM_SHARDS.value,
     }
@@ -42,10 +49,14 @@ def main(argv: Sequence[str]) -> None:
             return
         command.load_tensorflow()
         from examples.digits import unlabeled
+        from examples.digits.digits_dataset_builder import draw
 
-        builder = unlabeled.prepare_dataset(
-            _OUTPUT.value, labels_per_class=_LABELS_PER_CLASS.value, seed=_SEED.value
+        config = draw(
+            labels_per_class=_LABELS_PER_CLASS.value,
+            calibration_images=_CALIBRATION_IMAGES.value,
+            seed=_SEED.value,
         )
+        builder = unlabeled.prepare_dataset(_OUTPUT.value, config)
     num_images = unlabeled.export_shards(
         builder,
         os.path.join(_OUTPUT.value, "unlabeled"),

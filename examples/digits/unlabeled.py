@@ -12,14 +12,9 @@ from classifier.sources import IMAGE_FEATURE
 from examples.digits.digits_dataset_builder import Digits, DigitsConfig
 
 
-def prepare_dataset(data_dir: str, *, labels_per_class: int, seed: int) -> Any:
+def prepare_dataset(data_dir: str, config: DigitsConfig) -> Any:
     """Returns the builder of the digits, written to `data_dir`."""
     tfds.disable_progress_bar()
-    config = DigitsConfig(
-        name=f"labels{labels_per_class}_seed{seed}",
-        labels_per_class=labels_per_class,
-        seed=seed,
-    )
     builder = Digits(data_dir=data_dir, config=config)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(try_download_gcs=False)

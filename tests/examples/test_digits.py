@@ -29,6 +29,19 @@ def test_the_test_set_depends_on_the_seed_alone():
     assert set(few["labeled"]) < set(many["labeled"])
 
 
+def test_images_to_calibrate_on_come_from_the_unlabeled_ones():
+    _, without = draw(seed=1)
+    _, splits = draw(seed=1, calibration_images=200)
+    assert "calibration" not in without
+    assert len(splits["calibration"]) == 200
+    np.testing.assert_array_equal(splits["test"], without["test"])
+    np.testing.assert_array_equal(splits["labeled"], without["labeled"])
+    both = np.concatenate([splits["calibration"], splits["unlabeled"]])
+    np.testing.assert_array_equal(np.sort(both), np.sort(without["unlabeled"]))
+    with pytest.raises(ValueError, match="calibration_images must be below 1147"):
+        draw(seed=1, calibration_images=1147)
+
+
 @pytest.mark.parametrize("labels_per_class", [0, 1000])
 def test_too_many_labels_are_refused(labels_per_class):
     with pytest.raises(ValueError, match="labels_per_class must be in"):
