@@ -155,13 +155,14 @@ demo: | $(INSTALLED)  ## Run the whole chain on real digits, some minutes
 clean-demo:  ## Delete what the demo made, so that it starts over
 	rm -rf runs/demo
 
+DEMO_SEEDS := runs/demo-seeds$(if $(filter-out 5,$(LABELS_PER_CLASS)),-$(LABELS_PER_CLASS))
 demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
 	@for seed in $(ALL_SEEDS); do \
 		$(MAKE) --no-print-directory demo SEED=$$seed \
-			RUN=runs/demo-seeds/seed-$$seed || exit 1; \
+			RUN=$(DEMO_SEEDS)/seed-$$seed || exit 1; \
 	done
-	@$(PY) -m pseudo_label.report --output=runs/demo-seeds/summary.json \
-		$(foreach seed,$(ALL_SEEDS),--run=runs/demo-seeds/seed-$(seed))
+	@$(PY) -m pseudo_label.report --output=$(DEMO_SEEDS)/summary.json \
+		$(foreach seed,$(ALL_SEEDS),--run=$(DEMO_SEEDS)/seed-$(seed))
 
 # A round more while the student beats its teacher on CALIBRATION, at most ROUNDS.
 rounds: | $(INSTALLED)  ## Run rounds while they help, at most ROUNDS=, by CALIBRATION=
