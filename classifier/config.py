@@ -27,6 +27,8 @@ OPERATIONS = (
     *("TranslateX", "TranslateY", "Cutout", "SolarizeAdd"),
 )
 
+#: Of residual blocks in a ResNet.
+NUM_STAGES = 4
 #: More known names than this are not listed where one is not known.
 LISTED_NAMES = 16
 
@@ -229,6 +231,8 @@ class TrainConfig:
         input_shards: Parts that the files of every source are dealt into, each of
             which gives an equal share of every batch. As many processes can read them,
             or any number that divides it; the batches are the same.
+        frozen_stages: That many of a ResNet-RS's four stages, and the stem, stay as
+            they are, batch-norm's statistics too.
         seed: Decides weights, data order and noise.
     """
 
@@ -246,6 +250,7 @@ class TrainConfig:
     shuffle_buffer: int = 10_000
     precision: Literal["float32", "bfloat16"] = "float32"
     input_shards: int = 1
+    frozen_stages: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -265,6 +270,14 @@ class TrainConfig:
             self.optimizer.warmup_steps < self.num_steps,
             f"optimizer.warmup_steps must be below num_steps ({self.num_steps}), got "
             f"{self.optimizer.warmup_steps}",
+        )
+        _check(
+            0 <= self.frozen_stages <= NUM_STAGES,
+            f"frozen_stages must be in 0..{NUM_STAGES}, got {self.frozen_stages}",
+        )
+        _check(
+            self.frozen_stages == 0 or self.model.depth is not None,
+            f"frozen_stages are a ResNet-RS's, {self.model.name} has none",
         )
         _check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
         _check_averages(self.model, self.optimizer)
@@ -340,6 +353,25 @@ def to_json(config: Any) -> str:
 def paths_of(assignments: Iterable[str]) -> frozenset[str]:
     """Returns which settings assignments such as "augment.magnitude=15" make."""
     return frozenset(assignment.partition("=")[0] for assignment in assignments)
+
+
+def from_json(content: dict[str, Any]) -> TrainConfig:
+    """Returns the recipe that `dataclasses.asdict` has made JSON of.
+
+    What a student's has beyond it is left out.
+    """
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    values = {name: value for name, value in content.items() if name in names}
+    augment = {**content["augment"], "operations": (*content["augment"]["operations"],)}
+    return TrainConfig(
+        **{
+            **values,
+            "model": ModelConfig(**content["model"]),
+            "image": ImageConfig(**content["image"]),
+            "augment": AugmentConfig(**augment),
+            "optimizer": OptimizerConfig(**content["optimizer"]),
+        }
+    )
 
 
 def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:

@@ -58,6 +58,23 @@ def build_network(
         )
 
 
+def freeze(model: keras.Model, *, stages: int) -> None:
+    """Keeps the stem and the first stages of a ResNet-RS as they are.
+
+    Their batch-norm normalizes with the statistics it has.
+
+    Args:
+        model: The network.
+        stages: How many of the four; 0 freezes nothing, the stem neither.
+    """
+    if stages == 0:
+        return
+    frozen = ("stem", *(f"stage{number}_" for number in range(1, stages + 1)))
+    for layer in model.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
 def describe(model: keras.Model) -> str:
     """Returns what a network is, as one line."""
     return (

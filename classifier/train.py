@@ -148,6 +148,7 @@ def open_run(
         )
         initial_weights.take_over(model, weights, new_head=new_head)
         initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
+    network.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         data.check_examples(source, num_classes=len(class_names), count=CHECKED_AHEAD)
     return Run(
