@@ -49,15 +49,18 @@ def test_the_command_prints_every_figure():
     lines = commands.run("benchmarks.train_input", "--turn_seconds=0").splitlines()
     figures = json.loads(lines[-1])
     speeds = figures["images_per_second"]
-    assert set(speeds) == set(figures["cores_at_work"]) == {"ours", "crop", "decoder"}
+    ways = {"ours", "mixture", "crop", "decoder"}
+    assert set(speeds) == set(figures["cores_at_work"]) == ways
     assert min([*speeds.values(), *figures["cores_at_work"].values()]) > 0
     rounds = figures["rounds"]
     assert speeds == {name: statistics.median(turns) for name, turns in rounds.items()}
-    ratios = np.divide(rounds["ours"], rounds["decoder"])
-    ratio = figures["ratio_to_decoder"]
-    assert ratio == pytest.approx(np.median(ratios), rel=0.01)
-    met = "met" if ratio >= 0.7 else "missed"
-    assert f"goal of 0.7 of the decoder's images: {met}, {ratio}" in lines
+    ratios = {"ours": "ratio_to_decoder", "mixture": "mixture_ratio_to_decoder"}
+    for way, name in ratios.items():
+        ratio = figures[name]
+        expected = np.median(np.divide(rounds[way], rounds["decoder"]))
+        assert ratio == pytest.approx(expected, rel=0.01)
+        met = "met" if ratio >= 0.7 else "missed"
+        assert f"{way}: goal of 0.7 of the decoder's images: {met}, {ratio}" in lines
     by_size = figures["images_per_second_by_size"]
     assert set(by_size) == {"160", "192", "224", "256", "320"}
     assert by_size["160"] == speeds["ours"]
@@ -132,3 +135,15 @@ def test_images_are_like_photographs(jpegs):
         assert near.max() < 2 * near.mean()
     # Clipping is rare.
     assert np.mean((pixels == 0) | (pixels == 255)) < 0.05
+
+
+def test_the_mixture_is_what_a_student_trains_on(source, jpegs, tmp_path):
+    pseudo_labeled = benchmark.open_pseudo_labeled(tmp_path / "dataset", source)
+    batch = first(benchmark.mixture(source, pseudo_labeled))
+    assert batch["image"].shape == (32, 160, 160, 3)
+    assert batch["target"].shape == (32, 1000)
+    assert batch["among/labeled"].sum() == 8
+    np.testing.assert_allclose(batch["target"].sum(-1), 1, rtol=1e-4)
+    examples = pseudo_labeled.reader.read(dataclasses.asdict(pseudo_labeled.files[0]))
+    images = [example["image"] for example in examples.as_numpy_iterator()]
+    assert images == jpegs
