@@ -28,7 +28,7 @@ from beam_jobs import filesystems, manifest
 from beam_jobs.ahead import ahead
 from classifier import artifact, reading
 from classifier.engine import REFERENCE, Engine
-from classifier.predict import (
+from classifier.ensemble import (
     BATCH_SIZE,
     MAX_PIXELS,
     OK,

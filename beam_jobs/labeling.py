@@ -20,7 +20,7 @@ from beam_jobs.progress import Progress
 from classifier import artifact, calibration, engine, reading, trial
 from classifier.class_names import read_class_names
 from classifier.engine import AUTO, Engine
-from classifier.predict import MAX_PIXELS, OK, Classifier, read_ensemble_facts
+from classifier.ensemble import MAX_PIXELS, OK, Classifier, read_ensemble_facts
 from classifier.sources import Source
 from pseudo_label import prediction
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from classifier import preprocess
 from classifier.config import ImageConfig
-from classifier.predict import (
+from classifier.ensemble import (
     BATCH_SIZE,
     MAX_PIXELS,
     Decoded,

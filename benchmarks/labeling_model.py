@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.labeling_task import BATCH_SIZE, Task
 from classifier.engine import Engine
+from classifier.ensemble import Classifier
 from classifier.export import EXPORT
-from classifier.predict import Classifier
 
 #: From encoded images, at most `BATCH_SIZE`, to logits float32 [B,K].
 Model = Callable[[Sequence[bytes]], NDArray[np.float32]]

@@ -21,7 +21,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier import artifact, predict
+from classifier import artifact, ensemble
 from classifier.class_names import check_same_classes
 from classifier.config import ModelConfig
 from classifier.export import MODEL
@@ -67,7 +67,7 @@ def open_weights(
     if spec.startswith(H5_PREFIX):
         return _open_h5(spec)
     path = artifact.require_complete(spec, "init_from")
-    facts = predict.read_facts(path)
+    facts = ensemble.read_facts(path)
     if not new_head:
         try:
             check_same_classes(facts["class_names"], class_names, spec)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from classifier.devices import num_cores
 from classifier.engine import REFERENCE, Engine, Network
-from classifier.predict import OK, Classifier, decode_rows
+from classifier.ensemble import OK, Classifier, decode_rows
 
 #: Share of the images whose top class a candidate must agree on with the reference.
 MIN_AGREEMENT = 0.995

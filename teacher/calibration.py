@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from classifier import artifact, calibration, folds, reading
 from classifier.calibration import HELD_OUT, OUT_OF_FOLD, Judged
 from classifier.class_names import check_same_classes
-from classifier.predict import (
+from classifier.ensemble import (
     BATCH_SIZE,
     Ensemble,
     mean_probabilities,

@@ -4,7 +4,7 @@ r"""Evaluates a teacher, or several as one, on labeled images.
       --evaluation=folder:photos/test --output=runs/photos/evaluation
 
 It sees what the labeling job sees: the exported graph and, of several teachers, the
-mean of their probabilities.
+mean of their probabilities. What it says of each image stands in evaluation.parquet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 
 from absl import flags
-from etils import epath
 
 from classifier import artifact, command
 
@@ -48,11 +47,11 @@ def main(argv: Sequence[str]) -> None:
     with command.refusing_bad_input():
         command.refuse_arguments(argv)
         command.load_tensorflow()
-        from classifier import predict
+        from classifier import ensemble, evaluation
         from classifier.class_names import check_same_classes
         from classifier.sources import open_source
 
-        facts = predict.read_ensemble_facts(_TEACHER.value)
+        facts = ensemble.read_ensemble_facts(_TEACHER.value)
         source = open_source(
             _EVALUATION.value,
             data_dir=_DATA_DIR.value,
@@ -68,12 +67,11 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, config):
             say("already complete")
             return
-    figures = predict.evaluate(predict.Ensemble(_TEACHER.value), source)
-    artifact.write_json(epath.Path(_OUTPUT.value) / "evaluation.json", figures)
-    say(
-        f"{figures['num_correct']} of {figures['num_examples']} images right, "
-        f"{figures['top1']:.2%}"
-    )
+    with command.refusing_failed_work():
+        rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
+        figures = evaluation.summarize(rows)
+        evaluation.write(_OUTPUT.value, figures, rows)
+    say(evaluation.describe(figures))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -12,7 +12,7 @@ from beam_jobs.inference import LabelingError
 from beam_jobs.labeling import LabelingConfig
 from classifier import artifact, trial
 from classifier.engine import Engine
-from classifier.predict import Ensemble, read_facts
+from classifier.ensemble import Ensemble, read_facts
 from classifier.reading import read_examples
 from classifier.sources import open_source
 from classifier.trial import Figures

@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from PIL import Image
 
 from beam_jobs.model_handler import HandlerPredictor, ModelHandlerLoader
-from classifier.predict import BATCH_SIZE
+from classifier.ensemble import BATCH_SIZE
 from examples.own_model import keras_application, onnx_file
 from tests.images import random_images
 

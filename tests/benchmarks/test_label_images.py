@@ -18,7 +18,7 @@ from benchmarks.labeling_bench import Bench
 from benchmarks.labeling_goals import Machine, Verdict
 from benchmarks.labeling_task import Task, Timesheet
 from classifier import sources
-from classifier.predict import Classifier
+from classifier.ensemble import Classifier
 from tests import commands, images
 
 PLAIN = Machine(2, amx=False, avx512_bf16=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from classifier import checkpoint, predict
+from classifier import checkpoint, ensemble
 from tests import commands
 from tests.conftest import export
 from tests.images import random_images, write_folder
@@ -136,7 +136,7 @@ def test_the_exported_classifier_is_the_same(runs, name):
     assert found["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-4)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     probabilities = [
-        predict.Classifier(root / each).probabilities(pixels)
+        ensemble.Classifier(root / each).probabilities(pixels)
         for each in ("tensorflow", name)
     ]
     np.testing.assert_allclose(*probabilities, atol=1e-4)

@@ -3,7 +3,7 @@ import pytest
 
 from classifier import engine, trial
 from classifier.engine import REFERENCE, Engine
-from classifier.predict import BATCH_SIZE, Classifier, Ensemble
+from classifier.ensemble import BATCH_SIZE, Classifier, Ensemble
 from classifier.trial import Figures
 from tests.images import random_images
 

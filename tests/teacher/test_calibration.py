@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from classifier import artifact, calibration, folds, predict
+from classifier import artifact, calibration, folds
+from classifier.ensemble import Ensemble, read_facts
 from classifier.reading import read_examples
 from classifier.sources import open_source
 from teacher.calibration import describe, plan, write
@@ -81,7 +82,7 @@ def calibrate(teachers, output, **sources):
 def said_by(teachers, source, temperature=1.0):
     """By key, the mean probabilities of some teachers."""
     examples = list(read_examples(source.reader, source.files))
-    ensemble = predict.Ensemble(teachers, temperature=temperature)
+    ensemble = Ensemble(teachers, temperature=temperature)
     found = ensemble.predict(ensemble.decode([one.image for one in examples]))
     keys = [one.key.decode() for one in examples]
     return dict(zip(keys, found.probabilities, strict=True))
@@ -129,7 +130,7 @@ def test_the_file_says_all(teachers, other, tmp_path):
     places = teachers(0, 1)
     facts, _ = calibrate(places, tmp_path / "made", held_out=other)
     assert json.loads((tmp_path / "made" / "calibration.json").read_text()) == facts
-    prints = [predict.read_facts(place)["fingerprint"] for place in places]
+    prints = [read_facts(place)["fingerprint"] for place in places]
     assert facts["teachers"] == prints
     assert facts["class_names"] == list(CLASS_NAMES)
     for name in ("negative_log_likelihood", "calibration_error"):
@@ -196,7 +197,7 @@ def test_every_fold_needs_a_teacher(teachers, source, left_out, message):
 
 def test_teachers_must_have_the_same_folds(teachers, source):
     places = teachers(0, 1)
-    left_out = predict.read_facts(places[1])["left_out"]
+    left_out = read_facts(places[1])["left_out"]
     change(
         artifact.epath.Path(places[1]) / "classifier.json",
         left_out={**left_out, "folds": 3},

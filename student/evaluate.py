@@ -1,0 +1,84 @@
+r"""Evaluates a student on labeled images, beside its pseudo-labels and its teacher.
+
+  python -m student.evaluate --student=runs/photos/student \
+      --evaluation=folder:photos/test --pseudo_labeled=runs/photos/dataset \
+      --teacher=runs/photos/teacher --output=runs/photos/student_evaluation
+
+With --pseudo_labeled it also says how many of the pseudo-labels the student agrees with
+when there is no noise, with --teacher on how many images only one of them is right.
+What the student says of each image stands in evaluation.parquet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from classifier import artifact, command
+
+_STUDENT = flags.DEFINE_string(
+    "student", None, "Directory of the trained student.", required=True
+)
+_EVALUATION = flags.DEFINE_string(
+    "evaluation",
+    None,
+    "Labeled images: tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB.",
+    required=True,
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to make, for evaluation.json.", required=True
+)
+_PSEUDO_LABELED = flags.DEFINE_string(
+    "pseudo_labeled", None, "What beam_jobs.write_records has made for the student."
+)
+_TEACHER = flags.DEFINE_multi_string(
+    "teacher",
+    [],
+    "Directory of the classifier that labeled for it. Given several times, the mean of "
+    "their probabilities counts",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
+)
+_CLASS_NAMES = flags.DEFINE_string(
+    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluates one student."""
+    say = command.say_for(_OUTPUT.value)
+    started = time.monotonic()
+    with command.refusing_bad_input():
+        command.refuse_arguments(argv)
+        command.load_tensorflow()
+        from classifier.evaluation import write
+        from classifier.sources import open_source
+        from student import evaluation
+
+        images = open_source(
+            _EVALUATION.value,
+            data_dir=_DATA_DIR.value,
+            class_names_file=_CLASS_NAMES.value,
+        )
+        plan = evaluation.plan(
+            _STUDENT.value,
+            images,
+            pseudo_labeled=_PSEUDO_LABELED.value,
+            teachers=_TEACHER.value,
+        )
+        if artifact.begin(_OUTPUT.value, plan.config):
+            say("already complete")
+            return
+    with command.refusing_failed_work():
+        figures, rows = evaluation.carry_out(plan)
+        write(_OUTPUT.value, figures, rows)
+    for line in evaluation.describe(figures):
+        say(line)
+    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,32 @@
+"""The command; what it finds is tested in test_evaluation."""
+
+import json
+
+import pyarrow.parquet as pq
+
+from tests.commands import run
+from tests.images import random_images, write_folder
+from tests.student.test_evaluation import SHARDS, write_dataset
+
+
+def test_a_student_is_evaluated_beside_pseudo_labels_and_teacher(
+    exported, exported_second, tmp_path
+):
+    write_folder(tmp_path / "labeled", random_images(6), [0, 1, 2] * 2)
+    write_dataset(tmp_path / "dataset", SHARDS)
+    output = run(
+        "student.evaluate",
+        f"--student={exported[0]}",
+        f"--evaluation=folder:{tmp_path}/labeled",
+        f"--pseudo_labeled={tmp_path}/dataset",
+        f"--teacher={exported_second[0]}",
+        f"--output={tmp_path}/evaluation",
+    )
+    figures = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    said = output.splitlines()
+    assert f"{figures['num_correct']} of 6 images right" in said[0]
+    assert f"of 7 pseudo-labels, {figures['fit']['agreement']:.2%} are" in said[1]
+    assert f"right on {figures['teacher']['only_student_right']} images" in said[2]
+    rows = pq.read_table(tmp_path / "evaluation" / "evaluation.parquet")
+    assert rows.num_rows == figures["num_examples"] == 6
+    assert (tmp_path / "evaluation" / "COMPLETED").exists()
