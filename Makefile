@@ -8,7 +8,9 @@
 #   RUN/round-N/excluded/set-I      likewise of images that must not be learned from
 #   RUN/round-N/selection           which of them to keep
 #   RUN/round-N/dataset             their images as TFRecords
+#   RUN/round-N/samples             some of them as thumbnails, for the report
 #   RUN/round-N/student             the student, teacher of round N+1
+#   RUN/round-N/evaluation          how good it is, and how well it fits its pseudo-labels
 #   RUN/control                     the student's network and budget, labels alone
 
 .DEFAULT_GOAL := help
@@ -108,8 +110,8 @@ endif
 include engines/engines.mk engines/dataflow.mk
 
 .PHONY: help setup demo clean-demo demo-seeds rounds teacher calibration labels selection \
-	records verify student control report format lint typecheck test test-all check \
-	tpu-compile clean FORCE
+	records verify student evaluation samples control report format lint typecheck test \
+	test-all check browser tpu-compile clean FORCE
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -204,10 +206,14 @@ records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
 verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Count the records of round ROUND=1 again
 	@$(PY) -m pseudo_label.verify $(<D)
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
+evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Evaluate it beside its teacher
+samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw the report's contact sheets
 control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same budget
 
+reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
+	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
 report: $(RUN)/round-1/teacher/evaluation/COMPLETED $(RUN)/control/COMPLETED \
-		$(RUN)/round-$(ROUNDS)/student/COMPLETED
+		$(call completed,$(reported))
 report:  ## Run ROUNDS=2 rounds and report on them
 	@$(PY) -m pseudo_label.report --run=$(RUN)
 
@@ -281,10 +287,22 @@ $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) --round=$(1) \
 		--output=$$(@D) -- $(BEAM_FLAGS)
 
+$(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
+	$(PY) -m beam_jobs.sample_images --images='$(IMAGES)' $(DATA_FLAGS) \
+		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) \
+		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
+		$(foreach images,$(EXCLUDE),--exclude_images='$(images)') \
+		--output=$$(@D) -- $(BEAM_FLAGS)
+
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) \
 		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
+
+$(RUN)/round-$(1)/evaluation/COMPLETED: $(RUN)/round-$(1)/student/COMPLETED
+	$(PY) -m student.evaluate --student=$$(<D) $(call teacher_flags,$(1)) \
+		--pseudo_labeled=$(RUN)/round-$(1)/dataset --evaluation='$(EVALUATION)' \
+		--output=$$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
 endef
 $(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
@@ -313,6 +331,10 @@ test-all: | $(VENV)/dev-installed  ## Run every test, slow ones too
 	$(PY) -m pytest
 
 check: lint typecheck test  ## Everything CI runs
+
+browser:  ## Install Chromium (Debian, as root), which a test opens the report in
+	apt-get update
+	apt-get install --yes --no-install-recommends chromium
 
 tpu-compile: $(LIBTPU)/installed  ## Compile the training step for TPUs, without one
 	@TPU_LIBRARY_PATH=$(LIBTPU)/libtpu/libtpu.so \
