@@ -93,7 +93,7 @@ CASES = [
     Case(
         "weights of another network",
         (*STUDENT, "--init_from=resnet_rs_h5:{other_weights}"),
-        "expected stem_0_conv/kernel of shape (3, 3, 3, 12), got none",
+        "expected stem_0_conv/kernel of shape (3, 3, 3, 8), got none",
     ),
     Case(
         "no weights",
@@ -106,6 +106,51 @@ CASES = [
         "summary",
         ("classifier.summary", "--preset=resnet_rs_50_160", "--scale=99"),
         "expected a ResNet-RS of depth",
+    ),
+    Case("control of no size", (*STUDENT, "--control"), "--control needs --pseudo_lab"),
+    Case(
+        "frozen stages",
+        (*TRAIN, "--set=frozen_stages=5"),
+        "frozen_stages must be in 0..4, got 5",
+    ),
+    Case(
+        "no student to go on with",
+        (
+            *("student.fix_resolution", "--student=/no/such", "--workdir={new}"),
+            *("--labeled=folder:{labeled}", "--evaluation=folder:{labeled}"),
+        ),
+        "student: no directory '/no/such'",
+    ),
+    Case(
+        "student of other classes",
+        (
+            *("student.evaluate", "--student={other_teacher}", "--output={new}"),
+            "--evaluation=folder:{labeled}",
+        ),
+        "expected 2 classes, got 3",
+    ),
+    Case(
+        "nothing to predict",
+        ("classifier.predict", "--classifier={teacher}"),
+        "expected images: files, or directories of them",
+    ),
+    Case(
+        "format of an export",
+        ("classifier.export_model", "--classifier={teacher}", "--output={new}.tflite"),
+        "expected a name that ends in .keras or .onnx",
+    ),
+    Case(
+        "more images than excluded sets",
+        (
+            *("beam_jobs.sample_images", "--images=tfrecord:{records}", *INPUTS),
+            *("--output={new}", "--exclude_images=folder:{labeled}"),
+        ),
+        "as many --exclude_images as --exclude",
+    ),
+    Case(
+        "rounds of nothing",
+        ("pseudo_label.rounds", "--run={new}"),
+        "of a teacher and its student",
     ),
     Case("missing flag", TRAIN[:2], "--evaluation must have a value"),
     Case("word behind flags", (*TRAIN, "now"), "expected flags only, got 'now'"),
