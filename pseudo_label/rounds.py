@@ -20,6 +20,7 @@ from typing import Any
 from absl import app, flags
 
 from pseudo_label.quality import CALIBRATION
+from pseudo_label.report.writing import write_whole
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a run.", required=True)
 _PATIENCE = flags.DEFINE_integer(
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         rounds = judge(accuracies)
         reason = reason_to_stop(rounds, patience=_PATIENCE.value)
         content = to_json(rounds, reason, num_images=num_images)
-        (run / ROUNDS).write_text(json.dumps(content, indent=2) + "\n")
+        write_whole(run / ROUNDS, json.dumps(content, indent=2) + "\n")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.writelines(f"{line}\n" for line in tell(content))

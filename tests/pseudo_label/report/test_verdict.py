@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pseudo_label import seeds, verdict
+from pseudo_label.report import verdict
 
 
 def write(path, content):
@@ -74,30 +74,51 @@ def test_a_stage_that_has_not_ended_is_named(run):
         verdict.make_report(run)
 
 
-def make_seed(seed, control, teacher, middle, student):
-    return {
-        "seed": seed,
-        "control_accuracy": control,
+@pytest.mark.parametrize(
+    ("teacher", "control", "accuracies", "expected"),
+    [
+        (0.8, 0.8, (0.85, 0.9), "10.00 points above its first teacher"),
+        (0.8, 0.8, (0.7, 0.75), "5.00 points below its teacher"),
+        (0.8, 0.8, (0.7, 0.8), "ends where its teacher began"),
+        (0.8, 0.9, (0.85, 0.9), "first teacher, but not above the control"),
+        (0.8, 0.8, (0.9, 0.85), "but 5.00 below the one that taught it, student 1"),
+    ],
+)
+def test_the_headline_is_plain(teacher, control, accuracies, expected):
+    pairs = zip((teacher, *accuracies), accuracies, strict=False)
+    report = {
         "teacher_accuracy": teacher,
-        "student_accuracy": student,
+        "control_accuracy": control,
+        "student_accuracy": accuracies[-1],
         "rounds": [
-            {"teacher_accuracy": teacher, "student_accuracy": middle},
-            {"teacher_accuracy": middle, "student_accuracy": student},
+            {"round": number, "teacher_accuracy": a, "student_accuracy": b}
+            for number, (a, b) in enumerate(pairs, start=1)
         ],
-        "seconds": {"a": 1.0, "b": 2.0},
     }
+    assert expected in verdict.headline(report)
 
 
-def test_seeds_are_compared_pair_by_pair():
-    summary = seeds.summarize(
-        [make_seed(1, 0.7, 0.8, 0.9, 0.88), make_seed(2, 0.9, 0.8, 0.85, 0.86)]
-    )
-    gains = summary["gain_over"]
-    assert gains["teacher"]["mean"] == pytest.approx(0.07)
-    assert gains["teacher"]["sd"] == pytest.approx(0.02 / 2**0.5)
-    assert [gains[name]["wins"] for name in gains] == [2, 1, 1]
-    assert summary["accuracy"]["control"]["mean"] == pytest.approx(0.8)
-    assert summary["runs"][0]["seconds"] == 3.0
-    text = "\n".join(seeds.tell(summary))
-    assert "student over labeling teacher: -0.50 points" in text
-    assert "better in 1 of 2" in text
+def test_a_loss_is_told_with_its_likeliest_cause(run):
+    found = verdict.make_report(run)
+    causes = [{"state": "likely", "finding": "Labels are wrong."}]
+    losses = [
+        {"round": 1, "is_below": False, "causes": causes},
+        {"round": 2, "is_below": True, "causes": causes},
+        {"round": 3, "is_below": True, "causes": [{"state": "unlikely"}]},
+    ]
+    lines = list(verdict.tell({**found, "diagnoses": losses}))
+    told = [line for line in lines if "below its teacher" in line]
+    assert told == [
+        "  student 2 ends below its teacher; likeliest cause: Labels are wrong.",
+        "  student 3 ends below its teacher; no figure is beyond its bound",
+    ]
+    without = [line for line in lines if line not in told]
+    assert without == list(verdict.tell(found))
+
+
+def test_a_round_that_was_only_calibrated_is_none_yet(run):
+    write(run / "round-11" / "calibration" / "calibration.json", {})
+    assert len(verdict.make_report(run)["rounds"]) == 10
+    write(run / "round-11" / "predictions" / "summary.json", {})
+    with pytest.raises(FileNotFoundError, match="round-11/selection is not complete"):
+        verdict.make_report(run)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pseudo_label import seeds
+from pseudo_label.report import seeds
 
 
 def make_report(seed, control, teacher, labeling_teacher, student):

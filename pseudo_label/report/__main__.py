@@ -4,20 +4,20 @@ r"""Reports on a run, or compares several that differ in their seed.
   python -m pseudo_label.report --run=runs/demo-seeds/seed-1 \
       --run=runs/demo-seeds/seed-2 --output=runs/demo-seeds/summary.json
 
-Of one run it prints the verdict and writes `report.json`; of several, whose
-`report.json` must be there, it prints a table and writes what is in it.
+Of one run it prints the verdict and writes `report.json` and, to look at,
+`report.html`; of several, whose `report.json` must be there, it prints a table and
+writes what is in it.
 """
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags
 
-from pseudo_label import seeds, verdict
+from pseudo_label.report import writing
 
 _RUN = flags.DEFINE_multi_string(
     "run", None, "Directory of a run; several times to compare.", required=True
@@ -25,8 +25,6 @@ _RUN = flags.DEFINE_multi_string(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "JSON file to write; RUN/report.json if there is one run."
 )
-
-REPORT = "report.json"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,16 +35,11 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
         if len(runs) == 1:
-            content = verdict.make_report(runs[0])
-            lines = verdict.tell(content)
-            output = output or runs[0] / REPORT
+            lines = writing.report_on(runs[0], output and pathlib.Path(output))
         elif output is None:
             raise ValueError("expected --output to compare several runs")
         else:
-            reports = [json.loads((run / REPORT).read_text()) for run in runs]
-            content = seeds.summarize(reports)
-            lines = seeds.tell(content)
-        pathlib.Path(output).write_text(json.dumps(content, indent=2) + "\n")
+            lines = writing.compare(runs, pathlib.Path(output))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.writelines(line + "\n" for line in lines)

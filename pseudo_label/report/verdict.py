@@ -14,6 +14,11 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from pseudo_label.report.diagnosis import LIKELY
+
+#: Of a round, in their order.
+_STAGES = ("predictions", "selection", "dataset", "student")
+
 
 def make_report(run: pathlib.Path) -> dict[str, Any]:
     """Returns all figures of a run.
@@ -64,8 +69,21 @@ def tell(report: dict[str, Any]) -> Iterator[str]:
     yield f"    {name:<18}{report['student_accuracy']:>8.2%}"
     yield ""
     yield "  " + verdict(report)
+    yield from _tell_losses(report)
     seconds = sum(report["seconds"].values())
     yield f"  {seconds:.0f} s of stages, seed {report['seed']}"
+
+
+def _tell_losses(report: dict[str, Any]) -> Iterator[str]:
+    """Yields which students ended below their teachers, and the likeliest cause."""
+    for found in report.get("diagnoses", ()):
+        if not found["is_below"]:
+            continue
+        likeliest = found["causes"][0]
+        why = "no figure is beyond its bound"
+        if likeliest["state"] == LIKELY:
+            why = f"likeliest cause: {likeliest['finding']}"
+        yield f"  student {found['round']} ends below its teacher; {why}"
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -77,6 +95,32 @@ def verdict(report: dict[str, Any]) -> str:
         f"the student {outcome} its first teacher ({over_teacher:+.2f} points) and "
         f"the control ({over_control:+.2f} points)"
     )
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Returns in a sentence what became of the student, plainly where it lost."""
+    last = report["rounds"][-1]
+    student = report["student_accuracy"]
+    over_teacher = _points(student - report["teacher_accuracy"])
+    over_control = _points(student - report["control_accuracy"])
+    over_last = _points(student - last["teacher_accuracy"])
+    if over_teacher < 0:
+        return f"The student ends {-over_teacher:.2f} points below its teacher"
+    if over_teacher == 0:
+        return "The student ends where its teacher began"
+    gained = f"The student ends {over_teacher:.2f} points above its first teacher"
+    if over_control <= 0:
+        return f"{gained}, but not above the control"
+    if over_last < 0:
+        return (
+            f"{gained}, but {-over_last:.2f} below the one that taught it, student "
+            f"{last['round'] - 1}"
+        )
+    return gained
+
+
+def _points(share: float) -> float:
+    return round(100 * share, 2)
 
 
 def _report_round(directory: pathlib.Path) -> dict[str, Any]:
@@ -92,8 +136,11 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _round_directories(run: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the rounds in order; one that was only calibrated is none yet."""
     found = {
-        int(path.name.removeprefix("round-")): path for path in run.glob("round-*")
+        int(path.name.removeprefix("round-")): path
+        for path in run.glob("round-*")
+        if any((path / stage).exists() for stage in _STAGES)
     }
     return [found[number] for number in sorted(found)]
 

@@ -1,0 +1,50 @@
+"""Where reports are written: `report.json`, `report.html`, and one on several runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from pseudo_label.report import figures, page, seeds, verdict
+
+REPORT = "report.json"
+#: Beside it.
+PAGE = "report.html"
+
+
+def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str]:
+    """Writes both forms of the report, and returns the verdict as lines.
+
+    Args:
+        run: Directory of the run.
+        output: The JSON file; the run's own if not given. The page stands beside it.
+    """
+    output = output or run / REPORT
+    content = verdict.make_report(run)
+    found = figures.read_figures(run, content)
+    content = figures.to_json(found, content)
+    html = output.with_name(PAGE)
+    write_whole(html, page.make_page(found, figures.read_samples(run, found)))
+    _write_json(output, content)
+    return [*verdict.tell(content), f"  {html}"]
+
+
+def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
+    """Writes what several reports say together, and returns it as lines."""
+    content = seeds.summarize([json.loads((run / REPORT).read_text()) for run in runs])
+    _write_json(output, content)
+    return list(seeds.tell(content))
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
+
+
+def _write_json(output: pathlib.Path, content: dict[str, Any]) -> None:
+    write_whole(output, json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from pseudo_label.report import writing
+from tests.commands import run as run_command
+from tests.commands import start
+from tests.pseudo_label.report import runs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    plan = runs.Plan(class_names=("a", "b"), images=200, tested=200)
+    return runs.make(tmp_path_factory.mktemp("report") / "run", plan)
+
+
+def test_a_run_is_reported_on_in_both_forms(run):
+    output = run_command("pseudo_label.report", f"--run={run}")
+    content = json.loads((run / writing.REPORT).read_text())
+    html = (run / writing.PAGE).read_text("utf-8")
+    assert content["headline"] in html
+    *lines, last = output.rstrip().splitlines()
+    assert last == f"  {run / writing.PAGE}"
+    assert lines[-1].endswith("s of stages, seed 1")
+
+
+def test_both_forms_stand_side_by_side(run, tmp_path):
+    lines = writing.report_on(run, tmp_path / "other.json")
+    assert lines[-1].strip() == str(tmp_path / writing.PAGE)
+    assert (tmp_path / writing.PAGE).exists()
+    # The same run has the same report.
+    first = (
+        (tmp_path / "other.json").read_bytes(),
+        (tmp_path / writing.PAGE).read_bytes(),
+    )
+    writing.report_on(run, tmp_path / "other.json")
+    again = (
+        (tmp_path / "other.json").read_bytes(),
+        (tmp_path / writing.PAGE).read_bytes(),
+    )
+    assert first == again
+
+
+def test_several_runs_are_compared(run, tmp_path):
+    writing.report_on(run, run / writing.REPORT)
+    lines = writing.compare([run, run], tmp_path / "summary.json")
+    assert "better in 2 of 2" in lines[-1]
+    assert len(json.loads((tmp_path / "summary.json").read_text())["runs"]) == 2
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    process = start("pseudo_label.report", f"--run={tmp_path}")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "is not complete; run its stage first" in output
+    assert "Traceback" not in output
