@@ -101,17 +101,20 @@ class Chain:
             *arguments,
         )
 
-    def student(self, *arguments):
+    def student(self, *arguments, name="student"):
         return (
             "student.train",
-            f"--labeled=tfds:{DIGITS}:labeled",
             f"--pseudo_labeled={self.root}/dataset-1",
-            f"--evaluation={self.test}",
-            f"--workdir={self.root}/student",
-            self.data_dir,
+            f"--workdir={self.root}/{name}",
+            *self.labeled,
             *QUICK,
             *arguments,
         )
+
+    @property
+    def labeled(self):
+        sources = (f"--labeled=tfds:{DIGITS}:labeled", f"--evaluation={self.test}")
+        return (*sources, self.data_dir)
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +386,45 @@ def test_the_student_is_a_classifier_like_its_teacher(chain):
         for name in ("teacher-1", "student")
     ]
     assert parameters[1] > parameters[0]
+
+
+def test_a_student_has_a_control_and_a_last_phase(chain):
+    run_together(
+        chain.student("--control", name="control"),
+        (
+            "student.fix_resolution",
+            f"--student={chain.root}/student",
+            f"--workdir={chain.root}/student-large",
+            *chain.labeled,
+            "--set=num_steps=3",
+        ),
+    )
+    configs = {
+        name: read_json(chain.root, name, "config.json")
+        for name in ("student", "control", "student-large")
+    }
+    records = sum(
+        int(n)
+        for split in read_json(chain.root, "dataset-1", "dataset_info.json")["splits"]
+        for n in split["shardLengths"]
+    )
+    assert configs["student"]["sizes"] == {"labeled": 20, "pseudo_labeled": records}
+    # The control differs in what it learns from alone.
+    assert configs["student"].pop("pseudo_labeled") is not None
+    assert configs["control"].pop("pseudo_labeled") is None
+    assert configs["control"] == configs["student"]
+    assert configs["student-large"]["config"]["image"]["size"] == 40
+    facts = read_json(chain.root, "student", "classifier.json")
+    initial = configs["student-large"]["initial_weights"]
+    assert initial == {"fingerprint": facts["fingerprint"], "new_head": False}
+    for name, sources in (
+        ("student", ["", "_labeled", "_pseudo_labeled"]),
+        ("control", [""]),
+    ):
+        lines = (chain.root / name / "metrics.jsonl").read_text().splitlines()
+        names = {name for line in lines for name in json.loads(line)}
+        found = {name for name in names if name.startswith("train/top1")}
+        assert found == {f"train/top1{source}" for source in sources}
 
 
 @pytest.mark.parametrize("name", ["teacher-1", "student"])

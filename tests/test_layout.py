@@ -12,7 +12,11 @@ import pytest
 
 from tests.commands import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*.md")),
+]
 PACKAGES = (
     *("classifier", "teacher", "pseudo_label", "beam_jobs", "student"),
     *("examples", "benchmarks"),
