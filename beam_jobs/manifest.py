@@ -117,7 +117,9 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
         if _spans(footer.row_group(group).column(0).statistics, index)
     ]
     with path.open("rb") as file:
-        table = pq.ParquetFile(file, metadata=footer).read_row_groups(groups)
+        table = pq.ParquetFile(file, metadata=footer).read_row_groups(
+            groups, use_threads=False
+        )
     rows = table.filter(pc.equal(table["shard"], index))
     if not rows.num_rows:
         raise ValueError(f"{path} has no shard {index}")
@@ -176,7 +178,8 @@ def _read_all(output: epath.PathLike) -> tuple[Shard, ...]:
     path = _path(output)
     try:
         with path.open("rb") as file:
-            return _shards(pq.read_table(file))
+            # Without threads: see `sample.read_samples`.
+            return _shards(pq.ParquetFile(file).read(use_threads=False))
     except pa.ArrowException as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {words}") from error

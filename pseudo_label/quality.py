@@ -98,7 +98,8 @@ def read_calibration(directory: epath.PathLike) -> Calibration:
     path = epath.Path(directory)
     head, rows = (path / CALIBRATION).read_bytes(), (path / TABLE).read_bytes()
     facts: dict[str, Any] = json.loads(head)
-    table = pq.read_table(pa.BufferReader(rows))
+    # Without threads: see `sample.read_samples`.
+    table = pq.ParquetFile(pa.BufferReader(rows)).read(use_threads=False)
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
     return Calibration(

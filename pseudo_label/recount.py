@@ -222,7 +222,8 @@ def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str
     if not path.exists():
         return np.zeros(0, np.int64), {}
     with path.open("rb") as file:
-        rows = pq.read_table(file, columns=["record_index", "reason"])
+        # Without threads: see `sample.read_samples`.
+        rows = pq.ParquetFile(file).read(["record_index", "reason"], use_threads=False)
     reasons = collections.Counter(rows["reason"].to_pylist())
     return rows["record_index"].to_numpy(), reasons
 
