@@ -17,6 +17,8 @@ UNDER_NOISE = ("train/top1_pseudo_labeled", "train/top1_labeled", "train/top1")
 _CURVES = (EVALUATION, LOSS, *UNDER_NOISE)
 #: Points of a curve; of more, neighbors are averaged.
 _MOST_POINTS = 60
+#: Likewise of what is counted in one batch, perhaps of eight images.
+_MOST_POINTS_OF_BATCHES = 12
 #: Of a training, from the end back, in which noise is judged: one batch says little.
 _LAST_PART = 0.25
 
@@ -41,7 +43,9 @@ def read_learning(run: Run, rounds: int) -> Iterator[Series]:
         metrics = read_metrics(directory)
         for metric in _CURVES:
             if metric in metrics:
-                points = _averaged(metrics[metric])
+                is_of_batch = metric in UNDER_NOISE
+                most = _MOST_POINTS_OF_BATCHES if is_of_batch else _MOST_POINTS
+                points = _averaged(metrics[metric], most)
                 yield Series(run=name, metric=metric, points=points)
 
 
@@ -62,6 +66,8 @@ def under_noise(series: Sequence[Series], run: str) -> float | None:
     return None
 
 
-def _averaged(points: Sequence[tuple[int, float]]) -> tuple[tuple[float, float], ...]:
-    parts = np.array_split(np.array(points, float), min(_MOST_POINTS, len(points)))
+def _averaged(
+    points: Sequence[tuple[int, float]], most: int
+) -> tuple[tuple[float, float], ...]:
+    parts = np.array_split(np.array(points, float), min(most, len(points)))
     return tuple((float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts))
