@@ -175,11 +175,16 @@ def test_a_table_that_was_asked_for_is_taken(copied):
 def test_curves_are_averaged_and_noise_is_judged_at_the_end(tmp_path):
     directory = tmp_path / "control"
     directory.mkdir()
-    rows = [{"step": i, "train/top1": float(i > 600)} for i in range(1, 1001)]
+    rows = [
+        {"step": i, "train/top1": float(i > 600), "train/loss": float(i)}
+        for i in range(1, 1001)
+    ]
     lines = [json.dumps(row) for row in rows]
     (directory / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 10']))
-    (series,) = learning.read_learning(Run(tmp_path), 0)
-    assert len(series.points) == 60
+    loss, series = learning.read_learning(Run(tmp_path), 0)
+    assert len(loss.points) == 60
+    # One batch says little.
+    assert len(series.points) == 12
     assert np.mean([y for _, y in series.points]) == pytest.approx(0.4, abs=0.02)
     assert learning.under_noise([series], "control") == 1.0
     assert learning.under_noise([series], "student 1") is None
