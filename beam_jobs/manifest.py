@@ -39,6 +39,26 @@ _SCHEMA = pa.schema(
 )
 
 
+def match_predictions(source: Source, directory: str) -> Source:
+    """Returns the images that predictions were made of, as they were frozen.
+
+    Args:
+        source: As it is listed now.
+        directory: Of the predictions.
+
+    Raises:
+        ValueError: If they were made of others.
+    """
+    source = match(source, directory, allow_new_shards=False)
+    expected = artifact.read_json(epath.Path(directory) / artifact.CONFIG)["images"]
+    if expected != source.describe():
+        raise ValueError(
+            f"{source.spec} is not what {directory} was made of: expected {expected}, "
+            f"got {source.describe()}"
+        )
+    return source
+
+
 def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
     """Returns the source as the first run of a job has frozen it; writes nothing.
 

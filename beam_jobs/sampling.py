@@ -220,20 +220,9 @@ def _open_excluded(request: Request) -> dict[str, Labeled]:
 
 
 def _match(source: Source, predictions: PredictionSet) -> Labeled:
-    """Returns images with what was said of them, if that is so.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    directory = predictions.directory
-    source = manifest.match(source, directory, allow_new_shards=False)
-    expected = artifact.read_json(epath.Path(directory) / artifact.CONFIG)["images"]
-    if expected != source.describe():
-        raise ValueError(
-            f"{source.spec} is not what {directory} was made of: expected {expected}, "
-            f"got {source.describe()}"
-        )
-    return Labeled(source, predictions)
+    """Returns images with what was said of them; raises ValueError if it was not."""
+    matched = manifest.match_predictions(source, predictions.directory)
+    return Labeled(matched, predictions)
 
 
 def _find_candidates(job: Job, shard: int) -> pa.Table:

@@ -58,13 +58,7 @@ def plan(
     """
     prediction_set = open_predictions(predictions)
     decision = selecting.open_selection(selection, prediction_set)
-    source = manifest.match(source, predictions, allow_new_shards=False)
-    config = artifact.read_json(epath.Path(predictions) / artifact.CONFIG)
-    if config["images"] != source.describe():
-        raise ValueError(
-            f"{source.spec} is not what {predictions} was made of: expected "
-            f"{config['images']}, got {source.describe()}"
-        )
+    source = manifest.match_predictions(source, predictions)
     records = decision.funnel.records
     if records == 0:
         raise ValueError(f"{selection} keeps no image; lower --confidence_threshold")
