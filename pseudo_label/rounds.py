@@ -20,7 +20,7 @@ from typing import Any
 from absl import app, flags
 
 from pseudo_label.quality import CALIBRATION
-from pseudo_label.report.writing import write_whole
+from pseudo_label.whole import write_whole
 
 _RUN = flags.DEFINE_string("run", None, "Directory of a run.", required=True)
 _PATIENCE = flags.DEFINE_integer(

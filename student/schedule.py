@@ -70,12 +70,12 @@ def fit_to(
         sizes: What there is to learn from.
         fixed: Paths of the settings that the user has made, as in `num_steps`.
     """
-    images = max(schedule.EPOCHS * sizes.labeled, images_to_see(sizes.total))
-    config = schedule.in_batches(config, images, fixed=fixed)
+    seen = images_to_see(sizes.total)
+    at_least = schedule.EPOCHS * sizes.labeled
+    config = schedule.in_batches(config, max(seen, at_least), fixed=fixed)
     batch_size = config.global_batch_size
     steps = max(
-        schedule.supervised_steps(sizes.labeled, batch_size),
-        round(images_to_see(sizes.total) / batch_size),
+        schedule.supervised_steps(sizes.labeled, batch_size), round(seen / batch_size)
     )
     config = schedule.of_length(config, steps, fixed=fixed)
     config = _widened(config, sizes, fixed)

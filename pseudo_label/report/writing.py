@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
 
 from pseudo_label.report import figures, page, seeds, verdict
+from pseudo_label.whole import write_whole
 
 REPORT = "report.json"
 #: Beside it.
@@ -37,13 +37,6 @@ def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
     content = seeds.summarize([json.loads((run / REPORT).read_text()) for run in runs])
     _write_json(output, content)
     return list(seeds.tell(content))
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
 
 
 def _write_json(output: pathlib.Path, content: dict[str, Any]) -> None:

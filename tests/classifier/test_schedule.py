@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from classifier import presets, schedule
-from classifier.config import override_all
+from classifier.config import override_all, paths_of
 
 IMAGENET = 1_281_167
 
@@ -23,9 +23,8 @@ class Images:
 
 def fit(name, count, *, settings=()):
     recipe = override_all(presets.find(name), settings)
-    fixed = {setting.partition("=")[0] for setting in settings}
     return schedule.fit_to(
-        recipe, Images(count), epochs=presets.epochs(name), fixed=fixed
+        recipe, Images(count), epochs=presets.epochs(name), fixed=paths_of(settings)
     )
 
 

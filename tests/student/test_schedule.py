@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from classifier.config import override_all
+from classifier.config import override_all, paths_of
 from classifier.schedule import EPOCHS
 from student import presets, schedule
 from student.schedule import Sizes
@@ -14,8 +14,7 @@ PAPER = Sizes(labeled=1_281_167, pseudo_labeled=130_000_000)
 
 def fit(name, sizes, *settings):
     recipe = override_all(presets.find(name), settings)
-    fixed = {setting.partition("=")[0] for setting in settings}
-    return schedule.fit_to(recipe, sizes, fixed=fixed)
+    return schedule.fit_to(recipe, sizes, fixed=paths_of(settings))
 
 
 def test_the_demo_is_what_its_figures_are_of():
