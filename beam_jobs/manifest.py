@@ -22,6 +22,7 @@ from etils import epath
 from classifier import artifact
 from classifier.readers import FolderReader
 from classifier.sources import File, Shard, Source, chunked
+from pseudo_label import whole
 
 MANIFEST = "shards.parquet"
 #: Rows that a worker reads to find its shard.
@@ -198,8 +199,7 @@ def _read_all(output: epath.PathLike) -> tuple[Shard, ...]:
     path = _path(output)
     try:
         with path.open("rb") as file:
-            # Without threads: see `sample.read_samples`.
-            return _shards(pq.ParquetFile(file).read(use_threads=False))
+            return _shards(whole.read_parquet(file))
     except pa.ArrowException as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {words}") from error

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
+
+from pseudo_label import whole
 
 CALIBRATION = "calibration.json"
 TABLE = "calibration.parquet"
@@ -98,8 +99,7 @@ def read_calibration(directory: epath.PathLike) -> Calibration:
     path = epath.Path(directory)
     head, rows = (path / CALIBRATION).read_bytes(), (path / TABLE).read_bytes()
     facts: dict[str, Any] = json.loads(head)
-    # Without threads: see `sample.read_samples`.
-    table = pq.ParquetFile(pa.BufferReader(rows)).read(use_threads=False)
+    table = whole.read_parquet(pa.BufferReader(rows))
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
     return Calibration(

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
-from pseudo_label import duplicates, prediction, select
+from pseudo_label import duplicates, prediction, select, whole
 from pseudo_label.select import Selection
 
 _COLUMNS = (
@@ -222,8 +221,7 @@ def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str
     if not path.exists():
         return np.zeros(0, np.int64), {}
     with path.open("rb") as file:
-        # Without threads: see `sample.read_samples`.
-        rows = pq.ParquetFile(file).read(["record_index", "reason"], use_threads=False)
+        rows = whole.read_parquet(file, ["record_index", "reason"])
     reasons = collections.Counter(rows["reason"].to_pylist())
     return rows["record_index"].to_numpy(), reasons
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
-from pseudo_label import duplicates, prediction, select
+from pseudo_label import duplicates, prediction, select, whole
 from pseudo_label.select import Selection
 
 FILE = "samples.parquet"
@@ -191,10 +191,7 @@ def read_samples(directory: epath.PathLike) -> list[Sample]:
     path = epath.Path(directory) / FILE
     content = path.read_bytes()
     try:
-        # A thread of Arrow's that still lets go of Python's bytes while Python ends
-        # would take the process down: none are asked to help.
-        file = pq.ParquetFile(pa.BufferReader(content))
-        table = file.read(columns=schema().names, use_threads=False)
+        table = whole.read_parquet(pa.BufferReader(content), schema().names)
     except pa.ArrowException as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {words}") from error
