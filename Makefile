@@ -12,6 +12,8 @@
 #   RUN/round-N/student             the student, teacher of round N+1
 #   RUN/round-N/evaluation          how good it is, and how well it fits its pseudo-labels
 #   RUN/control                     the student's network and budget, labels alone
+#
+# RUN/round-1/teacher/evaluation and RUN/control/evaluation hold what those can do.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -212,8 +214,8 @@ control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same b
 
 reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
-report: $(RUN)/round-1/teacher/evaluation/COMPLETED $(RUN)/control/COMPLETED \
-		$(call completed,$(reported))
+report: $(call completed,$(RUN)/round-1/teacher/evaluation $(RUN)/control/evaluation \
+		$(reported))
 report:  ## Run ROUNDS=2 rounds and report on them
 	@$(PY) -m pseudo_label.report --run=$(RUN)
 
@@ -310,6 +312,10 @@ $(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
 		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
+
+$(RUN)/control/evaluation/COMPLETED: $(RUN)/control/COMPLETED
+	$(PY) -m student.evaluate --student=$(<D) --evaluation='$(EVALUATION)' \
+		--output=$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
 
 # --- development ---------------------------------------------------------------
 format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style

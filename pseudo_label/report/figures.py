@@ -56,16 +56,17 @@ class Gain:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Why the student of a round may have ended below its teacher.
+    """Why the student of a round may have gained nothing.
 
     Attributes:
         round: Of the student.
-        is_below: Whether it has.
+        below: Whom it has ended below: the one that labeled for it, and of the last
+            round the control, by the names of their `Accuracy`.
         causes: The likeliest first.
     """
 
     round: int
-    is_below: bool
+    below: tuple[str, ...]
     causes: tuple[Cause, ...]
 
 
@@ -128,10 +129,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         class_names=_class_names(run),
         accuracies=accuracies,
         gains=tuple(_gains(run, accuracies)),
-        diagnoses=tuple(
-            _diagnose(run, found, facts, series)
-            for found, facts in zip(rounds, report["rounds"], strict=True)
-        ),
+        diagnoses=tuple(_diagnose(run, found, accuracies, series) for found in rounds),
         rounds=rounds,
         learning=series,
         confusions=attempt(lambda: _confusions(run, len(rounds))),
@@ -187,6 +185,7 @@ def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
     by_name = {
         one.name: _evaluated(run, number) for number, one in enumerate(line, start=1)
     }
+    by_name[control.name] = attempt(lambda: run.evaluated(run.control_evaluation()))
     pairs = [
         (line[-1], line[0]),
         (line[-1], control),
@@ -228,12 +227,15 @@ def _paired(
 
 
 def _diagnose(
-    run: Run, found: Round, facts: dict[str, Any], series: Sequence[Series]
+    run: Run, found: Round, accuracies: Sequence[Accuracy], series: Sequence[Series]
 ) -> Diagnosis:
     number = found.round
+    control, *line = accuracies
+    teacher, student = line[number - 1 : number + 1]
+    others = (teacher, control) if student is line[-1] else (teacher,)
     config = run_files.read_json(run.round(number) / "student" / "config.json")
     evidence = Evidence(
-        teacher_accuracy=facts["teacher_accuracy"],
+        teacher_accuracy=teacher.share.estimate,
         kept=None if isinstance(found.kept, Missing) else found.kept,
         curve=() if isinstance(found.coverage, Missing) else found.coverage,
         agreement=_agreement(run, number),
@@ -242,7 +244,9 @@ def _diagnose(
     )
     return Diagnosis(
         round=number,
-        is_below=facts["student_accuracy"] < facts["teacher_accuracy"],
+        below=tuple(
+            one.name for one in others if student.share.estimate < one.share.estimate
+        ),
         causes=diagnosis.diagnose(evidence),
     )
 

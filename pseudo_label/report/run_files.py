@@ -7,6 +7,7 @@ RUN/round-N/{predictions,selection,dataset,student}
 RUN/round-N/samples               images to look at
 RUN/round-N/evaluation            the student of round N on the test images
 RUN/control                       the supervised run of the student's budget
+RUN/control/evaluation            the control on the test images
 RUN/rounds.json                   why no further round was begun
 """
 
@@ -138,6 +139,10 @@ class Run:
             return self.round(1) / "teacher" / "evaluation"
         return self.round(number - 1) / "evaluation"
 
+    def control_evaluation(self) -> pathlib.Path:
+        """Returns where the control met the test images."""
+        return self.path / "control" / "evaluation"
+
     def members(self) -> list[pathlib.Path]:
         """Returns the classifiers of the first teacher."""
         found = (self.round(1) / "teacher").glob("member-*")
@@ -202,8 +207,8 @@ class Run:
 
 def _evaluating(directory: pathlib.Path) -> str:
     """Returns the command that writes there what a classifier says."""
-    if directory.parent.name == "teacher":
-        return "python -m teacher.evaluate"
+    if directory.parent.name in ("teacher", "control"):
+        return "make report"
     return f"make evaluation ROUND={directory.parent.name.removeprefix('round-')}"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pseudo_label.report.diagnosis import LIKELY
@@ -75,15 +75,23 @@ def tell(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _tell_losses(report: dict[str, Any]) -> Iterator[str]:
-    """Yields which students ended below their teachers, and the likeliest cause."""
+    """Yields which students ended below whom, and the likeliest cause."""
     for found in report.get("diagnoses", ()):
-        if not found["is_below"]:
+        if not found["below"]:
             continue
         likeliest = found["causes"][0]
         why = "no figure is beyond its bound"
         if likeliest["state"] == LIKELY:
             why = f"likeliest cause: {likeliest['finding']}"
-        yield f"  student {found['round']} ends below its teacher; {why}"
+        whom = tell_below(found["below"])
+        yield f"  student {found['round']} ends below {whom}; {why}"
+
+
+def tell_below(names: Sequence[str]) -> str:
+    """Returns whom a student has ended below, by the names of their accuracies."""
+    return " and ".join(
+        "the control" if name == "control" else "its teacher" for name in names
+    )
 
 
 def verdict(report: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pseudo_label.report.blocks import (
 from pseudo_label.report.diagnosis import LIKELY, UNKNOWN, UNLIKELY, Cause
 from pseudo_label.report.figures import Accuracy, Diagnosis, Figures, Gain
 from pseudo_label.report.markup import Markup, element, join, name
+from pseudo_label.report.verdict import tell_below
 
 _CAUSES = {
     "labels": "Wrong labels",
@@ -29,9 +30,9 @@ _STATES = {LIKELY: "likely", UNKNOWN: "not known", UNLIKELY: "within bounds"}
 def verdict_section(figures: Figures) -> Markup:
     """Returns the verdict in a sentence, what it rests on, and why it is no better."""
     below = [
-        _diagnosis(one, _over_teacher(figures, one.round))
+        _diagnosis(one, _gain_over(figures, one.round, one.below[0]))
         for one in figures.diagnoses
-        if one.is_below
+        if one.below
     ]
     within = [_causes(figures.diagnoses[-1].causes)] if not below else []
     return element(
@@ -138,11 +139,10 @@ def _tell_pairing(gains: Sequence[Gain]) -> str:
     return f"{dashed} *As if tested on different images: wider than it need be."
 
 
-def _over_teacher(figures: Figures, number: int) -> Gain:
-    """Returns what the student of a round has gained over its teacher."""
-    name = f"student {number}"
-    over = "teacher" if number == 1 else f"student {number - 1}"
-    return next(one for one in figures.gains if (one.name, one.over) == (name, over))
+def _gain_over(figures: Figures, number: int, over: str) -> Gain:
+    """Returns what the student of a round has gained over another classifier."""
+    names = (f"student {number}", over)
+    return next(one for one in figures.gains if (one.name, one.over) == names)
 
 
 def _diagnosis(found: Diagnosis, gain: Gain) -> Markup:
@@ -153,7 +153,9 @@ def _diagnosis(found: Diagnosis, gain: Gain) -> Markup:
         words += f" It may be chance: the interval is {_range(gain)} points."
     return element(
         "aside",
-        element("h2", f"Why student {found.round} ended below its teacher"),
+        element(
+            "h2", f"Why student {found.round} ended below {tell_below(found.below)}"
+        ),
         element("p", words),
         _causes(found.causes),
         class_="below",

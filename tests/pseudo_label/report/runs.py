@@ -74,6 +74,8 @@ def make(root, plan=None):
     tested = draw_classes(rng, plan.tested, plan)
     write_first_teacher(rng, root, tested, plan)
     write_training(root / "control", plan, plan.control, seed=1)
+    own = np.random.default_rng(1)
+    write_evaluation(own, root / "control" / "evaluation", tested, plan.control, plan)
     for number in range(1, len(plan.accuracies)):
         write_round(rng, root / f"round-{number}", truth, tested, number, plan)
     return root

@@ -144,6 +144,13 @@ def test_a_loss_is_told_plainly_with_its_causes(tmp_path):
     assert order == sorted(order)
 
 
+def test_a_loss_to_the_control_is_told_with_the_same_causes(tmp_path):
+    plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.84), control=0.9)
+    text = Reader(make(runs.make(tmp_path / "run", plan))).text
+    assert "above its first teacher, but not above the control." in text
+    assert "Why student 1 ended below the control" in text
+
+
 def test_every_section_says_something_where_nothing_is_there(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     for path in copy.glob("**/evaluation.parquet"):
@@ -159,7 +166,7 @@ def test_every_section_says_something_where_nothing_is_there(run, tmp_path):
     for section in sections:
         assert len(Reader(section).text) > 60
     text = Reader(html).text
-    for command in ("make labels", "make samples", "python -m teacher.evaluate"):
+    for command in ("make labels", "make samples", "make report"):
         assert f"{command}" in text
 
 

@@ -102,14 +102,15 @@ def test_a_loss_is_told_with_its_likeliest_cause(run):
     found = verdict.make_report(run)
     causes = [{"state": "likely", "finding": "Labels are wrong."}]
     losses = [
-        {"round": 1, "is_below": False, "causes": causes},
-        {"round": 2, "is_below": True, "causes": causes},
-        {"round": 3, "is_below": True, "causes": [{"state": "unlikely"}]},
+        {"round": 1, "below": [], "causes": causes},
+        {"round": 2, "below": ["student 1", "control"], "causes": causes},
+        {"round": 3, "below": ["student 2"], "causes": [{"state": "unlikely"}]},
     ]
     lines = list(verdict.tell({**found, "diagnoses": losses}))
     told = [line for line in lines if "below its teacher" in line]
     assert told == [
-        "  student 2 ends below its teacher; likeliest cause: Labels are wrong.",
+        "  student 2 ends below its teacher and the control; likeliest cause: "
+        "Labels are wrong.",
         "  student 3 ends below its teacher; no figure is beyond its bound",
     ]
     without = [line for line in lines if line not in told]
