@@ -137,7 +137,9 @@ def _crop(image: Any, window: Any) -> Any:
 
 
 def _resize(image: Any, size: int) -> Any:
-    resized = tf.image.resize(image, [size, size], method="bicubic")
+    # Cast first, as resizing would convert each pixel whenever it looks at it.
+    pixels = tf.cast(image, tf.float32)
+    resized = tf.image.resize(pixels, [size, size], method="bicubic")
     # Bicubic overshoots at edges; without the clip the cast would wrap around.
     rounded = tf.round(tf.clip_by_value(resized, 0.0, 255.0))
     return tf.ensure_shape(tf.cast(rounded, tf.uint8), [size, size, 3])
