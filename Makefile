@@ -66,6 +66,8 @@ TPU ?=
 TPU_COMPILE_FLAGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 THREADS ?=
+# Files of tests run side by side, in processes of 3 GB at the most.
+TEST_PROCESSES ?= 2
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -331,7 +333,7 @@ typecheck: | $(VENV)/dev-installed  ## Check the types
 	$(PY) -m mypy
 
 test: | $(VENV)/dev-installed  ## Run the tests
-	$(PY) -m pytest -m 'not slow'
+	$(PY) -m pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile
 
 test-all: | $(VENV)/dev-installed  ## Run every test, slow ones too
 	$(PY) -m pytest

@@ -64,7 +64,7 @@ NUM_CLASSES = 1000
 SHUFFLE_BUFFER = 256
 #: Enough for the cores to be busy between two batches, few enough for short turns.
 BATCH = 32
-ROUNDS = 5
+ROUNDS = 15
 #: Of the second table, which has many rows.
 SIZE_ROUNDS = 3
 #: Of a measurement's duration, spent before it and not counted.

@@ -139,11 +139,10 @@ def test_a_new_head_is_fresh_and_all_else_is_taken_over(reference):
     same = build(num_classes=3)
     take_over(model, reference, new_head=True)
     take_over(same, reference)
-    for path in ("logits/kernel", "logits/bias"):
-        np.testing.assert_array_equal(*(weights(m)[path] for m in (model, fresh)))
+    heads, bodies = weights(fresh), weights(same)
     for path, value in weights(model).items():
-        if not path.startswith("logits"):
-            np.testing.assert_array_equal(value, weights(same)[path], err_msg=path)
+        expected = heads if path.startswith("logits") else bodies
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
 def weights(model):
