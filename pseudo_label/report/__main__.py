@@ -23,7 +23,9 @@ _RUN = flags.DEFINE_multi_string(
     "run", None, "Directory of a run; several times to compare.", required=True
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "JSON file to write; RUN/report.json if there is one run."
+    "output",
+    None,
+    "JSON file to write, the page beside it; RUN/report.json if there is one run.",
 )
 
 

@@ -11,6 +11,7 @@ import collections
 import hashlib
 import importlib.resources
 import shlex
+import urllib.parse
 from collections.abc import Callable, Sequence
 
 from pseudo_label.report import (
@@ -52,12 +53,15 @@ _ARGUMENT_COLUMNS = 300
 _PATH_COLUMNS = 40
 
 
-def make_page(figures: Figures, samples: Sequence[Sample] | Missing) -> str:
+def make_page(
+    figures: Figures, samples: Sequence[Sample] | Missing, *, json_name: str
+) -> str:
     """Returns the page.
 
     Args:
         figures: What it tells.
         samples: Of the last round, to look at.
+        json_name: Of the file beside it that holds the same figures.
     """
     style = importlib.resources.files(__package__).joinpath(STYLE).read_text()
     drawn = [_section(slug, title, draw(figures)) for slug, title, draw in _SECTIONS]
@@ -71,7 +75,7 @@ def make_page(figures: Figures, samples: Sequence[Sample] | Missing) -> str:
             _contents(),
             drawn,
             _section(*_SHEETS, _sheets(figures, samples)),
-            _section(*_ORIGIN, _origin(figures.stages)),
+            _section(*_ORIGIN, _origin(figures.stages, json_name)),
         ),
     )
     page = element("html", _head(figures, style), body, lang="en")
@@ -123,7 +127,7 @@ def _sheets(figures: Figures, samples: Sequence[Sample] | Missing) -> Markup:
     )
 
 
-def _origin(stages: Sequence[Stage]) -> Markup:
+def _origin(stages: Sequence[Stage], json_name: str) -> Markup:
     most = max(one.seconds for one in stages)
     total = sum(one.seconds for one in stages)
     times = table(
@@ -152,7 +156,7 @@ def _origin(stages: Sequence[Stage]) -> Markup:
             element("figure", times, class_="wide"),
             note(
                 "The same figures stand in ",
-                element("a", "report.json", href="report.json"),
+                element("a", json_name, href=urllib.parse.quote(json_name)),
                 ", beside this file.",
             ),
             details("Command lines", element("ul", commands, class_="commands")),

@@ -11,8 +11,6 @@ from pseudo_label.report import figures, page, seeds, verdict
 from pseudo_label.whole import write_whole
 
 REPORT = "report.json"
-#: Beside it.
-PAGE = "report.html"
 
 
 def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str]:
@@ -20,14 +18,22 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
 
     Args:
         run: Directory of the run.
-        output: The JSON file; the run's own if not given. The page stands beside it.
+        output: The JSON file; the run's own if not given. The page stands beside it,
+            and ends in .html.
+
+    Raises:
+        ValueError: If the JSON file ends in something else, or the run is broken.
+        FileNotFoundError: If a stage has not ended.
     """
     output = output or run / REPORT
+    if output.suffix != ".json":
+        raise ValueError(f"expected a file that ends in .json, got {output}")
     content = verdict.make_report(run)
     found = figures.read_figures(run, content)
     content = figures.to_json(found, content)
-    html = output.with_name(PAGE)
-    write_whole(html, page.make_page(found, figures.read_samples(run, found)))
+    html = output.with_suffix(".html")
+    samples = figures.read_samples(run, found)
+    write_whole(html, page.make_page(found, samples, json_name=output.name))
     _write_json(output, content)
     return [*verdict.tell(content), f"  {html}"]
 

@@ -20,7 +20,7 @@ def url(tmp_path_factory):
     plan = runs.Plan(accuracies=(0.9, 0.92, 0.85), agreement=0.8)
     run = runs.make(tmp_path_factory.mktemp("browser") / "run", plan)
     writing.report_on(run, run / writing.REPORT)
-    return (run / writing.PAGE).as_uri()
+    return (run / "report.html").as_uri()
 
 
 @pytest.fixture(scope="module")

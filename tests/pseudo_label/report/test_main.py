@@ -17,28 +17,29 @@ def run(tmp_path_factory):
 def test_a_run_is_reported_on_in_both_forms(run):
     output = run_command("pseudo_label.report", f"--run={run}")
     content = json.loads((run / writing.REPORT).read_text())
-    html = (run / writing.PAGE).read_text("utf-8")
+    html = (run / "report.html").read_text("utf-8")
     assert content["headline"] in html
     *lines, last = output.rstrip().splitlines()
-    assert last == f"  {run / writing.PAGE}"
+    assert last == f"  {run / 'report.html'}"
     assert lines[-1].endswith("s of stages, seed 1")
 
 
 def test_both_forms_stand_side_by_side(run, tmp_path):
-    lines = writing.report_on(run, tmp_path / "other.json")
-    assert lines[-1].strip() == str(tmp_path / writing.PAGE)
-    assert (tmp_path / writing.PAGE).exists()
+    def write():
+        lines = writing.report_on(run, tmp_path / "other run.json")
+        assert lines[-1].strip() == str(tmp_path / "other run.html")
+        return [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+
+    html, content = write()
+    assert b'href="other%20run.json"' in html
+    assert json.loads(content)["headline"] in html.decode()
     # The same run has the same report.
-    first = (
-        (tmp_path / "other.json").read_bytes(),
-        (tmp_path / writing.PAGE).read_bytes(),
-    )
-    writing.report_on(run, tmp_path / "other.json")
-    again = (
-        (tmp_path / "other.json").read_bytes(),
-        (tmp_path / writing.PAGE).read_bytes(),
-    )
-    assert first == again
+    assert write() == [html, content]
+
+
+def test_a_page_does_not_take_the_place_of_its_figures(run, tmp_path):
+    with pytest.raises(ValueError, match=r"ends in .json, got .*report.html"):
+        writing.report_on(run, tmp_path / "report.html")
 
 
 def test_several_runs_are_compared(run, tmp_path):

@@ -38,7 +38,8 @@ TAGS = {
 
 def make(run):
     found = figures.read_figures(run, verdict.make_report(run))
-    return page.make_page(found, figures.read_samples(run, found))
+    samples = figures.read_samples(run, found)
+    return page.make_page(found, samples, json_name="report.json")
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,7 @@ def test_a_page_of_a_thousand_classes_is_small(tmp_path):
         for sheet in SHEETS
         for i, tile in enumerate(figures.read_samples(run, found)[:1] * 200)
     ]
-    html = page.make_page(found, samples)
+    html = page.make_page(found, samples, json_name="report.json")
     assert len(html.encode()) < MEGABYTES * 1e6
     assert len(html) > sheets.BUDGET / 2
     assert len(Reader(html).tags) < 4000
