@@ -3,6 +3,7 @@
 Three things go wrong: the labels it was taught are wrong, it has not learned them, or
 the noise is too strong or too weak for it to learn more than them. Each has a figure
 and a bound; how far beyond the bound the figure is decides which is the likeliest.
+Where hardly any labels were kept, that is the cause, and the other figures say nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Evidence:
         under_noise: Share of its labels that it repeats under noise, at the end of
             training.
         config: Of the student's training.
+        labeled: Images with a label that it has learned from; None if unknown.
+        records: Pseudo-labels that it has learned from; likewise.
     """
 
     teacher_accuracy: float
@@ -54,6 +57,15 @@ class Evidence:
     agreement: float | None
     under_noise: float | None
     config: dict[str, Any]
+    labeled: int | None = None
+    records: int | None = None
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether there were fewer pseudo-labels than labeled images."""
+        if self.labeled is None or self.records is None:
+            return False
+        return self.records < self.labeled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,9 @@ class Cause:
 def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
     """Returns the three causes, the likeliest first."""
     causes = (_labels(evidence), _fit(evidence), _noise(evidence))
+    if evidence.is_of_few:
+        unknown = "What the student repeats of so few pseudo-labels tells nothing."
+        causes = (_too_few(evidence), _unknown(FIT, unknown), _unknown(NOISE, unknown))
     order = (LIKELY, UNKNOWN, UNLIKELY)
     return tuple(sorted(causes, key=lambda c: (order.index(c.state), -c.severity)))
 
@@ -101,6 +116,19 @@ def _labels(evidence: Evidence) -> Cause:
         f"teacher, which is right about {_percent(evidence.teacher_accuracy)}.",
         remedy,
         *flags,
+    )
+
+
+def _too_few(evidence: Evidence) -> Cause:
+    labeled, records = evidence.labeled or 0, evidence.records or 0
+    return _judge(
+        LABELS,
+        labeled / max(records, 1),
+        f"Only {records:,} pseudo-labels were written, and {labeled:,} images are "
+        "labeled: there is little in them that the labels do not say.",
+        "Keep more of them.",
+        "--confidence_threshold",
+        "--target_precision",
     )
 
 

@@ -234,6 +234,7 @@ def _diagnose(
     teacher, student = line[number - 1 : number + 1]
     others = (teacher, control) if student is line[-1] else (teacher,)
     config = run_files.read_json(run.round(number) / "student" / "config.json")
+    sizes = config.get("sizes") or {}
     evidence = Evidence(
         teacher_accuracy=teacher.share.estimate,
         kept=None if isinstance(found.kept, Missing) else found.kept,
@@ -241,6 +242,8 @@ def _diagnose(
         agreement=_agreement(run, number),
         under_noise=under_noise(series, f"student {number}"),
         config=config["config"],
+        labeled=sizes.get("labeled"),
+        records=sizes.get("pseudo_labeled"),
     )
     return Diagnosis(
         round=number,

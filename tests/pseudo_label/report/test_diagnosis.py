@@ -70,6 +70,20 @@ def test_what_is_beyond_its_bound_is_the_likeliest(changed, cause, flags):
     assert all(other.state == "unlikely" for other in others)
 
 
+def test_of_fewer_pseudo_labels_than_labels_that_is_the_cause():
+    """All of them right and repeated, as in a run that had kept three images."""
+    found = diagnosis.diagnose(
+        evidence(labeled=200, records=9, kept=precision(2, of=2), agreement=1.0)
+    )
+    assert [(one.name, one.state) for one in found] == [
+        *(("labels", "likely"), ("fit", "unknown"), ("noise", "unknown"))
+    ]
+    assert "Only 9 pseudo-labels" in found[0].finding
+    assert "--target_precision" in found[0].flags
+    enough = evidence(labeled=200, records=200)
+    assert diagnosis.diagnose(enough) == diagnosis.diagnose(evidence())
+
+
 def test_a_threshold_that_would_do_is_named():
     curve = tuple(
         CoveragePoint(threshold=t, coverage=1 - t, precision=precision(right))
