@@ -13,8 +13,7 @@ from classifier import schedule
 from student.config import StudentConfig
 
 #: Pseudo-labeled images to each labeled one of a batch: what Noisy Student's scripts
-#: train EfficientNet-B1 to B7 with. Fewer where there are fewer: none of them is seen
-#: more often than a labeled one.
+#: train EfficientNet-B1 to B7 with.
 RATIO = 3.0
 #: How often a labeled image is to be seen at the most: twice as often as in supervised
 #: training. Beyond, the ratio grows, as far as Noisy Student's largest student's.
@@ -132,9 +131,11 @@ def _mixed(
 ) -> StudentConfig:
     if "mixture.labeled_fraction" in fixed:
         return config
-    ratio = min(sizes.pseudo_labeled / sizes.labeled, RATIO)
     seen = config.num_steps * config.global_batch_size / sizes.labeled
-    fraction = min(1.0 / (1.0 + ratio), max(MAX_PASSES / seen, 1.0 / (1.0 + MAX_RATIO)))
+    least = max(MAX_PASSES / seen, 1.0 / (1.0 + MAX_RATIO))
+    # With fewer, a pseudo-labeled image would be seen more often than a labeled one.
+    evenly = sizes.labeled / sizes.total
+    fraction = max(evenly, min(1.0 / (1.0 + RATIO), least))
     mixture = dataclasses.replace(config.mixture, labeled_fraction=fraction)
     return dataclasses.replace(config, mixture=mixture)
 

@@ -20,7 +20,7 @@ from pseudo_label.report.markup import Markup, element, join, name
 from pseudo_label.report.verdict import tell_below
 
 _CAUSES = {
-    "labels": "Wrong labels",
+    "labels": "Wrong labels, or few",
     "fit": "Labels not learned",
     "noise": "Noise",
 }
