@@ -47,7 +47,7 @@ class Evidence:
         under_noise: Share of its labels that it repeats under noise, at the end of
             training.
         config: Of the student's training.
-        labeled: Images with a label that it has learned from; None if unknown.
+        labeled: Images with a label that it has learned from; 0 if unknown.
         records: Pseudo-labels that it has learned from; likewise.
     """
 
@@ -57,14 +57,12 @@ class Evidence:
     agreement: float | None
     under_noise: float | None
     config: dict[str, Any]
-    labeled: int | None = None
-    records: int | None = None
+    labeled: int = 0
+    records: int = 0
 
     @property
     def is_of_few(self) -> bool:
         """Whether there were fewer pseudo-labels than labeled images."""
-        if self.labeled is None or self.records is None:
-            return False
         return self.records < self.labeled
 
 
@@ -91,10 +89,10 @@ class Cause:
 
 def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
     """Returns the three causes, the likeliest first."""
-    causes = (_labels(evidence), _fit(evidence), _noise(evidence))
     if evidence.is_of_few:
         unknown = "What the student repeats of so few pseudo-labels tells nothing."
-        causes = (_too_few(evidence), _unknown(FIT, unknown), _unknown(NOISE, unknown))
+        return _too_few(evidence), _unknown(FIT, unknown), _unknown(NOISE, unknown)
+    causes = (_labels(evidence), _fit(evidence), _noise(evidence))
     order = (LIKELY, UNKNOWN, UNLIKELY)
     return tuple(sorted(causes, key=lambda c: (order.index(c.state), -c.severity)))
 
@@ -120,7 +118,7 @@ def _labels(evidence: Evidence) -> Cause:
 
 
 def _too_few(evidence: Evidence) -> Cause:
-    labeled, records = evidence.labeled or 0, evidence.records or 0
+    labeled, records = evidence.labeled, evidence.records
     return _judge(
         LABELS,
         labeled / max(records, 1),

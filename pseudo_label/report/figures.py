@@ -242,8 +242,8 @@ def _diagnose(
         agreement=_agreement(run, number),
         under_noise=under_noise(series, f"student {number}"),
         config=config["config"],
-        labeled=sizes.get("labeled"),
-        records=sizes.get("pseudo_labeled"),
+        labeled=sizes.get("labeled", 0),
+        records=sizes.get("pseudo_labeled", 0),
     )
     return Diagnosis(
         round=number,
