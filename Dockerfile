@@ -20,14 +20,16 @@ WORKDIR /opt/noisy-student-rs
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 RUN pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 
+COPY stage stage
 COPY classifier classifier
 COPY pseudo_label pseudo_label
 COPY beam_jobs beam_jobs
 COPY teacher teacher
 COPY student student
+COPY workflow workflow
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 WORKDIR /
-RUN python -c "import beam_jobs.inference"
+RUN python -c "import beam_jobs.labeling.worker"
 
 ENTRYPOINT ["/opt/apache/beam/boot"]

@@ -57,7 +57,7 @@ EXCLUDE ?= $(EVALUATION) $(LABELED) $(CALIBRATION)
 DUPLICATE_BITS ?= 0
 # Further flags of select_labels, as --what_if.
 SELECTION_FLAGS ?=
-# local, flink, prism or dataflow: engines/ and docs/ tell of each.
+# local, flink, prism or dataflow: infra/ and docs/ describe each.
 RUNNER ?= local
 BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
 # LABELING_FLAGS: further flags of label_images, as --engine=tensorflow.
@@ -111,7 +111,7 @@ endif
 ifeq ($(filter local flink prism dataflow,$(RUNNER)),)
 $(error expected RUNNER=local, flink, prism or dataflow, got RUNNER=$(RUNNER))
 endif
-include engines/engines.mk engines/dataflow.mk
+include infra/runners.mk infra/dataflow.mk
 
 .PHONY: help setup demo clean-demo demo-seeds rounds teacher calibration labels selection \
 	records verify student evaluation samples control report format lint typecheck test \
@@ -167,7 +167,7 @@ demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
 		$(MAKE) --no-print-directory demo SEED=$$seed \
 			RUN=$(DEMO_SEEDS)/seed-$$seed || exit 1; \
 	done
-	@$(PY) -m pseudo_label.report --output=$(DEMO_SEEDS)/summary.json \
+	@$(PY) -m workflow.report --output=$(DEMO_SEEDS)/summary.json \
 		$(foreach seed,$(ALL_SEEDS),--run=$(DEMO_SEEDS)/seed-$(seed))
 
 # A round more while the student beats its teacher on CALIBRATION, at most ROUNDS.
@@ -177,7 +177,7 @@ ifneq ($(CALIBRATION),)
 		$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 student ROUND=$$round; \
 		$(MAKE) --no-print-directory calibration ROUND=1; \
 		$(MAKE) --no-print-directory calibration ROUND=$$((round + 1)); \
-		$(PY) -m pseudo_label.rounds --run=$(RUN) --patience=$(PATIENCE) || \
+		$(PY) -m workflow.rounds --run=$(RUN) --patience=$(PATIENCE) || \
 			{ [ $$? = 3 ] && break; exit 1; }; \
 	done; \
 	$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report ROUNDS=$$round
@@ -219,7 +219,7 @@ reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 report: $(call completed,$(RUN)/round-1/teacher/evaluation $(RUN)/control/evaluation \
 		$(reported))
 report:  ## Run ROUNDS=2 rounds and report on them
-	@$(PY) -m pseudo_label.report --run=$(RUN)
+	@$(PY) -m workflow.report --run=$(RUN)
 
 # Settings decide what is in RUN: others need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
@@ -292,7 +292,7 @@ $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 		--output=$$(@D) -- $(BEAM_FLAGS)
 
 $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
-	$(PY) -m beam_jobs.sample_images --images='$(IMAGES)' $(DATA_FLAGS) \
+	$(PY) -m workflow.sample_images --images='$(IMAGES)' $(DATA_FLAGS) \
 		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) \
 		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
 		$(foreach images,$(EXCLUDE),--exclude_images='$(images)') \

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _IMAGES = flags.DEFINE_string(
     "images",
@@ -83,20 +83,22 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the labeling job."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        from beam_jobs import runners
+    with cli.refusing_bad_input():
+        from beam_jobs.runners import run as runners
 
         options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
         if _ESTIMATE.value is not None:
             _tell_estimate(options)
             return
-        command.load_tensorflow()
-        from beam_jobs import filesystems, labeling, manifest
-        from classifier.sources import open_source
+        cli.load_tensorflow()
+        from beam_jobs.io import filesystems
+        from beam_jobs.labeling import job as labeling_job
+        from classifier.data import shard_manifest
+        from classifier.data.sources import open_source
 
-        settings = labeling.LabelingConfig(
+        settings = labeling_job.LabelingConfig(
             teachers=tuple(_TEACHER.value),
             model_handler=_MODEL_HANDLER.value,
             class_names_file=_CLASS_NAMES.value,
@@ -109,7 +111,7 @@ def main(argv: Sequence[str]) -> None:
             allow_new_shards=_ALLOW_NEW_SHARDS.value,
         )
         filesystems.register(options)
-        source = manifest.match(
+        source = shard_manifest.match(
             open_source(
                 _IMAGES.value,
                 data_dir=_DATA_DIR.value,
@@ -122,37 +124,36 @@ def main(argv: Sequence[str]) -> None:
             _check_for_dataflow(source.files[0].path)
         runners.spread(options, argv, units=len(source.shards))
         threads = runners.threads_of_worker(options)
-        job = labeling.plan(
+        job = labeling_job.plan(
             source, settings, output=_OUTPUT.value, threads=threads, say=say
         )
-        if labeling.begin(source, job, settings):
+        if labeling_job.begin(source, job, settings):
             say("already complete")
             return
-    with command.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        speed = labeling.run(job.labeling, options, say=say)
-        say(labeling.finish(job.labeling, **speed))
+    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+        speed = labeling_job.run(job.labeling, options, say=say)
+        say(labeling_job.finish(job.labeling, **speed))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started, **speed)
 
 
 def _tell_estimate(options: Any) -> None:
-    from beam_jobs import dataflow, estimate, runners
+    from beam_jobs.runners import cost, dataflow
+    from beam_jobs.runners import run as runners
 
     if not runners.is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )
-    pool, prices = dataflow.pool(options), estimate.Prices.read()
-    rate = estimate.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool, prices=prices)
-    for line in estimate.describe(
-        estimate.estimate(
-            _ESTIMATE.value, images_per_second=rate, pool=pool, prices=prices
-        )
+    pool, prices = dataflow.pool(options), cost.Prices.read()
+    rate = cost.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool, prices=prices)
+    for line in cost.describe(
+        cost.estimate(_ESTIMATE.value, images_per_second=rate, pool=pool, prices=prices)
     ):
-        command.say(line)
+        cli.say(line)
 
 
 def _check_for_dataflow(image_path: str) -> None:
-    from beam_jobs import dataflow
+    from beam_jobs.runners import dataflow
 
     paths = {"images": image_path, "output": _OUTPUT.value}
     for teacher in _TEACHER.value:
@@ -165,4 +166,4 @@ def _check_for_dataflow(image_path: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "What beam_jobs.label_images has made.", required=True
@@ -79,10 +79,13 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the selection job."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        from beam_jobs import filesystems, runners, selecting, selection_job
+    with cli.refusing_bad_input():
+        from beam_jobs.io import filesystems
+        from beam_jobs.runners import run as runners
+        from beam_jobs.selection import job as selection_job
+        from beam_jobs.selection import pipeline
 
         options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
@@ -92,15 +95,15 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return
-    with command.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        selecting.run(job, options, argv)
-    for line in selecting.tell(_OUTPUT.value):
+    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+        pipeline.run(job, options, argv)
+    for line in pipeline.tell(_OUTPUT.value):
         say(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 def _plan() -> Any:
-    from beam_jobs import selection_job
+    from beam_jobs.selection import job as selection_job
 
     return selection_job.plan(
         selection_job.Request(
@@ -121,4 +124,4 @@ def _plan() -> Any:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

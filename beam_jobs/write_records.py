@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _IMAGES = flags.DEFINE_string(
     "images",
@@ -53,18 +53,19 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the writing job."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        from beam_jobs import runners
+    with cli.refusing_bad_input():
+        from beam_jobs.runners import run as runners
 
         options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
-        command.load_tensorflow()
-        from beam_jobs import filesystems, writing
-        from classifier.sources import open_source
+        cli.load_tensorflow()
+        from beam_jobs.io import filesystems
+        from beam_jobs.writing import job as writing_job
+        from classifier.data.sources import open_source
 
         filesystems.register(options)
-        job = writing.plan(
+        job = writing_job.plan(
             open_source(
                 _IMAGES.value,
                 data_dir=_DATA_DIR.value,
@@ -81,11 +82,11 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return
-    with command.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        writing.run(job, options, say=say)
-        say(writing.finish(job))
+    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+        writing_job.run(job, options, say=say)
+        say(writing_job.finish(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import command
+from stage import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _EVALUATION = flags.DEFINE_string(
@@ -21,15 +21,16 @@ _EVALUATION = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Exports one run."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
-        command.load_tensorflow()
-        from classifier import export, train_loop
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
+        cli.load_tensorflow()
+        from classifier.export import saved_classifier
+        from classifier.training import loop
 
-        export.export_checkpoint(
-            _WORKDIR.value, train_loop.Evaluation(**json.loads(_EVALUATION.value))
+        saved_classifier.export_checkpoint(
+            _WORKDIR.value, loop.Evaluation(**json.loads(_EVALUATION.value))
         )
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

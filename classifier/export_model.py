@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _CLASSIFIER = flags.DEFINE_string(
     "classifier", None, "Directory of a trained classifier.", required=True
@@ -34,18 +34,18 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Exports one classifier."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         artifact.require_complete(_CLASSIFIER.value, "classifier")
-        command.load_tensorflow()
-        from classifier import ensemble, portable
+        cli.load_tensorflow()
+        from classifier.inference import conversion, ensemble
 
         ensemble.read_ensemble_facts([_CLASSIFIER.value])
-        portable.check_output(_OUTPUT.value)
-    with command.refusing_failed_work():
-        agreement = portable.export(_CLASSIFIER.value, _OUTPUT.value)
-    command.say(f"{_OUTPUT.value}: {agreement}")
+        conversion.check_output(_OUTPUT.value)
+    with cli.refusing_failed_work():
+        agreement = conversion.export(_CLASSIFIER.value, _OUTPUT.value)
+    cli.say(f"{_OUTPUT.value}: {agreement}")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

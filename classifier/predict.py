@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from classifier import command
+from stage import cli
 
 _CLASSIFIER = flags.DEFINE_multi_string(
     "classifier",
@@ -33,24 +33,26 @@ _JSON = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Answers for each image."""
-    with command.refusing_bad_input():
+    with cli.refusing_bad_input():
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
-        command.load_tensorflow()
-        from classifier import ensemble, top_classes
+        cli.load_tensorflow()
+        from classifier.inference import ensemble, file_predictions
 
         ensemble.read_ensemble_facts(_CLASSIFIER.value)
-        files = top_classes.list_images(argv[1:])
+        files = file_predictions.list_images(argv[1:])
     num_bad = 0
-    with command.refusing_failed_work(), _ending_with_its_reader():
+    with cli.refusing_failed_work(), _ending_with_its_reader():
         members = ensemble.Ensemble(_CLASSIFIER.value)
-        width = max(len(top_classes.printable(name)) for name in members.class_names)
-        for answer in top_classes.answers(members, files, top_k=_TOP_K.value):
+        width = max(
+            len(file_predictions.printable(name)) for name in members.class_names
+        )
+        for answer in file_predictions.answers(members, files, top_k=_TOP_K.value):
             num_bad += answer.status != ensemble.OK
-            command.say(
-                top_classes.to_json(answer)
+            cli.say(
+                file_predictions.to_json(answer)
                 if _JSON.value
-                else top_classes.tell(answer, width=width)
+                else file_predictions.tell(answer, width=width)
             )
     sys.exit(min(num_bad, 1))
 
@@ -68,4 +70,4 @@ def _ending_with_its_reader() -> Iterator[None]:
 
 if __name__ == "__main__":
     flags.FLAGS.set_gnu_getopt()  # Flags may stand behind the images.
-    command.run(main)
+    cli.run(main)

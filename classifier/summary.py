@@ -16,8 +16,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import command, presets, scaling, variants
-from classifier.config import TrainConfig, override_all
+from classifier.models import scaling, variants
+from classifier.training import presets
+from classifier.training.config import TrainConfig, override_all
+from stage import cli
 
 _PRESET = flags.DEFINE_string(
     "preset", None, "Recipe to look at, as in teacher.train; none: the published ones."
@@ -58,8 +60,8 @@ PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
 
 def main(argv: Sequence[str]) -> None:
     """Compares the published networks, or describes one."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         if _PRESET.value is None:
             if _SET.value or _SCALE.value is not None:
                 raise ValueError("--set and --scale need --preset")
@@ -71,14 +73,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _describe(config: TrainConfig) -> None:
-    command.load_tensorflow()
-    from classifier.complexity import describe
-    from classifier.network import build_network
+    cli.load_tensorflow()
+    from classifier.models.factory import build_network
+    from classifier.models.flops import describe
 
     model = build_network(
         config.model, image_size=config.image.size, num_classes=_NUM_CLASSES.value
     )
-    command.say(describe(model))
+    cli.say(describe(model))
 
 
 def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -> None:
@@ -98,18 +100,16 @@ def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -
         "image.size": size,
         "augment.magnitude": scaling.randaugment_magnitude(size),
     }
-    command.say(
-        "\n".join(f"  --set={name}={value}" for name, value in settings.items())
-    )
+    cli.say("\n".join(f"  --set={name}={value}" for name, value in settings.items()))
 
 
 def _compare_published() -> int:
     """Prints a row for each published network; returns how many differ."""
-    command.load_tensorflow()
-    from classifier.complexity import count_multiply_adds
-    from classifier.network import build_network, count_parameters
+    cli.load_tensorflow()
+    from classifier.models.factory import build_network, count_parameters
+    from classifier.models.flops import count_multiply_adds
 
-    command.say(
+    cli.say(
         f"{'':18}{'parameters':^26}{'billion FLOPs':^18}\n"
         f"{'network':18}{'published':>13}{'counted':>13}{'published':>11}{'counted':>9}"
     )
@@ -125,7 +125,7 @@ def _compare_published() -> int:
         counted_flops = round(2 * count_multiply_adds(model) / 1e9, 2)
         is_equal = (counted, counted_flops) == (parameters, flops)
         differing += not is_equal
-        command.say(
+        cli.say(
             f"{name:18}{parameters:>13,}{counted:>13,}{flops:>11.2f}"
             f"{counted_flops:>9.2f}  {'equal' if is_equal else 'DIFFERENT'}"
         )
@@ -133,4 +133,4 @@ def _compare_published() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -22,9 +22,10 @@ from typing import Any
 
 from absl import flags
 
-from classifier import command, devices, presets, tpu_compiler
-from classifier.config import TrainConfig, override_all
-from classifier.tpu_compiler import Report, TooLargeError
+from classifier.training import devices, presets, tpu_compiler
+from classifier.training.config import TrainConfig, override_all
+from classifier.training.tpu_compiler import Report, TooLargeError
+from stage import cli
 
 _PRESET = flags.DEFINE_multi_string(
     "preset", ["resnet_rs_50_160", "resnet_rs_152_224"], "Recipes to compile."
@@ -42,8 +43,8 @@ _SET = flags.DEFINE_multi_string(
 
 def main(argv: Sequence[str]) -> None:
     """Compiles every recipe for every kind of chip."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         recipes = {name: _recipe(name) for name in _PRESET.value}
         os.environ.update(tpu_compiler.ENVIRONMENT)
         devices.open_devices("jax")
@@ -67,7 +68,7 @@ def _compile_and_tell(
     """Returns whether the batch is too large."""
     compile_at = tpu_compiler.compiler(recipe, chips)
     batch_size = _BATCH.value
-    command.say(
+    cli.say(
         f"{name}, {recipe.precision}, {batch_size} images a chip, {topology} "
         f"({len(chips)} x {chips[0].device_kind})"
     )
@@ -79,7 +80,7 @@ def _compile_and_tell(
         comfortable, fits, too_large = tpu_compiler.largest_batches(
             lambda size: _or_none(compile_at, size), batch_size, available
         )
-        command.say(
+        cli.say(
             f"  too large: {error} The largest batch that fits is {fits} images a chip "
             f"({too_large} do not fit); up to {comfortable} nothing is computed twice "
             "to save memory"
@@ -88,7 +89,7 @@ def _compile_and_tell(
     megabytes = {kind: n / 1e6 for kind, n in report.bytes_by_type.items()}
     by_type = ", ".join(f"{kind} {size:.1f}" for kind, size in megabytes.items())
     again = f", {report.recomputed} operations twice" if report.recomputed else ""
-    command.say(
+    cli.say(
         f"  memory       {report.peak_bytes / 1e9:.2f} of {available / 1e9:.2f} GB a "
         f"chip\n"
         f"  FLOPs        {report.flops / 1e12:.3f} T a step and chip, "
@@ -101,7 +102,7 @@ def _compile_and_tell(
 
 
 def _or_none(compile_at: Callable[[int], Report], batch_size: int) -> Report | None:
-    command.say(f"  trying {batch_size} images a chip")
+    cli.say(f"  trying {batch_size} images a chip")
     try:
         return compile_at(batch_size)
     except TooLargeError:
@@ -109,4 +110,4 @@ def _or_none(compile_at: Callable[[int], Report], batch_size: int) -> Report | N
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from absl import app, flags, logging
 
-from pseudo_label import recount
-from pseudo_label.recount import Count
+from pseudo_label.dataset import verify_selection
+from pseudo_label.dataset.verify_selection import Count
 
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "Where the predictions are now, if they were moved."
@@ -37,14 +37,14 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(
                 f"expected one directory of a dataset, got {' '.join(argv[1:])!r}"
             )
-        chain = recount.open_chain(
+        chain = verify_selection.open_chain(
             argv[1], predictions=_PREDICTIONS.value, selection=_SELECTION.value
         )
-        kept, counts = recount.count_predictions(chain)
+        kept, counts = verify_selection.count_predictions(chain)
         with _without_greetings():
-            from pseudo_label import reread
+            from pseudo_label.dataset import verify_records
 
-        counts += reread.count_records(chain, kept)
+        counts += verify_records.count_records(chain, kept)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     sys.stdout.writelines(line + "\n" for line in tell(counts))

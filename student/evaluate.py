@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _STUDENT = flags.DEFINE_string(
     "student", None, "Directory of the trained student.", required=True
@@ -49,21 +49,21 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates one student."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
-        command.load_tensorflow()
-        from classifier.evaluation import write
-        from classifier.sources import open_source
-        from student import evaluation
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
+        cli.load_tensorflow()
+        from classifier.data.sources import open_source
+        from classifier.inference.evaluation import write
+        from student.evaluation import comparison
 
         images = open_source(
             _EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
         )
-        plan = evaluation.plan(
+        plan = comparison.plan(
             _STUDENT.value,
             images,
             pseudo_labeled=_PSEUDO_LABELED.value,
@@ -72,13 +72,13 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, plan.config):
             say("already complete")
             return
-    with command.refusing_failed_work():
-        figures, rows = evaluation.carry_out(plan)
+    with cli.refusing_failed_work():
+        figures, rows = comparison.carry_out(plan)
         write(_OUTPUT.value, figures, rows)
-    for line in evaluation.describe(figures):
+    for line in comparison.describe(figures):
         say(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

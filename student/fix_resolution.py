@@ -4,7 +4,7 @@ r"""Trains a student's last phase: a few steps at a higher resolution, without n
       --labeled=folder:photos/train --evaluation=folder:photos/test \
       --workdir=runs/photos/student-large
 
-What comes out is a classifier like any other, see `student/resolution.py`. Started
+What comes out is a classifier like any other, see `student/training/resolution.py`. Started
 again, the same command goes on from its last checkpoint.
 """
 
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command, devices
-from classifier.config import from_json, override_all
+from classifier.training import devices
+from classifier.training.config import from_json, override_all
+from stage import artifact, cli
 
 _STUDENT = flags.DEFINE_string(
     "student", None, "Directory of the trained classifier to start from.", required=True
@@ -48,15 +49,15 @@ _BACKEND = flags.DEFINE_enum(
 
 def main(argv: Sequence[str]) -> None:
     """Trains the last phase of one student."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = from_json(artifact.read_json(path / artifact.CONFIG)["config"])
-        hardware = command.load_backend(_BACKEND.value)
-        from classifier import train, train_loop
-        from student import resolution
+        hardware = cli.load_backend(_BACKEND.value)
+        from classifier.training import loop, trainer
+        from student.training import resolution
 
-        sources = train.open_sources(
+        sources = trainer.open_sources(
             labeled=_LABELED.value,
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
@@ -69,17 +70,17 @@ def main(argv: Sequence[str]) -> None:
         )
         config = override_all(recipe, _SET.value)
         hardware.check(config)
-        run = train.open_run(config, sources, init_from=_STUDENT.value)
-        surroundings = train_loop.Surroundings(
+        run = trainer.open_run(config, sources, init_from=_STUDENT.value)
+        surroundings = loop.Surroundings(
             workdir=_WORKDIR.value,
-            say=command.say_for(_WORKDIR.value, hardware),
+            say=cli.say_for(_WORKDIR.value, hardware),
             devices=hardware,
         )
         if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, run.describe())):
             surroundings.say("already complete")
             return
-    train.train(run, run.labeled_batches, surroundings)
+    trainer.train(run, run.labeled_batches, surroundings)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command, devices
-from classifier.config import override_all, paths_of
-from student import presets, schedule
+from classifier.training import devices
+from classifier.training.config import override_all, paths_of
+from stage import artifact, cli
+from student.training import budget, presets
 
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -89,39 +90,39 @@ _PROFILE = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one student, or its control."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
             raise ValueError("--control needs --pseudo_labeled: its size decides")
-        hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
-        from classifier import train, train_loop
-        from student import data
+        hardware = cli.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        from classifier.training import loop, trainer
+        from student.training import mixture
 
-        sources = train.open_sources(
+        sources = trainer.open_sources(
             labeled=_LABELED.value,
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
         )
-        pseudo_labeled = _PSEUDO_LABELED.value and data.open_pseudo_labeled(
+        pseudo_labeled = _PSEUDO_LABELED.value and mixture.open_pseudo_labeled(
             _PSEUDO_LABELED.value, sources.class_names
         )
-        sizes = data.sizes(sources.labeled, pseudo_labeled)
-        config = schedule.fit_to(recipe, sizes, fixed=paths_of(_SET.value))
+        sizes = mixture.sizes(sources.labeled, pseudo_labeled)
+        config = budget.fit_to(recipe, sizes, fixed=paths_of(_SET.value))
         hardware.check(config)
-        run = train.open_run(
+        run = trainer.open_run(
             config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
         )
         if _CONTROL.value:
             pseudo_labeled = None
-        make_batches = data.plan_batches(run, config, pseudo_labeled)
-        surroundings = train_loop.Surroundings(
+        make_batches = mixture.plan_batches(run, config, pseudo_labeled)
+        surroundings = loop.Surroundings(
             workdir=_WORKDIR.value,
-            say=command.say_for(_WORKDIR.value, hardware),
+            say=cli.say_for(_WORKDIR.value, hardware),
             devices=hardware,
             profile=_PROFILE.value,
         )
@@ -133,9 +134,9 @@ def main(argv: Sequence[str]) -> None:
         if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
             surroundings.say("already complete")
             return
-    surroundings.say(schedule.describe(config, sizes))
-    train.train(run, make_batches, surroundings)
+    surroundings.say(budget.describe(config, sizes))
+    trainer.train(run, make_batches, surroundings)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _TEACHER = flags.DEFINE_multi_string(
     "teacher",
@@ -52,12 +52,12 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Calibrates one teacher, or one ensemble."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
-        command.load_tensorflow()
-        from teacher import calibration
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
+        cli.load_tensorflow()
+        from classifier.inference import calibration
 
         plan = calibration.plan(
             _TEACHER.value,
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, plan.config):
             say("already complete")
             return
-    with command.refusing_failed_work():
+    with cli.refusing_failed_work():
         predicted = [calibration.predict(part) for part in plan.parts]
         facts = calibration.write(_OUTPUT.value, plan.config, predicted)
     for line in calibration.describe(facts):
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _open(spec: str | None) -> Any:
-    from classifier.sources import open_source
+    from classifier.data.sources import open_source
 
     if spec is None:
         return None
@@ -86,4 +86,4 @@ def _open(spec: str | None) -> Any:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _TEACHER = flags.DEFINE_multi_string(
     "teacher",
@@ -42,14 +42,14 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates one teacher, or one ensemble."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
-        command.load_tensorflow()
-        from classifier import ensemble, evaluation
-        from classifier.class_names import check_same_classes
-        from classifier.sources import open_source
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
+        cli.load_tensorflow()
+        from classifier.data.class_names import check_same_classes
+        from classifier.data.sources import open_source
+        from classifier.inference import ensemble, evaluation
 
         facts = ensemble.read_ensemble_facts(_TEACHER.value)
         source = open_source(
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
         if artifact.begin(_OUTPUT.value, config):
             say("already complete")
             return
-    with command.refusing_failed_work():
+    with cli.refusing_failed_work():
         rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
         figures = evaluation.summarize(rows)
         evaluation.write(_OUTPUT.value, figures, rows)
@@ -76,4 +76,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

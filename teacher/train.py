@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command, devices, presets, schedule
-from classifier.config import override_all, paths_of
+from classifier.training import budget, devices, presets
+from classifier.training.config import override_all, paths_of
+from stage import artifact, cli
 
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -83,37 +84,38 @@ _PROFILE = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one teacher."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
-        hardware = command.load_backend(_BACKEND.value, _DISTRIBUTED.value)
-        from classifier import folds, train, train_loop
+        hardware = cli.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        from classifier.data import folds
+        from classifier.training import loop, trainer
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
-        sources = train.open_sources(
+        sources = trainer.open_sources(
             labeled=_LABELED.value,
             evaluation=_EVALUATION.value,
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
         )
-        config = schedule.fit_to(
+        config = budget.fit_to(
             recipe,
             sources.labeled,
             epochs=presets.epochs(_PRESET.value),
             fixed=paths_of(_SET.value),
         )
         hardware.check(config)
-        run = train.open_run(
+        run = trainer.open_run(
             config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
         )
         if fold is not None:
-            run = train.leave_out(run, fold)
-        surroundings = train_loop.Surroundings(
+            run = trainer.leave_out(run, fold)
+        surroundings = loop.Surroundings(
             workdir=_WORKDIR.value,
-            say=command.say_for(_WORKDIR.value, hardware),
+            say=cli.say_for(_WORKDIR.value, hardware),
             devices=hardware,
             profile=_PROFILE.value,
         )
@@ -121,8 +123,8 @@ def main(argv: Sequence[str]) -> None:
         if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
             surroundings.say("already complete")
             return
-    train.train(run, run.labeled_batches, surroundings)
+    trainer.train(run, run.labeled_batches, surroundings)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

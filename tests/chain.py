@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from beam_jobs import mixing, writing
-from beam_jobs.runners import parse_beam_arguments
-from classifier import artifact
-from classifier.reading import key_text, read_examples
-from classifier.sources import open_source
-from pseudo_label import duplicates, prediction
-from pseudo_label.ranking import Place
-from pseudo_label.select import ClassRule, Funnel, Selection, SelectionConfig
-from pseudo_label.thresholds import ThresholdConfig
+from beam_jobs.runners.run import parse_beam_arguments
+from beam_jobs.writing import job as writing_job
+from beam_jobs.writing import worker as writing_worker
+from classifier.data.python_reader import key_text, read_examples
+from classifier.data.sources import open_source
+from pseudo_label.deduplication import near_duplicates
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.selection.order_statistics import Place
+from pseudo_label.selection.tally import ClassRule, Funnel, Selection, SelectionConfig
+from pseudo_label.selection.thresholds import ThresholdConfig
+from stage import artifact
 from tests.images import random_images, write_records
 
 CLASS_NAMES = ("ant", "bee | wasp", "cat <img>")
@@ -57,7 +59,7 @@ class Chain:
         """Directory of the dataset."""
         return self.root / "dataset"
 
-    def plan(self, **more: Any) -> mixing.Job:
+    def plan(self, **more: Any) -> writing_worker.Job:
         """Returns the writing job."""
         settings = {
             "source": open_source(self.images),
@@ -67,14 +69,14 @@ class Chain:
             "num_shards": 6,
             "output": str(self.dataset),
         }
-        return writing.plan(**{**settings, **more})
+        return writing_job.plan(**{**settings, **more})
 
-    def write(self, **more: Any) -> mixing.Job:
+    def write(self, **more: Any) -> writing_worker.Job:
         """Writes the dataset, as the command does."""
         job = self.plan(**more)
         artifact.begin(job.output, job.config)
-        writing.run(job, OPTIONS)
-        writing.finish(job)
+        writing_job.run(job, OPTIONS)
+        writing_job.finish(job)
         artifact.complete(job.output, seconds=0.0)
         return job
 
@@ -123,7 +125,7 @@ def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
         )
         # One of each shard has no prediction.
         status = ["undecodable", *["ok"] * (len(examples) - 1)]
-        block = prediction.Block(
+        block = prediction_schema.Block(
             first_index=0,
             keys=[key_text(example.key) for example in examples],
             images=[example.image for example in examples],
@@ -134,11 +136,13 @@ def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
                 0, 256, (len(examples), 32, 32, 3), dtype=np.uint8
             ),
         )
-        path = pathlib.Path(chain.predictions) / prediction.shard_name(shard.index)
+        path = pathlib.Path(chain.predictions) / prediction_schema.shard_name(
+            shard.index
+        )
         with path.open("wb") as file:
-            prediction.write_shard(
+            prediction_schema.write_shard(
                 file,
-                iter([prediction.to_table(block, top_k=TOP_K)]),
+                iter([prediction_schema.to_table(block, top_k=TOP_K)]),
                 fingerprint=fingerprint,
             )
     artifact.complete(chain.predictions, seconds=0.0)
@@ -187,7 +191,7 @@ def select(
     artifact.begin(directory, {"settings": dataclasses.asdict(settings)})
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
     for index, gone in (dropped or {}).items():
-        path = pathlib.Path(duplicates.path(directory, index))
+        path = pathlib.Path(near_duplicates.path(directory, index))
         path.parent.mkdir(exist_ok=True)
         rows_gone = {"record_index": gone, "reason": ["duplicate"] * len(gone)}
         pq.write_table(pa.table(rows_gone), path)

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import command
-from tests.engines import jobs
-from tests.engines.disturbed import Chaos
+from stage import cli
+from tests.infra import jobs
+from tests.infra.disturbed import Chaos
 
 _KILLS = flags.DEFINE_integer("kills", 200, "Processes to kill.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 1, "Of the moments and the victims.")
@@ -24,15 +24,15 @@ _SEED = flags.DEFINE_integer("seed", 1, "Of the moments and the victims.")
 
 def main(argv: Sequence[str]) -> None:
     """Runs it on images made for it."""
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
-    command.load_tensorflow()
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
+    cli.load_tensorflow()
     with tempfile.TemporaryDirectory() as root:
         jobs.prepare(pathlib.Path(root))
         chaos = Chaos(pathlib.Path(root), _SEED.value)
-        toll = chaos.run(_KILLS.value, tell=lambda toll: command.say(str(toll)))
-        command.say(f"chaos: {toll}, each as an undisturbed one; {chaos.seconds:.0f} s")
+        toll = chaos.run(_KILLS.value, tell=lambda toll: cli.say(str(toll)))
+        cli.say(f"chaos: {toll}, each as an undisturbed one; {chaos.seconds:.0f} s")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

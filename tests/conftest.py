@@ -8,9 +8,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest
 
-from classifier import artifact, presets
-from classifier.config import ModelConfig, OptimizerConfig
-from classifier.train_loop import Evaluation
+from classifier.training import presets
+from classifier.training.config import ModelConfig, OptimizerConfig
+from classifier.training.loop import Evaluation
+from stage import artifact
 
 CLASS_NAMES = ("a", "b", "c")
 
@@ -35,8 +36,8 @@ def config():
 
 def export(directory, config, seed, class_names=CLASS_NAMES):
     """Writes a classifier with random weights, complete."""
-    from classifier.export import export_classifier
-    from classifier.network import build_network
+    from classifier.export.saved_classifier import export_classifier
+    from classifier.models.factory import build_network
 
     model = build_network(
         config.model,

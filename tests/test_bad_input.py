@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from classifier import artifact
+from stage import artifact
 from tests.commands import start
 from tests.conftest import CLASS_NAMES, export
 from tests.images import random_images, write_folder, write_records
@@ -142,14 +142,14 @@ CASES = [
     Case(
         "more images than excluded sets",
         (
-            *("beam_jobs.sample_images", "--images=tfrecord:{records}", *INPUTS),
+            *("workflow.sample_images", "--images=tfrecord:{records}", *INPUTS),
             *("--output={new}", "--exclude_images=folder:{labeled}"),
         ),
         "as many --exclude_images as --exclude",
     ),
     Case(
         "rounds of nothing",
-        ("pseudo_label.rounds", "--run={new}"),
+        ("workflow.rounds", "--run={new}"),
         "of a teacher and its student",
     ),
     Case("missing flag", TRAIN[:2], "--evaluation must have a value"),
@@ -262,7 +262,7 @@ CASES = [
         (*STUDENT, "--pseudo_labeled={other_dataset}"),
         "expected 3 classes, got 2",
     ),
-    Case("report", ("pseudo_label.report", "--run={labeled}"), "is not complete"),
+    Case("report", ("workflow.report", "--run={labeled}"), "is not complete"),
 ]
 
 
@@ -293,9 +293,9 @@ def places(tmp_path_factory, config):
 
 def make_predictions(places):
     """Empty predictions and two selections, only one of which is of them."""
-    from classifier.sources import open_source
-    from pseudo_label import prediction
-    from tests.pseudo_label.selections import config, run, to_table
+    from classifier.data.sources import open_source
+    from pseudo_label.predictions import schema as prediction_schema
+    from tests.pseudo_label.selection.selections import config, run, to_table
 
     job = {
         "images": open_source(f"tfrecord:{places['records']}").describe(),
@@ -305,9 +305,9 @@ def make_predictions(places):
     }
     fingerprint = artifact.config_fingerprint(job)
     artifact.begin(places["predictions"], job)
-    with (places["predictions"] / prediction.shard_name(0)).open("wb") as file:
+    with (places["predictions"] / prediction_schema.shard_name(0)).open("wb") as file:
         of_rows = artifact.config_fingerprint(job, leaving_out="images")
-        prediction.write_shard(file, iter([]), fingerprint=of_rows)
+        prediction_schema.write_shard(file, iter([]), fingerprint=of_rows)
     artifact.complete(places["predictions"], seconds=0)
     for name, of in (("selection", fingerprint), ("other_selection", "def")):
         decision = run([to_table([])], config(), classes=CLASS_NAMES)
@@ -319,16 +319,16 @@ def make_predictions(places):
 
 
 def make_dataset(directory):
-    from pseudo_label import record
+    from pseudo_label.dataset import records
 
     artifact.begin(directory, {})
-    record.write_metadata(
+    records.write_metadata(
         str(directory),
-        record.features(("a", "b"), top_k=2),
+        records.features(("a", "b"), top_k=2),
         shard_lengths=[0],
         num_bytes=0,
     )
-    (directory / record.shard_name(0, 1)).touch()
+    (directory / records.shard_name(0, 1)).touch()
     artifact.complete(directory, seconds=0)
 
 

@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from classifier.sources import open_source, read_files
-from pseudo_label import duplicates, select
-from pseudo_label.select import Selection
+from classifier.data.sources import open_source, read_files
+from pseudo_label.deduplication import near_duplicates
+from pseudo_label.selection import tally as select
+from pseudo_label.selection.tally import Selection
 from tests.commands import run, run_together, start
 from tests.images import random_images, write_folder, write_records
 
@@ -184,7 +185,9 @@ def test_every_selected_row_is_written_exactly_copies_times(chain, rows):
     )
     paths = sorted((chain.root / "predictions-1").glob("predictions-*"))
     shards = enumerate(map(pq.read_table, paths))
-    dropped = functools.partial(duplicates.read_dropped, chain.root / "selection-1")
+    dropped = functools.partial(
+        near_duplicates.read_dropped, chain.root / "selection-1"
+    )
     copies = np.concatenate(
         [select.count_copies(of, selection, dropped(index)) for index, of in shards]
     )

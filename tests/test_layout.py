@@ -19,7 +19,7 @@ DOCUMENTS = [
 ]
 PACKAGES = (
     *("classifier", "teacher", "pseudo_label", "beam_jobs", "student"),
-    *("examples", "benchmarks"),
+    *("examples", "benchmarks", "infra", "stage", "workflow"),
 )
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 
@@ -62,7 +62,7 @@ def test_every_test_in_the_documentation_exists():
 
 def test_every_make_target_in_the_documentation_exists():
     makefile = "".join(
-        path.read_text() for path in [ROOT / "Makefile", *ROOT.glob("engines/*.mk")]
+        path.read_text() for path in [ROOT / "Makefile", *ROOT.glob("infra/*.mk")]
     )
     for target in documents(r"(?m)(?:`|^)make ([a-z-]+)"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -106,7 +106,7 @@ def test_the_tpu_compiler_is_that_of_the_pinned_jax():
 
 def test_selecting_does_not_import_tensorflow():
     program = (
-        "import sys; import beam_jobs.select_labels, beam_jobs.selecting; "
+        "import sys; import beam_jobs.select_labels, beam_jobs.selection.pipeline; "
         "sys.exit('tensorflow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.prediction_set import PredictionSet
-from pseudo_label import prediction
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import PredictionSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Images:
             "status": np.where(self.ok, "ok", "undecodable").tolist(),
             "confidence": pa.array(self.confidence, mask=~self.ok),
         }
-        schema = prediction.schema()
+        schema = prediction_schema.schema()
         columns = [known.get(name, [None] * len(self)) for name in schema.names]
         return pa.table(columns, schema=schema)
 
@@ -76,9 +76,9 @@ def write_predictions(directory, images, parts, class_names=("a", "b")):
     """Writes rows of images, dealt into parts, as a labeling job would."""
     directory.mkdir()
     for index, part in enumerate(parts):
-        with (directory / prediction.shard_name(index)).open("wb") as file:
+        with (directory / prediction_schema.shard_name(index)).open("wb") as file:
             table = images.take(part).to_table()
-            prediction.write_shard(file, iter([table]), fingerprint="abc")
+            prediction_schema.write_shard(file, iter([table]), fingerprint="abc")
     return prediction_set(directory, images, parts, class_names)
 
 

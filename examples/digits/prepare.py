@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from classifier import artifact, command
+from stage import artifact, cli
 
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
 _LABELS_PER_CLASS = flags.DEFINE_integer(
@@ -34,7 +34,7 @@ _NUM_SHARDS = flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     """Writes the dataset and the shards."""
-    say = command.say_for(_OUTPUT.value)
+    say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
     settings = {
         "labels_per_class": _LABELS_PER_CLASS.value,
@@ -42,12 +42,12 @@ def main(argv: Sequence[str]) -> None:
         "seed": _SEED.value,
         "num_shards": _NUM_SHARDS.value,
     }
-    with command.refusing_bad_input():
-        command.refuse_arguments(argv)
+    with cli.refusing_bad_input():
+        cli.refuse_arguments(argv)
         if artifact.begin(_OUTPUT.value, settings):
             say("already complete")
             return
-        command.load_tensorflow()
+        cli.load_tensorflow()
         from examples.digits import unlabeled
         from examples.digits.digits_dataset_builder import draw
 
@@ -67,4 +67,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 from etils import epath
 
-from classifier import artifact
-from classifier.export import CLASSIFIER
+from classifier.export.saved_classifier import CLASSIFIER
+from stage import artifact
 from tests.faults import handlers, job
 from tests.images import random_images, write_folder
 

@@ -6,11 +6,13 @@ import sys
 import pyarrow.parquet as pq
 from etils import epath
 
-from beam_jobs import filesystems, labeling, manifest
-from beam_jobs.labeling import LabelingConfig
-from beam_jobs.runners import parse_beam_arguments
-from classifier import artifact, command
-from classifier.sources import open_source
+from beam_jobs.io import filesystems
+from beam_jobs.labeling import job as labeling_job
+from beam_jobs.labeling.job import LabelingConfig
+from beam_jobs.runners.run import parse_beam_arguments
+from classifier.data import shard_manifest
+from classifier.data.sources import open_source
+from stage import artifact, cli
 
 #: An engine that is asked for needs no trial.
 REFERENCE = {"engine": "tensorflow", "precision": "float32"}
@@ -37,21 +39,21 @@ def label(images, output, asked, *, then=lambda: None):
     Raises:
         SystemExit: With the words that the command ends with.
     """
-    with command.refusing_bad_input():
+    with cli.refusing_bad_input():
         asked = asked()
         filesystems.register(OPTIONS)
         allow = asked.allow_new_shards
-        source = manifest.match(
+        source = shard_manifest.match(
             open_source(images), str(output), allow_new_shards=allow
         )
-        job = labeling.plan(source, asked, output=str(output))
-        if labeling.begin(source, job, asked):
+        job = labeling_job.plan(source, asked, output=str(output))
+        if labeling_job.begin(source, job, asked):
             return "already complete"
     then()
     try:
         with artifact.locked(str(output)):
-            speed = labeling.run(job.labeling, OPTIONS, say=lambda line: None)
-            said = labeling.finish(job.labeling, **speed)
+            speed = labeling_job.run(job.labeling, OPTIONS, say=lambda line: None)
+            said = labeling_job.finish(job.labeling, **speed)
     except (RuntimeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     artifact.complete(str(output), seconds=0.0, **speed)

@@ -8,7 +8,7 @@ import threading
 import pytest
 from apache_beam.internal.gcp import auth
 
-from classifier import retrying
+from stage import retry
 from tests.faults import page
 
 
@@ -42,7 +42,7 @@ def service(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
     monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
     monkeypatch.setattr(auth._Credentials, "_credentials", None)
-    monkeypatch.setattr(retrying, "DELAYS", [0.0])
+    monkeypatch.setattr(retry, "DELAYS", [0.0])
     yield server
     gc.collect()  # Clients that were given up may have a last word to say.
     server.shutdown()

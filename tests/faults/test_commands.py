@@ -7,12 +7,13 @@ import signal
 import psutil
 import pytest
 
-from beam_jobs import selecting, selection_job
-from classifier import artifact
+from beam_jobs.selection import job as selection_job
+from beam_jobs.selection import pipeline
+from stage import artifact
 from tests.commands import start
-from tests.engines import jobs
 from tests.faults import disks, handlers, job, page
 from tests.images import random_images, write_records
+from tests.infra import jobs
 
 NUM_SHARDS = 12
 IMAGES = random_images(NUM_SHARDS)
@@ -119,7 +120,7 @@ def select(root):
     output = str(root / "selection")
     planned = selection_job.plan(request, output=output)
     artifact.begin(output, planned.config)
-    selecting.run(planned, job.OPTIONS)
+    pipeline.run(planned, job.OPTIONS)
     artifact.complete(output, seconds=0.0)
 
 

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from classifier import reading, retrying
+from classifier.data import python_reader
+from stage import retry
 from tests.faults import job, page
 from tests.images import random_images
 
@@ -75,10 +76,10 @@ def failing_reads():
     """Spoils the reading of some files, as no test can without being root, or not."""
     numbers = {
         "forbidden.png": [errno.EACCES],
-        "scratched.png": [errno.EIO] * (len(retrying.DELAYS) + 1),
+        "scratched.png": [errno.EIO] * (len(retry.DELAYS) + 1),
         "network.png": [errno.ETIMEDOUT],
     }
-    open_file = reading._open
+    open_file = python_reader._open
 
     def spoiled(path):
         name = os.path.basename(path)
@@ -88,14 +89,14 @@ def failing_reads():
         return open_file(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_open", spoiled)
-        patch.setattr(retrying, "DELAYS", [0.0] * len(retrying.DELAYS))
+        patch.setattr(python_reader, "_open", spoiled)
+        patch.setattr(retry, "DELAYS", [0.0] * len(retry.DELAYS))
         yield
 
 
 @page.holds(*NAMES)
 def test_a_listed_file_is_a_row(row, rows):
-    found = rows[reading.key_text(os.fsencode(NAMES[row.fault]))]
+    found = rows[python_reader.key_text(os.fsencode(NAMES[row.fault]))]
     assert found["status"] == row.status
     if row.status == "ok":
         assert not found["error"]

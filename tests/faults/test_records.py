@@ -7,8 +7,8 @@ import tarfile
 import pytest
 import tensorflow as tf
 
-from classifier import tfrecord
-from classifier.sources import IMAGE_FEATURE, LABEL_FEATURE
+from classifier.data import tfrecord
+from classifier.data.sources import IMAGE_FEATURE, LABEL_FEATURE
 from tests.faults import job, page
 from tests.images import make_example, random_images
 

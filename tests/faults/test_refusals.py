@@ -5,7 +5,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from classifier import engine
+from classifier.inference import engine
 from tests.faults import page
 
 
@@ -33,7 +33,7 @@ def test_file_system_without_its_client(row, place, monkeypatch):
     def fail(name):
         raise ImportError(f"No module named {name!r}")
 
-    monkeypatch.setattr("beam_jobs.filesystems.importlib.import_module", fail)
+    monkeypatch.setattr("beam_jobs.io.filesystems.importlib.import_module", fail)
     place.refused(row, images="folder:s3://bucket/photos")
 
 
@@ -149,7 +149,7 @@ def test_nothing_to_label_with(row, place):
 
 HANDLERS = {
     "model handler of a module that is not there": "no_such_module:Handler",
-    "model handler that its module has not": "beam_jobs.runners:Handler",
+    "model handler that its module has not": "beam_jobs.runners.run:Handler",
     "model handler that is none": "collections:OrderedDict",
     "model handler that cannot be made": f"{__name__}:fail",
     "model handler whose module is broken": "broken_module:Handler",

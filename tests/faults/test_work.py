@@ -10,12 +10,14 @@ import time
 
 import pytest
 
-from beam_jobs import inference, prediction_set
-from classifier import artifact, command, reading, retrying
-from pseudo_label import prediction
-from tests.engines import jobs
+from beam_jobs.labeling import worker as labeling_worker
+from classifier.data import python_reader
+from pseudo_label.predictions import prediction_set
+from pseudo_label.predictions import schema as prediction_schema
+from stage import artifact, cli, retry
 from tests.faults import handlers, job, page
 from tests.images import random_images, write_records
+from tests.infra import jobs
 
 IMAGES = random_images(6)
 SHARDS = 2
@@ -110,7 +112,7 @@ def test_source_broken_as_a_whole(row, place):
 
 @page.holds("source found to be broken midway")
 def test_source_found_to_be_broken_midway(row, place, monkeypatch):
-    monkeypatch.setattr(inference, "MIN_IMAGES_TO_JUDGE", 2)
+    monkeypatch.setattr(labeling_worker, "MIN_IMAGES_TO_JUDGE", 2)
     write_records(place / "in" / "part-0", [b"no image"] * 4)
     fails(row, place)
     assert not (place / "out" / "predictions-00000.parquet").exists()
@@ -126,7 +128,7 @@ def test_no_image_in_any_shard(row, place):
 @page.holds("read error that stays")
 def test_read_error_that_stays(row, place, monkeypatch):
     assert row.end == "error, then goes on"
-    open_file = reading._open
+    open_file = python_reader._open
 
     def spoiled(path):
         if path.endswith("part-1"):
@@ -134,8 +136,8 @@ def test_read_error_that_stays(row, place, monkeypatch):
         return open_file(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "_open", spoiled)
-        patch.setattr(retrying, "DELAYS", [0.0])
+        patch.setattr(python_reader, "_open", spoiled)
+        patch.setattr(retry, "DELAYS", [0.0])
         fails(row, place)
     label(place)
     check_undisturbed(place)
@@ -146,7 +148,7 @@ def test_read_error_that_stays(row, place, monkeypatch):
 def test_disk_that_fills_up(row, place, monkeypatch):
     """When half of a file is written; `test_commands.py` fills a real disk."""
     assert row.end == "error, then goes on"
-    writer = prediction.pq.ParquetWriter
+    writer = prediction_schema.pq.ParquetWriter
     write = writer.write_table
 
     def fill(self, *arguments, **more):
@@ -233,7 +235,7 @@ def test_predictions_that_were_deleted(row, place):
     assert row.end == "error before any work"
     label(place)
     (place / "out" / "predictions-00001.parquet").unlink()
-    with pytest.raises(SystemExit) as refusal, command.refusing_bad_input():
+    with pytest.raises(SystemExit) as refusal, cli.refusing_bad_input():
         prediction_set.open_predictions(str(place / "out"))
     row.check(str(refusal.value.code))
 

@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from beam_jobs import writing
-from classifier import artifact, command
+from beam_jobs.writing import job as writing_job
+from stage import artifact, cli
 from tests import chain
 from tests.commands import finish, start
-from tests.engines import jobs
 from tests.faults import disks, page
+from tests.infra import jobs
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def fails(row, run):
     """Writes, which must fail as the row says and publish nothing."""
     job = run.plan()
     with pytest.raises(SystemExit) as failure:
-        with command.refusing_bad_input():
+        with cli.refusing_bad_input():
             artifact.begin(job.output, job.config)
-        with command.refusing_failed_work():
-            writing.run(job, chain.OPTIONS)
-            writing.finish(job)
+        with cli.refusing_failed_work():
+            writing_job.run(job, chain.OPTIONS)
+            writing_job.finish(job)
     message = str(failure.value.code)
     assert message.startswith("error: ")
     assert "\n" not in message
@@ -66,8 +66,8 @@ def test_a_full_temporary_directory(row, run, undisturbed, tmp_path, monkeypatch
     scratch.mkdir()
     with disks.mounted(scratch, "size=12k"), monkeypatch.context() as patch:
         # The log of the failure is to be kept elsewhere.
-        patch.setattr("beam_jobs.spool.tempfile.tempdir", str(scratch))
-        patch.setattr("beam_jobs.runners.tempfile.mkstemp", mkstemp_in(tmp_path))
+        patch.setattr("beam_jobs.writing.spool.tempfile.tempdir", str(scratch))
+        patch.setattr("beam_jobs.runners.run.tempfile.mkstemp", mkstemp_in(tmp_path))
         fails(row, run)
     assert not list(scratch.iterdir())
     run.write()
@@ -84,7 +84,7 @@ def test_another_number_of_shards(row, undisturbed):
     assert row.end == "error before any work"
     before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
     job = undisturbed.plan(num_shards=5)
-    with pytest.raises(SystemExit) as refusal, command.refusing_bad_input():
+    with pytest.raises(SystemExit) as refusal, cli.refusing_bad_input():
         artifact.begin(job.output, job.config)
     row.check(str(refusal.value.code))
     assert {path: path.read_bytes() for path in undisturbed.dataset.iterdir()} == before

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pseudo_label import record, recount, reread
-from pseudo_label.recount import Count
+from pseudo_label.dataset import records as dataset_records
+from pseudo_label.dataset import verify_records, verify_selection
+from pseudo_label.dataset.verify_selection import Count
 from tests import chain, commands
 
 
@@ -32,9 +33,9 @@ def run(made, tmp_path):
 
 
 def verify(run, **more):
-    opened = recount.open_chain(str(run.dataset), **more)
-    kept, counts = recount.count_predictions(opened)
-    return counts + reread.count_records(opened, kept)
+    opened = verify_selection.open_chain(str(run.dataset), **more)
+    kept, counts = verify_selection.count_predictions(opened)
+    return counts + verify_records.count_records(opened, kept)
 
 
 def refused(run, words):
@@ -62,7 +63,7 @@ def change_records(path, change):
 
 
 def first_file(run):
-    return run.dataset / record.shard_name(1, 6)
+    return run.dataset / dataset_records.shard_name(1, 6)
 
 
 def test_everything_is_counted(made):
@@ -76,7 +77,7 @@ def test_everything_is_counted(made):
     assert counts["duplicate"].found == 1
     assert counts["undecodable"].found == 3
     assert counts["files of records"].found == 6
-    assert counts[reread.TOGETHER] == Count(reread.TOGETHER, None, 0)
+    assert counts[verify_records.TOGETHER] == Count(verify_records.TOGETHER, None, 0)
 
 
 def test_copies_that_share_a_file_are_told(tmp_path):
@@ -84,11 +85,11 @@ def test_copies_that_share_a_file_are_told(tmp_path):
     found.write(num_shards=2)
     keys = []
     for path in sorted(found.dataset.glob("*tfrecord*")):
-        spec = record.parsing_spec(top_k=chain.TOP_K)
+        spec = dataset_records.parsing_spec(top_k=chain.TOP_K)
         records = [tf.io.parse_single_example(one, spec) for one in read(path)]
         of_file = [one["key"].numpy() for one in records]
         keys += [key for key in set(of_file) if of_file.count(key) > 1]
-    assert verify(found)[-1] == Count(reread.TOGETHER, None, len(set(keys)))
+    assert verify(found)[-1] == Count(verify_records.TOGETHER, None, len(set(keys)))
     assert keys
 
 
@@ -130,7 +131,7 @@ def test_a_record_that_says_something_else(run, name):
 
 
 def test_every_field_is_spoiled_above():
-    assert set(FIELDS) == set(record.FIELDS)
+    assert set(FIELDS) == set(dataset_records.FIELDS)
 
 
 def test_a_record_that_is_there_twice(run):
@@ -182,7 +183,7 @@ def test_a_file_that_is_missing(run):
 
 
 def test_a_file_of_an_older_dataset(run):
-    (run.dataset / record.shard_name(0, 7)).touch()
+    (run.dataset / dataset_records.shard_name(0, 7)).touch()
     refused(run, "tfrecord-00000-of-00007 is none of the 6 files")
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from tests.commands import run
 from tests.images import random_images, write_folder
-from tests.student.test_evaluation import SHARDS, write_dataset
+from tests.student.evaluation.test_comparison import SHARDS, write_dataset
 
 
 def test_a_student_is_evaluated_beside_pseudo_labels_and_teacher(

@@ -1,0 +1,1 @@
+"""Remote file systems, and shards as work for Beam."""

@@ -1,0 +1,329 @@
+"""The labeling job: plan it, run it, check that every image has its row."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
+
+from beam_jobs.io import shards
+from beam_jobs.labeling import worker as labeling_worker
+from beam_jobs.labeling.progress import Progress
+from beam_jobs.labeling.worker import Labeling, LabelShards, PredictorLoader, Teachers
+from beam_jobs.runners import run as runners
+from classifier.data import python_reader, shard_manifest
+from classifier.data.class_names import read_class_names
+from classifier.data.sources import Source
+from classifier.inference import engine, engine_autotune
+from classifier.inference import temperature_scaling as calibration
+from classifier.inference.engine import AUTO, Engine
+from classifier.inference.ensemble import (
+    MAX_PIXELS,
+    OK,
+    Classifier,
+    read_ensemble_facts,
+)
+from pseudo_label.predictions import schema as prediction_schema
+from stage import artifact
+
+SUMMARY = "summary.json"
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """What is asked of a labeling job.
+
+    Attributes:
+        teachers: Directories of classifiers; none with a `model_handler`.
+        model_handler: MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler.
+        class_names_file: One class name a line; of the `model_handler`.
+        calibration: Directory of a calibration of the teachers, if there is one.
+        top_k: Classes to keep of every image.
+        engine: Of `classifier.inference.engine`, or auto.
+        precision: Likewise.
+        max_pixels: Of an image that is decoded.
+        max_bad_fraction: Of the images, in [0, 1]; with more, the job fails.
+        allow_new_shards: Whether files may have been added since the first run.
+    """
+
+    teachers: tuple[str, ...] = ()
+    model_handler: str | None = None
+    class_names_file: str | None = None
+    calibration: str | None = None
+    top_k: int = 10
+    engine: str = AUTO
+    precision: str = AUTO
+    max_pixels: int = MAX_PIXELS
+    max_bad_fraction: float = 0.5
+    allow_new_shards: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.teachers) == bool(self.model_handler):
+            raise ValueError("expected one of --teacher and --model_handler")
+        if bool(self.model_handler) != bool(self.class_names_file):
+            raise ValueError("--model_handler and --class_names go together")
+        if self.model_handler and self.calibration:
+            raise ValueError("--calibration is of teachers, not of a --model_handler")
+        if not 0 <= self.max_bad_fraction <= 1:
+            raise ValueError(
+                f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}"
+            )
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels must be positive, got {self.max_pixels}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A labeling job and the config that identifies it."""
+
+    labeling: Labeling
+    config: dict[str, Any]
+
+
+def plan(
+    source: Source,
+    settings: LabelingConfig,
+    *,
+    output: str,
+    threads: int = 0,
+    say: Say = lambda line: None,
+) -> Job:
+    """Returns the job, after checking that what it needs is there and agrees.
+
+    Args:
+        source: Images, as frozen by an earlier run into the same output.
+        settings: What is asked of it.
+        output: Directory of the predictions, begun or not.
+        threads: That a worker process computes with, 0 for all cores.
+        say: Is told how the engine was chosen.
+
+    Raises:
+        ValueError: If a teacher or the model cannot be used, or they do not agree.
+        FileNotFoundError: If one is not there.
+    """
+    predictor, described = (
+        _plan_handler(settings)
+        if settings.model_handler
+        else _plan_teachers(source, settings, output, threads, say)
+    )
+    config = {
+        "images": source.describe(),
+        **described,
+        "top_k": min(settings.top_k, len(described["class_names"])),
+        "max_pixels": settings.max_pixels,
+    }
+    labeling = Labeling(
+        reader=source.reader,
+        num_shards=len(source.shards),
+        predictor=predictor,
+        top_k=config["top_k"],
+        output=output,
+        # Of what decides a row: the images may become more.
+        fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
+        max_bad_fraction=settings.max_bad_fraction,
+    )
+    return Job(labeling, config)
+
+
+def begin(source: Source, job: Job, settings: LabelingConfig) -> bool:
+    """Begins the output, or goes on in it; returns whether nothing is left to do.
+
+    Raises:
+        ValueError: If the output is of another job.
+        OSError: If it cannot be written.
+    """
+    output = job.labeling.output
+    if settings.allow_new_shards:
+        artifact.amend(output, job.config, changing="images")
+    is_complete = artifact.begin(output, job.config)
+    if not is_complete:
+        try:
+            shard_manifest.freeze(
+                source, output, allow_new_shards=settings.allow_new_shards
+            )
+        except OSError as error:
+            raise OSError(f"cannot write to {output}: {error}") from error
+    return is_complete
+
+
+def run(labeling: Labeling, options: PipelineOptions, *, say: Say) -> dict[str, float]:
+    """Labels the shards that are not labeled yet, telling how far it is.
+
+    Returns:
+        `images_per_second` of this run, start and end apart, if anything was labeled
+        and the runner tells.
+    """
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | "Shards" >> shards.Shards(labeling.num_shards)
+            | "Label" >> beam.ParDo(LabelShards(labeling))
+        )
+
+    artifact.delete_unfinished(labeling.output)
+    with Progress(labeling, say) as progress:
+        result = runners.run_pipeline(
+            build, options, say=say, count_done=progress.count_shards
+        )
+    # Of workers that were killed while others went on.
+    artifact.delete_unfinished(labeling.output)
+    return _speed(result)
+
+
+def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str:
+    """Writes `summary.json`; returns it as a line, with the speed where it is known.
+
+    Raises:
+        LabelingError: If a shard has no predictions, or those of another job, there
+            is no image, or too many are bad.
+        ValueError: If a file is broken.
+    """
+    output = epath.Path(labeling.output)
+    counts: collections.Counter[str] = collections.Counter()
+    for index in range(labeling.num_shards):
+        path = labeling.path(index)
+        if not path.exists():
+            raise labeling_worker.LabelingError(
+                f"shard {index} was not labeled: no {path}"
+            )
+        facts = prediction_schema.read_facts(path)
+        if facts.fingerprint != labeling.fingerprint:
+            raise labeling_worker.LabelingError(
+                f"{path} was written by another labeling job"
+            )
+        counts.update(facts.status_counts)
+    if not counts.total():
+        raise labeling_worker.LabelingError("there is no image in the source")
+    labeling_worker.check_bad_fraction(counts, labeling.max_bad_fraction)
+    status = dict(sorted(counts.items()))
+    artifact.write_json(output / SUMMARY, {"images": counts.total(), "status": status})
+    bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
+    return (
+        f"labeled {counts[OK]:,} of {counts.total():,} images"
+        + (f" ({bad})" if bad else "")
+        + (f", {images_per_second} a second" if images_per_second else "")
+    )
+
+
+def _plan_handler(
+    settings: LabelingConfig,
+) -> tuple[PredictorLoader, dict[str, Any]]:
+    # Beam's handlers import every framework that is installed.
+    from beam_jobs.labeling.model_handler import ModelHandlerLoader
+
+    class_names = list(read_class_names(str(settings.class_names_file)))
+    loader = ModelHandlerLoader(
+        spec=str(settings.model_handler),
+        num_classes=len(class_names),
+        max_pixels=settings.max_pixels,
+    )
+    return loader, {
+        "teachers": [loader.fingerprint()],
+        "class_names": class_names,
+        "temperature": 1.0,
+    }
+
+
+def _plan_teachers(
+    source: Source, settings: LabelingConfig, output: str, threads: int, say: Say
+) -> tuple[PredictorLoader, dict[str, Any]]:
+    facts = read_ensemble_facts(settings.teachers)
+    temperature = _find_temperature(facts, settings.calibration)
+    chosen = _choose_engine(source, settings, output, say)
+    loader = Teachers(
+        directories=settings.teachers,
+        engine=chosen,
+        threads=threads,
+        max_pixels=settings.max_pixels,
+        temperature=temperature,
+    )
+    return loader, {
+        "teachers": [member["fingerprint"] for member in facts],
+        "class_names": facts[0]["class_names"],
+        "temperature": temperature,
+        "engine": chosen.name,
+        "precision": chosen.precision,
+    }
+
+
+def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> float:
+    """Returns the calibration's temperature, or the one that all teachers have."""
+    if directory is not None:
+        teachers = [member["fingerprint"] for member in facts]
+        return calibration.read(directory, teachers=teachers).temperature
+    own = {member["temperature"] for member in facts}
+    if len(own) > 1:
+        raise ValueError(f"expected teachers of one temperature, got {sorted(own)}")
+    return float(own.pop())
+
+
+def _choose_engine(
+    source: Source, settings: LabelingConfig, output: str, say: Say
+) -> Engine:
+    """Returns the engine asked for, else that of the first run, else the fastest."""
+    candidates = engine.candidates(settings.engine, settings.precision)
+    frozen = _frozen_engine(output)
+    if frozen is not None and AUTO in (settings.engine, settings.precision):
+        return Engine(
+            frozen.name if settings.engine == AUTO else settings.engine,
+            frozen.precision if settings.precision == AUTO else settings.precision,
+        )
+    if len(candidates) == 1:
+        return candidates[0]
+    images = list(itertools.islice(_good_images(source), engine_autotune.NUM_IMAGES))
+    with tempfile.TemporaryDirectory() as scratch:
+        teacher = Classifier(
+            labeling_worker.fetch_teacher(settings.teachers[0], scratch)
+        )
+        figures = engine_autotune.try_engines(teacher, candidates, images)
+    chosen = engine_autotune.choose(figures)
+    for line in engine_autotune.describe(figures, chosen):
+        say(line)
+    return chosen
+
+
+def _frozen_engine(output: str) -> Engine | None:
+    path = epath.Path(output) / artifact.CONFIG
+    if not path.exists():
+        return None
+    config = artifact.read_json(path)
+    if "engine" not in config:
+        return None
+    return Engine(config["engine"], config["precision"])
+
+
+def _good_images(source: Source) -> Iterator[bytes]:
+    for example in python_reader.read_examples(source.reader, source.shards[0].files):
+        if example.status == OK and example.image:
+            yield example.image
+
+
+def _speed(result: Any) -> dict[str, float]:
+    """Returns images a second between the first shard's start and the last's end."""
+    try:
+        every = MetricsFilter().with_namespace(labeling_worker.NAMESPACE)
+        found = result.metrics().query(every)
+    except Exception:  # Runners differ in what they know; the job itself ended well.
+        return {}
+    images = sum(counter.committed or 0 for counter in found["counters"])
+    times = {
+        one.key.metric.name: one.committed
+        for one in found["distributions"]
+        if one.committed is not None
+    }
+    if not images or len(times) < 2:
+        return {}
+    seconds = (times["ended_ms"].max - times["started_ms"].min) / 1000
+    if seconds <= 0:  # A clock was set back.
+        return {}
+    return {"images_per_second": round(images / seconds, 1)}

@@ -1,0 +1,1 @@
+"""How a pipeline is run: locally, on a cluster, on Dataflow, and its cost."""

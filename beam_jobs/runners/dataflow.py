@@ -1,0 +1,347 @@
+"""Runs a job on Google Cloud Dataflow: fills in options, checks the graph, waits.
+
+Nothing is submitted before a dry run has built the graph and `check` has looked at it.
+`docs/dataflow.md` starts from an empty project.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    TestOptions,
+    WorkerOptions,
+)
+from apache_beam.portability import common_urns
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.runner import PipelineState
+
+from beam_jobs.runners.cost import Pool
+from beam_jobs.runners.run import Build, is_dataflow
+
+#: Where neither an accelerator nor the user says otherwise: 4 vCPUs, 16 GB.
+MACHINE_TYPE = "n2-standard-4"
+#: A limit for mistakes; within it Dataflow starts as many workers as there is work for.
+MAX_NUM_WORKERS = 10
+#: The container takes some 5 GB unpacked, that of a GPU twice as much.
+DISK_SIZE_GB = 50
+#: What the service takes; a graph grows with the list of shards that it starts from.
+MAX_GRAPH_BYTES = 20_000_000
+
+_LABEL = "noisy-student-rs"
+#: A name is at most 63 characters; a time and random ones follow this many.
+_MAX_SLUG = 40
+_BUCKET_PATH = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.+")
+_CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    """What Dataflow has to be told for one accelerator a worker.
+
+    Attributes:
+        worker_accelerator: Value of the service option of that name.
+        machine_type: A machine that it fits to; TPUs demand this one.
+    """
+
+    worker_accelerator: str
+    machine_type: str
+
+
+_DRIVER = "count:1;install-nvidia-driver:5xx"
+ACCELERATORS = {
+    "nvidia-tesla-t4": Accelerator(f"type:nvidia-tesla-t4;{_DRIVER}", "n1-standard-4"),
+    "nvidia-l4": Accelerator(f"type:nvidia-l4;{_DRIVER}", "g2-standard-8"),
+    "tpu-v5e": Accelerator(
+        "type:tpu-v5-lite-podslice;topology:1x1", "ct5lp-hightpu-1t"
+    ),
+    "tpu-v6e": Accelerator("type:tpu-v6e-slice;topology:1x1", "ct6e-standard-1t"),
+}
+
+
+class AcceleratorOptions(PipelineOptions):
+    """Adds `--accelerator` to Beam's options."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        parser.add_argument(
+            "--accelerator",
+            default=None,
+            help=f"One for each worker: {', '.join(ACCELERATORS)}.",
+        )
+
+
+def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
+    """Checks the options of a Dataflow job and adds what the user left open.
+
+    Options of other runners stay as they are.
+
+    Args:
+        options: Changed in place.
+        name: What the job makes; its name in the console starts with it.
+        now: Part of the job's name, which is unique.
+
+    Raises:
+        ValueError: If an option is missing or does not fit to the others.
+    """
+    if not is_dataflow(options):
+        return
+    _require_options(options)
+    cloud = options.view_as(GoogleCloudOptions)
+    cloud.job_name = cloud.job_name or job_name(name, now)
+    cloud.labels = [*(cloud.labels or []), f"{_LABEL}={_slug(name)}"]
+    setup = options.view_as(SetupOptions)
+    # All code is in the container, in modules.
+    setup.sdk_location = "container"
+    setup.save_main_session = False
+    _fill_in_workers(options)
+
+
+def job_name(name: str, now: datetime) -> str:
+    """Returns a name that Dataflow takes and no other job has."""
+    slug = _slug(name)
+    if not slug[:1].isalpha():
+        slug = f"job-{slug}"[:_MAX_SLUG].rstrip("-")
+    return f"{slug}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def require_bucket(**paths: str) -> None:
+    """Checks that workers will see what a job reads and writes.
+
+    Args:
+        paths: By the name of the flag that gave them.
+
+    Raises:
+        ValueError: If a path is not in a bucket.
+    """
+    for flag, path in paths.items():
+        if not path.startswith("gs://"):
+            raise ValueError(
+                f"expected --{flag} in a bucket, gs://..., which is all that "
+                f"Dataflow's workers see; got {path!r}"
+            )
+
+
+def pool(options: PipelineOptions) -> Pool:
+    """Returns the largest pool of workers that filled-in options allow."""
+    workers = options.view_as(WorkerOptions)
+    return Pool(
+        machine=workers.machine_type,
+        workers=workers.max_num_workers,
+        disk_gb=workers.disk_size_gb,
+        accelerator=options.view_as(AcceleratorOptions).accelerator,
+    )
+
+
+def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) -> None:
+    """Builds the graph by a dry run, which needs no network, and looks at it.
+
+    Args:
+        build: Called with a pipeline that is never run.
+        options: Filled in; left as they are.
+        may_shuffle: Whether what stages make may cross a shuffle.
+
+    Raises:
+        ValueError: If workers would need several environments or another one than the
+            container that was given, if a stage's output would cross a shuffle, or if
+            the graph is too large to submit.
+    """
+    dry = copy.deepcopy(options)
+    dry.view_as(TestOptions).dry_run = True
+    pipeline = beam.Pipeline(options=dry)
+    build(pipeline)
+    try:
+        graph = pipeline.run().job.proto_pipeline
+    except ImportError as error:
+        raise ValueError(
+            f"Dataflow needs pip install 'noisy-student-rs[gcp]': {error}"
+        ) from error
+    _check_environment(graph, options.view_as(WorkerOptions).sdk_container_image)
+    if not may_shuffle:
+        _check_shuffles(graph)
+    if graph.ByteSize() > MAX_GRAPH_BYTES:
+        raise ValueError(
+            f"expected a job graph of at most {MAX_GRAPH_BYTES:,} bytes, got "
+            f"{graph.ByteSize():,}: pack the images into fewer, larger TFRecords"
+        )
+
+
+def run(build: Build, options: PipelineOptions, *, say: Callable[[str], None]) -> Any:
+    """Submits the job, tells where to watch it, and waits for its end.
+
+    Where this process ends first, the job goes on in the cloud.
+
+    Args:
+        build: As for `check`.
+        options: Filled in; left as they are.
+        say: Gets the address of the job's page.
+
+    Returns:
+        Beam's result, with its metrics.
+
+    Raises:
+        RuntimeError: If the job does not end well, or cannot be seen any more.
+    """
+    options = copy.deepcopy(options)
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline)
+    result = pipeline.run()
+    cloud = options.view_as(GoogleCloudOptions)
+    url = f"{_CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
+    say(f"Dataflow runs {cloud.job_name}: {url}")
+    try:
+        state = result.wait_until_finish()
+    except DataflowRuntimeException as error:
+        raise RuntimeError(f"{error}\nThe job's page: {url}") from error
+    except AssertionError as error:  # What Beam's wait raises when its poll has died.
+        raise RuntimeError(
+            f"Dataflow does not answer any more; the job goes on: {url}"
+        ) from error
+    if state != PipelineState.DONE:
+        raise RuntimeError(f"expected a job that is DONE, got {state}: {url}")
+    return result
+
+
+def _slug(name: str) -> str:
+    """Returns the end of a name in the characters of job names and label values."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return slug[-_MAX_SLUG:].strip("-")
+
+
+def _require_options(options: PipelineOptions) -> None:
+    cloud = options.view_as(GoogleCloudOptions)
+    needed = {
+        "--project (make: PROJECT=)": cloud.project,
+        "--region (make: REGION=)": cloud.region,
+        "--temp_location=gs://... (make: BUCKET=)": cloud.temp_location,
+        "--sdk_container_image (make: IMAGE=)": (
+            options.view_as(WorkerOptions).sdk_container_image
+        ),
+    }
+    missing = [option for option, value in needed.items() if not value]
+    if missing:
+        raise ValueError(f"Dataflow needs {', '.join(missing)}")
+    for location in (cloud.temp_location, cloud.staging_location):
+        # Where a path is wrong, Beam makes a bucket of its own.
+        if location and not _BUCKET_PATH.fullmatch(location):
+            raise ValueError(f"expected gs://BUCKET/FOLDER, got {location!r}")
+    if cloud.template_location:
+        raise ValueError("--template_location would write a template and run nothing")
+
+
+def _fill_in_workers(options: PipelineOptions) -> None:
+    workers = options.view_as(WorkerOptions)
+    workers.autoscaling_algorithm = workers.autoscaling_algorithm or "THROUGHPUT_BASED"
+    workers.disk_size_gb = workers.disk_size_gb or DISK_SIZE_GB
+    workers.max_num_workers = workers.max_num_workers or max(
+        MAX_NUM_WORKERS, workers.num_workers or 0
+    )
+    debug = options.view_as(DebugOptions)
+    name = options.view_as(AcceleratorOptions).accelerator
+    if name is None:
+        # Beam starts a process for each vCPU; one shard at a time in each bounds
+        # the memory.
+        workers.machine_type = workers.machine_type or MACHINE_TYPE
+        threads = 1
+    else:
+        accelerator = _find_accelerator(name)
+        workers.machine_type = workers.machine_type or accelerator.machine_type
+        _add_service_option(
+            options, "worker_accelerator", accelerator.worker_accelerator
+        )
+        # Processes would each claim the whole device. Two threads: one shard is
+        # decoded while the network sees another.
+        debug.add_experiment("no_use_multiple_sdk_containers")
+        threads = 2
+    debug.number_of_worker_harness_threads = (
+        debug.number_of_worker_harness_threads or threads
+    )
+
+
+def _find_accelerator(name: str) -> Accelerator:
+    if name not in ACCELERATORS:
+        raise ValueError(
+            f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got {name!r}"
+        )
+    return ACCELERATORS[name]
+
+
+def _add_service_option(options: PipelineOptions, name: str, value: str) -> None:
+    cloud = options.view_as(GoogleCloudOptions)
+    given = cloud.dataflow_service_options or []
+    if any(option.startswith(f"{name}=") for option in given):
+        raise ValueError(f"expected --accelerator or {name}=, got both")
+    cloud.dataflow_service_options = [*given, f"{name}={value}"]
+
+
+def _check_environment(graph: Any, image: str) -> None:
+    images = [
+        beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+        for environment in graph.components.environments.values()
+    ]
+    found = [payload.container_image for payload in images]
+    if found != [image]:
+        raise ValueError(
+            f"expected one environment for all stages, {image}, got "
+            f"{len(found)}: {', '.join(sorted(found))}; stages of several are not "
+            "fused, so that what they pass on would cross a shuffle"
+        )
+
+
+def _check_shuffles(graph: Any) -> None:
+    """Refuses a shuffle of anything but what the job starts from."""
+    transforms = graph.components.transforms
+    start = set(_starting_transforms(transforms))
+    producers = {
+        output: name
+        for name, transform in transforms.items()
+        if not transform.subtransforms
+        for output in transform.outputs.values()
+    }
+    for name, transform in transforms.items():
+        if transform.spec.urn != common_urns.primitives.GROUP_BY_KEY.urn:
+            continue
+        late = {name, *_upstream(name, transforms, producers)} - start
+        if late:
+            stages = sorted(transforms[stage].unique_name for stage in late)
+            raise ValueError(
+                f"{transform.unique_name} would shuffle what {stages[0]} makes; "
+                "only the list of shards may cross a shuffle"
+            )
+
+
+def _starting_transforms(transforms: Any) -> Iterator[str]:
+    """Yields the transforms inside of every Create and every Reshuffle."""
+    for transform in transforms.values():
+        is_create = any(
+            transforms[child].spec.urn == common_urns.primitives.IMPULSE.urn
+            for child in transform.subtransforms
+        )
+        if is_create or transform.spec.urn == common_urns.composites.RESHUFFLE.urn:
+            yield from _leaves(transform, transforms)
+
+
+def _leaves(transform: Any, transforms: Any) -> Iterator[str]:
+    for name in transform.subtransforms:
+        if transforms[name].subtransforms:
+            yield from _leaves(transforms[name], transforms)
+        else:
+            yield name
+
+
+def _upstream(name: str, transforms: Any, producers: dict[str, str]) -> Iterator[str]:
+    for source in transforms[name].inputs.values():
+        yield producers[source]
+        yield from _upstream(producers[source], transforms, producers)

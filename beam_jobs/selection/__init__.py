@@ -1,0 +1,1 @@
+"""The selection job."""

@@ -1,0 +1,217 @@
+"""What a selection job is asked for, and whether its inputs fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import psutil
+from etils import epath
+
+from beam_jobs.selection import dropping
+from classifier.inference.temperature_scaling import read as read_calibration
+from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
+from pseudo_label.selection import precision, thresholds
+from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.tally import SelectionConfig
+from pseudo_label.selection.thresholds import ThresholdConfig
+
+#: Where a calibration tells. Fewer labels that are right teach a student more than many
+#: that are not.
+DEFAULT_TARGET_PRECISION = 0.97
+KEEP_DUPLICATES = -1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user said, as the flags of `beam_jobs.select_labels` explain it."""
+
+    predictions: str
+    calibration: str | None = None
+    target_precision: float | None = None
+    confidence_threshold: float | None = None
+    class_thresholds: str | None = None
+    adaptive: bool = False
+    images_per_class: int = 0
+    max_copies: int = 3
+    exclude: tuple[str, ...] = ()
+    duplicate_bits: int = 0
+    what_if: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target_precision is None:
+            return
+        if self.calibration is None:
+            raise ValueError(
+                "--target_precision needs --calibration, which teacher.calibrate makes"
+            )
+        if self.confidence_threshold is not None or self.class_thresholds is not None:
+            raise ValueError(
+                "expected one of --target_precision and a threshold, got both"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A selection job whose inputs are there and fit together.
+
+    Attributes:
+        predictions: To select of.
+        settings: What to keep.
+        excluded: Predictions of images that must not be learned from, by name.
+        calibration: Labeled images to judge by, if there are any.
+        what_if: Whether to tell what other settings would keep.
+        output: Directory of the selection.
+    """
+
+    predictions: PredictionSet
+    settings: SelectionConfig
+    excluded: Mapping[str, PredictionSet]
+    calibration: Calibration | None
+    what_if: bool
+    output: str
+
+    def __post_init__(self) -> None:
+        for name, images in self.excluded.items():
+            if images.teachers != self.predictions.teachers:
+                raise ValueError(
+                    f"--exclude={name} was labeled by other teachers; label it with "
+                    "those of the predictions: what images look like is compared as "
+                    "they see them"
+                )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What decides the content of the selection."""
+        return {
+            "settings": dataclasses.asdict(self.settings),
+            "predictions": self.predictions.fingerprint,
+            "excluded": {
+                name: images.fingerprint for name, images in self.excluded.items()
+            },
+            "calibration": self.calibration and self.calibration.fingerprint,
+            "what_if": self.what_if,
+        }
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.predictions.class_names)
+
+    @property
+    def drops(self) -> bool:
+        """Whether images may be dropped whatever their confidence is."""
+        return bool(self.excluded) or self.settings.duplicate_bits is not None
+
+
+def _check_temperature(calibrated: float, labeled: float) -> None:
+    if calibrated != labeled:
+        raise ValueError(
+            f"the images were labeled at temperature {labeled}, the calibration is at "
+            f"{calibrated}; give label_images the same --calibration"
+        )
+
+
+def plan(request: Request, *, output: str) -> Job:
+    """Returns the job, after checking that what it needs is there and agrees.
+
+    Raises:
+        ValueError: If it is not, or does not.
+        FileNotFoundError: If something is not there.
+    """
+    predictions = open_predictions(request.predictions)
+    calibration = None
+    if request.calibration is not None:
+        found = read_calibration(request.calibration, teachers=predictions.teachers)
+        _check_temperature(found.temperature, predictions.temperature)
+        calibration = precision.read_calibration(request.calibration)
+    settings = SelectionConfig(
+        thresholds=_plan_thresholds(request, predictions, calibration),
+        images_per_class=request.images_per_class or predictions.even_share,
+        max_copies=request.max_copies,
+        duplicate_bits=None
+        if request.duplicate_bits == KEEP_DUPLICATES
+        else request.duplicate_bits,
+    )
+    return Job(
+        predictions=predictions,
+        settings=settings,
+        excluded=_open_excluded(request.exclude),
+        calibration=calibration,
+        what_if=request.what_if,
+        output=output,
+    )
+
+
+def warn(job: Job, *, is_local: bool) -> Iterator[str]:
+    """Yields what the user should know before the work.
+
+    Args:
+        job: What is to be done.
+        is_local: Whether Beam's local runner does it.
+    """
+    rule = job.settings.thresholds
+    if job.calibration is None and rule.rule == thresholds.FIXED:
+        yield (
+            f"nothing tells how many labels of confidence {rule.values[0]:g} and more "
+            "are right; --calibration, which teacher.calibrate makes, would"
+        )
+    if not job.excluded:
+        yield (
+            "nothing keeps images to evaluate on out of the selection; --exclude, with "
+            "predictions of them, would"
+        )
+    bits = job.settings.duplicate_bits
+    if is_local and bits is not None:
+        num_images = job.predictions.num_images
+        needed = dropping.local_bytes(num_images, bits=bits)
+        free = psutil.virtual_memory().available
+        if needed > free:
+            yield (
+                f"comparing {num_images:,} images by looks takes about "
+                f"{needed / 1e9:.0f} GB of memory, of which {free / 1e9:.0f} are free; "
+                "another --runner spreads it over workers, --duplicate_bits=-1 does "
+                "without"
+            )
+
+
+def _plan_thresholds(
+    request: Request, predictions: PredictionSet, calibration: Calibration | None
+) -> ThresholdConfig:
+    threshold = request.confidence_threshold
+    if request.class_thresholds is not None:
+        values = thresholds.read_class_thresholds(
+            request.class_thresholds, predictions.class_names, default=threshold
+        )
+        return ThresholdConfig(
+            rule=thresholds.PER_CLASS, values=values, adaptive=request.adaptive
+        )
+    if calibration is None or threshold is not None:
+        if threshold is None:
+            threshold = thresholds.DEFAULT_THRESHOLD
+        return ThresholdConfig(
+            rule=thresholds.FIXED, values=(threshold,), adaptive=request.adaptive
+        )
+    target = request.target_precision
+    if target is None:
+        target = DEFAULT_TARGET_PRECISION
+    thresholds.check_share("target_precision", target)
+    return ThresholdConfig(
+        rule=thresholds.TARGET_PRECISION,
+        values=(precision.threshold_for(calibration, target),),
+        target=target,
+        adaptive=request.adaptive,
+    )
+
+
+def _open_excluded(directories: Sequence[str]) -> dict[str, PredictionSet]:
+    """Opens sets by the names they are shown with: the end of their paths."""
+    excluded = {}
+    for directory in directories:
+        path = epath.Path(directory)
+        name = f"{path.parent.name}/{path.name}".lstrip("/")
+        if name in excluded:
+            raise ValueError(f"--exclude: two sets are called {name}")
+        excluded[name] = open_predictions(directory)
+    return excluded

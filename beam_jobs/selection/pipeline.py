@@ -1,0 +1,232 @@
+"""The selection job: count, find the places that decide, decide once.
+
+Each worker counts the predictions of its shards into small arrays; Beam adds the
+arrays up; the next pass over the predictions looks only where the sums say that the
+deciding places are (`pseudo_label.selection.order_statistics`). No prediction crosses a shuffle but those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import AsSingleton
+from etils import epath
+from numpy.typing import NDArray
+
+from beam_jobs.io import filesystems
+from beam_jobs.io import shards as io_shards
+from beam_jobs.runners import run as runners
+from beam_jobs.selection import counting, dropping
+from beam_jobs.selection.counting import Reader
+from beam_jobs.selection.job import Job
+from classifier.training.devices import num_cores
+from pseudo_label.predictions.prediction_set import PredictionSet
+from pseudo_label.selection import order_statistics, precision, thresholds, what_if
+from pseudo_label.selection import tally as selection_tally
+from pseudo_label.selection.order_statistics import Rows, Windows
+from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.tally import (
+    ClassRule,
+    Dropped,
+    Estimate,
+    Selection,
+    SelectionConfig,
+    Tally,
+)
+from stage import artifact
+
+SELECTION = "selection.json"
+WHAT_IF = "what_if.json"
+#: Predictions that are worth a process of their own, which takes seconds to start.
+_ROWS_PER_PROCESS = 4_000_000
+#: Classes that are named on the terminal.
+_NAMED_AT_ONCE = 10
+
+filesystems.register()
+
+
+def open_selection(directory: str, predictions: PredictionSet) -> Selection:
+    """Returns the selection that was made of some predictions.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not complete, or of other predictions.
+    """
+    path = artifact.require_complete(directory, "selection")
+    if not (path / SELECTION).exists():
+        raise ValueError(f"{directory} holds no selection")
+    selection = Selection.from_json(artifact.read_json(path / SELECTION))
+    if selection.predictions != predictions.fingerprint:
+        raise ValueError(
+            f"{directory} was selected from other predictions: expected "
+            f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
+        )
+    return selection
+
+
+def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
+    """Writes `selection.json` and, if asked for, `what_if.json`.
+
+    Args:
+        job: What to do.
+        options: Beam's.
+        argv: What they were parsed from.
+
+    Raises:
+        RuntimeError: If the pipeline fails.
+    """
+    dropping.delete_dropped(job.output)
+    artifact.delete_unfinished(job.output)
+    processes = min(
+        job.predictions.num_shards,
+        job.predictions.num_images // _ROWS_PER_PROCESS,
+        num_cores() // counting.SHARDS_AT_ONCE,
+    )
+    if processes > 1:
+        runners.spread(options, argv, units=processes)
+    runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
+
+
+def tell(output: str) -> Iterator[str]:
+    """Yields what was decided, for people."""
+    path = epath.Path(output)
+    selection = Selection.from_json(artifact.read_json(path / SELECTION))
+    for name, count in dataclasses.asdict(selection.funnel).items():
+        yield f"{name.replace('_', ' '):>16} {count:>12,}"
+    if selection.estimate is not None:
+        yield f"of the labels kept, right: {selection.estimate.kept}"
+    yield from _tell_alarms(selection)
+    if (path / WHAT_IF).exists():
+        yield from what_if.tell(what_if.from_json(artifact.read_json(path / WHAT_IF)))
+
+
+def _tell_alarms(selection: Selection) -> Iterator[str]:
+    alarms = selection.alarms
+    for alarm in alarms[:_NAMED_AT_ONCE]:
+        filled = (
+            f"a threshold of {alarm.filling_threshold:.4g} would fill it"
+            if alarm.filling_threshold is not None
+            else f"no threshold fills it: it takes {alarm.fills:,}, the teacher "
+            f"predicts it for {alarm.predicted:,}"
+        )
+        yield f"nearly empty: class {alarm.name!r} with {alarm.kept:,} images; {filled}"
+    if len(alarms) > _NAMED_AT_ONCE:
+        yield f"and {len(alarms) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
+
+
+def _build(pipeline: beam.Pipeline, job: Job) -> None:
+    shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
+    dropped = AsSingleton(_drop(pipeline, job))
+    reader = Reader(
+        directory=job.predictions.directory,
+        num_classes=job.num_classes,
+        dropped_in=job.output if job.drops else None,
+    )
+    lowest = AsSingleton(_thresholds(pipeline, shards, reader, dropped, job))
+    levels = what_if.levels(job.settings) if job.what_if else ()
+    tally = shards | "Tally" >> counting.count(reader, lowest, dropped, levels)
+    wide = tally | "Find windows" >> beam.Map(_find_windows, job.settings)
+    windows = shards | "Narrow windows" >> counting.find_windows(reader, wide)
+    rows = shards | "Rows" >> counting.take_rows(reader, windows)
+    _ = tally | "Decide" >> beam.Map(
+        _decide,
+        job,
+        AsSingleton(windows),
+        AsSingleton(rows),
+        lowest=lowest,
+        dropped=dropped,
+    )
+
+
+def _drop(pipeline: beam.Pipeline, job: Job) -> beam.PCollection:
+    if not job.drops:
+        return pipeline | "Drop none" >> beam.Create([Dropped()])
+    return dropping.drop(
+        pipeline,
+        job.predictions,
+        job.excluded,
+        bits=job.settings.duplicate_bits,
+        output=job.output,
+    )
+
+
+def _thresholds(
+    pipeline: beam.Pipeline,
+    shards: beam.PCollection,
+    reader: Reader,
+    dropped: Any,
+    job: Job,
+) -> beam.PCollection:
+    base = selection_tally.with_nothing(
+        job.settings.thresholds.of_classes(job.num_classes)
+    )
+    if not job.settings.thresholds.adaptive:
+        return pipeline | "Thresholds" >> beam.Create([base])
+    return (
+        shards
+        | "Learned" >> counting.count(reader, base, dropped)
+        | "Adapt" >> beam.Map(_adapt, base)
+    )
+
+
+def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
+    return selection_tally.with_nothing(
+        thresholds.adapt(base[:-1], tally.confident[:-1])
+    )
+
+
+def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
+    rank = selection_tally.wanted_ranks(tally.confident, settings)
+    return order_statistics.find_windows(tally.histogram, rank, tally.bins)
+
+
+def _decide(
+    tally: Tally,
+    job: Job,
+    windows: Windows,
+    rows: Sequence[Rows],
+    lowest: NDArray[np.float32],
+    dropped: Dropped,
+) -> None:
+    places = order_statistics.find_places(
+        Rows.concatenate(rows), windows, job.predictions.read_keys
+    )
+    rules = selection_tally.make_rules(
+        tally,
+        places,
+        job.settings,
+        class_names=job.predictions.class_names,
+        thresholds=lowest,
+    )
+    selection = Selection(
+        settings=job.settings,
+        predictions=job.predictions.fingerprint,
+        funnel=selection_tally.make_funnel(tally, dropped, rules),
+        estimate=None if job.calibration is None else _estimate(job.calibration, rules),
+        alarms=selection_tally.find_alarms(tally, rules, job.settings),
+        classes=rules,
+    )
+    path = epath.Path(job.output)
+    if job.what_if:
+        cells = what_if.make_table(tally, job.settings, job.calibration)
+        artifact.write_json(path / WHAT_IF, what_if.to_json(cells))
+    artifact.write_json(path / SELECTION, selection.to_json())
+
+
+def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
+    least = [rule.threshold for rule in rules]
+    cuts = [
+        rule.cut_off.confidence if rule.cut_off is not None else np.inf
+        for rule in rules
+    ]
+    above, kept = (
+        precision.precision_above(calibration, np.array(lowest, np.float32))
+        for lowest in (least, cuts)
+    )
+    return Estimate(kind=calibration.kind, above_threshold=above, kept=kept)

@@ -1,0 +1,174 @@
+"""The writing job: plan it, run it, describe what was written.
+
+What a worker does is in `mixing`; what comes back are three numbers for each shard.
+"""
+
+from __future__ import annotations
+
+from stage import import_tensorflow  # noqa: F401, for a worker may begin here.
+
+# isort: split
+import os
+from collections.abc import Callable
+
+import apache_beam as beam
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
+
+from beam_jobs.io import filesystems
+from beam_jobs.io import shards as io_shards
+from beam_jobs.runners import run as runners
+from beam_jobs.selection import pipeline as selection_pipeline
+from beam_jobs.writing.worker import Job, WriteGroup, Written
+from classifier.data import shard_manifest
+from classifier.data.sources import Source
+from pseudo_label.dataset import card
+from pseudo_label.dataset import records as dataset_records
+from pseudo_label.predictions.prediction_set import open_predictions
+from stage import artifact
+
+RECORDS_PER_SHARD = 4096
+MIN_SHARDS = 4
+CARD = "README.md"
+#: Where predictions and selection are, for `pseudo_label.verify`.
+INPUTS = "inputs.json"
+Say = Callable[[str], None]
+
+filesystems.register()
+
+
+def plan(
+    source: Source,
+    *,
+    predictions: str,
+    selection: str,
+    round_number: int,
+    num_shards: int,
+    output: str,
+) -> Job:
+    """Returns the job, after checking that its three inputs belong together.
+
+    Args:
+        source: The images that were labeled.
+        predictions: Directory of what was said of them.
+        selection: Directory of which to write.
+        round_number: Of self-training, from 1 on.
+        num_shards: To write, 0 for as many as the records ask for.
+        output: Directory of the dataset.
+
+    Raises:
+        ValueError: If they do not, or nothing was selected.
+        FileNotFoundError: If one is not there.
+    """
+    prediction_set = open_predictions(predictions)
+    decision = selection_pipeline.open_selection(selection, prediction_set)
+    source = shard_manifest.match_predictions(source, predictions)
+    records = decision.funnel.records
+    if records == 0:
+        raise ValueError(f"{selection} keeps no image; lower --confidence_threshold")
+    if num_shards < 0:
+        raise ValueError(f"num_shards must be >= 0, got {num_shards}")
+    if round_number < 1:
+        raise ValueError(f"round must be >= 1, got {round_number}")
+    by_rule = max(MIN_SHARDS, -(-records // RECORDS_PER_SHARD))
+    return Job(
+        source=source,
+        predictions=prediction_set,
+        selection=decision,
+        selection_directory=selection,
+        round=round_number,
+        num_shards=num_shards or by_rule,
+        output=output,
+    )
+
+
+def run(job: Job, options: PipelineOptions, *, say: Say = lambda line: None) -> None:
+    """Writes the shards that are not there and, at the end, the metadata.
+
+    Raises:
+        RuntimeError: If it fails; the same job goes on.
+    """
+    artifact.delete_unfinished(job.output)
+    shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
+    job = job.without_shards()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | "Groups" >> io_shards.Shards(len(job.groups))
+            | "Write" >> beam.ParDo(WriteGroup(job))
+            | beam.combiners.ToList()
+            | "Metadata" >> beam.Map(_write_metadata, job)
+        )
+
+    def count_done() -> int:
+        return sum(job.path(index).exists() for index in range(job.num_shards))
+
+    runners.run_pipeline(
+        build, options, say=say, count_done=count_done, may_shuffle=True
+    )
+    # Of workers that were killed while others went on.
+    artifact.delete_unfinished(job.output)
+
+
+def finish(job: Job) -> str:
+    """Checks the dataset against the selection; returns what was written, in words.
+
+    Raises:
+        RuntimeError: If it has another number of records.
+    """
+    split = tfds.builder_from_directory(job.output).info.splits[dataset_records.SPLIT]
+    if split.num_examples != job.selection.funnel.records:
+        raise RuntimeError(
+            f"expected {job.selection.funnel.records} records, wrote "
+            f"{split.num_examples}"
+        )
+    output = epath.Path(job.output)
+    artifact.write_json(
+        output / INPUTS,
+        {
+            "predictions": _seen_from(job.output, job.predictions.directory),
+            "selection": _seen_from(job.output, job.selection_directory),
+        },
+    )
+    artifact.write_bytes(output / CARD, _make_card(job, split.num_bytes).encode())
+    (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
+    return (
+        f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
+        f"{job.output}"
+    )
+
+
+def _write_metadata(shards: list[Written], job: Job) -> None:
+    shards.sort(key=lambda shard: shard.index)
+    dataset_records.write_metadata(
+        job.output,
+        dataset_records.features(
+            job.predictions.class_names, top_k=job.predictions.top_k
+        ),
+        shard_lengths=[shard.length for shard in shards],
+        num_bytes=sum(shard.num_bytes for shard in shards),
+    )
+
+
+def _seen_from(directory: str, path: str) -> str:
+    """Returns a path relative to a directory, but where it is on another system."""
+    if path.rpartition("://")[0] != directory.rpartition("://")[0]:
+        return path if "://" in path else os.path.abspath(path)
+    return os.path.relpath(path, directory)
+
+
+def _make_card(job: Job, num_bytes: int) -> str:
+    return card.make_card(
+        card.Facts(
+            selection=job.selection,
+            predictions=job.predictions.fingerprint,
+            temperature=job.predictions.temperature,
+            teachers=job.predictions.teachers,
+            round=job.round,
+            top_k=job.predictions.top_k,
+            num_shards=job.num_shards,
+            num_bytes=num_bytes,
+        )
+    )

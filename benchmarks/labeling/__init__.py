@@ -1,0 +1,1 @@
+"""Labeling, measured beside its peers."""

@@ -1,0 +1,67 @@
+"""The bare loop: decoding in tf.data, overlapped with the network, and nothing else.
+
+No Beam, no keys, no hashes, no files written: what the hardware and the engine give.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.labeling.processes import run_together
+from benchmarks.labeling.task import BATCH_SIZE, Task, Timesheet
+
+#: Batches that are decoded ahead.
+PREFETCH = 2
+
+
+def run(task: Task, sheet: Timesheet) -> None:
+    """Labels the images; the files are dealt to the processes."""
+    run_together(_label, task, sheet)
+
+
+def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> Any:
+    """Returns a dataset of pixels uint8 [B,S,S,3], as the export decodes them.
+
+    Args:
+        files: TFRecords.
+        image: The classifier's preprocessing.
+        parallel: Images that are decoded side by side.
+    """
+    import tensorflow as tf
+
+    from classifier.data import preprocessing
+    from classifier.data.sources import IMAGE_FEATURE
+    from classifier.training.config import ImageConfig
+
+    config = ImageConfig(**image)
+    features = {IMAGE_FEATURE: tf.io.FixedLenFeature([], tf.string)}
+
+    def decode(record: Any) -> Any:
+        encoded = tf.io.parse_single_example(record, features)[IMAGE_FEATURE]
+        return preprocessing.evaluation_image(encoded, config)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return (
+        tf.data.TFRecordDataset(files)
+        .map(decode, num_parallel_calls=parallel)
+        .batch(BATCH_SIZE)
+        .prefetch(PREFETCH)
+        .with_options(options)
+    )
+
+
+def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
+    from benchmarks.labeling.model import limit_threads, open_classifier
+
+    limit_threads(task)
+    classifier = open_classifier(task)
+    files = task.record_files()[part :: task.processes]
+    dataset = pixel_batches(files, classifier.image, parallel=task.threads)
+    for pixels in dataset.take(1).as_numpy_iterator():
+        classifier.logits(pixels)  # Compiles.
+    barrier.wait()
+    started = time.time()
+    for pixels in dataset.as_numpy_iterator():
+        sheet.note_batch(started, len(classifier.logits(pixels)))

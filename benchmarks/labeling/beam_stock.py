@@ -1,0 +1,103 @@
+"""Beam's own way: ReadAllFromTFRecord, RunInference, WriteToTFRecord."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from apache_beam.io import ReadAllFromTFRecord, WriteToTFRecord
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+from numpy.typing import NDArray
+
+from benchmarks.labeling.model import Model, open_model
+from benchmarks.labeling.task import BATCH_SIZE, Task, Timesheet
+from classifier.data.sources import IMAGE_FEATURE
+
+
+class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
+    """From encoded images to logits.
+
+    Args:
+        task: Says which model.
+        sheet: Where to note what was done.
+    """
+
+    def __init__(self, task: Task, sheet: Timesheet) -> None:
+        super().__init__(min_batch_size=BATCH_SIZE, max_batch_size=BATCH_SIZE)
+        self._task = task
+        self._sheet = sheet
+
+    def load_model(self) -> Model:
+        """Returns the model, in the process that will run it."""
+        self._sheet.note_load()
+        return open_model(self._task)
+
+    def run_inference(
+        self,
+        batch: Sequence[bytes],
+        model: Model,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yields logits [K] of each image."""
+        started = time.time()
+        logits = model(list(batch))
+        self._sheet.note_batch(started, len(batch))
+        yield from logits
+
+    def get_num_bytes(self, batch: Sequence[bytes]) -> int:
+        """Returns the size of a batch; the inherited way pickles it to know."""
+        return sum(map(len, batch))
+
+
+def read_handler(path: str) -> BytesHandler:
+    """Returns a handler for `--model_handler` of the labeling job.
+
+    Args:
+        path: Of two lines, a timesheet's directory and a task.
+    """
+    directory, task = pathlib.Path(path).read_text().splitlines()
+    return BytesHandler(Task.from_json(task), Timesheet(directory))
+
+
+def run(task: Task, sheet: Timesheet) -> None:
+    """Labels the images: top class and its logit, a record for each image."""
+    options = PipelineOptions(
+        [
+            "--runner=FnApiRunner",
+            f"--direct_num_workers={task.processes}",
+            "--direct_running_mode=multi_processing",
+        ]
+    )
+    with (
+        tempfile.TemporaryDirectory() as output,
+        beam.Pipeline(options=options) as pipeline,
+    ):
+        _ = (
+            pipeline
+            | beam.Create(task.record_files())
+            | ReadAllFromTFRecord()
+            | "Image" >> beam.Map(image_of)
+            | RunInference(BytesHandler(task, sheet))
+            | "Row" >> beam.Map(row_of)
+            | WriteToTFRecord(f"{output}/predictions")
+        )
+
+
+def image_of(record: bytes) -> bytes:
+    """Returns the encoded image of a serialized `tf.train.Example`."""
+    features = tf.train.Example.FromString(record).features.feature
+    image: bytes = features[IMAGE_FEATURE].bytes_list.value[0]
+    return image
+
+
+def row_of(logits: NDArray[np.float32]) -> bytes:
+    """Returns the top class and its logit."""
+    label = int(logits.argmax())
+    return f"{label},{logits[label]}".encode()

@@ -1,0 +1,64 @@
+"""The classifier in the hands of a peer: from encoded images to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from benchmarks.labeling.task import BATCH_SIZE, Task
+from classifier.export.saved_classifier import EXPORT
+from classifier.inference.engine import Engine
+from classifier.inference.ensemble import Classifier
+
+#: From encoded images, at most `BATCH_SIZE`, to logits float32 [B,K].
+Model = Callable[[Sequence[bytes]], NDArray[np.float32]]
+
+
+def limit_threads(task: Task) -> None:
+    """Has TensorFlow compute with the task's threads; call it before anything else."""
+    tf.config.threading.set_intra_op_parallelism_threads(task.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(task.threads)
+
+
+def open_classifier(task: Task) -> Classifier:
+    """Returns the classifier on the engine that the task names."""
+    return Classifier(
+        task.classifier, Engine(str(task.engine), str(task.precision)), task.threads
+    )
+
+
+def open_model(task: Task) -> Model:
+    """Returns the model, warmed up: our engine, or the SavedModel as it is."""
+    limit_threads(task)
+    model = _saved_model(task) if task.engine is None else _on_engine(task)
+    image = tf.io.encode_jpeg(np.zeros((375, 500, 3), np.uint8)).numpy()
+    model([image] * BATCH_SIZE)
+    return model
+
+
+def _saved_model(task: Task) -> Model:
+    loaded = tf.saved_model.load(f"{task.classifier}/{EXPORT}")
+    serve = loaded.signatures["serving_default"]
+
+    def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
+        # By name: given by position, TensorFlow first writes the images into the text
+        # of an error, which takes longer than to decode them.
+        logits: NDArray[np.float32] = serve(encoded=tf.constant(encoded))[
+            "logits"
+        ].numpy()
+        return logits
+
+    run.loaded = loaded  # type: ignore[attr-defined]  # It owns the variables.
+    return run
+
+
+def _on_engine(task: Task) -> Model:
+    classifier = open_classifier(task)
+
+    def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
+        return classifier.logits(classifier.preprocess(encoded))
+
+    return run

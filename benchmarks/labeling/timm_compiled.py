@@ -1,0 +1,95 @@
+"""timm's network at its best on a CPU: bfloat16, compiled, frozen, channels_last.
+
+Images are files, decoded and resized by torchvision, which is faster than Pillow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.labeling.processes import run_together
+from benchmarks.labeling.task import Task, Timesheet
+
+NETWORK = "resnetrs50"
+NUM_CLASSES = 1000
+SIZE = 160
+#: Share of the shorter side that is kept, as of ours.
+CROP = 0.875
+
+
+def run(task: Task, sheet: Timesheet) -> None:
+    """Labels the images; they are dealt to the processes."""
+    run_together(_label, task, sheet)
+
+
+class Images:
+    """A dataset of pixels uint8 [3,S,S] as PyTorch's loader wants it.
+
+    Args:
+        paths: JPEGs.
+    """
+
+    def __init__(self, paths: list[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Any:
+        """Returns the center of an image, resized."""
+        from torchvision import io
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
+        pixels = io.decode_jpeg(io.read_file(self._paths[index]), io.ImageReadMode.RGB)
+        height, width = pixels.shape[-2:]
+        side = int(CROP * min(height, width))
+        return functional.resized_crop(
+            pixels,
+            (height - side + 1) // 2,
+            (width - side + 1) // 2,
+            side,
+            side,
+            [SIZE, SIZE],
+            InterpolationMode.BICUBIC,
+        )
+
+
+def compile_network() -> Callable[[Any], Any]:
+    """Returns the network, from pixels uint8 [B,3,S,S] to logits [B,K]."""
+    import timm
+    import torch
+
+    torch._inductor.config.freezing = True
+    model = timm.create_model(NETWORK, num_classes=NUM_CLASSES).eval()
+    model = model.to(memory_format=torch.channels_last, dtype=torch.bfloat16)
+
+    def logits_of(images: Any) -> Any:
+        pixels = (images.float() / 255 - 0.45) / 0.225
+        return model(pixels.to(torch.bfloat16)).float()
+
+    return torch.compile(logits_of)
+
+
+def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
+    import torch
+
+    torch.set_num_threads(task.threads)
+    network = compile_network()
+    batch = torch.zeros((task.batch, 3, SIZE, SIZE), dtype=torch.uint8)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    loader = torch.utils.data.DataLoader(
+        Images(task.jpeg_files()[part :: task.processes]),
+        batch_size=task.batch,
+        num_workers=task.loaders,
+    )
+    with torch.inference_mode():
+        for _ in range(2):
+            network(batch)  # Compiles.
+        barrier.wait()
+        started = time.time()
+        for images in loader:
+            batch[: len(images)] = images  # The last one is filled up, as ours is.
+            network(batch)[: len(images)].argmax(dim=1).numpy()
+            sheet.note_batch(started, len(images))

@@ -1,0 +1,1 @@
+"""What all benchmarks share: taking turns, test photographs, process watching."""

@@ -1,0 +1,1 @@
+"""Selection, measured beside its peers."""

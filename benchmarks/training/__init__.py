@@ -1,0 +1,1 @@
+"""Training's parts, measured beside their peers."""

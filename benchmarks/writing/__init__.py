@@ -1,0 +1,1 @@
+"""Writing records, measured beside Beam's own way."""

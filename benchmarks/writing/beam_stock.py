@@ -1,0 +1,79 @@
+"""Beam's own way to write: the same records through WriteToTFRecord(num_shards=...).
+
+Takes the flags of `beam_jobs.write_records`, reads the images as that does, and makes
+the same records of them. Only how they get into files differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from stage import artifact, cli
+
+_IMAGES = flags.DEFINE_string("images", None, "As they were labeled.", required=True)
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "Of them.", required=True)
+_SELECTION = flags.DEFINE_string("selection", None, "Of those.", required=True)
+_NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "To write.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the records."""
+    cli.load_tensorflow()
+    from beam_jobs.runners import run as runners
+    from beam_jobs.writing import job as writing_job
+    from classifier.data import shard_manifest
+    from classifier.data.sources import open_source
+
+    options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+    job = writing_job.plan(
+        open_source(_IMAGES.value),
+        predictions=_PREDICTIONS.value,
+        selection=_SELECTION.value,
+        round_number=1,
+        num_shards=_NUM_SHARDS.value,
+        output=_OUTPUT.value,
+    )
+    artifact.begin(job.output, job.config)
+    shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
+    run(job.without_shards(), options)
+
+
+def run(job: Any, options: Any) -> None:
+    """Writes the records of a writing job, whose list of shards is in its output."""
+    import apache_beam as beam
+
+    from beam_jobs.io import shards
+    from beam_jobs.runners import run as runners
+    from pseudo_label.dataset import records
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = (
+            pipeline
+            | shards.Shards(job.predictions.num_shards)
+            | beam.FlatMap(read_records, job)
+            | beam.io.WriteToTFRecord(
+                f"{job.output}/{records.NAME}", num_shards=job.num_shards
+            )
+        )
+
+    runners.run_pipeline(build, options, may_shuffle=True)
+
+
+def read_records(index: int, job: Any) -> Iterator[bytes]:
+    """Yields the records of an input shard, serialized."""
+    from beam_jobs.writing import worker as writing_worker
+    from pseudo_label.dataset import records
+
+    for row, copies, image in writing_worker.selected_images(job, index):
+        for copy in range(copies):
+            yield records.serialize(
+                writing_worker.make_record(job, index, row, image, copy)
+            )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,163 @@
+"""What writing is measured on: images, what was said of them, and which to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.measuring.photographs import make_photographs
+from pseudo_label.predictions import schema as prediction_schema
+from stage import artifact
+
+NUM_CLASSES = 1000
+TOP_K = 10
+#: Images of a file, about as many as in ImageNet's.
+SHARD_SIZE = 1000
+#: Different photographs; each image is one of them and bytes behind its end.
+NUM_JPEGS = 256
+_HEIGHT, _WIDTH, _QUALITY = 96, 128, 85
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Directories that are made once and read by every way to write.
+
+    Attributes:
+        root: Of all of them.
+        num_images: Of the corpus.
+    """
+
+    root: str
+    num_images: int
+
+    @property
+    def images(self) -> str:
+        """As `--images`."""
+        return f"tfrecord:{self.root}/images/*.tfrecord"
+
+    @property
+    def predictions(self) -> str:
+        """Directory of the predictions."""
+        return f"{self.root}/predictions"
+
+    @property
+    def selection(self) -> str:
+        """Directory of the selection."""
+        return f"{self.root}/selection"
+
+
+def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> Inputs:
+    """Makes images, random predictions, and a selection of nearly all of them.
+
+    Args:
+        root: Directory to make.
+        num_images: Of the corpus.
+        num_bytes: Of each image.
+    """
+    inputs = Inputs(str(root), num_images)
+    _write_images(root / "images", num_images, num_bytes)
+    _write_predictions(inputs)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "beam_jobs.select_labels"),
+            f"--predictions={inputs.predictions}",
+            f"--output={inputs.selection}",
+            # As many records as images; some are copies, where a class has fewer.
+            *("--confidence_threshold=0", "--duplicate_bits=-1"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return inputs
+
+
+def make_jpegs(rng: np.random.Generator, count: int) -> Iterator[bytes]:
+    """Yields different small photographs."""
+    for pixels in make_photographs(rng, count, height=_HEIGHT, width=_WIDTH):
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "JPEG", quality=_QUALITY)
+        yield content.getvalue()
+
+
+def pad(jpeg: bytes, index: int, num_bytes: int) -> bytes:
+    """Returns an image of its own: decoders ignore what is behind the end.
+
+    Raises:
+        ValueError: If it is larger already.
+    """
+    end = index.to_bytes(8, "big")
+    if len(jpeg) + len(end) > num_bytes:
+        raise ValueError(
+            f"expected images of at least {len(jpeg) + len(end):,} bytes, got "
+            f"{num_bytes:,}"
+        )
+    return jpeg + bytes(num_bytes - len(jpeg) - len(end)) + end
+
+
+def _write_images(directory: pathlib.Path, num_images: int, num_bytes: int) -> None:
+    import tensorflow as tf
+
+    from classifier.data.sources import IMAGE_FEATURE
+
+    directory.mkdir(parents=True)
+    jpegs = itertools.cycle(make_jpegs(np.random.default_rng(0), NUM_JPEGS))
+    for start in range(0, num_images, SHARD_SIZE):
+        path = directory / f"{start // SHARD_SIZE:05d}.tfrecord"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for index in range(start, min(start + SHARD_SIZE, num_images)):
+                image = tf.train.Feature()
+                image.bytes_list.value.append(pad(next(jpegs), index, num_bytes))
+                features = tf.train.Features(feature={IMAGE_FEATURE: image})
+                writer.write(tf.train.Example(features=features).SerializeToString())
+
+
+def _write_predictions(inputs: Inputs) -> None:
+    from classifier.data.sources import open_source
+
+    source = open_source(inputs.images)
+    config = {
+        "images": source.describe(),
+        "teachers": [artifact.fingerprint([b"teacher"])],
+        "class_names": [f"class {label}" for label in range(NUM_CLASSES)],
+        "top_k": TOP_K,
+    }
+    artifact.begin(inputs.predictions, config)
+    fingerprint = artifact.config_fingerprint(config, leaving_out="images")
+    for shard in source.shards:
+        examples = source.reader.examples(shard.files[0])
+        block = _block(shard.index, [(one.key, one.image) for one in examples])
+        path = pathlib.Path(inputs.predictions) / prediction_schema.shard_name(
+            shard.index
+        )
+        with path.open("wb") as file:
+            tables = iter([prediction_schema.to_table(block, top_k=TOP_K)])
+            prediction_schema.write_shard(file, tables, fingerprint=fingerprint)
+    artifact.complete(inputs.predictions, seconds=0.0)
+
+
+def _block(
+    seed: int, examples: Sequence[tuple[bytes, bytes]]
+) -> prediction_schema.Block:
+    count = len(examples)
+    rng = np.random.default_rng(seed)
+    probabilities = rng.random((count, NUM_CLASSES), np.float32)
+    # One of them stands out; which one is random, so that classes are of a size.
+    probabilities[np.arange(count), rng.integers(NUM_CLASSES, size=count)] += 500
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return prediction_schema.Block(
+        first_index=0,
+        keys=[key.decode() for key, _ in examples],
+        images=[image for _, image in examples],
+        status=[prediction_schema.OK] * count,
+        errors=[""] * count,
+        probabilities=probabilities,
+        pixels=rng.integers(0, 256, (count, 9, 9, 3), np.uint8),
+    )

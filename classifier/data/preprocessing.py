@@ -1,0 +1,145 @@
+"""From encoded bytes to uint8 pixels, for training and for evaluation.
+
+`evaluation_image` is the only evaluation preprocessing there is: it is traced into
+the exported graph, and the trainer's own evaluation calls it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from classifier.training.config import ImageConfig
+
+#: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it: a share of the image,
+#: which is the object, width over height, and tries.
+CROP_MIN_COVERED = 0.1
+CROP_ASPECT_RATIOS = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+#: Images decoded side by side inside a graph.
+PARALLEL_DECODES = 8
+
+
+#: From an image's height, width and channels, int32 [3], to the window to keep: its
+#: top, left, height and width, int32 [4].
+ChooseWindow = Callable[[Any], Any]
+
+
+def decode(encoded: Any) -> Any:
+    """Returns the image uint8 [H,W,3] of encoded bytes, the first of an animation.
+
+    JPEG, PNG, GIF, BMP, WebP and what else `tf.io.decode_image` knows; of anything
+    else it raises InvalidArgumentError, as of a broken image.
+    """
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
+    """Returns the center of the image, resized to uint8 [S,S,3].
+
+    All of it is decoded, also what lies outside: an image that gets a label here will
+    be trained on and opened by others, and must not turn out to be broken then.
+    """
+    image = decode(encoded)
+    if config.crop_fraction < 1.0:
+        image = _crop(image, center_window(tf.shape(image), config))
+    return _resize(image, config.size)
+
+
+def evaluation_images(encoded: Any, config: ImageConfig) -> Any:
+    """Returns uint8 [B,S,S,3] of encoded images, string [B], some side by side."""
+    return tf.map_fn(
+        lambda one: evaluation_image(one, config),
+        encoded,
+        parallel_iterations=PARALLEL_DECODES,
+        fn_output_signature=tf.TensorSpec([config.size, config.size, 3], tf.uint8),
+    )
+
+
+def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
+    """Returns a random crop, perhaps mirrored, resized to uint8 [S,S,3].
+
+    Args:
+        encoded: Bytes of one image.
+        config: Sizes.
+        seed: int32 [2]; the same seed gives the same pixels.
+    """
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    if config.min_crop_area == 1.0:
+        image = decode(encoded)
+    else:
+        image = decode_and_crop(
+            encoded, lambda shape: inception_window(shape, config, seed=crop_seed)
+        )
+    image = _resize(image, config.size)
+    if config.random_flip:
+        image = tf.image.stateless_random_flip_left_right(image, flip_seed)
+    return image
+
+
+def decode_and_crop(encoded: Any, choose_window: ChooseWindow) -> Any:
+    """Returns a window of the image, uint8 [height,width,3], in one step.
+
+    Of a JPEG what lies outside is never decoded; its size stands in its header. Where
+    colors are stored at half the resolution, the outermost pixels differ a little from
+    those of the whole image, as they are interpolated from the window alone.
+    """
+
+    def crop_jpeg() -> Any:
+        window = choose_window(tf.io.extract_jpeg_shape(encoded))
+        return tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
+
+    def crop_other() -> Any:
+        image = decode(encoded)
+        return _crop(image, choose_window(tf.shape(image)))
+
+    return tf.cond(tf.io.is_jpeg(encoded), crop_jpeg, crop_other)
+
+
+def center_window(shape: Any, config: ImageConfig) -> Any:
+    """Returns the square of `crop_fraction` of the shorter side, in the middle."""
+    height, width = shape[0], shape[1]
+    shorter = tf.cast(tf.minimum(height, width), tf.float32)
+    side = tf.maximum(1, tf.cast(shorter * config.crop_fraction, tf.int32))
+    return tf.stack([(height - side + 1) // 2, (width - side + 1) // 2, side, side])
+
+
+def inception_window(shape: Any, config: ImageConfig, *, seed: Any) -> Any:
+    """Returns a window of random area and aspect ratio.
+
+    Where no attempt fits into the image, which the sampler reports as the whole of
+    it, that is the evaluation's, as in the code that ResNet-RS was trained with.
+    """
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=CROP_MIN_COVERED,
+        aspect_ratio_range=CROP_ASPECT_RATIOS,
+        area_range=(config.min_crop_area, 1.0),
+        max_attempts=CROP_ATTEMPTS,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return tf.cond(
+        tf.reduce_all(size[:2] == shape[:2]),
+        lambda: center_window(shape, config),
+        lambda: tf.concat([begin[:2], size[:2]], axis=0),
+    )
+
+
+def _crop(image: Any, window: Any) -> Any:
+    top, left, height, width = tf.unstack(window)
+    return tf.slice(image, [top, left, 0], [height, width, 3])
+
+
+def _resize(image: Any, size: int) -> Any:
+    # Cast first, as resizing would convert each pixel whenever it looks at it.
+    pixels = tf.cast(image, tf.float32)
+    resized = tf.image.resize(pixels, [size, size], method="bicubic")
+    # Bicubic overshoots at edges; without the clip the cast would wrap around.
+    rounded = tf.round(tf.clip_by_value(resized, 0.0, 255.0))
+    return tf.ensure_shape(tf.cast(rounded, tf.uint8), [size, size, 3])

@@ -1,0 +1,339 @@
+"""Reading images for labeling, evaluation and writing: every one exactly once.
+
+Training reads the same files through tf.data, which stops at the first bad byte.
+Here what cannot be read stands in its place with a reason, and only errors that may
+pass, and did not while they were waited for, are raised: a shard that was not read
+for want of a network must fail, not be labeled wrongly.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import errno
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+import tensorflow as tf
+from etils import epath
+from google.protobuf.message import DecodeError
+
+from classifier.data import tfrecord, webdataset
+from classifier.data.tfrecord import Broken
+from stage.retry import retrying
+
+if TYPE_CHECKING:
+    from classifier.data.readers import Reader
+
+OK = "ok"
+#: The file was there when the source was listed.
+MISSING = "missing"
+#: The file is there and cannot be read: forbidden, no file, a broken disk.
+UNREADABLE = "unreadable"
+#: The bytes of the record are not those that were written.
+CORRUPT_RECORD = "corrupt_record"
+#: The record is whole and holds no image, or not one.
+BAD_RECORD = "bad_record"
+#: The label of an image that has none.
+UNLABELED = -1
+
+_STATUS_OF_ERROR = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EISDIR), UNREADABLE),
+    # EIO after several tries: the disk is broken there.
+    **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG, errno.EIO), UNREADABLE),
+}
+_BUFFER = 2**18
+#: Remote files of one image each that are fetched side by side: each takes a tenth
+#: of a second, whatever its size.
+_READ_AHEAD = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file, or a range of records in one.
+
+    Attributes:
+        path: Where it is.
+        name: What keys call it: no machine's own paths.
+        skip: Records before the first to read.
+        take: Records to read, -1 for all.
+        label: The class of every image in it, -1 where the records say it.
+        size: In bytes as it was listed, -1 where that is not known.
+        kept: Of a file that is read in part, a byte for each example of the range, 1
+            where it is read; empty where all are.
+    """
+
+    path: str
+    name: str
+    skip: int = 0
+    take: int = -1
+    label: int = UNLABELED
+    size: int = -1
+    kept: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """An image, or what stands for it.
+
+    Attributes:
+        key: Unique in its source.
+        image: Encoded bytes; empty where the status is not `ok`.
+        label: Its class, or -1 where it has none that is one integer.
+        status: `ok`, or why there is no image.
+        error: The reason in words, else "".
+    """
+
+    key: bytes
+    image: bytes
+    label: int
+    status: str = OK
+    error: str = ""
+
+
+#: From a record to its image and label; raises ValueError on what is no image.
+Parse = Callable[[bytes], tuple[bytes, int]]
+
+
+def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
+    """Yields every image of some files, or what stands for it, in their order.
+
+    Raises:
+        OSError: On what may pass and did not; the content never raises.
+    """
+    are_remote_images = any("://" in file.path and file.take == 1 for file in files)
+    if not are_remote_images:
+        for file in files:
+            yield from reader.examples(file)
+        return
+    with concurrent.futures.ThreadPoolExecutor(_READ_AHEAD) as pool:
+        waiting: collections.deque[concurrent.futures.Future[list[Example]]]
+        waiting = collections.deque()
+        for file in files:
+            waiting.append(pool.submit(lambda file: list(reader.examples(file)), file))
+            if len(waiting) >= _READ_AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def read_batches(
+    reader: Reader, files: Sequence[File], batch_size: int
+) -> Iterator[list[Example]]:
+    """Yields what `read_examples` does, so many at a time; the last may be fewer."""
+    examples = read_examples(reader, files)
+    while batch := list(itertools.islice(examples, batch_size)):
+        yield batch
+
+
+def key_text(key: bytes) -> str:
+    r"""Returns a key to print and to store: bytes that are not UTF-8 become \xNN."""
+    return key.decode(errors="backslashreplace")
+
+
+def read_image(file: File) -> Example:
+    """Returns the one example of a file that is an image."""
+    key = os.fsencode(file.name)
+    if file.size > tfrecord.MAX_LENGTH:
+        error = f"{file.size:,} bytes are more than {tfrecord.MAX_LENGTH:,}"
+        return Example(key, b"", file.label, UNREADABLE, error)
+    try:
+        image = retrying(lambda: _read_whole(file.path))
+    except OSError as error:
+        return Example(key, b"", file.label, *_lasting(error))
+    return Example(key, image, file.label)
+
+
+def read_records(file: File, parse: Parse) -> Iterator[Example]:
+    """Yields the examples of a TFRecord file's range; keys are FILE#RECORD.
+
+    Where the rest of the file cannot be read, one example stands for it, or as many
+    as there should be if that is known.
+    """
+    index = file.skip
+    end = file.skip + file.take if file.take >= 0 else None
+    rest: tuple[str, str] | None = None
+    try:
+        with open_file(file.path) as stream:
+            records = tfrecord.read_records(stream, file.path, file.skip)
+            for record in itertools.islice(records, None if end is None else file.take):
+                if isinstance(record, Broken) and record.is_rest:
+                    rest = CORRUPT_RECORD, record.reason
+                    break
+                yield _record_example(file, index, record, parse)
+                index += 1
+    except OSError as error:
+        rest = _lasting(error)
+    if rest is None and end is not None and index < end:
+        rest = CORRUPT_RECORD, f"the file ends behind record {index:,} of {end:,}"
+    if rest is not None:
+        for lost in range(index, index + 1 if end is None else end):
+            yield Example(_record_key(file, lost), b"", file.label, *rest)
+
+
+def parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, int]:
+    """Returns the image and the label of a serialized `tf.train.Example`.
+
+    Args:
+        record: The serialized bytes.
+        image: Name of the feature.
+        label: Name of the feature, if it is to be read.
+
+    Raises:
+        ValueError: If there is not one image in it.
+    """
+    try:
+        features = tf.train.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise ValueError("not a tf.train.Example") from error
+    if image not in features:
+        raise ValueError(f"no feature {image!r}, only {_names(features)}")
+    kind = features[image].WhichOneof("kind")
+    if kind != "bytes_list":
+        raise ValueError(f"expected bytes in {image!r}, got {kind or 'nothing'}")
+    images = features[image].bytes_list.value
+    if len(images) != 1:
+        raise ValueError(f"expected one image in {image!r}, got {len(images)}")
+    if label is None or label not in features:
+        return images[0], UNLABELED
+    labels = features[label].int64_list.value
+    return images[0], labels[0] if len(labels) == 1 else UNLABELED
+
+
+def read_samples(
+    file: File, image_extensions: tuple[str, ...], label_extension: str
+) -> Iterator[Example]:
+    """Yields the examples of a WebDataset's tar file; keys are FILE#SAMPLE/NAME."""
+    index = 0
+    try:
+        with open_file(file.path) as stream:
+            for sample in webdataset.read_samples(
+                stream, image_extensions, label_extension
+            ):
+                yield _sample_example(_record_key(file, index), sample, file.label)
+                index += 1
+    except OSError as error:
+        yield Example(_record_key(file, index), b"", file.label, *_lasting(error))
+
+
+def open_file(path: str) -> BinaryIO:
+    """Opens a file to be read through, over errors that pass.
+
+    Raises:
+        OSError: Here or later, on what lasts or stays.
+    """
+    return io.BufferedReader(_Persistent(path), _BUFFER)
+
+
+class _Persistent(io.RawIOBase):
+    """A file that is opened again, and read on, where an error may pass."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._position = 0
+        self._file: BinaryIO | None = None
+        self._file = retrying(lambda: _open(path))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = retrying(lambda: self._readinto(buffer))
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + (self._position if whence == io.SEEK_CUR else 0)
+        try:
+            if self._file is not None:
+                self._file.seek(self._position)
+        except OSError:
+            self._drop()  # Where it is read next, it is opened there.
+        return self._position
+
+    def close(self) -> None:
+        self._drop()
+        super().close()
+
+    def _readinto(self, buffer: memoryview) -> int:
+        try:
+            if self._file is None:
+                self._file = _open(self._path)
+                self._file.seek(self._position)
+            return self._file.readinto(buffer)  # type: ignore[attr-defined]
+        except OSError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def _open(path: str) -> BinaryIO:
+    if "://" in path:
+        return epath.Path(path).open("rb")
+    return open(path, "rb", buffering=0)
+
+
+def _read_whole(path: str) -> bytes:
+    with _open(path) as file:
+        return file.read()
+
+
+def _lasting(error: OSError) -> tuple[str, str]:
+    """Returns the status of what cannot be read, and why; raises what may pass."""
+    status = _STATUS_OF_ERROR.get(error.errno or 0)
+    if status is None:
+        raise error
+    return status, error.strerror or str(error)
+
+
+def _record_example(
+    file: File, index: int, record: bytes | Broken, parse: Parse
+) -> Example:
+    key = _record_key(file, index)
+    if isinstance(record, Broken):
+        return Example(key, b"", file.label, CORRUPT_RECORD, record.reason)
+    try:
+        return Example(key, *parse(record))
+    except ValueError as error:
+        return Example(key, b"", file.label, BAD_RECORD, str(error))
+
+
+def _sample_example(
+    key: bytes, sample: webdataset.Sample | Broken, label: int
+) -> Example:
+    if isinstance(sample, Broken):
+        return Example(key, b"", label, CORRUPT_RECORD, sample.reason)
+    key += b"/" + os.fsencode(sample.name)
+    if len(sample.images) != 1:
+        found = _names(sample.extensions)
+        error = f"expected one image, got {len(sample.images)} among {found}"
+        return Example(key, b"", label, BAD_RECORD, error)
+    image = sample.images[0]
+    if isinstance(image, Broken):
+        return Example(key, b"", label, BAD_RECORD, image.reason)
+    words = sample.label.strip()
+    is_class = words.isdigit() and len(words) < 10
+    return Example(key, image, int(words) if is_class else label)
+
+
+def _record_key(file: File, index: int) -> bytes:
+    return os.fsencode(f"{file.name}#{index}")
+
+
+def _names(found: Iterable[str]) -> str:
+    """Returns some names in order, few enough for a line."""
+    names = sorted(found)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (", ".join(map(repr, names[:5])) or "none") + more

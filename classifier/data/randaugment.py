@@ -1,0 +1,385 @@
+"""Noise on training images: RandAugment (Cubuk et al. 2019, arXiv 1909.13719).
+
+`draw` decides, `apply` does: each image gets `num_ops` operations, drawn uniformly
+and with replacement from the sixteen ResNet-RS was trained with. An operation that is
+drawn is always applied, and its strength is fixed; only the sign of a geometric one
+and the place of Cutout are random.
+
+Formulas and quirks are those of the published policy (`autoaugment.py` in
+tensorflow/tpu). Differences:
+
+* It rebuilds Pillow's color operations. Where it rounds otherwise (the weights of
+  gray, the float32 of AutoContrast, Sharpness's smoothing), we do as Pillow does, to
+  the pixel.
+* Thresholds of Solarize that no pixel can reach (magnitude 10 and up) leave the image
+  alone. It compares them with 8-bit pixels, which they do not fit.
+* `AugmentConfig` can ask for bilinear resampling and for Contrast about the mean.
+
+What is written in an unusual way is so for speed on one core of a CPU, where training
+images are made (`python -m benchmarks.training.randaugment`): arithmetic on whole images in place
+of `tf.where` and look-up tables, and `tf.gather_nd` in place of `tf.gather`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from classifier.training.config import AugmentConfig
+
+#: Gray that stands where an operation moves in pixels from outside, or cuts them out.
+FILL = 128
+#: Magnitude at which an operation reaches its nominal maximum; more is extrapolated.
+MAX_MAGNITUDE = 10.0
+ROTATE_DEGREES = 30.0
+SHEAR = 0.3
+#: Blend factor 0.1 (degenerate image) to 1.9 (exaggerated); 1 is the image itself.
+ENHANCE_SPAN = 1.8
+ENHANCE_MIN = 0.1
+#: Bits that Posterize keeps: the fewer, the stronger, so it weakens with magnitude.
+POSTERIZE_BITS = 4
+#: Threshold that Solarize inverts from; it weakens with magnitude, too.
+SOLARIZE_THRESHOLD = 256
+SOLARIZE_ADD = 110
+#: SolarizeAdd brightens the darker half of the range.
+SOLARIZE_ADD_BELOW = 128
+#: ITU-R 601-2 luma in 1/65536, as Pillow rounds it. Sums of these with 8-bit pixels
+#: stay below 2**24, so float32 holds them exactly, as it does their 65536th.
+LUMA = (19595 / 65536, 38470 / 65536, 7471 / 65536)
+#: Weight of the center pixel in Sharpness's smoothing; the eight around it have 1.
+SMOOTH_CENTER = 5.0
+SMOOTH_SUM = 13.0
+#: Intensities that 8 bits can tell apart, and the highest.
+LEVELS = 256
+WHITE = 255
+
+
+class Draw(NamedTuple):
+    """What happens to one image.
+
+    Attributes:
+        choices: int32 [num_ops] indices into `AugmentConfig.operations`.
+        signs: float32 [num_ops], -1 or 1: the direction of a geometric operation.
+        positions: float32 [num_ops,2] in [0,1): Cutout's center, row and column as
+            shares of the image's height and width.
+    """
+
+    choices: Any
+    signs: Any
+    positions: Any
+
+
+def augment(image: Any, config: AugmentConfig, *, seed: Any) -> Any:
+    """Returns the image uint8 [S,S,3] with freshly drawn noise.
+
+    Args:
+        image: uint8 [S,S,3], S known when the graph is made.
+        config: Operations and their strength.
+        seed: int32 [2]; the same seed gives the same pixels.
+    """
+    if config.num_ops == 0:
+        return image
+    choices, signs, positions = draw(config, seed=seed)
+    for i in range(config.num_ops):
+        image = apply(
+            image, config, choice=choices[i], sign=signs[i], position=positions[i]
+        )
+    return image
+
+
+def draw(config: AugmentConfig, *, seed: Any) -> Draw:
+    """Returns `num_ops` operations, each with its sign and its position.
+
+    Args:
+        config: Operations to draw from, and how many.
+        seed: int32 [2].
+    """
+    # The first two are what a split in two gives: positions came later, and left the
+    # runs there were as they had been.
+    choice_seed, sign_seed, position_seed = tf.unstack(tf.random.split(seed, 3))
+    shape = [config.num_ops]
+    choices = tf.random.stateless_uniform(
+        shape, choice_seed, maxval=len(config.operations), dtype=tf.int32
+    )
+    heads = tf.random.stateless_uniform(shape, sign_seed, maxval=2, dtype=tf.int32)
+    return Draw(
+        choices=choices,
+        signs=tf.cast(2 * heads - 1, tf.float32),
+        positions=tf.random.stateless_uniform([*shape, 2], position_seed),
+    )
+
+
+def apply(
+    image: Any, config: AugmentConfig, *, choice: Any, sign: Any, position: Any
+) -> Any:
+    """Returns the image uint8 [S,S,3] after operation number `choice`.
+
+    Args:
+        image: uint8 [S,S,3].
+        config: Operations and their strength.
+        choice: int32 [] index into `config.operations`.
+        sign: float32 [], -1 or 1, the direction of a geometric operation.
+        position: float32 [2] in [0,1), row and column of Cutout's center.
+    """
+    level = config.magnitude / MAX_MAGNITUDE
+
+    def operation(name: str) -> Any:
+        # No further than out of the image.
+        pixels = min(level * config.translate_pixels, float(image.shape[0]))
+        if name in _TRANSLATION_AXES and pixels.is_integer():
+            shift = tf.cast(sign * pixels, tf.int32)
+            return _translate(image, shift, axis=_TRANSLATION_AXES[name])
+        if name in _AFFINES:
+            affine = _AFFINES[name](sign * level, image.shape[0], config)
+            return _transform(image, affine, config)
+        if name == "Cutout":
+            half = int(level * config.cutout_pixels)
+            return _cutout(image, half=half, position=position)
+        return _COLORS[name](image, level, config)
+
+    branches = [lambda name=name: operation(name) for name in config.operations]
+    if len(branches) == 1:
+        return branches[0]()
+    return tf.switch_case(choice, branches)
+
+
+# Geometric operations: six coefficients (a, b, c, d, e, f) that say where the output
+# pixel (x, y) comes from, (a x + b y + c, d x + e y + f), x to the right and y down.
+
+
+def _rotate(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    """Turns about the center of the image."""
+    radians = level * ROTATE_DEGREES * (math.pi / 180)
+    cos, sin = tf.cos(radians), tf.sin(radians)
+    center = (size - 1) / 2
+    return [cos, -sin, center * (1 - cos + sin), sin, cos, center * (1 - sin - cos)]
+
+
+def _shear_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, level * SHEAR, 0.0, 0.0, 1.0, 0.0]
+
+
+def _shear_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, 0.0, level * SHEAR, 1.0, 0.0]
+
+
+def _translate_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, level * config.translate_pixels, 0.0, 1.0, 0.0]
+
+
+def _translate_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, 0.0, 0.0, 1.0, level * config.translate_pixels]
+
+
+_AFFINES: dict[str, Callable[[Any, int, AugmentConfig], list[Any]]] = {
+    "Rotate": _rotate,
+    "ShearX": _shear_x,
+    "ShearY": _shear_y,
+    "TranslateX": _translate_x,
+    "TranslateY": _translate_y,
+}
+
+
+#: A translation by whole pixels is a copy: the same pixels in a quarter of the time.
+_TRANSLATION_AXES = {"TranslateX": 1, "TranslateY": 0}
+
+
+def _translate(image: Any, shift: Any, *, axis: int) -> Any:
+    """Takes each pixel from `shift` pixels further along the axis."""
+    height, width, channels = image.shape
+    # Whole rows, for copying along a last axis of 3 is slow.
+    rows = tf.reshape(image, [height, width * channels])
+    shift *= channels if axis == 1 else 1
+    size = rows.shape[axis]
+    before = tf.clip_by_value(-shift, 0, size)
+    after = tf.clip_by_value(shift, 0, size)
+    kept = rows[after : size - before] if axis == 0 else rows[:, after : size - before]
+    paddings = [[0, 0], [0, 0]]
+    paddings[axis] = [before, after]
+    moved = tf.pad(kept, paddings, constant_values=FILL)
+    return tf.reshape(moved, image.shape)
+
+
+def _transform(image: Any, affine: list[Any], config: AugmentConfig) -> Any:
+    sample = {"nearest": _nearest, "bilinear": _bilinear}[config.interpolation]
+    return tf.ensure_shape(sample(image, affine), image.shape)
+
+
+def _nearest(image: Any, affine: list[Any]) -> Any:
+    """Samples as ImageProjectiveTransformV3 does, in a quarter of its time."""
+    height, width, channels = image.shape
+    a, b, c, d, e, f = affine
+    x = tf.range(width, dtype=tf.float32)
+    y = tf.range(height, dtype=tf.float32)[:, None]
+    # A frame of fill catches all that comes from outside.
+    framed = tf.pad(image, [[1, 1], [1, 1], [0, 0]], constant_values=FILL)
+    column = 1 + _rounded(a * x + b * y + c, maximum=width)
+    row = 1 + _rounded(d * x + e * y + f, maximum=height)
+    index = row * (width + 2) + column
+    return tf.gather_nd(tf.reshape(framed, [-1, channels]), index[..., None])
+
+
+def _rounded(coordinate: Any, *, maximum: int) -> Any:
+    """Rounds halves away from zero to int32, in [-1, maximum]."""
+    away = coordinate + 0.5 * tf.sign(coordinate)
+    return tf.cast(tf.clip_by_value(away, -1.0, maximum), tf.int32)
+
+
+def _bilinear(image: Any, affine: list[Any]) -> Any:
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(image, tf.float32)[None],
+        transforms=tf.stack([*map(tf.convert_to_tensor, affine), 0.0, 0.0])[None],
+        output_shape=image.shape[:2],
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+        fill_value=float(FILL),
+    )[0]
+    return _to_uint8(tf.round(moved))
+
+
+def _cutout(image: Any, *, half: int, position: Any) -> Any:
+    """Fills a square of side `2 * half` about `position`, as far as it is inside."""
+    height, width, channels = image.shape
+    center = tf.cast(position * [height, width], tf.int32)
+    top, left = tf.unstack(tf.maximum(center - half, 0))
+    bottom, right = tf.unstack(tf.minimum(center + half, [height, width]))
+    middle = image[top:bottom]
+    square = tf.fill([bottom - top, right - left, channels], tf.cast(FILL, tf.uint8))
+    middle = tf.concat([middle[:, :left], square, middle[:, right:]], axis=1)
+    whole = tf.concat([image[:top], middle, image[bottom:]], axis=0)
+    return tf.ensure_shape(whole, image.shape)
+
+
+# Color operations: from an image uint8 [S,S,3] and `magnitude / MAX_MAGNITUDE`.
+
+
+def _auto_contrast(image: Any, level: float, config: AugmentConfig) -> Any:
+    """Stretches each channel to the whole range."""
+    height, width, _ = image.shape
+    # Rows [S,S*3], because reducing or broadcasting a last axis of 3 is slow; float64,
+    # because Pillow truncates what it reckons in it.
+    pixels = tf.cast(tf.reshape(image, [height, -1]), tf.float64)
+    low = tf.reduce_min(tf.reshape(tf.reduce_min(pixels, 0), [width, -1]), 0)
+    high = tf.reduce_max(tf.reshape(tf.reduce_max(pixels, 0), [width, -1]), 0)
+    scale = WHITE / tf.maximum(high - low, 1.0)
+    flat = high <= low
+    scale = tf.where(flat, tf.ones_like(scale), scale)
+    offset = tf.where(flat, tf.zeros_like(scale), -low * scale)
+    stretched = pixels * tf.tile(scale, [width]) + tf.tile(offset, [width])
+    return tf.reshape(tf.cast(stretched, tf.uint8), image.shape)
+
+
+def _equalize(image: Any, level: float, config: AugmentConfig) -> Any:
+    """Spreads each channel's intensities so that all are about as frequent."""
+    height, width, channels = image.shape
+    # Each channel counts in bins of its own. The offsets are repeated along a row,
+    # because broadcasting a last axis of 3 is slow.
+    offsets = np.tile(LEVELS * np.arange(channels, dtype=np.int32), width)
+    bins = tf.cast(tf.reshape(image, [height, -1]), tf.int32) + offsets
+    num_bins = LEVELS * channels
+    counts = tf.math.bincount(bins, minlength=num_bins, maxlength=num_bins)
+    counts = tf.reshape(counts, [channels, LEVELS])
+    below = tf.cumsum(counts, axis=1, exclusive=True)
+    # All pixels but the brightest, shared out over the steps from black to white.
+    darker = tf.reduce_max(tf.where(counts > 0, below, 0), axis=1, keepdims=True)
+    step = darker // WHITE
+    spread = tf.minimum((step // 2 + below) // tf.maximum(step, 1), WHITE)
+    table = tf.where(step > 0, spread, tf.range(LEVELS))
+    table = tf.cast(tf.reshape(table, [-1]), tf.uint8)
+    return tf.reshape(tf.gather_nd(table, bins[..., None]), image.shape)
+
+
+def _invert(image: Any, level: float, config: AugmentConfig) -> Any:
+    return WHITE - image
+
+
+def _posterize(image: Any, level: float, config: AugmentConfig) -> Any:
+    """Keeps the highest bits: none give black, all eight the image."""
+    bits = min(int(level * POSTERIZE_BITS), 8)
+    return tf.bitwise.bitwise_and(image, tf.cast(LEVELS - 2 ** (8 - bits), tf.uint8))
+
+
+def _solarize(image: Any, level: float, config: AugmentConfig) -> Any:
+    """Inverts the pixels that reach a threshold, if 8 bits can reach it."""
+    threshold = int(level * SOLARIZE_THRESHOLD)
+    if threshold > WHITE:
+        return image
+    return tf.bitwise.bitwise_xor(image, WHITE * tf.cast(image >= threshold, tf.uint8))
+
+
+def _solarize_add(image: Any, level: float, config: AugmentConfig) -> Any:
+    pixels = tf.cast(image, tf.float32)
+    dark = tf.cast(image < SOLARIZE_ADD_BELOW, tf.float32)
+    return _to_uint8(pixels + dark * int(level * SOLARIZE_ADD))
+
+
+def _color(image: Any, level: float, config: AugmentConfig) -> Any:
+    pixels = tf.cast(image, tf.float32)
+    return _blend(_gray(pixels), pixels, level)
+
+
+def _contrast(image: Any, level: float, config: AugmentConfig) -> Any:
+    pixels = tf.cast(image, tf.float32)
+    if config.contrast_pivot == "area":
+        area = image.shape[0] * image.shape[1]
+        return _blend(float(min(area // LEVELS, WHITE)), pixels, level)
+    # Integers, for the sum of a large image is more than float32 can hold.
+    total = tf.reduce_sum(tf.cast(_gray(pixels), tf.int64))
+    count = math.prod(image.shape)
+    mean = (2 * total + count) // (2 * count)
+    return _blend(tf.cast(mean, tf.float32), pixels, level)
+
+
+def _brightness(image: Any, level: float, config: AugmentConfig) -> Any:
+    return _blend(0.0, tf.cast(image, tf.float32), level)
+
+
+def _sharpness(image: Any, level: float, config: AugmentConfig) -> Any:
+    """Blends with the image smoothed; a border of one pixel stays as it is."""
+    pixels = tf.cast(image, tf.float32)
+    kernel = np.ones([3, 3, image.shape[-1], 1], np.float32)
+    kernel[1, 1] = SMOOTH_CENTER
+    total = tf.nn.depthwise_conv2d(pixels[None], kernel, [1, 1, 1, 1], "VALID")[0]
+    smooth = tf.floor(total / SMOOTH_SUM + 0.5)
+    inside = _blend(smooth, pixels[1:-1, 1:-1], level)
+    middle = tf.concat([image[1:-1, :1], inside, image[1:-1, -1:]], axis=1)
+    return tf.concat([image[:1], middle, image[-1:]], axis=0)
+
+
+_COLORS: dict[str, Callable[[Any, float, AugmentConfig], Any]] = {
+    "AutoContrast": _auto_contrast,
+    "Equalize": _equalize,
+    "Invert": _invert,
+    "Posterize": _posterize,
+    "Solarize": _solarize,
+    "SolarizeAdd": _solarize_add,
+    "Color": _color,
+    "Contrast": _contrast,
+    "Brightness": _brightness,
+    "Sharpness": _sharpness,
+}
+
+
+def _gray(pixels: Any) -> Any:
+    """Returns the rounded luma, float32 [S,S,3], the same in each channel.
+
+    One matrix product makes all three, which is faster than one that is broadcast.
+    """
+    weights = np.repeat(np.array(LUMA, np.float32)[:, None], 3, axis=1)
+    luma = tf.matmul(tf.reshape(pixels, [-1, 3]), weights)
+    return tf.floor(tf.reshape(luma, pixels.shape) + 0.5)
+
+
+def _blend(degenerate: Any, pixels: Any, level: float) -> Any:
+    """Returns uint8: from the degenerate image towards `pixels`, and beyond."""
+    factor = ENHANCE_SPAN * level + ENHANCE_MIN
+    return _to_uint8(degenerate + factor * (pixels - degenerate))
+
+
+def _to_uint8(pixels: Any) -> Any:
+    """Clips and truncates, as the published code and Pillow do."""
+    return tf.cast(tf.clip_by_value(pixels, 0.0, 255.0), tf.uint8)

@@ -1,0 +1,368 @@
+"""Where images come from: folders, TFRecords, WebDatasets and prepared TFDS datasets.
+
+A source is a list of shards, a shard a list of files, and a reader turns one file
+into examples: a unique key, the encoded bytes, and the class or -1. Training reads
+them inside tf.data, everything else as `classifier.data.python_reader` does, which loses none;
+they agree on which image a key means.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+
+from classifier.data import listing
+from classifier.data.class_names import read_class_names
+from classifier.data.python_reader import UNLABELED, File, key_text
+from classifier.data.readers import (
+    IMAGE_FEATURE,
+    LABEL_EXTENSION,
+    LABEL_FEATURE,
+    FolderReader,
+    PartReader,
+    Reader,
+    RecordReader,
+    TarReader,
+    TfdsReader,
+    files_dataset,
+    open_builder,
+    read_files,
+)
+from stage import artifact
+
+__all__ = [
+    "IMAGE_FEATURE",
+    "LABEL_FEATURE",
+    "UNLABELED",
+    "File",
+    "Reader",
+    "Shard",
+    "Source",
+    "chunked",
+    "files_dataset",
+    "open_source",
+    "read_files",
+]
+
+#: Files of a folder that make one shard.
+FOLDER_SHARD_SIZE = 1000
+_TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
+_FORMS = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
+_KINDS = ("tfds", "folder", "tfrecord", "webdataset")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The unit of work, of retry and of resume."""
+
+    index: int
+    files: tuple[File, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A named set of images.
+
+    Attributes:
+        spec: What the user wrote.
+        shards: In a fixed order.
+        class_names: K names by label, or None where the images have no labels.
+        reader: Reads any of its files.
+    """
+
+    spec: str
+    shards: tuple[Shard, ...]
+    class_names: tuple[str, ...] | None
+    reader: Reader
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what identifies the source in a config, without a machine's paths.
+
+        Two sources of the same description hold the same parts of the same files in
+        the same order.
+        """
+        ranges = (
+            os.fsencode(f"{shard.index} {file.name} {file.skip} {file.take}")
+            + file.kept
+            for shard in self.shards
+            for file in shard.files
+        )
+        return {
+            "num_shards": len(self.shards),
+            "num_files": len(self.files),
+            "fingerprint": artifact.fingerprint(ranges),
+        }
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files of all shards."""
+        return tuple(file for shard in self.shards for file in shard.files)
+
+    def part(self, index: int, count: int) -> Source:
+        """Returns every `count`-th file from `index` on, as one shard."""
+        if count == 1:
+            return self
+        part = Shard(index, self.files[index::count])
+        return dataclasses.replace(self, shards=(part,))
+
+    def only(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
+        """Returns some of the examples of a whole source, as one shard.
+
+        Args:
+            kept: Of every file, whether to keep each example in it; of files of which
+                nothing is kept, nothing is read.
+        """
+        found = [
+            (file, marks)
+            for file, marks in zip(self.files, kept, strict=True)
+            if marks.any()
+        ]
+        if all(marks.all() for _, marks in found):
+            files, reader = [file for file, _ in found], self.reader
+        else:
+            files = [
+                dataclasses.replace(file, kept=marks.tobytes()) for file, marks in found
+            ]
+            reader = PartReader(self.reader)
+        shards = (Shard(0, tuple(files)),)
+        return dataclasses.replace(self, shards=shards, reader=reader)
+
+    def labeled_class_names(self) -> tuple[str, ...]:
+        """Returns the class names.
+
+        Raises:
+            ValueError: If the source has no labels.
+        """
+        if self.class_names is None:
+            raise ValueError(
+                f"expected labeled images, got {self.spec} without labels: folder: "
+                "needs every image in a sub-folder of its class, tfds: one ClassLabel "
+                "or one that is called label, tfrecord: and webdataset: also "
+                "--class_names"
+            )
+        return self.class_names
+
+    @functools.cached_property
+    def num_examples(self) -> int:
+        """How many examples there are; walks through the files if they must be."""
+        counts = [file.kept.count(1) or file.take for file in self.files]
+        if min(counts, default=0) >= 0:
+            return sum(counts)
+        examples = read_files(self.reader, self.files)
+        return int(examples.reduce(0, lambda count, _: count + 1).numpy())
+
+
+def open_source(
+    spec: str,
+    *,
+    data_dir: str | None = None,
+    class_names_file: str | None = None,
+    more_features: Sequence[str] = (),
+    image_feature: str | None = None,
+    label_feature: str | None = None,
+) -> Source:
+    """Lists what a source holds.
+
+    Args:
+        spec: `tfds:NAME:SPLIT` (a prepared dataset, by name or by directory),
+            `folder:PATH` (class sub-folders, or any tree), `tfrecord:GLOB` or
+            `webdataset:GLOB` (tar files).
+        data_dir: Where TFDS keeps its datasets; None for its default.
+        class_names_file: One class name a line; for labeled TFRecords and tar files,
+            which do not hold the names themselves.
+        more_features: Names of further TFDS features that examples shall hold.
+        image_feature: What records call the image; of a tar file, the extension.
+            None for the usual: `image/encoded`; of a TFDS dataset `image` or the only
+            one there is; of a tar file the one with an image's extension.
+        label_feature: Likewise the label: `image/class/label`; `label` or the only
+            ClassLabel; `cls`.
+
+    Raises:
+        ValueError: If the spec has another form, there are no images, or two of them
+            would have the same key.
+        FileNotFoundError: If it names nothing that exists.
+        OSError: If a folder cannot be listed.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind not in _KINDS or not rest:
+        raise ValueError(f"expected a source as {_FORMS}, got {spec!r}")
+    if kind == "folder":
+        if image_feature or label_feature:
+            raise ValueError(f"{spec}: a folder holds no records with features")
+        source = _open_folder(spec, rest)
+    elif kind == "tfds":
+        features = (image_feature, label_feature, tuple(more_features))
+        source = _open_tfds(spec, rest, data_dir, features)
+    else:
+        reader: Reader = RecordReader(
+            image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE
+        )
+        if kind == "webdataset":
+            reader = TarReader(image_feature, label_feature or LABEL_EXTENSION)
+        source = _open_pattern(spec, rest, class_names_file, reader)
+    _check_keys(source)
+    return source
+
+
+def _open_tfds(
+    spec: str,
+    rest: str,
+    data_dir: str | None,
+    names: tuple[str | None, str | None, tuple[str, ...]],
+) -> Source:
+    match = _TFDS_PATTERN.match(rest)
+    if match is None:
+        raise ValueError(f"expected tfds:NAME:SPLIT, got {spec!r}")
+    builder = _find_builder(match["name"], data_dir)
+    split = match["split"]
+    for part in split.split("+"):
+        if part.partition("[")[0].strip() not in builder.info.splits:
+            known = ", ".join(sorted(builder.info.splits))
+            raise ValueError(f"{spec}: no split {part!r}, the dataset has {known}")
+    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            f"{spec}: expected TFRECORD files, got {builder.info.file_format.name}"
+        )
+    features = builder.info.features
+    image = _find_feature(spec, features, tfds.features.Image, names[0])
+    label = _find_feature(spec, features, tfds.features.ClassLabel, names[1])
+    if image is None:
+        raise ValueError(f"{spec} has no image feature, only {', '.join(features)}")
+    for name in names[2]:
+        if name not in features:
+            raise ValueError(f"{spec} has no feature {name!r}")
+    files = [
+        File(
+            path=str(part.filename),
+            name=os.path.basename(part.filename),
+            skip=part.skip,
+            take=part.examples_in_shard if part.take == -1 else part.take,
+        )
+        for part in builder.info.splits[split].file_instructions
+    ]
+    class_names = tuple(features[label].names) if label is not None else None
+    reader = TfdsReader(
+        directory=str(builder.data_dir),
+        image_feature=image,
+        label_feature=label,
+        more_features=names[2],
+    )
+    return Source(spec, _one_each(files), class_names, reader)
+
+
+def _find_builder(name: str, data_dir: str | None) -> Any:
+    if "/" in name and listing.is_folder(name):
+        if not (listing.open_path(name) / "features.json").exists():
+            raise FileNotFoundError(
+                f"{name} is no TFDS dataset: no features.json in it"
+            )
+        return open_builder(name)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        where = data_dir or tfds.core.constants.DATA_DIR
+        raise FileNotFoundError(
+            f"no TFDS dataset {name!r}: neither a directory, nor in {where}, nor "
+            "among those TFDS knows"
+        ) from error
+    if not builder.is_prepared():
+        raise FileNotFoundError(
+            f"TFDS dataset {name!r} is not prepared in {builder.data_dir}; "
+            "run its download_and_prepare() first"
+        )
+    return builder
+
+
+def _find_feature(
+    spec: str, features: Any, kind: type, wanted: str | None
+) -> str | None:
+    """Returns the feature of a kind: as wanted, of the usual name, or the only one.
+
+    TFDS gives the features in another order in each process.
+    """
+    names = [name for name, feature in features.items() if isinstance(feature, kind)]
+    known = ", ".join(sorted(names)) or "none"
+    if wanted is not None:
+        if wanted not in names:
+            raise ValueError(
+                f"{spec}: {wanted!r} is no {kind.__name__} feature, those are: {known}"
+            )
+        return wanted
+    usual = {tfds.features.Image: "image", tfds.features.ClassLabel: "label"}[kind]
+    if usual in names:
+        return usual
+    if len(names) > 1 and kind is tfds.features.Image:
+        raise ValueError(f"{spec}: expected one image feature, it has {known}")
+    return names[0] if len(names) == 1 else None
+
+
+def _open_folder(spec: str, root: str) -> Source:
+    if not listing.is_folder(root):
+        raise FileNotFoundError(f"{spec}: no folder {root!r}")
+    found = listing.list_folder(root)
+    if not found:
+        raise ValueError(f"{spec}: no files in {root!r}")
+    folders = sorted({file.name.split("/")[0] for file in found if "/" in file.name})
+    is_labeled = all(file.name.count("/") == 1 for file in found)
+    label_of = {folder: i for i, folder in enumerate(folders)} if is_labeled else {}
+    files = [
+        File(
+            path=file.path,
+            name=file.name,
+            take=1,
+            label=label_of.get(file.name.split("/")[0], UNLABELED),
+            size=file.size,
+        )
+        for file in found
+    ]
+    class_names = tuple(folders) if is_labeled else None
+    return Source(spec, chunked(files), class_names, FolderReader())
+
+
+def chunked(files: Sequence[File], first_index: int = 0) -> tuple[Shard, ...]:
+    """Returns files of one image each as shards of a fixed size, the last smaller."""
+    starts = range(0, len(files), FOLDER_SHARD_SIZE)
+    return tuple(
+        Shard(index, tuple(files[start : start + FOLDER_SHARD_SIZE]))
+        for index, start in enumerate(starts, first_index)
+    )
+
+
+def _one_each(files: Sequence[File]) -> tuple[Shard, ...]:
+    return tuple(Shard(index, (file,)) for index, file in enumerate(files))
+
+
+def _open_pattern(
+    spec: str, pattern: str, class_names_file: str | None, reader: Reader
+) -> Source:
+    found = listing.list_matches(pattern)
+    if not found:
+        raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
+    files = [File(path=file.path, name=file.name, size=file.size) for file in found]
+    class_names = None
+    if class_names_file is not None:
+        class_names = read_class_names(class_names_file)
+    return Source(spec, _one_each(files), class_names, reader)
+
+
+def _check_keys(source: Source) -> None:
+    """Refuses files, and ranges of one, that would give a key twice."""
+    end_of: dict[str, float] = {}
+    ranges = sorted(
+        (key_text(os.fsencode(f.name)), f.skip, f.take) for f in source.files
+    )
+    for name, skip, take in ranges:
+        if skip < end_of.get(name, 0):
+            raise ValueError(
+                f"{source.spec}: two images would have the same key, as {name} is "
+                "listed twice"
+            )
+        end_of[name] = skip + take if take >= 0 else float("inf")

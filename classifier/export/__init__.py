@@ -1,0 +1,1 @@
+"""A trained classifier as files, and how it is opened."""

@@ -1,0 +1,1 @@
+"""Trained classifiers at work: engines, ensembles, calibration, evaluation."""

@@ -1,0 +1,295 @@
+"""A classifier's network for use elsewhere: as `.keras`, as SavedModel, or as ONNX.
+
+What was written is read again with its own library, and given the same images as the
+classifier: it gets its name only if it gives the same logits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from etils import epath
+from numpy.typing import NDArray
+
+from classifier.export.saved_classifier import CLASSIFIER, EXPORT, MODEL
+from classifier.inference.engine import REFERENCE, Network, NetworkLoader
+from classifier.inference.ensemble import read_facts
+from classifier.models import variants
+from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
+from classifier.training.devices import num_cores
+from stage import artifact
+
+#: Of ONNX's operators; runtimes of 2022 and later have it.
+OPSET = 17
+#: Largest difference of two logits, as a share of the largest logit.
+TOLERANCE = 1e-4
+#: Images that are compared: from one color to noise.
+NUM_IMAGES = 16
+#: Where a SavedModel may hold files of its makers.
+_EXTRA = "assets.extra"
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How two networks' logits of the same images compare.
+
+    Attributes:
+        num_images: Of these.
+        num_same: Images of which both have the same top class.
+        difference: Of the two logits that differ most.
+        scale: The largest logit, of either sign.
+    """
+
+    num_images: int
+    num_same: int
+    difference: float
+    scale: float
+
+    @property
+    def is_close(self) -> bool:
+        """Whether they are the same network; never where a logit is not finite."""
+        is_close = self.difference <= TOLERANCE * self.scale
+        return is_close and self.num_same == self.num_images
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.num_same} of {self.num_images} images the same top class, "
+            f"logits up to {self.scale:.3g} differ by at most {self.difference:.1e}"
+        )
+
+
+def check_output(output: str) -> None:
+    """Refuses a place where nothing can be exported to, before any work.
+
+    Raises:
+        ValueError: If there is something, or its ending names no format, or what the
+            format needs is not installed.
+    """
+    if epath.Path(output).exists():
+        raise ValueError(f"{output} is already there; delete it or name another output")
+    _find_format(output)
+
+
+def export(directory: epath.PathLike, output: str) -> Agreement:
+    """Writes a classifier's network to a file or directory that is not there yet.
+
+    Args:
+        directory: Of a complete classifier.
+        output: Its ending tells the format: `.keras`, `.onnx`, or none for a
+            SavedModel.
+
+    Returns:
+        How what was written compares with the classifier.
+
+    Raises:
+        ValueError: If it does not agree, or the format cannot hold the network.
+    """
+    found = _find_format(output)
+    path, target = epath.Path(directory), epath.Path(output)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = epath.Path(scratch) / f"network{found.ending}"
+        found.write(path, made)
+        pixels = sample_pixels(read_facts(path)["image"]["size"])
+        agreement = compare(
+            _load_saved_model(path / EXPORT)(pixels), found.load(made)(pixels)
+        )
+        if not agreement.is_close:
+            raise ValueError(f"{output} would be another network: {agreement}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with artifact.replacing(target) as temporary:
+            _copy(made, temporary)
+    return agreement
+
+
+def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Agreement:
+    """Returns how logits [B,K] of two networks compare."""
+    same = expected.argmax(axis=1) == found.argmax(axis=1)
+    return Agreement(
+        num_images=len(expected),
+        num_same=int(same.sum()),
+        difference=float(np.abs(expected - found).max()),
+        scale=float(np.abs(expected).max()),
+    )
+
+
+def sample_pixels(size: int) -> NDArray[np.uint8]:
+    """Returns images uint8 [B,S,S,3], from one color over coarse squares to noise."""
+    rng = np.random.default_rng(0)
+    images = []
+    for side in np.geomspace(1, size, NUM_IMAGES).astype(int):
+        squares = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        place = np.arange(size) * side // size
+        images.append(squares[place][:, place])
+    return np.stack(images)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """How a network is written and read.
+
+    Attributes:
+        ending: Of the name.
+        write: From a classifier to a new file or directory.
+        load: From that to the network.
+    """
+
+    ending: str
+    write: Callable[[epath.Path, epath.Path], None]
+    load: Callable[[epath.Path], Network]
+
+
+def _find_format(output: str) -> _Format:
+    name = epath.Path(output).name
+    ending = "" if output.endswith("/") else pathlib.PurePath(name).suffix
+    if ending == ".keras":
+        return _Format(ending, _write_keras, _load_keras)
+    if ending == ".onnx":
+        _require_onnx()
+        return _Format(ending, _write_onnx, _load_onnx)
+    if ending == "":
+        return _Format(ending, _write_saved_model, _load_saved_model)
+    raise ValueError(
+        "expected a name that ends in .keras or .onnx, or, for a SavedModel, has no "
+        f"ending or a slash behind it, got {output!r}"
+    )
+
+
+# --- SavedModel ------------------------------------------------------------------
+def _write_saved_model(classifier: epath.Path, made: epath.Path) -> None:
+    _copy(classifier / EXPORT, made)
+    (made / _EXTRA).mkdir()
+    _copy(classifier / CLASSIFIER, made / _EXTRA / CLASSIFIER)
+
+
+def _load_saved_model(path: epath.Path) -> Network:
+    return NetworkLoader(path).load(
+        REFERENCE, batch_size=NUM_IMAGES, threads=num_cores()
+    )
+
+
+# --- Keras -----------------------------------------------------------------------
+def _write_keras(classifier: epath.Path, made: epath.Path) -> None:
+    model = _load_model(classifier / MODEL)
+    if model.name.startswith(variants.PREFIX):
+        model = without_own_layers(model)
+    model.save(str(made))
+
+
+def without_own_layers(model: keras.Model) -> keras.Model:
+    """Returns the same network of Keras's own layers, which open without this project.
+
+    What a ResNet-RS has of its own is noise and batch-norm's groups, both of them for
+    training alone.
+    """
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        settings = layer.get_config()
+        if isinstance(layer, StochasticDepth):
+            return keras.layers.Identity(name=layer.name)
+        if isinstance(layer, GroupedBatchNormalization):
+            del settings["groups"]
+            return keras.layers.BatchNormalization.from_config(settings)
+        return type(layer).from_config(settings)
+
+    plain = keras.models.clone_model(model, clone_function=replace, recursive=True)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _load_keras(path: epath.Path) -> Network:
+    model = _load_model(path)
+    return lambda pixels: np.asarray(model(pixels, training=False))
+
+
+def _load_model(path: epath.Path) -> keras.Model:
+    return keras.saving.load_model(str(path), compile=False)
+
+
+# --- ONNX ------------------------------------------------------------------------
+def _require_onnx() -> None:
+    for package in ("onnx", "onnxruntime", "tf2onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"ONNX needs the package {package}: "
+                "pip install 'noisy-student-rs[onnx]'"
+            )
+
+
+def _write_onnx(classifier: epath.Path, made: epath.Path) -> None:
+    import onnx
+
+    facts = read_facts(classifier)
+    model = _convert(classifier / EXPORT)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    properties = {
+        "class_names": json.dumps(facts["class_names"]),
+        "image_size": str(facts["image"]["size"]),
+        "crop_fraction": str(facts["image"]["crop_fraction"]),
+        "temperature": str(facts["temperature"]),
+        "fingerprint": facts["fingerprint"],
+    }
+    onnx.helper.set_model_props(model, properties)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = f"ONNX cannot hold the network: {str(error).splitlines()[0]}"
+        raise ValueError(f"{classifier}: {reason}") from error
+    onnx.save(model, str(made))
+
+
+def _convert(export: epath.Path) -> Any:
+    """Returns the signature `pixels` of a SavedModel as a model of ONNX."""
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    # Speaks of each optimization that it skips.
+    logging.getLogger(tf2onnx.__name__).setLevel(logging.CRITICAL)
+    loaded = tf.saved_model.load(str(export))  # The signature alone loses its weights.
+    # The converter would take for inputs what the graph holds besides weights.
+    frozen = convert_variables_to_constants_v2(loaded.signatures["pixels"])
+    (spec,) = frozen.inputs
+    model, _ = tf2onnx.convert.from_function(
+        tf.function(lambda pixels: {"logits": frozen(pixels)[0]}),
+        input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name="pixels")],
+        opset=OPSET,
+    )
+    return model
+
+
+def _load_onnx(path: epath.Path) -> Network:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # Not all at once: the number of images must be free.
+        parts = (pixels[:1], pixels[1:])
+        found = [session.run(["logits"], {"pixels": part})[0] for part in parts]
+        return np.concatenate(found)
+
+    return run
+
+
+def _copy(source: epath.Path, target: epath.Path) -> None:
+    """Copies a file or a directory, perhaps from or into a bucket."""
+    if not source.is_dir():
+        source.copy(target)
+        return
+    target.mkdir()
+    for inner in source.iterdir():
+        _copy(inner, target / inner.name)

@@ -1,0 +1,1 @@
+"""Networks: ResNet-RS, its variants and scaling rules, and Keras's own."""

@@ -1,0 +1,169 @@
+"""Networks by name: ResNet-RS, or any other that Keras ships.
+
+All keep one contract: uint8 pixels [B,S,S,3] in, float32 logits [B,K] out,
+standardization inside, fresh weights that the seed alone decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import random
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import keras
+
+from classifier.models import variants
+from classifier.models.resnet_rs import build_resnet_rs, standardize
+from classifier.training.config import ModelConfig
+
+#: Fewer leave nothing to decide.
+MIN_CLASSES = 2
+
+
+def build_network(
+    config: ModelConfig,
+    *,
+    image_size: int,
+    num_classes: int,
+    seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> keras.Model:
+    """Returns the network with fresh weights.
+
+    Args:
+        config: Which network, and ResNet-RS's settings.
+        image_size: Side S of the square input in pixels.
+        num_classes: K, width of the head.
+        seed: Of the initial weights, of dropout and of stochastic depth.
+        precision: What layers compute in. The weights, batch-norm's statistics and the
+            logits are float32.
+
+    Raises:
+        ValueError: If there are too few classes, or the image is too small for the
+            network.
+    """
+    if num_classes < MIN_CLASSES:
+        raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")
+    with _computing_in(precision):
+        if config.depth is not None:
+            return build_resnet_rs(
+                config, image_size=image_size, num_classes=num_classes, seed=seed
+            )
+        return _build_application(
+            config.name, image_size=image_size, num_classes=num_classes, seed=seed
+        )
+
+
+def freeze(model: keras.Model, *, stages: int) -> None:
+    """Keeps the stem and the first stages of a ResNet-RS as they are.
+
+    Their batch-norm normalizes with the statistics it has.
+
+    Args:
+        model: The network.
+        stages: How many of the four; 0 freezes nothing, the stem neither.
+    """
+    if stages == 0:
+        return
+    frozen = ("stem", *(f"stage{number}_" for number in range(1, stages + 1)))
+    for layer in model.layers:
+        if layer.name.startswith(frozen):
+            layer.trainable = False
+
+
+def describe(model: keras.Model) -> str:
+    """Returns what a network is, as one line."""
+    return (
+        f"{model.name} at {model.input_shape[1]} px: {count_parameters(model):,} "
+        "parameters"
+    )
+
+
+def variable_names(model: keras.Model) -> list[str]:
+    """Returns a name for each of `model.variables`, the same in every process.
+
+    That is the path in a ResNet-RS. Other networks, and the seeds of dropout, have
+    parts without a name of their own, which Keras counts through a whole process;
+    there it is the position.
+    """
+    is_ours = model.name.startswith(variants.PREFIX)
+    return [
+        variable.path
+        if is_ours and is_weight(variable)
+        else f"{index:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}"
+        for index, variable in enumerate(model.variables)
+    ]
+
+
+def named_variables(model: keras.Model) -> dict[str, Any]:
+    """Returns `model.variables` by their `variable_names`, in the same order."""
+    return dict(zip(variable_names(model), model.variables, strict=True))
+
+
+def is_weight(variable: Any) -> bool:
+    """Whether it is learned or averaged, not the state of a random generator."""
+    return bool(keras.backend.is_float_dtype(variable.dtype))
+
+
+def count_parameters(model: keras.Model) -> int:
+    """Returns the number of trainable weights, as papers count them.
+
+    Batch-norm's running statistics are not trained, and not among them.
+    """
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+def _build_application(
+    name: str, *, image_size: int, num_classes: int, seed: int
+) -> keras.Model:
+    """Returns a network of `keras.applications` behind our standardization."""
+    build = getattr(keras.applications, name)
+    options = {
+        "weights": None,
+        "input_shape": (image_size, image_size, 3),
+        "classes": num_classes,
+        "classifier_activation": None,
+    }
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        options["include_preprocessing"] = False
+    inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    with _seeded(seed):
+        try:
+            network = build(**options)
+        except ValueError as error:
+            raise ValueError(f"cannot build {name}: {error}") from error
+    logits = network(standardize(inputs))
+    if logits.dtype != "float32":
+        logits = keras.layers.Activation("linear", dtype="float32")(logits)
+    return keras.Model(inputs, logits, name=name)
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Makes layers with float32 variables that compute in `precision`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(
+        "float32" if precision == "float32" else f"mixed_{precision}"
+    )
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Decides the seeds that Keras draws for initializers and dropout.
+
+    It draws them from Python's own generator, whose state is put back afterwards.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

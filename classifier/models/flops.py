@@ -1,0 +1,73 @@
+"""What a network costs: multiply-adds, counted in TensorFlow's graph of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from classifier.models import factory
+
+
+def describe(model: keras.Model) -> str:
+    """Returns what a network is and costs, as one line."""
+    multiply_adds = count_multiply_adds(model)
+    scaled, unit = (
+        (multiply_adds / 1e9, "billion")
+        if multiply_adds >= 1e9
+        else (multiply_adds / 1e6, "million")
+    )
+    return f"{factory.describe(model)}, {scaled:.3f} {unit} multiply-adds an image"
+
+
+def count_multiply_adds(model: keras.Model) -> int:
+    """Returns the multiply-adds of one image, in convolutions and dense layers.
+
+    They are counted in the traced graph. The FLOPs that the ResNet-RS paper states
+    are twice as many.
+
+    Raises:
+        ValueError: If the graph has an operation that would have to be counted, and
+            is not known here.
+    """
+    spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
+    function = tf.function(lambda image: model(image, training=False))
+    with _functions_unwrapped():
+        graph = function.get_concrete_function(spec).graph
+    return sum(_multiply_adds(operation) for operation in graph.get_operations())
+
+
+@contextlib.contextmanager
+def _functions_unwrapped() -> Iterator[None]:
+    """Traces functions in functions in place, as Keras's convolution in groups is."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+#: Parts of the names of operations that multiply, or may hide what does, and are not
+#: counted here.
+_UNCOUNTED = ("Conv", "BatchMatMul", "Einsum", "PartitionedCall")
+
+
+def _multiply_adds(operation: Any) -> int:
+    if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
+        height, width, channels, _ = operation.inputs[1].shape
+        outputs = operation.outputs[0].shape.num_elements()
+        # A depthwise output looks at one channel; any other at all of its group.
+        inputs = channels if operation.type == "Conv2D" else 1
+        return height * width * inputs * outputs
+    if operation.type == "MatMul":
+        rows, inner = operation.inputs[0].shape
+        if operation.get_attr("transpose_a"):
+            rows, inner = inner, rows
+        return rows * inner * operation.outputs[0].shape[1]
+    if any(word in operation.type for word in _UNCOUNTED):
+        raise ValueError(f"cannot count the multiply-adds of {operation.type}")
+    return 0

@@ -1,0 +1,278 @@
+"""ResNet-RS as a Keras model: uint8 pixels [B,S,S,3] to float32 logits [B,K].
+
+Paper: "Revisiting ResNets: Improved Training and Scaling Strategies", Bello et al.
+2021, https://arxiv.org/abs/2103.07579. Where the paper and the code its authors
+trained with differ, the code is followed: ResNet-D's stem of three 3x3
+convolutions, a fourth one with stride 2 in place of the max-pool, bottlenecks with
+the stride on the 3x3, squeeze-and-excitation in every block, ReLU, explicit
+symmetric padding. The network standardizes its input itself. Switches of
+`ModelConfig` take single changes back, down to the plain ResNet of the ablations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from classifier.models import variants
+from classifier.training.config import ModelConfig
+
+#: Of ImageNet's training images, for intensities from 0 to 1.
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STDDEV = (0.229, 0.224, 0.225)
+BATCH_NORM_EPSILON = 1e-5
+STEM_FILTERS = (32, 32, 64)
+STAGE_FILTERS = (64, 128, 256, 512)
+EXPANSION = 4
+HEAD_STDDEV = 0.01
+
+
+@keras.saving.register_keras_serializable(package="classifier")
+class StochasticDepth(layers.Layer):
+    """Drops a residual branch for a random part of the batch (Huang et al. 2016).
+
+    The branches that stay are scaled by 1 / (1 - rate), so that evaluation needs no
+    correction.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns `inputs` with some examples' branches zeroed while training."""
+        if not training or self.rate == 0.0:
+            return inputs
+        keep = 1.0 - self.rate
+        shape = (ops.shape(inputs)[0], 1, 1, 1)
+        draw = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        mask = ops.cast(ops.floor(keep + draw), inputs.dtype)
+        return inputs / keep * mask
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="classifier")
+class GroupedBatchNormalization(layers.BatchNormalization):
+    """Normalizes equal parts of a batch each by its own statistics.
+
+    "Ghost batch norm" (Hoffer et al. 2017). Where every device holds whole groups,
+    nothing crosses between devices but the means of the statistics, which no later
+    layer waits for. Evaluation is that of the plain layer.
+    """
+
+    def __init__(self, groups: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns [B,H,W,C] normalized; B must be divisible by the groups."""
+        if not training:
+            return super().call(inputs, training=False)
+        shape = ops.shape(inputs)
+        x = ops.reshape(ops.cast(inputs, "float32"), (self.groups, -1, *shape[1:]))
+        mean, variance = ops.moments(x, axes=(1, 2, 3), keepdims=True)
+        for moving, values in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            now = ops.mean(values, axis=(0, 1, 2, 3))
+            moving.assign(self.momentum * moving + (1.0 - self.momentum) * now)
+        scale = ops.rsqrt(variance + self.epsilon) * self.gamma
+        x = (x - mean) * scale + self.beta
+        return ops.cast(ops.reshape(x, shape), self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` needs."""
+        return {**super().get_config(), "groups": self.groups}
+
+
+def build_resnet_rs(
+    config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
+) -> keras.Model:
+    """Returns the network with fresh weights.
+
+    Args:
+        config: Which variant and its regularization.
+        image_size: Side of the square input in pixels.
+        num_classes: K, width of the head.
+        seed: Of the initial weights and of dropout and stochastic depth.
+
+    Raises:
+        ValueError: If the config is another network's.
+    """
+    if config.depth is None:
+        raise ValueError(f"expected a ResNet-RS, got {config.name}")
+    build = _Builder(config, seed)
+    inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = build.stem(standardize(inputs))
+    for stage, num_blocks in enumerate(variants.stage_blocks(config.depth)):
+        for block in range(num_blocks):
+            x = build.bottleneck(x, stage=stage, block=block)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(config.dropout_rate, seed=build.next_seed(), name="dropout")(x)
+    logits = layers.Dense(
+        num_classes,
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=HEAD_STDDEV, seed=build.next_seed()
+        ),
+        dtype="float32",
+        name="logits",
+    )(x)
+    return keras.Model(inputs, logits, name=config.name)
+
+
+def standardize(pixels: Any) -> Any:
+    """Returns uint8 pixels [B,S,S,3] as float32 of ImageNet's mean 0, deviation 1.
+
+    In the two steps of `tf_keras.applications.resnet_rs`, so that it rounds alike: a
+    deep network with fresh weights blows a difference in the last bit up to all of it.
+    """
+    intensities = layers.Rescaling(1 / 255, dtype="float32", name="intensities")(pixels)
+    return layers.Normalization(
+        mean=PIXEL_MEAN,
+        variance=[s**2 for s in PIXEL_STDDEV],
+        dtype="float32",
+        name="standardize",
+    )(intensities)
+
+
+class _Builder:
+    """Makes the parts of one network; hands each its own seed."""
+
+    def __init__(self, config: ModelConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed * 10_000  # Leaves room for a network's own seeds.
+        self._batch_norm: Callable[..., Any] = layers.BatchNormalization
+        if config.batch_norm_groups > 1:
+            self._batch_norm = functools.partial(
+                GroupedBatchNormalization, config.batch_norm_groups
+            )
+
+    def next_seed(self) -> int:
+        self._seed += 1
+        return self._seed
+
+    def width(self, filters: int) -> int:
+        return max(1, round(filters * self._config.width_multiplier))
+
+    def conv(
+        self,
+        x: Any,
+        filters: int,
+        kernel_size: int,
+        *,
+        name: str,
+        stride: int = 1,
+        relu: bool = True,
+        zero_gamma: bool = False,
+    ) -> Any:
+        """Convolution, batch normalization and, unless told otherwise, ReLU."""
+        padding = "same"
+        if stride > 1:  # "same" would pad even sizes on one side only.
+            margin = (kernel_size - 1) // 2
+            x = layers.ZeroPadding2D(margin, name=f"{name}_pad")(x)
+            padding = "valid"
+        x = layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=stride,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_conv",
+        )(x)
+        x = self._batch_norm(
+            epsilon=BATCH_NORM_EPSILON,
+            momentum=self._config.batch_norm_momentum,
+            gamma_initializer="zeros" if zero_gamma else "ones",
+            name=f"{name}_bn",
+        )(x)
+        return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+    def stem(self, x: Any) -> Any:
+        """Divides the side of the image by four."""
+        if not self._config.resnet_d:
+            x = self.conv(x, self.width(STEM_FILTERS[-1]), 7, stride=2, name="stem")
+            return layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
+        for i, filters in enumerate(STEM_FILTERS):
+            stride = 2 if i == 0 else 1
+            x = self.conv(x, self.width(filters), 3, stride=stride, name=f"stem_{i}")
+        return self.conv(x, self.width(STEM_FILTERS[-1]), 3, stride=2, name="stem_pool")
+
+    def bottleneck(self, inputs: Any, *, stage: int, block: int) -> Any:
+        """One residual block, a model of its own.
+
+        Keras walks a model's graph by recursion, which Python stops at a depth that
+        the longer variants would reach layer by layer, but not block by block.
+        """
+        name = f"stage{stage + 1}_block{block + 1}"
+        stride = 2 if stage > 0 and block == 0 else 1
+        filters = self.width(STAGE_FILTERS[stage])
+        outside, inputs = inputs, keras.Input(inputs.shape[1:])
+        shortcut = inputs
+        if block == 0:
+            shortcut = self._projection(inputs, filters * EXPANSION, stride, name)
+        x = self.conv(inputs, filters, 1, name=f"{name}_reduce")
+        x = self.conv(x, filters, 3, stride=stride, name=f"{name}_spatial")
+        x = self.conv(
+            x,
+            filters * EXPANSION,
+            1,
+            relu=False,
+            zero_gamma=True,
+            name=f"{name}_expand",
+        )
+        if self._config.se_ratio > 0.0:
+            x = self._squeeze_excite(x, filters * EXPANSION, name)
+        rate = self._config.stochastic_depth_rate * (stage + 2) / 5
+        x = StochasticDepth(rate, seed=self.next_seed(), name=f"{name}_drop")(x)
+        x = layers.Add(name=f"{name}_add")([x, shortcut])
+        x = layers.ReLU(name=f"{name}_relu")(x)
+        return keras.Model(inputs, x, name=name)(outside)
+
+    def _projection(self, x: Any, filters: int, stride: int, name: str) -> Any:
+        """The shortcut where the size changes; ResNet-D averages before it."""
+        if stride > 1 and self._config.resnet_d:
+            x = layers.AveragePooling2D(
+                stride, padding="same", name=f"{name}_shortcut_pool"
+            )(x)
+            stride = 1
+        return self.conv(
+            x, filters, 1, stride=stride, relu=False, name=f"{name}_shortcut"
+        )
+
+    def _squeeze_excite(self, x: Any, filters: int, name: str) -> Any:
+        squeezed = max(1, int(filters * self._config.se_ratio))
+        scale = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
+        scale = layers.Conv2D(
+            squeezed,
+            1,
+            activation="relu",
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_se_reduce",
+        )(scale)
+        scale = layers.Conv2D(
+            filters,
+            1,
+            activation="sigmoid",
+            kernel_initializer=self._conv_init(),
+            name=f"{name}_se_expand",
+        )(scale)
+        return layers.Multiply(name=f"{name}_se_scale")([x, scale])
+
+    def _conv_init(self) -> keras.initializers.Initializer:
+        return keras.initializers.VarianceScaling(
+            scale=1.0,
+            mode="fan_in",
+            distribution="truncated_normal",
+            seed=self.next_seed(),
+        )

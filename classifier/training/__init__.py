@@ -1,0 +1,1 @@
+"""One training run: recipe, input, step on either backend, checkpoints."""

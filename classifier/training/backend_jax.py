@@ -1,0 +1,312 @@
+"""The training step in JAX, for TPUs, several GPUs, or the CPU.
+
+Data parallel over all devices of all processes: each holds the whole state and its
+share of every batch. One program is compiled for all; XLA puts in what has to cross
+between them, which are the gradients' sums and, unless it is normalized in groups,
+batch-norm's statistics. So the result is that of one device, but for the order in
+which numbers are added.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from classifier.models.factory import is_weight, named_variables
+from classifier.training import losses, optimizer
+from classifier.training.checkpoint import Arrays, check_names
+from classifier.training.config import TrainConfig
+
+#: "step", and "model", "velocity" and "ema" by name.
+State = dict[str, Any]
+#: "image" uint8 [B,S,S,3] and "target" float32 [B,K].
+Batch = dict[str, Any]
+
+BATCH_AXIS = "batch"
+#: Steps that the host may be ahead of the devices: enough to keep them busy, few
+#: enough for batches not to pile up in their memory.
+STEPS_AHEAD = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How arrays lie on devices."""
+
+    mesh: Mesh
+
+    @property
+    def whole(self) -> NamedSharding:
+        """Every device holds all of it."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def shared(self) -> NamedSharding:
+        """Every device holds a part of the first axis."""
+        return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
+
+
+def layout_on(devices: list[Any]) -> Layout:
+    """Returns the layout on some devices, the neighbors those of one process."""
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Layout(Mesh(np.array(ordered), (BATCH_AXIS,)))
+
+
+def initial_state(model: keras.Model) -> State:
+    """Returns the state before the first step, on the host."""
+    named = named_variables(model)
+    values = {name: np.asarray(variable) for name, variable in named.items()}
+    return {
+        "step": np.int32(0),
+        "model": values,
+        "velocity": {
+            name: np.zeros_like(values[name])
+            for name in _names(model, model.trainable_variables)
+        },
+        # Copies: what is donated to a step must not be there twice.
+        "ema": {
+            name: values[name].copy()
+            for name, variable in named.items()
+            if is_weight(variable)
+        },
+    }
+
+
+def make_train_step(
+    model: keras.Model, config: TrainConfig
+) -> Callable[[State, Batch], tuple[State, dict[str, Any]]]:
+    """Returns the pure function of one step: state and batch to state and scalars."""
+    trainable = _names(model, model.trainable_variables)
+    others = _names(model, model.non_trainable_variables)
+    decayed = [
+        index
+        for index, variable in enumerate(model.trainable_variables)
+        if losses.is_decayed(variable.path)
+    ]
+
+    def loss_of(
+        weights: list[Any], rest: list[Any], batch: Batch
+    ) -> tuple[Any, tuple[Any, ...]]:
+        logits, rest = model.stateless_call(
+            weights, rest, batch["image"], training=True
+        )
+        cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
+        penalty = losses.l2(
+            [weights[index] for index in decayed],
+            weight_decay=config.optimizer.weight_decay,
+        )
+        return cross_entropy + penalty, (cross_entropy, logits, rest)
+
+    def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Any]]:
+        before = [state["model"][name] for name in trainable]
+        rest = [state["model"][name] for name in others]
+        (loss, (cross_entropy, logits, rest)), gradients = jax.value_and_grad(
+            loss_of, has_aux=True
+        )(before, rest, batch)
+        weights, velocities, rate = optimizer.update(
+            before,
+            gradients,
+            [state["velocity"][name] for name in trainable],
+            step=state["step"],
+            config=config.optimizer,
+            num_steps=config.num_steps,
+        )
+        values = {
+            **dict(zip(trainable, weights, strict=True)),
+            **dict(zip(others, rest, strict=True)),
+        }
+        averages = optimizer.averaged(
+            list(state["ema"].values()),
+            [values[name] for name in state["ema"]],
+            step=state["step"],
+            config=config.optimizer,
+        )
+        new_state = {
+            "step": state["step"] + 1,
+            "model": values,
+            "velocity": dict(zip(trainable, velocities, strict=True)),
+            "ema": dict(zip(state["ema"], averages, strict=True)),
+        }
+        metrics = {
+            "train/loss": loss,
+            "train/cross_entropy": cross_entropy,
+            **losses.top1(logits=logits, batch=batch),
+            "train/learning_rate": rate,
+        }
+        return new_state, metrics
+
+    return train_step
+
+
+def shapes(
+    model: keras.Model, config: TrainConfig, layout: Layout
+) -> tuple[State, Batch]:
+    """Returns what a step takes, without its content: enough to compile it."""
+
+    def shape_of(array: Any) -> Any:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=layout.whole)
+
+    size, num_classes = config.image.size, model.output_shape[-1]
+    batch = {
+        "image": ((size, size, 3), np.uint8),
+        "target": ((num_classes,), np.float32),
+    }
+    return jax.tree.map(shape_of, initial_state(model)), {
+        name: jax.ShapeDtypeStruct(
+            (config.global_batch_size, *shape), dtype, sharding=layout.shared
+        )
+        for name, (shape, dtype) in batch.items()
+    }
+
+
+def jit_train_step(model: keras.Model, config: TrainConfig, layout: Layout) -> Any:
+    """Returns the compiled-on-demand step of a layout, which takes the state over."""
+    return jax.jit(
+        make_train_step(model, config),
+        donate_argnums=0,
+        out_shardings=(layout.whole, layout.whole),
+    )
+
+
+class JaxBackend:
+    """Holds the state of a run and moves it on by one batch."""
+
+    def __init__(
+        self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
+    ) -> None:
+        """Takes two models of one network; the second's weights do not count."""
+        self._layout = layout_on(jax.devices())
+        self._local = layout_on(jax.local_devices())
+        self._state = self._place(initial_state(model))
+        self._train = jit_train_step(model, config, self._layout)
+        self._ema_model = ema_model
+        self._predict = jax.jit(self._logits)
+        self._under_way: collections.deque[Any] = collections.deque()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Updates the state; returns scalar arrays named as in `metrics.jsonl`.
+
+        Args:
+            batch: This process's share of the step's examples.
+        """
+        placed = {
+            name: jax.make_array_from_process_local_data(
+                self._layout.shared, np.asarray(values)
+            )
+            for name, values in batch.items()
+        }
+        self._state, metrics = self._train(self._state, placed)
+        self._under_way.append(metrics["train/loss"])
+        if len(self._under_way) > STEPS_AHEAD:
+            self._under_way.popleft().block_until_ready()
+        return metrics
+
+    def predict(self, images: Any) -> Any:
+        """Returns logits [B,K] of the averaged network for uint8 [B,S,S,3].
+
+        Each process predicts its own images, on its own devices.
+        """
+        averages = {
+            name: self._local_part(array) for name, array in self._state["ema"].items()
+        }
+        placed = jax.device_put(np.asarray(images), self._local.shared)
+        return self._predict(averages, placed)
+
+    def arrays(self) -> Arrays:
+        """Returns the whole state, by name."""
+        flat: Arrays = {"step": np.array(self._state["step"], np.int64)}
+        for group in ("velocity", "ema", "model"):
+            for name, array in self._state[group].items():
+                flat[f"{group}/{name}"] = np.array(array)
+        return flat
+
+    def load_arrays(self, arrays: Arrays) -> None:
+        """Takes over a state that `arrays` has returned, of any backend.
+
+        Raises:
+            ValueError: If it is that of another network.
+        """
+        groups = {
+            group: {name: f"{group}/{name}" for name in self._state[group]}
+            for group in ("model", "velocity", "ema")
+        }
+        check_names(
+            arrays, ["step", *(name for g in groups.values() for name in g.values())]
+        )
+        loaded = {
+            group: {
+                # Seeds are of another width in TensorFlow.
+                name: arrays[full].astype(self._state[group][name].dtype)
+                for name, full in names.items()
+            }
+            for group, names in groups.items()
+        }
+        self._state = self._place({"step": np.int32(arrays["step"]), **loaded})
+
+    def start_trace(self, directory: str) -> None:
+        """Begins to record what host and devices do."""
+        jax.profiler.start_trace(directory)
+
+    def mark(self, step: int) -> Any:
+        """Returns a context manager that names a step in the trace."""
+        return jax.profiler.StepTraceAnnotation("train", step_num=step)
+
+    def stop_trace(self) -> None:
+        """Writes the trace, when the devices are done."""
+        jax.block_until_ready(self._state["step"])
+        jax.profiler.stop_trace()
+
+    def _place(self, state: State) -> State:
+        """Puts a state, the same in every process, on all devices."""
+
+        def place(array: Any) -> Any:
+            array = np.asarray(array)
+            return jax.make_array_from_callback(
+                array.shape,
+                self._layout.whole,
+                # Copies: the devices of a CPU would share the array's own memory.
+                lambda index: np.array(array[index]),
+            )
+
+        placed: State = jax.tree.map(place, state)
+        return placed
+
+    def _local_part(self, array: Any) -> Any:
+        """Returns what lies on this process's devices, without copying it."""
+        parts = {shard.device: shard.data for shard in array.addressable_shards}
+        return jax.make_array_from_single_device_arrays(
+            array.shape,
+            self._local.whole,
+            [parts[device] for device in self._local.mesh.devices.flat],
+        )
+
+    def _logits(self, averages: dict[str, Any], images: Any) -> Any:
+        model = self._ema_model
+
+        def values(variables: list[Any]) -> list[Any]:
+            return [
+                averages.get(name, variable.value)
+                for name, variable in zip(
+                    _names(model, variables), variables, strict=True
+                )
+            ]
+
+        logits, _ = model.stateless_call(
+            values(model.trainable_variables),
+            values(model.non_trainable_variables),
+            images,
+            training=False,
+        )
+        return logits
+
+
+def _names(model: keras.Model, variables: list[Any]) -> list[str]:
+    """Returns the names of some of the model's variables, in their order."""
+    name_of = {id(variable): name for name, variable in named_variables(model).items()}
+    return [name_of[id(variable)] for variable in variables]

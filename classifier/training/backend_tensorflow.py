@@ -1,0 +1,129 @@
+"""The training step in TensorFlow, for the CPU or one GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from classifier.models.factory import is_weight, named_variables
+from classifier.training import losses, optimizer
+from classifier.training.checkpoint import Arrays, check_names
+from classifier.training.config import TrainConfig
+
+
+class TensorFlowBackend:
+    """Holds the state of a run and moves it on by one batch."""
+
+    def __init__(
+        self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
+    ) -> None:
+        """Takes two models of one network; the second starts as the first is."""
+        self._config = config
+        self._model = model
+        self._ema_model = ema_model
+        ema_model.set_weights(model.get_weights())
+        self._velocities = [
+            tf.Variable(tf.zeros(v.shape), trainable=False)
+            for v in self._model.trainable_variables
+        ]
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._averages = [
+            (average, value)
+            for average, value in zip(
+                self._ema_model.variables, self._model.variables, strict=True
+            )
+            if is_weight(value)
+        ]
+        self._train = tf.function(self._train_step)
+        self._predict = tf.function(lambda x: self._ema_model(x, training=False))
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Updates the state; returns scalar tensors named as in `metrics.jsonl`."""
+        metrics: dict[str, Any] = self._train(batch)
+        return metrics
+
+    def predict(self, images: Any) -> Any:
+        """Returns logits [B,K] of the averaged network for uint8 [B,S,S,3]."""
+        return self._predict(images)
+
+    def arrays(self) -> Arrays:
+        """Returns the whole state, by name."""
+        return {name: np.asarray(v) for name, v in self._named_state().items()}
+
+    def load_arrays(self, arrays: Arrays) -> None:
+        """Takes over a state that `arrays` has returned, of any backend.
+
+        Raises:
+            ValueError: If it is that of another network.
+        """
+        state = self._named_state()
+        check_names(arrays, state)
+        for name, variable in state.items():
+            # Seeds are of another width in JAX.
+            variable.assign(tf.cast(arrays[name], variable.dtype))
+
+    def start_trace(self, directory: str) -> None:
+        """Begins to record what host and device do."""
+        tf.profiler.experimental.start(directory)
+
+    def mark(self, step: int) -> Any:
+        """Returns a context manager that names a step in the trace."""
+        return tf.profiler.experimental.Trace("train", step_num=step, _r=1)
+
+    def stop_trace(self) -> None:
+        """Writes the trace."""
+        tf.profiler.experimental.stop()
+
+    def _named_state(self) -> dict[str, Any]:
+        named = named_variables(self._model)
+        name_of = {id(variable): name for name, variable in named.items()}
+        state = {"step": self._step}
+        trainable = self._model.trainable_variables
+        for variable, velocity in zip(trainable, self._velocities, strict=True):
+            state[f"velocity/{name_of[id(variable)]}"] = velocity
+        for average, value in self._averages:
+            state[f"ema/{name_of[id(value)]}"] = average
+        for name, variable in named.items():
+            state[f"model/{name}"] = variable
+        return state
+
+    def _train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        config = self._config.optimizer
+        weights = self._model.trainable_variables
+        decayed = [v for v in weights if losses.is_decayed(v.path)]
+        with tf.GradientTape() as tape:
+            logits = self._model(batch["image"], training=True)
+            cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
+            penalty = losses.l2(decayed, weight_decay=config.weight_decay)
+            loss = cross_entropy + penalty
+        new_weights, new_velocities, rate = optimizer.update(
+            weights,
+            tape.gradient(loss, weights),
+            self._velocities,
+            step=self._step,
+            config=config,
+            num_steps=self._config.num_steps,
+        )
+        _assign(weights, new_weights)
+        _assign(self._velocities, new_velocities)
+        averages = [average for average, _ in self._averages]
+        values = [value for _, value in self._averages]
+        _assign(
+            averages,
+            optimizer.averaged(averages, values, step=self._step, config=config),
+        )
+        self._step.assign_add(1)
+        return {
+            "train/loss": loss,
+            "train/cross_entropy": cross_entropy,
+            **losses.top1(logits=logits, batch=batch),
+            "train/learning_rate": rate,
+        }
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

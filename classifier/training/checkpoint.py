@@ -1,0 +1,96 @@
+"""Checkpoints: plain arrays in files that are whole or not there.
+
+`step-NNNNNNNN.npz` are the newest, which a run resumes from; `best-NNNNNNNN.npz` is the
+one whose evaluation was the best so far.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from stage import artifact
+
+Arrays = dict[str, NDArray[np.generic]]
+_PATTERN = re.compile(r"^(step|best)-(\d{8})\.npz$")
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: epath.PathLike, *, keep: int) -> None:
+        self._directory = epath.Path(directory)
+        self._keep = keep
+
+    def steps(self, kind: str = "step") -> list[int]:
+        """Returns the steps there is a checkpoint of, oldest first.
+
+        Args:
+            kind: `step`, or `best`.
+        """
+        if not self._directory.exists():
+            return []
+        matches = [_PATTERN.match(path.name) for path in self._directory.iterdir()]
+        return sorted(int(match[2]) for match in matches if match and match[1] == kind)
+
+    def save(self, step: int, arrays: Arrays) -> None:
+        """Writes a checkpoint, then deletes all but the newest `keep`."""
+        self._write("step", step, arrays)
+        for old in self.steps()[: -self._keep]:
+            self.path(old).unlink()
+
+    def save_best(self, step: int, arrays: Arrays) -> None:
+        """Writes the best checkpoint so far, then deletes the one before."""
+        self._write("best", step, arrays)
+        for old in self.steps("best"):
+            if old != step:
+                self.path(old, "best").unlink()
+
+    def path(self, step: int, kind: str = "step") -> epath.Path:
+        """Returns where the checkpoint of a step is."""
+        return self._directory / f"{kind}-{step:08d}.npz"
+
+    def load(self, step: int) -> Arrays:
+        """Returns the checkpoint of a step."""
+        return read(self.path(step))
+
+    def load_latest(self) -> tuple[int, Arrays] | None:
+        """Returns the newest checkpoint and its step, or None if there is none."""
+        steps = self.steps()
+        return (steps[-1], self.load(steps[-1])) if steps else None
+
+    def clean(self) -> None:
+        """Deletes what a run that was killed has left half-written."""
+        if self._directory.exists():
+            for path in self._directory.iterdir():
+                if artifact.is_unfinished(path):
+                    path.unlink()
+
+    def _write(self, kind: str, step: int, arrays: Arrays) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        artifact.write_bytes(self.path(step, kind), content.getvalue())
+
+
+def read(path: epath.PathLike) -> Arrays:
+    """Returns the arrays of a checkpoint's file."""
+    content = io.BytesIO(epath.Path(path).read_bytes())
+    with np.load(content, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def check_names(arrays: Arrays, expected: Iterable[str]) -> None:
+    """Refuses a state whose arrays have other names than expected.
+
+    Raises:
+        ValueError: With the first name that differs.
+    """
+    different = sorted(arrays.keys() ^ set(expected))
+    if different:
+        raise ValueError(f"checkpoint of another network: {different[0]} differs")

@@ -1,0 +1,218 @@
+"""Batches for training and evaluation, from any source.
+
+The training stream is a pure function of the seed and the position in it: the order
+of an epoch comes from (seed, epoch), the noise on an example from (seed, position).
+So a run resumes exactly by starting the stream where it stopped, and no iterator
+state needs saving. With more than one input shard, each has a stream of its own files
+that knows its number; who reads it does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from classifier.data import preprocessing, randaugment
+from classifier.data.sources import Source, files_dataset, read_files
+from classifier.training.config import ImageConfig, TrainConfig
+from classifier.training.devices import num_cores
+
+#: Files read side by side, so that neighbors on disk do not stay neighbors.
+INTERLEAVE = 16
+#: Batches made ahead of the step.
+PREFETCH = 4
+#: Bad examples that one error names.
+NAMED_AT_ONCE = 10
+
+#: From an example of a source to its target, float32 [K].
+MakeTarget = Callable[[dict[str, Any]], Any]
+
+
+def training_batches(
+    source: Source,
+    config: TrainConfig,
+    *,
+    batch_size: int,
+    make_target: MakeTarget,
+    start_step: int = 0,
+    stream: int = 0,
+    shard: int = 0,
+) -> Any:
+    """Returns an endless dataset of `{"image": uint8 [B,S,S,3], "target": [B,K]}`.
+
+    Args:
+        source: Labeled examples, or anything else that `make_target` understands.
+        config: Preprocessing, noise and seed.
+        batch_size: B, the share of the batch that comes from this source and shard.
+        make_target: Called inside tf.data, once for each example.
+        start_step: Batches already consumed by an earlier run.
+        stream: Sets apart sources that one run mixes.
+        shard: Which of `config.input_shards` to read: only its files are opened.
+    """
+    seed = 2 * config.seed + stream
+    num_shards = config.input_shards
+    examples = _endless(
+        source.part(shard, num_shards),
+        config,
+        seed=seed,
+        start=start_step * batch_size,
+    )
+
+    def prepare(index: Any, example: dict[str, Any]) -> dict[str, Any]:
+        position = index * num_shards + shard
+        crop_seed, noise_seed = tf.unstack(
+            tf.random.split(tf.cast(tf.stack([seed, position]), tf.int32), 2)
+        )
+        image = preprocessing.training_image(
+            example["image"], config.image, seed=crop_seed
+        )
+        image = randaugment.augment(image, config.augment, seed=noise_seed)
+        return {"image": image, "target": make_target(example)}
+
+    options = tf.data.Options()
+    # To tune itself it would measure every operation on every image, a tenth of the
+    # time of them all, to end with as many calls as there are cores.
+    options.autotune.enabled = False
+    return (
+        examples.map(prepare, num_parallel_calls=num_cores())
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(PREFETCH)
+        .with_options(options)
+    )
+
+
+def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> Any:
+    """Returns batches that hold what those of some input shards hold, in order."""
+    datasets = tuple(make_batches(shard) for shard in shards)
+    if len(datasets) == 1:
+        return datasets[0]
+    batches = tf.data.Dataset.zip(datasets).map(
+        lambda *parts: {
+            name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]
+        }
+    )
+    return batches.prefetch(1)  # Else the step would wait for the copying.
+
+
+def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:
+    """Returns hard targets float32 [...,K] for labels int [...].
+
+    `label_smoothing` of each row's mass is spread evenly over all K classes, the
+    label's own included.
+    """
+    one_hot = tf.one_hot(labels, num_classes)
+    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
+
+
+def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) -> Any:
+    """Returns all examples once, in order, as full batches.
+
+    Each is `{"image": uint8 [B,S,S,3], "label": int64 [B], "weight": float32 [B]}`;
+    the last one is filled up with examples of weight 0.
+    """
+
+    def prepare(example: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "image": preprocessing.evaluation_image(example["image"], config),
+            "label": example["label"],
+            "weight": tf.constant(1.0),
+        }
+
+    def fill(batch: dict[str, Any]) -> dict[str, Any]:
+        def pad(values: Any) -> Any:
+            missing = batch_size - tf.shape(values)[0]
+            paddings = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
+            padded = tf.pad(values, paddings)
+            return tf.ensure_shape(padded, [batch_size, *values.shape[1:]])
+
+        return {name: pad(values) for name, values in batch.items()}
+
+    if not source.files:
+        return ()
+    return (
+        read_files(source.reader, source.files)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .map(fill)
+        .prefetch(PREFETCH)
+    )
+
+
+def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None:
+    """Names the examples that nothing can be learned from.
+
+    Args:
+        source: Labeled examples.
+        num_classes: K; labels must be below.
+        count: How many examples to look at, -1 for all.
+
+    Raises:
+        ValueError: With the keys of the first few, and what is wrong with them.
+    """
+    bad = []
+    for example in read_files(source.reader, source.files).take(count):
+        key = example["key"].numpy().decode(errors="backslashreplace")
+        label = int(example["label"])
+        if not 0 <= label < num_classes:
+            bad.append(f"{key}: label {label} is not in 0..{num_classes - 1}")
+        try:
+            preprocessing.decode(example["image"])
+        except tf.errors.InvalidArgumentError:
+            bad.append(f"{key}: cannot be decoded")
+        if len(bad) >= NAMED_AT_ONCE:
+            break
+    if bad:
+        raise ValueError(f"{source.spec}: {'; '.join(bad)}")
+
+
+def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> Any:
+    """Returns an endless dataset of (position, example) from position `start` on."""
+    epoch, offset = divmod(start, source.num_examples) if start else (0, 0)
+    files = tf.data.Dataset.get_single_element(
+        files_dataset(source.files).batch(len(source.files))
+    )
+
+    def one_epoch(epoch: Any) -> Any:
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(source.files)), seed=epoch_seed
+        )
+        ordered = {name: tf.gather(column, order) for name, column in files.items()}
+        buffer_seed = tf.random.stateless_uniform(
+            [2], epoch_seed, minval=None, maxval=None, dtype=tf.int64
+        )
+        examples = tf.data.Dataset.from_tensor_slices(ordered).interleave(
+            source.reader.read,
+            cycle_length=INTERLEAVE,
+            num_parallel_calls=min(INTERLEAVE, num_cores()),
+            deterministic=True,
+        )
+        buffer_size = max(1, config.shuffle_buffer // config.input_shards)
+        return _shuffled(examples, buffer_size, seed=buffer_seed[0])
+
+    epochs = tf.data.Dataset.range(epoch, tf.int64.max)
+    return epochs.flat_map(one_epoch).skip(offset).enumerate(start)
+
+
+def _shuffled(dataset: Any, buffer_size: int, *, seed: Any) -> Any:
+    """Returns what `dataset.shuffle` does, in the same order, on all cores.
+
+    That keeps its seeds in a resource. In the functions of a dataset TensorFlow takes
+    a resource for a state, and where it is to be deterministic runs all of the
+    pipeline around a state on one thread.
+    """
+    spec = dataset.element_spec
+    leaves = tf.nest.flatten(spec)
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=tf.constant(buffer_size, tf.int64),
+        # What `shuffle` makes of a seed.
+        seed=tf.constant(87654321, tf.int64),
+        seed2=seed % (2**31 - 1),
+        reshuffle_each_iteration=False,
+        output_types=[leaf.dtype for leaf in leaves],
+        output_shapes=[leaf.shape for leaf in leaves],
+    )
+    return tf.data.experimental.from_variant(shuffled, spec)

@@ -1,0 +1,202 @@
+"""Networks and recipes by name, noise left to whoever trains them.
+
+`resnet_rs_DEPTH_SIZE` is a network of that depth at that resolution; the eleven
+published pairs stand in `PRESETS`, any other follows the same rules of scaling, and
+`resnet_rs_DEPTH` leaves the resolution to them too. Steps are stated for ImageNet:
+1,281,167 images, 312 steps of 4096 an epoch; those of `tiny` for 50 images.
+`classifier.training.budget` fits them to others.
+"""
+
+from __future__ import annotations
+
+import re
+
+from classifier.models import scaling, variants
+from classifier.training import budget
+from classifier.training.config import (
+    GEOMETRIC_OPERATIONS,
+    AugmentConfig,
+    ImageConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    override_all,
+    unknown,
+)
+
+IMAGENET_EPOCH_STEPS = 312
+
+
+def tiny() -> TrainConfig:
+    """A quarter-width ResNet-RS-14 at 32 px, for small images and quick runs.
+
+    Trains on two CPU cores in about a minute. The whole image is seen: at this size
+    neither a center crop nor an inception crop leaves enough of it, and mirroring
+    would turn digits and letters into others.
+    """
+    return TrainConfig(
+        model=ModelConfig(
+            name="resnet_rs_14",
+            width_multiplier=0.25,
+            dropout_rate=0.25,
+            stochastic_depth_rate=0.0,
+        ),
+        image=ImageConfig(
+            size=32, crop_fraction=1.0, min_crop_area=1.0, random_flip=False
+        ),
+        augment=AugmentConfig(
+            num_ops=2,
+            magnitude=5.0,
+            operations=GEOMETRIC_OPERATIONS,
+            # The same shares of the image as 100 and 40 of ImageNet's 224.
+            translate_pixels=14.0,
+            cutout_pixels=6.0,
+            interpolation="bilinear",
+            contrast_pivot="mean",
+        ),
+        optimizer=OptimizerConfig(
+            peak_learning_rate=0.1, warmup_steps=50, weight_decay=4e-5
+        ),
+        global_batch_size=32,
+        num_steps=800,
+        evaluate_every=100,
+        checkpoint_every=200,
+    )
+
+
+def resnet_rs(depth: int, image_size: int | None = None) -> TrainConfig:
+    """The paper's recipe: 350 epochs of ImageNet in batches of 4096.
+
+    Args:
+        depth: See `classifier.models.variants`.
+        image_size: Side in pixels; the slow scaling rule's if not given.
+
+    Published top-1 of the code's authors, on ImageNet: 50@160 78.8, 101@160 80.3,
+    101@192 81.2, 152@192 82.0, 152@224 82.2, 152@256 83.0, 200@256 83.4,
+    270@256 83.8, 350@256 84.0, 350@320 84.2, 420@320 84.4.
+    """
+    model = ModelConfig(name=f"{variants.PREFIX}{depth}")
+    size = scaling.slow_image_size(depth) if image_size is None else image_size
+    return TrainConfig(
+        model=scaling.regularized(model, image_size=size),
+        image=ImageConfig(size=size),
+        augment=AugmentConfig(num_ops=2, magnitude=scaling.randaugment_magnitude(size)),
+        optimizer=OptimizerConfig(warmup_steps=5 * IMAGENET_EPOCH_STEPS),
+        num_steps=350 * IMAGENET_EPOCH_STEPS,
+        evaluate_every=10 * IMAGENET_EPOCH_STEPS,
+    )
+
+
+#: Changes from the plain ResNet-200 at 256 px to ResNet-RS-200, in the paper's order
+#: (table 1), each on top of those before it, with the top-1 it reached.
+ABLATION_STEPS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
+    ("baseline", 79.0, ()),
+    ("cosine", 79.3, ("optimizer.schedule=cosine",)),
+    ("350_epochs", 78.8, (f"num_steps={350 * IMAGENET_EPOCH_STEPS}",)),
+    ("ema", 79.1, ("optimizer.ema_decay=0.9999", "model.batch_norm_momentum=0.0")),
+    ("label_smoothing", 80.4, ("label_smoothing=0.1",)),
+    ("stochastic_depth", 80.6, ("model.stochastic_depth_rate=0.1",)),
+    ("randaugment", 81.0, ("augment.num_ops=2",)),
+    ("dropout", 80.7, ("model.dropout_rate=0.25",)),
+    ("weight_decay", 82.2, ("optimizer.weight_decay=4e-5",)),
+    ("squeeze_excitation", 82.9, ("model.se_ratio=0.25",)),
+    ("resnet_d", 83.4, ("model.resnet_d=True",)),
+)
+_BASELINE = (
+    "optimizer.schedule=stepwise",
+    f"num_steps={90 * IMAGENET_EPOCH_STEPS}",
+    "optimizer.ema_decay=0.0",
+    # Without an average over steps the statistics need one of their own.
+    "model.batch_norm_momentum=0.9",
+    "label_smoothing=0.0",
+    "model.stochastic_depth_rate=0.0",
+    "augment.num_ops=0",
+    "model.dropout_rate=0.0",
+    "optimizer.weight_decay=1e-4",
+    "model.se_ratio=0.0",
+    "model.resnet_d=False",
+)
+
+
+def ablation(step: int) -> TrainConfig:
+    """The plain ResNet-200 with the first `step` changes of `ABLATION_STEPS`."""
+    changes = [change for _, _, some in ABLATION_STEPS[: step + 1] for change in some]
+    return override_all(resnet_rs(200, 256), [*_BASELINE, *changes])
+
+
+def fine_tune() -> TrainConfig:
+    """Transfer of a trained ResNet-RS-50 to another data set, see `docs/paper.md`.
+
+    To be given `--init_from` and `--new_head`. 20,000 steps of 256 images of 224 px,
+    Nesterov momentum, a cosine without warm-up: the protocol of Kornblith et al.
+    (2019), which SimCLR took over and ResNet-RS compares itself under. Learning rate
+    and weight decay are the ones to search; the values here are a start. The noise on
+    images is the crop and the mirror alone, as in that protocol.
+    """
+    return TrainConfig(
+        model=ModelConfig(name="resnet_rs_50", dropout_rate=0.0),
+        image=ImageConfig(size=224),
+        augment=AugmentConfig(num_ops=0),
+        optimizer=OptimizerConfig(
+            peak_learning_rate=0.05, warmup_steps=0, weight_decay=1e-5
+        ),
+        label_smoothing=0.0,
+        global_batch_size=256,
+        num_steps=20_000,
+        evaluate_every=1000,
+    )
+
+
+#: The eleven published recipes.
+PUBLISHED: dict[str, TrainConfig] = {
+    f"{variants.PREFIX}{depth}_{size}": resnet_rs(depth, size)
+    for depth, size in scaling.PUBLISHED_SIZES
+}
+
+#: Every recipe that has a name of its own.
+PRESETS: dict[str, TrainConfig] = {
+    "tiny": tiny(),
+    **PUBLISHED,
+    **{
+        f"ablation_{step}_{name}": ablation(step)
+        for step, (name, _, _) in enumerate(ABLATION_STEPS)
+    },
+    "fine_tune": fine_tune(),
+}
+
+
+def find(name: str) -> TrainConfig:
+    """Returns the recipe of that name, or the ResNet-RS that a name asks for.
+
+    Raises:
+        ValueError: If there is none; names the nearest.
+    """
+    recipe = PRESETS.get(name) or scaled(name)
+    if recipe is None:
+        raise ValueError(unknown("preset", name, PRESETS))
+    return recipe
+
+
+def epochs(name: str) -> float | None:
+    """Returns how often a recipe's length lets each labeled image be seen.
+
+    None where its length does not follow from how many there are: that of `fine_tune`
+    is the protocol's.
+
+    Raises:
+        ValueError: If there is no such recipe; names the nearest.
+    """
+    recipe = find(name)
+    if name == "fine_tune":
+        return None
+    if name == "tiny":
+        return budget.EPOCHS
+    return recipe.num_steps / IMAGENET_EPOCH_STEPS
+
+
+def scaled(name: str) -> TrainConfig | None:
+    """Returns the recipe of any resnet_rs_DEPTH or resnet_rs_DEPTH_SIZE."""
+    match = re.fullmatch(rf"{variants.PREFIX}(\d+)(?:_(\d+))?", name)
+    if match is None:
+        return None
+    return resnet_rs(int(match[1]), int(match[2]) if match[2] else None)

@@ -1,0 +1,285 @@
+"""One training run, from sources to an exported classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from classifier.data import folds
+from classifier.data.class_names import check_same_classes
+from classifier.data.sources import Source, open_source
+from classifier.export import saved_classifier
+from classifier.models import factory
+from classifier.training import initial_weights, input_pipeline, loop
+from classifier.training.config import TrainConfig
+from classifier.training.devices import Devices
+from classifier.training.input_pipeline import MakeTarget
+from classifier.training.loop import Backend, Surroundings
+from stage import artifact
+
+#: Examples of each set looked at before work starts; a bad one further on stops the
+#: run when it is met.
+CHECKED_AHEAD = 10_000
+
+#: From the number of steps done, and the input shards of this process, to the batches
+#: that follow.
+MakeBatches = Callable[[int, Sequence[int]], Iterable[dict[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Labeled images of the same classes.
+
+    Attributes:
+        labeled: To learn from.
+        evaluation: To be judged on, never learned from.
+        class_names: K names by label, of both.
+    """
+
+    labeled: Source
+    evaluation: Source
+    class_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run whose inputs are there and fit together.
+
+    Attributes:
+        config: The recipe.
+        labeled: Images to learn from.
+        evaluation: Images to be judged on, never learned from.
+        class_names: K names by label, of both.
+        model: The network, with the weights to start from.
+        initial_weights: Where those came from; None if they are fresh.
+        left_out: Which fold of which labeled images it does not learn from; None if
+            it learns from all.
+    """
+
+    config: TrainConfig
+    labeled: Source
+    evaluation: Source
+    class_names: tuple[str, ...]
+    model: keras.Model
+    initial_weights: dict[str, Any] | None
+    left_out: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what stands in the classifier's `config.json`."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "labeled": self.labeled.describe(),
+            "evaluation": self.evaluation.describe(),
+            "class_names": self.class_names,
+            "initial_weights": self.initial_weights,
+            "left_out": self.left_out,
+        }
+
+    def labeled_batches(self, start_step: int, shards: Sequence[int]) -> Any:
+        """Returns what some input shards give from a step on, labeled images alone."""
+        config = self.config
+        return input_pipeline.over_shards(
+            lambda shard: input_pipeline.training_batches(
+                self.labeled,
+                config,
+                batch_size=config.global_batch_size // config.input_shards,
+                make_target=hard_targets(config, num_classes=len(self.class_names)),
+                start_step=start_step,
+                shard=shard,
+            ),
+            shards,
+        )
+
+
+def open_sources(
+    *,
+    labeled: str,
+    evaluation: str,
+    data_dir: str | None = None,
+    class_names_file: str | None = None,
+) -> Sources:
+    """Opens both sets of images.
+
+    Raises:
+        ValueError: If one has no labels, or their classes differ.
+        FileNotFoundError: If one is not there.
+    """
+    first, second = (
+        open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
+        for spec in (labeled, evaluation)
+    )
+    class_names = first.labeled_class_names()
+    check_same_classes(class_names, second.labeled_class_names(), evaluation)
+    return Sources(labeled=first, evaluation=second, class_names=class_names)
+
+
+def open_run(
+    config: TrainConfig,
+    sources: Sources,
+    *,
+    init_from: str | None = None,
+    new_head: bool = False,
+) -> Run:
+    """Looks at the first images of both sets, and builds the network.
+
+    Raises:
+        ValueError: If there are too few files for the input shards, an image cannot
+            be decoded, or no such network can be built, or begun with those weights.
+        FileNotFoundError: If the weights are not there.
+    """
+    if new_head and init_from is None:
+        raise ValueError("--new_head needs --init_from: without it all is new")
+    class_names = sources.class_names
+    check_input_shards(sources.labeled, config)
+    model = build(config, num_classes=len(class_names), precision=config.precision)
+    initial = None
+    if init_from is not None:
+        weights = initial_weights.open_weights(
+            init_from, class_names=class_names, new_head=new_head
+        )
+        initial_weights.take_over(model, weights, new_head=new_head)
+        initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
+    factory.freeze(model, stages=config.frozen_stages)
+    for source in (sources.labeled, sources.evaluation):
+        input_pipeline.check_examples(
+            source, num_classes=len(class_names), count=CHECKED_AHEAD
+        )
+    return Run(
+        config=config,
+        labeled=sources.labeled,
+        evaluation=sources.evaluation,
+        class_names=class_names,
+        model=model,
+        initial_weights=initial,
+    )
+
+
+def leave_out(run: Run, fold: folds.Fold) -> Run:
+    """Returns the run that learns from all labeled images but one fold of them.
+
+    Raises:
+        ValueError: If they cannot be dealt into so many folds, or too few files for
+            the input shards are left.
+        OSError: If they cannot be read.
+    """
+    dealt = folds.deal(run.labeled, fold.folds)
+    labeled = run.labeled.only([of_file != fold.fold for of_file in dealt])
+    check_input_shards(labeled, run.config)
+    left_out = {**dataclasses.asdict(fold), "labeled": run.labeled.describe()}
+    return dataclasses.replace(run, labeled=labeled, left_out=left_out)
+
+
+def check_input_shards(source: Source, config: TrainConfig) -> None:
+    """Refuses a source of which some input shard would have nothing.
+
+    Raises:
+        ValueError: If it has fewer files than there are input shards.
+    """
+    if len(source.files) < config.input_shards:
+        raise ValueError(
+            f"{source.spec}: expected at least {config.input_shards} files, one for "
+            f"each of input_shards, got {len(source.files)}"
+        )
+
+
+def build(
+    config: TrainConfig,
+    *,
+    num_classes: int,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> keras.Model:
+    """Returns the network of a recipe with fresh weights."""
+    return factory.build_network(
+        config.model,
+        image_size=config.image.size,
+        num_classes=num_classes,
+        seed=config.seed,
+        precision=precision,
+    )
+
+
+def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
+    """Returns the function from a labeled example to its smoothed target [K]."""
+
+    def make_target(example: dict[str, Any]) -> Any:
+        label = example["label"]
+        tf.debugging.assert_non_negative(label, message="an image has no label")
+        tf.debugging.assert_less(
+            label,
+            tf.constant(num_classes, label.dtype),
+            message=f"a label is not in 0..{num_classes - 1}",
+        )
+        return input_pipeline.smooth_one_hot(
+            label, num_classes=num_classes, label_smoothing=config.label_smoothing
+        )
+
+    return make_target
+
+
+def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> None:
+    """Trains, evaluates, exports and completes the classifier in the workdir.
+
+    Args:
+        run: Which `artifact.begin` has written to the directory.
+        make_batches: From the number of steps done to the batches that follow.
+        surroundings: Where it happens.
+
+    Raises:
+        ValueError: If an image cannot be decoded, or has no label in range.
+        FloatingPointError: If training diverges.
+        PreemptedError: If SIGTERM came; the state is saved.
+    """
+    started = time.monotonic()
+    config, devices = run.config, surroundings.devices
+    tf.config.experimental.enable_op_determinism()
+    surroundings.say(_describe(run.model))
+    surroundings.say(
+        f"{len(run.class_names)} classes, {config.num_steps} steps of "
+        f"{config.global_batch_size} images, {config.precision}, {devices.describe()}"
+    )
+    shards = devices.input_shards(config.input_shards)
+    try:
+        evaluation = loop.fit(
+            _open_backend(run, devices),
+            config,
+            make_batches=lambda start_step: make_batches(start_step, shards),
+            make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
+                run.evaluation.part(devices.process, devices.num_processes),
+                config.image,
+                batch_size=config.global_batch_size // devices.num_processes,
+            ),
+            surroundings=surroundings,
+        )
+    except tf.errors.InvalidArgumentError as error:
+        for source in (run.labeled, run.evaluation):
+            input_pipeline.check_examples(source, num_classes=len(run.class_names))
+        raise error
+    if devices.is_first:
+        saved_classifier.export_run(surroundings.workdir, evaluation)
+        artifact.complete(surroundings.workdir, seconds=time.monotonic() - started)
+    devices.agree(0)  # None ends before all is done.
+
+
+def _open_backend(run: Run, devices: Devices) -> Backend:
+    # What is evaluated and exported computes in float32.
+    ema_model = build(run.config, num_classes=len(run.class_names))
+    if devices.backend == "jax":
+        from classifier.training.backend_jax import JaxBackend
+
+        return JaxBackend(run.model, ema_model, run.config)
+    from classifier.training.backend_tensorflow import TensorFlowBackend
+
+    return TensorFlowBackend(run.model, ema_model, run.config)
+
+
+def _describe(model: keras.Model) -> str:
+    if keras.backend.backend() != "tensorflow":
+        return factory.describe(model)
+    from classifier.models import flops
+
+    return flops.describe(model)

@@ -1,0 +1,1 @@
+"""A Flink cluster on one machine."""

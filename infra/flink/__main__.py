@@ -1,0 +1,71 @@
+r"""Starts and ends a Flink cluster on this machine, for the Beam jobs to run on.
+
+  python -m infra.flink up
+  python -m beam_jobs.label_images --images=folder:/data/unlabeled \
+      --teacher=runs/photos/teacher --output=runs/photos/predictions \
+      -- --runner=PortableRunner --job_endpoint=localhost:8099 \
+      --environment_type=EXTERNAL --environment_config=localhost:50001 --parallelism=2
+  python -m infra.flink down
+
+`up` first fetches what is needed, once, which `install` does alone. Where a process
+was killed, another `up` starts it again.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from infra.flink import cluster
+from infra.flink.install import install
+from stage import cli
+
+_HOME = flags.DEFINE_string(
+    "home", ".venv/flink", "Directory of Flink's jars and those of Beam's job server."
+)
+_RUN = flags.DEFINE_string(
+    "run", None, "Directory of the cluster's logs and files; HOME/run if not given."
+)
+_WEB_PORT = flags.DEFINE_integer("web_port", 8081, "Port of Flink's web page.")
+_RPC_PORT = flags.DEFINE_integer("rpc_port", 6123, "Port of Flink's job manager.")
+_JOB_PORT = flags.DEFINE_integer("job_port", 8099, "Port of Beam's job server.")
+_WORKER_PORT = flags.DEFINE_integer("worker_port", 50001, "Port of the worker pool.")
+_ACTIONS = ("install", "up", "down")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Does what the one word on the command line says."""
+    with cli.refusing_bad_input():
+        action = _parse_action(argv)
+        home = pathlib.Path(_HOME.value)
+        directory = pathlib.Path(_RUN.value) if _RUN.value else home / "run"
+        if action == "down":
+            ended = cluster.down(directory)
+            cli.say("flink: down" if ended else "flink: down already")
+            return
+        jars = install(home, say=lambda line: cli.say(f"flink: {line}"))
+        if action == "up":
+            ports = cluster.Ports(
+                web=_WEB_PORT.value,
+                rpc=_RPC_PORT.value,
+                jobs=_JOB_PORT.value,
+                workers=_WORKER_PORT.value,
+            )
+            started = cluster.up(jars, ports, directory)
+            word = "up" if started else "up already"
+            cli.say(f"flink: {word}, see http://localhost:{ports.web}")
+
+
+def _parse_action(argv: Sequence[str]) -> str:
+    words = list(argv[1:])
+    if len(words) != 1 or words[0] not in _ACTIONS:
+        raise ValueError(
+            f"expected one of {', '.join(_ACTIONS)}, got {' '.join(words)!r}"
+        )
+    return words[0]
+
+
+if __name__ == "__main__":
+    cli.run(main)

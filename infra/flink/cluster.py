@@ -1,0 +1,350 @@
+"""A Flink cluster on this machine, with Beam's job server and Python workers.
+
+Five processes, each with a log beside the others':
+
+  job-manager      Flink's: takes jobs, watches the task managers
+  task-manager-1   Flink's: runs one half of a job, and the whole if the other is lost
+  task-manager-2
+  job-server       Beam's: turns a pipeline into a job of Flink
+  worker-pool      starts a Python worker for each task manager that asks
+
+Nothing restarts a process that was killed: Flink restarts the *job* on what is left.
+Each task manager has a slot to spare for it, and `up` starts again what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from infra.flink.install import Jars
+
+ROOT = pathlib.Path(__file__).parents[2]
+NUM_TASK_MANAGERS = 2
+#: Two: one for a job of parallelism 2 to use, one for when the other one is lost.
+SLOTS = 2
+#: Seconds for all to answer: 15 on an idle machine of two cores, where Java is slow
+#: to start on a busy one.
+START_SECONDS = 120.0
+#: Seconds between asking a process to end and killing it.
+GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+
+#: MB. Images never pass through Java, only the numbers of shards and what is counted in
+#: them: the least that works. The shuffles of a selection fill 128 of the network's.
+_HEAP, _FRAMEWORK_HEAP, _NETWORK, _OFF_HEAP, _METASPACE = 256, 128, 192, 128, 256
+
+_CONFIG = """\
+jobmanager:
+  rpc: {{address: localhost, port: {rpc_port}}}
+  bind-host: localhost
+  memory: {{heap: {{size: 400m}}}}
+rest: {{address: localhost, bind-address: localhost, port: {web_port}}}
+taskmanager:
+  host: localhost
+  bind-host: localhost
+  numberOfTaskSlots: {slots}
+  load-balance: {{mode: SLOTS}}  # Both task managers work, neither twice.
+  cpu: {{cores: 1}}
+  memory:
+    task: {{heap: {{size: {heap}m}}, off-heap: {{size: 0}}}}
+    framework: {{heap: {{size: {framework}m}}, off-heap: {{size: {off_heap}m}}}}
+    network: {{min: {network}m, max: {network}m}}
+    managed: {{size: 128m}}
+    jvm-metaspace: {{size: {metaspace}m}}
+    jvm-overhead: {{min: 128m, max: 128m}}
+parallelism: {{default: {num_task_managers}}}
+cluster: {{registration: {{error-delay: 1000}}}}  # Task managers may start first.
+# A killed task manager or worker costs a job one attempt; a job that cannot work at
+# all shall not be tried for minutes.
+restart-strategy:
+  type: fixed-delay
+  fixed-delay: {{attempts: 4, delay: 1 s}}
+# Who is killed refuses connections and is given up after two heartbeats; the time-out
+# is for who is only slow.
+heartbeat: {{interval: 2000, timeout: 30000}}
+io: {{tmp: {{dirs: "{temporary}"}}}}
+"""
+
+_LOGGING = """\
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = Console
+appender.console.name = Console
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{ISO8601} %-5p %c{1} - %m%n
+"""
+
+#: What Flink's own configuration opens to it of Java 17.
+_OPEN = (
+    *("--add-exports=java.base/sun.net.util=ALL-UNNAMED",),
+    *("--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",),
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            *("java.lang", "java.lang.reflect", "java.io", "java.net", "java.nio"),
+            *("java.text", "java.time", "java.util", "java.util.concurrent"),
+            *("java.util.concurrent.atomic", "java.util.concurrent.locks"),
+            "sun.nio.ch",
+        )
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Ports on localhost.
+
+    Attributes:
+        web: Flink's web page and REST interface.
+        rpc: The job manager's, for the task managers.
+        jobs: Beam's job server's, for `--job_endpoint=`.
+        workers: The worker pool's, for `--environment_config=`.
+    """
+
+    web: int = 8081
+    rpc: int = 6123
+    jobs: int = 8099
+    workers: int = 50001
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """A process of the cluster.
+
+    It holds a lock on a file as long as it lives, which tells more than its number:
+    that may be another's by now.
+
+    Attributes:
+        name: Of its files.
+        command: What starts it.
+        ports: That it listens on.
+        directory: Of its files.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ports: tuple[int, ...]
+    directory: pathlib.Path
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What it printed."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def pid_file(self) -> pathlib.Path:
+        """Its number, and the lock it holds."""
+        return self.directory / f"{self.name}.pid"
+
+    def pid(self) -> int | None:
+        """Returns its number, None if it is not running."""
+        try:
+            with self.pid_file.open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(self.pid_file.read_text())
+        except FileNotFoundError:
+            pass
+        return None
+
+    def start(self) -> None:
+        """Starts it in a session of its own, so that it outlives this program."""
+        # Python workers import this project.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with self.pid_file.open("w") as file, self.log.open("ab") as log:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            process = subprocess.Popen(
+                self.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=[file.fileno()],
+                start_new_session=True,
+            )
+            file.write(str(process.pid))
+        # Takes note of its end, if this program is still there.
+        threading.Thread(target=process.wait, daemon=True).start()
+
+    def send(self, sign: signal.Signals) -> None:
+        """Signals it and those it has started, if it is running."""
+        pid = self.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, sign)
+
+
+def services(jars: Jars, ports: Ports, directory: pathlib.Path) -> tuple[Service, ...]:
+    """Returns the processes of a cluster, in the order they start in."""
+    flink = f"-Dlog4j.configurationFile={directory / 'log4j2.properties'}"
+    java = ("java", *_OPEN, f"-Djava.io.tmpdir={directory / 'tmp'}")
+    in_flink = (*java, flink, "-cp", f"{jars.flink}/*")
+    config = ("--configDir", str(directory))
+    entrypoint = (
+        "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    )
+    manager = (in_flink[0], "-Xmx400m", *in_flink[1:], entrypoint, *config)
+    runner = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+    memory = (
+        f"-Xmx{_HEAP + _FRAMEWORK_HEAP}m",
+        f"-XX:MaxDirectMemorySize={_NETWORK + _OFF_HEAP}m",
+        f"-XX:MaxMetaspaceSize={_METASPACE}m",
+    )
+    worker = (in_flink[0], *memory, *in_flink[1:], runner, *config)
+    server = (
+        *(*java, "-Xmx512m", "-cp", f"{jars.job_server}/*"),
+        "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        *(f"--flink-master=localhost:{ports.web}", "--job-host=localhost"),
+        *(f"--job-port={ports.jobs}", "--artifact-port=0", "--expansion-port=0"),
+        f"--artifacts-dir={directory / 'tmp' / 'artifacts'}",
+    )
+    pool = (sys.executable, "-m", "infra.flink.worker_pool", f"--port={ports.workers}")
+    return (
+        Service("job-manager", manager, (ports.rpc, ports.web), directory),
+        *(
+            Service(f"task-manager-{i + 1}", worker, (), directory)
+            for i in range(NUM_TASK_MANAGERS)
+        ),
+        Service("job-server", server, (ports.jobs,), directory),
+        Service("worker-pool", pool, (ports.workers,), directory),
+    )
+
+
+def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
+    """Starts what is not running of a cluster; returns when all of it answers.
+
+    Args:
+        jars: What `install` has fetched.
+        ports: To listen on.
+        directory: Of the cluster's configuration, logs and temporary files.
+
+    Returns:
+        Whether something had to be started.
+
+    Raises:
+        ValueError: If it is up with other ports.
+        OSError: If a port is taken, or a process ends or does not answer in time.
+    """
+    directory = directory.resolve()
+    every = services(jars, ports, directory)
+    running = {service.name for service in every if service.pid() is not None}
+    missing = [service for service in every if service.name not in running]
+    before = _read_ports(directory)
+    if running and before != ports:
+        raise ValueError(f"the cluster in {directory} is up with {before}, not {ports}")
+    for service in missing:
+        for port in filter(_answers, service.ports):
+            raise OSError(
+                f"port {port}, for the {service.name}, is taken: end what listens "
+                "there or choose another"
+            )
+    _configure(ports, directory)
+    try:
+        for service in missing:
+            service.start()
+        if missing:
+            _wait_until_ready(every, ports)
+    except BaseException:
+        _end(missing)
+        raise
+    return bool(missing)
+
+
+def down(directory: pathlib.Path) -> bool:
+    """Ends a cluster, whatever is left of it; its logs stay.
+
+    Returns:
+        Whether something had to be ended.
+    """
+    directory = directory.resolve()
+    nothing = Jars(directory)
+    every = services(nothing, _read_ports(directory) or Ports(), directory)
+    left = [service for service in every if service.pid() is not None]
+    _end(left)
+    shutil.rmtree(directory / "tmp", ignore_errors=True)
+    return bool(left)
+
+
+def _end(left: Sequence[Service]) -> None:
+    for sign, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 60.0)):
+        for service in left:
+            service.send(sign)
+        deadline = time.monotonic() + seconds
+        while any(service.pid() for service in left) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _read_ports(directory: pathlib.Path) -> Ports | None:
+    with contextlib.suppress(FileNotFoundError):
+        return Ports(**json.loads((directory / "ports.json").read_text()))
+    return None
+
+
+def _configure(ports: Ports, directory: pathlib.Path) -> None:
+    (directory / "tmp").mkdir(parents=True, exist_ok=True)
+    (directory / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)))
+    (directory / "log4j2.properties").write_text(_LOGGING)
+    config = _CONFIG.format(
+        rpc_port=ports.rpc,
+        web_port=ports.web,
+        slots=SLOTS,
+        num_task_managers=NUM_TASK_MANAGERS,
+        heap=_HEAP,
+        framework=_FRAMEWORK_HEAP,
+        network=_NETWORK,
+        off_heap=_OFF_HEAP,
+        metaspace=_METASPACE,
+        temporary=directory / "tmp",
+    )
+    (directory / "config.yaml").write_text(config)
+
+
+def _wait_until_ready(every: Sequence[Service], ports: Ports) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    waiting = [port for service in every for port in service.ports]
+    while waiting or _count_task_managers(ports.web) != NUM_TASK_MANAGERS:
+        for service in every:
+            if service.pid() is None:
+                raise OSError(f"the {service.name} has ended, see {service.log}")
+        if time.monotonic() > deadline:
+            raise OSError(
+                f"the cluster did not answer within {START_SECONDS:.0f} seconds, "
+                f"see the logs in {every[0].directory}"
+            )
+        time.sleep(_POLL_SECONDS)
+        waiting = [port for port in waiting if not _answers(port)]
+
+
+def _count_task_managers(web_port: int) -> int:
+    """Counts those that are alive; a killed one is listed for a while."""
+    listed: list[dict[str, Any]]
+    try:
+        address = f"http://localhost:{web_port}/taskmanagers"
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            listed = json.load(reply)["taskmanagers"]
+    except OSError:
+        return 0
+    found = [re.search(r"@localhost:(\d+)/", each["path"]) for each in listed]
+    return sum(match is not None and _answers(int(match[1])) for match in found)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("localhost", port), 1):
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""The pseudo-labeled dataset: records, card, targets, verification."""

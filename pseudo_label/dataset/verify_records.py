@@ -1,0 +1,233 @@
+"""Reads the records of a dataset again, and compares each with its prediction."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from etils import epath
+from numpy.typing import NDArray
+
+from pseudo_label.dataset import records
+from pseudo_label.dataset.verify_selection import Chain, Count, Kept, check
+
+#: What no file should hold, and must where copies are more than files.
+TOGETHER = "images with two copies in a file"
+_BATCH_SIZE = 256
+#: What TFRecord's framing adds to a record: its length and two checksums.
+_FRAME_BYTES = 16
+#: Rows of a shard are fewer: two numbers make one.
+_MAX_ROWS = 2**40
+
+
+def count_records(chain: Chain, kept: Kept) -> list[Count]:
+    """Compares every record of every file with what was to be written.
+
+    Args:
+        chain: The dataset and what it was made of.
+        kept: What was to be written.
+
+    Raises:
+        ValueError: At the first record that is another one, too many or missing, and
+            where files or metadata do not agree with the records.
+    """
+    split = _open_split(chain)
+    num_shards = int(chain.config["num_shards"])
+    names = [records.shard_name(index, num_shards) for index in range(num_shards)]
+    _check_files(chain.dataset, names)
+    ledger = _Ledger(chain, kept)
+    num_bytes = 0
+    for index, name in enumerate(names):
+        path = chain.dataset / name
+        length = sum(
+            ledger.add(index, batch, f"{path}") for batch in _read(path, chain.top_k)
+        )
+        listed = split.shard_lengths[index] if index < len(split.shard_lengths) else 0
+        check(Count(f"records of {name}", listed, length), "dataset_info.json")
+        num_bytes += path.stat().length - length * _FRAME_BYTES
+    ledger.check_complete()
+    counts = [
+        Count("files of records", len(split.shard_lengths), num_shards),
+        Count("bytes of records", split.num_bytes, num_bytes),
+    ]
+    for count in counts:
+        check(count, "dataset_info.json")
+    return [*counts, *ledger.counts()]
+
+
+def _open_split(chain: Chain) -> Any:
+    """Returns what TFDS says of the records, after a look at the features."""
+    try:
+        info = tfds.builder_from_directory(str(chain.dataset)).info
+        split, names = info.splits[records.SPLIT], info.features["label"].names
+    except Exception as error:  # TFDS raises what its parsers happen to raise.
+        words = " ".join(str(error).split())
+        raise ValueError(f"TFDS cannot open {chain.dataset}: {words}") from error
+    if set(info.features) != set(records.FIELDS):
+        raise ValueError(
+            f"{chain.dataset}/features.json: expected {', '.join(records.FIELDS)}, got "
+            f"{', '.join(info.features)}"
+        )
+    expected = [rule.name for rule in chain.selection.classes]
+    if names != expected:
+        raise ValueError(
+            f"{chain.dataset}: expected the {len(expected)} classes of the selection, "
+            f"got {len(names)} others"
+        )
+    return split
+
+
+def _check_files(directory: epath.Path, names: Sequence[str]) -> None:
+    found = {path.name for path in directory.iterdir() if ".tfrecord-" in path.name}
+    for name in sorted(set(names) - found):
+        raise ValueError(f"{directory}: {name} is missing")
+    for name in sorted(found - set(names)):
+        raise ValueError(f"{directory}: {name} is none of the {len(names)} files")
+
+
+def _read(path: epath.Path, top_k: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yields the records of a file, some at a time.
+
+    Raises:
+        ValueError: If one cannot be read.
+    """
+    spec = records.parsing_spec(top_k=top_k)
+    batches = tf.data.TFRecordDataset(str(path)).batch(_BATCH_SIZE)
+    try:
+        for batch in batches:
+            parsed = tf.io.parse_example(batch, spec)
+            yield {name: values.numpy() for name, values in parsed.items()}
+    except tf.errors.OpError as error:
+        # Without the names of TensorFlow's functions and operations.
+        words = re.sub(r"\{\{.*\}\}|\[Op:.*", "", " ".join(error.message.split()))
+        raise ValueError(f"{path} cannot be read: {words.strip()}") from error
+
+
+class _Ledger:
+    """What is to be written, each record ticked off when it is found."""
+
+    def __init__(self, chain: Chain, kept: Kept) -> None:
+        self._chain = chain
+        self._kept = kept
+        rows = kept.rows
+        self._place = kept.shard * _MAX_ROWS + rows["record_index"].to_numpy()
+        shape = (len(rows), chain.top_k)
+        self._expected = {
+            "label": rows["label"].to_numpy(),
+            "confidence": rows["confidence"].to_numpy(),
+            **{
+                name: rows[name].combine_chunks().values.to_numpy().reshape(shape)
+                for name in records.TARGET_FEATURES
+            },
+        }
+        self._shard_of = {
+            records.source_name(index).encode(): index
+            for index in range(chain.num_inputs)
+        }
+        #: The first copy of each image; the output shard of each copy, -1 for none yet.
+        self._first = np.cumsum(kept.copies) - kept.copies
+        self._found_in = np.full(kept.copies.sum(), -1, np.int32)
+
+    def add(self, shard: int, batch: dict[str, NDArray[Any]], path: str) -> int:
+        """Ticks off some records of an output shard; returns how many."""
+        at = self._find(batch, path)
+        self._compare(batch, at, path)
+        copy = batch["copy"]
+        is_known = (copy >= 0) & (copy < self._kept.copies[at])
+        for i in np.flatnonzero(~is_known).tolist():
+            raise ValueError(
+                f"{path}: {_name(batch, i)} is copy {copy[i]}, expected "
+                f"{self._kept.copies[at[i]]} copies, from 0 on"
+            )
+        for i, slot in enumerate(self._first[at] + copy):
+            if self._found_in[slot] >= 0:
+                raise ValueError(
+                    f"{path}: {_name(batch, i)}, copy {copy[i]}, is there twice, first "
+                    f"in file {self._found_in[slot]}"
+                )
+            self._found_in[slot] = shard
+        return len(at)
+
+    def check_complete(self) -> None:
+        """Refuses that a record is missing."""
+        for slot in np.flatnonzero(self._found_in < 0):
+            image = int(np.searchsorted(self._first, slot, side="right")) - 1
+            key = self._kept.rows["key"][image].as_py()
+            raise ValueError(
+                f"{self._chain.dataset}: {key}, copy {slot - self._first[image]}, is "
+                "in no file"
+            )
+
+    def counts(self) -> list[Count]:
+        """Returns how many images and records were found, and how they lie."""
+        image = np.repeat(np.arange(len(self._kept.copies)), self._kept.copies)
+        together = np.stack([image, self._found_in])
+        pairs, times = np.unique(together, axis=1, return_counts=True)
+        funnel = self._chain.selection.funnel
+        return [
+            Count("records read", funnel.records, int(np.sum(self._found_in >= 0))),
+            Count("images in them", funnel.unique_kept, len(np.unique(image))),
+            Count(TOGETHER, None, len(np.unique(pairs[0][times > 1]))),
+        ]
+
+    def _find(self, batch: dict[str, NDArray[Any]], path: str) -> NDArray[np.int64]:
+        """Returns which of the images kept each record is of."""
+        shards = np.array([self._shard_of.get(name, -1) for name in batch["source"]])
+        wanted = shards * _MAX_ROWS + batch["row"]
+        at = np.searchsorted(self._place, wanted)
+        at = np.minimum(at, len(self._place) - 1)
+        for i in np.flatnonzero(self._place[at] != wanted).tolist():
+            raise ValueError(
+                f"{path}: {_name(batch, i)} is of row {batch['row'][i]} of "
+                f"{batch['source'][i].decode()}, which was not selected"
+            )
+        return at
+
+    def _compare(
+        self, batch: dict[str, NDArray[Any]], at: NDArray[np.int64], path: str
+    ) -> None:
+        rows = self._kept.rows
+        found: dict[str, Any] = {
+            **batch,
+            "image": [hashlib.sha256(image).digest() for image in batch["image"]],
+        }
+        expected: dict[str, Any] = {
+            **{name: values[at] for name, values in self._expected.items()},
+            "image": rows["image_sha256"].take(at).to_pylist(),
+            "key": [key.encode() for key in rows["key"].take(at).to_pylist()],
+            "teacher": [self._chain.config["teacher"].encode()] * len(at),
+            "round": [self._chain.config["round"]] * len(at),
+        }
+        for name, values in expected.items():
+            for i in _differences(found[name], values):
+                raise ValueError(
+                    f"{path}: {_name(batch, i)}: expected "
+                    f"{_words(name, values[i])}, got {_words(name, found[name][i])}"
+                )
+
+
+def _differences(found: Any, expected: Any) -> Iterator[int]:
+    if isinstance(expected, list):
+        pairs = zip(found, expected, strict=True)
+        yield from (i for i, (one, other) in enumerate(pairs) if one != other)
+    else:
+        is_other = (found != expected).reshape(len(expected), -1).any(axis=1)
+        yield from np.flatnonzero(is_other).tolist()
+
+
+def _name(batch: dict[str, NDArray[Any]], index: int) -> str:
+    return str(batch["key"][index].decode(errors="backslashreplace"))
+
+
+def _words(name: str, value: Any) -> str:
+    if name == "image":
+        return f"an image of SHA-256 {value.hex()[:12]}"
+    text = (
+        value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    )
+    return f"{name} {text}"

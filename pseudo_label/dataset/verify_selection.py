@@ -1,0 +1,294 @@
+"""Counts a written dataset again: against its selection, and that against predictions.
+
+Reads the records with TensorFlow alone and decides about every prediction anew, so it
+shares with the jobs only the schema and the rule. What is held in memory is a row for
+each image kept, no image.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+import posixpath
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from etils import epath
+from numpy.typing import NDArray
+
+from pseudo_label.deduplication import near_duplicates
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.selection import tally
+from pseudo_label.selection.tally import Selection
+from stage import parquet
+
+_COLUMNS = (
+    *tally.COLUMNS,
+    *("record_index", "image_sha256", "top_labels", "top_probabilities"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chain:
+    """A dataset and what it was made of, which say of each other that they are.
+
+    Attributes:
+        dataset: Its directory.
+        config: Its `config.json`.
+        predictions: Directory of the predictions.
+        num_inputs: Files of predictions, one for each input shard.
+        top_k: Classes kept of every image.
+        selection_directory: Directory of the selection.
+        selection: The decision.
+    """
+
+    dataset: epath.Path
+    config: dict[str, Any]
+    predictions: epath.Path
+    num_inputs: int
+    top_k: int
+    selection_directory: epath.Path
+    selection: Selection
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """Something that was counted, in words, and what came of it.
+
+    Nothing is expected of what is told only.
+    """
+
+    what: str
+    expected: int | None
+    found: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """The images that were selected, N of them, by input shard and row.
+
+    Attributes:
+        shard: int64 [N] input shards.
+        copies: int64 [N] how often each is to be written.
+        rows: [N] of the predictions, with the columns that records repeat.
+    """
+
+    shard: NDArray[np.int64]
+    copies: NDArray[np.int64]
+    rows: pa.Table
+
+
+def open_chain(
+    dataset: str, *, predictions: str | None = None, selection: str | None = None
+) -> Chain:
+    """Returns a dataset and what it was made of.
+
+    Args:
+        dataset: Directory of the dataset.
+        predictions: Where the predictions are now; None for where they were.
+        selection: Likewise the selection.
+
+    Raises:
+        FileNotFoundError: If one of them is not there.
+        ValueError: If one is not complete, or they do not belong together.
+    """
+    path = _require_complete(dataset, "dataset")
+    config = _read_json(path / "config.json")
+    for name in ("record_version", "predictions", "selection", "teacher", "round"):
+        if name not in config:
+            raise ValueError(f"{path} is no dataset of write_records: no {name} in it")
+    inputs = _read_json(path / "inputs.json")
+    predicted = _require_complete(
+        predictions or _resolve(dataset, inputs["predictions"]), "predictions"
+    )
+    selected = _require_complete(
+        selection or _resolve(dataset, inputs["selection"]), "selection"
+    )
+    labeling = _read_json(predicted / "config.json")
+    decision = (selected / "selection.json").read_bytes()
+    expect = [
+        ("predictions", _fingerprint([_canonical(labeling)])),
+        ("selection", hashlib.sha256(decision).hexdigest()),
+        ("teacher", _teacher(labeling["teachers"])),
+    ]
+    for name, fingerprint in expect:
+        if config[name] != fingerprint:
+            raise ValueError(
+                f"{path} was made with another {name}: expected {config[name][:12]}, "
+                f"got {fingerprint[:12]}"
+            )
+    chain = Chain(
+        dataset=path,
+        config=config,
+        predictions=predicted,
+        num_inputs=labeling["images"]["num_shards"],
+        top_k=labeling["top_k"],
+        selection_directory=selected,
+        selection=Selection.from_json(json.loads(decision)),
+    )
+    _check_selection(chain, labeling["class_names"])
+    return chain
+
+
+def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
+    """Decides about every prediction again.
+
+    Returns:
+        What is to be written, and the counts, which agree with `selection.json`.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    rules = chain.selection.classes
+    funnel: collections.Counter[str] = collections.Counter()
+    by_class = np.zeros((3, len(rules)), np.int64)
+    parts = []
+    for index in range(chain.num_inputs):
+        rows = prediction_schema.read_table(
+            chain.predictions / prediction_schema.shard_name(index), _COLUMNS
+        )
+        copies, of_shard = _decide(chain, index, rows, by_class)
+        funnel.update(of_shard)
+        kept = np.flatnonzero(copies)
+        parts.append(Kept(np.full(len(kept), index), copies[kept], rows.take(kept)))
+    counts = [
+        Count(field.name.replace("_", " "), expected, funnel[field.name])
+        for field in dataclasses.fields(chain.selection.funnel)
+        for expected in [getattr(chain.selection.funnel, field.name)]
+    ]
+    for label, rule in enumerate(rules):
+        for name, found in zip(
+            ("confident", "unique", "records"), by_class[:, label], strict=True
+        ):
+            what = f"class {rule.name!r}: {name}"
+            check(Count(what, getattr(rule, name), int(found)), "the selection")
+    for count in counts:
+        check(count, "the selection")
+    return _join(parts), counts
+
+
+def check(count: Count, source: str) -> None:
+    """Refuses a count that is not what it should be.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if count.expected is not None and count.found != count.expected:
+        raise ValueError(
+            f"{count.what}: {source} says {count.expected:,}, found {count.found:,}"
+        )
+
+
+def _decide(
+    chain: Chain, index: int, rows: pa.Table, by_class: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Returns how often each row is written and the shard's part of the funnel.
+
+    Adds to `by_class`, int64 [3,K]: images at or above the threshold, images kept,
+    records.
+    """
+    dropped, reasons = _read_dropped(chain, index)
+    copies = tally.count_copies(rows, chain.selection, dropped)
+    labels = rows["label"].fill_null(-1).to_numpy()
+    is_candidate = labels >= 0
+    undecodable = int(np.sum(~is_candidate))
+    is_candidate[dropped] = False
+    thresholds = np.array(
+        [rule.threshold for rule in chain.selection.classes], np.float32
+    )
+    confidence = rows["confidence"].fill_null(0).to_numpy()
+    is_confident = is_candidate & (confidence >= thresholds[labels])
+    np.add.at(by_class[0], labels[is_confident], 1)
+    np.add.at(by_class[1], labels[copies > 0], 1)
+    np.add.at(by_class[2], labels, copies)
+    unique, records = int(np.sum(copies > 0)), int(copies.sum())
+    return copies, {
+        **reasons,
+        "read": rows.num_rows,
+        "undecodable": undecodable,
+        "below_threshold": int(np.sum(is_candidate & ~is_confident)),
+        "beyond_quota": int(is_confident.sum()) - unique,
+        "unique_kept": unique,
+        "copies": records - unique,
+        "records": records,
+    }
+
+
+def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Returns which rows of a shard were dropped, and how many for which reason."""
+    path = near_duplicates.path(chain.selection_directory, index)
+    if not path.exists():
+        return np.zeros(0, np.int64), {}
+    with path.open("rb") as file:
+        rows = parquet.read_parquet(file, ["record_index", "reason"])
+    reasons = collections.Counter(rows["reason"].to_pylist())
+    return rows["record_index"].to_numpy(), reasons
+
+
+def _join(parts: Sequence[Kept]) -> Kept:
+    return Kept(
+        np.concatenate([part.shard for part in parts]),
+        np.concatenate([part.copies for part in parts]),
+        pa.concat_tables([part.rows for part in parts]).combine_chunks(),
+    )
+
+
+def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
+    if chain.selection.predictions != chain.config["predictions"]:
+        raise ValueError(
+            f"{chain.selection_directory} was made of other predictions: expected "
+            f"{chain.config['predictions'][:12]}, got "
+            f"{chain.selection.predictions[:12]}"
+        )
+    names = [rule.name for rule in chain.selection.classes]
+    if names != list(class_names):
+        raise ValueError(
+            f"{chain.selection_directory}: expected the {len(class_names)} classes of "
+            f"the predictions, got {len(names)} others"
+        )
+
+
+def _require_complete(directory: str, what: str) -> epath.Path:
+    path = epath.Path(directory)
+    if not path.exists():
+        raise FileNotFoundError(f"{what}: no directory {directory!r}")
+    if not (path / "COMPLETED").exists():
+        raise ValueError(f"{what}: {directory} is not complete (no COMPLETED in it)")
+    return path
+
+
+def _resolve(directory: str, path: str) -> str:
+    """Returns a path that is relative to a directory, from here."""
+    if "://" in path or posixpath.isabs(path):
+        return path
+    scheme, separator, rest = directory.rpartition("://")
+    return scheme + separator + posixpath.normpath(posixpath.join(rest, path))
+
+
+def _read_json(path: epath.Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is broken: {error}") from error
+
+
+def _canonical(config: dict[str, Any]) -> bytes:
+    return json.dumps(config, sort_keys=True).encode()
+
+
+def _fingerprint(parts: Sequence[bytes]) -> str:
+    """Returns the SHA-256 over the parts in order, each behind its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+def _teacher(fingerprints: Sequence[str]) -> str:
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return _fingerprint([fingerprint.encode() for fingerprint in fingerprints])

@@ -1,0 +1,1 @@
+"""Leaked and duplicate images of the corpus."""

@@ -1,0 +1,1 @@
+"""Predictions: one Parquet file per input shard, one row per image."""

@@ -1,0 +1,1 @@
+"""Which predictions become pseudo-labels, and how often each is written."""

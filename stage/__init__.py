@@ -1,0 +1,1 @@
+"""What every stage shares: artifact directories, flags, user errors, retries."""

@@ -1,0 +1,161 @@
+"""How every entry point runs: one clear line for bad input, quiet libraries.
+
+Imports nothing heavy, so that `--help` and a wrong argument answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app, logging
+
+from classifier.training import devices
+from stage import preemption
+
+#: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+#: For the workers that are started from here: the threads of one pass batches on to
+#: each other, and with a heap for each thread glibc's pieces grow by a sixth.
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+
+#: What an entry point sets for itself and for what it starts, unless the user did.
+ENVIRONMENT = {**_QUIET, **_ONE_HEAP, "KERAS_BACKEND": "tensorflow"}
+
+#: What a shell reports of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs an entry point's `main` with absl's flags, in a process set up for it.
+
+    Ends with status 1 where training diverges, with `preemption.EXIT_STATUS` where it
+    was told to end and can go on, either with one line.
+    """
+    _prepare()
+    signal.signal(signal.SIGINT, _interrupt)
+
+    def run_main(argv: Sequence[str]) -> None:
+        try:
+            main(argv)
+        except FloatingPointError as error:
+            sys.exit(f"error: {error}")
+        except preemption.PreemptedError as notice:
+            sys.stderr.write(f"{notice}; the same command goes on from here\n")
+            sys.exit(preemption.EXIT_STATUS)
+
+    app.run(run_main)
+
+
+def _interrupt(*_: object) -> None:
+    """Ends at once: nothing half-written ever stands under its final name.
+
+    An exception would be raised in the middle of Beam, which takes it for a failure
+    of the job and lets its threads finish their shards.
+    """
+    kill_children()
+    sys.stderr.write("interrupted; the same command goes on from here\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
+
+
+def kill_children() -> None:
+    """Ends the processes that this one has started, and theirs."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def _prepare() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    logging.set_verbosity(logging.ERROR)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow, fast, and without greetings that no log level silences."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            from stage import import_tensorflow  # noqa: F401
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def load_backend(backend: str, distributed: str | None = None) -> devices.Devices:
+    """Decides what the process computes with, and imports it.
+
+    TensorFlow reads the images in any case.
+
+    Raises:
+        ValueError: As `devices.open_devices` does.
+        OSError: Likewise.
+    """
+    found = devices.open_devices(backend, distributed)
+    load_tensorflow()
+    if backend != "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+    return found
+
+
+@contextlib.contextmanager
+def refusing_bad_input() -> Iterator[None]:
+    """Ends the program with one line and status 1 on what the user can mend.
+
+    Holds only what is done before work starts: an error out of the work itself
+    keeps its traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def refusing_failed_work() -> Iterator[None]:
+    """Ends the program with one line and status 1 where a job says why it failed."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def refuse_arguments(argv: Sequence[str]) -> None:
+    """Refuses words behind the flags.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if len(argv) > 1:
+        raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
+
+
+def say(line: str) -> None:
+    """Prints a line of progress at once, also into a pipe."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_for(
+    directory: str, hardware: devices.Devices = devices.ONE_PROCESS
+) -> Callable[[str], None]:
+    """Returns a `say` that names what it speaks of, for runs side by side.
+
+    Of the processes of one run, only the first speaks.
+    """
+    if not hardware.is_first:
+        return lambda line: None
+    name = "/".join(directory.rstrip("/").split("/")[-2:])
+    return lambda line: say(f"{name}: {line}")

@@ -1,0 +1,1 @@
+"""A student compared with its teacher and its pseudo-labels."""

@@ -1,0 +1,1 @@
+"""A student's training: configuration, recipes, budget and mixture of images."""

@@ -1,0 +1,278 @@
+"""The labeling job in one process: what it freezes, refuses and counts."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from etils import epath
+
+from beam_jobs.labeling import job as labeling_job
+from beam_jobs.labeling.job import LabelingConfig
+from beam_jobs.labeling.worker import LabelingError
+from beam_jobs.runners import run as runners
+from classifier.data import shard_manifest
+from classifier.data.python_reader import read_examples
+from classifier.data.sources import open_source
+from classifier.inference import engine_autotune
+from classifier.inference.engine import Engine
+from classifier.inference.engine_autotune import Figures
+from classifier.inference.ensemble import Ensemble, read_facts
+from stage import artifact
+from tests.images import random_images, write_records
+
+REFERENCE = {"engine": "tensorflow", "precision": "float32"}
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Three shards of four images; the last has a fifth that is none."""
+    images = random_images(12)
+    for index in range(3):
+        shard = images[4 * index : 4 * index + 4]
+        if index == 2:
+            shard = [*shard, b"text"]
+        write_records(tmp_path / "images" / f"{index}.tfrecord", shard)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def job(records, exported, tmp_path):
+    """Labels what is in `records`; more settings may be given."""
+
+    def run(output=tmp_path / "predictions", **settings):
+        given = {"teachers": (str(exported[0]),), **REFERENCE, **settings}
+        settings = LabelingConfig(**given)
+        source = shard_manifest.match(
+            open_source(f"tfrecord:{records}/*.tfrecord"),
+            output,
+            allow_new_shards=settings.allow_new_shards,
+        )
+        said = []
+        plan = labeling_job.plan(source, settings, output=str(output), say=said.append)
+        if labeling_job.begin(source, plan, settings):
+            return said
+        options = runners.parse_beam_arguments(["program"], name="test")
+        labeling_job.run(plan.labeling, options, say=said.append)
+        said.append(labeling_job.finish(plan.labeling))
+        artifact.complete(output, seconds=0)
+        return said
+
+    return run
+
+
+def files(directory):
+    return {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.name != "COMPLETED"
+    }
+
+
+def test_every_image_has_a_row_and_is_counted(job, tmp_path):
+    said = job()
+    assert said[-1] == "labeled 12 of 13 images (1 undecodable)"
+    assert "shard 3/3  13 images" in said[-2]
+    summary = json.loads((tmp_path / "predictions" / "summary.json").read_text())
+    assert summary == {"images": 13, "status": {"ok": 12, "undecodable": 1}}
+    rows = pq.read_table(tmp_path / "predictions" / "predictions-00002.parquet")
+    assert rows["status"].to_pylist() == ["ok"] * 4 + ["undecodable"]
+
+
+def test_what_is_done_is_not_done_again(job, tmp_path):
+    output = tmp_path / "predictions"
+    job()
+    before = files(output)
+    (output / "COMPLETED").unlink()
+    (output / "predictions-00001.parquet").unlink()
+    (output / (".predictions-00001.parquet." + "0" * 32)).write_bytes(b"half")
+    kept = (output / "predictions-00000.parquet").stat().st_mtime_ns
+    said = job()
+    assert "2 of 3 shards are labeled already" in said
+    assert files(output) == before
+    assert (output / "predictions-00000.parquet").stat().st_mtime_ns == kept
+
+
+def test_added_files_are_refused_or_labeled_behind_the_others(
+    job, records, tmp_path, exported
+):
+    output = tmp_path / "predictions"
+    job()
+    before = files(output)
+    write_records(records / "00.tfrecord", random_images(2, seed=9))
+    with pytest.raises(ValueError, match="--allow_new_shards"):
+        job()
+    assert files(output) == before
+    said = job(allow_new_shards=True)
+    assert said[-1] == "labeled 14 of 15 images (1 undecodable)"
+    after = files(output)
+    for name in ("predictions-00000.parquet", "predictions-00002.parquet"):
+        assert after[name] == before[name]
+    assert pq.read_table(output / "predictions-00003.parquet")["key"].to_pylist() == [
+        "00.tfrecord#0",
+        "00.tfrecord#1",
+    ]
+
+
+def test_a_source_that_changed_is_refused(job, records):
+    job()
+    write_records(records / "1.tfrecord", random_images(1))
+    with pytest.raises(ValueError, match=r"1\.tfrecord"):
+        job(allow_new_shards=True)
+
+
+def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
+    chosen = Engine("openvino", "float32")
+    trials = []
+
+    def try_engines(classifier, candidates, images):
+        trials.append(len(images))
+        return [Figures(Engine(), 1.0, 1.0), Figures(chosen, 2.0, 1.0)]
+
+    monkeypatch.setattr(engine_autotune, "try_engines", try_engines)
+    said = job(engine="auto", precision="auto")
+    assert any("<- chosen" in line for line in said)
+    assert trials == [4]  # Of the first shard.
+    config = json.loads((tmp_path / "predictions" / "config.json").read_text())
+    assert (config["engine"], config["precision"]) == ("openvino", "float32")
+    (tmp_path / "predictions" / "COMPLETED").unlink()
+    job(engine="auto", precision="auto")
+    assert trials == [4]
+    with pytest.raises(ValueError, match='engine was "openvino", is now "tensorflow"'):
+        job()
+
+
+def test_engines_agree_on_every_label(job, tmp_path):
+    labels = []
+    for name in ("tensorflow", "openvino"):
+        job(tmp_path / name, engine=name)
+        tables = [pq.read_table(path) for path in sorted((tmp_path / name).glob("p*"))]
+        labels.append([table["label"].to_pylist() for table in tables])
+    assert labels[0] == labels[1]
+
+
+def test_too_many_bad_images_fail_the_job(job, tmp_path):
+    with pytest.raises(
+        LabelingError, match=r"7\.7% of 13 images are bad \(12 ok, 1 un"
+    ):
+        job(max_bad_fraction=0.07)
+    assert not artifact.is_complete(tmp_path / "predictions")
+    assert job(max_bad_fraction=0.08)[-1].startswith("labeled 12 of 13")
+
+
+def test_another_teacher_is_refused(job, exported_second, tmp_path):
+    job()
+    with pytest.raises(ValueError, match="teachers was"):
+        job(teachers=(str(exported_second[0]),))
+
+
+def write_calibration(directory, temperature, *teachers):
+    artifact.begin(directory, {})
+    facts = {
+        "schema_version": 1,
+        "kind": "held_out",
+        "teachers": [read_facts(teacher)["fingerprint"] for teacher in teachers],
+        "temperature": temperature,
+    }
+    artifact.write_json(epath.Path(directory) / "calibration.json", facts)
+    artifact.complete(directory, seconds=0)
+    return str(directory)
+
+
+def test_a_calibration_gives_all_teachers_its_temperature(
+    job, records, exported, exported_second, tmp_path
+):
+    both = (str(exported[0]), str(exported_second[0]))
+    job(teachers=both, calibration=write_calibration(tmp_path / "c", 2.5, *both))
+    table = pq.read_table(tmp_path / "predictions" / "predictions-00000.parquet")
+    source = open_source(f"tfrecord:{records}/0.tfrecord")
+    images = [one.image for one in read_examples(source.reader, source.files)]
+    ensemble = Ensemble(both, temperature=2.5)
+    expected = ensemble.predict(ensemble.decode(images)).probabilities.max(axis=1)
+    assert table["confidence"].to_pylist() == expected.tolist()
+
+
+def test_the_temperature_stands_in_the_config_and_another_is_refused(
+    job, exported, tmp_path
+):
+    def config():
+        return json.loads((tmp_path / "predictions" / "config.json").read_text())
+
+    job()
+    assert config()["temperature"] == 1.0
+    one = write_calibration(tmp_path / "one", 1.0, exported[0])
+    job(calibration=one)  # Of no other content.
+    other = write_calibration(tmp_path / "other", 1.5, exported[0])
+    with pytest.raises(ValueError, match=r"temperature was 1\.0, is now 1\.5"):
+        job(calibration=other)
+
+
+def test_a_calibration_of_other_teachers_is_refused(
+    job, exported, exported_second, tmp_path
+):
+    other = write_calibration(tmp_path / "other", 1.5, exported_second[0])
+    with pytest.raises(ValueError, match="is of other teachers"):
+        job(calibration=other)
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_teachers_of_several_temperatures_need_a_calibration(
+    job, exported, exported_second, tmp_path
+):
+    warm = tmp_path / "warm"
+    shutil.copytree(exported_second[0], warm)
+    facts = {**read_facts(warm), "temperature": 1.5}
+    (warm / "classifier.json").write_text(json.dumps(facts))
+    both = (str(exported[0]), str(warm))
+    with pytest.raises(ValueError, match=r"of one temperature, got \[1.0, 1.5\]"):
+        job(teachers=both)
+    job(teachers=both, calibration=write_calibration(tmp_path / "c", 1.2, *both))
+
+
+def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(labeling_job.inference.prediction, "write_shard", full)
+    with pytest.raises(
+        RuntimeError, match=r"shard \d \(\d.tfrecord\): .*No space left on device"
+    ) as error:
+        job()
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "predictions").glob("*predictions-*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "expected one of --teacher and --model_handler"),
+        ({"teachers": ("a",), "model_handler": "b:c"}, "expected one of"),
+        ({"model_handler": "b:c"}, "--model_handler and --class_names go together"),
+        (
+            {"model_handler": "b:c", "class_names_file": "d", "calibration": "e"},
+            "--calibration is of teachers, not of a --model_handler",
+        ),
+        ({"teachers": ("a",), "max_bad_fraction": 1.5}, r"in \[0, 1\], got 1.5"),
+        ({"teachers": ("a",), "max_pixels": 0}, "must be positive, got 0"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LabelingConfig(**settings)
+
+
+def test_the_job_takes_a_model_of_ones_own(records, tmp_path):
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    settings = LabelingConfig(
+        model_handler="tests.beam_jobs.labeling.test_model_handler:make_fixed",
+        class_names_file=str(tmp_path / "names.txt"),
+    )
+    source = open_source(f"tfrecord:{records}/*.tfrecord")
+    output = str(tmp_path / "predictions")
+    plan = labeling_job.plan(source, settings, output=output)
+    assert not labeling_job.begin(source, plan, settings)
+    options = runners.parse_beam_arguments(["program"], name="test")
+    speed = labeling_job.run(plan.labeling, options, say=lambda line: None)
+    assert speed["images_per_second"] > 0
+    said = labeling_job.finish(plan.labeling, **speed)
+    assert said.startswith("labeled 12 of 13 images (1 undecodable), ")

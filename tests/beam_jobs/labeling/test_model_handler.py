@@ -1,0 +1,187 @@
+"""The job with models of one's own: both examples, and what a model can do wrong."""
+
+import io
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+from PIL import Image
+
+from beam_jobs.labeling.model_handler import HandlerPredictor, ModelHandlerLoader
+from classifier.inference.ensemble import BATCH_SIZE
+from examples.own_model import keras_application, onnx_file
+from tests.images import random_images
+
+SIZE = 32
+CLASSES = 3
+
+
+class Fixed(ModelHandler):
+    """Says the same of each image; notes what it was asked."""
+
+    def __init__(self, rows=lambda count: np.zeros((count, CLASSES))):
+        super().__init__()
+        self._rows = rows
+        self.batches = []
+
+    def load_model(self):
+        return "model"
+
+    def run_inference(self, batch, model, inference_args=None):
+        assert model == "model"
+        self.batches.append(list(batch))
+        return self._rows(len(batch))
+
+
+def make_fixed():
+    return Fixed()
+
+
+NOT_A_HANDLER = dict
+
+
+@pytest.fixture(scope="module")
+def images():
+    return random_images(5)
+
+
+def probabilities(predictor, images):
+    predicted = predictor.predict(predictor.decode(images))
+    assert predicted.status == ["ok"] * len(images)
+    return predicted.probabilities
+
+
+def save_onnx(path, weights):
+    """The mean of each channel, times a matrix."""
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["pixels"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "network",
+        [helper.make_tensor_value_info("pixels", floats, ["B", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", floats, ["B", CLASSES])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+
+
+def softmax(logits):
+    return tf.nn.softmax(logits).numpy()
+
+
+def test_a_keras_application_labels_as_it_predicts(tmp_path, images):
+    network = keras.applications.MobileNetV3Small(
+        input_shape=(SIZE, SIZE, 3),
+        weights=None,
+        classes=CLASSES,
+        classifier_activation=None,
+        alpha=0.35,
+    )
+    network.save(tmp_path / "network.keras")
+    handler = keras_application.Handler(str(tmp_path / "network.keras"))
+    pixels = [
+        tf.image.resize(tf.io.decode_png(image, channels=3), (SIZE, SIZE))
+        for image in images
+    ]
+    np.testing.assert_allclose(
+        probabilities(HandlerPredictor(handler, num_classes=CLASSES), images),
+        softmax(network.predict(np.stack(pixels), verbose=0)),
+        atol=1e-6,
+    )
+
+
+def test_an_onnx_file_labels_as_its_formula_says(tmp_path, images):
+    weights = np.random.default_rng(0).normal(size=(3, CLASSES)).astype(np.float32)
+    save_onnx(tmp_path / "network.onnx", weights)
+    loader = ModelHandlerLoader(
+        spec=f"examples.own_model.onnx_file:Handler:{tmp_path}/network.onnx",
+        num_classes=CLASSES,
+    )
+    means = [
+        np.asarray(Image.open(io.BytesIO(image)).resize((SIZE, SIZE), 2)).mean((0, 1))
+        for image in images
+    ]
+    scaled = (np.array(means) / 255 - onnx_file.MEAN) / onnx_file.DEVIATION
+    found = probabilities(loader.load(), images)
+    np.testing.assert_allclose(found, softmax(scaled @ weights), atol=1e-5)
+    assert len({row.tobytes() for row in found}) == len(images)
+
+
+def test_a_batch_is_always_full_and_holds_decodable_images_only(images):
+    handler = Fixed()
+    predictor = HandlerPredictor(handler, num_classes=CLASSES)
+    decoded = predictor.decode([b"", images[0], b"text", images[1]])
+    predicted = predictor.predict(decoded)
+    assert predicted.status == ["empty", "ok", "undecodable", "ok"]
+    (batch,) = handler.batches
+    assert len(batch) == BATCH_SIZE
+    assert set(batch) == {images[0], images[1]}
+    assert predictor.predict(predictor.decode([b""])).status == ["empty"]
+    assert len(handler.batches) == 1
+
+
+def test_beams_own_results_count(images):
+    handler = Fixed(lambda n: [PredictionResult(b"", np.arange(CLASSES))] * n)
+    found = probabilities(HandlerPredictor(handler, num_classes=CLASSES), images)
+    assert (found.argmax(axis=1) == CLASSES - 1).all()
+
+
+def test_what_is_not_finite_is_a_row_with_a_reason(images):
+    def rows(count):
+        logits = np.zeros((count, CLASSES))
+        logits[1, 0], logits[2, 1] = np.nan, np.inf
+        return logits
+
+    predictor = HandlerPredictor(Fixed(rows), num_classes=CLASSES)
+    predicted = predictor.predict(predictor.decode(images))
+    assert predicted.status == ["ok", "not_finite", "not_finite", "ok", "ok"]
+    assert not predicted.probabilities[[1, 2]].any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (lambda n: np.zeros((n, 4)), r"got 64 of shape \(4,\)"),
+        (lambda n: np.zeros((n - 1, CLASSES)), r"got 63 of shape \(3,\)"),
+        (lambda n: [], "got 0 of shape"),
+    ],
+)
+def test_other_classes_or_fewer_rows_are_refused(rows, found, images):
+    predictor = HandlerPredictor(Fixed(rows), num_classes=CLASSES)
+    with pytest.raises(ValueError, match=rf"expected 64 rows of 3 logits.*{found}"):
+        predictor.predict(predictor.decode(images))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module:handler", "No module named"),
+        (f"{__name__}:nothing", "nothing"),
+        (f"{__name__}:NOT_A_HANDLER", "expected a Beam ModelHandler, got dict"),
+        ("words", "words"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        ModelHandlerLoader(spec=spec, num_classes=CLASSES).fingerprint()
+
+
+def test_another_file_is_another_model(tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"1")
+    loader = ModelHandlerLoader(spec=f"{__name__}:accept:{path}", num_classes=CLASSES)
+    before = loader.fingerprint()
+    assert before == loader.fingerprint()
+    path.write_bytes(b"2")
+    assert before != loader.fingerprint()
+
+
+def accept(path):
+    return Fixed()

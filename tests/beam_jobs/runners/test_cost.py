@@ -1,0 +1,147 @@
+import dataclasses
+import json
+import math
+from datetime import date
+
+import pytest
+from apache_beam.testing.load_tests import dataflow_cost_consts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_jobs.runners import dataflow
+from beam_jobs.runners.cost import Pool, Prices, describe, estimate, rate_of_worker
+
+PRICES = Prices.read()
+POOL = Pool(machine="n2-standard-4", workers=10, disk_gb=50)
+
+images = st.integers(1, 10**10)
+rates = st.floats(0.1, 1e5)
+pools = st.builds(
+    Pool,
+    machine=st.sampled_from(sorted(PRICES.machines)),
+    workers=st.integers(1, 4000),
+    disk_gb=st.integers(10, 1000),
+    accelerator=st.none() | st.sampled_from(sorted(PRICES.accelerators)),
+)
+
+
+def test_the_table_has_a_date_and_the_prices_of_its_source():
+    assert date.fromisoformat(PRICES.date) >= date(2026, 11, 1)
+    assert PRICES.vcpu_hour == dataflow_cost_consts.VCPU_PER_HR_BATCH
+    assert PRICES.memory_gb_hour == dataflow_cost_consts.MEM_PER_GB_HR_BATCH
+    assert PRICES.disk_gb_hour == dataflow_cost_consts.PD_PER_GB_HR
+    source = {
+        "nvidia-tesla-t4": dataflow_cost_consts.T4_PER_GPU_PER_HOUR,
+        "nvidia-l4": dataflow_cost_consts.L4_PER_GPU_PER_HOUR,
+    }
+    confirmed = {
+        name: row.hour for name, row in PRICES.accelerators.items() if row.confirmed
+    }
+    assert confirmed == source
+
+
+def test_every_worker_that_can_be_asked_for_has_a_price():
+    assert PRICES.machine(dataflow.MACHINE_TYPE).vcpus == 4
+    for name, accelerator in dataflow.ACCELERATORS.items():
+        assert PRICES.accelerator(name).hour > 0
+        assert PRICES.machine(accelerator.machine_type).vcpus > 0
+
+
+def test_an_hour_of_one_worker_costs_what_a_hand_reckons():
+    pool = dataclasses.replace(POOL, workers=1)
+    found = estimate(3600 * 80, images_per_second=80.0, pool=pool, prices=PRICES)
+    assert found.worker_hours == found.hours == 1.0
+    assert found.costs == pytest.approx(
+        {"vCPUs": 4 * 0.056, "memory": 16 * 0.003557, "disks": 50 * 0.000054}
+    )
+
+
+@given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
+def test_twice_the_images_take_twice_the_hours_and_money(num_images, rate, pool, times):
+    one = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    more = estimate(
+        times * num_images, images_per_second=rate, pool=pool, prices=PRICES
+    )
+    assert more.worker_hours == pytest.approx(times * one.worker_hours)
+    assert more.hours == pytest.approx(times * one.hours)
+    assert more.total == pytest.approx(times * one.total)
+
+
+@given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
+def test_more_workers_take_less_time_and_the_same_money(num_images, rate, pool, times):
+    larger = dataclasses.replace(pool, workers=times * pool.workers)
+    few = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    many = estimate(num_images, images_per_second=rate, pool=larger, prices=PRICES)
+    assert many.total == few.total
+    assert many.worker_hours == few.worker_hours
+    assert many.hours == pytest.approx(few.hours / times)
+
+
+@given(num_images=images, rate=rates, pool=pools)
+def test_the_costs_make_up_the_total(num_images, rate, pool):
+    found = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    assert all(cost >= 0 for cost in found.costs.values())
+    assert found.total == pytest.approx(sum(found.costs.values()))
+    assert found.worker_hours * 3600 * rate == pytest.approx(num_images)
+
+
+@given(num_images=images, rate=rates, pool=pools)
+def test_the_lines_hold_every_figure(num_images, rate, pool):
+    found = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    text = "\n".join(describe(found))
+    for figure in (f"{num_images:,}", f"{found.total:,.2f}", f"{found.hours:,.1f}"):
+        assert figure in text
+    assert PRICES.date in text
+    assert PRICES.source in text
+    is_sure = not pool.accelerator or PRICES.accelerators[pool.accelerator].confirmed
+    assert ("NOT CONFIRMED" in text) != is_sure
+
+
+def test_a_gpu_is_paid_beside_its_machine_and_a_tpu_instead():
+    l4 = Pool(machine="g2-standard-8", workers=1, disk_gb=50, accelerator="nvidia-l4")
+    tpu = dataclasses.replace(l4, machine="ct5lp-hightpu-1t", accelerator="tpu-v5e")
+    items = {
+        pool.accelerator: set(
+            estimate(1, images_per_second=1.0, pool=pool, prices=PRICES).costs
+        )
+        for pool in (l4, tpu)
+    }
+    assert items["nvidia-l4"] == {"vCPUs", "memory", "accelerators", "disks"}
+    assert items["tpu-v5e"] == {"accelerators", "disks"}
+
+
+def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():
+    assert rate_of_worker(20.0, pool=POOL, prices=PRICES) == 80.0
+    with_gpu = dataclasses.replace(POOL, accelerator="nvidia-l4")
+    assert rate_of_worker(900.0, pool=with_gpu, prices=PRICES) == 900.0
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ValueError, match="positive number of images a second"):
+        estimate(10, images_per_second=rate, pool=POOL, prices=PRICES)
+
+
+@pytest.mark.parametrize(
+    "change", [{"machine": "m9-huge"}, {"accelerator": "abacus"}, {"workers": 0}]
+)
+def test_what_has_no_price_is_refused(change):
+    pool = dataclasses.replace(POOL, **change)
+    with pytest.raises(ValueError, match="expected"):
+        estimate(10, images_per_second=1.0, pool=pool, prices=PRICES)
+
+
+def test_an_unknown_machine_is_answered_with_those_that_are_known():
+    with pytest.raises(ValueError, match=r"n2-standard-4.*got 'm9-huge'.*prices\.json"):
+        PRICES.machine("m9-huge")
+
+
+def test_the_table_is_valid_json_without_duplicate_keys():
+    def refuse(pairs):
+        names = [name for name, _ in pairs]
+        assert len(names) == len(set(names))
+        return dict(pairs)
+
+    path = dataflow.__file__.replace("dataflow.py", "prices.json")
+    with open(path) as file:
+        assert json.load(file, object_pairs_hook=refuse)["region"] == PRICES.region

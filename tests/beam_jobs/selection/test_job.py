@@ -1,0 +1,188 @@
+"""What a selection job refuses before any work."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import types
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_jobs.selection import job as selection_job
+from beam_jobs.selection.job import Request
+from pseudo_label.predictions import schema as prediction_schema
+from stage import artifact
+from tests import chain
+
+
+@pytest.fixture
+def place(tmp_path):
+    return chain.make(tmp_path, num_shards=3, per_shard=4)
+
+
+def plan(place, **request):
+    request = {"predictions": place.predictions, **request}
+    return selection_job.plan(Request(**request), output=str(place.root / "new"))
+
+
+def refuses(place, words, error=ValueError, **request):
+    with pytest.raises(error, match=words):
+        plan(place, **request)
+    assert not (place.root / "new").exists()
+
+
+def shard(place, index):
+    return pathlib.Path(place.predictions) / prediction_schema.shard_name(index)
+
+
+def test_a_missing_shard(place):
+    shard(place, 1).unlink()
+    refuses(place, r"predictions are missing: .*00001")
+
+
+def test_a_doubled_shard(place):
+    shutil.copy(shard(place, 0), shard(place, 2))
+    refuses(place, r"00002\.parquet holds the rows of shard 0")
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions-00003.parquet", "predictions-copy.parquet"]
+)
+def test_a_shard_too_many(place, name):
+    shutil.copy(shard(place, 0), shard(place, 0).with_name(name))
+    refuses(place, f"{name} belongs to none of the 3 shards")
+
+
+def test_predictions_of_two_teachers_mixed(place, tmp_path):
+    other = chain.Chain(tmp_path / "other")
+    shutil.copytree(place.root / "images", other.root / "images")
+    chain.predict(other, teachers=("another",))
+    shutil.copy(shard(other, 1), shard(place, 1))
+    refuses(place, r"00001\.parquet is of another labeling run")
+
+
+def test_an_excluded_set_of_other_teachers(place, tmp_path):
+    other = chain.Chain(tmp_path / "other")
+    shutil.copytree(place.root / "images", other.root / "images")
+    chain.predict(other, teachers=("another",))
+    refuses(place, "was labeled by other teachers", exclude=(other.predictions,))
+    refuses(place, "two sets are called", exclude=(place.predictions,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"confidence_threshold": -0.1}, r"confidence_threshold must be in \[0, 1\]"),
+        ({"confidence_threshold": float("nan")}, "must be in"),
+        ({"images_per_class": -1}, "images_per_class must be at least 1, got -1"),
+        ({"max_copies": 0}, "max_copies must be at least 1, got 0"),
+        ({"duplicate_bits": 4}, r"must be in 0\.\.3, got 4"),
+    ],
+)
+def test_settings_out_of_range(place, request_, words):
+    refuses(place, words, **request_)
+
+
+def test_unknown_names_in_a_class_file(place):
+    path = place.root / "thresholds.json"
+    path.write_text(json.dumps({"ant": 0.5, "cow": 0.5}))
+    refuses(place, "unknown class 'cow'", class_thresholds=str(path))
+
+
+def test_a_target_without_data_or_beside_a_threshold(place):
+    refuses(place, "--target_precision needs --calibration", target_precision=0.9)
+    refuses(
+        place,
+        "expected one of --target_precision and a threshold",
+        target_precision=0.9,
+        calibration="somewhere",
+        confidence_threshold=0.5,
+    )
+
+
+def calibrate(place, **facts):
+    directory = place.root / "calibration"
+    shutil.rmtree(directory, ignore_errors=True)
+    artifact.begin(directory, {})
+    table = pa.table(
+        {
+            "key": ["a", "b"],
+            "label": pa.array([0, 1], pa.int32()),
+            "predicted": pa.array([1, 1], pa.int32()),
+            "confidence": pa.array([0.9, 0.8], pa.float32()),
+        }
+    )
+    pq.write_table(table, directory / "calibration.parquet")
+    teachers = list(plan(place).predictions.teachers)
+    facts = {
+        "schema_version": 1,
+        "kind": "held_out",
+        "teachers": teachers,
+        "temperature": 1.0,
+        **facts,
+    }
+    (directory / "calibration.json").write_text(json.dumps(facts))
+    artifact.complete(directory, seconds=0.0)
+    return str(directory)
+
+
+def test_a_calibration_that_does_not_belong(place):
+    other = calibrate(place, teachers=["other"])
+    request = {"calibration": other, "confidence_threshold": 0.5}
+    refuses(place, "is of other teachers, or of these in another order", **request)
+    calibrate(place, temperature=2.0)
+    refuses(place, "labeled at temperature 1.0, the calibration is at 2.0", **request)
+    shutil.rmtree(other)
+    refuses(place, "calibration: no directory", FileNotFoundError, **request)
+
+
+def test_a_target_that_is_out_of_reach(place):
+    refuses(
+        place,
+        r"no threshold reaches a precision of 97\.00% .* best is 50\.00%, at 0\.8000",
+        calibration=calibrate(place),
+    )
+
+
+def test_the_way_a_threshold_is_found(place):
+    assert plan(place).settings.thresholds.values == (0.5,)
+    (warning, *_) = selection_job.warn(plan(place), is_local=True)
+    assert "nothing tells how many labels of confidence 0.5" in warning
+    by_target = plan(place, calibration=calibrate(place), target_precision=0.5)
+    rule = by_target.settings.thresholds
+    assert (rule.rule, rule.target) == ("target_precision", 0.5)
+    assert rule.values[0] == pytest.approx(0.8)
+    warnings = selection_job.warn(by_target, is_local=True)
+    assert not any("tells" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("is_local", "num_images", "bits", "warns"),
+    [
+        (True, 2_000_000, 2, True),
+        (True, 1_000_000, 2, False),
+        (True, 2_000_000, 0, False),
+        (True, 2_000_000, -1, False),
+        (False, 2_000_000, 2, False),
+    ],
+)
+def test_too_little_memory_to_compare_by_looks(
+    place, monkeypatch, is_local, num_images, bits, warns
+):
+    memory = types.SimpleNamespace(available=10**9)
+    monkeypatch.setattr(selection_job.psutil, "virtual_memory", lambda: memory)
+    job = plan(place, duplicate_bits=bits)
+    predictions = dataclasses.replace(job.predictions, num_images=num_images)
+    job = dataclasses.replace(job, predictions=predictions)
+    warnings = list(selection_job.warn(job, is_local=is_local))
+    assert any("1 are free" in warning for warning in warnings) == warns
+
+
+def test_an_output_with_other_settings(place):
+    job = plan(place, confidence_threshold=0.5)
+    artifact.begin(job.output, job.config)
+    other = plan(place, confidence_threshold=0.6)
+    with pytest.raises(ValueError, match=r"begun with other settings: .*values"):
+        artifact.begin(other.output, other.config)

@@ -1,0 +1,542 @@
+"""Every image once, whatever is wrong with it."""
+
+import errno
+import gzip
+import io
+import os
+import re
+import struct
+import tarfile
+import time
+import zlib
+
+import pytest
+import tensorflow as tf
+from etils import epath
+
+from classifier.data import python_reader, tfrecord
+from classifier.data.python_reader import (
+    BAD_RECORD,
+    CORRUPT_RECORD,
+    MISSING,
+    OK,
+    UNREADABLE,
+    Example,
+    File,
+    read_batches,
+    read_examples,
+)
+from classifier.data.readers import FolderReader, RecordReader, TarReader
+from classifier.data.sources import open_source, read_files
+from stage import retry
+from tests.images import make_example, random_images, write_records, write_tar
+
+IMAGES = [b"red", b"green" * 100, b"", b"blue" * 100_000]
+FRAME = 16  # Bytes around a record's content.
+READERS = {
+    "folder": FolderReader(),
+    "tfrecord": RecordReader(),
+    "webdataset": TarReader(),
+}
+
+
+def read(path, reader="tfrecord", **fields):
+    file = File(path=str(path), name="data", **fields)
+    return list(read_examples(READERS[reader], [file]))
+
+
+def whole(index, image, label=-1):
+    return Example(b"data#%d" % index, image, label)
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A file of `IMAGES`; its records' lengths."""
+    path = tmp_path / "data"
+    write_records(path, IMAGES)
+    return path
+
+
+def starts():
+    """Where each record begins, and the file ends."""
+    positions = [0]
+    for image in IMAGES:
+        positions.append(positions[-1] + len(make_example(image)) + FRAME)
+    return positions
+
+
+def overwrite(path, position, content=b"\xff"):
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(content)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    waited = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+def test_whole_records(records):
+    assert read(records) == [whole(i, image) for i, image in enumerate(IMAGES)]
+    assert read(records, skip=1, take=2) == [whole(1, IMAGES[1]), whole(2, IMAGES[2])]
+    assert read(records, skip=3, take=0) == []
+
+
+def test_an_empty_file_of_records_holds_none(tmp_path):
+    (tmp_path / "data").touch()
+    assert read(tmp_path / "data") == []
+
+
+def test_batches_are_full_but_for_the_last(records):
+    files = [File(path=str(records), name=name) for name in "ab"]
+    batches = list(read_batches(RecordReader(), files, 3))
+    assert [len(batch) for batch in batches] == [3, 3, 2]
+    keys = [example.key for batch in batches for example in batch]
+    assert keys == [b"%c#%d" % (name, i) for name in b"ab" for i in range(4)]
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
+@pytest.mark.parametrize("name", ["data.gz", "data"])
+def test_compressed_records_are_recognized_by_their_content(
+    tmp_path, compression, name
+):
+    path = tmp_path / name
+    write_records(path, IMAGES, compression=compression)
+    assert [example.image for example in read(path)] == IMAGES
+    assert read(path, skip=2, take=1) == [whole(2, b"")]
+
+
+def test_compressed_parts_may_follow_each_other(tmp_path):
+    for i in range(2):
+        write_records(
+            tmp_path / f"{i}.gz", IMAGES[2 * i : 2 * i + 2], compression="GZIP"
+        )
+    parts = [(tmp_path / f"{i}.gz").read_bytes() for i in range(2)]
+    (tmp_path / "data").write_bytes(b"".join(parts) + bytes(100))
+    assert [example.image for example in read(tmp_path / "data")] == IMAGES
+
+
+def test_a_cut_compressed_file_gives_what_is_there(tmp_path):
+    path = tmp_path / "data.gz"
+    write_records(path, random_images(4), compression="GZIP")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    *good, last = read(path)
+    assert [example.status for example in good] == [OK] * len(good)
+    assert (last.key, last.status) == (b"data#%d" % len(good), CORRUPT_RECORD)
+    assert "ends too early, from decompressed byte" in last.error
+
+
+def test_a_wrong_content_checksum_costs_one_record(records):
+    overwrite(records, starts()[1] + 30)
+    found = read(records)
+    position = starts()[1]
+    assert found == [
+        whole(0, IMAGES[0]),
+        Example(
+            b"data#1",
+            b"",
+            -1,
+            CORRUPT_RECORD,
+            f"wrong checksum of a record's content, at byte {position}",
+        ),
+        whole(2, IMAGES[2]),
+        whole(3, IMAGES[3]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (
+            lambda path, start: overwrite(path, start),
+            "wrong checksum of a record's len",
+        ),
+        (lambda path, start: os.truncate(path, start + 7), "the file ends within"),
+        (lambda path, start: os.truncate(path, start + 12), "the file ends within"),
+        (lambda path, start: os.truncate(path, start + 99), "the file ends within"),
+    ],
+    ids=["length", "cut header", "cut before the content", "cut content"],
+)
+@pytest.mark.parametrize("take", [-1, 4])
+def test_behind_a_lost_frame_the_rest_is_told(records, damage, reason, take):
+    start = starts()[1]
+    damage(records, start)
+    good, *rest = read(records, take=take)
+    assert good == whole(0, IMAGES[0])
+    # Of a known number of records, each gets its row.
+    assert [lost.key for lost in rest] == [b"data#1", b"data#2", b"data#3"][: abs(take)]
+    for lost in rest:
+        assert lost.status == CORRUPT_RECORD
+        assert re.match(rf"{reason}.*, from byte {start} on$", lost.error)
+
+
+def test_a_file_with_fewer_records_than_it_should_have(records):
+    *good, lost = read(records, take=5)
+    assert good == [whole(i, image) for i, image in enumerate(IMAGES)]
+    assert (lost.key, lost.status) == (b"data#4", CORRUPT_RECORD)
+    assert lost.error == "the file ends behind record 4 of 5"
+    assert [e.status for e in read(records, skip=3, take=2)] == [OK, CORRUPT_RECORD]
+    assert [e.status for e in read(records, skip=9, take=2)] == [CORRUPT_RECORD] * 2
+
+
+def frame(content, length=None):
+    """A record that may claim another length, with the right checksum of that."""
+    stream = io.BytesIO()
+    tfrecord.write_record(stream, content)
+    if length is None:
+        return stream.getvalue()
+    header = struct.pack("<Q", length)
+    checksum = struct.pack("<I", tfrecord._checksum(header))
+    return header + checksum + stream.getvalue()[12:]
+
+
+def test_framing_is_tensorflows(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(frame(b"one") + frame(b""))
+    dataset = tf.data.TFRecordDataset(str(path))
+    assert list(dataset.as_numpy_iterator()) == [b"one", b""]
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63 - 1, 2**64 - 1])
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_length_of_terabytes_is_not_believed(tmp_path, length, skip):
+    path = tmp_path / "data"
+    path.write_bytes(frame(make_example(b"a")) + frame(b"x" * 100, length))
+    *_, last = read(path, skip=skip)
+    assert (last.key, last.status) == (b"data#1", CORRUPT_RECORD)
+    assert "the file ends within a record" in last.error
+
+
+def test_a_record_that_is_too_long_costs_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfrecord, "MAX_LENGTH", 1000)
+    write_records(tmp_path / "data", [b"a", bytes(2000), b"b"])
+    first, long, last = read(tmp_path / "data")
+    assert (first, last) == (whole(0, b"a"), whole(2, b"b"))
+    assert long.status == CORRUPT_RECORD
+    assert "bytes, more than 1,000, at byte" in long.error
+
+
+def feature(**kind):
+    return tf.train.Feature(**kind)
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        ({}, "no feature 'image/encoded', only none"),
+        ({"b": feature(), "a": feature()}, "no feature 'image/encoded', only 'a', 'b'"),
+        (
+            {"image/encoded": feature()},
+            "expected bytes in 'image/encoded', got nothing",
+        ),
+        (
+            {"image/encoded": feature(float_list={"value": [1.0]})},
+            "expected bytes in 'image/encoded', got float_list",
+        ),
+        (
+            {"image/encoded": feature(bytes_list={"value": [b"a", b"b"]})},
+            "expected one image in 'image/encoded', got 2",
+        ),
+        (
+            {"image/encoded": feature(bytes_list={"value": []})},
+            "expected one image in 'image/encoded', got 0",
+        ),
+    ],
+)
+def test_records_without_one_image(tmp_path, features, reason):
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    content = frame(example.SerializeToString()) + frame(make_example(b"good"))
+    (tmp_path / "data").write_bytes(content)
+    bad, good = read(tmp_path / "data")
+    assert bad == Example(b"data#0", b"", -1, BAD_RECORD, reason)
+    assert good == whole(1, b"good")
+
+
+def test_a_record_that_is_no_example(tmp_path):
+    (tmp_path / "data").write_bytes(frame(b"\xff\xff\xff"))
+    (bad,) = read(tmp_path / "data")
+    assert (bad.status, bad.error) == (BAD_RECORD, "not a tf.train.Example")
+
+
+def test_a_label_that_is_none_leaves_the_image(tmp_path):
+    features = {
+        "image/encoded": feature(bytes_list={"value": [b"a"]}),
+        "image/class/label": feature(int64_list={"value": [3, 7]}),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    (tmp_path / "data").write_bytes(frame(example.SerializeToString()))
+    assert read(tmp_path / "data") == [whole(0, b"a")]
+
+
+def test_random_damage_never_raises_and_never_invents(records):
+    """A flipped byte anywhere costs a record, or the rest from there on."""
+    content = records.read_bytes()
+    good = [whole(i, image) for i, image in enumerate(IMAGES)]
+    positions = {p for s in starts() for p in range(s - 6, s + 20)}
+    for position in sorted(p for p in positions if 0 <= p < len(content)):
+        records.write_bytes(content)
+        overwrite(records, position, bytes([content[position] ^ 0x10]))
+        found = read(records)
+        assert all(example in good for example in found if example.status == OK)
+        assert sum(example.status == OK for example in found) < len(good)
+        assert found[-1].status in (OK, CORRUPT_RECORD)
+        assert len({example.key for example in found}) == len(found)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_files_that_are_not_there(tmp_path, reader, no_waiting):
+    (found,) = read(tmp_path / "data", reader)
+    assert (found.image, found.status) == (b"", MISSING)
+    assert found.error == "No such file or directory"
+    assert not no_waiting
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_file(tmp_path, reader, no_waiting):
+    (found,) = read(tmp_path, reader)
+    assert (found.status, found.error) == (UNREADABLE, "Is a directory")
+
+
+def test_a_lost_file_of_a_known_number_of_records(tmp_path):
+    found = read(tmp_path / "data", skip=2, take=3)
+    assert [example.key for example in found] == [b"data#2", b"data#3", b"data#4"]
+    assert {example.status for example in found} == {MISSING}
+
+
+class Failing:
+    """Opens files whose reading fails where it is told to."""
+
+    def __init__(self, monkeypatch, *errors):
+        self._errors = list(errors)
+        self._open = python_reader._open
+        monkeypatch.setattr(python_reader, "_open", self.open)
+
+    def open(self, path):
+        file = self._open(path)
+        failing = self
+
+        class File(io.RawIOBase):
+            def readinto(self, buffer):
+                failing.fail(file.tell())
+                return file.readinto(buffer)
+
+            def read(self, size=-1):
+                failing.fail(file.tell())
+                return file.read(size)
+
+            def seek(self, offset):
+                return file.seek(offset)
+
+            def close(self):
+                file.close()
+                super().close()
+
+        return File()
+
+    def fail(self, position):
+        if self._errors and position >= self._errors[0][0]:
+            raise self._errors.pop(0)[1]
+
+
+RESET = ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+@pytest.mark.parametrize("reader", ["folder", "tfrecord"])
+@pytest.mark.parametrize("error", [RESET, TimeoutError("slow"), OSError("503")])
+def test_what_passes_is_waited_for(records, monkeypatch, no_waiting, reader, error):
+    undisturbed = read(records, reader)
+    places = (0, 0, 200_000) if reader == "tfrecord" else (0, 0)
+    Failing(monkeypatch, *((place, error) for place in places))
+    assert read(records, reader) == undisturbed
+    waits = retry.DELAYS
+    assert no_waiting == [*waits[:2], *(waits[:1] if reader == "tfrecord" else ())]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_should_pass_and_stays_is_raised(records, monkeypatch, no_waiting, reader):
+    Failing(monkeypatch, *[(0, RESET)] * 9)
+    with pytest.raises(ConnectionResetError):
+        read(records, reader)
+    assert no_waiting == list(retry.DELAYS)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_tried_again"), [(errno.EACCES, False), (errno.EIO, True)]
+)
+def test_what_lasts_is_the_files_own(
+    records, monkeypatch, no_waiting, number, is_tried_again
+):
+    error = OSError(number, os.strerror(number))
+    Failing(monkeypatch, *[(200_000, error)] * 9)
+    *good, lost = read(records)
+    assert [example.image for example in good] == IMAGES[:3]
+    assert (lost.key, lost.status) == (b"data#3", UNREADABLE)
+    assert bool(no_waiting) == is_tried_again
+
+
+def test_a_forbidden_file(tmp_path, no_waiting):
+    path = tmp_path / "data"
+    path.write_bytes(b"secret")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("everything is allowed to this user")
+    (found,) = read(path, "folder")
+    assert (found.status, found.error) == (UNREADABLE, "Permission denied")
+
+
+def test_an_image_of_gigabytes_is_not_read(tmp_path):
+    (found,) = read(tmp_path / "data", "folder", size=2**40)
+    assert found.status == UNREADABLE
+    assert "more than" in found.error
+
+
+def test_remote_files_are_read_ahead_and_stay_in_order(monkeypatch):
+    class Slow(FolderReader):
+        def examples(self, file):
+            time.sleep(0.02 * (file.label % 3))
+            yield Example(file.name.encode(), b"x", file.label)
+
+    files = [File(path=f"gs://b/{i}", name=str(i), take=1, label=i) for i in range(50)]
+    found = list(read_examples(Slow(), files))
+    assert [example.label for example in found] == list(range(50))
+
+
+# --- WebDatasets ------------------------------------------------------------------
+
+MEMBERS = [
+    ("a/000.jpg", b"first"),
+    ("a/000.cls", b"2\n"),
+    ("a/000.json", b"{}"),
+    ("a/001.cls", b"many"),
+    ("a/001.PNG", b"second"),
+    ("__meta__.json", b"{}"),
+    ("b/000.seg.png", b"third"),
+]
+
+
+def test_samples_of_a_tar_file(tmp_path):
+    write_tar(tmp_path / "data", MEMBERS)
+    first, second, third = read(tmp_path / "data", "webdataset")
+    assert first == Example(b"data#0/a/000", b"first", 2)
+    assert second == Example(b"data#1/a/001", b"second", -1)
+    # An extension is all behind the first dot.
+    assert (third.key, third.status) == (b"data#2/b/000", BAD_RECORD)
+    assert third.error == "expected one image, got 0 among 'seg.png'"
+
+
+def test_samples_of_a_chosen_extension(tmp_path):
+    write_tar(tmp_path / "data", [("0.in.png", b"a"), ("0.out.png", b"b")])
+    file = File(path=str(tmp_path / "data"), name="data")
+    (found,) = read_examples(TarReader("out.png"), [file])
+    assert found == Example(b"data#0/0", b"b", -1)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_compressed_tar_files(tmp_path, mode):
+    write_tar(tmp_path / "data", MEMBERS, mode)
+    assert len(read(tmp_path / "data", "webdataset")) == 3
+
+
+def test_samples_of_the_same_name_have_different_keys(tmp_path):
+    write_tar(tmp_path / "data", [("x.jpg", b"1"), ("y.jpg", b"2"), ("x.jpg", b"3")])
+    found = read(tmp_path / "data", "webdataset")
+    assert [example.image for example in found] == [b"1", b"2", b"3"]
+    assert len({example.key for example in found}) == 3
+
+
+def test_odd_samples_are_rows(tmp_path):
+    names = ["0.txt", "1.jpg", "1.png", "../../etc/2.jpg", "3\udcff.jpg"]
+    write_tar(tmp_path / "data", [(name, b"x") for name in names])
+    found = read(tmp_path / "data", "webdataset")
+    assert [example.status for example in found] == [BAD_RECORD, BAD_RECORD, OK, OK]
+    assert found[1].error == "expected one image, got 2 among 'jpg', 'png'"
+    assert found[2].key == b"data#2/../../etc/2"
+    assert found[3].key == b"data#3/3\xff"
+    assert python_reader.key_text(found[3].key) == r"data#3/3\xff"
+
+
+def test_a_link_in_a_tar_file_is_a_row(tmp_path):
+    with tarfile.open(tmp_path / "data", "w") as tar:
+        link = tarfile.TarInfo("b.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, "a.jpg"
+        tar.addfile(link)
+    (found,) = read(tmp_path / "data", "webdataset")
+    assert (found.status, found.error) == (
+        BAD_RECORD,
+        "a link to 'a.jpg', not the image",
+    )
+
+
+@pytest.mark.parametrize(
+    "length", [700, 1024, 1600, 1800, 2048 + 512], ids=lambda n: f"{n} bytes"
+)
+def test_a_cut_tar_file_gives_what_is_there(tmp_path, length):
+    write_tar(tmp_path / "data", [(f"{i}.jpg", b"%d" % i * 600) for i in range(3)])
+    os.truncate(tmp_path / "data", length)
+    *good, last = read(tmp_path / "data", "webdataset")
+    assert [example.image for example in good] == [b"0" * 600][: length >= 1536]
+    assert last.status == CORRUPT_RECORD
+    assert last.key == b"data#%d" % len(good)
+    assert "behind byte" in last.error
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar file" * 100, gzip.compress(b"x")])
+def test_what_is_no_tar_file_is_one_row(tmp_path, content):
+    (tmp_path / "data").write_bytes(content)
+    (found,) = read(tmp_path / "data", "webdataset")
+    assert found.status == CORRUPT_RECORD
+
+
+# --- Training reads the same -------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["folder", "tfrecord", "tfrecord.gz", "webdataset"])
+def test_tf_data_gives_the_same_keys_and_bytes(tmp_path, kind):
+    images, labels = random_images(5), [3, 1, 4, 1, 5]
+    for part in range(2):
+        rows = list(zip(images, labels, strict=True))[part::2]
+        if kind == "folder":
+            for i, (image, _) in enumerate(rows):
+                (tmp_path / f"{part}-{i}\udcff.png").write_bytes(image)
+        elif kind == "webdataset":
+            members = [
+                (f"{i}.{name}", content)
+                for i, (image, label) in enumerate(rows)
+                for name, content in (("png", image), ("cls", b"%d" % label))
+            ]
+            write_tar(tmp_path / f"{part}\udcff.tar", members)
+        else:
+            is_gzip = kind.endswith(".gz")
+            path = tmp_path / f"{part}.{kind}"
+            write_records(path, *zip(*rows, strict=True), "GZIP" if is_gzip else "")
+    pattern = str(tmp_path) if kind == "folder" else f"{tmp_path}/*"
+    source = open_source(f"{kind.removesuffix('.gz')}:{pattern}")
+    expected = [
+        (example.key, example.image, example.label)
+        for example in read_examples(source.reader, source.files)
+    ]
+    assert len(expected) == 5
+    dataset = read_files(source.reader, source.files)
+    found = [
+        (example["key"], example["image"], int(example["label"]))
+        for example in dataset.as_numpy_iterator()
+    ]
+    assert found == expected
+    assert sorted(image for _, image, _ in found) == sorted(images)
+
+
+def test_zlib_errors_in_the_middle_are_the_rest(tmp_path):
+    path = tmp_path / "data.gz"
+    write_records(path, random_images(4), compression="GZIP")
+    overwrite(path, path.stat().st_size // 2, b"\x00\xff" * 20)
+    *good, last = read(path)
+    assert {example.status for example in good} <= {OK}
+    assert last.status == CORRUPT_RECORD
+
+
+def test_paths_of_any_file_system_are_read(tmp_path):
+    (tmp_path / "data").write_bytes(zlib.compress(b"x"))
+    assert python_reader.open_file(str(epath.Path(tmp_path) / "data")).read()

@@ -1,0 +1,179 @@
+"""The frozen list of shards: the same numbers mean the same images for ever."""
+
+import dataclasses
+import os
+
+import pyarrow.parquet as pq
+import pytest
+
+from classifier.data import shard_manifest, sources
+from classifier.data.python_reader import File
+from classifier.data.sources import Shard, open_source
+from tests.images import write_folder, write_records
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(sources, "FOLDER_SHARD_SIZE", 2)
+    monkeypatch.setattr(shard_manifest, "_GROUP_ROWS", 3)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder of five images; the job's directory."""
+    write_folder(tmp_path / "photos", [b"%d" % i for i in range(5)])
+    (tmp_path / "job").mkdir()
+    return tmp_path
+
+
+def open_photos(place, name="photos"):
+    return open_source(f"folder:{place / name}")
+
+
+def freeze(place, *, allow=False, name="photos"):
+    return shard_manifest.freeze(
+        open_photos(place, name), place / "job", allow_new_shards=allow
+    )
+
+
+def names(source):
+    return [[file.name[:5] for file in shard.files] for shard in source.shards]
+
+
+def test_workers_find_every_shard(place):
+    source = freeze(place)
+    assert source == open_photos(place)
+    for shard in source.shards:
+        assert shard_manifest.read_shard(place / "job", shard.index) == shard
+    with pytest.raises(ValueError, match="has no shard 3"):
+        shard_manifest.read_shard(place / "job", 3)
+
+
+def test_a_worker_reads_the_groups_of_its_shard_alone(place):
+    freeze(place)
+    path = place / "job" / shard_manifest.MANIFEST
+    footer = pq.read_metadata(path)
+    assert footer.num_row_groups == 2
+    # Damage in the others would be seen.
+    position = footer.row_group(1).column(0).data_page_offset
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(b"\xff" * 20)
+    assert len(shard_manifest.read_shard(place / "job", 0).files) == 2
+    with pytest.raises(OSError):
+        shard_manifest.read_shard(place / "job", 2)
+
+
+def test_the_same_source_changes_nothing(place):
+    first = freeze(place)
+    path = place / "job" / shard_manifest.MANIFEST
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    assert freeze(place) == first
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert [path.name for path in (place / "job").iterdir()] == [
+        shard_manifest.MANIFEST
+    ]
+
+
+def test_the_source_may_be_elsewhere(place):
+    first = freeze(place)
+    os.rename(place / "photos", place / "moved")
+    moved = freeze(place, name="moved")
+    assert moved.describe() == first.describe()
+    (file, *_) = shard_manifest.read_shard(place / "job", 0).files
+    assert file.path == str(place / "moved" / "00000.png")
+
+
+def test_numbers_hold_where_the_size_of_a_shard_changes(place, monkeypatch):
+    first = freeze(place)
+    monkeypatch.setattr(sources, "FOLDER_SHARD_SIZE", 3)
+    assert freeze(place) == first
+
+
+@pytest.mark.parametrize("allow", [False, True])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.unlink(), r"00003.png has gone \(1 gone, 0 changed, 0 new"),
+        (
+            lambda path: path.write_bytes(b"longer"),
+            r"00003.png had 1 bytes, has 6 \(0 gone, 1 changed, 0 new",
+        ),
+        (
+            lambda path: path.rename(path.with_name("9.png")),
+            r"00003.png has gone \(1 gone, 0 changed, 1 new",
+        ),
+    ],
+    ids=["gone", "size", "name"],
+)
+def test_a_source_that_changed_is_refused(place, allow, change, words):
+    freeze(place)
+    before = (place / "job" / shard_manifest.MANIFEST).read_bytes()
+    change(place / "photos" / "00003.png")
+    with pytest.raises(ValueError, match=f"is not what .*job was made of: {words}"):
+        freeze(place, allow=allow)
+    assert (place / "job" / shard_manifest.MANIFEST).read_bytes() == before
+
+
+def test_ranges_that_changed_are_refused(place):
+    source = open_photos(place)
+    ranges = [File(path="x", name="x", skip=0, take=take) for take in (4, 5)]
+    then, now = (
+        dataclasses.replace(source, shards=(Shard(0, (file,)),)) for file in ranges
+    )
+    shard_manifest.freeze(then, place / "job", allow_new_shards=False)
+    with pytest.raises(ValueError, match="x had 4 records to read, has 5"):
+        shard_manifest.match(now, place / "job", allow_new_shards=True)
+
+
+def test_new_files_become_new_shards_behind_the_old(place):
+    old = freeze(place)
+    for name in ("00000a.png", "00009.png", "-first.png"):
+        (place / "photos" / name).write_bytes(b"new")
+    with pytest.raises(ValueError, match=r"-first.png is new \(0 gone, 0 changed, 3 n"):
+        freeze(place)
+    added = freeze(place, allow=True)
+    assert added.shards[:3] == old.shards
+    assert names(added)[3:] == [["-firs", "00000"], ["00009"]]
+    assert [shard.index for shard in added.shards] == list(range(5))
+    assert [shard_manifest.read_shard(place / "job", i) for i in range(5)] == [
+        *added.shards
+    ]
+    # What was added once is no longer new.
+    assert freeze(place) == added
+
+
+def test_new_record_files_are_a_shard_each(tmp_path):
+    (tmp_path / "job").mkdir()
+    for name in "bca":
+        write_records(tmp_path / "data" / name, [b"x"])
+        source = shard_manifest.freeze(
+            open_source(f"tfrecord:{tmp_path}/data/*"),
+            tmp_path / "job",
+            allow_new_shards=True,
+        )
+    assert names(source) == [["b"], ["c"], ["a"]]
+
+
+def test_nothing_is_written_to_find_out(place):
+    source = open_photos(place)
+    match = shard_manifest.match(source, place / "nowhere", allow_new_shards=False)
+    assert match is source
+    assert not (place / "nowhere").exists()
+
+
+def test_names_need_not_be_utf8(place):
+    (place / "photos" / "\udcff.png").write_bytes(b"x")
+    source = freeze(place)
+    assert shard_manifest.read_shard(place / "job", 2) == source.shards[2]
+    assert source.shards[2].files[1].name == "\udcff.png"
+
+
+def test_a_list_that_is_written_anew_is_read_anew(place):
+    freeze(place)
+    assert len(shard_manifest.read_shard(place / "job", 2).files) == 1
+    for i in range(5, 15):
+        (place / "photos" / f"{i:05d}.png").write_bytes(b"x")
+    freeze(place, allow=True)
+    assert len(shard_manifest.read_shard(place / "job", 7).files) == 2
+    assert len(shard_manifest.read_shard(place / "job", 2).files) == 1

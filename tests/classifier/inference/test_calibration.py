@@ -1,0 +1,246 @@
+"""What teachers say about images they have not learned from, and that they have not."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from classifier.data import folds
+from classifier.data.python_reader import read_examples
+from classifier.data.sources import open_source
+from classifier.inference import temperature_scaling
+from classifier.inference.calibration import describe, plan, write
+from classifier.inference.calibration import predict as predict_part
+from classifier.inference.ensemble import Ensemble, read_facts
+from stage import artifact
+from tests.conftest import CLASS_NAMES, export
+from tests.images import random_images, write_folder, write_records
+
+LABELS = [0, 1, 2] * 3
+NUM_FOLDS = 2
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("labeled")
+    write_folder(root, random_images(len(LABELS)), LABELS)
+    return open_source(f"folder:{root}")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Three images more; a fourth is none."""
+    root = tmp_path_factory.mktemp("other")
+    write_records(root / "part", [*random_images(3, seed=1), b"text"], [0, 1, 2, 0])
+    (root / "names.txt").write_text("\n".join(CLASS_NAMES))
+    return open_source(
+        f"tfrecord:{root}/part", class_names_file=str(root / "names.txt")
+    )
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory, config):
+    root = tmp_path_factory.mktemp("networks")
+    return [export(root / str(seed), config, seed=seed)[0] for seed in range(3)]
+
+
+@pytest.fixture
+def teachers(networks, source, tmp_path):
+    """From the folds that teachers shall say they have left out, to their places."""
+
+    def make(*left_out, count=NUM_FOLDS, labeled=None):
+        places = []
+        for index, fold in enumerate(left_out):
+            place = tmp_path / f"teacher-{index}"
+            shutil.copytree(networks[index], place)
+            described = (labeled or source).describe()
+            fact = {"folds": count, "fold": fold, "labeled": described}
+            change(place / "classifier.json", left_out=fact if fold >= 0 else None)
+            of_config = described if fold < 0 else "a part of it"
+            change(
+                place / "config.json",
+                labeled=of_config,
+                left_out=fact if fold >= 0 else None,
+            )
+            places.append(str(place))
+        return places
+
+    return make
+
+
+def change(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def calibrate(teachers, output, **sources):
+    planned = plan(teachers, **{"held_out": None, "out_of_fold": None, **sources})
+    assert not artifact.begin(output, planned.config)
+    facts = write(output, planned.config, [predict_part(p) for p in planned.parts])
+    return facts, pq.read_table(output / "calibration.parquet").to_pylist()
+
+
+def said_by(teachers, source, temperature=1.0):
+    """By key, the mean probabilities of some teachers."""
+    examples = list(read_examples(source.reader, source.files))
+    ensemble = Ensemble(teachers, temperature=temperature)
+    found = ensemble.predict(ensemble.decode([one.image for one in examples]))
+    keys = [one.key.decode() for one in examples]
+    return dict(zip(keys, found.probabilities, strict=True))
+
+
+def test_each_image_is_predicted_by_those_that_left_it_out(teachers, source, tmp_path):
+    """The first and the third have left out the same fold."""
+    places = teachers(0, 1, 0)
+    facts, rows = calibrate(places, tmp_path / "made", out_of_fold=source)
+    fold_of = dict(
+        zip(
+            [file.name for file in source.files],
+            np.concatenate(folds.deal(source, NUM_FOLDS)).tolist(),
+            strict=True,
+        )
+    )
+    judges = {0: [places[0], places[2]], 1: [places[1]]}
+    said = {fold: said_by(judges[fold], source) for fold in judges}
+    assert {row["key"] for row in rows} == fold_of.keys()
+    for row in rows:
+        assert row["fold"] == fold_of[row["key"]]
+        expected = said[row["fold"]][row["key"]]
+        assert row["predicted"] == expected.argmax()
+        assert row["confidence"] == expected.max()
+        assert row["label"] == "abc".index(row["key"][0])
+    right = [row["label"] == row["predicted"] for row in rows]
+    assert facts["accuracy"] == np.mean(right)
+    assert (facts["kind"], facts["num_images"]) == ("out_of_fold", len(LABELS))
+
+
+def test_all_teachers_predict_what_was_held_out(teachers, other, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        temperature_scaling, "fit_temperature", lambda parts: (2.5, None)
+    )
+    places = teachers(0, 1)
+    facts, rows = calibrate(places, tmp_path / "made", held_out=other)
+    said = said_by(places, other, temperature=2.5)
+    assert [row["key"] for row in rows] == ["part#0", "part#1", "part#2"]
+    for row in rows:
+        assert row["confidence"] == said[row["key"]].max()
+        assert row["fold"] is None
+    assert (facts["num_images"], facts["num_undecodable"]) == (3, 1)
+    assert facts["temperature"] == 2.5
+
+
+def test_the_file_says_all(teachers, other, tmp_path):
+    places = teachers(0, 1)
+    facts, _ = calibrate(places, tmp_path / "made", held_out=other)
+    assert json.loads((tmp_path / "made" / "calibration.json").read_text()) == facts
+    prints = [read_facts(place)["fingerprint"] for place in places]
+    assert facts["teachers"] == prints
+    assert facts["class_names"] == list(CLASS_NAMES)
+    for name in ("negative_log_likelihood", "calibration_error"):
+        assert facts[name]["before"] == facts[name]["after"]
+    assert facts["temperature_reason"].startswith("3 images are too few")
+    lines = describe(facts)
+    assert "of 3 images held out (1 undecodable) right" in lines[0]
+    assert lines[1].startswith("temperature 1.0: 3 images are too few")
+    artifact.complete(tmp_path / "made", seconds=0)
+    assert (
+        temperature_scaling.read(tmp_path / "made", teachers=prints).temperature == 1.0
+    )
+
+
+def test_the_schema_is_as_promised(teachers, other, tmp_path):
+    calibrate(teachers(0), tmp_path / "made", held_out=other)
+    schema = pq.read_schema(tmp_path / "made" / "calibration.parquet")
+    assert [(field.name, str(field.type)) for field in schema] == [
+        ("key", "string"),
+        ("label", "int32"),
+        ("predicted", "int32"),
+        ("confidence", "float"),
+        ("fold", "int32"),
+    ]
+
+
+def test_twice_the_same_bytes(teachers, source, tmp_path):
+    places = teachers(1, 0)
+    for name in ("first", "second"):
+        calibrate(places, tmp_path / name, out_of_fold=source)
+    for name in ("config.json", "calibration.json", "calibration.parquet"):
+        first, second = (
+            (tmp_path / d / name).read_bytes() for d in ("first", "second")
+        )
+        assert first == second
+
+
+# --- refusals ------------------------------------------------------------------
+def refused(message, teachers, **sources):
+    with pytest.raises(ValueError, match=message):
+        plan(teachers, **{"held_out": None, "out_of_fold": None, **sources})
+
+
+def test_one_kind_is_asked_for(teachers, source):
+    message = "expected one of --held_out and --out_of_fold"
+    refused(message, teachers(0))
+    refused(message, teachers(), held_out=source, out_of_fold=source)
+
+
+@pytest.mark.parametrize("fold", [-1, 0])
+def test_what_a_teacher_has_learned_from_is_not_held_out(teachers, source, fold):
+    refused("teacher-0 has learned from folder:", teachers(fold), held_out=source)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ((0, -1), "teacher-1 has left out no fold"),
+        ((0,), "a teacher for each of 2 folds, none has left out fold 1"),
+        ((1, 1), "none has left out fold 0"),
+    ],
+)
+def test_every_fold_needs_a_teacher(teachers, source, left_out, message):
+    refused(message, teachers(*left_out), out_of_fold=source)
+
+
+def test_teachers_must_have_the_same_folds(teachers, source):
+    places = teachers(0, 1)
+    left_out = read_facts(places[1])["left_out"]
+    change(
+        artifact.epath.Path(places[1]) / "classifier.json",
+        left_out={**left_out, "folds": 3},
+    )
+    refused(r"teachers of the same --folds, got \[2, 3\]", places, out_of_fold=source)
+
+
+def test_folds_of_other_images_are_refused(teachers, source, other):
+    places = teachers(0, 1, labeled=other)
+    refused("teacher-0 was not trained on folder:", places, out_of_fold=source)
+
+
+def test_images_must_have_labels_of_the_teachers_classes(
+    teachers, tmp_path, config, other
+):
+    write_records(tmp_path / "images" / "part", random_images(2), [0, 7])
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(CLASS_NAMES))
+    source = open_source(
+        f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
+    )
+    (part,) = plan(teachers(0), held_out=source, out_of_fold=None).parts
+    with pytest.raises(ValueError, match=r"part#1: label 7 is not in 0\.\.2"):
+        predict_part(part)
+    names.write_text("x\ny\nz\n")
+    source = open_source(
+        f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
+    )
+    refused("expected class 0 to be 'a', got 'x'", [part.teachers[0]], held_out=source)
+
+
+def test_there_must_be_an_image(teachers, tmp_path):
+    write_records(tmp_path / "images" / "part", [b"text"], [0])
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(CLASS_NAMES))
+    source = open_source(
+        f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
+    )
+    with pytest.raises(ValueError, match="images that can be decoded, got none"):
+        calibrate(teachers(0), tmp_path / "made", held_out=source)

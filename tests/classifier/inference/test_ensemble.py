@@ -1,0 +1,170 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from classifier.data import preprocessing
+from classifier.inference.ensemble import (
+    BATCH_SIZE,
+    Classifier,
+    Ensemble,
+    mean_probabilities,
+    read_ensemble_facts,
+    read_facts,
+)
+from tests.conftest import CLASS_NAMES
+from tests.images import random_images
+
+
+@pytest.fixture(scope="module")
+def images():
+    return random_images(5)
+
+
+def predicted(ensemble, images):
+    return ensemble.predict(ensemble.decode(images))
+
+
+def test_the_three_signatures_agree_with_the_model(exported, config, images):
+    directory, model = exported
+    signatures = tf.saved_model.load(str(directory / "export")).signatures
+    assert set(signatures) == {"serving_default", "preprocess", "pixels"}
+    pixels = np.stack([preprocessing.evaluation_image(i, config.image) for i in images])
+    expected = model(pixels, training=False)
+    encoded = tf.constant(images)
+    found = signatures["preprocess"](encoded)["pixels"]
+    assert found.dtype == tf.uint8
+    np.testing.assert_array_equal(found, pixels)
+    for logits in (
+        signatures["pixels"](found)["logits"],
+        signatures["serving_default"](encoded)["logits"],
+    ):
+        assert logits.dtype == tf.float32
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_the_keras_file_is_the_same_model(exported, images, config):
+    directory, model = exported
+    loaded = keras.saving.load_model(directory / "model.keras")
+    pixels = np.stack([preprocessing.evaluation_image(i, config.image) for i in images])
+    np.testing.assert_allclose(loaded(pixels), model(pixels), atol=1e-6)
+
+
+def test_facts_name_classes_and_preprocessing(exported, exported_second):
+    facts = [read_facts(d) for d, _ in (exported, exported_second)]
+    assert facts[0]["class_names"] == list(CLASS_NAMES)
+    assert facts[0]["image"]["size"] == 32
+    assert facts[0]["evaluation"]["top1"] == 0.5
+    assert facts[0]["fingerprint"] != facts[1]["fingerprint"]
+    assert len(facts[0]["fingerprint"]) == 64
+
+
+def test_an_ensemble_is_the_mean_of_its_members_at_their_own_sizes(
+    exported, exported_second, images
+):
+    directories = [exported[0], exported_second[0]]
+    each = [predicted(Ensemble([d]), images).probabilities for d in directories]
+    both = predicted(Ensemble(directories), images)
+    np.testing.assert_allclose(both.probabilities, (each[0] + each[1]) / 2, atol=1e-7)
+    np.testing.assert_allclose(both.probabilities.sum(-1), 1.0, rtol=1e-6)
+    assert both.status == ["ok"] * len(images)
+
+
+def test_a_warm_up_runs_every_member(exported, exported_second, monkeypatch):
+    calls = []
+    for name in ("preprocess", "logits"):
+        whole = getattr(Classifier, name)
+
+        def noting(self, values, name=name, whole=whole):
+            calls.append((name, self.image["size"]))
+            return whole(self, values)
+
+        monkeypatch.setattr(Classifier, name, noting)
+    ensemble = Ensemble([exported[0], exported_second[0]])
+    sizes = [read_facts(d)["image"]["size"] for d, _ in (exported, exported_second)]
+    assert calls == []
+    ensemble.warm_up()
+    expected = [(name, size) for name in ("preprocess", "logits") for size in sizes]
+    assert sorted(calls) == sorted(expected)
+
+
+def test_a_row_does_not_depend_on_its_neighbors(exported):
+    images = random_images(BATCH_SIZE)
+    ensemble = Ensemble([exported[0]])
+    together = predicted(ensemble, images)
+    for count in (1, 7):
+        alone = predicted(ensemble, images[:count])
+        np.testing.assert_array_equal(
+            alone.probabilities, together.probabilities[:count]
+        )
+
+
+def test_a_bad_image_is_a_row_with_a_reason_and_harms_no_other(exported, images):
+    ensemble = Ensemble([exported[0]])
+    good = predicted(ensemble, images)
+    mixed = [images[0], b"", images[1], b"text", images[2][:60], *images[3:]]
+    result = predicted(ensemble, mixed)
+    assert result.status == ["ok", "empty", "ok", *["undecodable"] * 2, "ok", "ok"]
+    assert [bool(error) for error in result.error] == [s != "ok" for s in result.status]
+    assert "no header of a JPEG" in result.error[3]
+    np.testing.assert_array_equal(
+        result.probabilities[[0, 2, 5, 6]], good.probabilities[[0, 1, 3, 4]]
+    )
+    assert not result.probabilities[[1, 3, 4]].any()
+
+
+def test_temperature_softens(exported, images, tmp_path, monkeypatch):
+    classifier = Classifier(exported[0])
+    pixels = classifier.preprocess(images)
+    sharp = classifier.probabilities(pixels)
+    monkeypatch.setitem(classifier.facts, "temperature", 2.0)
+    expected = np.sqrt(sharp) / np.sqrt(sharp).sum(-1, keepdims=True)
+    np.testing.assert_allclose(classifier.probabilities(pixels), expected, rtol=1e-4)
+
+
+def test_one_temperature_softens_every_member(exported, exported_second, images):
+    directories = [exported[0], exported_second[0]]
+    each = [Ensemble([d], temperature=3.0) for d in directories]
+    softer = [predicted(one, images).probabilities for one in each]
+    both = predicted(Ensemble(directories, temperature=3.0), images).probabilities
+    np.testing.assert_allclose(both, (softer[0] + softer[1]) / 2, atol=1e-7)
+    sharp = predicted(Ensemble(directories[:1]), images).probabilities
+    expected = np.cbrt(sharp) / np.cbrt(sharp).sum(-1, keepdims=True)
+    np.testing.assert_allclose(softer[0], expected, rtol=1e-4)
+
+
+def test_probabilities_come_from_the_logits_of_those_that_decode(
+    exported, exported_second, images
+):
+    ensemble = Ensemble([exported[0], exported_second[0]])
+    decoded = ensemble.decode([images[0], b"text", *images[1:]])
+    logits = ensemble.logits(decoded)
+    assert logits.shape == (2, len(images), len(CLASS_NAMES))
+    np.testing.assert_array_equal(
+        mean_probabilities(logits, [1.0, 1.0]),
+        ensemble.predict(decoded).probabilities[[0, 2, 3, 4, 5]],
+    )
+    assert ensemble.logits(ensemble.decode([b"text"])).shape == (2, 0, 3)
+
+
+def test_teachers_must_be_complete_classifiers_of_the_same_classes(
+    exported, tmp_path, config
+):
+    from tests.conftest import export
+
+    with pytest.raises(FileNotFoundError, match="classifier: no directory"):
+        read_ensemble_facts([tmp_path / "none"])
+    with pytest.raises(ValueError, match="is not complete"):
+        read_ensemble_facts([tmp_path])
+    (tmp_path / "COMPLETED").write_text("{}")
+    with pytest.raises(ValueError, match=r"no classifier.json in it"):
+        read_ensemble_facts([tmp_path])
+    other, _ = export(tmp_path / "other", config, seed=1, class_names=("a", "b", "x"))
+    with pytest.raises(ValueError, match="expected class 2 to be 'c', got 'x'"):
+        read_ensemble_facts([exported[0], other])
+
+
+def test_exported_facts_are_json(exported):
+    json.loads((exported[0] / "classifier.json").read_text())

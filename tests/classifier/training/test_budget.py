@@ -1,0 +1,100 @@
+import dataclasses
+
+import pytest
+
+from classifier.training import budget, presets
+from classifier.training.config import override_all, paths_of
+
+IMAGENET = 1_281_167
+
+
+class Images:
+    """Stands for a source, of which the number alone counts."""
+
+    def __init__(self, count):
+        self._count = count
+        self.is_counted = False
+
+    @property
+    def num_examples(self):
+        self.is_counted = True
+        return self._count
+
+
+def fit(name, count, *, settings=()):
+    recipe = override_all(presets.find(name), settings)
+    return budget.fit_to(
+        recipe, Images(count), epochs=presets.epochs(name), fixed=paths_of(settings)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        *((name, IMAGENET) for name in ("resnet_rs_50_160", "resnet_rs_420_320")),
+        *((name, IMAGENET) for name in presets.PRESETS if name.startswith("ablation")),
+        ("tiny", 50),
+        ("fine_tune", 300),
+        ("fine_tune", 300_000),
+    ],
+)
+def test_a_recipe_stays_as_it_is_for_the_images_it_is_stated_for(name, count):
+    assert fit(name, count) == presets.find(name)
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet_rs_50_160"])
+@pytest.mark.parametrize("count", [2, 50, 100, 300, 5_000, 300_000, 10_000_000])
+def test_every_image_is_seen_often_enough(name, count):
+    config = fit(name, count)
+    assert config.num_steps >= budget.MIN_STEPS
+    seen = config.num_steps * config.global_batch_size / count
+    # Whole batches make a pass, so up to half of the images are seen again.
+    assert seen >= budget.EPOCHS / 2
+    # More than twice as often only where few steps would be left.
+    assert seen <= 2 * budget.EPOCHS or config.num_steps == budget.MIN_STEPS
+    # The shares of the run stay what they are.
+    recipe = presets.find(name)
+    for share in (
+        lambda one: one.optimizer.warmup_steps / one.num_steps,
+        lambda one: one.evaluate_every / one.num_steps,
+    ):
+        assert share(config) == pytest.approx(share(recipe), rel=0.35)
+
+
+def test_more_images_never_mean_fewer_steps():
+    counts = [2**power for power in range(1, 24)]
+    steps = [fit("tiny", count).num_steps for count in counts]
+    assert steps == sorted(steps)
+
+
+def test_few_images_make_small_batches_and_small_learning_rates():
+    recipe, config = presets.find("resnet_rs_50_160"), fit("resnet_rs_50_160", 300)
+    factor = config.global_batch_size / recipe.global_batch_size
+    assert config.global_batch_size == 128
+    assert config.optimizer.peak_learning_rate == pytest.approx(
+        factor * recipe.optimizer.peak_learning_rate
+    )
+    assert fit("resnet_rs_50_160", 2).global_batch_size == budget.MIN_BATCH_SIZE
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "global_batch_size=64",
+        "optimizer.peak_learning_rate=0.7",
+        "optimizer.warmup_steps=7",
+        "evaluate_every=13",
+    ],
+)
+def test_what_the_user_sets_stays(setting):
+    config = fit("resnet_rs_50_160", 3_000, settings=[setting])
+    assert config == override_all(config, [setting])
+    assert config.num_steps != presets.find("resnet_rs_50_160").num_steps
+
+
+def test_whoever_sets_the_length_gets_the_recipe_and_waits_for_no_count():
+    images = Images(300)
+    recipe = dataclasses.replace(presets.find("resnet_rs_50_160"), num_steps=9_999)
+    config = budget.fit_to(recipe, images, epochs=350, fixed={"num_steps"})
+    assert config == recipe
+    assert not images.is_counted

@@ -1,0 +1,71 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from classifier.training import checkpoint
+from classifier.training.checkpoint import Checkpoints
+
+
+def test_the_newest_comes_back_as_it_was(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    assert checkpoints.load_latest() is None
+    arrays = {
+        "model/stem/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "model/drop/seed": np.array([1, 2], np.uint32),
+        "step": np.int64(7),
+    }
+    checkpoints.save(7, arrays)
+    step, loaded = checkpoints.load_latest()
+    assert step == 7
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert loaded[name].dtype == np.asarray(array).dtype
+        np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_only_the_newest_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (100, 20, 3000):
+        checkpoints.save(step, {"step": np.int64(step)})
+    assert checkpoints.steps() == [100, 3000]
+
+
+def test_half_written_files_are_not_checkpoints(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(1, {"step": np.int64(1)})
+    (tmp_path / ".step-00000002.npz.abc").write_bytes(b"half")
+    assert checkpoints.load_latest()[0] == 1
+
+
+def test_the_best_stays_beside_the_newest(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (10, 20, 30):
+        checkpoints.save(step, {"step": np.int64(step)})
+        if step < 30:
+            checkpoints.save_best(step, {"step": np.int64(step)})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-00000020.npz", "step-00000030.npz"]
+    assert checkpoint.read(checkpoints.path(20, "best"))["step"] == 20
+    assert checkpoints.load_latest()[0] == 30
+
+
+def test_what_a_killed_run_left_half_written_is_deleted(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints.save(1, {"step": np.int64(1)})
+    half = tmp_path / f".step-00000002.npz.{32 * '0'}"
+    half.write_bytes(b"half")
+    (tmp_path / ".theirs").write_bytes(b"not ours")
+    checkpoints.clean()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".theirs", "step-00000001.npz"]
+
+
+def test_pickles_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (pickle.loads, (b"",))
+
+    np.savez(tmp_path / "step-00000001.npz", evil=np.array([Evil()], dtype=object))
+    with pytest.raises(ValueError, match="pickle"):
+        Checkpoints(tmp_path, keep=1).load_latest()

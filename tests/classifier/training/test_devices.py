@@ -1,0 +1,81 @@
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from classifier.training.config import TrainConfig
+from classifier.training.devices import ONE_PROCESS, Devices, open_devices
+from tests.commands import ROOT
+
+
+def process(index, count=4):
+    return Devices(backend="jax", count=8, process=index, num_processes=count)
+
+
+def test_processes_share_input_shards_as_neighbors():
+    assert [list(process(i).input_shards(8)) for i in range(4)] == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+        [6, 7],
+    ]
+    assert list(ONE_PROCESS.input_shards(3)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="multiple of the 4 processes, got 6"):
+        process(0).check(TrainConfig(global_batch_size=48, input_shards=6))
+
+
+def test_devices_share_a_batch():
+    with pytest.raises(ValueError, match="divisible by the 8 devices, got 12"):
+        process(0).check(TrainConfig(global_batch_size=12, input_shards=4))
+
+
+def test_alone_a_process_agrees_with_itself():
+    figures = np.array([1.5, 2.0])
+    np.testing.assert_array_equal(ONE_PROCESS.total(figures), figures)
+    assert ONE_PROCESS.agree(7) == 7
+    assert ONE_PROCESS.first_does(lambda: True) is True
+    assert ONE_PROCESS.is_preempted(3, here=True)
+    assert not ONE_PROCESS.is_preempted(3, here=False)
+
+
+def test_what_the_first_refuses_is_refused_with_its_words():
+    def refuse():
+        raise ValueError("begun with other settings")
+
+    with pytest.raises(ValueError, match="begun with other settings"):
+        ONE_PROCESS.first_does(refuse)
+
+
+@pytest.mark.parametrize(
+    "distributed", ["host", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,0,0"]
+)
+def test_another_form_of_distributed_is_refused(distributed):
+    with pytest.raises(ValueError, match="expected --distributed as auto or HOST"):
+        open_devices("jax", distributed)
+
+
+def test_an_index_beyond_the_processes_is_refused():
+    with pytest.raises(ValueError, match="expected an index below 2"):
+        open_devices("jax", "host:1,2,2")
+
+
+def test_tensorflow_runs_in_one_process():
+    with pytest.raises(ValueError, match="--distributed needs --backend=jax"):
+        open_devices("tensorflow", "auto")
+
+
+def test_without_jax_its_extra_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'noisy-student-rs\[jax\]'"):
+        open_devices("jax")
+
+
+def test_tensorflow_needs_no_jax():
+    program = (
+        "import sys; sys.modules['jax'] = None; "
+        "import teacher.train, student.training.mixture, classifier.training.trainer, classifier.export.saved_classifier; "
+        "import classifier.training.backend_tensorflow, beam_jobs.labeling.job"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -1,0 +1,261 @@
+import dataclasses
+import re
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from classifier.models import factory
+from classifier.training import initial_weights
+from classifier.training.config import ModelConfig
+from tests.conftest import CLASS_NAMES, export
+
+SLOW = pytest.mark.slow
+
+
+def random_reference(depth, size, num_classes, seed=0):
+    """A published network with random weights, batch-norm statistics included."""
+    import tf_keras
+
+    build = getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")
+    reference = build(
+        weights=None,
+        classes=num_classes,
+        input_shape=(size, size, 3),
+        classifier_activation=None,
+    )
+    rng = np.random.default_rng(seed)
+    for weight in reference.weights:
+        name, shape = weight.name, tuple(weight.shape)
+        if "moving_variance" in name:
+            value = rng.uniform(0.5, 1.5, shape)
+        elif "batch_norm_3/gamma" in name:
+            value = rng.uniform(0.1, 0.3, shape)  # Keeps activations near 1.
+        elif "gamma" in name:
+            value = rng.uniform(0.5, 1.5, shape)
+        elif "kernel" in name:
+            value = rng.normal(0, np.sqrt(1 / np.prod(shape[:-1])), shape)
+        else:
+            value = rng.normal(0, 0.2, shape)
+        weight.assign(value.astype(np.float32))
+    return reference
+
+
+SIZES = pytest.mark.parametrize(
+    ("depth", "size"),
+    [
+        (50, 160),
+        (50, 224),
+        pytest.param(101, 160, marks=SLOW),
+        pytest.param(101, 192, marks=SLOW),
+        pytest.param(152, 192, marks=SLOW),
+        pytest.param(152, 256, marks=SLOW),
+    ],
+)
+
+
+@SIZES
+def test_the_network_is_the_published_function(tmp_path, depth, size):
+    """Logits of `tf_keras.applications.resnet_rs`, its weights read from its file."""
+    reference = random_reference(depth, size, num_classes=100)
+    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=100)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+@SIZES
+def test_fresh_weights_of_the_published_network_give_its_logits(tmp_path, depth, size):
+    """To the bit: at depth 152 a difference in the last one would reach thousands."""
+    import tf_keras
+
+    build = getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")
+    reference = build(
+        weights=None, input_shape=(size, size, 3), classifier_activation=None
+    )
+    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=1000)
+    np.testing.assert_array_equal(logits, expected)
+
+
+def compute_both(reference, directory, depth, size, num_classes):
+    reference.save_weights(directory / "weights.h5")
+    model = factory.build_network(
+        ModelConfig(name=f"resnet_rs_{depth}"),
+        image_size=size,
+        num_classes=num_classes,
+    )
+    take_over(model, directory / "weights.h5")
+    images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
+    expected = reference(images.astype(np.float32), training=False).numpy()
+    return expected, model(images, training=False).numpy()
+
+
+def take_over(model, path, *, new_head=False):
+    weights = initial_weights.open_weights(
+        f"resnet_rs_h5:{path}", class_names=CLASS_NAMES, new_head=new_head
+    )
+    initial_weights.take_over(model, weights, new_head=new_head)
+    return weights
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The weights file of a published network of 50 layers and three classes."""
+    path = tmp_path_factory.mktemp("reference") / "weights.h5"
+    random_reference(50, 64, num_classes=3).save_weights(path)
+    return path
+
+
+def build(name="resnet_rs_50", num_classes=3, **settings):
+    return factory.build_network(
+        ModelConfig(name=name, **settings), image_size=32, num_classes=num_classes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes", "message"),
+    [
+        ("resnet_rs_101", 3, r"expected stage3_block7_reduce_conv/kernel .* got none"),
+        ("resnet_rs_26", 3, r"no stage1_block3_\w+/\w+, the file has one of shape"),
+        (
+            "resnet_rs_50",
+            5,
+            r"logits/kernel of shape \(2048, 5\), got \(2048, 3\); --new",
+        ),
+    ],
+)
+def test_a_file_of_another_network_names_the_tensor(
+    reference, name, num_classes, message
+):
+    model = build(name, num_classes)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        take_over(model, reference)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_new_head_is_fresh_and_all_else_is_taken_over(reference):
+    fresh, model = build(num_classes=5), build(num_classes=5)
+    same = build(num_classes=3)
+    take_over(model, reference, new_head=True)
+    take_over(same, reference)
+    heads, bodies = weights(fresh), weights(same)
+    for path, value in weights(model).items():
+        expected = heads if path.startswith("logits") else bodies
+        np.testing.assert_array_equal(value, expected[path], err_msg=path)
+
+
+def weights(model):
+    return {v.path: v.numpy() for v in model.variables if v.dtype == "float32"}
+
+
+def test_a_file_without_a_head_needs_a_new_one(tmp_path):
+    import tf_keras
+
+    headless = tf_keras.applications.resnet_rs.ResNetRS50(
+        weights=None, include_top=False, input_shape=(64, 64, 3)
+    )
+    headless.save_weights(tmp_path / "notop.h5")
+    with pytest.raises(ValueError, match=r"logits/kernel .* got none; --new_head"):
+        take_over(build(), tmp_path / "notop.h5")
+    take_over(build(), tmp_path / "notop.h5", new_head=True)
+
+
+def test_a_saved_model_of_the_old_format_is_read_too(tmp_path, reference):
+    model = random_reference(50, 64, num_classes=3)
+    with pytest.warns(UserWarning):
+        model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        file["optimizer_weights/momentum"] = np.zeros(3)
+    ours = [build(), build()]
+    take_over(ours[0], tmp_path / "model.h5")
+    take_over(ours[1], reference)
+    for first, second in zip(*(m.get_weights() for m in ours), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("stem_1_stem_conv_1/kernel:0", "stem_0_conv/kernel"),
+        ("stem_7_stem_conv_4/kernel:0", "stem_pool_conv/kernel"),
+        (
+            "BlockGroup2__block_0_batch_norm_1/gamma:0",
+            "stage1_block1_reduce_bn/gamma",
+        ),
+        (
+            "g/BlockGroup5__block_12__batch_norm_3/moving_mean:0",
+            "stage4_block13_expand_bn/moving_mean",
+        ),
+        ("predictions/predictions/bias:0", "logits/bias"),
+        ("block1a_conv/kernel:0", "block1a_conv/kernel:0"),
+    ],
+)
+def test_names_of_published_tensors(name, ours):
+    assert initial_weights.our_name(name) == ours
+
+
+def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="is no HDF5 file of weights"):
+        take_over(build(), tmp_path / "weights.h5")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        take_over(build(), tmp_path / "missing.h5")
+
+
+def test_a_classifier_of_ours_is_taken_over_to_the_bit(exported, config):
+    directory, trained = exported
+    model = factory.build_network(config.model, image_size=48, num_classes=3, seed=9)
+    opened = initial_weights.open_weights(
+        str(directory), class_names=CLASS_NAMES, new_head=False
+    )
+    initial_weights.take_over(model, opened, new_head=False)
+    for path, value in weights(trained).items():
+        np.testing.assert_array_equal(value, weights(model)[path], err_msg=path)
+
+
+def test_a_classifier_of_other_classes_needs_a_new_head(exported, config):
+    directory, trained = exported
+    with pytest.raises(ValueError, match=r"expected 3 classes, got 2; --new_head"):
+        initial_weights.open_weights(
+            str(directory), class_names=("x", "y"), new_head=False
+        )
+    opened = initial_weights.open_weights(
+        str(directory), class_names=("x", "y"), new_head=True
+    )
+    model = factory.build_network(config.model, image_size=32, num_classes=2, seed=9)
+    initial_weights.take_over(model, opened, new_head=True)
+    assert model.output_shape == (None, 2)
+    np.testing.assert_array_equal(
+        weights(model)["stem_0_conv/kernel"], weights(trained)["stem_0_conv/kernel"]
+    )
+
+
+def test_another_network_than_the_classifier_names_the_tensor(exported):
+    directory, _ = exported
+    opened = initial_weights.open_weights(
+        str(directory), class_names=CLASS_NAMES, new_head=False
+    )
+    message = (
+        r"expected stem_0_conv/kernel of shape \(3, 3, 3, 32\), got \(3, 3, 3, 2\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        initial_weights.take_over(build(), opened, new_head=False)
+
+
+def test_other_networks_of_ours_are_taken_over_by_position(tmp_path, config):
+    other = dataclasses.replace(config, model=ModelConfig(name="MobileNetV3Small"))
+    directory, trained = export(tmp_path / "other", other, seed=1)
+    model = build("MobileNetV3Small")
+    opened = initial_weights.open_weights(
+        str(directory), class_names=CLASS_NAMES, new_head=False
+    )
+    initial_weights.take_over(model, opened, new_head=False)
+    images = tf.constant(
+        np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    )
+    np.testing.assert_array_equal(
+        model(images, training=False), trained(images, training=False)
+    )
+    assert all(re.match(r"\d{4}/", name) for name in opened.arrays)

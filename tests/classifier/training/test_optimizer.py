@@ -1,0 +1,67 @@
+import math
+
+import numpy as np
+import pytest
+
+from classifier.training import optimizer
+from classifier.training.config import OptimizerConfig
+
+CONFIG = OptimizerConfig(peak_learning_rate=0.5, warmup_steps=10, ema_decay=0.99)
+
+
+def rate(step, config=CONFIG):
+    return float(optimizer.learning_rate(step, config, num_steps=100))
+
+
+def test_warmup_is_a_line_from_zero_to_the_cosine():
+    assert rate(0) == 0.0
+    top = 0.5 * 0.5 * (1 + math.cos(math.pi * 0.1))
+    assert rate(5) == pytest.approx(top / 2)
+    assert rate(10) == pytest.approx(top)
+
+
+def test_cosine_falls_from_step_zero_without_an_offset():
+    assert rate(50) == pytest.approx(0.25)
+    assert rate(100) == pytest.approx(0.0, abs=1e-7)
+    without = OptimizerConfig(peak_learning_rate=0.5, warmup_steps=0)
+    assert rate(0, without) == pytest.approx(0.5)
+
+
+def test_stepwise_falls_to_a_tenth_after_30_60_and_80_of_90_epochs():
+    config = OptimizerConfig(
+        peak_learning_rate=1.6, schedule="stepwise", warmup_steps=5
+    )
+    rates = [
+        float(optimizer.learning_rate(epoch, config, num_steps=90))
+        for epoch in (0, 4, 5, 29, 30, 59, 60, 79, 80, 89)
+    ]
+    expected = [0.0, 1.28, 1.6, 1.6, 0.16, 0.16, 0.016, 0.016, 0.0016, 0.0016]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_nesterov_follows_the_recurrence():
+    rng = np.random.default_rng(0)
+    weight, velocity = np.array([1.0, -2.0]), np.zeros(2)
+    ours, our_velocity = weight.copy(), velocity.copy()
+    for step in range(5):
+        gradient = rng.normal(size=2)
+        lr = 0.1 / (1 + step)
+        velocity = 0.9 * velocity + gradient
+        weight = weight - lr * gradient - lr * 0.9 * velocity
+        ours, our_velocity = optimizer.nesterov(
+            weight=ours,
+            gradient=gradient,
+            velocity=our_velocity,
+            learning_rate=lr,
+            momentum=0.9,
+        )
+    np.testing.assert_allclose(ours, weight, rtol=1e-12)
+
+
+def test_ema_decay_ramps_up_to_its_limit():
+    decays = [float(optimizer.ema_decay(step, CONFIG)) for step in (0, 90, 10_000)]
+    np.testing.assert_allclose(decays, [0.1, 0.91, 0.99], rtol=1e-6)
+
+
+def test_ema_moves_towards_the_value():
+    assert optimizer.ema(average=1.0, value=2.0, decay=0.75) == 1.25

@@ -1,0 +1,152 @@
+import dataclasses
+
+import pytest
+
+from classifier.training import presets
+from classifier.training.config import OPERATIONS
+from student.training import presets as student_presets
+
+#: Of the configs that the published checkpoints were trained with: depth, side,
+#: dropout, stochastic depth, RandAugment's magnitude.
+PUBLISHED = [
+    (50, 160, 0.25, 0.0, 10),
+    (101, 160, 0.25, 0.0, 10),
+    (101, 192, 0.25, 0.0, 15),
+    (152, 192, 0.25, 0.0, 15),
+    (152, 224, 0.25, 0.0, 15),
+    (152, 256, 0.25, 0.0, 15),
+    (200, 256, 0.25, 0.1, 15),
+    (270, 256, 0.25, 0.1, 15),
+    (350, 256, 0.25, 0.1, 15),
+    (350, 320, 0.4, 0.1, 15),
+    (420, 320, 0.4, 0.1, 15),
+]
+
+
+@pytest.mark.parametrize(("depth", "size", "dropout", "drop", "magnitude"), PUBLISHED)
+def test_published_rows(depth, size, dropout, drop, magnitude):
+    recipe = presets.find(f"resnet_rs_{depth}_{size}")
+    assert recipe.model.name == f"resnet_rs_{depth}"
+    assert recipe.model.width_multiplier == 1.0
+    assert recipe.model.se_ratio == 0.25
+    assert recipe.model.resnet_d
+    assert recipe.model.batch_norm_momentum == 0.0
+    assert recipe.model.dropout_rate == dropout
+    assert recipe.model.stochastic_depth_rate == drop
+    assert recipe.image.size == size
+    assert recipe.image.crop_fraction == 0.875
+    assert recipe.image.min_crop_area == 0.08
+    assert recipe.augment.num_ops == 2
+    assert recipe.augment.magnitude == magnitude
+    assert recipe.augment.operations == OPERATIONS
+    assert recipe.augment.translate_pixels == 100
+    assert recipe.augment.interpolation == "nearest"
+    assert recipe.global_batch_size == 4096
+    assert recipe.label_smoothing == 0.1
+    optimizer = recipe.optimizer
+    assert optimizer.peak_learning_rate == pytest.approx(0.1 * 4096 / 256)
+    assert optimizer.schedule == "cosine"
+    assert optimizer.momentum == 0.9
+    assert optimizer.weight_decay == 4e-5
+    assert optimizer.ema_decay == 0.9999
+    # Epochs of 1,281,167 images; 312 whole batches in each.
+    assert recipe.num_steps // 312 == 350
+    assert optimizer.warmup_steps == 5 * (1_281_167 // 4096)
+
+
+def test_no_row_is_missing():
+    rows = {f"resnet_rs_{depth}_{size}" for depth, size, *_ in PUBLISHED}
+    named = {name for name in presets.PRESETS if name.startswith("resnet_rs_")}
+    assert named == rows
+    assert {n for n in student_presets.PRESETS if n.startswith("resnet_rs_")} == rows
+
+
+def test_the_ablation_ends_at_the_published_model():
+    assert presets.ablation(10) == presets.resnet_rs(200, 256)
+    top1 = [figure for _, figure, _ in presets.ABLATION_STEPS]
+    # Table 1 of the paper.
+    assert top1 == [79.0, 79.3, 78.8, 79.1, 80.4, 80.6, 81.0, 80.7, 82.2, 82.9, 83.4]
+
+
+#: What each step of the ladder changes, and nothing else.
+CHANGES = [
+    {"optimizer.schedule"},
+    {"num_steps"},
+    {"optimizer.ema_decay", "model.batch_norm_momentum"},
+    {"label_smoothing"},
+    {"model.stochastic_depth_rate"},
+    {"augment.num_ops"},
+    {"model.dropout_rate"},
+    {"optimizer.weight_decay"},
+    {"model.se_ratio"},
+    {"model.resnet_d"},
+]
+
+
+def flatten(config, prefix=""):
+    fields = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            fields |= flatten(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
+
+
+@pytest.mark.parametrize("step", range(10))
+def test_each_step_of_the_ablation_changes_one_thing(step):
+    before, after = (
+        flatten(dataclasses.asdict(presets.ablation(i))) for i in (step, step + 1)
+    )
+    changed = {name for name, value in after.items() if before[name] != value}
+    assert changed == CHANGES[step]
+
+
+def test_the_baseline_is_a_plain_resnet_200():
+    baseline = presets.find("ablation_0_baseline")
+    assert baseline.model.name == "resnet_rs_200"
+    assert baseline.image.size == 256
+    assert baseline.num_steps == 90 * 312
+    assert baseline.optimizer.weight_decay == 1e-4
+    assert not baseline.model.resnet_d
+
+
+def test_any_depth_and_size_is_a_preset():
+    recipe = presets.find("resnet_rs_299")
+    assert recipe.model.name == "resnet_rs_299"
+    assert recipe.image.size == 256
+    assert presets.find("resnet_rs_50_224").image.size == 224
+    student = student_presets.find("resnet_rs_299")
+    assert student.model == recipe.model
+
+
+def test_a_recipe_knows_how_often_it_sees_an_image():
+    assert presets.epochs("resnet_rs_50_160") == presets.epochs("resnet_rs_299") == 350
+    assert presets.epochs("ablation_0_baseline") == 90
+    assert presets.epochs("ablation_2_350_epochs") == 350
+    # A protocol states steps.
+    assert presets.epochs("fine_tune") is None
+
+
+@pytest.mark.parametrize("registry", [presets, student_presets])
+def test_an_unknown_preset_is_answered_with_the_nearest(registry):
+    with pytest.raises(ValueError, match="nearest is 'resnet_rs_152_224'"):
+        registry.find("resnet_rs_152x224")
+    with pytest.raises(ValueError, match="nearest is 50"):
+        registry.find("resnet_rs_51")
+
+
+def test_semi_supervised_training_differs_in_the_mixture_and_its_length_alone():
+    student = student_presets.find("resnet_rs_152_224")
+    supervised = presets.find("resnet_rs_152_224")
+    assert student.global_batch_size == 4096
+    assert student.labeled_batch_size == 1024
+    assert student.mixture.target_kind == "soft"
+    # As many passes over the labeled images as in supervised training.
+    seen = student.num_steps * student.labeled_batch_size
+    assert seen == supervised.num_steps * supervised.global_batch_size
+    ours, theirs = (
+        flatten(dataclasses.asdict(config)) for config in (student, supervised)
+    )
+    changed = {name for name, value in theirs.items() if ours[name] != value}
+    assert changed == {"num_steps", "optimizer.warmup_steps"}

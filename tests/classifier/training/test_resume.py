@@ -1,0 +1,168 @@
+"""Runs that are ended from outside, and end bit for bit like those that are not."""
+
+import concurrent.futures
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from classifier.training import checkpoint
+from stage import preemption
+from tests import commands
+from tests.images import random_images, write_folder
+
+BACKENDS = ("tensorflow", "jax")
+NUM_STEPS = 150
+CHECKPOINT_EVERY = 20
+RECIPE = (
+    "--preset=tiny",
+    "--set=model.width_multiplier=0.0625",
+    "--set=model.stochastic_depth_rate=0.1",
+    "--set=optimizer.warmup_steps=5",
+    "--set=global_batch_size=8",
+    "--set=input_shards=2",
+    "--set=shuffle_buffer=6",
+    f"--set=num_steps={NUM_STEPS}",
+    "--set=log_every=1",
+    "--set=evaluate_every=50",
+    f"--set=checkpoint_every={CHECKPOINT_EVERY}",
+)
+
+
+def start(images, workdir, *more):
+    return commands.start(
+        "teacher.train",
+        *RECIPE,
+        f"--labeled=folder:{images}",
+        f"--evaluation=folder:{images}",
+        f"--workdir={workdir}",
+        *more,
+    )
+
+
+def steps_done(workdir):
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    whole = [line for line in lines if line.endswith("}")]
+    return json.loads(whole[-1])["step"] if whole else 0
+
+
+def end(process, workdir, *, after, how):
+    """Sends the signal `how` when so many steps are done; returns the output."""
+    while steps_done(workdir) < after:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.send_signal(how)
+    return process.communicate()[0]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    write_folder(root, random_images(15), [i % 3 for i in range(15)])
+    return root
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory, images):
+    """From a backend to what `run_with_ends` does; both side by side."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return {
+            backend: pool.submit(
+                run_with_ends, images, tmp_path_factory.mktemp(backend), backend
+            )
+            for backend in BACKENDS
+        }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_ended_run_goes_on_bit_for_bit(ended, backend):
+    workdir, undisturbed = ended[backend].result()
+    assert_equal(workdir, undisturbed)
+
+
+def run_with_ends(images, root, backend):
+    """Trains once undisturbed, and once ended by each signal and started again."""
+    flag = f"--backend={backend}"
+    undisturbed = start(images, root / "undisturbed", flag)
+    workdir = root / "ended"
+    # Another step in every run of the test: any must do.
+    terminated = random.randrange(2, NUM_STEPS // 2)
+
+    process = start(images, workdir, flag)
+    output = end(process, workdir, after=terminated, how=signal.SIGTERM)
+    assert process.returncode == preemption.EXIT_STATUS == 75, output
+    assert "the same command goes on from here" in output.splitlines()[-1]
+    saved = checkpoint.Checkpoints(workdir / "checkpoints", keep=2).steps()[-1]
+    assert f"told to end, saved at step {saved}" in output
+    assert saved == steps_done(workdir)
+
+    # Later than what was saved, where the run may have got far since `terminated`.
+    killed = random.randrange(saved + 1, NUM_STEPS - 20)
+    process = start(images, workdir, flag)
+    output = end(process, workdir, after=killed, how=signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert f"resuming at step {saved}" in output
+
+    # What a kill in the middle of writing would leave, newer than any other.
+    half = workdir / "checkpoints" / f".step-{NUM_STEPS:08d}.npz.{32 * 'a'}"
+    half.write_bytes(b"half")
+    output = commands.finish(start(images, workdir, flag))
+    assert "resuming at step" in output
+    assert not half.exists()
+
+    commands.finish(undisturbed)
+    return workdir, root / "undisturbed"
+
+
+@pytest.mark.slow
+def test_one_notice_ends_all_processes_after_the_same_step(images, tmp_path):
+    def start_both():
+        port = commands.free_port()
+        return [
+            start(images, tmp_path / "run", *commands.distributed(index, port))
+            for index in range(2)
+        ]
+
+    first, second = start_both()
+    end(second, tmp_path / "run", after=10, how=signal.SIGTERM)
+    output = first.communicate()[0]
+    statuses = [process.returncode for process in (first, second)]
+    assert statuses == [preemption.EXIT_STATUS] * 2, output
+    (saved,) = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", keep=2).steps()[
+        -1:
+    ]
+    assert f"told to end, saved at step {saved}" in output
+    outputs = [commands.finish(process) for process in start_both()]
+    assert f"resuming at step {saved}" in outputs[0]
+    assert (tmp_path / "run" / "COMPLETED").exists()
+    assert steps_done(tmp_path / "run") == NUM_STEPS
+
+
+def assert_equal(workdir, expected):
+    for name in ("metrics.jsonl", "classifier.json", "config.json"):
+        assert (workdir / name).read_text() == (expected / name).read_text()
+    left, right = (
+        {
+            path.name: checkpoint.read(path)
+            for path in (directory / "checkpoints").iterdir()
+        }
+        for directory in (workdir, expected)
+    )
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    tops = {r["step"]: r["evaluation/top1"] for r in rows if "evaluation/top1" in r}
+    best = max(tops, key=tops.get)
+    assert left.keys() == {
+        f"best-{best:08d}.npz",
+        f"step-{NUM_STEPS - NUM_STEPS % CHECKPOINT_EVERY:08d}.npz",
+        f"step-{NUM_STEPS:08d}.npz",
+    }
+    assert left.keys() == right.keys()
+    for file in left:
+        assert left[file].keys() == right[file].keys()
+        for name, array in left[file].items():
+            np.testing.assert_array_equal(array, right[file][name], err_msg=name)

@@ -1,0 +1,108 @@
+"""The labeling job on a real Flink cluster, parts of which are killed."""
+
+import shutil
+
+import psutil
+import pytest
+
+from tests.commands import ROOT, free_port, run
+from tests.infra import jobs
+
+MISSING = [program for program in ("java", "mvn") if shutil.which(program) is None]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} here"),
+]
+
+
+class Cluster:
+    """A cluster on ports of its own."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        names = ("web_port", "rpc_port", "job_port", "worker_port")
+        self.ports = {name: free_port() for name in names}
+        self.flags = (
+            f"--home={ROOT / '.venv' / 'flink'}",
+            f"--run={directory}",
+            *(f"--{name}={port}" for name, port in self.ports.items()),
+        )
+        self.beam_flags = (
+            "--runner=PortableRunner",
+            f"--job_endpoint=localhost:{self.ports['job_port']}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=localhost:{self.ports['worker_port']}",
+            "--parallelism=2",
+        )
+
+    def do(self, action):
+        return run("infra.flink", action, *self.flags)
+
+    def process(self, name):
+        return psutil.Process(int((self.directory / f"{name}.pid").read_text()))
+
+    def count_restarts(self):
+        log = (self.directory / "job-manager.log").read_text()
+        return log.count("switched from state RUNNING to RESTARTING")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("flink"))
+    try:
+        cluster.do("up")
+        yield cluster
+    finally:
+        cluster.do("down")
+
+
+def kill_in_mid_job(find):
+    """Returns what kills a process when some shards are done, and not all."""
+
+    def disturb(process, output):
+        jobs.wait_for_shards(process, output, 5)
+        find().kill()
+        assert jobs.count_shards(output) < jobs.NUM_SHARDS
+
+    return disturb
+
+
+def test_flink_labels_as_the_local_runner_does(cluster, labeling):
+    labeling.label("flink", cluster.beam_flags)
+    assert cluster.count_restarts() == 0
+
+
+def test_flink_selects_and_writes_as_the_local_runner_does(cluster, labeling):
+    labeling.select_and_write("flink", cluster.beam_flags)
+
+
+def test_a_killed_worker_changes_nothing(cluster, labeling):
+    before = cluster.count_restarts()
+    victim = kill_in_mid_job(lambda: cluster.process("worker-pool").children()[0])
+    labeling.label("worker-killed", cluster.beam_flags, victim)
+    assert cluster.count_restarts() == before + 1
+
+
+def test_a_killed_task_manager_changes_nothing_and_comes_back(cluster, labeling):
+    before = cluster.count_restarts()
+    victim = kill_in_mid_job(lambda: cluster.process("task-manager-1"))
+    labeling.label("task-manager-killed", cluster.beam_flags, victim)
+    assert cluster.count_restarts() == before + 1
+    assert "flink: up, see" in cluster.do("up")
+    assert "flink: up already, see" in cluster.do("up")
+    assert cluster.process("task-manager-1").is_running()
+
+
+def test_down_ends_all_that_is_left(tmp_path):
+    cluster = Cluster(tmp_path)
+    cluster.do("up")
+    names = sorted(path.stem for path in tmp_path.glob("*.pid"))
+    processes = [cluster.process(name) for name in names]
+    assert len(processes) == 5
+    processes[0].kill()
+    assert "flink: down\n" in cluster.do("down")
+    _, alive = psutil.wait_procs(processes, timeout=1)
+    # Ended; whoever adopts them has not looked yet.
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+    assert "flink: down already" in cluster.do("down")
+    assert not (tmp_path / "tmp").exists()

@@ -1,0 +1,131 @@
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pseudo_label.dataset import card
+from pseudo_label.selection.precision import Precision
+from pseudo_label.selection.tally import Estimate
+from tests import chain
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    found = chain.make(tmp_path_factory.mktemp("card"), threshold=0.6)
+    job = found.write()
+    return found, job
+
+
+@pytest.fixture(scope="module")
+def facts(made):
+    _, job = made
+    return card.Facts(
+        selection=job.selection,
+        predictions=job.predictions.fingerprint,
+        temperature=1.0,
+        teachers=job.predictions.teachers,
+        round=1,
+        top_k=chain.TOP_K,
+        num_shards=6,
+        num_bytes=12345,
+    )
+
+
+def table(text, title):
+    """The rows of the table below a title, as lists of cells."""
+    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:]]
+
+
+def test_the_classes_are_those_of_the_selection(facts):
+    rows = table(card.make_card(facts), "Classes")
+    rules = facts.selection.classes
+    assert [row[1] for row in rows] == ["ant", "bee &#124; wasp", "cat &lt;img&gt;"]
+    assert [[int(row[i]) for i in (0, 2, 3)] for row in rows] == [
+        [label, rule.unique, rule.records] for label, rule in enumerate(rules)
+    ]
+    assert [float(row[4]) for row in rows] == [
+        pytest.approx(rule.cut_off.confidence, abs=1e-4) for rule in rules
+    ]
+
+
+def test_a_class_without_images_has_no_confidence(facts):
+    first, *others = facts.selection.classes
+    empty = dataclasses.replace(
+        first, unique=0, records=0, cut_off=None, extra_cut_off=None
+    )
+    selection = dataclasses.replace(facts.selection, classes=(empty, *others))
+    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    assert table(text, "Classes")[0] == ["0", "ant", "0", "0", ""]
+    assert "1 class has none" in text
+
+
+def test_the_funnel_and_the_settings_are_told_whole(facts):
+    text = card.make_card(facts)
+    funnel = dataclasses.asdict(facts.selection.funnel)
+    assert [row[1] for row in table(text, "Where the images went")] == [
+        f"{count:,}" for count in funnel.values()
+    ]
+    settings = dict(table(text, "How they were chosen"))
+    assert settings["thresholds.values"] == "0.6"
+    assert settings["max\\_copies"] == "3"
+    assert settings["duplicate\\_bits"] == "none"
+    assert settings["fingerprint of a teacher"] == "0123abc"
+
+
+def test_thresholds_of_all_classes_are_counted_only(facts):
+    settings = facts.selection.settings
+    thresholds = dataclasses.replace(settings.thresholds, values=(0.5,) * 1000)
+    selection = dataclasses.replace(
+        facts.selection, settings=dataclasses.replace(settings, thresholds=thresholds)
+    )
+    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    assert dict(table(text, "How they were chosen"))["thresholds.values"] == (
+        "1,000 values"
+    )
+
+
+def test_limits_are_those_of_what_is_known(facts):
+    text = card.make_card(facts)
+    assert "How many are wrong is not known" in text
+    assert "was not calibrated" in text
+    kept = Precision(estimate=0.97, low=0.95, high=0.98, images=400, right=388)
+    estimate = Estimate(kind="held_out", above_threshold=kept, kept=kept)
+    selection = dataclasses.replace(facts.selection, estimate=estimate)
+    text = card.make_card(
+        dataclasses.replace(facts, selection=selection, temperature=1.5, round=2)
+    )
+    assert "95.0% to 98.0% of the labels are right, by 400 labeled images" in text
+    assert "temperature 1.5" in text
+    assert "Round 2" in text and "student" in text
+
+
+def test_the_programs_of_the_card_open_the_dataset(made, capsys):
+    found, _ = made
+    text = (found.dataset / "README.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        code = program.replace("PATH/TO/THIS/DIRECTORY", str(found.dataset))
+        exec(code, {})
+        shapes = capsys.readouterr().out.splitlines()
+        assert len(shapes) == 3
+        assert all(line.startswith("(24, 20, 3)") for line in shapes)
+
+
+@given(st.text())
+def test_a_name_stays_in_its_cell(text):
+    escaped = card.escape(text)
+    assert not set(escaped) & set("|<>`\n\r")
+    assert not re.search(r"(?<!\\)[*_~\[\]]", escaped.replace("\\\\", ""))
+    assert not re.search(r"&(?!amp;|lt;|gt;|quot;|#x27;|#124;|#96;)", escaped)
+
+
+def test_plain_names_stay_as_they_are():
+    assert card.escape("great white shark, n01484850 (ü)") == (
+        "great white shark, n01484850 (ü)"
+    )
+    assert card.escape(" a\n b ") == "a b"

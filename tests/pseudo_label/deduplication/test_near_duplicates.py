@@ -1,0 +1,137 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudo_label.deduplication import hamming_index, near_duplicates
+from pseudo_label.predictions import schema as prediction_schema
+from tests import twins
+
+BITS = range(hamming_index.MAX_BITS + 1)
+
+
+def to_rows(images, shards=1):
+    rows = near_duplicates.candidates(images.to_table(), np.array([], int), shard=0)
+    rows["shard"], rows["row"] = rows["row"] % shards, rows["row"] // shards
+    return rows
+
+
+def read_keys_of(images, shards=1):
+    return lambda shard, row: images.keys[row * shards + shard].tolist()
+
+
+def find(images, *, bits, shards=1):
+    """By index the indices of the twins that tables have found."""
+    found = {}
+    for table in range(len(hamming_index.masks(bits))):
+        pairs = near_duplicates.find_duplicates(
+            to_rows(images, shards),
+            read_keys_of(images, shards),
+            bits=bits,
+            table=table,
+        )
+        for pair in pairs:
+            twin = int(pair["twin_row"] * shards + pair["twin_shard"])
+            index = int(pair["row"] * shards + pair["shard"])
+            found.setdefault(index, []).append(twin)
+            assert pair["twin_set"] == 0
+            difference = images.hashes[index] ^ images.hashes[twin]
+            assert pair["distance"] == np.bitwise_count(difference)
+    return found
+
+
+def expected(images, *, bits):
+    may_be = np.flatnonzero(images.ok & images.has_hash)
+    found = twins.find_duplicates(images.take(may_be), bits=bits)
+    return {int(may_be[index]): int(may_be[twin]) for index, twin in found.items()}
+
+
+@pytest.mark.parametrize("bits", BITS)
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 80), shards=st.integers(1, 9))
+def test_equals_brute_force(bits, seed, count, shards):
+    rng = np.random.default_rng(seed)
+    pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
+    images = twins.make_images(rng, count, prefix="k", pool=pool)
+    rank = twins.rank(images)
+    best = {
+        index: min(found, key=lambda twin: rank[twin])
+        for index, found in find(images, bits=bits, shards=shards).items()
+    }
+    assert best == expected(images, bits=bits)
+
+
+def test_a_better_one_counts_though_it_is_a_duplicate_itself():
+    images = twins.Images(
+        keys=np.array(["a", "b", "c"], object),
+        key_hash=np.zeros(3, np.uint64),
+        confidence=np.array([0.9, 0.8, 0.7], np.float32),
+        hashes=np.array([0b00, 0b01, 0b11], np.uint64),
+        has_hash=np.ones(3, bool),
+        digests=np.zeros((3, 4), np.uint64),
+    )
+    assert find(images, bits=1) == {1: [0], 2: [1]}
+
+
+def test_keys_are_read_of_ties_alone():
+    rng = np.random.default_rng(0)
+    images = twins.make_images(rng, 50, prefix="k", pool=np.zeros(1, np.uint64))
+    images.key_hash[:] = np.arange(50)
+
+    def refuse(shards, rows):
+        raise RuntimeError("no keys are needed")
+
+    rows = to_rows(images)
+    assert len(near_duplicates.find_duplicates(rows, refuse, bits=2, table=0))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 60))
+def test_the_best_of_each_hash_speaks_for_the_others(seed, count):
+    rng = np.random.default_rng(seed)
+    pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
+    images = twins.make_images(rng, count, prefix="k", pool=pool, spread=1)
+    rows = to_rows(images)
+    best, alike = near_duplicates.best_of_hash(rows, read_keys_of(images))
+    assert sorted([*best["row"], *alike["row"]]) == rows["row"].tolist()
+    assert len(np.unique(best["hash"])) == len(best)
+    rank, like = twins.rank(images), dict(alike.tolist())
+    for row in rows["row"].tolist():
+        same = images.ok & images.has_hash & (images.hashes == images.hashes[row])
+        first = min(np.flatnonzero(same), key=rank.__getitem__)
+        assert like.get(row, row) == first
+
+
+def test_a_million_alike_are_one_row_to_compare():
+    rows = np.zeros(10**6, near_duplicates.ROW)
+    rows["row"] = np.arange(10**6)
+    rows["key_hash"] = rows["row"][::-1]
+    best, alike = near_duplicates.best_of_hash(rows, lambda shards, rows: [])
+    assert best["row"].tolist() == [10**6 - 1]
+    assert set(alike["like"].tolist()) == {10**6 - 1}
+
+
+def test_digests_survive_chunks_and_slices():
+    digests = [bytes([i]) * 32 for i in range(9)]
+    column = pa.chunked_array([digests[:4], digests[4:]], pa.binary(32))
+    for start in range(9):
+        words = near_duplicates.to_digests(column.slice(start))
+        assert [word.tobytes() for word in words] == digests[start:]
+    assert near_duplicates.to_digests(column.slice(9)).shape == (0, 4)
+    assert near_duplicates.to_digests(pa.chunked_array([], pa.binary(32))).shape == (
+        0,
+        4,
+    )
+
+
+def test_dropped_rows_are_read_back(tmp_path):
+    assert near_duplicates.read_dropped(tmp_path, 3).tolist() == []
+    (tmp_path / "dropped").mkdir()
+    columns = {name: [None, None] for name in near_duplicates.schema().names}
+    columns["record_index"] = [2, 7]
+    rows = pa.table(columns, schema=near_duplicates.schema())
+    with near_duplicates.path(tmp_path, 3).open("wb") as file:
+        near_duplicates.write_dropped(file, rows)
+    assert near_duplicates.read_dropped(tmp_path, 3).tolist() == [2, 7]
+    assert near_duplicates.path(tmp_path, 3).name == prediction_schema.shard_name(3)

@@ -1,0 +1,128 @@
+"""Selecting in this process: what the job's passes do, over parts of some rows."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import strategies as st
+
+from pseudo_label.selection import order_statistics
+from pseudo_label.selection import tally as selection_tally
+from pseudo_label.selection.order_statistics import Rows
+from pseudo_label.selection.tally import Dropped, Selection, SelectionConfig, Tally
+from pseudo_label.selection.thresholds import FIXED, ThresholdConfig
+
+NAMES = ("ant", "bee", "cat", "dog")
+NUM_CLASSES = len(NAMES)
+
+#: Few confidences and few hashes, so that every kind of tie comes up.
+rows_strategy = st.lists(
+    st.tuples(
+        st.sampled_from(["ok", "ok", "ok", "empty"]),
+        st.integers(0, NUM_CLASSES - 1),
+        st.sampled_from([0.0, 1e-30, 0.25, 0.3, 0.5, 0.9, 0.99999994, 1.0]),
+        st.integers(0, 2).map(lambda n: n * (2**63 - 1)),
+    ),
+    max_size=60,
+)
+
+
+def config(threshold=0.0, images_per_class=1, max_copies=1, **more):
+    rule = ThresholdConfig(rule=FIXED, values=(threshold,))
+    return SelectionConfig(
+        thresholds=rule,
+        images_per_class=images_per_class,
+        max_copies=max_copies,
+        **more,
+    )
+
+
+config_strategy = st.builds(
+    config,
+    threshold=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+    images_per_class=st.integers(1, 12),
+    max_copies=st.integers(1, 4),
+)
+
+
+def to_table(rows):
+    """Rows (status, label, confidence, key_hash); the position becomes the key."""
+    ok = [row[0] == "ok" for row in rows]
+    schema = pa.schema(
+        [
+            ("label", pa.int32()),
+            ("confidence", pa.float32()),
+            ("key_hash", pa.uint64()),
+            ("key", pa.string()),
+        ]
+    )
+    columns = [
+        [row[1] if is_ok else None for row, is_ok in zip(rows, ok, strict=True)],
+        [row[2] if is_ok else None for row, is_ok in zip(rows, ok, strict=True)],
+        [row[3] for row in rows],
+        [f"key{index:02d}" for index in range(len(rows))],
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def to_rows(table, shard=0, dropped=()):
+    row = np.flatnonzero(table["label"].is_valid().to_numpy())
+    row = np.setdiff1d(row, np.array(dropped, np.int64))
+    kept = table.take(pa.array(row))
+    return Rows(
+        kept["label"].to_numpy(),
+        kept["confidence"].to_numpy(),
+        kept["key_hash"].to_numpy(),
+        np.full(len(row), shard, np.int32),
+        row.astype(np.int32),
+    )
+
+
+def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
+    """Selects from tables, each a shard; `dropped` are rows of the first."""
+    thresholds = config.thresholds.of_classes(len(classes))
+    every = selection_tally.with_nothing(thresholds)
+    parts = [
+        to_rows(table, index, dropped if index == 0 else ())
+        for index, table in enumerate(tables)
+    ]
+    tally = Tally.zero(every)
+    for table, part in zip(tables, parts, strict=True):
+        one = Tally.zero(every)
+        one.count(part)
+        one.read, one.undecodable = table.num_rows, table["label"].null_count
+        tally += one
+    places = find_places(parts, tables, tally, config, narrowings)
+    rules = selection_tally.make_rules(
+        tally, places, config, class_names=classes, thresholds=thresholds
+    )
+    return Selection(
+        settings=config,
+        predictions="abc",
+        funnel=selection_tally.make_funnel(
+            tally, Dropped(duplicate=len(dropped)), rules
+        ),
+        alarms=selection_tally.find_alarms(tally, rules, config),
+        classes=rules,
+    )
+
+
+def find_places(parts, tables, tally, config, narrowings):
+    rank = selection_tally.wanted_ranks(tally.confident, config)
+    windows = order_statistics.find_windows(tally.histogram, rank, tally.bins)
+    for _ in range(narrowings):
+        inside = np.zeros((*rank.shape, windows.bins), np.int64)
+        for part in parts:
+            np.add.at(
+                inside.reshape(-1), order_statistics.cells_inside(part, windows), 1
+            )
+        windows = order_statistics.narrow(windows, inside)
+    taken = Rows.concatenate(
+        order_statistics.take_inside(part, windows) for part in parts
+    )
+    return order_statistics.find_places(
+        taken,
+        windows,
+        lambda shards, rows: [
+            tables[shard]["key"][int(row)].as_py()
+            for shard, row in zip(shards, rows, strict=True)
+        ],
+    )

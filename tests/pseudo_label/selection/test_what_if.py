@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+
+from pseudo_label.selection import tally as selection_tally
+from pseudo_label.selection import what_if
+from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.tally import Tally
+from tests.pseudo_label.selection.selections import config, run, to_rows, to_table
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    return to_table(
+        [
+            ("ok", int(label), float(confidence), index)
+            for index, (label, confidence) in enumerate(
+                zip(rng.integers(0, 3, 400), 1 - rng.random(400) ** 3, strict=True)
+            )
+        ]
+    )
+
+
+def cells_of(table, asked, calibration=None):
+    levels = what_if.levels(asked)
+    thresholds = selection_tally.with_nothing(asked.thresholds.of_classes(4))
+    tally = Tally.zero(thresholds, levels)
+    tally.count(to_rows(table))
+    return what_if.make_table(tally, asked, calibration)
+
+
+def test_every_cell_is_what_that_selection_keeps(table):
+    asked = config(0.62, images_per_class=90, max_copies=2)
+    cells = cells_of(table, asked)
+    assert len({cell.images_per_class for cell in cells}) == 5
+    assert np.float32(0.62) in {np.float32(c.confidence_threshold) for c in cells}
+    for cell in cells:
+        settings = config(cell.confidence_threshold, cell.images_per_class, 2)
+        selection = run([table], settings)
+        assert cell.records == selection.funnel.records
+        assert cell.unique == selection.funnel.unique_kept
+        assert cell.copies == selection.funnel.copies
+        assert cell.empty_classes == sum(r.unique == 0 for r in selection.classes)
+        assert cell.precision is None
+
+
+def test_precision_is_of_what_the_same_settings_keep_of_labeled_images(table):
+    rows = to_rows(table)
+    right = np.random.default_rng(1).random(len(rows.row)) < rows.confidence
+    calibration = Calibration(
+        fingerprint="f",
+        kind="held_out",
+        teachers=("t",),
+        temperature=1.0,
+        label=np.where(right, rows.label, 3).astype(np.int32),
+        predicted=rows.label,
+        confidence=rows.confidence,
+    )
+    asked = config(0.5, images_per_class=40, max_copies=1)
+    for cell in cells_of(table, asked, calibration):
+        selection = run(
+            [table], config(cell.confidence_threshold, cell.images_per_class)
+        )
+        cuts = np.array(
+            [
+                rule.cut_off.confidence if rule.cut_off else np.inf
+                for rule in selection.classes
+            ]
+        )
+        kept = rows.confidence >= cuts[rows.label]
+        # A quota's cut is known to a bin: some images more may count.
+        assert 0 <= cell.precision.images - kept.sum() <= 0.05 * kept.sum() + 3
+
+
+def test_json_loses_nothing(table):
+    cells = cells_of(table, config(0.5, images_per_class=3))
+    again = json.loads(json.dumps(what_if.to_json(cells)))
+    assert what_if.from_json(again) == cells
+    assert len(list(what_if.tell(cells))) == len(cells) + 1

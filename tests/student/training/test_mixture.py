@@ -1,0 +1,178 @@
+import dataclasses
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from classifier.training import trainer
+from pseudo_label.dataset import records
+from pseudo_label.dataset.records import Record
+from stage import artifact
+from student.training import mixture as training_mixture
+from student.training.config import MixtureConfig, StudentConfig
+from student.training.presets import student_of
+from tests.conftest import CLASS_NAMES
+from tests.images import random_images, write_folder
+
+LABELS = [0, 1, 2, 0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def student_config(config):
+    return dataclasses.replace(student_of(config), global_batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, student_config):
+    root = tmp_path_factory.mktemp("labeled")
+    write_folder(root, random_images(len(LABELS)), LABELS)
+    spec = f"folder:{root}"
+    sources = trainer.open_sources(labeled=spec, evaluation=spec)
+    return trainer.open_run(student_config, sources)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Nine pseudo-labels that are all surer of class 1 than of class 2."""
+    directory = tmp_path_factory.mktemp("dataset") / "dataset"
+    artifact.begin(directory, {"made": "up"})
+    schema = records.features(CLASS_NAMES, top_k=2)
+    with tf.io.TFRecordWriter(str(directory / records.shard_name(0, 1))) as writer:
+        for i, image in enumerate(random_images(9, seed=5)):
+            content = Record(
+                image=image,
+                label=1,
+                confidence=0.6,
+                top_labels=[1, 2],
+                top_probabilities=[0.6, 0.3],
+                key=str(i),
+                source="shard-00000",
+                row=i,
+                teacher="0123",
+                round=1,
+                copy=0,
+            )
+            writer.write(records.serialize(content))
+    records.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=1)
+    artifact.complete(directory, seconds=0)
+    return directory
+
+
+def plan(run, config, dataset):
+    opened = dataset and training_mixture.open_pseudo_labeled(
+        str(dataset), run.class_names
+    )
+    return training_mixture.plan_batches(run, config, opened)
+
+
+def take(run, config, dataset, count, start_step=0):
+    make_batches = plan(run, config, dataset)
+    batches = make_batches(start_step, range(config.input_shards))
+    return list(itertools.islice(batches.as_numpy_iterator(), count))
+
+
+def with_mixture(config, **changes):
+    mixture = dataclasses.replace(config.mixture, **changes)
+    return dataclasses.replace(config, mixture=mixture)
+
+
+def test_every_batch_has_the_same_share_of_labeled_images(run, student_config, dataset):
+    for batch in take(run, student_config, dataset, 5):
+        assert batch["image"].shape == (8, 32, 32, 3)
+        is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+        assert is_hard.tolist() == [True] * 2 + [False] * 6
+
+
+def in_parts(config, *, groups=1, shards=1):
+    model = dataclasses.replace(config.model, batch_norm_groups=groups)
+    return dataclasses.replace(config, model=model, input_shards=shards)
+
+
+def test_every_group_of_a_batch_has_the_same_share(run, student_config, dataset):
+    (batch,) = take(run, in_parts(student_config, groups=2), dataset, 1)
+    is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+    assert is_hard.tolist() == ([True] + [False] * 3) * 2
+    (whole,) = take(run, student_config, dataset, 1)
+    # The same images, in another order.
+    order = [0, 2, 3, 4, 1, 5, 6, 7]
+    np.testing.assert_array_equal(batch["image"], whole["image"][order])
+
+
+def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
+    config = in_parts(student_config, groups=4)
+    with pytest.raises(ValueError, match="divisible by 4, the larger of"):
+        plan(run, config, dataset)
+
+
+def test_too_few_files_for_the_input_shards_are_refused(run, student_config, dataset):
+    with pytest.raises(ValueError, match="at least 2 files, one for each of input_sha"):
+        plan(run, in_parts(student_config, shards=2), dataset)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("soft", [0.1, 0.6, 0.3]),
+        ("sharpened", np.array([0.01, 0.36, 0.09]) / 0.46),
+        ("hard", [0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3]),
+    ],
+)
+def test_targets_by_kind(run, student_config, dataset, kind, expected):
+    config = with_mixture(student_config, target_kind=kind)
+    (batch,) = take(run, config, dataset, 1)
+    np.testing.assert_allclose(
+        batch["target"][2:], np.tile(expected, (6, 1)), rtol=1e-5
+    )
+
+
+def test_resuming_gives_the_batches_that_would_have_come(run, student_config, dataset):
+    whole = take(run, student_config, dataset, 5)
+    resumed = take(run, student_config, dataset, 2, start_step=3)
+    for expected, found in zip(whole[3:], resumed, strict=True):
+        np.testing.assert_array_equal(found["image"], expected["image"])
+        np.testing.assert_array_equal(found["target"], expected["target"])
+
+
+def test_the_control_has_batches_of_the_same_size_all_labeled(run, student_config):
+    (batch,) = take(run, student_config, None, 1)
+    assert batch["image"].shape == (8, 32, 32, 3)
+    np.testing.assert_allclose(batch["target"].max(-1), 0.9 + 0.1 / 3, rtol=1e-6)
+
+
+def test_other_pseudo_labels_are_another_parent(dataset, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    (other / artifact.CONFIG).write_text('{"made": "differently"}')
+    parents = [
+        training_mixture.open_pseudo_labeled(str(directory), CLASS_NAMES).fingerprint
+        for directory in (dataset, other)
+    ]
+    assert parents[0] != parents[1]
+
+
+def test_the_labeled_share_is_at_least_one_image_and_never_all():
+    config = StudentConfig(global_batch_size=8)
+    shares = [
+        with_mixture(config, labeled_fraction=f).labeled_batch_size
+        for f in (0.01, 0.25, 0.5, 0.99)
+    ]
+    assert shares == [1, 2, 4, 7]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"labeled_fraction": 0.0}, {"labeled_fraction": 1.0}, {"temperature": 0}],
+)
+def test_nonsense_is_refused(changes):
+    with pytest.raises(ValueError, match=f"mixture.{next(iter(changes))} must be"):
+        MixtureConfig(**changes)
+
+
+def test_a_batch_marks_which_images_are_labeled(run, student_config, dataset):
+    for config in (student_config, in_parts(student_config, groups=2)):
+        (batch,) = take(run, config, dataset, 1)
+        is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+        np.testing.assert_array_equal(batch["among/labeled"], is_hard)
+        np.testing.assert_array_equal(batch["among/pseudo_labeled"], ~is_hard)

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pseudo_label.selection.precision import Precision
+from workflow.report.analysis import diagnosis
+from workflow.report.analysis.diagnosis import Evidence
+from workflow.report.analysis.metrics import CoveragePoint
+
+CONFIG = {
+    "num_steps": 1600,
+    "model": {"width_multiplier": 0.5, "dropout_rate": 0.25},
+    "augment": {"magnitude": 6.0},
+}
+
+
+def precision(right, of=100):
+    return Precision.of(np.arange(of) < right)
+
+
+def evidence(**changed):
+    facts = {
+        "teacher_accuracy": 0.9,
+        "kept": precision(98),
+        "curve": (),
+        "agreement": 0.98,
+        "under_noise": 0.8,
+        "config": CONFIG,
+    }
+    return Evidence(**{**facts, **changed})
+
+
+def states(found):
+    return {cause.name: cause.state for cause in found}
+
+
+def test_where_all_is_well_nothing_is_likely():
+    found = diagnosis.diagnose(evidence())
+    assert set(states(found).values()) == {"unlikely"}
+    assert not any(cause.flags or cause.remedy for cause in found)
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause", "flags"),
+    [
+        ({"kept": precision(88)}, "labels", ("--target_precision", "--calibration")),
+        (
+            {"agreement": 0.8},
+            "fit",
+            ("--set=num_steps=3200", "--set=model.width_multiplier=0.75"),
+        ),
+        (
+            {"under_noise": 0.3},
+            "noise",
+            ("--set=augment.magnitude=3", "--set=model.dropout_rate=0.125"),
+        ),
+        (
+            {"under_noise": 0.999, "agreement": 1.0},
+            "noise",
+            ("--set=augment.magnitude=9", "--set=model.dropout_rate=0.375"),
+        ),
+    ],
+)
+def test_what_is_beyond_its_bound_is_the_likeliest(changed, cause, flags):
+    first, *others = diagnosis.diagnose(evidence(**changed))
+    assert (first.name, first.state, first.flags) == (cause, "likely", flags)
+    assert first.severity > 1
+    assert first.remedy
+    assert all(other.state == "unlikely" for other in others)
+
+
+def test_of_fewer_pseudo_labels_than_labels_that_is_the_cause():
+    """All of them right and repeated, as in a run that had kept three images."""
+    found = diagnosis.diagnose(
+        evidence(labeled=200, records=9, kept=precision(2, of=2), agreement=1.0)
+    )
+    assert [(one.name, one.state) for one in found] == [
+        *(("labels", "likely"), ("fit", "unknown"), ("noise", "unknown"))
+    ]
+    assert "Only 9 pseudo-labels" in found[0].finding
+    assert "--target_precision" in found[0].flags
+    enough = evidence(labeled=200, records=200)
+    assert diagnosis.diagnose(enough) == diagnosis.diagnose(evidence())
+
+
+def test_a_threshold_that_would_do_is_named():
+    curve = tuple(
+        CoveragePoint(threshold=t, coverage=1 - t, precision=precision(right))
+        for t, right in ((0.0, 80), (0.62, 96), (0.9, 100))
+    )
+    first, *_ = diagnosis.diagnose(evidence(kept=precision(80), curve=curve))
+    assert first.flags == ("--confidence_threshold=0.62",)
+    assert "96.0% of the labels right" in first.remedy
+    assert "38.0% of the images" in first.remedy
+    first, *_ = diagnosis.diagnose(evidence(kept=precision(80), curve=curve[:1]))
+    assert not first.flags
+    assert "more labeled images" in first.remedy
+
+
+def test_noise_is_not_blamed_for_labels_that_were_not_learned():
+    found = diagnosis.diagnose(evidence(agreement=0.5, under_noise=0.3))
+    assert states(found) == {"fit": "likely", "noise": "unknown", "labels": "unlikely"}
+
+
+def test_what_is_not_known_says_so():
+    nothing = evidence(kept=None, agreement=None, under_noise=None)
+    assert set(states(diagnosis.diagnose(nothing)).values()) == {"unknown"}
+    none_right = evidence(kept=Precision.of(np.empty(0, bool)))
+    assert states(diagnosis.diagnose(none_right))["labels"] == "unknown"
+
+
+def test_settings_that_are_not_there_are_not_changed():
+    first, *_ = diagnosis.diagnose(evidence(agreement=0.1, config={}))
+    assert (first.name, first.flags) == ("fit", ())
+
+
+shares = st.none() | st.floats(0, 1)
+
+
+@given(accuracy=st.floats(0, 1), right=st.integers(0, 100), fit=shares, noise=shares)
+def test_all_three_come_ranked(accuracy, right, fit, noise):
+    found = diagnosis.diagnose(
+        evidence(
+            teacher_accuracy=accuracy,
+            kept=precision(right),
+            agreement=fit,
+            under_noise=noise,
+        )
+    )
+    assert sorted(cause.name for cause in found) == ["fit", "labels", "noise"]
+    ranks = [("likely", "unknown", "unlikely").index(c.state) for c in found]
+    assert ranks == sorted(ranks)
+    likely = [cause.severity for cause in found if cause.state == "likely"]
+    assert likely == sorted(likely, reverse=True)

@@ -1,0 +1,125 @@
+import json
+
+import pytest
+
+from workflow.report.analysis import verdict
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    completed = {"seconds": 2.5, "command": [], "versions": {"python": "3.11"}}
+    (path.parent / "COMPLETED").write_text(json.dumps(completed))
+
+
+def write_classifier(directory, top1):
+    write(directory / "config.json", {"config": {"seed": 7}})
+    evaluation = {"top1": top1, "num_examples": 600, "num_correct": 1}
+    write(
+        directory / "classifier.json", {"evaluation": evaluation, "num_parameters": 9}
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Ten rounds, so that sorting by name would get them wrong."""
+    evaluation = {"top1": 0.8, "num_examples": 600}
+    write(
+        tmp_path / "round-1" / "teacher" / "evaluation" / "evaluation.json", evaluation
+    )
+    write_classifier(tmp_path / "control", 0.82)
+    for number in range(1, 11):
+        directory = tmp_path / f"round-{number}"
+        funnel = {"read": 100, "unique_kept": 60, "copies": number}
+        write(directory / "selection" / "selection.json", {"funnel": funnel})
+        splits = [{"shardLengths": ["40", str(20 + number)]}]
+        write(directory / "dataset" / "dataset_info.json", {"splits": splits})
+        write(directory / "predictions" / "summary.json", {})
+        write_classifier(directory / "student", 0.8 + number / 100)
+    return tmp_path
+
+
+def test_report_gathers_the_figures_of_a_run(run):
+    found = verdict.make_report(run)
+    assert found["teacher_accuracy"] == 0.8
+    assert found["control_accuracy"] == 0.82
+    assert found["student_accuracy"] == pytest.approx(0.9)
+    assert [r["round"] for r in found["rounds"]] == list(range(1, 11))
+    assert found["rounds"][0]["teacher_accuracy"] == 0.8
+    assert found["rounds"][9]["teacher_accuracy"] == pytest.approx(0.89)
+    assert found["funnel"] == {
+        "read": 100,
+        "unique_kept": 60,
+        "copies": 10,
+        "written": 70,
+    }
+    assert found["seconds"]["round-10/student"] == 2.5
+    assert found["seed"] == 7
+    assert found["versions"] == {"python": "3.11"}
+
+
+def test_the_verdict_says_who_won(run):
+    found = verdict.make_report(run)
+    assert "beats its first teacher (+10.00 points)" in verdict.verdict(found)
+    worse = {**found, "student_accuracy": 0.81}
+    assert "does not beat both" in verdict.verdict(worse)
+    lines = "\n".join(verdict.tell(found))
+    assert "student 10" in lines
+    assert "90.00%" in lines
+
+
+def test_a_stage_that_has_not_ended_is_named(run):
+    (run / "control" / "COMPLETED").unlink()
+    with pytest.raises(FileNotFoundError, match="control is not complete"):
+        verdict.make_report(run)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "control", "accuracies", "expected"),
+    [
+        (0.8, 0.8, (0.85, 0.9), "10.00 points above its first teacher"),
+        (0.8, 0.8, (0.7, 0.75), "5.00 points below its teacher"),
+        (0.8, 0.8, (0.7, 0.8), "ends where its teacher began"),
+        (0.8, 0.9, (0.85, 0.9), "first teacher, but not above the control"),
+        (0.8, 0.8, (0.9, 0.85), "but 5.00 below the one that taught it, student 1"),
+    ],
+)
+def test_the_headline_is_plain(teacher, control, accuracies, expected):
+    pairs = zip((teacher, *accuracies), accuracies, strict=False)
+    report = {
+        "teacher_accuracy": teacher,
+        "control_accuracy": control,
+        "student_accuracy": accuracies[-1],
+        "rounds": [
+            {"round": number, "teacher_accuracy": a, "student_accuracy": b}
+            for number, (a, b) in enumerate(pairs, start=1)
+        ],
+    }
+    assert expected in verdict.headline(report)
+
+
+def test_a_loss_is_told_with_its_likeliest_cause(run):
+    found = verdict.make_report(run)
+    causes = [{"state": "likely", "finding": "Labels are wrong."}]
+    losses = [
+        {"round": 1, "below": [], "causes": causes},
+        {"round": 2, "below": ["student 1", "control"], "causes": causes},
+        {"round": 3, "below": ["student 2"], "causes": [{"state": "unlikely"}]},
+    ]
+    lines = list(verdict.tell({**found, "diagnoses": losses}))
+    told = [line for line in lines if "below its teacher" in line]
+    assert told == [
+        "  student 2 ends below its teacher and the control; likeliest cause: "
+        "Labels are wrong.",
+        "  student 3 ends below its teacher; no figure is beyond its bound",
+    ]
+    without = [line for line in lines if line not in told]
+    assert without == list(verdict.tell(found))
+
+
+def test_a_round_that_was_only_calibrated_is_none_yet(run):
+    write(run / "round-11" / "calibration" / "calibration.json", {})
+    assert len(verdict.make_report(run)["rounds"]) == 10
+    write(run / "round-11" / "predictions" / "summary.json", {})
+    with pytest.raises(FileNotFoundError, match="round-11/selection is not complete"):
+        verdict.make_report(run)

@@ -1,0 +1,221 @@
+import itertools
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pseudo_label.selection.precision import Calibration, Precision
+from workflow.report.analysis import metrics
+from workflow.report.analysis.learning_curves import Series
+from workflow.report.analysis.metrics import Interval
+from workflow.report.analysis.round_figures import Confidences, Ranks
+from workflow.report.rendering import charts, inline_charts, svg
+
+
+def parse(chart):
+    """The chart's tree; its marks are within its frame."""
+    tree = ET.fromstring(chart)
+    assert tree.get("role") == "img"
+    named = [tree.find("title"), tree.find("desc")]
+    assert tree.get("aria-labelledby").split() == [one.get("id") for one in named]
+    assert all(one.text for one in named)
+    width, height = map(float, tree.get("viewBox").split()[2:])
+    for x, y in places(tree):
+        assert -1 <= x <= width + 1
+        assert -1 <= y <= height + 1
+    return tree
+
+
+def places(tree):
+    for path in tree.iter("path"):
+        numbers = [float(n) for n in re.findall(r"-?[\d.]+", path.get("d"))]
+        yield from zip(numbers[::2], numbers[1::2], strict=True)
+    for circle in tree.iter("circle"):
+        yield float(circle.get("cx")), float(circle.get("cy"))
+    for text in tree.iter("text"):
+        yield float(text.get("x")), float(text.get("y"))
+
+
+def of_class(tree, name):
+    return [one for one in tree.iter() if name in one.get("class", "").split()]
+
+
+def texts(tree):
+    return [one.text for one in tree.iter("text")]
+
+
+def calibration(count=400):
+    rng = np.random.default_rng(0)
+    confidence = rng.random(count).astype(np.float32)
+    right = rng.random(count) < confidence
+    return Calibration(
+        fingerprint="",
+        kind="test",
+        teachers=(),
+        temperature=1.0,
+        label=np.where(right, 0, 1).astype(np.int32),
+        predicted=np.zeros(count, np.int32),
+        confidence=confidence,
+    )
+
+
+def test_dots_are_where_the_bins_are():
+    found = metrics.reliability(calibration())
+    tree = parse(charts.reliability(found, name="r"))
+    dots = of_class(tree, "dot")
+    assert len(dots) == len(found.bins)
+    # The reference line goes from 0 to 1 on both axes.
+    (reference,) = of_class(tree, "reference")
+    left, bottom, right, top = map(float, re.findall(r"[\d.]+", reference.get("d")))
+    for dot, one in zip(dots, found.bins, strict=True):
+        x = (float(dot.get("cx")) - left) / (right - left)
+        y = (float(dot.get("cy")) - bottom) / (top - bottom)
+        assert x == pytest.approx(one.confidence, abs=0.001)
+        assert y == pytest.approx(one.precision.estimate, abs=0.001)
+
+
+def test_few_images_have_a_hollow_dot():
+    tree = parse(charts.reliability(metrics.reliability(calibration(30)), name="r"))
+    assert of_class(tree, "few")
+    tree = parse(charts.reliability(metrics.reliability(calibration(4000)), name="r"))
+    assert not of_class(tree, "few")
+
+
+@pytest.mark.parametrize("is_bent", [False, True])
+def test_bars_are_as_high_as_there_are_images(is_bent):
+    bars = (0, 1, 10, 100, 1000) + (0,) * 45
+    found = Confidences(bars=bars, lowest=0.06, highest=0.5)
+    tree = parse(charts.confidences(found, name="c", is_bent=is_bent))
+    boxes = of_class(tree, "bar")
+    heights = [float(one.get("height")) for one in boxes]
+    assert heights[:5] == sorted(heights[:5])
+    assert heights[0] == heights[-1] == 0
+    if is_bent:
+        assert heights[2] > 0.2 * heights[4]
+    else:
+        assert heights[3] == pytest.approx(0.1 * heights[4], abs=0.1)
+    # What is not kept differs by its pattern.
+    hatched = ["hatched" in one.get("class") for one in boxes]
+    assert hatched == [True] * 3 + [False] * 47
+    assert len(of_class(tree, "reference")) == 2
+
+
+def test_lines_have_names_and_dashes_of_their_own():
+    ranks = Ranks(
+        places=(1, 2, 3),
+        predicted=(900, 20, 3),
+        unique=(50, 20, 0),
+        records=(50, 50, 0),
+    )
+    tree = parse(charts.ranks(ranks, name="r"))
+    assert {"before", "kept", "records"} <= set(texts(tree))
+    looks = [one.get("class") for one in of_class(tree, "line")]
+    assert len(looks) == len(set(looks)) == 3
+    assert {"0", "1", "10", "100"} <= set(texts(tree))
+
+
+def test_the_curve_ends_where_all_is_kept():
+    some = calibration()
+    levels = metrics.coverage_levels(some)
+    points = metrics.coverage_curve(
+        some, levels, [float((some.confidence >= level).mean()) for level in levels]
+    )
+    kept = Precision.of(some.is_right[some.confidence >= 0.7])
+    low = charts.lowest_precision([points], [kept])
+    assert low == 0.5
+    tree = parse(charts.coverage(points, (0.3, kept), name="c", low=low))
+    (curve,) = of_class(tree, "line")
+    xs = [float(x) for x in re.findall(r"[ML]([\d.]+) ", curve.get("d"))]
+    assert xs[0] == 385
+    assert xs == sorted(xs, reverse=True)
+    assert "selected" in texts(tree)
+    assert "selected" not in texts(
+        parse(charts.coverage(points, None, name="c", low=0))
+    )
+
+
+def test_names_of_thresholds_that_keep_next_to_nothing_do_not_overlap():
+    precision = Precision.of(np.ones(9, bool))
+    shares = {0.0: 1.0, 0.5: 0.9, 0.7: 0.5, 0.9: 0.14, 0.95: 0.06, 0.99: 0.01}
+    points = [
+        metrics.CoveragePoint(threshold=level, coverage=share, precision=precision)
+        for level, share in shares.items()
+    ]
+    tree = parse(charts.coverage(points, None, name="c", low=0))
+    names = [one for one in tree.iter() if (one.text or "").startswith("\u2265")]
+    ends = sorted(float(one.get("x")) for one in names)
+    assert len(ends) >= 3
+    assert min(np.diff(ends)) >= 40
+
+
+def test_a_name_stands_at_the_end_of_its_line():
+    series = [
+        Series(run=run, metric="m", points=((100.0, 0.5), (200.0, last)))
+        for run, last in (("a", 0.9), ("b", 0.89), ("b", 0.7), ("c", 0.2))
+    ]
+    tree = parse(charts.learning(series, name="l", title="t", y_name="right"))
+    labels = {one.text: float(one.get("y")) for one in of_class(tree, "label")}
+    assert list(labels) == ["a", "b", "c"]
+    heights = list(labels.values())
+    assert np.all(np.diff(heights) >= 14)
+    assert len(of_class(tree, "line")) == 4
+
+
+def test_losses_begin_at_zero():
+    series = [Series(run="a", metric="m", points=((1.0, 2.5), (9.0, 1.5)))]
+    tree = parse(charts.learning(series, name="l", title="t", y_name="loss"))
+    assert {"0", "1", "2"} <= set(texts(tree))
+    assert not any("%" in text for text in texts(tree))
+
+
+@given(low=st.floats(0, 1), width=st.floats(1e-6, 1e9), count=st.integers(2, 8))
+def test_ticks_are_round_and_within(low, width, count):
+    found = svg.ticks(low, low + width, count)
+    slack = 1e-6 * width
+    assert all(low - slack <= tick <= low + width + slack for tick in found)
+    assert list(found) == sorted(set(found))
+    assert len(found) <= 2 * count + 1
+    if len(found) > 2:
+        np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-3)
+
+
+@given(st.lists(st.floats(30, 200), min_size=1, max_size=10).map(sorted))
+def test_names_are_moved_apart_and_no_further(heights):
+    moved = svg.spread(heights, top=30, bottom=230, gap=14)
+    assert np.all(np.diff(moved) >= 14 - 1e-6)
+    assert moved[-1] <= 230
+    if all(b - a >= 14 for a, b in itertools.pairwise(heights)):
+        assert moved == heights
+
+
+def test_counts_are_told_in_few_letters():
+    counts = (0, 950, 1300, 20_000, 1.5e6, 130e6, 2e9)
+    assert [svg.compact(count) for count in counts] == [
+        *("0", "950", "1,300", "20k", "1.5M", "130M", "2G")
+    ]
+
+
+def test_what_is_there_is_seen_in_a_strip():
+    tree = ET.fromstring(inline_charts.piece(0, 1, 1e9, "first"))
+    assert tree.get("aria-hidden") == "true"
+    assert float(tree.find("rect").get("width")) > 0
+    tree = ET.fromstring(inline_charts.piece(5, 5, 10, "first"))
+    assert float(tree.find("rect").get("width")) == 0
+    # At the right edge as well.
+    rect = ET.fromstring(inline_charts.piece(1e9 - 1, 1e9, 1e9, "hatched")).find("rect")
+    assert float(rect.get("x")) + float(rect.get("width")) <= 100
+
+
+def test_an_interval_is_on_its_axis():
+    share = Interval(estimate=0.6, low=0.5, high=0.7)
+    strip = inline_charts.interval(share, 0.5, 0.9, reference=0.8)
+    assert re.findall(r' d="([^"]+)"', strip) == [
+        "M75.0 0V16",
+        "M0.0 8H50.0",
+        "M25.0 8h0",
+    ]
+    alone = ET.fromstring(inline_charts.pair(3, None, 3))
+    assert len(alone.findall("rect")) == 1

@@ -1,0 +1,1 @@
+"""The chain as a whole: rounds, contact sheets and the report."""

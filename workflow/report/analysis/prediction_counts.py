@@ -1,0 +1,212 @@
+"""Passes over all predictions of a round, for the report.
+
+They read a few columns, a block of rows or a shard at a time, so that memory does not
+grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from pseudo_label.deduplication import near_duplicates
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.schema import shard_name
+from pseudo_label.selection import tally as selection_tally
+from pseudo_label.selection import what_if
+from pseudo_label.selection.order_statistics import Rows
+from pseudo_label.selection.tally import Selection, Tally
+
+#: Bars of the histogram of all confidences.
+NUM_BARS = 50
+_NO_HASH = np.uint64(0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labeled:
+    """A round's predictions and what was selected of them.
+
+    Attributes:
+        predictions: Directory of the predictions.
+        num_shards: Files in it.
+        class_names: K names by label.
+        dropped_in: Directory of the selection.
+        selection: The decision.
+    """
+
+    predictions: epath.Path
+    num_shards: int
+    class_names: tuple[str, ...]
+    dropped_in: epath.Path
+    selection: Selection
+
+    def path(self, index: int) -> epath.Path:
+        """Returns where the predictions for an input shard are."""
+        return self.predictions / shard_name(index)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Survey:
+    """All predictions of a round, counted.
+
+    Attributes:
+        images: Rows, those without a prediction too.
+        predicted: int64 [K] images by their top class.
+        bars: int64 [NUM_BARS] images by confidence, in bars of equal width.
+        reached: int64 [L] images at or above each of the levels.
+        tally: As the selection counts, without what was dropped.
+    """
+
+    images: int
+    predicted: NDArray[np.int64]
+    bars: NDArray[np.int64]
+    reached: NDArray[np.int64]
+    tally: Tally
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Churn:
+    """How many images the teacher of a round takes for something else than the last.
+
+    Attributes:
+        round: Of the later teacher.
+        images: Of both rounds, with a prediction in each.
+        changed: Of them, those whose top class differs.
+        kept: Images that the earlier round kept.
+        kept_changed: Of them, those whose top class differs.
+    """
+
+    round: int
+    images: int
+    changed: int
+    kept: int
+    kept_changed: int
+
+
+def count(labeled: Labeled, levels: NDArray[np.float32]) -> Survey:
+    """Counts all predictions in one pass.
+
+    Args:
+        labeled: Whose.
+        levels: float32 [L] confidences, ascending, to count what reaches them.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one is broken, or a label is beyond the classes.
+    """
+    rules = labeled.selection.classes
+    num_classes = len(rules)
+    thresholds = np.array([rule.threshold for rule in rules], np.float32)
+    tally = Tally.zero(
+        selection_tally.with_nothing(thresholds),
+        what_if.levels(labeled.selection.settings),
+    )
+    predicted = np.zeros(num_classes, np.int64)
+    bars = np.zeros(NUM_BARS, np.int64)
+    above = np.zeros(len(levels) + 1, np.int64)
+    for label, confidence, dropped in _blocks(labeled):
+        is_known = label >= 0
+        known, sure = label[is_known], confidence[is_known]
+        predicted += _count(known, num_classes, labeled)
+        bars += np.bincount(_bars(sure), minlength=NUM_BARS)
+        above += np.bincount(
+            np.searchsorted(levels, sure, side="right"), minlength=len(above)
+        )
+        selectable = np.where(is_known, label, num_classes).astype(np.int32)
+        selectable[dropped] = num_classes
+        tally.count(_rows(selectable, confidence), len(label) - len(known))
+    reached = np.cumsum(above[::-1])[::-1][1:]
+    return Survey(
+        images=tally.read, predicted=predicted, bars=bars, reached=reached, tally=tally
+    )
+
+
+def churn(before: Labeled, after: Labeled, *, round: int) -> Churn:
+    """Compares two rounds image by image, by shard and position.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If one is broken, or a shard has lost or gained images.
+    """
+    total = np.zeros(4, np.int64)
+    columns = _columns_to_decide(before.selection)
+    for index in range(min(before.num_shards, after.num_shards)):
+        rows = prediction_schema.read_table(before.path(index), columns)
+        labels = prediction_schema.read_table(after.path(index), ["label"])
+        if len(rows) != len(labels):
+            raise ValueError(
+                f"{after.path(index)} has {len(labels):,} images, "
+                f"{before.path(index)} has {len(rows):,}"
+            )
+        dropped = near_duplicates.read_dropped(before.dropped_in, index)
+        is_kept = selection_tally.count_copies(rows, before.selection, dropped) > 0
+        was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
+        is_known = (was >= 0) & (now >= 0)
+        changed = is_known & (was != now)
+        masks = (is_known, changed, is_kept & is_known, is_kept & changed)
+        total += [np.count_nonzero(mask) for mask in masks]
+    images, differing, kept, kept_differing = total.tolist()
+    return Churn(
+        round=round,
+        images=images,
+        changed=differing,
+        kept=kept,
+        kept_changed=kept_differing,
+    )
+
+
+def _blocks(
+    labeled: Labeled,
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]]:
+    """Yields labels, -1 for none, confidences, and which rows are dropped."""
+    for index in range(labeled.num_shards):
+        gone = near_duplicates.read_dropped(labeled.dropped_in, index)
+        first = 0
+        for table in prediction_schema.read_rows(
+            labeled.path(index), ["label", "confidence"]
+        ):
+            end = first + len(table)
+            dropped = gone[slice(*np.searchsorted(gone, [first, end]))] - first
+            yield (
+                table["label"].fill_null(-1).to_numpy(),
+                table["confidence"].fill_null(0.0).to_numpy(),
+                dropped,
+            )
+            first = end
+
+
+def _count(
+    label: NDArray[np.int32], num_classes: int, labeled: Labeled
+) -> NDArray[np.int64]:
+    counts = np.bincount(label, minlength=num_classes)
+    if len(counts) > num_classes:
+        raise ValueError(
+            f"{labeled.predictions}: expected labels below {num_classes}, got "
+            f"{len(counts) - 1}"
+        )
+    return counts
+
+
+def _bars(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Returns which bar each confidence is in; the last holds 1 as well."""
+    return np.clip((confidence * NUM_BARS).astype(np.int64), 0, NUM_BARS - 1)
+
+
+def _rows(label: NDArray[np.int32], confidence: NDArray[np.float32]) -> Rows:
+    nothing: NDArray[Any] = np.broadcast_to(_NO_HASH, label.shape)
+    return Rows(label, confidence, nothing, nothing, nothing)
+
+
+def _columns_to_decide(selection: Selection) -> Sequence[str]:
+    """Returns what deciding needs; keys, which are long, only where they decide."""
+    has_ties = any(
+        place is not None and place.key is not None
+        for rule in selection.classes
+        for place in (rule.cut_off, rule.extra_cut_off)
+    )
+    return selection_tally.COLUMNS if has_ties else selection_tally.COLUMNS[:-1]

@@ -1,0 +1,1 @@
+"""Images for the report's contact sheets."""
