@@ -86,9 +86,14 @@ def main(argv: Sequence[str]) -> None:
     say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.refusing_bad_input():
-        from beam_jobs.runners import run as runners
+        from beam_jobs.runners.options import (
+            is_dataflow,
+            parse_beam_arguments,
+            spread,
+            threads_of_worker,
+        )
 
-        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         if _ESTIMATE.value is not None:
             _tell_estimate(options)
             return
@@ -120,10 +125,10 @@ def main(argv: Sequence[str]) -> None:
             _OUTPUT.value,
             allow_new_shards=settings.allow_new_shards,
         )
-        if runners.is_dataflow(options):
+        if is_dataflow(options):
             _check_for_dataflow(source.files[0].path)
-        runners.spread(options, argv, units=len(source.shards))
-        threads = runners.threads_of_worker(options)
+        spread(options, argv, units=len(source.shards))
+        threads = threads_of_worker(options)
         job = labeling_job.plan(
             source, settings, output=_OUTPUT.value, threads=threads, say=say
         )
@@ -138,9 +143,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _tell_estimate(options: Any) -> None:
     from beam_jobs.runners import cost, dataflow
-    from beam_jobs.runners import run as runners
+    from beam_jobs.runners.options import (
+        is_dataflow,
+    )
 
-    if not runners.is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
+    if not is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )

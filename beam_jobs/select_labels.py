@@ -83,14 +83,14 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.refusing_bad_input():
         from beam_jobs.io import filesystems
-        from beam_jobs.runners import run as runners
+        from beam_jobs.runners.options import is_local, parse_beam_arguments
         from beam_jobs.selection import job as selection_job
         from beam_jobs.selection import pipeline
 
-        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
         job = _plan()
-        for warning in selection_job.warn(job, is_local=runners.is_local(options)):
+        for warning in selection_job.warn(job, is_local=is_local(options)):
             say(f"warning: {warning}")
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")

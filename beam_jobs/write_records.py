@@ -56,9 +56,9 @@ def main(argv: Sequence[str]) -> None:
     say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.refusing_bad_input():
-        from beam_jobs.runners import run as runners
+        from beam_jobs.runners.options import parse_beam_arguments, spread
 
-        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.writing import job as writing_job
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
             output=_OUTPUT.value,
         )
         if job.units > 1:
-            runners.spread(options, argv, units=job.units)
+            spread(options, argv, units=job.units)
         if artifact.begin(_OUTPUT.value, job.config):
             say("already complete")
             return

@@ -24,12 +24,10 @@ def main(argv: Sequence[str]) -> None:
     with cli.refusing_bad_input():
         cli.refuse_arguments(argv)
         cli.load_tensorflow()
-        from classifier.export import saved_classifier
-        from classifier.training import loop
+        from classifier.export.facts import Evaluation
+        from classifier.training.export_run import export_checkpoint
 
-        saved_classifier.export_checkpoint(
-            _WORKDIR.value, loop.Evaluation(**json.loads(_EVALUATION.value))
-        )
+        export_checkpoint(_WORKDIR.value, Evaluation(**json.loads(_EVALUATION.value)))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,10 @@ def main(argv: Sequence[str]) -> None:
         cli.refuse_arguments(argv)
         artifact.require_complete(_CLASSIFIER.value, "classifier")
         cli.load_tensorflow()
-        from classifier.inference import conversion, ensemble
+        from classifier.export.facts import read_ensemble_facts
+        from classifier.inference import conversion
 
-        ensemble.read_ensemble_facts([_CLASSIFIER.value])
+        read_ensemble_facts([_CLASSIFIER.value])
         conversion.check_output(_OUTPUT.value)
     with cli.refusing_failed_work():
         agreement = conversion.export(_CLASSIFIER.value, _OUTPUT.value)

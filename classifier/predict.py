@@ -37,9 +37,10 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
         cli.load_tensorflow()
+        from classifier.export.facts import read_ensemble_facts
         from classifier.inference import ensemble, file_predictions
 
-        ensemble.read_ensemble_facts(_CLASSIFIER.value)
+        read_ensemble_facts(_CLASSIFIER.value)
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
     with cli.refusing_failed_work(), _ending_with_its_reader():

@@ -18,8 +18,9 @@ from absl import flags
 
 from classifier.models import scaling, variants
 from classifier.training import presets
-from classifier.training.config import TrainConfig, override_all
+from classifier.training.config import TrainConfig
 from stage import cli
+from stage.overrides import override_all
 
 _PRESET = flags.DEFINE_string(
     "preset", None, "Recipe to look at, as in teacher.train; none: the published ones."

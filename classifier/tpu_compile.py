@@ -23,9 +23,10 @@ from typing import Any
 from absl import flags
 
 from classifier.training import devices, presets, tpu_compiler
-from classifier.training.config import TrainConfig, override_all
+from classifier.training.config import TrainConfig
 from classifier.training.tpu_compiler import Report, TooLargeError
 from stage import cli
+from stage.overrides import override_all
 
 _PRESET = flags.DEFINE_multi_string(
     "preset", ["resnet_rs_50_160", "resnet_rs_152_224"], "Recipes to compile."

@@ -4,8 +4,8 @@ r"""Trains a student's last phase: a few steps at a higher resolution, without n
       --labeled=folder:photos/train --evaluation=folder:photos/test \
       --workdir=runs/photos/student-large
 
-What comes out is a classifier like any other, see `student/training/resolution.py`. Started
-again, the same command goes on from its last checkpoint.
+The result is a classifier like any other. Started again, the same command goes on from
+its last checkpoint.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from classifier.training import devices
-from classifier.training.config import from_json, override_all
+from classifier.training.config import from_json
 from stage import artifact, cli
+from stage.overrides import override_all
 
 _STUDENT = flags.DEFINE_string(
     "student", None, "Directory of the trained classifier to start from.", required=True

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from classifier.training import devices
-from classifier.training.config import override_all, paths_of
 from stage import artifact, cli
+from stage.overrides import override_all, paths_of
 from student.training import budget, presets
 
 _PRESET = flags.DEFINE_string(

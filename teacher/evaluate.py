@@ -49,9 +49,10 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from classifier.data.class_names import check_same_classes
         from classifier.data.sources import open_source
+        from classifier.export.facts import read_ensemble_facts
         from classifier.inference import ensemble, evaluation
 
-        facts = ensemble.read_ensemble_facts(_TEACHER.value)
+        facts = read_ensemble_facts(_TEACHER.value)
         source = open_source(
             _EVALUATION.value,
             data_dir=_DATA_DIR.value,

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from classifier.training import budget, devices, presets
-from classifier.training.config import override_all, paths_of
 from stage import artifact, cli
+from stage.overrides import override_all, paths_of
 
 _PRESET = flags.DEFINE_string(
     "preset",

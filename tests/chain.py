@@ -11,15 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from beam_jobs.runners.run import parse_beam_arguments
+from beam_jobs.runners.options import parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import worker as writing_worker
-from classifier.data.python_reader import key_text, read_examples
+from classifier.data.examples import key_text
+from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.selection.decision import (
+    ClassRule,
+    Funnel,
+    Selection,
+    SelectionConfig,
+)
 from pseudo_label.selection.order_statistics import Place
-from pseudo_label.selection.tally import ClassRule, Funnel, Selection, SelectionConfig
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact
 from tests.images import random_images, write_records

@@ -8,9 +8,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest
 
+from classifier.export.facts import Evaluation
+from classifier.models.config import ModelConfig
 from classifier.training import presets
-from classifier.training.config import ModelConfig, OptimizerConfig
-from classifier.training.loop import Evaluation
+from classifier.training.config import OptimizerConfig
 from stage import artifact
 
 CLASS_NAMES = ("a", "b", "c")

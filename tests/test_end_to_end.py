@@ -16,8 +16,7 @@ import tensorflow_datasets as tfds
 
 from classifier.data.sources import open_source, read_files
 from pseudo_label.deduplication import near_duplicates
-from pseudo_label.selection import tally as select
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection.decision import Selection, count_copies
 from tests.commands import run, run_together, start
 from tests.images import random_images, write_folder, write_records
 
@@ -189,7 +188,7 @@ def test_every_selected_row_is_written_exactly_copies_times(chain, rows):
         near_duplicates.read_dropped, chain.root / "selection-1"
     )
     copies = np.concatenate(
-        [select.count_copies(of, selection, dropped(index)) for index, of in shards]
+        [count_copies(of, selection, dropped(index)) for index, of in shards]
     )
     assert set(copies) >= {0, 1, 2}  # The test would say little otherwise.
     keys = rows["key"].to_pylist()

@@ -9,7 +9,7 @@ Eight sheets: the surest of the images kept, random ones, those kept and not kep
 are next to the cut of their class, those copied most; and of those that could not be
 read, leaked or are there twice. Of a corpus with more than `--max_shards` input shards
 they are taken from so many, chosen at random: "the surest" are those of these shards.
-It is no pipeline, but one process: `workflow.samples.drawing` tells why. Beam's options of
+It is no pipeline, but one process. Beam's options of
 file systems follow `--`.
 """
 
@@ -69,9 +69,9 @@ def main(argv: Sequence[str]) -> None:
     say = cli.say_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.refusing_bad_input():
-        from beam_jobs.runners import run as runners
+        from beam_jobs.runners.options import parse_beam_arguments
 
-        options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from workflow.samples import drawing

@@ -21,6 +21,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data import preprocessing
+from classifier.data.config import ImageConfig
 from classifier.inference.ensemble import (
     BATCH_SIZE,
     MAX_PIXELS,
@@ -30,7 +31,6 @@ from classifier.inference.ensemble import (
     softmax,
     to_predictions,
 )
-from classifier.training.config import ImageConfig
 
 #: Of the small copy that an image is checked and compared by.
 _SIZE = 32

@@ -27,7 +27,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.labeling.prefetch import ahead
 from classifier.data import python_reader, shard_manifest
-from classifier.data.python_reader import Example
+from classifier.data.examples import Example, key_text
 from classifier.data.sources import Reader, Shard
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import (
@@ -258,7 +258,7 @@ def _tables(
         check(status)
         block = prediction_schema.Block(
             first_index=first_index,
-            keys=[python_reader.key_text(example.key) for example in batch],
+            keys=[key_text(example.key) for example in batch],
             images=decoded.encoded,
             status=status,
             errors=errors,

@@ -29,7 +29,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.runner import PipelineState
 
 from beam_jobs.runners.cost import Pool
-from beam_jobs.runners.run import Build, is_dataflow
+from beam_jobs.runners.options import Build, is_dataflow
 
 #: Where neither an accelerator nor the user says otherwise: 4 vCPUs, 16 GB.
 MACHINE_TYPE = "n2-standard-4"

@@ -27,8 +27,9 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import shard_path
 from pseudo_label.selection import order_statistics
+from pseudo_label.selection.decision import Dropped
 from pseudo_label.selection.order_statistics import Rows, Windows
-from pseudo_label.selection.tally import Dropped, Tally
+from pseudo_label.selection.tally import Tally
 
 #: Of a process, on a thread each: most of the work is done outside of Python.
 SHARDS_AT_ONCE = 2

@@ -23,7 +23,7 @@ from beam_jobs.io import filesystems, shards
 from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.selection.tally import Dropped
+from pseudo_label.selection.decision import Dropped
 from stage import artifact
 
 #: Of one table, compared by one worker at once: 30 MB, and four times that at work.

@@ -13,8 +13,8 @@ from beam_jobs.selection import dropping
 from classifier.inference.temperature_scaling import read as read_calibration
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.selection import precision, thresholds
+from pseudo_label.selection.decision import SelectionConfig
 from pseudo_label.selection.precision import Calibration
-from pseudo_label.selection.tally import SelectionConfig
 from pseudo_label.selection.thresholds import ThresholdConfig
 
 #: Where a calibration tells. Fewer labels that are right teach a student more than many

@@ -2,7 +2,8 @@
 
 Each worker counts the predictions of its shards into small arrays; Beam adds the
 arrays up; the next pass over the predictions looks only where the sums say that the
-deciding places are (`pseudo_label.selection.order_statistics`). No prediction crosses a shuffle but those.
+deciding places are (`pseudo_label.selection.order_statistics`). Only those cross a
+shuffle.
 """
 
 from __future__ import annotations
@@ -22,52 +23,32 @@ from numpy.typing import NDArray
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import spread
 from beam_jobs.selection import counting, dropping
 from beam_jobs.selection.counting import Reader
 from beam_jobs.selection.job import Job
-from classifier.training.devices import num_cores
-from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection import order_statistics, precision, thresholds, what_if
 from pseudo_label.selection import tally as selection_tally
-from pseudo_label.selection.order_statistics import Rows, Windows
-from pseudo_label.selection.precision import Calibration
-from pseudo_label.selection.tally import (
+from pseudo_label.selection.decision import (
+    SELECTION,
     ClassRule,
     Dropped,
     Estimate,
     Selection,
     SelectionConfig,
-    Tally,
 )
+from pseudo_label.selection.order_statistics import Rows, Windows
+from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.tally import Tally
 from stage import artifact
+from stage.system import num_cores
 
-SELECTION = "selection.json"
 WHAT_IF = "what_if.json"
 #: Predictions that are worth a process of their own, which takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
 #: Classes that are named on the terminal.
 _NAMED_AT_ONCE = 10
-
 filesystems.register()
-
-
-def open_selection(directory: str, predictions: PredictionSet) -> Selection:
-    """Returns the selection that was made of some predictions.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not complete, or of other predictions.
-    """
-    path = artifact.require_complete(directory, "selection")
-    if not (path / SELECTION).exists():
-        raise ValueError(f"{directory} holds no selection")
-    selection = Selection.from_json(artifact.read_json(path / SELECTION))
-    if selection.predictions != predictions.fingerprint:
-        raise ValueError(
-            f"{directory} was selected from other predictions: expected "
-            f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
-        )
-    return selection
 
 
 def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
@@ -89,7 +70,7 @@ def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
         num_cores() // counting.SHARDS_AT_ONCE,
     )
     if processes > 1:
-        runners.spread(options, argv, units=processes)
+        spread(options, argv, units=processes)
     runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
 
 

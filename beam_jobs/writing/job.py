@@ -19,13 +19,13 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
-from beam_jobs.selection import pipeline as selection_pipeline
 from beam_jobs.writing.worker import Job, WriteGroup, Written
 from classifier.data import shard_manifest
 from classifier.data.sources import Source
 from pseudo_label.dataset import card
 from pseudo_label.dataset import records as dataset_records
 from pseudo_label.predictions.prediction_set import open_predictions
+from pseudo_label.selection.decision import open_selection
 from stage import artifact
 
 RECORDS_PER_SHARD = 4096
@@ -62,7 +62,7 @@ def plan(
         FileNotFoundError: If one is not there.
     """
     prediction_set = open_predictions(predictions)
-    decision = selection_pipeline.open_selection(selection, prediction_set)
+    decision = open_selection(selection, prediction_set)
     source = shard_manifest.match_predictions(source, predictions)
     records = decision.funnel.records
     if records == 0:

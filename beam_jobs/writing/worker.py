@@ -23,20 +23,19 @@ from etils import epath
 from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
-from beam_jobs.selection import pipeline
 from beam_jobs.writing import shard_groups
 from beam_jobs.writing.shard_groups import Group
 from beam_jobs.writing.spool import Spool, WritingError
 from classifier.data import shard_manifest
-from classifier.data.python_reader import Example, read_examples
+from classifier.data.examples import Example
+from classifier.data.python_reader import read_examples
 from classifier.data.sources import Source
 from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.selection import tally
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
 from stage import artifact
 
 #: Ten seconds of one process. Others would take four to start, and 400 MB each.
@@ -76,7 +75,7 @@ class Job:
     @property
     def config(self) -> dict[str, Any]:
         """What decides the content of the dataset."""
-        decision = epath.Path(self.selection_directory) / pipeline.SELECTION
+        decision = epath.Path(self.selection_directory) / SELECTION
         return {
             "record_version": records.VERSION,
             "predictions": self.predictions.fingerprint,
@@ -235,9 +234,9 @@ def _selected_rows(
 
 def _read_decisions(job: Job, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
     """Returns the rows of an input shard and how often each is written, [rows]."""
-    rows = prediction_schema.read_table(job.predictions.path(index), tally.COLUMNS)
+    rows = prediction_schema.read_table(job.predictions.path(index), COLUMNS)
     dropped = near_duplicates.read_dropped(job.selection_directory, index)
-    return rows, tally.count_copies(rows, job.selection, dropped)
+    return rows, count_copies(rows, job.selection, dropped)
 
 
 def _count_records(job: Job, group: Group) -> NDArray[np.int64]:

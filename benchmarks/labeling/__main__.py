@@ -103,7 +103,7 @@ def _installed(cases: Sequence[str]) -> list[str]:
 
 
 def _read_machine() -> Machine:
-    from classifier.training.devices import num_cores
+    from stage.system import num_cores
 
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""

@@ -31,8 +31,8 @@ def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> 
     import tensorflow as tf
 
     from classifier.data import preprocessing
+    from classifier.data.config import ImageConfig
     from classifier.data.sources import IMAGE_FEATURE
-    from classifier.training.config import ImageConfig
 
     config = ImageConfig(**image)
     features = {IMAGE_FEATURE: tf.io.FixedLenFeature([], tf.string)}

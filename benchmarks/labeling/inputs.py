@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.training.input_pipeline import make_jpegs
+from classifier.data.config import ImageConfig
 from classifier.training import presets
-from classifier.training.config import ImageConfig, TrainConfig
+from classifier.training.config import TrainConfig
 from stage import artifact
 
 RESNET = "resnet_rs_50_160"
@@ -55,8 +56,8 @@ def export_network(
     name: str, directory: pathlib.Path, jpegs: Sequence[bytes]
 ) -> pathlib.Path:
     """Writes a classifier that tells some images apart, and returns its directory."""
+    from classifier.export.facts import Evaluation
     from classifier.export.saved_classifier import export_classifier
-    from classifier.training.loop import Evaluation
 
     recipe = presets.find(RESNET)
     artifact.begin(directory, {"config": dataclasses.asdict(recipe), "network": name})

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchmarks.labeling.task import BATCH_SIZE, Task
-from classifier.export.saved_classifier import EXPORT
+from classifier.export.facts import EXPORT
 from classifier.inference.engine import Engine
 from classifier.inference.ensemble import Classifier
 

@@ -25,7 +25,7 @@ class Task:
         records: Directory of the images in TFRecords.
         jpegs: Directory of the same images as files, fewer: those repeat.
         num_images: In the records.
-        engine: Of `classifier.inference.engine`. None: ours chooses, a peer is as installed.
+        engine: Of `classifier.inference.engine`; None for the tuned choice.
         precision: Likewise.
         processes: That label side by side.
         threads: Of each of them.

@@ -8,7 +8,7 @@ import pathlib
 import pyarrow.parquet as pq
 
 from benchmarks.selection.task import CutOff, Task
-from classifier.training.devices import num_cores
+from stage.system import num_cores
 
 COLUMNS = ["label", "confidence", "key_hash"]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, Task
-from classifier.training.devices import num_cores
+from stage.system import num_cores
 
 #: Confidence, and the hash of the key with all bits turned, as the lower comes first.
 Place = tuple[float, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, Task
-from classifier.training.devices import num_cores
+from stage.system import num_cores
 
 #: Of several spellings with the same result it is the fastest.
 QUERY = """

@@ -5,11 +5,11 @@
 JPEGs as large as ImageNet's lie in TFRecords, which the operating system keeps in
 memory. Four ways read them, each on all cores:
 
-* `ours`: `classifier.training.input_pipeline.training_batches` as training calls it, with the recipe
-  resnet_rs_50_160: crop, mirror, RandAugment, targets, batches.
-* `mixture`: `student.training.mixture.mixed_batches`, what a student trains on: a quarter of each
-  batch as above, the rest out of a written dataset, with targets rebuilt from the top
-  classes.
+* `ours`: `classifier.training.input_pipeline.training_batches` as training calls
+  it, with the recipe resnet_rs_50_160: crop, mirror, RandAugment, targets, batches.
+* `mixture`: `student.training.mixture.mixed_batches`, what a student trains on: a
+  quarter of each batch as above, the rest out of a written dataset, with targets
+  rebuilt from the top classes.
 * `crop`: `ours` without RandAugment.
 * `decoder`: `tf.io.decode_jpeg` of the whole images, and nothing else, with the same
   options.
@@ -189,6 +189,7 @@ def open_pseudo_labeled(directory: pathlib.Path, source: Any) -> Any:
     """Writes the images of a source as a pseudo-labeled dataset, and opens it."""
     from pseudo_label.dataset import records as record
     from stage import artifact
+    from student.training import mixture as student_mixture
 
     rng = np.random.default_rng(1)
     artifact.begin(directory, {})
@@ -205,7 +206,7 @@ def open_pseudo_labeled(directory: pathlib.Path, source: Any) -> Any:
         num_bytes=num_bytes,
     )
     artifact.complete(directory, seconds=0.0)
-    opened = input_pipeline.open_pseudo_labeled(
+    opened = student_mixture.open_pseudo_labeled(
         str(directory), source.class_names
     ).source
     return dataclasses.replace(opened, shards=opened.shards * REPEATS)
@@ -213,6 +214,7 @@ def open_pseudo_labeled(directory: pathlib.Path, source: Any) -> Any:
 
 def mixture(labeled: Any, pseudo_labeled: Any) -> Any:
     """Returns the dataset of batches that a student trains on."""
+    from student.training import mixture as student_mixture
     from student.training import presets
 
     recipe = next(
@@ -221,7 +223,7 @@ def mixture(labeled: Any, pseudo_labeled: Any) -> Any:
     config = dataclasses.replace(
         recipe, shuffle_buffer=SHUFFLE_BUFFER, global_batch_size=BATCH
     )
-    return input_pipeline.mixed_batches(
+    return student_mixture.mixed_batches(
         labeled, pseudo_labeled, config, num_classes=NUM_CLASSES
     )
 
@@ -232,7 +234,7 @@ def decoder(source: Any) -> Any:
 
     from classifier.data import sources
     from classifier.training import input_pipeline
-    from classifier.training.devices import num_cores
+    from stage.system import num_cores
 
     def last_pixel(example: dict[str, Any]) -> Any:
         # All is decoded, and next to nothing copied.
@@ -309,7 +311,8 @@ def _write_records(path: pathlib.Path, records: Iterable[bytes]) -> None:
 
 def _pseudo_labels(source: Any, file: Any, rng: np.random.Generator) -> Iterator[bytes]:
     """Yields a record for each image of a file, labeled by chance."""
-    from classifier.data.python_reader import key_text, read_examples
+    from classifier.data.examples import key_text
+    from classifier.data.python_reader import read_examples
     from pseudo_label.dataset import records as record
 
     for row, example in enumerate(read_examples(source.reader, [file])):
@@ -349,7 +352,7 @@ def _median(speeds: Sequence[Speed]) -> Speed:
 def _tell(
     rounds: Mapping[str, Sequence[Speed]], by_size: Mapping[int, Sequence[Speed]]
 ) -> None:
-    from classifier.training.devices import num_cores as count_cores
+    from stage.system import num_cores as count_cores
 
     num_cores = count_cores()
     cli.say(f"{'':10}images/s  and core  cores at work, of {num_cores}")

@@ -32,7 +32,7 @@ from absl import flags
 
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.measuring.turns import take_turns
-from classifier.training.config import OPERATIONS, AugmentConfig
+from classifier.data.config import OPERATIONS, AugmentConfig
 from stage import cli
 
 _SECONDS = flags.DEFINE_float(

@@ -23,12 +23,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=Tru
 def main(argv: Sequence[str]) -> None:
     """Writes the records."""
     cli.load_tensorflow()
-    from beam_jobs.runners import run as runners
+    from beam_jobs.runners.options import parse_beam_arguments
     from beam_jobs.writing import job as writing_job
     from classifier.data import shard_manifest
     from classifier.data.sources import open_source
 
-    options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
+    options = parse_beam_arguments(argv, name=_OUTPUT.value)
     job = writing_job.plan(
         open_source(_IMAGES.value),
         predictions=_PREDICTIONS.value,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.writing.inputs import Inputs
-from classifier.training.devices import num_cores
+from stage.system import num_cores
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}

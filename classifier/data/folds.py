@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.data.python_reader import OK, key_text
+from classifier.data.examples import OK, key_text
 from classifier.data.readers import FolderReader
 from classifier.data.sources import Source
 

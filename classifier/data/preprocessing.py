@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from classifier.training.config import ImageConfig
+from classifier.data.config import ImageConfig
 
 #: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it: a share of the image,
 #: which is the object, width over height, and tries.

@@ -16,8 +16,9 @@ tensorflow/tpu). Differences:
 * `AugmentConfig` can ask for bilinear resampling and for Contrast about the mean.
 
 What is written in an unusual way is so for speed on one core of a CPU, where training
-images are made (`python -m benchmarks.training.randaugment`): arithmetic on whole images in place
-of `tf.where` and look-up tables, and `tf.gather_nd` in place of `tf.gather`.
+images are made (`python -m benchmarks.training.randaugment`): arithmetic on whole
+images in place of `tf.where` and look-up tables, and `tf.gather_nd` in place of
+`tf.gather`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from classifier.training.config import AugmentConfig
+from classifier.data.config import AugmentConfig
 
 #: Gray that stands where an operation moves in pixels from outside, or cuts them out.
 FILL = 128

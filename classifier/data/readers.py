@@ -10,30 +10,17 @@ import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier.data import python_reader, webdataset
-from classifier.data.python_reader import OK, UNLABELED, Example, File, key_text
+from classifier.data.examples import OK, UNLABELED, Example, File, Reader, key_text
 
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"
 LABEL_EXTENSION = "cls"
-
-
-class Reader(Protocol):
-    """How one file becomes examples."""
-
-    def read(self, file: dict[str, Any]) -> Any:
-        """Returns a dataset of `{"key", "image", "label"}`; ends at what is broken.
-
-        `file` holds the fields of `File` as tensors.
-        """
-
-    def examples(self, file: File) -> Iterator[Example]:
-        """Yields each image, or what stands for it; raises what may pass."""
 
 
 def read_files(reader: Reader, files: Sequence[File]) -> Any:

@@ -1,9 +1,9 @@
 """Where images come from: folders, TFRecords, WebDatasets and prepared TFDS datasets.
 
-A source is a list of shards, a shard a list of files, and a reader turns one file
-into examples: a unique key, the encoded bytes, and the class or -1. Training reads
-them inside tf.data, everything else as `classifier.data.python_reader` does, which loses none;
-they agree on which image a key means.
+A source is a list of shards, a shard a list of files, and a reader turns one file into
+examples: a unique key, the encoded bytes, and the class or -1. Training reads them
+inside tf.data, everything else as `classifier.data.python_reader` does; they agree on
+which image a key means.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from classifier.data import listing
 from classifier.data.class_names import read_class_names
-from classifier.data.python_reader import UNLABELED, File, key_text
+from classifier.data.examples import UNLABELED, File, Reader, key_text
 from classifier.data.readers import (
     IMAGE_FEATURE,
     LABEL_EXTENSION,
     LABEL_FEATURE,
     FolderReader,
     PartReader,
-    Reader,
     RecordReader,
     TarReader,
     TfdsReader,

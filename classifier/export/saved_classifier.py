@@ -8,10 +8,6 @@ into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K];
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -20,78 +16,12 @@ import tensorflow as tf
 from etils import epath
 
 from classifier.data import preprocessing
+from classifier.data.config import ImageConfig
+from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, Evaluation
 from classifier.models.factory import (
-    build_network,
     count_parameters,
-    is_weight,
-    named_variables,
 )
-from classifier.training.checkpoint import Checkpoints
-from classifier.training.config import ImageConfig, ModelConfig
-from classifier.training.loop import Evaluation
 from stage import artifact
-
-EXPORT = "export"
-CLASSIFIER = "classifier.json"
-MODEL = "model.keras"
-
-
-def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
-    """Exports what a run's newest checkpoint has averaged.
-
-    Always through TensorFlow, whatever the run was computed with: Keras has but one
-    backend in a process, so another one needs another process.
-
-    Args:
-        workdir: The run's directory.
-        evaluation: Figures to keep beside the model.
-    """
-    if keras.backend.backend() == "tensorflow":
-        export_checkpoint(workdir, evaluation)
-        return
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "classifier.export_checkpoint"),
-            f"--workdir={workdir}",
-            f"--evaluation={json.dumps(dataclasses.asdict(evaluation))}",
-        ],
-        # The accelerators are this process's.
-        env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
-        check=True,
-    )
-
-
-def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
-    """Exports what the newest checkpoint of a run in `workdir` has averaged.
-
-    Raises:
-        ValueError: If there is no checkpoint.
-    """
-    path = epath.Path(workdir)
-    described = artifact.read_json(path / artifact.CONFIG)
-    config, class_names = described["config"], tuple(described["class_names"])
-    image = ImageConfig(**config["image"])
-    latest = Checkpoints(path / "checkpoints", keep=1).load_latest()
-    if latest is None:
-        raise ValueError(f"{path}: expected a checkpoint to export, found none")
-    _, arrays = latest
-    model = build_network(
-        ModelConfig(**config["model"]),
-        image_size=image.size,
-        num_classes=len(class_names),
-        seed=config["seed"],
-    )
-    for name, variable in named_variables(model).items():
-        if is_weight(variable):
-            variable.assign(arrays[f"ema/{name}"])
-    export_classifier(
-        model,
-        path,
-        image=image,
-        class_names=class_names,
-        evaluation=evaluation,
-        left_out=described.get("left_out"),
-    )
 
 
 def export_classifier(

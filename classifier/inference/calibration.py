@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from classifier.data import folds, python_reader
 from classifier.data.class_names import check_same_classes
+from classifier.data.examples import key_text
 from classifier.data.sources import Source
+from classifier.export.facts import read_ensemble_facts
 from classifier.inference import temperature_scaling
-from classifier.inference.ensemble import (
-    BATCH_SIZE,
-    Ensemble,
-    mean_probabilities,
-    read_ensemble_facts,
-)
+from classifier.inference.ensemble import BATCH_SIZE, Ensemble, mean_probabilities
 from classifier.inference.temperature_scaling import HELD_OUT, OUT_OF_FOLD, Judged
 from stage import artifact
 
@@ -185,7 +182,7 @@ def predict(part: Part) -> Predicted:
         logits.append(found[:, is_finite])
         good = [batch[row] for row in np.array(decoded.good, int)[is_finite]]
         for example in good:
-            key = python_reader.key_text(example.key)
+            key = key_text(example.key)
             if not 0 <= example.label < num_classes:
                 raise ValueError(
                     f"{source.spec}: {key}: label {example.label} is not in "

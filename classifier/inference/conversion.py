@@ -21,13 +21,12 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.export.saved_classifier import CLASSIFIER, EXPORT, MODEL
+from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, read_facts
 from classifier.inference.engine import REFERENCE, Network, NetworkLoader
-from classifier.inference.ensemble import read_facts
 from classifier.models import variants
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
-from classifier.training.devices import num_cores
 from stage import artifact
+from stage.system import num_cores
 
 #: Of ONNX's operators; runtimes of 2022 and later have it.
 OPSET = 17

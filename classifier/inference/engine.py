@@ -1,7 +1,8 @@
 """What runs an exported network: TensorFlow or OpenVINO, in float32 or bfloat16.
 
-Which of them is fastest depends on the processor, so `classifier.inference.engine_autotune` measures
-them on real images. OpenVINO is the extra `[openvino]`.
+Which of them is fastest depends on the processor, so
+`classifier.inference.engine_autotune` measures them on real images. OpenVINO is the
+extra `[openvino]`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from classifier.inference.engine import REFERENCE, Engine, Network
 from classifier.inference.ensemble import OK, Classifier, decode_rows
-from classifier.training.devices import num_cores
+from stage.system import num_cores
 
 #: Share of the images whose top class a candidate must agree on with the reference.
 MIN_AGREEMENT = 0.995

@@ -15,24 +15,21 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.data.class_names import check_same_classes
 from classifier.data.image_header import FORMATS, claimed_pixels
 from classifier.export import saved_model
-from classifier.export.saved_classifier import CLASSIFIER, EXPORT
+from classifier.export.facts import EXPORT, read_facts
 from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
-from classifier.training.devices import num_cores
 from stage import artifact
+from stage.system import num_cores
 
 OK = "ok"
 EMPTY = "empty"
 UNDECODABLE = "undecodable"
 TOO_LARGE = "too_large"
 NOT_FINITE = "not_finite"
-
 #: Pixels of the largest image that is decoded, 300 MB of them; a few kilobytes can
 #: claim to be billions.
 MAX_PIXELS = 100_000_000
-
 #: Images that are read, decoded and predicted together.
 BATCH_SIZE = 64
 
@@ -252,34 +249,6 @@ def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Pred
     every = np.zeros((len(status), probabilities.shape[1]), np.float32)
     every[good[is_finite]] = probabilities[is_finite]
     return Predictions(status, error, every, decoded.pixels)
-
-
-def read_facts(directory: epath.PathLike) -> dict[str, Any]:
-    """Returns `classifier.json`: class names, preprocessing, figures, fingerprint."""
-    path = epath.Path(directory) / CLASSIFIER
-    if not path.exists():
-        raise ValueError(f"{directory} is no classifier: no {CLASSIFIER} in it")
-    facts: dict[str, Any] = artifact.read_json(path)
-    return facts
-
-
-def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str, Any]]:
-    """Returns the facts of some classifiers that can work as one.
-
-    Raises:
-        ValueError: If one is not complete, its network has another form, or their
-            classes differ.
-        FileNotFoundError: If one is not there.
-    """
-    facts = []
-    for directory in directories:
-        path = artifact.require_complete(directory, "classifier")
-        facts.append(read_facts(path))
-        check_same_classes(
-            facts[0]["class_names"], facts[-1]["class_names"], str(directory)
-        )
-        saved_model.check_signatures(path / EXPORT, len(facts[-1]["class_names"]))
-    return facts
 
 
 def mean_probabilities(

@@ -16,7 +16,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data import python_reader
-from classifier.data.python_reader import OK, UNLABELED, Example
+from classifier.data.examples import OK, UNLABELED, Example, key_text
 from classifier.data.sources import Source
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.temperature_scaling import calibration_error
@@ -110,7 +110,7 @@ def _rows(ensemble: Ensemble, batch: list[Example], spec: str) -> pa.Table:
         if example.status == OK and not is_known:
             found = "none" if example.label == UNLABELED else example.label
             raise ValueError(
-                f"{spec}: {python_reader.key_text(example.key)}: expected a label in "
+                f"{spec}: {key_text(example.key)}: expected a label in "
                 f"0..{num_classes - 1}, got {found}"
             )
     predictions = ensemble.predict(ensemble.decode([one.image for one in batch]))
@@ -121,7 +121,7 @@ def _rows(ensemble: Ensemble, batch: list[Example], spec: str) -> pa.Table:
     is_bad = np.array([one != OK for one in status])
     probabilities = predictions.probabilities
     columns = [
-        [python_reader.key_text(one.key) for one in batch],
+        [key_text(one.key) for one in batch],
         [one.label for one in batch],
         pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=is_bad),
         pa.array(probabilities.max(axis=1), mask=is_bad),

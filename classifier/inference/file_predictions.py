@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.data import listing, python_reader
-from classifier.data.python_reader import OK, File
+from classifier.data.examples import OK, File, key_text
 from classifier.data.readers import FolderReader
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 
@@ -86,7 +86,7 @@ def answers(
             top: tuple[TopClass, ...] = ()
             if status == OK:
                 top = _top(predictions.probabilities[row], ensemble.class_names, top_k)
-            yield Answer(python_reader.key_text(example.key), status, error, top)
+            yield Answer(key_text(example.key), status, error, top)
 
 
 def tell(answer: Answer, *, width: int) -> str:

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import keras
 
 from classifier.models import variants
+from classifier.models.config import ModelConfig
 from classifier.models.resnet_rs import build_resnet_rs, standardize
-from classifier.training.config import ModelConfig
 
 #: Fewer leave nothing to decide.
 MIN_CLASSES = 2

@@ -19,7 +19,7 @@ import keras
 from keras import layers, ops
 
 from classifier.models import variants
-from classifier.training.config import ModelConfig
+from classifier.models.config import ModelConfig
 
 #: Of ImageNet's training images, for intensities from 0 to 1.
 PIXEL_MEAN = (0.485, 0.456, 0.406)

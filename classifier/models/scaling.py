@@ -13,7 +13,7 @@ import dataclasses
 import math
 
 from classifier.models import variants
-from classifier.training.config import ModelConfig
+from classifier.models.config import ModelConfig
 
 #: Depth and side in pixels of the published models, smallest first.
 PUBLISHED_SIZES = (

@@ -206,10 +206,3 @@ def _keep_models_on_host() -> None:
     except RuntimeError:  # JAX_PLATFORMS names the accelerator alone.
         return
     jax.config.update("jax_default_device", host)
-
-
-def num_cores() -> int:
-    """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Only Linux has it.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

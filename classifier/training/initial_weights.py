@@ -22,10 +22,9 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data.class_names import check_same_classes
-from classifier.export.saved_classifier import MODEL
-from classifier.inference import ensemble
+from classifier.export.facts import MODEL, read_facts
+from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network, is_weight, named_variables
-from classifier.training.config import ModelConfig
 from stage import artifact
 
 H5_PREFIX = "resnet_rs_h5:"
@@ -68,7 +67,7 @@ def open_weights(
     if spec.startswith(H5_PREFIX):
         return _open_h5(spec)
     path = artifact.require_complete(spec, "init_from")
-    facts = ensemble.read_facts(path)
+    facts = read_facts(path)
     if not new_head:
         try:
             check_same_classes(facts["class_names"], class_names, spec)

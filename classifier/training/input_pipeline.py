@@ -15,9 +15,10 @@ from typing import Any
 import tensorflow as tf
 
 from classifier.data import preprocessing, randaugment
+from classifier.data.config import ImageConfig
 from classifier.data.sources import Source, files_dataset, read_files
-from classifier.training.config import ImageConfig, TrainConfig
-from classifier.training.devices import num_cores
+from classifier.training.config import TrainConfig
+from stage.system import num_cores
 
 #: Files read side by side, so that neighbors on disk do not stay neighbors.
 INTERLEAVE = 16

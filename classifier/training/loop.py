@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from classifier.export.facts import Evaluation
 from classifier.training.checkpoint import Arrays, Checkpoints
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
@@ -78,26 +79,6 @@ class Surroundings:
     profile: bool = False
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How well the averaged network does on labeled images.
-
-    Attributes:
-        num_examples: Images evaluated.
-        num_correct: Of them, those whose highest logit is their label's.
-        cross_entropy: Mean over the images, in nats.
-    """
-
-    num_examples: int
-    num_correct: int
-    cross_entropy: float
-
-    @property
-    def top1(self) -> float:
-        """Share of correct images in [0, 1]."""
-        return self.num_correct / self.num_examples
-
-
 def fit(
     backend: Backend,
     config: TrainConfig,
@@ -114,7 +95,7 @@ def fit(
         make_batches: From the number of steps done to the batches that follow, of this
             process.
         make_evaluation_batches: One pass over this process's share of the evaluation
-            images, as `classifier.training.input_pipeline.evaluation_batches` yields them.
+            images, as `input_pipeline.evaluation_batches` yields them.
         surroundings: Where it happens.
 
     Returns:

@@ -11,18 +11,12 @@ from __future__ import annotations
 
 import re
 
+from classifier.data.config import GEOMETRIC_OPERATIONS, AugmentConfig, ImageConfig
 from classifier.models import scaling, variants
+from classifier.models.config import ModelConfig
 from classifier.training import budget
-from classifier.training.config import (
-    GEOMETRIC_OPERATIONS,
-    AugmentConfig,
-    ImageConfig,
-    ModelConfig,
-    OptimizerConfig,
-    TrainConfig,
-    override_all,
-    unknown,
-)
+from classifier.training.config import OptimizerConfig, TrainConfig
+from stage.overrides import override_all, unknown
 
 IMAGENET_EPOCH_STEPS = 312
 

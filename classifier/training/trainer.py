@@ -13,11 +13,11 @@ import tensorflow as tf
 from classifier.data import folds
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
-from classifier.export import saved_classifier
 from classifier.models import factory
 from classifier.training import initial_weights, input_pipeline, loop
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
+from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
 from classifier.training.loop import Backend, Surroundings
 from stage import artifact
@@ -260,7 +260,7 @@ def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> No
             input_pipeline.check_examples(source, num_classes=len(run.class_names))
         raise error
     if devices.is_first:
-        saved_classifier.export_run(surroundings.workdir, evaluation)
+        export_run(surroundings.workdir, evaluation)
         artifact.complete(surroundings.workdir, seconds=time.monotonic() - started)
     devices.agree(0)  # None ends before all is done.
 

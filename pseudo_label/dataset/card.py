@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pseudo_label.dataset import records
-from pseudo_label.selection.tally import ClassRule, Estimate, Selection
+from pseudo_label.selection.decision import ClassRule, Estimate, Selection
 
 #: Of a setting; longer lists are those of all classes.
 _MAX_VALUES = 10

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection import tally
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
 from stage import parquet
 
 _COLUMNS = (
-    *tally.COLUMNS,
+    *COLUMNS,
     *("record_index", "image_sha256", "top_labels", "top_probabilities"),
 )
 
@@ -192,7 +191,7 @@ def _decide(
     records.
     """
     dropped, reasons = _read_dropped(chain, index)
-    copies = tally.count_copies(rows, chain.selection, dropped)
+    copies = count_copies(rows, chain.selection, dropped)
     labels = rows["label"].fill_null(-1).to_numpy()
     is_candidate = labels >= 0
     undecodable = int(np.sum(~is_candidate))

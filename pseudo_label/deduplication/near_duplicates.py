@@ -1,7 +1,7 @@
 """Images that the corpus holds more than once, and the files of what is dropped.
 
-A row that is not leaked (`pseudo_label.deduplication.leakage`) is a *duplicate* if a better one that is
-not leaked, anywhere in the corpus, is at most `bits` bits away: better in the order of
+A row that is not leaked (`leakage`) is a *duplicate* if a better one that is not
+leaked, anywhere in the corpus, is at most `bits` bits away: better in the order of
 confidence, highest first, then the key's hash, then the key. Its twin is the best of
 those, which may be a duplicate itself: whether a row is dropped depends on no other row
 being dropped, and so neither on the order of the work nor on a threshold.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -18,10 +17,10 @@ import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
+from pseudo_label.predictions.perceptual_hash import perceptual_hashes
+
 SCHEMA_VERSION = 1
 OK = "ok"
-#: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
-_HASH_HEIGHT, _HASH_WIDTH = 8, 9
 #: Of a group, which is written and read at once: some ten megabytes. Smaller ones take
 #: longer to read, those of an eighth nearly twice as long.
 _GROUP_ROWS = 2**17
@@ -34,11 +33,9 @@ _COMPRESSED = [
     *("record_index", "key", "status", "error"),
     *("top_labels.list.element", "top_probabilities.list.element"),
 ]
-_LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
-
 #: From shards and rows, integers [N] each, to the keys of those predictions.
 ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
@@ -260,33 +257,6 @@ def hash_key(key: str) -> int:
     """Returns 64 well mixed bits of a key, the same on every machine."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
-
-
-def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Returns the difference hash, uint64 [B], of images uint8 [B,S,S,3].
-
-    The gray image is averaged to 8 rows of 9; each bit says whether a cell is darker
-    than its right neighbor.
-    """
-    heights, widths = (
-        np.linspace(0, size, cells + 1).round().astype(int)
-        for size, cells in zip(
-            pixels.shape[1:3], (_HASH_HEIGHT, _HASH_WIDTH), strict=True
-        )
-    )
-    # In integers, which are exact and the same on every machine.
-    rows = np.stack(
-        [
-            pixels[:, top:bottom].sum(axis=1, dtype=np.uint32)
-            for top, bottom in itertools.pairwise(heights)
-        ],
-        axis=1,
-    )
-    sums = np.add.reduceat(rows, widths[:-1], axis=2) @ _LUMA
-    columns = np.diff(widths)
-    bits = sums[:, :, :-1] * columns[1:] < sums[:, :, 1:] * columns[:-1]
-    packed = np.packbits(bits.reshape(len(pixels), -1), axis=1)
-    return packed.view(">u8")[:, 0].astype(np.uint64)
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

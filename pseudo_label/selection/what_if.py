@@ -10,14 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision as selection_precision
+from pseudo_label.selection.decision import SelectionConfig
 from pseudo_label.selection.order_statistics import Bins
 from pseudo_label.selection.precision import Calibration, Precision
-from pseudo_label.selection.tally import (
-    SelectionConfig,
-    Tally,
-    count_records,
-    count_unique,
-)
+from pseudo_label.selection.tally import Tally, count_records, count_unique
 
 #: Thresholds that are always in the table.
 THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)

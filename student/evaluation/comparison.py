@@ -17,13 +17,14 @@ import pyarrow as pa
 from classifier.data.class_names import check_same_classes
 from classifier.data.readers import RecordReader
 from classifier.data.sources import Shard, Source
+from classifier.export.facts import read_ensemble_facts
 from classifier.inference import evaluation
-from classifier.inference.ensemble import Ensemble, read_ensemble_facts
+from classifier.inference.ensemble import Ensemble
 from student.training.mixture import open_pseudo_labeled
 
 #: Records that the fit is measured on: it is known to one point or two.
 SAMPLE_SIZE = 2000
-#: Reads of a record of `pseudo_label.dataset.records`, in place of the label, which copy it is.
+#: Reads the copy number of a record in place of its label.
 _COPIES = RecordReader(image_feature="image", label_feature="copy")
 
 

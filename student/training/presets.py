@@ -12,7 +12,8 @@ import dataclasses
 from typing import Any
 
 from classifier.training import presets
-from classifier.training.config import TrainConfig, unknown
+from classifier.training.config import TrainConfig
+from stage.overrides import unknown
 from student.training.config import MixtureConfig, StudentConfig
 
 

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 from etils import epath
 
-from classifier.export.saved_classifier import CLASSIFIER
+from classifier.export.facts import CLASSIFIER
 from stage import artifact
 from tests.faults import handlers, job
 from tests.images import random_images, write_folder

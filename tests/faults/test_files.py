@@ -7,6 +7,7 @@ import os
 import pytest
 
 from classifier.data import python_reader
+from classifier.data.examples import key_text
 from stage import retry
 from tests.faults import job, page
 from tests.images import random_images
@@ -96,7 +97,7 @@ def failing_reads():
 
 @page.holds(*NAMES)
 def test_a_listed_file_is_a_row(row, rows):
-    found = rows[python_reader.key_text(os.fsencode(NAMES[row.fault]))]
+    found = rows[key_text(os.fsencode(NAMES[row.fault]))]
     assert found["status"] == row.status
     if row.status == "ok":
         assert not found["error"]

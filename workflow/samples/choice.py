@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection import tally
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection import decision
+from pseudo_label.selection.decision import Selection, count_copies
 from stage import parquet
 
 FILE = "samples.parquet"
 VERSION = 1
 #: What choosing needs of a prediction.
-COLUMNS = ("record_index", *tally.COLUMNS, "status", "error")
+COLUMNS = ("record_index", *decision.COLUMNS, "status", "error")
 #: And of a row that was dropped.
 DROPPED_COLUMNS = (
     *("record_index", "reason", "same_bytes", "distance"),
@@ -281,7 +281,7 @@ def _describe(
         **{name: rows[name] for name in names},
         "shard": np.full(len(rows), shard, np.int32),
         "row": rows["record_index"],
-        "copies": tally.count_copies(rows, selection, dropped).astype(np.int32),
+        "copies": count_copies(rows, selection, dropped).astype(np.int32),
         "reason": _why_unpredicted(rows),
         "margin": np.abs(confidence - _cuts(selection)[label]),
         "turn": mix(rows["key_hash"].to_numpy(), seed),

@@ -22,16 +22,16 @@ import pyarrow as pa
 from etils import epath
 from PIL import Image
 
-from beam_jobs.selection import pipeline
 from classifier.data import shard_manifest
+from classifier.data.examples import Example
 from classifier.data.image_header import FORMATS, claimed_pixels
-from classifier.data.python_reader import Example, read_examples
+from classifier.data.python_reader import read_examples
 from classifier.data.readers import FolderReader
 from classifier.data.sources import Source, open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection.decision import SELECTION, Selection, open_selection
 from stage import artifact
 from workflow.samples import choice
 from workflow.samples.choice import Sample, SampleConfig
@@ -104,7 +104,7 @@ class Job:
     @property
     def config(self) -> dict[str, Any]:
         """What decides the content of the samples."""
-        decision = epath.Path(self.selection_directory) / pipeline.SELECTION
+        decision = epath.Path(self.selection_directory) / SELECTION
         return {
             "sample_version": choice.VERSION,
             "predictions": self.corpus.predictions.fingerprint,
@@ -155,7 +155,7 @@ def plan(request: Request, settings: SampleConfig, *, output: str) -> Job:
         FileNotFoundError: If one is not there.
     """
     predictions = open_predictions(request.predictions)
-    selection = pipeline.open_selection(request.selection, predictions)
+    selection = open_selection(request.selection, predictions)
     excluded = _open_excluded(request)
     source = open_source(
         request.images, data_dir=request.data_dir, image_feature=request.image_feature

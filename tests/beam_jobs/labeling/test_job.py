@@ -10,14 +10,15 @@ from etils import epath
 from beam_jobs.labeling import job as labeling_job
 from beam_jobs.labeling.job import LabelingConfig
 from beam_jobs.labeling.worker import LabelingError
-from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
+from classifier.export.facts import read_facts
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import Figures
-from classifier.inference.ensemble import Ensemble, read_facts
+from classifier.inference.ensemble import Ensemble
 from stage import artifact
 from tests.images import random_images, write_records
 
@@ -52,7 +53,7 @@ def job(records, exported, tmp_path):
         plan = labeling_job.plan(source, settings, output=str(output), say=said.append)
         if labeling_job.begin(source, plan, settings):
             return said
-        options = runners.parse_beam_arguments(["program"], name="test")
+        options = parse_beam_arguments(["program"], name="test")
         labeling_job.run(plan.labeling, options, say=said.append)
         said.append(labeling_job.finish(plan.labeling))
         artifact.complete(output, seconds=0)
@@ -271,7 +272,7 @@ def test_the_job_takes_a_model_of_ones_own(records, tmp_path):
     output = str(tmp_path / "predictions")
     plan = labeling_job.plan(source, settings, output=output)
     assert not labeling_job.begin(source, plan, settings)
-    options = runners.parse_beam_arguments(["program"], name="test")
+    options = parse_beam_arguments(["program"], name="test")
     speed = labeling_job.run(plan.labeling, options, say=lambda line: None)
     assert speed["images_per_second"] > 0
     said = labeling_job.finish(plan.labeling, **speed)

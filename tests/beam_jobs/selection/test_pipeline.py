@@ -10,13 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
-from beam_jobs.runners.run import parse_beam_arguments
+from beam_jobs.runners.options import parse_beam_arguments
 from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection import order_statistics, tally
-from pseudo_label.selection.tally import Selection
+from pseudo_label.selection import order_statistics
+from pseudo_label.selection.decision import (
+    SELECTION,
+    Selection,
+    count_copies,
+    open_selection,
+)
 from stage import artifact
 from tests import chain
 
@@ -42,12 +47,12 @@ def run(place, output, options=OPTIONS, **request):
     artifact.begin(job.output, job.config)
     pipeline.run(job, options)
     artifact.complete(job.output, seconds=0.0)
-    return pipeline.open_selection(job.output, job.predictions)
+    return open_selection(job.output, job.predictions)
 
 
 def copies_of(place, selection):
     tables = [pq.read_table(path) for path in files_of(place)]
-    return [tally.count_copies(table, selection).tolist() for table in tables]
+    return [count_copies(table, selection).tolist() for table in tables]
 
 
 def files_of(place):
@@ -59,7 +64,7 @@ def test_selects_what_sorting_selects(place, monkeypatch, narrows):
     if narrows:
         monkeypatch.setattr(order_statistics, "MAX_ROWS", 0)
     selection = run(place, "own", confidence_threshold=0.5, images_per_class=9)
-    path = epath.Path(place.selection) / pipeline.SELECTION
+    path = epath.Path(place.selection) / SELECTION
     expected = Selection.from_json(artifact.read_json(path))
     assert copies_of(place, selection) == copies_of(place, expected)
     assert selection.funnel == expected.funnel

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from beam_jobs.runners import run as runners
-from beam_jobs.runners.run import parse_beam_arguments
+from beam_jobs.runners.options import PipelineError, parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
@@ -193,7 +192,7 @@ def test_a_run_that_ends_midway_goes_on(run, made, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(spool.Spool, "read", fail)
-        with pytest.raises(runners.PipelineError, match=r"shards 0 to 3: .*No space"):
+        with pytest.raises(PipelineError, match=r"shards 0 to 3: .*No space"):
             run.write(num_shards=12)
     whole = digests(made.dataset)
     left = digests(run.dataset)
@@ -230,7 +229,7 @@ def test_an_image_that_changed_stops_its_group_before_anything_is_published(run,
     images[row] = images[row][:-1] + b"x"
     write_records(path, images)
     words = rf"shard {shard}, row {row} \(part-{shard:02d}#{row}\): the image is not"
-    with pytest.raises(runners.PipelineError, match=words):
+    with pytest.raises(PipelineError, match=words):
         run.write(num_shards=12)
     written = {path.name for path in shards_of(run.dataset)}
     assert not written & {
@@ -252,9 +251,7 @@ def test_another_number_of_images_stops_it(run):
     write_records(path, random_images(24 * 5)[5::24][:-1])
     assert path.stat().st_size < size
     artifact.begin(job.output, job.config)
-    with pytest.raises(
-        runners.PipelineError, match="shard 5: expected 5 images, got 4"
-    ):
+    with pytest.raises(PipelineError, match="shard 5: expected 5 images, got 4"):
         writing_job.run(job, chain.OPTIONS)
 
 

@@ -10,9 +10,9 @@ from benchmarks.selection import arrow_scan, beam_top, goals, inputs, peers, run
 from benchmarks.selection.goals import Case, Sizes, Table
 from benchmarks.selection.runs import Run
 from benchmarks.selection.task import CONFIDENCE_THRESHOLD, OURS, CutOff, Task
-from classifier.training import devices
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import open_predictions
+from stage.system import num_cores
 from tests import commands
 
 CLASSES = 20
@@ -135,7 +135,7 @@ def test_the_scan_reads_and_finds_nothing(directory):
 def test_a_peer_in_a_process_of_its_own_says_what_it_found(directory):
     run = runs.measure(Task("scan", str(directory), 100))
     assert run.cut_offs == ()
-    assert 0 < run.cpu_seconds < 2 * devices.num_cores() * run.seconds
+    assert 0 < run.cpu_seconds < 2 * num_cores() * run.seconds
     assert 0.01 < run.peak_gb < 1
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.training import randaugment as benchmark
 from classifier.data import randaugment
-from classifier.training.config import GEOMETRIC_OPERATIONS, OPERATIONS, AugmentConfig
+from classifier.data.config import GEOMETRIC_OPERATIONS, OPERATIONS, AugmentConfig
 from tests import commands
 
 

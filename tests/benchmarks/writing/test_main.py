@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from beam_jobs.selection import pipeline
 from benchmarks.writing import goals, inputs, runs
 from benchmarks.writing.goals import Verdict
 from benchmarks.writing.runs import Run
 from classifier.data.sources import open_source, read_files
 from pseudo_label.predictions import prediction_set
+from pseudo_label.selection.decision import open_selection
 from tests import commands
 
 
@@ -44,7 +44,7 @@ def test_an_image_cannot_be_made_smaller():
 
 def test_nearly_all_images_are_selected(made):
     predictions = prediction_set.open_predictions(made.predictions)
-    funnel = pipeline.open_selection(made.selection, predictions).funnel
+    funnel = open_selection(made.selection, predictions).funnel
     assert funnel.read == predictions.num_images == 1007
     assert 0.6 * 1007 < funnel.unique_kept < funnel.read
     assert funnel.records >= funnel.unique_kept

@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from classifier.data import preprocessing
-from classifier.training.config import ImageConfig
+from classifier.data.config import ImageConfig
 from tests.images import encode, random_pixels
 
 WHOLE = ImageConfig(size=32, crop_fraction=1.0, min_crop_area=1.0, random_flip=False)

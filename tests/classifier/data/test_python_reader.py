@@ -15,7 +15,7 @@ import tensorflow as tf
 from etils import epath
 
 from classifier.data import python_reader, tfrecord
-from classifier.data.python_reader import (
+from classifier.data.examples import (
     BAD_RECORD,
     CORRUPT_RECORD,
     MISSING,
@@ -23,9 +23,9 @@ from classifier.data.python_reader import (
     UNREADABLE,
     Example,
     File,
-    read_batches,
-    read_examples,
+    key_text,
 )
+from classifier.data.python_reader import read_batches, read_examples
 from classifier.data.readers import FolderReader, RecordReader, TarReader
 from classifier.data.sources import open_source, read_files
 from stage import retry
@@ -455,7 +455,7 @@ def test_odd_samples_are_rows(tmp_path):
     assert found[1].error == "expected one image, got 2 among 'jpg', 'png'"
     assert found[2].key == b"data#2/../../etc/2"
     assert found[3].key == b"data#3/3\xff"
-    assert python_reader.key_text(found[3].key) == r"data#3/3\xff"
+    assert key_text(found[3].key) == r"data#3/3\xff"
 
 
 def test_a_link_in_a_tar_file_is_a_row(tmp_path):

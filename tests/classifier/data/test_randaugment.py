@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from classifier.data import randaugment
-from classifier.training.config import GEOMETRIC_OPERATIONS, OPERATIONS, AugmentConfig
+from classifier.data.config import GEOMETRIC_OPERATIONS, OPERATIONS, AugmentConfig
 from tests.images import random_pixels
 
 SIZE = 48

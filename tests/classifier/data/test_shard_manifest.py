@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classifier.data import shard_manifest, sources
-from classifier.data.python_reader import File
+from classifier.data.examples import File
 from classifier.data.sources import Shard, open_source
 from tests.images import write_folder, write_records
 

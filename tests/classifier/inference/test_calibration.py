@@ -10,10 +10,11 @@ import pytest
 from classifier.data import folds
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
+from classifier.export.facts import read_facts
 from classifier.inference import temperature_scaling
 from classifier.inference.calibration import describe, plan, write
 from classifier.inference.calibration import predict as predict_part
-from classifier.inference.ensemble import Ensemble, read_facts
+from classifier.inference.ensemble import Ensemble
 from stage import artifact
 from tests.conftest import CLASS_NAMES, export
 from tests.images import random_images, write_folder, write_records

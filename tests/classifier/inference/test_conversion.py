@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from classifier.inference import conversion
+from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network
-from classifier.training.config import ModelConfig
 from tests.conftest import CLASS_NAMES, export
 
 OUTPUTS = ("network.keras", "network.onnx", "network")

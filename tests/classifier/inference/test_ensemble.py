@@ -6,13 +6,12 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import preprocessing
+from classifier.export.facts import read_ensemble_facts, read_facts
 from classifier.inference.ensemble import (
     BATCH_SIZE,
     Classifier,
     Ensemble,
     mean_probabilities,
-    read_ensemble_facts,
-    read_facts,
 )
 from tests.conftest import CLASS_NAMES
 from tests.images import random_images

@@ -10,9 +10,10 @@ import tensorflow as tf
 from classifier import summary
 from classifier.models import factory, variants
 from classifier.models import flops as models_flops
+from classifier.models.config import ModelConfig
 from classifier.training import presets
 from classifier.training.backend_tensorflow import TensorFlowBackend
-from classifier.training.config import ModelConfig, override_all
+from stage.overrides import override_all
 from tests import commands
 
 SLOW = pytest.mark.slow
@@ -103,8 +104,9 @@ def test_the_seed_alone_decides_the_weights(name):
 
 def test_names_of_variables_are_the_same_in_every_process():
     program = (
-        "from classifier import network; from classifier.training.config import ModelConfig; "
-        "print(network.variable_names(network.build_network("
+        "from classifier.models import factory; "
+        "from classifier.models.config import ModelConfig; "
+        "print(factory.variable_names(factory.build_network("
         "ModelConfig(name='MobileNetV2'), image_size=32, num_classes=2)))"
     )
     printed = subprocess.run(

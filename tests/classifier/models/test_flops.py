@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from classifier.models import factory, flops
-from classifier.training.config import ModelConfig
+from classifier.models.config import ModelConfig
 
 
 def count(*layers, shape=(9, 8, 6)):

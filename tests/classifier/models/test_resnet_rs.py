@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from classifier.models.config import ModelConfig
 from classifier.models.factory import variable_names
 from classifier.models.resnet_rs import (
     GroupedBatchNormalization,
     StochasticDepth,
     build_resnet_rs,
 )
-from classifier.training.config import ModelConfig
 
 TINY = ModelConfig(
     name="resnet_rs_14",

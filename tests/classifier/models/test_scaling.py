@@ -4,7 +4,7 @@ import pytest
 
 from classifier import summary
 from classifier.models import scaling
-from classifier.training.config import ModelConfig
+from classifier.models.config import ModelConfig
 
 RS50 = ModelConfig(name="resnet_rs_50")
 

@@ -13,8 +13,9 @@ import numpy as np
 from jax import export
 
 from classifier.models import factory
+from classifier.models.config import ModelConfig
 from classifier.training import backend_jax, presets
-from classifier.training.config import ModelConfig, OptimizerConfig
+from classifier.training.config import OptimizerConfig
 
 _TENSOR = r"tensor<(?:\d+x)*(\w+)>"
 #: Types of an operation's two operands and its result in StableHLO's text.

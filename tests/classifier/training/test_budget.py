@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from classifier.training import budget, presets
-from classifier.training.config import override_all, paths_of
+from stage.overrides import override_all, paths_of
 
 IMAGENET = 1_281_167
 

@@ -2,16 +2,10 @@ import dataclasses
 
 import pytest
 
-from classifier.training.config import (
-    AugmentConfig,
-    ImageConfig,
-    ModelConfig,
-    OptimizerConfig,
-    TrainConfig,
-    override,
-    override_all,
-    unknown,
-)
+from classifier.data.config import AugmentConfig, ImageConfig
+from classifier.models.config import ModelConfig
+from classifier.training.config import OptimizerConfig, TrainConfig
+from stage.overrides import override, override_all, unknown
 from student.training.config import StudentConfig
 
 

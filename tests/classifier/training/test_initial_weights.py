@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from classifier.models import factory
+from classifier.models.config import ModelConfig
 from classifier.training import initial_weights
-from classifier.training.config import ModelConfig
 from tests.conftest import CLASS_NAMES, export
 
 SLOW = pytest.mark.slow

@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 from classifier.data.sources import open_source
+from classifier.models.config import ModelConfig
 from classifier.training import input_pipeline, loop, losses, trainer
 from classifier.training.backend_tensorflow import TensorFlowBackend
 from classifier.training.checkpoint import Checkpoints
-from classifier.training.config import ModelConfig, OptimizerConfig, TrainConfig
+from classifier.training.config import OptimizerConfig, TrainConfig
 from classifier.training.devices import ONE_PROCESS
 from tests.images import random_images, write_folder
 

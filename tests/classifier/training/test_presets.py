@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
+from classifier.data.config import OPERATIONS
 from classifier.training import presets
-from classifier.training.config import OPERATIONS
 from student.training import presets as student_presets
 
 #: Of the configs that the published checkpoints were trained with: depth, side,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pseudo_label.dataset import card
+from pseudo_label.selection.decision import Estimate
 from pseudo_label.selection.precision import Precision
-from pseudo_label.selection.tally import Estimate
 from tests import chain
 
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection import tally as selection_tally
+from pseudo_label.selection.decision import Dropped, Selection, SelectionConfig
 from pseudo_label.selection.order_statistics import Rows
-from pseudo_label.selection.tally import Dropped, Selection, SelectionConfig, Tally
+from pseudo_label.selection.tally import Tally
 from pseudo_label.selection.thresholds import FIXED, ThresholdConfig
 
 NAMES = ("ant", "bee", "cat", "dog")

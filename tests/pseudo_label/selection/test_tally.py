@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudo_label.selection import tally
+from pseudo_label.selection.decision import Estimate, Selection, count_copies
 from pseudo_label.selection.precision import Precision
-from pseudo_label.selection.tally import Estimate, Selection
 from tests.pseudo_label.selection.selections import (
     NUM_CLASSES,
     config,
@@ -52,7 +51,7 @@ def brute_force(rows, config, dropped=()):
 def test_equals_brute_force_however_the_rows_are_split(rows, config, cut, narrowings):
     table = to_table(rows)
     selection = run([table[:cut], table[cut:]], config, narrowings=narrowings)
-    copies = tally.count_copies(table, selection)
+    copies = count_copies(table, selection)
     assert copies.tolist() == brute_force(rows, config)
     funnel = selection.funnel
     assert funnel.read == len(rows)
@@ -73,7 +72,7 @@ def test_what_is_dropped_counts_for_nothing(rows, config, dropped):
     dropped = sorted(i for i in dropped if i < len(rows) and rows[i][0] == "ok")
     table = to_table(rows)
     selection = run([table], config, dropped=dropped)
-    copies = tally.count_copies(table, selection, dropped)
+    copies = count_copies(table, selection, dropped)
     assert copies.tolist() == brute_force(rows, config, dropped)
     funnel = selection.funnel
     assert funnel.read == (
@@ -110,7 +109,7 @@ def test_json_loses_nothing(rows, config):
     again = Selection.from_json(json.loads(json.dumps(selection.to_json())))
     assert again == selection
     np.testing.assert_array_equal(
-        tally.count_copies(table, again), tally.count_copies(table, selection)
+        count_copies(table, again), count_copies(table, selection)
     )
 
 
@@ -119,7 +118,7 @@ def test_ties_are_broken_by_hash_then_key_never_by_position():
     table = to_table(rows)
     for images, copies in ((1, [0, 1, 0, 0]), (2, [0, 1, 1, 0]), (3, [1, 1, 1, 0])):
         selection = run([table], config(images_per_class=images))
-        assert tally.count_copies(table, selection).tolist() == copies
+        assert count_copies(table, selection).tolist() == copies
         backwards = table.take([3, 2, 1, 0])
         assert run([backwards], config(images_per_class=images)) == selection
 

@@ -4,7 +4,7 @@ import itertools
 import pytest
 
 from classifier.training.budget import EPOCHS
-from classifier.training.config import override_all, paths_of
+from stage.overrides import override_all, paths_of
 from student.training import budget, presets
 from student.training.budget import Sizes
 

@@ -19,8 +19,9 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import shard_name
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection import what_if
+from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
 from pseudo_label.selection.order_statistics import Rows
-from pseudo_label.selection.tally import Selection, Tally
+from pseudo_label.selection.tally import Tally
 
 #: Bars of the histogram of all confidences.
 NUM_BARS = 50
@@ -144,7 +145,7 @@ def churn(before: Labeled, after: Labeled, *, round: int) -> Churn:
                 f"{before.path(index)} has {len(rows):,}"
             )
         dropped = near_duplicates.read_dropped(before.dropped_in, index)
-        is_kept = selection_tally.count_copies(rows, before.selection, dropped) > 0
+        is_kept = count_copies(rows, before.selection, dropped) > 0
         was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
         is_known = (was >= 0) & (now >= 0)
         changed = is_known & (was != now)
@@ -209,4 +210,4 @@ def _columns_to_decide(selection: Selection) -> Sequence[str]:
         for rule in selection.classes
         for place in (rule.cut_off, rule.extra_cut_off)
     )
-    return selection_tally.COLUMNS if has_ties else selection_tally.COLUMNS[:-1]
+    return COLUMNS if has_ties else COLUMNS[:-1]

@@ -15,8 +15,8 @@ from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision, what_if
+from pseudo_label.selection.decision import Selection
 from pseudo_label.selection.precision import Calibration, Precision
-from pseudo_label.selection.tally import Selection
 from pseudo_label.selection.what_if import Cell
 from workflow.report.analysis import metrics, prediction_counts, run_files
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability

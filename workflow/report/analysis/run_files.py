@@ -28,8 +28,8 @@ from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision
+from pseudo_label.selection.decision import Selection
 from pseudo_label.selection.precision import Calibration
-from pseudo_label.selection.tally import Selection
 from workflow.report.analysis.prediction_counts import Labeled
 
 #: What `Calibration.kind` says of test images.

@@ -1,0 +1,71 @@
+"""The network's configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from classifier.models import variants
+from stage.overrides import unknown
+from stage.validation import check, check_positive, check_rate
+
+#: Of residual blocks in a ResNet.
+NUM_STAGES = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network. Everything but the name is ResNet-RS's; other networks ignore it.
+
+    Attributes:
+        name: `resnet_rs_DEPTH`, see `classifier.models.variants`, or a network of
+            `keras.applications`, as in `EfficientNetV2B0`.
+        width_multiplier: Scales the filters of every layer but the head.
+        resnet_d: ResNet-D's three changes (He et al. 2018): a stem of three 3x3
+            convolutions, a strided one in place of the max-pool, and a shortcut
+            that averages before it projects.
+        se_ratio: Squeeze width as a share of the block's output filters; 0 builds
+            no squeeze-and-excitation.
+        dropout_rate: Probability of dropping a feature before the head.
+        stochastic_depth_rate: Probability of dropping a block of the last stage,
+            a.k.a. drop path; stage i of 4 drops `rate * (i + 1) / 5`.
+        batch_norm_momentum: Share of the running statistics that one batch leaves.
+            0 keeps the last batch's alone, and leaves smoothing to the exponential
+            moving average of `optimizer.ema_decay`.
+        batch_norm_groups: Equal parts of a batch that are normalized each by its own
+            statistics (Hoffer et al. 2017); the running statistics are their mean. 1
+            normalizes over the whole batch, however many devices share it.
+    """
+
+    name: str = "resnet_rs_50"
+    width_multiplier: float = 1.0
+    resnet_d: bool = True
+    se_ratio: float = 0.25
+    dropout_rate: float = 0.25
+    stochastic_depth_rate: float = 0.0
+    batch_norm_momentum: float = 0.0
+    batch_norm_groups: int = 1
+
+    def __post_init__(self) -> None:
+        if variants.depth_of(self.name) is None and (
+            self.name not in variants.KERAS_APPLICATIONS
+        ):
+            raise ValueError(unknown("model", self.name, variants.KNOWN_NAMES))
+        check_positive("model.width_multiplier", self.width_multiplier)
+        check(
+            0.0 <= self.se_ratio <= 1.0,
+            f"model.se_ratio must be in [0, 1], got {self.se_ratio}",
+        )
+        check_rate("model.dropout_rate", self.dropout_rate)
+        check_rate("model.stochastic_depth_rate", self.stochastic_depth_rate)
+        check_rate("model.batch_norm_momentum", self.batch_norm_momentum)
+        check_positive("model.batch_norm_groups", self.batch_norm_groups)
+        check(
+            self.batch_norm_groups == 1 or self.depth is not None,
+            f"model.batch_norm_groups is a ResNet-RS's, {self.name} has 1, got "
+            f"{self.batch_norm_groups}",
+        )
+
+    @property
+    def depth(self) -> int | None:
+        """Depth of the ResNet-RS; None for another network."""
+        return variants.depth_of(self.name)
