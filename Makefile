@@ -80,7 +80,7 @@ LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) 
 	$(CLASS_FLAGS)
 
 # On a TPU, layers compute in bfloat16, as they were published to.
-DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=precision=bfloat16) \
+DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 	$(if $(filter pod,$(TPU)),--distributed=auto)
 INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
 LIBTPU := $(VENV)/libtpu
@@ -100,7 +100,7 @@ DATA := $(RUN)/data/COMPLETED
 EXCLUDE := tfds:$(DIGITS):labeled+test$(if $(CALIBRATION),+calibration)
 # Of scans with 8x8 pixels, different ones look the same.
 DUPLICATE_BITS := -1
-LABELING_FLAGS ?= --engine=tensorflow --precision=float32
+LABELING_FLAGS ?= --engine=tensorflow --dtype=float32
 endif
 
 # A small network runs fastest on one thread, two of them side by side on two.

@@ -52,8 +52,8 @@ _CLASS_NAMES = flags.DEFINE_string(
 _ENGINE = flags.DEFINE_string(
     "engine", "auto", "tensorflow, openvino, or auto: the fastest of them here."
 )
-_PRECISION = flags.DEFINE_string(
-    "precision", "auto", "float32, bfloat16, or auto: the fastest that agrees."
+_DTYPE = flags.DEFINE_string(
+    "dtype", "auto", "float32, bfloat16, or auto: the fastest that agrees."
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory of the predictions to make.", required=True
@@ -83,9 +83,9 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the labeling job."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         from beam_jobs.runners.options import (
             is_dataflow,
             parse_beam_arguments,
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
             calibration=_CALIBRATION.value,
             top_k=_TOP_K.value,
             engine=_ENGINE.value,
-            precision=_PRECISION.value,
+            dtype=_DTYPE.value,
             max_pixels=_MAX_PIXELS.value,
             max_bad_fraction=_MAX_BAD_FRACTION.value,
             allow_new_shards=_ALLOW_NEW_SHARDS.value,
@@ -130,14 +130,14 @@ def main(argv: Sequence[str]) -> None:
         spread(options, argv, units=len(source.shards))
         threads = threads_of_worker(options)
         job = labeling_job.plan(
-            source, settings, output=_OUTPUT.value, threads=threads, say=say
+            source, settings, output=_OUTPUT.value, threads=threads, log=log
         )
         if labeling_job.begin(source, job, settings):
-            say("already complete")
+            log("already complete")
             return
-    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        speed = labeling_job.run(job.labeling, options, say=say)
-        say(labeling_job.finish(job.labeling, **speed))
+    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
+        speed = labeling_job.run(job.labeling, options, log=log)
+        log(labeling_job.finish(job.labeling, **speed))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started, **speed)
 
 
@@ -156,7 +156,7 @@ def _tell_estimate(options: Any) -> None:
     for line in cost.describe(
         cost.estimate(_ESTIMATE.value, images_per_second=rate, pool=pool, prices=prices)
     ):
-        cli.say(line)
+        cli.log(line)
 
 
 def _check_for_dataflow(image_path: str) -> None:
@@ -165,9 +165,9 @@ def _check_for_dataflow(image_path: str) -> None:
     paths = {"images": image_path, "output": _OUTPUT.value}
     for teacher in _TEACHER.value:
         dataflow.require_bucket(teacher=teacher, **paths)
-    if "auto" in (_ENGINE.value, _PRECISION.value) and _TEACHER.value:
+    if "auto" in (_ENGINE.value, _DTYPE.value) and _TEACHER.value:
         raise ValueError(
-            "expected --engine and --precision: the fastest on this machine need not "
+            "expected --engine and --dtype: the fastest on this machine need not "
             "be the fastest on Dataflow's workers"
         )
 

@@ -79,9 +79,9 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the selection job."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         from beam_jobs.io import filesystems
         from beam_jobs.runners.options import is_local, parse_beam_arguments
         from beam_jobs.selection import job as selection_job
@@ -91,14 +91,14 @@ def main(argv: Sequence[str]) -> None:
         filesystems.register(options)
         job = _plan()
         for warning in selection_job.warn(job, is_local=is_local(options)):
-            say(f"warning: {warning}")
-        if artifact.begin(_OUTPUT.value, job.config):
-            say("already complete")
+            log(f"warning: {warning}")
+        if artifact.start_or_resume(_OUTPUT.value, job.config):
+            log("already complete")
             return
-    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
+    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         pipeline.run(job, options, argv)
     for line in pipeline.tell(_OUTPUT.value):
-        say(line)
+        log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
@@ -106,7 +106,7 @@ def _plan() -> Any:
     from beam_jobs.selection import job as selection_job
 
     return selection_job.plan(
-        selection_job.Request(
+        selection_job.SelectionRequest(
             predictions=_PREDICTIONS.value,
             calibration=_CALIBRATION.value,
             target_precision=_TARGET_PRECISION.value,

@@ -53,9 +53,9 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the writing job."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         from beam_jobs.runners.options import parse_beam_arguments, spread
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
@@ -79,12 +79,12 @@ def main(argv: Sequence[str]) -> None:
         )
         if job.units > 1:
             spread(options, argv, units=job.units)
-        if artifact.begin(_OUTPUT.value, job.config):
-            say("already complete")
+        if artifact.start_or_resume(_OUTPUT.value, job.config):
+            log("already complete")
             return
-    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        writing_job.run(job, options, say=say)
-        say(writing_job.finish(job))
+    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
+        writing_job.run(job, options, log=log)
+        log(writing_job.finish(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -21,8 +21,8 @@ _EVALUATION = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Exports one run."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         cli.load_tensorflow()
         from classifier.export.facts import Evaluation
         from classifier.training.export_run import export_checkpoint

@@ -34,8 +34,8 @@ _OUTPUT = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Exports one classifier."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         artifact.require_complete(_CLASSIFIER.value, "classifier")
         cli.load_tensorflow()
         from classifier.export.facts import read_ensemble_facts
@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> None:
 
         read_ensemble_facts([_CLASSIFIER.value])
         conversion.check_output(_OUTPUT.value)
-    with cli.refusing_failed_work():
+    with cli.exit_on_job_error():
         agreement = conversion.export(_CLASSIFIER.value, _OUTPUT.value)
-    cli.say(f"{_OUTPUT.value}: {agreement}")
+    cli.log(f"{_OUTPUT.value}: {agreement}")
 
 
 if __name__ == "__main__":

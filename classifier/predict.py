@@ -33,7 +33,7 @@ _JSON = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Answers for each image."""
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
         cli.load_tensorflow()
@@ -43,14 +43,14 @@ def main(argv: Sequence[str]) -> None:
         read_ensemble_facts(_CLASSIFIER.value)
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
-    with cli.refusing_failed_work(), _ending_with_its_reader():
+    with cli.exit_on_job_error(), _ending_with_its_reader():
         members = ensemble.Ensemble(_CLASSIFIER.value)
         width = max(
             len(file_predictions.printable(name)) for name in members.class_names
         )
         for answer in file_predictions.answers(members, files, top_k=_TOP_K.value):
             num_bad += answer.status != ensemble.OK
-            cli.say(
+            cli.log(
                 file_predictions.to_json(answer)
                 if _JSON.value
                 else file_predictions.tell(answer, width=width)

@@ -61,8 +61,8 @@ PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
 
 def main(argv: Sequence[str]) -> None:
     """Compares the published networks, or describes one."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         if _PRESET.value is None:
             if _SET.value or _SCALE.value is not None:
                 raise ValueError("--set and --scale need --preset")
@@ -81,7 +81,7 @@ def _describe(config: TrainConfig) -> None:
     model = build_network(
         config.model, image_size=config.image.size, num_classes=_NUM_CLASSES.value
     )
-    cli.say(describe(model))
+    cli.log(describe(model))
 
 
 def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -> None:
@@ -101,7 +101,7 @@ def _describe_scaled(config: TrainConfig, *, factor: float, num_epochs: float) -
         "image.size": size,
         "augment.magnitude": scaling.randaugment_magnitude(size),
     }
-    cli.say("\n".join(f"  --set={name}={value}" for name, value in settings.items()))
+    cli.log("\n".join(f"  --set={name}={value}" for name, value in settings.items()))
 
 
 def _compare_published() -> int:
@@ -110,7 +110,7 @@ def _compare_published() -> int:
     from classifier.models.factory import build_network, count_parameters
     from classifier.models.flops import count_multiply_adds
 
-    cli.say(
+    cli.log(
         f"{'':18}{'parameters':^26}{'billion FLOPs':^18}\n"
         f"{'network':18}{'published':>13}{'counted':>13}{'published':>11}{'counted':>9}"
     )
@@ -126,7 +126,7 @@ def _compare_published() -> int:
         counted_flops = round(2 * count_multiply_adds(model) / 1e9, 2)
         is_equal = (counted, counted_flops) == (parameters, flops)
         differing += not is_equal
-        cli.say(
+        cli.log(
             f"{name:18}{parameters:>13,}{counted:>13,}{flops:>11.2f}"
             f"{counted_flops:>9.2f}  {'equal' if is_equal else 'DIFFERENT'}"
         )

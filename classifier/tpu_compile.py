@@ -44,8 +44,8 @@ _SET = flags.DEFINE_multi_string(
 
 def main(argv: Sequence[str]) -> None:
     """Compiles every recipe for every kind of chip."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         recipes = {name: _recipe(name) for name in _PRESET.value}
         os.environ.update(tpu_compiler.ENVIRONMENT)
         devices.open_devices("jax")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _recipe(name: str) -> TrainConfig:
-    config = dataclasses.replace(presets.find(name), precision="bfloat16")
+    config = dataclasses.replace(presets.find(name), dtype="bfloat16")
     return override_all(config, _SET.value)
 
 
@@ -69,8 +69,8 @@ def _compile_and_tell(
     """Returns whether the batch is too large."""
     compile_at = tpu_compiler.compiler(recipe, chips)
     batch_size = _BATCH.value
-    cli.say(
-        f"{name}, {recipe.precision}, {batch_size} images a chip, {topology} "
+    cli.log(
+        f"{name}, {recipe.dtype}, {batch_size} images a chip, {topology} "
         f"({len(chips)} x {chips[0].device_kind})"
     )
     available = tpu_compiler.memory_of(chips)
@@ -81,7 +81,7 @@ def _compile_and_tell(
         comfortable, fits, too_large = tpu_compiler.largest_batches(
             lambda size: _or_none(compile_at, size), batch_size, available
         )
-        cli.say(
+        cli.log(
             f"  too large: {error} The largest batch that fits is {fits} images a chip "
             f"({too_large} do not fit); up to {comfortable} nothing is computed twice "
             "to save memory"
@@ -90,7 +90,7 @@ def _compile_and_tell(
     megabytes = {kind: n / 1e6 for kind, n in report.bytes_by_type.items()}
     by_type = ", ".join(f"{kind} {size:.1f}" for kind, size in megabytes.items())
     again = f", {report.recomputed} operations twice" if report.recomputed else ""
-    cli.say(
+    cli.log(
         f"  memory       {report.peak_bytes / 1e9:.2f} of {available / 1e9:.2f} GB a "
         f"chip\n"
         f"  FLOPs        {report.flops / 1e12:.3f} T a step and chip, "
@@ -103,7 +103,7 @@ def _compile_and_tell(
 
 
 def _or_none(compile_at: Callable[[int], Report], batch_size: int) -> Report | None:
-    cli.say(f"  trying {batch_size} images a chip")
+    cli.log(f"  trying {batch_size} images a chip")
     try:
         return compile_at(batch_size)
     except TooLargeError:

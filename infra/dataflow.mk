@@ -26,10 +26,10 @@ EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
 EXTRAS_tpu := gcp,tpu
 # The fastest engine of this machine need not be that of the workers. Only some
-# machines, as c3, have bfloat16: LABELING_FLAGS=--precision=bfloat16.
-ENGINE_cpu := --engine=openvino --precision=float32
-ENGINE_nvidia := --engine=tensorflow --precision=float32
-ENGINE_tpu := --engine=tensorflow --precision=float32
+# machines, as c3, have bfloat16: LABELING_FLAGS=--dtype=bfloat16.
+ENGINE_cpu := --engine=openvino --dtype=float32
+ENGINE_nvidia := --engine=tensorflow --dtype=float32
+ENGINE_tpu := --engine=tensorflow --dtype=float32
 
 # Named by its content and by the Python that submits: other code is another image.
 PYTHON_MINOR = $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -27,7 +27,7 @@ COMPLETED = "COMPLETED"
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
-def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
+def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
     """Makes the directory, or goes on in one that the same config has begun.
 
     Returns:
@@ -65,7 +65,7 @@ def begin(directory: epath.PathLike, config: dict[str, Any]) -> bool:
 def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -> None:
     """Lets a directory go on with a config that differs in one entry.
 
-    Does nothing where there is none, or more differs: `begin` speaks of that.
+    Does nothing where there is none, or more differs: `start_or_resume` speaks of that.
     """
     path = epath.Path(directory)
     if not (path / CONFIG).exists():

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, logging
 
-from classifier.training import devices
 from stage import preemption
 
 #: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
@@ -92,26 +91,8 @@ def load_tensorflow() -> None:
             os.close(stderr)
 
 
-def load_backend(backend: str, distributed: str | None = None) -> devices.Devices:
-    """Decides what the process computes with, and imports it.
-
-    TensorFlow reads the images in any case.
-
-    Raises:
-        ValueError: As `devices.open_devices` does.
-        OSError: Likewise.
-    """
-    found = devices.open_devices(backend, distributed)
-    load_tensorflow()
-    if backend != "tensorflow":
-        import tensorflow as tf
-
-        tf.config.set_visible_devices([], "GPU")
-    return found
-
-
 @contextlib.contextmanager
-def refusing_bad_input() -> Iterator[None]:
+def exit_on_user_error() -> Iterator[None]:
     """Ends the program with one line and status 1 on what the user can mend.
 
     Holds only what is done before work starts: an error out of the work itself
@@ -124,7 +105,7 @@ def refusing_bad_input() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def refusing_failed_work() -> Iterator[None]:
+def exit_on_job_error() -> Iterator[None]:
     """Ends the program with one line and status 1 where a job says why it failed."""
     try:
         yield
@@ -132,7 +113,7 @@ def refusing_failed_work() -> Iterator[None]:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def refuse_arguments(argv: Sequence[str]) -> None:
+def check_no_arguments(argv: Sequence[str]) -> None:
     """Refuses words behind the flags.
 
     Raises:
@@ -142,20 +123,20 @@ def refuse_arguments(argv: Sequence[str]) -> None:
         raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Prints a line of progress at once, also into a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def say_for(
-    directory: str, hardware: devices.Devices = devices.ONE_PROCESS
-) -> Callable[[str], None]:
-    """Returns a `say` that names what it speaks of, for runs side by side.
+def log_for(directory: str, *, is_first: bool = True) -> Callable[[str], None]:
+    """Returns a `log` that prefixes each line with the directory's last two names.
 
-    Of the processes of one run, only the first speaks.
+    Args:
+        directory: Output of the stage.
+        is_first: Whether this is the first process of the run; others print nothing.
     """
-    if not hardware.is_first:
+    if not is_first:
         return lambda line: None
     name = "/".join(directory.rstrip("/").split("/")[-2:])
-    return lambda line: say(f"{name}: {line}")
+    return lambda line: log(f"{name}: {line}")

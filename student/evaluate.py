@@ -49,10 +49,10 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates one student."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         cli.load_tensorflow()
         from classifier.data.sources import open_source
         from classifier.inference.evaluation import write
@@ -69,14 +69,14 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled=_PSEUDO_LABELED.value,
             teachers=_TEACHER.value,
         )
-        if artifact.begin(_OUTPUT.value, plan.config):
-            say("already complete")
+        if artifact.start_or_resume(_OUTPUT.value, plan.config):
+            log("already complete")
             return
-    with cli.refusing_failed_work():
+    with cli.exit_on_job_error():
         figures, rows = comparison.carry_out(plan)
         write(_OUTPUT.value, figures, rows)
     for line in comparison.describe(figures):
-        say(line)
+        log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -50,11 +50,11 @@ _BACKEND = flags.DEFINE_enum(
 
 def main(argv: Sequence[str]) -> None:
     """Trains the last phase of one student."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = from_json(artifact.read_json(path / artifact.CONFIG)["config"])
-        hardware = cli.load_backend(_BACKEND.value)
+        hardware = devices.load_backend(_BACKEND.value)
         from classifier.training import loop, trainer
         from student.training import resolution
 
@@ -72,15 +72,17 @@ def main(argv: Sequence[str]) -> None:
         config = override_all(recipe, _SET.value)
         hardware.check(config)
         run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        surroundings = loop.Surroundings(
+        context = loop.RunContext(
             workdir=_WORKDIR.value,
-            say=cli.say_for(_WORKDIR.value, hardware),
+            log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
             devices=hardware,
         )
-        if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, run.describe())):
-            surroundings.say("already complete")
+        if hardware.first_does(
+            lambda: artifact.start_or_resume(_WORKDIR.value, run.describe())
+        ):
+            context.log("already complete")
             return
-    trainer.train(run, run.labeled_batches, surroundings)
+    trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

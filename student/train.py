@@ -90,15 +90,15 @@ _PROFILE = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one student, or its control."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
             raise ValueError("--control needs --pseudo_labeled: its size decides")
-        hardware = cli.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        hardware = devices.load_backend(_BACKEND.value, _DISTRIBUTED.value)
         from classifier.training import loop, trainer
         from student.training import mixture
 
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> None:
             _PSEUDO_LABELED.value, sources.class_names
         )
         sizes = mixture.sizes(sources.labeled, pseudo_labeled)
-        config = budget.fit_to(recipe, sizes, fixed=paths_of(_SET.value))
+        config = budget.fit_budget(recipe, sizes, fixed=paths_of(_SET.value))
         hardware.check(config)
         run = trainer.open_run(
             config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
@@ -120,9 +120,9 @@ def main(argv: Sequence[str]) -> None:
         if _CONTROL.value:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
-        surroundings = loop.Surroundings(
+        context = loop.RunContext(
             workdir=_WORKDIR.value,
-            say=cli.say_for(_WORKDIR.value, hardware),
+            log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
             devices=hardware,
             profile=_PROFILE.value,
         )
@@ -131,11 +131,13 @@ def main(argv: Sequence[str]) -> None:
             "sizes": dataclasses.asdict(sizes),
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
-        if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
-            surroundings.say("already complete")
+        if hardware.first_does(
+            lambda: artifact.start_or_resume(_WORKDIR.value, description)
+        ):
+            context.log("already complete")
             return
-    surroundings.say(budget.describe(config, sizes))
-    trainer.train(run, make_batches, surroundings)
+    context.log(budget.describe(config, sizes))
+    trainer.train(run, make_batches, context)
 
 
 if __name__ == "__main__":

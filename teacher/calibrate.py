@@ -52,10 +52,10 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Calibrates one teacher, or one ensemble."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         cli.load_tensorflow()
         from classifier.inference import calibration
 
@@ -64,14 +64,14 @@ def main(argv: Sequence[str]) -> None:
             held_out=_open(_HELD_OUT.value),
             out_of_fold=_open(_OUT_OF_FOLD.value),
         )
-        if artifact.begin(_OUTPUT.value, plan.config):
-            say("already complete")
+        if artifact.start_or_resume(_OUTPUT.value, plan.config):
+            log("already complete")
             return
-    with cli.refusing_failed_work():
+    with cli.exit_on_job_error():
         predicted = [calibration.predict(part) for part in plan.parts]
         facts = calibration.write(_OUTPUT.value, plan.config, predicted)
     for line in calibration.describe(facts):
-        say(line)
+        log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -42,10 +42,10 @@ _CLASS_NAMES = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Evaluates one teacher, or one ensemble."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         cli.load_tensorflow()
         from classifier.data.class_names import check_same_classes
         from classifier.data.sources import open_source
@@ -65,14 +65,14 @@ def main(argv: Sequence[str]) -> None:
             "teachers": [member["fingerprint"] for member in facts],
             "evaluation": source.describe(),
         }
-        if artifact.begin(_OUTPUT.value, config):
-            say("already complete")
+        if artifact.start_or_resume(_OUTPUT.value, config):
+            log("already complete")
             return
-    with cli.refusing_failed_work():
+    with cli.exit_on_job_error():
         rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
         figures = evaluation.summarize(rows)
         evaluation.write(_OUTPUT.value, figures, rows)
-    say(evaluation.describe(figures))
+    log(evaluation.describe(figures))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

@@ -84,13 +84,13 @@ _PROFILE = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Trains one teacher."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         recipe = override_all(
             dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
             _SET.value,
         )
-        hardware = cli.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        hardware = devices.load_backend(_BACKEND.value, _DISTRIBUTED.value)
         from classifier.data import folds
         from classifier.training import loop, trainer
 
@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
             data_dir=_DATA_DIR.value,
             class_names_file=_CLASS_NAMES.value,
         )
-        config = budget.fit_to(
+        config = budget.fit_budget(
             recipe,
             sources.labeled,
             epochs=presets.epochs(_PRESET.value),
@@ -113,17 +113,19 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
-        surroundings = loop.Surroundings(
+        context = loop.RunContext(
             workdir=_WORKDIR.value,
-            say=cli.say_for(_WORKDIR.value, hardware),
+            log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
             devices=hardware,
             profile=_PROFILE.value,
         )
         description = run.describe()
-        if hardware.first_does(lambda: artifact.begin(_WORKDIR.value, description)):
-            surroundings.say("already complete")
+        if hardware.first_does(
+            lambda: artifact.start_or_resume(_WORKDIR.value, description)
+        ):
+            context.log("already complete")
             return
-    trainer.train(run, run.labeled_batches, surroundings)
+    trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Chain:
         """Directory of the dataset."""
         return self.root / "dataset"
 
-    def plan(self, **more: Any) -> writing_worker.Job:
+    def plan(self, **more: Any) -> writing_worker.WritingJob:
         """Returns the writing job."""
         settings = {
             "source": open_source(self.images),
@@ -77,10 +77,10 @@ class Chain:
         }
         return writing_job.plan(**{**settings, **more})
 
-    def write(self, **more: Any) -> writing_worker.Job:
+    def write(self, **more: Any) -> writing_worker.WritingJob:
         """Writes the dataset, as the command does."""
         job = self.plan(**more)
-        artifact.begin(job.output, job.config)
+        artifact.start_or_resume(job.output, job.config)
         writing_job.run(job, OPTIONS)
         writing_job.finish(job)
         artifact.complete(job.output, seconds=0.0)
@@ -122,7 +122,7 @@ def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
         "class_names": list(CLASS_NAMES),
         "top_k": TOP_K,
     }
-    artifact.begin(chain.predictions, config)
+    artifact.start_or_resume(chain.predictions, config)
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     for shard in source.shards:
         examples = list(read_examples(source.reader, shard.files))
@@ -194,7 +194,7 @@ def select(
         funnel=_funnel(rows, rules),
         classes=rules,
     )
-    artifact.begin(directory, {"settings": dataclasses.asdict(settings)})
+    artifact.start_or_resume(directory, {"settings": dataclasses.asdict(settings)})
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
     for index, gone in (dropped or {}).items():
         path = pathlib.Path(near_duplicates.path(directory, index))

@@ -24,14 +24,14 @@ _SEED = flags.DEFINE_integer("seed", 1, "Of the moments and the victims.")
 
 def main(argv: Sequence[str]) -> None:
     """Runs it on images made for it."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
     cli.load_tensorflow()
     with tempfile.TemporaryDirectory() as root:
         jobs.prepare(pathlib.Path(root))
         chaos = Chaos(pathlib.Path(root), _SEED.value)
-        toll = chaos.run(_KILLS.value, tell=lambda toll: cli.say(str(toll)))
-        cli.say(f"chaos: {toll}, each as an undisturbed one; {chaos.seconds:.0f} s")
+        toll = chaos.run(_KILLS.value, tell=lambda toll: cli.log(str(toll)))
+        cli.log(f"chaos: {toll}, each as an undisturbed one; {chaos.seconds:.0f} s")
 
 
 if __name__ == "__main__":

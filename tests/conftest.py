@@ -46,7 +46,9 @@ def export(directory, config, seed, class_names=CLASS_NAMES):
         num_classes=len(class_names),
         seed=seed,
     )
-    artifact.begin(directory, {"config": dataclasses.asdict(config), "seed": seed})
+    artifact.start_or_resume(
+        directory, {"config": dataclasses.asdict(config), "seed": seed}
+    )
     export_classifier(
         model,
         directory,

@@ -304,7 +304,7 @@ def make_predictions(places):
         "top_k": 3,
     }
     fingerprint = artifact.config_fingerprint(job)
-    artifact.begin(places["predictions"], job)
+    artifact.start_or_resume(places["predictions"], job)
     with (places["predictions"] / prediction_schema.shard_name(0)).open("wb") as file:
         of_rows = artifact.config_fingerprint(job, leaving_out="images")
         prediction_schema.write_shard(file, iter([]), fingerprint=of_rows)
@@ -312,7 +312,7 @@ def make_predictions(places):
     for name, of in (("selection", fingerprint), ("other_selection", "def")):
         decision = run([to_table([])], config(), classes=CLASS_NAMES)
         decision = dataclasses.replace(decision, predictions=of)
-        artifact.begin(places[name], {})
+        artifact.start_or_resume(places[name], {})
         path = places[name] / "selection.json"
         path.write_text(json.dumps(decision.to_json()))
         artifact.complete(places[name], seconds=0)
@@ -321,7 +321,7 @@ def make_predictions(places):
 def make_dataset(directory):
     from pseudo_label.dataset import records
 
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     records.write_metadata(
         str(directory),
         records.features(("a", "b"), top_k=2),

@@ -27,7 +27,7 @@ QUICK = (
     "--set=optimizer.warmup_steps=5",
 )
 #: Nothing is measured: which engine is fastest here says nothing about the chain.
-REFERENCE = ("--engine=tensorflow", "--precision=float32")
+REFERENCE = ("--engine=tensorflow", "--dtype=float32")
 ONE_PROCESS = ("--", "--direct_num_workers=1")
 TWO_WORKERS = (
     "--",

@@ -66,9 +66,9 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Draws the samples."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         from beam_jobs.runners.options import parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
         from workflow.samples.choice import SampleConfig
 
         filesystems.register(options)
-        request = drawing.Request(
+        request = drawing.DrawingRequest(
             images=_IMAGES.value,
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
@@ -94,12 +94,12 @@ def main(argv: Sequence[str]) -> None:
             seed=_SEED.value,
         )
         job = drawing.plan(request, settings, output=_OUTPUT.value)
-        if artifact.begin(_OUTPUT.value, job.config):
-            say("already complete")
+        if artifact.start_or_resume(_OUTPUT.value, job.config):
+            log("already complete")
             return
-    with cli.refusing_failed_work(), artifact.locked(_OUTPUT.value):
-        drawing.run(job, say=say)
-        say(drawing.tell(job))
+    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
+        drawing.run(job, log=log)
+        log(drawing.tell(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

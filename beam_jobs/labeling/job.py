@@ -31,7 +31,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 
 SUMMARY = "summary.json"
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class LabelingConfig:
         calibration: Directory of a calibration of the teachers, if there is one.
         top_k: Classes to keep of every image.
         engine: Of `classifier.inference.engine`, or auto.
-        precision: Likewise.
+        dtype: Likewise.
         max_pixels: Of an image that is decoded.
         max_bad_fraction: Of the images, in [0, 1]; with more, the job fails.
         allow_new_shards: Whether files may have been added since the first run.
@@ -57,7 +57,7 @@ class LabelingConfig:
     calibration: str | None = None
     top_k: int = 10
     engine: str = AUTO
-    precision: str = AUTO
+    dtype: str = AUTO
     max_pixels: int = MAX_PIXELS
     max_bad_fraction: float = 0.5
     allow_new_shards: bool = False
@@ -78,7 +78,7 @@ class LabelingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class LabelingJob:
     """A labeling job and the config that identifies it."""
 
     labeling: Labeling
@@ -91,8 +91,8 @@ def plan(
     *,
     output: str,
     threads: int = 0,
-    say: Say = lambda line: None,
-) -> Job:
+    log: Log = lambda line: None,
+) -> LabelingJob:
     """Returns the job, after checking that what it needs is there and agrees.
 
     Args:
@@ -100,7 +100,7 @@ def plan(
         settings: What is asked of it.
         output: Directory of the predictions, begun or not.
         threads: That a worker process computes with, 0 for all cores.
-        say: Is told how the engine was chosen.
+        log: Is told how the engine was chosen.
 
     Raises:
         ValueError: If a teacher or the model cannot be used, or they do not agree.
@@ -109,7 +109,7 @@ def plan(
     predictor, described = (
         _plan_handler(settings)
         if settings.model_handler
-        else _plan_teachers(source, settings, output, threads, say)
+        else _plan_teachers(source, settings, output, threads, log)
     )
     config = {
         "images": source.describe(),
@@ -127,10 +127,10 @@ def plan(
         fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
         max_bad_fraction=settings.max_bad_fraction,
     )
-    return Job(labeling, config)
+    return LabelingJob(labeling, config)
 
 
-def begin(source: Source, job: Job, settings: LabelingConfig) -> bool:
+def begin(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
     """Begins the output, or goes on in it; returns whether nothing is left to do.
 
     Raises:
@@ -140,7 +140,7 @@ def begin(source: Source, job: Job, settings: LabelingConfig) -> bool:
     output = job.labeling.output
     if settings.allow_new_shards:
         artifact.amend(output, job.config, changing="images")
-    is_complete = artifact.begin(output, job.config)
+    is_complete = artifact.start_or_resume(output, job.config)
     if not is_complete:
         try:
             shard_manifest.freeze(
@@ -151,7 +151,7 @@ def begin(source: Source, job: Job, settings: LabelingConfig) -> bool:
     return is_complete
 
 
-def run(labeling: Labeling, options: PipelineOptions, *, say: Say) -> dict[str, float]:
+def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, float]:
     """Labels the shards that are not labeled yet, telling how far it is.
 
     Returns:
@@ -167,9 +167,9 @@ def run(labeling: Labeling, options: PipelineOptions, *, say: Say) -> dict[str, 
         )
 
     artifact.delete_unfinished(labeling.output)
-    with Progress(labeling, say) as progress:
+    with Progress(labeling, log) as progress:
         result = runners.run_pipeline(
-            build, options, say=say, count_done=progress.count_shards
+            build, options, log=log, count_done=progress.count_shards
         )
     # Of workers that were killed while others went on.
     artifact.delete_unfinished(labeling.output)
@@ -231,11 +231,11 @@ def _plan_handler(
 
 
 def _plan_teachers(
-    source: Source, settings: LabelingConfig, output: str, threads: int, say: Say
+    source: Source, settings: LabelingConfig, output: str, threads: int, log: Log
 ) -> tuple[PredictorLoader, dict[str, Any]]:
     facts = read_ensemble_facts(settings.teachers)
     temperature = _find_temperature(facts, settings.calibration)
-    chosen = _choose_engine(source, settings, output, say)
+    chosen = _choose_engine(source, settings, output, log)
     loader = Teachers(
         directories=settings.teachers,
         engine=chosen,
@@ -248,7 +248,7 @@ def _plan_teachers(
         "class_names": facts[0]["class_names"],
         "temperature": temperature,
         "engine": chosen.name,
-        "precision": chosen.precision,
+        "dtype": chosen.dtype,
     }
 
 
@@ -264,15 +264,15 @@ def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> flo
 
 
 def _choose_engine(
-    source: Source, settings: LabelingConfig, output: str, say: Say
+    source: Source, settings: LabelingConfig, output: str, log: Log
 ) -> Engine:
     """Returns the engine asked for, else that of the first run, else the fastest."""
-    candidates = engine.candidates(settings.engine, settings.precision)
+    candidates = engine.candidates(settings.engine, settings.dtype)
     frozen = _frozen_engine(output)
-    if frozen is not None and AUTO in (settings.engine, settings.precision):
+    if frozen is not None and AUTO in (settings.engine, settings.dtype):
         return Engine(
             frozen.name if settings.engine == AUTO else settings.engine,
-            frozen.precision if settings.precision == AUTO else settings.precision,
+            frozen.dtype if settings.dtype == AUTO else settings.dtype,
         )
     if len(candidates) == 1:
         return candidates[0]
@@ -284,7 +284,7 @@ def _choose_engine(
         figures = engine_autotune.try_engines(teacher, candidates, images)
     chosen = engine_autotune.choose(figures)
     for line in engine_autotune.describe(figures, chosen):
-        say(line)
+        log(line)
     return chosen
 
 
@@ -295,7 +295,7 @@ def _frozen_engine(output: str) -> Engine | None:
     config = artifact.read_json(path)
     if "engine" not in config:
         return None
-    return Engine(config["engine"], config["precision"])
+    return Engine(config["engine"], config["dtype"])
 
 
 def _good_images(source: Source) -> Iterator[bytes]:

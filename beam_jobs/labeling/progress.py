@@ -20,12 +20,12 @@ class Progress:
 
     Args:
         labeling: The job.
-        say: Is told whenever another shard is done.
+        log: Is told whenever another shard is done.
     """
 
-    def __init__(self, labeling: Labeling, say: Callable[[str], None]) -> None:
+    def __init__(self, labeling: Labeling, log: Callable[[str], None]) -> None:
         self._labeling = labeling
-        self._say = say
+        self._log = log
         self._num_shards = labeling.num_shards
         self._waiting = set(range(self._num_shards))
         self._images = 0
@@ -38,7 +38,7 @@ class Progress:
         self._started = time.monotonic()
         self._at_start = self._images, self.count_shards()
         if self.count_shards():
-            self._say(
+            self._log(
                 f"{self.count_shards()} of {self._num_shards} shards are labeled "
                 "already"
             )
@@ -87,7 +87,7 @@ class Progress:
         done = count - shards
         left = int((self._num_shards - count) * seconds / done) if done else 0
         filled = _WIDTH * count // self._num_shards
-        self._say(
+        self._log(
             f"[{'#' * filled}{'.' * (_WIDTH - filled)}] "
             f"shard {count}/{self._num_shards}  {self._images:,} images  "
             f"{(self._images - images) / seconds:.1f} images/s  "

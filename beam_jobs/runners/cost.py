@@ -114,7 +114,7 @@ class Prices:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """What a job will take.
 
     Attributes:
@@ -161,7 +161,7 @@ def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
 
 def estimate(
     num_images: int, *, images_per_second: float, pool: Pool, prices: Prices
-) -> Estimate:
+) -> CostEstimate:
     """Returns what labeling will take.
 
     Args:
@@ -185,7 +185,7 @@ def estimate(
             raise ValueError(f"expected a positive number of {name}, got {number}")
     worker_hours = num_images / images_per_second / 3600
     hourly = _hourly_costs(pool, prices)
-    return Estimate(
+    return CostEstimate(
         num_images=num_images,
         images_per_second=images_per_second,
         pool=pool,
@@ -196,7 +196,7 @@ def estimate(
     )
 
 
-def describe(estimate: Estimate) -> list[str]:
+def describe(estimate: CostEstimate) -> list[str]:
     """Returns the lines that tell an estimate to people."""
     pool, prices = estimate.pool, estimate.prices
     worker = pool.machine + (f" with {pool.accelerator}" if pool.accelerator else "")

@@ -178,7 +178,7 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
         )
 
 
-def run(build: Build, options: PipelineOptions, *, say: Callable[[str], None]) -> Any:
+def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -> Any:
     """Submits the job, tells where to watch it, and waits for its end.
 
     Where this process ends first, the job goes on in the cloud.
@@ -186,7 +186,7 @@ def run(build: Build, options: PipelineOptions, *, say: Callable[[str], None]) -
     Args:
         build: As for `check`.
         options: Filled in; left as they are.
-        say: Gets the address of the job's page.
+        log: Gets the address of the job's page.
 
     Returns:
         Beam's result, with its metrics.
@@ -200,7 +200,7 @@ def run(build: Build, options: PipelineOptions, *, say: Callable[[str], None]) -
     result = pipeline.run()
     cloud = options.view_as(GoogleCloudOptions)
     url = f"{_CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
-    say(f"Dataflow runs {cloud.job_name}: {url}")
+    log(f"Dataflow runs {cloud.job_name}: {url}")
     try:
         state = result.wait_until_finish()
     except DataflowRuntimeException as error:

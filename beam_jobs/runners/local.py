@@ -69,9 +69,9 @@ class Survivor:
     """
 
     options: PipelineOptions
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     count_done: Callable[[], int] | None
-    log: WorkersLog
+    workers_log: WorkersLog
 
     def __enter__(self) -> None:
         self._before = threading.excepthook
@@ -92,10 +92,10 @@ class Survivor:
         if deaths > MAX_DEATHS:
             sys.stderr.write(
                 f"error: worker processes died {deaths} times without one more shard "
-                f"done; is there enough memory? (more in {self.log.save()})\n"
+                f"done; is there enough memory? (more in {self.workers_log.save()})\n"
             )
             os._exit(1)
-        self.say(f"a worker process ended with {ended[1]}; going on")
+        self.log(f"a worker process ended with {ended[1]}; going on")
         os.environ[_DEATHS] = str(deaths)
-        self.log.close()
+        self.workers_log.close()
         os.execv(sys.executable, sys.orig_argv)

@@ -19,7 +19,7 @@ def run_pipeline(
     build: Build,
     options: PipelineOptions,
     *,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     count_done: Callable[[], int] | None = None,
     may_shuffle: bool = False,
 ) -> Any:
@@ -28,7 +28,7 @@ def run_pipeline(
     Args:
         build: Adds the transforms to a pipeline.
         options: Beam's.
-        say: Is told what the user should know.
+        log: Is told what the user should know.
         count_done: How many units of work are done. Given, a local job whose worker
             process was killed starts itself again and goes on, as long as that helps.
         may_shuffle: Whether it is meant to have a shuffle.
@@ -44,15 +44,18 @@ def run_pipeline(
         from beam_jobs.runners import dataflow
 
         dataflow.check(build, options, may_shuffle=may_shuffle)
-        return dataflow.run(build, options, say=say)
-    with WorkersLog() as log, Survivor(options, say, count_done, log):
+        return dataflow.run(build, options, log=log)
+    with (
+        WorkersLog() as workers_log,
+        Survivor(options, log, count_done, workers_log),
+    ):
         try:
             pipeline = beam.Pipeline(options=options)
             build(pipeline)
             result = pipeline.run()
             result.wait_until_finish()
         except Exception as error:
-            path = log.save(str(error))
+            path = workers_log.save(str(error))
             raise PipelineError(f"{reason(str(error))} (more in {path})") from error
     return result
 

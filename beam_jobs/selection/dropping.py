@@ -253,7 +253,7 @@ def _name_twins(
 def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Dropped:
     index, found = group
     named = list(found[_PAIRS])
-    rows = near_duplicates.settle(
+    rows = near_duplicates.resolve_chains(
         _join([block for block, _ in named], near_duplicates.NAMED_PAIR),
         [key for _, keys in named for key in keys],
         _join(found[_ALIKE], near_duplicates.ALIKE),

@@ -24,7 +24,7 @@ KEEP_DUPLICATES = -1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class SelectionRequest:
     """What the user said, as the flags of `beam_jobs.select_labels` explain it."""
 
     predictions: str
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class SelectionJob:
     """A selection job whose inputs are there and fit together.
 
     Attributes:
@@ -113,7 +113,7 @@ def _check_temperature(calibrated: float, labeled: float) -> None:
         )
 
 
-def plan(request: Request, *, output: str) -> Job:
+def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
     """Returns the job, after checking that what it needs is there and agrees.
 
     Raises:
@@ -134,7 +134,7 @@ def plan(request: Request, *, output: str) -> Job:
         if request.duplicate_bits == KEEP_DUPLICATES
         else request.duplicate_bits,
     )
-    return Job(
+    return SelectionJob(
         predictions=predictions,
         settings=settings,
         excluded=_open_excluded(request.exclude),
@@ -144,7 +144,7 @@ def plan(request: Request, *, output: str) -> Job:
     )
 
 
-def warn(job: Job, *, is_local: bool) -> Iterator[str]:
+def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
     """Yields what the user should know before the work.
 
     Args:
@@ -177,7 +177,9 @@ def warn(job: Job, *, is_local: bool) -> Iterator[str]:
 
 
 def _plan_thresholds(
-    request: Request, predictions: PredictionSet, calibration: Calibration | None
+    request: SelectionRequest,
+    predictions: PredictionSet,
+    calibration: Calibration | None,
 ) -> ThresholdConfig:
     threshold = request.confidence_threshold
     if request.class_thresholds is not None:

@@ -26,14 +26,14 @@ from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import spread
 from beam_jobs.selection import counting, dropping
 from beam_jobs.selection.counting import Reader
-from beam_jobs.selection.job import Job
+from beam_jobs.selection.job import SelectionJob
 from pseudo_label.selection import order_statistics, precision, thresholds, what_if
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import (
     SELECTION,
     ClassRule,
     Dropped,
-    Estimate,
+    PrecisionEstimate,
     Selection,
     SelectionConfig,
 )
@@ -51,7 +51,7 @@ _NAMED_AT_ONCE = 10
 filesystems.register()
 
 
-def run(job: Job, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
+def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
     """Writes `selection.json` and, if asked for, `what_if.json`.
 
     Args:
@@ -101,7 +101,7 @@ def _tell_alarms(selection: Selection) -> Iterator[str]:
         yield f"and {len(alarms) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
 
 
-def _build(pipeline: beam.Pipeline, job: Job) -> None:
+def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
     dropped = AsSingleton(_drop(pipeline, job))
     reader = Reader(
@@ -125,7 +125,7 @@ def _build(pipeline: beam.Pipeline, job: Job) -> None:
     )
 
 
-def _drop(pipeline: beam.Pipeline, job: Job) -> beam.PCollection:
+def _drop(pipeline: beam.Pipeline, job: SelectionJob) -> beam.PCollection:
     if not job.drops:
         return pipeline | "Drop none" >> beam.Create([Dropped()])
     return dropping.drop(
@@ -142,7 +142,7 @@ def _thresholds(
     shards: beam.PCollection,
     reader: Reader,
     dropped: Any,
-    job: Job,
+    job: SelectionJob,
 ) -> beam.PCollection:
     base = selection_tally.with_nothing(
         job.settings.thresholds.of_classes(job.num_classes)
@@ -169,7 +169,7 @@ def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
 
 def _decide(
     tally: Tally,
-    job: Job,
+    job: SelectionJob,
     windows: Windows,
     rows: Sequence[Rows],
     lowest: NDArray[np.float32],
@@ -200,7 +200,9 @@ def _decide(
     artifact.write_json(path / SELECTION, selection.to_json())
 
 
-def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
+def _estimate(
+    calibration: Calibration, rules: Sequence[ClassRule]
+) -> PrecisionEstimate:
     least = [rule.threshold for rule in rules]
     cuts = [
         rule.cut_off.confidence if rule.cut_off is not None else np.inf
@@ -210,4 +212,4 @@ def _estimate(calibration: Calibration, rules: Sequence[ClassRule]) -> Estimate:
         precision.precision_above(calibration, np.array(lowest, np.float32))
         for lowest in (least, cuts)
     )
-    return Estimate(kind=calibration.kind, above_threshold=above, kept=kept)
+    return PrecisionEstimate(kind=calibration.kind, above_threshold=above, kept=kept)

@@ -19,7 +19,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
-from beam_jobs.writing.worker import Job, WriteGroup, Written
+from beam_jobs.writing.worker import WriteGroup, WritingJob, Written
 from classifier.data import shard_manifest
 from classifier.data.sources import Source
 from pseudo_label.dataset import card
@@ -33,7 +33,7 @@ MIN_SHARDS = 4
 CARD = "README.md"
 #: Where predictions and selection are, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 filesystems.register()
 
@@ -46,7 +46,7 @@ def plan(
     round_number: int,
     num_shards: int,
     output: str,
-) -> Job:
+) -> WritingJob:
     """Returns the job, after checking that its three inputs belong together.
 
     Args:
@@ -72,7 +72,7 @@ def plan(
     if round_number < 1:
         raise ValueError(f"round must be >= 1, got {round_number}")
     by_rule = max(MIN_SHARDS, -(-records // RECORDS_PER_SHARD))
-    return Job(
+    return WritingJob(
         source=source,
         predictions=prediction_set,
         selection=decision,
@@ -83,7 +83,9 @@ def plan(
     )
 
 
-def run(job: Job, options: PipelineOptions, *, say: Say = lambda line: None) -> None:
+def run(
+    job: WritingJob, options: PipelineOptions, *, log: Log = lambda line: None
+) -> None:
     """Writes the shards that are not there and, at the end, the metadata.
 
     Raises:
@@ -106,13 +108,13 @@ def run(job: Job, options: PipelineOptions, *, say: Say = lambda line: None) -> 
         return sum(job.path(index).exists() for index in range(job.num_shards))
 
     runners.run_pipeline(
-        build, options, say=say, count_done=count_done, may_shuffle=True
+        build, options, log=log, count_done=count_done, may_shuffle=True
     )
     # Of workers that were killed while others went on.
     artifact.delete_unfinished(job.output)
 
 
-def finish(job: Job) -> str:
+def finish(job: WritingJob) -> str:
     """Checks the dataset against the selection; returns what was written, in words.
 
     Raises:
@@ -140,7 +142,7 @@ def finish(job: Job) -> str:
     )
 
 
-def _write_metadata(shards: list[Written], job: Job) -> None:
+def _write_metadata(shards: list[Written], job: WritingJob) -> None:
     shards.sort(key=lambda shard: shard.index)
     dataset_records.write_metadata(
         job.output,
@@ -159,7 +161,7 @@ def _seen_from(directory: str, path: str) -> str:
     return os.path.relpath(path, directory)
 
 
-def _make_card(job: Job, num_bytes: int) -> str:
+def _make_card(job: WritingJob, num_bytes: int) -> str:
     return card.make_card(
         card.Facts(
             selection=job.selection,

@@ -51,7 +51,7 @@ _FRAME_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class WritingJob:
     """A writing job and the config that identifies it.
 
     Attributes:
@@ -115,7 +115,7 @@ class Job:
         """Returns where an output shard belongs."""
         return epath.Path(self.output) / records.shard_name(index, self.num_shards)
 
-    def without_shards(self) -> Job:
+    def without_shards(self) -> WritingJob:
         """Returns what travels to the workers: they look up their shards."""
         source = dataclasses.replace(self.source, shards=())
         return dataclasses.replace(self, source=source)
@@ -139,7 +139,7 @@ class Written:
 class WriteGroup(beam.DoFn):
     """Writes the output shards of a group that are not there yet."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: WritingJob) -> None:
         self._job = job
 
     def setup(self) -> None:
@@ -160,7 +160,7 @@ class WriteGroup(beam.DoFn):
             yield Written(output, length, size - length * _FRAME_BYTES)
 
 
-def write_group(job: Job, group: Group) -> None:
+def write_group(job: WritingJob, group: Group) -> None:
     """Writes the output shards of a group that are missing.
 
     None of them is published before all images of the group have proved to be right.
@@ -191,7 +191,7 @@ def write_group(job: Job, group: Group) -> None:
 
 
 def selected_images(
-    job: Job, index: int
+    job: WritingJob, index: int
 ) -> Iterator[tuple[dict[str, Any], int, bytes]]:
     """Yields each row of an input shard that was selected, its copies and its image.
 
@@ -232,14 +232,14 @@ def _selected_rows(
             yield from batch.to_pylist()
 
 
-def _read_decisions(job: Job, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
+def _read_decisions(job: WritingJob, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
     """Returns the rows of an input shard and how often each is written, [rows]."""
     rows = prediction_schema.read_table(job.predictions.path(index), COLUMNS)
     dropped = near_duplicates.read_dropped(job.selection_directory, index)
     return rows, count_copies(rows, job.selection, dropped)
 
 
-def _count_records(job: Job, group: Group) -> NDArray[np.int64]:
+def _count_records(job: WritingJob, group: Group) -> NDArray[np.int64]:
     """Returns how many records each output shard of a group holds, [outputs]."""
     lengths = np.zeros(len(group.outputs), np.int64)
     for index in group.inputs:
@@ -259,7 +259,7 @@ def _most_copies(selection: Selection) -> int:
 
 
 def make_record(
-    job: Job, shard: int, row: dict[str, Any], image: bytes, copy: int
+    job: WritingJob, shard: int, row: dict[str, Any], image: bytes, copy: int
 ) -> Record:
     """Returns a record out of a row of the predictions and its image."""
     return Record(

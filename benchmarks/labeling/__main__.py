@@ -60,22 +60,22 @@ _NETWORKS = flags.DEFINE_list(
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         _refuse_unknown("cases", _CASES.value, CASES)
         _refuse_unknown("networks", _NETWORKS.value, inputs.NETWORKS)
     cases = _installed(_CASES.value)
     cli.load_tensorflow()
     machine = _read_machine()
-    cli.say(str(machine))
+    cli.log(str(machine))
     figures: dict[str, Any] = {"machine": dataclasses.asdict(machine)}
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(pathlib.Path(directory), machine.cores, _IMAGES.value)
         for network in _NETWORKS.value:
             figures[network] = _measure(bench, network, cases, machine)
         loads = goals.at_most(goals.LOADS, bench.count_loads(_NETWORKS.value[-1]))
-    cli.say(f"\n{loads.line()}")
-    cli.say(json.dumps({**figures, loads.name: loads.figure}))
+    cli.log(f"\n{loads.line()}")
+    cli.log(json.dumps({**figures, loads.name: loads.figure}))
 
 
 def _refuse_unknown(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -96,7 +96,7 @@ def _installed(cases: Sequence[str]) -> list[str]:
     for case in cases:
         peer = case.partition("_")[0]
         if peer in missing:
-            cli.say(f"{case} is left out: {missing[peer]} is not installed")
+            cli.log(f"{case} is left out: {missing[peer]} is not installed")
         else:
             found.append(case)
     return found
@@ -145,7 +145,7 @@ def _measure_turn(named: tuple[str, Task]) -> Run:
     """Returns what a way reaches; tells it, for a full run takes long."""
     way, task = named
     run = runs.measure(task)
-    cli.say(f"{way}: {_row(*run[:3])}")
+    cli.log(f"{way}: {_row(*run[:3])}")
     return run
 
 
@@ -172,13 +172,13 @@ def _tell(
     network: str, rounds: Mapping[str, Sequence[Run]], verdicts: Sequence[Verdict]
 ) -> None:
     engines = sorted({" ".join(run.engine or ()) for run in rounds[goals.OURS]})
-    cli.say(f"\n{network}, {' and '.join(engines)}")
-    cli.say(f"{'':18}{'images/s':>10}{'start s':>9}{'worker MB':>11}")
+    cli.log(f"\n{network}, {' and '.join(engines)}")
+    cli.log(f"{'':18}{'images/s':>10}{'start s':>9}{'worker MB':>11}")
     for way, turns in rounds.items():
-        cli.say(f"{way:18}{_row(*_medians(turns))}")
-    cli.say(f"\n{'':28}{'reached':>8}   goal      met")
+        cli.log(f"{way:18}{_row(*_medians(turns))}")
+    cli.log(f"\n{'':28}{'reached':>8}   goal      met")
     for verdict in verdicts:
-        cli.say(verdict.line())
+        cli.log(verdict.line())
 
 
 def _row(speed: float, start: float, megabytes: float) -> str:

@@ -69,13 +69,13 @@ class Bench:
         """
         whole = self.task(network)
         few = self.task(network, SLOW_SHARE) if network == inputs.RESNET else whole
-        equal = dataclasses.replace(whole, engine=engine[0], precision=engine[1])
+        equal = dataclasses.replace(whole, engine=engine[0], dtype=engine[1])
         in_one = dataclasses.replace(equal, processes=1, threads=self.cores)
         found = {
             OURS: equal,
             "threads": in_one,
             "float32_job": dataclasses.replace(
-                few, engine="tensorflow", precision="float32"
+                few, engine="tensorflow", dtype="float32"
             ),
             "bare_processes": dataclasses.replace(equal, way="bare"),
             "bare_threads": dataclasses.replace(in_one, way="bare"),

@@ -60,7 +60,9 @@ def export_network(
     from classifier.export.saved_classifier import export_classifier
 
     recipe = presets.find(RESNET)
-    artifact.begin(directory, {"config": dataclasses.asdict(recipe), "network": name})
+    artifact.start_or_resume(
+        directory, {"config": dataclasses.asdict(recipe), "network": name}
+    )
     model = _build_free(recipe.image.size) if name == FREE else _build(recipe)
     _teach(model, jpegs, recipe.image)
     export_classifier(

@@ -26,7 +26,7 @@ def limit_threads(task: Task) -> None:
 def open_classifier(task: Task) -> Classifier:
     """Returns the classifier on the engine that the task names."""
     return Classifier(
-        task.classifier, Engine(str(task.engine), str(task.precision)), task.threads
+        task.classifier, Engine(str(task.engine), str(task.dtype)), task.threads
     )
 
 

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
         sheet = Timesheet(directory)
         peer.run(task, sheet)
         total = sheet.total()
-    cli.say(json.dumps(total._asdict()))
+    cli.log(json.dumps(total._asdict()))
 
 
 if __name__ == "__main__":

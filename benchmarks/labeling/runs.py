@@ -79,7 +79,7 @@ def measure(task: Task) -> Run:
         completed = json.loads((output / "COMPLETED").read_text())
         config = json.loads((output / "config.json").read_text())
     run = _run(task, watched, completed["images_per_second"], watched.begun)
-    return run._replace(engine=(config["engine"], config["precision"]))
+    return run._replace(engine=(config["engine"], config["dtype"]))
 
 
 def label_command(
@@ -95,7 +95,7 @@ def label_command(
     """
     own = [f"--teacher={task.classifier}"]
     if task.engine is not None:
-        own += [f"--engine={task.engine}", f"--precision={task.precision}"]
+        own += [f"--engine={task.engine}", f"--dtype={task.dtype}"]
     beam = ["--", "--direct_num_workers=1", "--direct_running_mode=in_memory"]
     return [
         *(sys.executable, "-m", "beam_jobs.label_images"),

@@ -26,7 +26,7 @@ class Task:
         jpegs: Directory of the same images as files, fewer: those repeat.
         num_images: In the records.
         engine: Of `classifier.inference.engine`; None for the tuned choice.
-        precision: Likewise.
+        dtype: Likewise.
         processes: That label side by side.
         threads: Of each of them.
         loaders: Further processes that decode, of each of them.
@@ -39,7 +39,7 @@ class Task:
     jpegs: str
     num_images: int
     engine: str | None = None
-    precision: str | None = None
+    dtype: str | None = None
     processes: int = 1
     threads: int = 1
     loaders: int = 0

@@ -57,8 +57,8 @@ _DATA_DIR = flags.DEFINE_string(
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         numbers = [_positive("classes", text) for text in _CLASSES.value]
     ways = peers.installed()
     sizes = Sizes(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
         for classes in numbers:
             table = _measure(directory, sizes, classes, ways)
             figures[f"classes_{classes}"] = _tell(table, classes)
-    cli.say(json.dumps(figures))
+    cli.log(json.dumps(figures))
 
 
 def _positive(flag: str, text: str) -> int:
@@ -97,23 +97,23 @@ def _measure_turn(turn: tuple[Case, Task]) -> Run:
     """Returns what a way takes; tells it, for a full run takes long."""
     case, task = turn
     run = runs.measure(task)
-    cli.say(_row(case, run))
+    cli.log(_row(case, run))
     return run
 
 
 def _tell(table: Table, classes: int) -> dict[str, Any]:
     """Prints a table, and returns its figures."""
     rows = table.sizes.rows
-    cli.say(f"\n{classes:,} classes, {max(1, rows // classes):,} images of each")
-    cli.say(f"{'':16}{'rows':>13}{'seconds':>9}{'of CPU':>9}{'peak GB':>9}")
+    cli.log(f"\n{classes:,} classes, {max(1, rows // classes):,} images of each")
+    cli.log(f"{'':16}{'rows':>13}{'seconds':>9}{'of CPU':>9}{'peak GB':>9}")
     medians = {case: table.median(case) for case in table.rounds}
     for case, run in medians.items():
-        cli.say(_row(case, run))
+        cli.log(_row(case, run))
     figures = table.figures()
-    cli.say(f"\n{'':28}{'reached':>9}   goal     met")
+    cli.log(f"\n{'':28}{'reached':>9}   goal     met")
     for name, figure in figures.items():
-        cli.say(goals.line(name, figure, rows=rows))
-    cli.say("")
+        cli.log(goals.line(name, figure, rows=rows))
+    cli.log("")
     return {
         **figures,
         "runs": [

@@ -45,7 +45,7 @@ def open_inputs(directory: pathlib.Path, *, rows: int, classes: int) -> pathlib.
         "images": {"rows": rows, "num_shards": shards},
         "seed": SEED,
     }
-    if artifact.begin(path, config):
+    if artifact.start_or_resume(path, config):
         return path
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     for index, size in enumerate(shard_sizes(rows)):

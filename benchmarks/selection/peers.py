@@ -30,7 +30,7 @@ def installed() -> list[str]:
     found = []
     for way, (_, package) in PEERS.items():
         if importlib.util.find_spec(package) is None:
-            cli.say(f"{way} is left out: {package} is not installed")
+            cli.log(f"{way} is left out: {package} is not installed")
         else:
             found.append(way)
     return found
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     way, predictions, images_per_class = argv[1:]
     peer = importlib.import_module(f"benchmarks.{PEERS[way][0]}")
     cut_offs = peer.run(Task(way, predictions, int(images_per_class)))
-    cli.say(json.dumps(sorted(cut_offs)))
+    cli.log(json.dumps(sorted(cut_offs)))
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ class Speed(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
     cli.load_tensorflow()
     import tensorflow as tf
 
@@ -192,7 +192,7 @@ def open_pseudo_labeled(directory: pathlib.Path, source: Any) -> Any:
     from student.training import mixture as student_mixture
 
     rng = np.random.default_rng(1)
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     lengths, num_bytes = [], 0
     for index, file in enumerate(source.files[:NUM_FILES]):
         records = list(_pseudo_labels(source, file, rng))
@@ -355,26 +355,26 @@ def _tell(
     from stage.system import num_cores as count_cores
 
     num_cores = count_cores()
-    cli.say(f"{'':10}images/s  and core  cores at work, of {num_cores}")
+    cli.log(f"{'':10}images/s  and core  cores at work, of {num_cores}")
     speeds = {name: _median(turns) for name, turns in rounds.items()}
     for name, (images, cores) in speeds.items():
-        cli.say(f"{name:10}{images:8.0f}  {images / num_cores:8.0f}  {cores:13.2f}")
-    cli.say("")
+        cli.log(f"{name:10}{images:8.0f}  {images / num_cores:8.0f}  {cores:13.2f}")
+    cli.log("")
     ratios = {}
     for name in ("ours", "mixture"):
         ratios[name] = _ratio(rounds[name], rounds["decoder"])
         verdict = "met" if ratios[name] >= GOAL else "missed"
-        cli.say(
+        cli.log(
             f"{name}: goal of {GOAL} of the decoder's images: {verdict}, {ratios[name]}"
         )
-    cli.say("")
+    cli.log("")
     of_size = {size: _median(turns).images for size, turns in by_size.items()}
-    cli.say(f"{'':20}TPUv3's images/s  ours and core  cores for as many")
+    cli.log(f"{'':20}TPUv3's images/s  ours and core  cores for as many")
     needed = {}
     for name, published in PUBLISHED.items():
         per_core = of_size[presets.PUBLISHED[name].image.size] / num_cores
         needed[name] = published / per_core
-        cli.say(f"{name:20}{published:16.0f}  {per_core:13.0f}  {needed[name]:17.1f}")
+        cli.log(f"{name:20}{published:16.0f}  {per_core:13.0f}  {needed[name]:17.1f}")
     figures = {
         "num_cores": num_cores,
         "images_per_second": {name: round(s.images, 1) for name, s in speeds.items()},
@@ -388,7 +388,7 @@ def _tell(
         "images_per_second_by_size": {k: round(v, 1) for k, v in of_size.items()},
         "cores_per_chip": {name: round(cores, 4) for name, cores in needed.items()},
     }
-    cli.say(json.dumps(figures))
+    cli.log(json.dumps(figures))
 
 
 def _ratio(ours: Sequence[Speed], others: Sequence[Speed]) -> float:

@@ -59,8 +59,8 @@ Batches = Iterator[Any]
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
     _bind_to_one_core()
     cli.load_tensorflow()
     import tensorflow as tf
@@ -236,14 +236,14 @@ def _cutout(image: Any, position: Sequence[float]) -> Any:
 
 def _tell(speeds: Mapping[str, float], microseconds: Mapping[str, float]) -> None:
     ours = speeds["ours"]
-    cli.say(f"{'':14}images/s  ours is faster")
+    cli.log(f"{'':14}images/s  ours is faster")
     for name, speed in speeds.items():
-        cli.say(f"{name:14}{speed:8.0f}  {ours / speed:13.2f}x")
-    cli.say(f"\n{'operation':14}microseconds an image")
+        cli.log(f"{name:14}{speed:8.0f}  {ours / speed:13.2f}x")
+    cli.log(f"\n{'operation':14}microseconds an image")
     for name, duration in sorted(microseconds.items(), key=lambda item: -item[1]):
-        cli.say(f"{name:14}{duration:8.0f}")
+        cli.log(f"{name:14}{duration:8.0f}")
     verdict = "met" if ours >= GOAL else "missed"
-    cli.say(f"\ngoal of {GOAL} images a second and core: {verdict}")
+    cli.log(f"\ngoal of {GOAL} images a second and core: {verdict}")
     figures = {
         "images_per_second": {name: round(speed, 1) for name, speed in speeds.items()},
         "ratio_to_pillow": round(ours / speeds["pillow"], 3),
@@ -252,7 +252,7 @@ def _tell(speeds: Mapping[str, float], microseconds: Mapping[str, float]) -> Non
             name: round(duration, 1) for name, duration in microseconds.items()
         },
     }
-    cli.say(json.dumps(figures))
+    cli.log(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -86,24 +86,24 @@ class Peer(Protocol):
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         # PyTorch wants memory, too.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         hardware = devices.open_devices("jax")
     import jax
 
     on_gpu = jax.default_backend() == "gpu"
-    cli.say(hardware.describe())
+    cli.log(hardware.describe())
     if not on_gpu:
-        cli.say("no GPU: a toy comparison on the CPU, which says nothing about one")
+        cli.log("no GPU: a toy comparison on the CPU, which says nothing about one")
     if importlib.util.find_spec("timm") is None:
-        cli.say("timm is not installed: ours alone")
+        cli.log("timm is not installed: ours alone")
     figures = {}
     for case in GPU_CASES if on_gpu else TOY_CASES:
         figures[case.preset] = _measure(case, on_gpu=on_gpu)
         _tell(case, figures[case.preset])
-    cli.say(json.dumps({"device": hardware.kind, "is_toy": not on_gpu, **figures}))
+    cli.log(json.dumps({"device": hardware.kind, "is_toy": not on_gpu, **figures}))
 
 
 def _measure(case: Case, *, on_gpu: bool) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _config(case: Case, *, on_gpu: bool) -> TrainConfig:
     return dataclasses.replace(
         presets.find(case.preset),
         global_batch_size=case.batch_size,
-        precision="bfloat16" if on_gpu else "float32",
+        dtype="bfloat16" if on_gpu else "float32",
     )
 
 
@@ -171,7 +171,7 @@ class _Ours:
             config.model,
             image_size=config.image.size,
             num_classes=NUM_CLASSES,
-            precision=config.precision,
+            dtype=config.dtype,
         )
         layout = backend_jax.layout_on(jax.devices()[:1])
         self._step = backend_jax.jit_train_step(model, config, layout)
@@ -231,7 +231,7 @@ class _Timm:
         torch = self._torch
         pixels = (images.float() / 255 - 0.45) / 0.225
         with torch.autocast(
-            self._kind, torch.bfloat16, enabled=self._config.precision == "bfloat16"
+            self._kind, torch.bfloat16, enabled=self._config.dtype == "bfloat16"
         ):
             logits = self._model(pixels)
         return torch.nn.functional.cross_entropy(logits.float(), targets)
@@ -256,13 +256,13 @@ def _tell(case: Case, figures: Mapping[str, Any]) -> None:
     for name, speed in figures["images_per_second"].items():
         memory = figures["peak_memory_gb"][name]
         gigabytes = "" if memory is None else f"  {memory:6.2f} GB"
-        cli.say(f"{case.preset:18} {name:5} {speed:9.1f} images/s{gigabytes}")
+        cli.log(f"{case.preset:18} {name:5} {speed:9.1f} images/s{gigabytes}")
     if "ratio_to_timm" in figures:
-        cli.say(f"{case.preset:18} ours is {figures['ratio_to_timm']:.2f}x timm")
+        cli.log(f"{case.preset:18} ours is {figures['ratio_to_timm']:.2f}x timm")
     if case.goal is not None:
         met = figures["images_per_second"]["ours"] >= case.goal
         verdict = "met" if met else "missed"
-        cli.say(f"{case.preset:18} goal of {case.goal} on one H200: {verdict}")
+        cli.log(f"{case.preset:18} goal of {case.goal} on one H200: {verdict}")
 
 
 if __name__ == "__main__":

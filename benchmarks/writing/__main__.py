@@ -45,8 +45,8 @@ _WAYS = flags.DEFINE_list("ways", list(WAYS), f"Of {', '.join(WAYS)}.")
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         for way in _WAYS.value:
             if way not in WAYS:
                 raise ValueError(f"--ways: expected {', '.join(WAYS)}, got {way!r}")
@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> None:
         rounds = _measure(root / "all", _IMAGES.value, [OURS, *_WAYS.value])
     verdicts = list(goals.judge(rounds, small[OURS]))
     for line in goals.tell(rounds, verdicts):
-        cli.say(line)
-    cli.say(json.dumps(goals.figures(rounds, verdicts)))
+        cli.log(line)
+    cli.log(json.dumps(goals.figures(rounds, verdicts)))
 
 
 def _measure(
@@ -69,7 +69,7 @@ def _measure(
 
     def measure(way: str) -> Run:
         run = runs.measure(way, made, num_shards=num_shards)
-        cli.say(f"{num_images:,} images, {way}: {goals.row(run)}")
+        cli.log(f"{num_images:,} images, {way}: {goals.row(run)}")
         return run
 
     named = {way: way for way in ways}

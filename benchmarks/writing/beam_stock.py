@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         num_shards=_NUM_SHARDS.value,
         output=_OUTPUT.value,
     )
-    artifact.begin(job.output, job.config)
+    artifact.start_or_resume(job.output, job.config)
     shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
     run(job.without_shards(), options)
 

@@ -129,7 +129,7 @@ def _write_predictions(inputs: Inputs) -> None:
         "class_names": [f"class {label}" for label in range(NUM_CLASSES)],
         "top_k": TOP_K,
     }
-    artifact.begin(inputs.predictions, config)
+    artifact.start_or_resume(inputs.predictions, config)
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     for shard in source.shards:
         examples = source.reader.examples(shard.files[0])

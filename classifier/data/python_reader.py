@@ -256,7 +256,7 @@ def _record_example(
 
 
 def _sample_example(
-    key: bytes, sample: webdataset.Sample | Broken, label: int
+    key: bytes, sample: webdataset.WebDatasetSample | Broken, label: int
 ) -> Example:
     if isinstance(sample, Broken):
         return Example(key, b"", label, CORRUPT_RECORD, sample.reason)

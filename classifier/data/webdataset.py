@@ -18,7 +18,7 @@ _BUFFER = 2**16  # It copies what is left of it at every read.
 
 
 @dataclasses.dataclass(slots=True)
-class Sample:
+class WebDatasetSample:
     """What one sample holds.
 
     Attributes:
@@ -36,12 +36,12 @@ class Sample:
 
 def read_samples(
     stream: BinaryIO, image_extensions: tuple[str, ...], label_extension: str
-) -> Iterator[Sample | Broken]:
+) -> Iterator[WebDatasetSample | Broken]:
     """Yields the samples of a tar file, compressed or not, in order.
 
     The last is `Broken` where the file is cut off or is no tar file.
     """
-    sample: Sample | None = None
+    sample: WebDatasetSample | None = None
     offset = 0
     try:
         with tarfile.open(
@@ -56,7 +56,7 @@ def read_samples(
                 if sample is not None and sample.name != name:
                     yield sample
                     sample = None
-                sample = sample or Sample(name)
+                sample = sample or WebDatasetSample(name)
                 sample.extensions.append(extension)
                 if extension.lower() in image_extensions:
                     sample.images.append(_read(tar, member))

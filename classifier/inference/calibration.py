@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class CalibrationPlan:
     """A calibration that can be made.
 
     Attributes:
@@ -80,7 +80,7 @@ class Predicted:
 
 def plan(
     teachers: Sequence[str], *, held_out: Source | None, out_of_fold: Source | None
-) -> Plan:
+) -> CalibrationPlan:
     """Returns who is to predict what.
 
     Args:
@@ -112,7 +112,7 @@ def plan(
         "labeled": source.describe(),
         "class_names": class_names,
     }
-    return Plan(config, tuple(parts))
+    return CalibrationPlan(config, tuple(parts))
 
 
 def _plan_held_out(teachers: Sequence[str], source: Source) -> Part:

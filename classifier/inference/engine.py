@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from classifier.export import saved_model
 
 ENGINES = ("tensorflow", "openvino")
-PRECISIONS = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
 
 #: From pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
@@ -34,7 +34,7 @@ _BFLOAT16_OPTION = "auto_mixed_precision_onednn_bfloat16"
 #: Images that OpenVINO computes at once: so few stay in the processor's caches, which
 #: is worth 5 % in bfloat16 (docs/benchmarks.md).
 OPENVINO_BATCH = 8
-_OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+_OPENVINO_DTYPES = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def _check_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -47,21 +47,21 @@ class Engine:
     """An engine and the precision that it multiplies in."""
 
     name: str = "tensorflow"
-    precision: str = "float32"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         _check_one_of("engine", self.name, ENGINES)
-        _check_one_of("precision", self.precision, PRECISIONS)
+        _check_one_of("dtype", self.dtype, DTYPES)
 
     def __str__(self) -> str:
-        return f"{self.name} {self.precision}"
+        return f"{self.name} {self.dtype}"
 
 
 #: What is there everywhere, and what others must agree with.
 REFERENCE = Engine()
 
 
-def candidates(name: str = AUTO, precision: str = AUTO) -> list[Engine]:
+def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
     """Returns the engines to choose from on this machine, the reference first.
 
     With a GPU that is TensorFlow alone. bfloat16 is left out where the processor has
@@ -70,26 +70,26 @@ def candidates(name: str = AUTO, precision: str = AUTO) -> list[Engine]:
 
     Args:
         name: One of `ENGINES`, or auto.
-        precision: One of `PRECISIONS`, or auto.
+        dtype: One of `DTYPES`, or auto.
 
     Raises:
         ValueError: If a name is unknown, or OpenVINO is asked for and not installed.
     """
     _check_one_of("engine", name, (AUTO, *ENGINES))
-    _check_one_of("precision", precision, (AUTO, *PRECISIONS))
+    _check_one_of("dtype", dtype, (AUTO, *DTYPES))
     names = [name] if name != AUTO else list(ENGINES)
-    precisions = [precision] if precision != AUTO else list(PRECISIONS)
+    dtypes = [dtype] if dtype != AUTO else list(DTYPES)
     if name == AUTO and (has_gpu() or not has_openvino()):
         names = ["tensorflow"]
-    if precision == AUTO and (has_gpu() or not has_bfloat16()):
-        precisions = ["float32"]
+    if dtype == AUTO and (has_gpu() or not has_bfloat16()):
+        dtypes = ["float32"]
     if name == "openvino" and not has_openvino():
         raise ValueError(
             "--engine=openvino: OpenVINO is not installed; "
             "pip install 'noisy-student-rs[openvino]'"
         )
-    found = [Engine(one, other) for one in names for other in precisions]
-    if name == precision == AUTO and "openvino" in names:
+    found = [Engine(one, other) for one in names for other in dtypes]
+    if name == dtype == AUTO and "openvino" in names:
         found = [one for one in found if one != Engine("tensorflow", "bfloat16")]
     return found
 
@@ -142,7 +142,7 @@ class NetworkLoader:
             if engine.name == "openvino":
                 run = _compile(self._openvino_model, engine, threads)
                 return _in_batches(run, OPENVINO_BATCH)
-            if engine.precision == "bfloat16":
+            if engine.dtype == "bfloat16":
                 return _in_batches(self._load_bfloat16(), batch_size)
             return _in_batches(self._load_float32(), batch_size)
         except (RuntimeError, LookupError, tf.errors.OpError) as error:
@@ -222,7 +222,7 @@ def _compile(model: Any, engine: Engine, threads: int) -> Network:
     model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[engine.precision],
+        "INFERENCE_PRECISION_HINT": _OPENVINO_DTYPES[engine.dtype],
         "INFERENCE_NUM_THREADS": threads,
         # Each of several processes would pin its threads to the same cores.
         "ENABLE_CPU_PINNING": False,

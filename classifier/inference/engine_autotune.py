@@ -26,7 +26,7 @@ TURNS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Figures:
+class EngineTiming:
     """What a candidate did.
 
     Attributes:
@@ -46,7 +46,7 @@ def try_engines(
     encoded: Sequence[bytes],
     *,
     seconds: float = SECONDS,
-) -> list[Figures]:
+) -> list[EngineTiming]:
     """Returns figures of each candidate, with all cores.
 
     Args:
@@ -75,12 +75,12 @@ def try_engines(
             same[engine] += [a == b for a, b in zip(found, expected, strict=False)]
             speeds[engine] = max(speeds[engine], speed)
     return [
-        Figures(one, speeds[one], sum(same[one]) / max(1, len(same[one])))
+        EngineTiming(one, speeds[one], sum(same[one]) / max(1, len(same[one])))
         for one in candidates
     ]
 
 
-def choose(figures: Sequence[Figures]) -> Engine:
+def choose(figures: Sequence[EngineTiming]) -> Engine:
     """Returns the fastest that agrees with the reference and is clearly faster.
 
     Where none agrees, or the reference was not among them and only one was tried,
@@ -97,7 +97,7 @@ def choose(figures: Sequence[Figures]) -> Engine:
     return best.engine
 
 
-def describe(figures: Sequence[Figures], chosen: Engine) -> list[str]:
+def describe(figures: Sequence[EngineTiming], chosen: Engine) -> list[str]:
     """Returns a table for people."""
     lines = [f"{'engine':<22} {'images/s':>8}  top-1 as {REFERENCE}"]
     for one in figures:

@@ -30,7 +30,7 @@ def build_network(
     image_size: int,
     num_classes: int,
     seed: int = 0,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> keras.Model:
     """Returns the network with fresh weights.
 
@@ -39,7 +39,7 @@ def build_network(
         image_size: Side S of the square input in pixels.
         num_classes: K, width of the head.
         seed: Of the initial weights, of dropout and of stochastic depth.
-        precision: What layers compute in. The weights, batch-norm's statistics and the
+        dtype: What layers compute in. The weights, batch-norm's statistics and the
             logits are float32.
 
     Raises:
@@ -48,7 +48,7 @@ def build_network(
     """
     if num_classes < MIN_CLASSES:
         raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")
-    with _computing_in(precision):
+    with _computing_in(dtype):
         if config.depth is not None:
             return build_resnet_rs(
                 config, image_size=image_size, num_classes=num_classes, seed=seed
@@ -143,12 +143,10 @@ def _build_application(
 
 
 @contextlib.contextmanager
-def _computing_in(precision: str) -> Iterator[None]:
-    """Makes layers with float32 variables that compute in `precision`."""
+def _computing_in(dtype: str) -> Iterator[None]:
+    """Makes layers with float32 variables that compute in `dtype`."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(
-        "float32" if precision == "float32" else f"mixed_{precision}"
-    )
+    keras.config.set_dtype_policy("float32" if dtype == "float32" else f"mixed_{dtype}")
     try:
         yield
     finally:

@@ -27,7 +27,7 @@ MIN_STEPS = 800
 MIN_BATCH_SIZE = 32
 
 
-def fit_to(
+def fit_budget(
     config: TrainConfig,
     labeled: Source,
     *,
@@ -45,9 +45,9 @@ def fit_to(
     if epochs is None or "num_steps" in fixed:
         return config
     num_labeled = labeled.num_examples
-    config = in_batches(config, round(epochs * num_labeled), fixed=fixed)
+    config = scale_batch_size(config, round(epochs * num_labeled), fixed=fixed)
     steps = supervised_steps(num_labeled, config.global_batch_size, epochs=epochs)
-    return of_length(config, steps, fixed=fixed)
+    return with_num_steps(config, steps, fixed=fixed)
 
 
 def supervised_steps(
@@ -62,7 +62,7 @@ def supervised_steps(
     return max(MIN_STEPS, round(epochs * steps_of_a_pass))
 
 
-def in_batches(
+def scale_batch_size(
     config: ConfigT, num_images: int, *, fixed: Collection[str] = ()
 ) -> ConfigT:
     """Returns the recipe with batches small enough for 800 steps to be made of them.
@@ -88,7 +88,9 @@ def in_batches(
     return dataclasses.replace(config, global_batch_size=size, optimizer=optimizer)
 
 
-def of_length(config: ConfigT, steps: int, *, fixed: Collection[str] = ()) -> ConfigT:
+def with_num_steps(
+    config: ConfigT, steps: int, *, fixed: Collection[str] = ()
+) -> ConfigT:
     """Returns the recipe stretched: warm-up and evaluations stay the same shares of it.
 
     Args:

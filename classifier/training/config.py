@@ -70,7 +70,7 @@ class TrainConfig:
         checkpoint_every: Steps between two checkpoints.
         checkpoints_to_keep: How many of the newest stay.
         shuffle_buffer: Encoded examples held to shuffle within an epoch.
-        precision: What the network's layers compute in while it trains. Variables,
+        dtype: What the network's layers compute in while it trains. Variables,
             the loss, batch-norm's statistics and evaluation are float32 in any case.
         input_shards: Parts that the files of every source are dealt into, each of
             which gives an equal share of every batch. As many processes can read them,
@@ -92,7 +92,7 @@ class TrainConfig:
     checkpoint_every: int = 1000
     checkpoints_to_keep: int = 2
     shuffle_buffer: int = 10_000
-    precision: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     input_shards: int = 1
     frozen_stages: int = 0
     seed: int = 0

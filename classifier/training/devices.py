@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
+from stage import cli
 
 BACKENDS = ("tensorflow", "jax")
 #: `--distributed` where the environment knows the processes, as on a TPU pod slice.
@@ -87,13 +88,17 @@ class Devices:
         gathered = multihost_utils.process_allgather(figures.view(np.uint8))
         return np.asarray(gathered).view(np.float64).sum(axis=0)
 
-    def agree(self, number: int) -> int:
+    def broadcast(self, number: int) -> int:
         """Returns the first process's number; each must call it."""
         if self.num_processes == 1:
             return number
         from jax.experimental import multihost_utils
 
         return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+    def barrier(self) -> None:
+        """Waits until every process has called it."""
+        self.broadcast(0)
 
     def first_does(self, work: Callable[[], bool]) -> bool:
         """Lets the first process do what only one may; returns its answer to all.
@@ -108,7 +113,7 @@ class Devices:
                 outcome = int(work())
             except (ValueError, OSError) as raised:
                 outcome, error = -1, raised
-        outcome = self.agree(outcome)
+        outcome = self.broadcast(outcome)
         if error is not None:
             raise error
         if outcome < 0:
@@ -206,3 +211,21 @@ def _keep_models_on_host() -> None:
     except RuntimeError:  # JAX_PLATFORMS names the accelerator alone.
         return
     jax.config.update("jax_default_device", host)
+
+
+def load_backend(backend: str, distributed: str | None = None) -> Devices:
+    """Decides what the process computes with, and imports it.
+
+    TensorFlow reads the images in any case.
+
+    Raises:
+        ValueError: As `open_devices` does.
+        OSError: Likewise.
+    """
+    found = open_devices(backend, distributed)
+    cli.load_tensorflow()
+    if backend != "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+    return found

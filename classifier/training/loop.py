@@ -62,19 +62,19 @@ class Backend(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class RunContext:
     """Where a run happens; changes nothing in its outcome but the last bits.
 
     Attributes:
         workdir: Takes `checkpoints/`, `metrics.jsonl`, TensorBoard's events and, with
             `profile`, a trace. All processes must see it.
-        say: Takes lines of progress.
+        log: Takes lines of progress.
         devices: What it computes on.
         profile: Whether to trace a few steps.
     """
 
     workdir: epath.PathLike
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     devices: Devices
     profile: bool = False
 
@@ -85,7 +85,7 @@ def fit(
     *,
     make_batches: Callable[[int], Iterable[dict[str, Any]]],
     make_evaluation_batches: Callable[[], Iterable[dict[str, Any]]],
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Evaluation:
     """Trains to `config.num_steps`, from the newest checkpoint if there is one.
 
@@ -96,7 +96,7 @@ def fit(
             process.
         make_evaluation_batches: One pass over this process's share of the evaluation
             images, as `input_pipeline.evaluation_batches` yields them.
-        surroundings: Where it happens.
+        context: Where it happens.
 
     Returns:
         The evaluation of the final averaged network.
@@ -105,11 +105,11 @@ def fit(
         FloatingPointError: If the loss or the state is no longer finite.
         PreemptedError: If SIGTERM came; the state is saved.
     """
-    devices = surroundings.devices
-    journal = _Journal(config, surroundings)
+    devices = context.devices
+    journal = _Journal(config, context)
     start = journal.resume(backend)
     steps = range(start, config.num_steps)
-    tracer = _Tracer(backend, surroundings, start)
+    tracer = _Tracer(backend, context, start)
     with journal, watched(is_alone=devices.num_processes == 1) as notice:
         for step, batch in zip(steps, _iterate(make_batches, steps), strict=False):
             with tracer.step(step):
@@ -177,11 +177,11 @@ class _Journal:
     stop alike.
     """
 
-    def __init__(self, config: TrainConfig, surroundings: Surroundings) -> None:
+    def __init__(self, config: TrainConfig, context: RunContext) -> None:
         self._config = config
-        self._devices = surroundings.devices
-        self._say = surroundings.say
-        self._path = epath.Path(surroundings.workdir)
+        self._devices = context.devices
+        self._log = context.log
+        self._path = epath.Path(context.workdir)
         self._checkpoints = Checkpoints(
             self._path / "checkpoints", keep=config.checkpoints_to_keep
         )
@@ -197,7 +197,7 @@ class _Journal:
             FileNotFoundError: If it is there for the first process alone.
         """
         saved = self._checkpoints.steps()
-        self._start = self._devices.agree(saved[-1] if saved else 0)
+        self._start = self._devices.broadcast(saved[-1] if saved else 0)
         self._checked = self._start
         if self._start > 0:
             if self._start not in saved:
@@ -206,8 +206,8 @@ class _Journal:
                     "--workdir that all processes see"
                 )
             backend.load_arrays(self._checkpoints.load(self._start))
-            self._say(f"resuming at step {self._start}")
-        self._progress = _Progress(self._config, self._start, self._say)
+            self._log(f"resuming at step {self._start}")
+        self._progress = _Progress(self._config, self._start, self._log)
         return self._start
 
     def __enter__(self) -> _Journal:
@@ -249,7 +249,7 @@ class _Journal:
         """
         if not math.isfinite(evaluation.cross_entropy):
             raise self._diverged("the evaluation's loss is not finite", step)
-        self._say(
+        self._log(
             f"step {step}: {evaluation.num_correct} of {evaluation.num_examples} "
             f"evaluation images right, {evaluation.top1:.2%}"
         )
@@ -317,12 +317,12 @@ class _Progress:
     """Turns step numbers into a line with speed and time left."""
 
     def __init__(
-        self, config: TrainConfig, start: int, say: Callable[[str], None]
+        self, config: TrainConfig, start: int, log: Callable[[str], None]
     ) -> None:
         self._config = config
         self._last_step = start
         self._last_time = time.monotonic()
-        self._say = say
+        self._log = log
 
     def show(self, step: int, row: dict[str, float]) -> None:
         now = time.monotonic()
@@ -330,7 +330,7 @@ class _Progress:
         self._last_step, self._last_time = step, now
         left = (self._config.num_steps - step) / rate
         images = rate * self._config.global_batch_size
-        self._say(
+        self._log(
             f"step {step}/{self._config.num_steps}  loss {row['train/loss']:.3f}  "
             f"{images:,.0f} images/s  ETA {_clock(left)}"
         )
@@ -344,13 +344,11 @@ def _clock(seconds: float) -> str:
 class _Tracer:
     """Traces a few steps for TensorBoard's profiler, if that is asked for."""
 
-    def __init__(
-        self, backend: Backend, surroundings: Surroundings, start: int
-    ) -> None:
+    def __init__(self, backend: Backend, context: RunContext, start: int) -> None:
         self._backend = backend
-        self._say = surroundings.say
-        self._directory = str(epath.Path(surroundings.workdir) / PROFILE)
-        wanted = surroundings.profile and surroundings.devices.is_first
+        self._log = context.log
+        self._directory = str(epath.Path(context.workdir) / PROFILE)
+        wanted = context.profile and context.devices.is_first
         first = start + PROFILE_AFTER
         self._traced = range(first, first + PROFILE_STEPS) if wanted else range(0)
 
@@ -366,4 +364,4 @@ class _Tracer:
             yield
         if step == self._traced[-1]:
             self._backend.stop_trace()
-            self._say(f"a trace of {len(self._traced)} steps is in {self._directory}")
+            self._log(f"a trace of {len(self._traced)} steps is in {self._directory}")

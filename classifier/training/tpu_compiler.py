@@ -173,7 +173,7 @@ def compiler(recipe: TrainConfig, chips: list[Any]) -> Callable[[int], Report]:
         recipe.model,
         image_size=recipe.image.size,
         num_classes=NUM_CLASSES,
-        precision=recipe.precision,
+        dtype=recipe.dtype,
     )
 
     def compile_at(batch_size: int) -> Report:

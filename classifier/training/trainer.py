@@ -19,7 +19,7 @@ from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
 from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
-from classifier.training.loop import Backend, Surroundings
+from classifier.training.loop import Backend, RunContext
 from stage import artifact
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
@@ -47,7 +47,7 @@ class Sources:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """A training run whose inputs are there and fit together.
 
     Attributes:
@@ -124,7 +124,7 @@ def open_run(
     *,
     init_from: str | None = None,
     new_head: bool = False,
-) -> Run:
+) -> TrainingRun:
     """Looks at the first images of both sets, and builds the network.
 
     Raises:
@@ -136,7 +136,7 @@ def open_run(
         raise ValueError("--new_head needs --init_from: without it all is new")
     class_names = sources.class_names
     check_input_shards(sources.labeled, config)
-    model = build(config, num_classes=len(class_names), precision=config.precision)
+    model = build(config, num_classes=len(class_names), dtype=config.dtype)
     initial = None
     if init_from is not None:
         weights = initial_weights.open_weights(
@@ -149,7 +149,7 @@ def open_run(
         input_pipeline.check_examples(
             source, num_classes=len(class_names), count=CHECKED_AHEAD
         )
-    return Run(
+    return TrainingRun(
         config=config,
         labeled=sources.labeled,
         evaluation=sources.evaluation,
@@ -159,7 +159,7 @@ def open_run(
     )
 
 
-def leave_out(run: Run, fold: folds.Fold) -> Run:
+def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
     """Returns the run that learns from all labeled images but one fold of them.
 
     Raises:
@@ -191,7 +191,7 @@ def build(
     config: TrainConfig,
     *,
     num_classes: int,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> keras.Model:
     """Returns the network of a recipe with fresh weights."""
     return factory.build_network(
@@ -199,7 +199,7 @@ def build(
         image_size=config.image.size,
         num_classes=num_classes,
         seed=config.seed,
-        precision=precision,
+        dtype=dtype,
     )
 
 
@@ -221,13 +221,13 @@ def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
     return make_target
 
 
-def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> None:
+def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> None:
     """Trains, evaluates, exports and completes the classifier in the workdir.
 
     Args:
-        run: Which `artifact.begin` has written to the directory.
+        run: Which `artifact.start_or_resume` has written to the directory.
         make_batches: From the number of steps done to the batches that follow.
-        surroundings: Where it happens.
+        context: Where it happens.
 
     Raises:
         ValueError: If an image cannot be decoded, or has no label in range.
@@ -235,12 +235,12 @@ def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> No
         PreemptedError: If SIGTERM came; the state is saved.
     """
     started = time.monotonic()
-    config, devices = run.config, surroundings.devices
+    config, devices = run.config, context.devices
     tf.config.experimental.enable_op_determinism()
-    surroundings.say(_describe(run.model))
-    surroundings.say(
+    context.log(_describe(run.model))
+    context.log(
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
-        f"{config.global_batch_size} images, {config.precision}, {devices.describe()}"
+        f"{config.global_batch_size} images, {config.dtype}, {devices.describe()}"
     )
     shards = devices.input_shards(config.input_shards)
     try:
@@ -253,19 +253,19 @@ def train(run: Run, make_batches: MakeBatches, surroundings: Surroundings) -> No
                 config.image,
                 batch_size=config.global_batch_size // devices.num_processes,
             ),
-            surroundings=surroundings,
+            context=context,
         )
     except tf.errors.InvalidArgumentError as error:
         for source in (run.labeled, run.evaluation):
             input_pipeline.check_examples(source, num_classes=len(run.class_names))
         raise error
     if devices.is_first:
-        export_run(surroundings.workdir, evaluation)
-        artifact.complete(surroundings.workdir, seconds=time.monotonic() - started)
-    devices.agree(0)  # None ends before all is done.
+        export_run(context.workdir, evaluation)
+        artifact.complete(context.workdir, seconds=time.monotonic() - started)
+    devices.barrier()  # No process exits before the export is complete.
 
 
-def _open_backend(run: Run, devices: Devices) -> Backend:
+def _open_backend(run: TrainingRun, devices: Devices) -> Backend:
     # What is evaluated and exported computes in float32.
     ema_model = build(run.config, num_classes=len(run.class_names))
     if devices.backend == "jax":

@@ -34,7 +34,7 @@ _NUM_SHARDS = flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     """Writes the dataset and the shards."""
-    say = cli.say_for(_OUTPUT.value)
+    log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     settings = {
         "labels_per_class": _LABELS_PER_CLASS.value,
@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> None:
         "seed": _SEED.value,
         "num_shards": _NUM_SHARDS.value,
     }
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
-        if artifact.begin(_OUTPUT.value, settings):
-            say("already complete")
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
+        if artifact.start_or_resume(_OUTPUT.value, settings):
+            log("already complete")
             return
         cli.load_tensorflow()
         from examples.digits import unlabeled
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         num_shards=_NUM_SHARDS.value,
     )
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
-    say(f"{num_images} unlabeled digits in {_NUM_SHARDS.value} TFRecord files")
+    log(f"{num_images} unlabeled digits in {_NUM_SHARDS.value} TFRecord files")
 
 
 if __name__ == "__main__":

@@ -37,15 +37,15 @@ _ACTIONS = ("install", "up", "down")
 
 def main(argv: Sequence[str]) -> None:
     """Does what the one word on the command line says."""
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         action = _parse_action(argv)
         home = pathlib.Path(_HOME.value)
         directory = pathlib.Path(_RUN.value) if _RUN.value else home / "run"
         if action == "down":
             ended = cluster.down(directory)
-            cli.say("flink: down" if ended else "flink: down already")
+            cli.log("flink: down" if ended else "flink: down already")
             return
-        jars = install(home, say=lambda line: cli.say(f"flink: {line}"))
+        jars = install(home, log=lambda line: cli.log(f"flink: {line}"))
         if action == "up":
             ports = cluster.Ports(
                 web=_WEB_PORT.value,
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
             )
             started = cluster.up(jars, ports, directory)
             word = "up" if started else "up already"
-            cli.say(f"flink: {word}, see http://localhost:{ports.web}")
+            cli.log(f"flink: {word}, see http://localhost:{ports.web}")
 
 
 def _parse_action(argv: Sequence[str]) -> str:

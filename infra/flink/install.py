@@ -42,7 +42,7 @@ class Jars:
         return self.home / f"job-server-{digest[:8]}"
 
 
-def install(home: pathlib.Path, *, say: Callable[[str], None]) -> Jars:
+def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
     """Returns the jars, after fetching those that are not there yet.
 
     Raises:
@@ -59,7 +59,7 @@ def install(home: pathlib.Path, *, say: Callable[[str], None]) -> Jars:
         (jars.job_server, _fetch_job_server, "150 MB"),
     ):
         if not directory.exists():
-            say(f"fetching {directory.name}, {size}")
+            log(f"fetching {directory.name}, {size}")
             with tempfile.TemporaryDirectory(dir=jars.home, prefix=".") as temporary:
                 fetch(pathlib.Path(temporary)).rename(directory)
     return jars

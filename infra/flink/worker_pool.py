@@ -50,8 +50,8 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
 def main(argv: Sequence[str]) -> None:
     """Serves until it is ended."""
-    with cli.refusing_bad_input():
-        cli.refuse_arguments(argv)
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(
         WorkerPool(), server

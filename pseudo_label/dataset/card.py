@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pseudo_label.dataset import records
-from pseudo_label.selection.decision import ClassRule, Estimate, Selection
+from pseudo_label.selection.decision import ClassRule, PrecisionEstimate, Selection
 
 #: Of a setting; longer lists are those of all classes.
 _MAX_VALUES = 10
@@ -244,7 +244,7 @@ def _limits(facts: Facts) -> Iterator[str]:
     yield ""
 
 
-def _precision(estimate: Estimate | None) -> Iterator[str]:
+def _precision(estimate: PrecisionEstimate | None) -> Iterator[str]:
     if estimate is None:
         yield "- How many are wrong is not known: no labeled image was compared."
         return

@@ -174,7 +174,7 @@ def find_duplicates(
     return pairs
 
 
-def settle(
+def resolve_chains(
     pairs: Array,
     keys: Sequence[str],
     alike: Array,

@@ -142,7 +142,7 @@ class Alarm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Estimate:
+class PrecisionEstimate:
     """How precise the labels are, judged by labeled images.
 
     Attributes:
@@ -172,7 +172,7 @@ class Selection:
     settings: SelectionConfig
     predictions: str
     funnel: Funnel
-    estimate: Estimate | None = None
+    estimate: PrecisionEstimate | None = None
     alarms: tuple[Alarm, ...] = ()
     classes: tuple[ClassRule, ...]
 
@@ -296,10 +296,10 @@ def _rule_from_json(content: dict[str, Any]) -> ClassRule:
     return ClassRule(**{**content, **places})
 
 
-def _estimate_from_json(content: dict[str, Any] | None) -> Estimate | None:
+def _estimate_from_json(content: dict[str, Any] | None) -> PrecisionEstimate | None:
     if content is None:
         return None
-    return Estimate(
+    return PrecisionEstimate(
         kind=content["kind"],
         above_threshold=Precision(**content["above_threshold"]),
         kept=Precision(**content["kept"]),

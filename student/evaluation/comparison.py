@@ -29,7 +29,7 @@ _COPIES = RecordReader(image_feature="image", label_feature="copy")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """What is to be evaluated.
 
     Attributes:
@@ -53,7 +53,7 @@ def plan(
     *,
     pseudo_labeled: str | None = None,
     teachers: Sequence[str] = (),
-) -> Plan:
+) -> ComparisonPlan:
     """Returns what can be evaluated.
 
     Raises:
@@ -73,10 +73,10 @@ def plan(
         "pseudo_labeled": fingerprint,
         "teachers": [teacher["fingerprint"] for teacher in facts[1:]],
     }
-    return Plan(config, student, images, records, tuple(teachers))
+    return ComparisonPlan(config, student, images, records, tuple(teachers))
 
 
-def carry_out(plan: Plan) -> tuple[dict[str, Any], pa.Table]:
+def carry_out(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
     """Returns the figures, and a row for each of the labeled images.
 
     The figures are those of `evaluation.summarize`, `fit` where there are

@@ -59,7 +59,7 @@ class Sizes:
         return self.labeled + self.pseudo_labeled
 
 
-def fit_to(
+def fit_budget(
     config: StudentConfig, sizes: Sizes, *, fixed: Collection[str] = ()
 ) -> StudentConfig:
     """Returns a recipe that fits what there is to learn from.
@@ -71,12 +71,12 @@ def fit_to(
     """
     seen = images_to_see(sizes.total)
     at_least = budget.EPOCHS * sizes.labeled
-    config = budget.in_batches(config, max(seen, at_least), fixed=fixed)
+    config = budget.scale_batch_size(config, max(seen, at_least), fixed=fixed)
     batch_size = config.global_batch_size
     steps = max(
         budget.supervised_steps(sizes.labeled, batch_size), round(seen / batch_size)
     )
-    config = budget.of_length(config, steps, fixed=fixed)
+    config = budget.with_num_steps(config, steps, fixed=fixed)
     config = _widened(config, sizes, fixed)
     if sizes.pseudo_labeled:
         config = _mixed(config, sizes, fixed)

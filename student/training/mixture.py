@@ -13,7 +13,7 @@ from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.training import input_pipeline, trainer
 from classifier.training.losses import AMONG
-from classifier.training.trainer import MakeBatches, Run
+from classifier.training.trainer import MakeBatches, TrainingRun
 from pseudo_label.dataset import records, targets
 from stage import artifact
 from student.training.budget import Sizes
@@ -63,7 +63,7 @@ def sizes(labeled: Source, pseudo_labeled: PseudoLabeled | None) -> Sizes:
 
 
 def plan_batches(
-    run: Run, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
+    run: TrainingRun, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
 ) -> MakeBatches:
     """Returns the student's batches.
 

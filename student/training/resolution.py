@@ -44,7 +44,7 @@ def recipe(
         image_size: Side in pixels; `larger` than before if not given.
     """
     steps = max(MIN_STEPS, round(PASSES * num_labeled / trained.global_batch_size))
-    config = budget.of_length(trained, steps)
+    config = budget.with_num_steps(trained, steps)
     return dataclasses.replace(
         config,
         model=dataclasses.replace(

@@ -15,7 +15,7 @@ from classifier.data.sources import open_source
 from stage import artifact, cli
 
 #: An engine that is asked for needs no trial.
-REFERENCE = {"engine": "tensorflow", "precision": "float32"}
+REFERENCE = {"engine": "tensorflow", "dtype": "float32"}
 OPTIONS = parse_beam_arguments(["", "--direct_num_workers=1"], name="faults")
 FILES = {"config.json", "shards.parquet", "summary.json", "COMPLETED"}
 
@@ -39,7 +39,7 @@ def label(images, output, asked, *, then=lambda: None):
     Raises:
         SystemExit: With the words that the command ends with.
     """
-    with cli.refusing_bad_input():
+    with cli.exit_on_user_error():
         asked = asked()
         filesystems.register(OPTIONS)
         allow = asked.allow_new_shards
@@ -52,7 +52,7 @@ def label(images, output, asked, *, then=lambda: None):
     then()
     try:
         with artifact.locked(str(output)):
-            speed = labeling_job.run(job.labeling, OPTIONS, say=lambda line: None)
+            speed = labeling_job.run(job.labeling, OPTIONS, log=lambda line: None)
             said = labeling_job.finish(job.labeling, **speed)
     except (RuntimeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -109,7 +109,7 @@ def messages(tmp_path_factory):
 
 
 def select(root):
-    request = selection_job.Request(
+    request = selection_job.SelectionRequest(
         predictions=str(root / "predictions"),
         # All of them: writing reads again what was selected.
         confidence_threshold=0.0,
@@ -119,7 +119,7 @@ def select(root):
     )
     output = str(root / "selection")
     planned = selection_job.plan(request, output=output)
-    artifact.begin(output, planned.config)
+    artifact.start_or_resume(output, planned.config)
     pipeline.run(planned, job.OPTIONS)
     artifact.complete(output, seconds=0.0)
 

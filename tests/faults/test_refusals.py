@@ -84,7 +84,7 @@ def test_teacher_without_weights(row, place):
 @page.holds("teacher whose weights are cut off")
 def test_teacher_with_weights_cut_off(row, place):
     place.cut_weights()
-    place.refused(row, engine="auto", precision="auto")
+    place.refused(row, engine="auto", dtype="auto")
 
 
 @page.holds("teacher whose weights are cut off, its engine named")

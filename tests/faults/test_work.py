@@ -235,7 +235,7 @@ def test_predictions_that_were_deleted(row, place):
     assert row.end == "error before any work"
     label(place)
     (place / "out" / "predictions-00001.parquet").unlink()
-    with pytest.raises(SystemExit) as refusal, cli.refusing_bad_input():
+    with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
         prediction_set.open_predictions(str(place / "out"))
     row.check(str(refusal.value.code))
 

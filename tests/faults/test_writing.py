@@ -35,9 +35,9 @@ def fails(row, run):
     """Writes, which must fail as the row says and publish nothing."""
     job = run.plan()
     with pytest.raises(SystemExit) as failure:
-        with cli.refusing_bad_input():
-            artifact.begin(job.output, job.config)
-        with cli.refusing_failed_work():
+        with cli.exit_on_user_error():
+            artifact.start_or_resume(job.output, job.config)
+        with cli.exit_on_job_error():
             writing_job.run(job, chain.OPTIONS)
             writing_job.finish(job)
     message = str(failure.value.code)
@@ -84,8 +84,8 @@ def test_another_number_of_shards(row, undisturbed):
     assert row.end == "error before any work"
     before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
     job = undisturbed.plan(num_shards=5)
-    with pytest.raises(SystemExit) as refusal, cli.refusing_bad_input():
-        artifact.begin(job.output, job.config)
+    with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
+        artifact.start_or_resume(job.output, job.config)
     row.check(str(refusal.value.code))
     assert {path: path.read_bytes() for path in undisturbed.dataset.iterdir()} == before
 

@@ -52,7 +52,7 @@ def running(
                 f"--images=tfrecord:{root}/in/part-*",
                 *(f"--teacher={root}/teacher", f"--output={output}"),
                 # Not whatever is fastest at the moment.
-                *("--engine=tensorflow", "--precision=float32"),
+                *("--engine=tensorflow", "--dtype=float32"),
                 *("--", *beam_flags),
             ],
             cwd=ROOT,
@@ -74,7 +74,7 @@ def label_excluded(root: pathlib.Path) -> None:
         "beam_jobs.label_images",
         f"--images=tfrecord:{root}/excluded-images",
         *(f"--teacher={root}/teacher", f"--output={root}/excluded"),
-        *("--engine=tensorflow", "--precision=float32"),
+        *("--engine=tensorflow", "--dtype=float32"),
     )
 
 

@@ -7,33 +7,33 @@ from stage import artifact
 
 def test_begin_then_complete_then_nothing_left_to_do(tmp_path):
     directory = tmp_path / "new" / "artifact"
-    assert artifact.begin(directory, {"steps": 1}) is False
-    assert artifact.begin(directory, {"steps": 1}) is False
+    assert artifact.start_or_resume(directory, {"steps": 1}) is False
+    assert artifact.start_or_resume(directory, {"steps": 1}) is False
     assert not artifact.is_complete(directory)
     artifact.complete(directory, seconds=1.23)
-    assert artifact.begin(directory, {"steps": 1}) is True
+    assert artifact.start_or_resume(directory, {"steps": 1}) is True
     facts = json.loads((directory / "COMPLETED").read_text())
     assert facts["seconds"] == 1.2
     assert set(facts["versions"]) >= {"python", "tensorflow", "apache-beam"}
 
 
 def test_a_completed_artifact_looks_up_to_date_to_make(tmp_path):
-    artifact.begin(tmp_path, {})
+    artifact.start_or_resume(tmp_path, {})
     artifact.complete(tmp_path, seconds=0)
     completed = tmp_path / "COMPLETED"
     import os
 
     os.utime(completed, (1, 1))
-    artifact.begin(tmp_path, {})
+    artifact.start_or_resume(tmp_path, {})
     assert completed.stat().st_mtime > 1
 
 
 def test_other_settings_are_refused_and_named(tmp_path):
-    artifact.begin(tmp_path, {"optimizer": {"momentum": 0.9}, "seed": 1})
+    artifact.start_or_resume(tmp_path, {"optimizer": {"momentum": 0.9}, "seed": 1})
     with pytest.raises(ValueError, match=r"optimizer.momentum was 0.9, is now 0.5"):
-        artifact.begin(tmp_path, {"optimizer": {"momentum": 0.5}, "seed": 1})
+        artifact.start_or_resume(tmp_path, {"optimizer": {"momentum": 0.5}, "seed": 1})
     with pytest.raises(ValueError, match="more was null, is now true"):
-        artifact.begin(
+        artifact.start_or_resume(
             tmp_path, {"optimizer": {"momentum": 0.9}, "seed": 1, "more": True}
         )
 
@@ -41,14 +41,14 @@ def test_other_settings_are_refused_and_named(tmp_path):
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="not empty"):
-        artifact.begin(tmp_path, {})
+        artifact.start_or_resume(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_parent_must_be_complete(tmp_path):
     with pytest.raises(FileNotFoundError, match="predictions: no directory"):
         artifact.require_complete(tmp_path / "none", "predictions")
-    artifact.begin(tmp_path, {})
+    artifact.start_or_resume(tmp_path, {})
     with pytest.raises(ValueError, match="is not complete"):
         artifact.require_complete(tmp_path, "predictions")
 
@@ -83,15 +83,15 @@ def test_a_file_is_whole_or_not_there_and_nothing_is_left(tmp_path):
 def test_one_entry_of_a_config_may_be_amended_and_no_other(tmp_path):
     artifact.amend(tmp_path, {"images": 1}, changing="images")
     assert not list(tmp_path.iterdir())
-    artifact.begin(tmp_path, {"images": 1, "seed": 2})
+    artifact.start_or_resume(tmp_path, {"images": 1, "seed": 2})
     artifact.complete(tmp_path, seconds=0)
     artifact.amend(tmp_path, {"images": 2, "seed": 3}, changing="images")
     with pytest.raises(ValueError, match="images was 1, is now 2"):
-        artifact.begin(tmp_path, {"images": 2, "seed": 2})
+        artifact.start_or_resume(tmp_path, {"images": 2, "seed": 2})
     artifact.amend(tmp_path, {"images": 1, "seed": 2}, changing="images")
     assert artifact.is_complete(tmp_path)
     artifact.amend(tmp_path, {"images": 2, "seed": 2}, changing="images")
-    assert artifact.begin(tmp_path, {"images": 2, "seed": 2}) is False
+    assert artifact.start_or_resume(tmp_path, {"images": 2, "seed": 2}) is False
 
 
 def test_one_process_works_in_a_directory_at_a_time(tmp_path):

@@ -54,7 +54,7 @@ def test_teachers_leave_out_folds_are_calibrated_and_label(tmp_path):
         f"--images=tfrecord:{tmp_path}/unlabeled",
         f"--output={tmp_path}/predictions",
         "--engine=tensorflow",
-        "--precision=float32",
+        "--dtype=float32",
         f"--calibration={tmp_path}/calibration",
     )
     one_process = ("--", "--direct_num_workers=1")

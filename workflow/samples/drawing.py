@@ -46,7 +46,7 @@ _GRAY = (128, 128, 128)
 _JPEG_QUALITY = 75
 #: What a tile tells of its image as the sample does.
 _SHARED = ("sheet", "key", "shard", "row", "label", "confidence", "copies", "twin_key")
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class SamplingError(RuntimeError):
@@ -54,7 +54,7 @@ class SamplingError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class DrawingRequest:
     """What the user said, as the flags of `workflow.sample_images` explain it."""
 
     images: str
@@ -74,7 +74,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labeled:
+class LabeledSet:
     """Images and what was said of them."""
 
     source: Source
@@ -82,7 +82,7 @@ class Labeled:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class DrawingJob:
     """A drawing whose inputs are there and fit together.
 
     Attributes:
@@ -94,10 +94,10 @@ class Job:
         output: Directory of the samples.
     """
 
-    corpus: Labeled
+    corpus: LabeledSet
     selection: Selection
     selection_directory: str
-    excluded: Mapping[str, Labeled]
+    excluded: Mapping[str, LabeledSet]
     settings: SampleConfig
     output: str
 
@@ -125,13 +125,13 @@ class Job:
         return choice.choose_shards(num_shards, self.settings)
 
     @property
-    def sets(self) -> dict[str, Labeled]:
+    def sets(self) -> dict[str, LabeledSet]:
         """All images that can be shown; the name of the corpus is empty."""
         return {"": self.corpus, **self.excluded}
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ImageLocation:
     """Where an image is: a set of `Job.sets`, an input shard, and the row there."""
 
     set_name: str
@@ -147,7 +147,7 @@ class Thumbnail:
     error: str = ""
 
 
-def plan(request: Request, settings: SampleConfig, *, output: str) -> Job:
+def plan(request: DrawingRequest, settings: SampleConfig, *, output: str) -> DrawingJob:
     """Returns the job, after checking that its inputs belong together.
 
     Raises:
@@ -160,7 +160,7 @@ def plan(request: Request, settings: SampleConfig, *, output: str) -> Job:
     source = open_source(
         request.images, data_dir=request.data_dir, image_feature=request.image_feature
     )
-    return Job(
+    return DrawingJob(
         corpus=_match(source, predictions),
         selection=selection,
         selection_directory=request.selection,
@@ -170,7 +170,7 @@ def plan(request: Request, settings: SampleConfig, *, output: str) -> Job:
     )
 
 
-def run(job: Job, *, say: Say = lambda line: None) -> None:
+def run(job: DrawingJob, *, log: Log = lambda line: None) -> None:
     """Draws the tiles and writes them.
 
     Raises:
@@ -184,7 +184,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> None:
         tiles = choice.choose(found, job.settings).to_pylist()
         shards = _rows_by_shard(job, tiles)
         num_images = sum(len(rows) for _, _, rows in shards)
-        say(f"reading {num_images:,} images of {len(shards):,} shards")
+        log(f"reading {num_images:,} images of {len(shards):,} shards")
         made = pool.map(lambda shard: _make_thumbnails(job, *shard), shards)
         thumbnails = dict(itertools.chain.from_iterable(of.items() for of in made))
     path = epath.Path(job.output) / choice.FILE
@@ -192,7 +192,7 @@ def run(job: Job, *, say: Say = lambda line: None) -> None:
         choice.write_samples(file, _to_samples(tiles, thumbnails))
 
 
-def tell(job: Job) -> str:
+def tell(job: DrawingJob) -> str:
     """Returns what was drawn, in words."""
     count = collections.Counter(tile.sheet for tile in choice.read_samples(job.output))
     sheets = ", ".join(f"{count[sheet]} {sheet}" for sheet in choice.SHEETS)
@@ -202,7 +202,7 @@ def tell(job: Job) -> str:
     )
 
 
-def _open_excluded(request: Request) -> dict[str, Labeled]:
+def _open_excluded(request: DrawingRequest) -> dict[str, LabeledSet]:
     """Opens the excluded sets; returns those whose images are known, by name."""
     config = artifact.read_json(epath.Path(request.selection) / artifact.CONFIG)
     names: dict[str, str] = config.get("excluded", {})
@@ -222,13 +222,13 @@ def _open_excluded(request: Request) -> dict[str, Labeled]:
     return excluded
 
 
-def _match(source: Source, predictions: PredictionSet) -> Labeled:
+def _match(source: Source, predictions: PredictionSet) -> LabeledSet:
     """Returns images with what was said of them; raises ValueError if it was not."""
     matched = shard_manifest.match_predictions(source, predictions.directory)
-    return Labeled(matched, predictions)
+    return LabeledSet(matched, predictions)
 
 
-def _find_candidates(job: Job, shard: int) -> pa.Table:
+def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
     """Returns what may become tiles of one input shard."""
     dropped = _read_dropped(job.selection_directory, shard)
     found = [
@@ -253,7 +253,7 @@ def _read_dropped(directory: str, shard: int) -> pa.Table:
 
 
 def _rows_by_shard(
-    job: Job, tiles: Iterable[Mapping[str, Any]]
+    job: DrawingJob, tiles: Iterable[Mapping[str, Any]]
 ) -> list[tuple[str, int, list[int]]]:
     """Returns sets, their shards, and the rows that are to be read of each."""
     shards = collections.defaultdict(list)
@@ -263,17 +263,17 @@ def _rows_by_shard(
     return [(*shard, sorted(shards[shard])) for shard in sorted(shards)]
 
 
-def _place(tile: Mapping[str, Any]) -> Place:
-    return Place("", tile["shard"], tile["row"])
+def _place(tile: Mapping[str, Any]) -> ImageLocation:
+    return ImageLocation("", tile["shard"], tile["row"])
 
 
-def _twin_place(tile: Mapping[str, Any]) -> Place:
-    return Place(tile["twin_set"], tile["twin_shard"], tile["twin_row"])
+def _twin_place(tile: Mapping[str, Any]) -> ImageLocation:
+    return ImageLocation(tile["twin_set"], tile["twin_shard"], tile["twin_row"])
 
 
 def _make_thumbnails(
-    job: Job, set_name: str, shard: int, rows: Sequence[int]
-) -> dict[Place, Thumbnail]:
+    job: DrawingJob, set_name: str, shard: int, rows: Sequence[int]
+) -> dict[ImageLocation, Thumbnail]:
     """Returns the thumbnails of some images of one shard, but of those without a byte.
 
     Raises:
@@ -300,7 +300,7 @@ def _make_thumbnails(
                 f"labeled{because}"
             )
         thumbnail = make_thumbnail(example.image, job.settings.thumbnail_size)
-        made[Place(set_name, shard, row)] = thumbnail
+        made[ImageLocation(set_name, shard, row)] = thumbnail
     for row, (key, _) in expected.items():
         raise SamplingError(f"shard {shard}, row {row} ({key}): the image is gone")
     return made
@@ -370,7 +370,7 @@ def _encode(image: Image.Image) -> bytes:
 
 
 def _to_samples(
-    tiles: Iterable[Mapping[str, Any]], thumbnails: Mapping[Place, Thumbnail]
+    tiles: Iterable[Mapping[str, Any]], thumbnails: Mapping[ImageLocation, Thumbnail]
 ) -> Iterator[Sample]:
     positions: collections.Counter[str] = collections.Counter()
     for tile in tiles:

@@ -238,14 +238,14 @@ def test_marks_of_folders_are_no_files(store):
 
 
 def test_artifacts(root):
-    assert not artifact.begin(root, {"a": 1})
+    assert not artifact.start_or_resume(root, {"a": 1})
     artifact.write_json(root / "b.json", [1])
     artifact.write_json(root / "b.json", [2])
     assert artifact.read_json(root / "b.json") == [2]
     artifact.complete(root, seconds=1.0)
-    assert artifact.begin(root, {"a": 1})
+    assert artifact.start_or_resume(root, {"a": 1})
     with pytest.raises(ValueError, match="was begun with other settings"):
-        artifact.begin(root, {"a": 2})
+        artifact.start_or_resume(root, {"a": 2})
     names = {path.name for path in root.iterdir()}
     assert names == {"config.json", "b.json", "COMPLETED"}
 

@@ -287,7 +287,7 @@ def test_the_jobs_give_the_same_bytes_as_on_local_files(
             images_flag,
             f"--teacher={teacher}",
             "--engine=tensorflow",  # Else the fastest at the moment.
-            "--precision=float32",
+            "--dtype=float32",
             f"--output={predictions}",
             *more,
         )

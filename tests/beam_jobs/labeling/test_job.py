@@ -17,12 +17,12 @@ from classifier.data.sources import open_source
 from classifier.export.facts import read_facts
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
-from classifier.inference.engine_autotune import Figures
+from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import Ensemble
 from stage import artifact
 from tests.images import random_images, write_records
 
-REFERENCE = {"engine": "tensorflow", "precision": "float32"}
+REFERENCE = {"engine": "tensorflow", "dtype": "float32"}
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def job(records, exported, tmp_path):
             allow_new_shards=settings.allow_new_shards,
         )
         said = []
-        plan = labeling_job.plan(source, settings, output=str(output), say=said.append)
+        plan = labeling_job.plan(source, settings, output=str(output), log=said.append)
         if labeling_job.begin(source, plan, settings):
             return said
         options = parse_beam_arguments(["program"], name="test")
-        labeling_job.run(plan.labeling, options, say=said.append)
+        labeling_job.run(plan.labeling, options, log=said.append)
         said.append(labeling_job.finish(plan.labeling))
         artifact.complete(output, seconds=0)
         return said
@@ -128,16 +128,16 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
 
     def try_engines(classifier, candidates, images):
         trials.append(len(images))
-        return [Figures(Engine(), 1.0, 1.0), Figures(chosen, 2.0, 1.0)]
+        return [EngineTiming(Engine(), 1.0, 1.0), EngineTiming(chosen, 2.0, 1.0)]
 
     monkeypatch.setattr(engine_autotune, "try_engines", try_engines)
-    said = job(engine="auto", precision="auto")
+    said = job(engine="auto", dtype="auto")
     assert any("<- chosen" in line for line in said)
     assert trials == [4]  # Of the first shard.
     config = json.loads((tmp_path / "predictions" / "config.json").read_text())
-    assert (config["engine"], config["precision"]) == ("openvino", "float32")
+    assert (config["engine"], config["dtype"]) == ("openvino", "float32")
     (tmp_path / "predictions" / "COMPLETED").unlink()
-    job(engine="auto", precision="auto")
+    job(engine="auto", dtype="auto")
     assert trials == [4]
     with pytest.raises(ValueError, match='engine was "openvino", is now "tensorflow"'):
         job()
@@ -168,7 +168,7 @@ def test_another_teacher_is_refused(job, exported_second, tmp_path):
 
 
 def write_calibration(directory, temperature, *teachers):
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     facts = {
         "schema_version": 1,
         "kind": "held_out",
@@ -273,7 +273,7 @@ def test_the_job_takes_a_model_of_ones_own(records, tmp_path):
     plan = labeling_job.plan(source, settings, output=output)
     assert not labeling_job.begin(source, plan, settings)
     options = parse_beam_arguments(["program"], name="test")
-    speed = labeling_job.run(plan.labeling, options, say=lambda line: None)
+    speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
     assert speed["images_per_second"] > 0
     said = labeling_job.finish(plan.labeling, **speed)
     assert said.startswith("labeled 12 of 13 images (1 undecodable), ")

@@ -326,7 +326,7 @@ def submit(bucket, monkeypatch):
         said = []
         endpoint = f"--dataflow_endpoint={service.url}"
         found = filled("--no_auth", endpoint, "--job_name=birds", *more)
-        result = dataflow.run(labeling, found, say=said.append)
+        result = dataflow.run(labeling, found, log=said.append)
         assert result.metrics().query()["counters"] == []
         return said
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.selection import job as selection_job
-from beam_jobs.selection.job import Request
+from beam_jobs.selection.job import SelectionRequest
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from tests import chain
@@ -24,7 +24,9 @@ def place(tmp_path):
 
 def plan(place, **request):
     request = {"predictions": place.predictions, **request}
-    return selection_job.plan(Request(**request), output=str(place.root / "new"))
+    return selection_job.plan(
+        SelectionRequest(**request), output=str(place.root / "new")
+    )
 
 
 def refuses(place, words, error=ValueError, **request):
@@ -105,7 +107,7 @@ def test_a_target_without_data_or_beside_a_threshold(place):
 def calibrate(place, **facts):
     directory = place.root / "calibration"
     shutil.rmtree(directory, ignore_errors=True)
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     table = pa.table(
         {
             "key": ["a", "b"],
@@ -182,7 +184,7 @@ def test_too_little_memory_to_compare_by_looks(
 
 def test_an_output_with_other_settings(place):
     job = plan(place, confidence_threshold=0.5)
-    artifact.begin(job.output, job.config)
+    artifact.start_or_resume(job.output, job.config)
     other = plan(place, confidence_threshold=0.6)
     with pytest.raises(ValueError, match=r"begun with other settings: .*values"):
-        artifact.begin(other.output, other.config)
+        artifact.start_or_resume(other.output, other.config)

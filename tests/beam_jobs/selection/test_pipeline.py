@@ -37,14 +37,14 @@ def place(tmp_path_factory):
 def plan(place, output, **request):
     request = {"predictions": place.predictions, "duplicate_bits": -1, **request}
     return selection_job.plan(
-        selection_job.Request(**request), output=str(place.root / output)
+        selection_job.SelectionRequest(**request), output=str(place.root / output)
     )
 
 
 def run(place, output, options=OPTIONS, **request):
     shutil.rmtree(place.root / output, ignore_errors=True)
     job = plan(place, output, **request)
-    artifact.begin(job.output, job.config)
+    artifact.start_or_resume(job.output, job.config)
     pipeline.run(job, options)
     artifact.complete(job.output, seconds=0.0)
     return open_selection(job.output, job.predictions)
@@ -195,7 +195,7 @@ def _change(path, **columns):
 def _make_calibration(place, confidence, right):
     directory = place.root / "calibration"
     shutil.rmtree(directory, ignore_errors=True)
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     count = len(confidence)
     table = pa.table(
         {

@@ -175,7 +175,7 @@ def test_no_image_is_read_where_all_shards_are_there(run, made, monkeypatch):
     (run.dataset / "dataset_info.json").unlink()
     job = run.plan(num_shards=12)
     shutil.rmtree(run.root / "images")
-    assert not artifact.begin(job.output, job.config)
+    assert not artifact.start_or_resume(job.output, job.config)
     writing_job.run(job, chain.OPTIONS)
     writing_job.finish(job)
     assert digests(run.dataset) == digests(made.dataset)
@@ -250,7 +250,7 @@ def test_another_number_of_images_stops_it(run):
     job = run.plan(num_shards=12)
     write_records(path, random_images(24 * 5)[5::24][:-1])
     assert path.stat().st_size < size
-    artifact.begin(job.output, job.config)
+    artifact.start_or_resume(job.output, job.config)
     with pytest.raises(PipelineError, match="shard 5: expected 5 images, got 4"):
         writing_job.run(job, chain.OPTIONS)
 

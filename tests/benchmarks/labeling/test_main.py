@@ -119,11 +119,11 @@ def test_our_default_is_the_bare_command_line(task, tmp_path):
         "--teacher=teacher",
     ]
     in_one = dataclasses.replace(
-        task, engine="openvino", precision="bfloat16", processes=1, threads=2
+        task, engine="openvino", dtype="bfloat16", processes=1, threads=2
     )
     assert runs.label_command(in_one, tmp_path / "out")[-5:] == [
         "--engine=openvino",
-        "--precision=bfloat16",
+        "--dtype=bfloat16",
         "--",
         "--direct_num_workers=1",
         "--direct_running_mode=in_memory",
@@ -204,7 +204,7 @@ def test_at_equal_engine_everybody_has_the_engine_of_ours(tmp_path, monkeypatch)
     tasks = bench.tasks(inputs.RESNET, ("openvino", "bfloat16"))
     assert set(tasks) == {goals.OURS, *benchmark.CASES}
     equal = {"threads", "bare_processes", "bare_threads", "stock_equal", "ray_equal"}
-    engines = {name: (task.engine, task.precision) for name, task in tasks.items()}
+    engines = {name: (task.engine, task.dtype) for name, task in tasks.items()}
     assert {engines.pop(name) for name in equal} == {("openvino", "bfloat16")}
     assert engines.pop("float32_job") == ("tensorflow", "float32")
     assert engines.pop(goals.OURS) == ("openvino", "bfloat16")

@@ -207,7 +207,7 @@ def run(source, config):
     config = dataclasses.replace(
         config, augment=dataclasses.replace(config.augment, num_ops=0)
     )
-    return trainer.Run(
+    return trainer.TrainingRun(
         config=config,
         labeled=source,
         evaluation=source,

@@ -77,7 +77,7 @@ def change(path, **changes):
 
 def calibrate(teachers, output, **sources):
     planned = plan(teachers, **{"held_out": None, "out_of_fold": None, **sources})
-    assert not artifact.begin(output, planned.config)
+    assert not artifact.start_or_resume(output, planned.config)
     facts = write(output, planned.config, [predict_part(p) for p in planned.parts])
     return facts, pq.read_table(output / "calibration.parquet").to_pylist()
 

@@ -3,11 +3,11 @@ import pytest
 
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import REFERENCE, Engine
-from classifier.inference.engine_autotune import Figures
+from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import BATCH_SIZE, Classifier, Ensemble
 from tests.images import random_images
 
-ALL = [Engine(name, other) for name in engine.ENGINES for other in engine.PRECISIONS]
+ALL = [Engine(name, other) for name in engine.ENGINES for other in engine.DTYPES]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_what_the_machine_has_not_is_no_candidate(machine, has, expected):
 def test_what_is_asked_for_is_the_only_candidate(machine):
     machine(gpu=True, bfloat16=False)
     for one in ALL:
-        assert engine.candidates(one.name, one.precision) == [one]
+        assert engine.candidates(one.name, one.dtype) == [one]
     assert engine.candidates("openvino") == [ALL[2]]
     machine()
     assert engine.candidates("tensorflow") == ALL[:2]
@@ -138,7 +138,7 @@ def test_the_fastest_that_agrees_is_chosen():
     def choose(*speeds_and_agreements):
         return engine_autotune.choose(
             [
-                Figures(one, *figures)
+                EngineTiming(one, *figures)
                 for one, figures in zip(ALL, speeds_and_agreements, strict=False)
             ]
         )

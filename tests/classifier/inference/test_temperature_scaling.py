@@ -148,7 +148,7 @@ FACTS = {
 
 
 def write(directory, **changes):
-    artifact.begin(directory, {})
+    artifact.start_or_resume(directory, {})
     path = directory / temperature_scaling.CALIBRATION
     path.write_text(json.dumps({**FACTS, **changes}))
     artifact.complete(directory, seconds=0)

@@ -27,14 +27,14 @@ def build(config):
         config.model,
         image_size=config.image.size,
         num_classes=10,
-        precision=config.precision,
+        dtype=config.dtype,
     )
 
 
 def exported():
     """The step of a published network, lowered for TPUs."""
     config = dataclasses.replace(
-        presets.find("resnet_rs_50_160"), global_batch_size=8, precision="bfloat16"
+        presets.find("resnet_rs_50_160"), global_batch_size=8, dtype="bfloat16"
     )
     model = build(config)
     step = jax.jit(backend_jax.make_train_step(model, config))
@@ -120,7 +120,7 @@ if __name__ == "__main__":
         "devices": jax.device_count(),
         "exported": exported(),
         "float32": steps(small()),
-        "bfloat16": steps(dataclasses.replace(small(), precision="bfloat16")),
+        "bfloat16": steps(dataclasses.replace(small(), dtype="bfloat16")),
         "grouped": steps(small(batch_norm_groups=8)),
         "grouped_on_one_device": grouped_on_one_device(),
         "all_reduces": {groups: all_reduces(groups) for groups in (1, 8)},

@@ -23,7 +23,7 @@ class Images:
 
 def fit(name, count, *, settings=()):
     recipe = override_all(presets.find(name), settings)
-    return budget.fit_to(
+    return budget.fit_budget(
         recipe, Images(count), epochs=presets.epochs(name), fixed=paths_of(settings)
     )
 
@@ -95,6 +95,6 @@ def test_what_the_user_sets_stays(setting):
 def test_whoever_sets_the_length_gets_the_recipe_and_waits_for_no_count():
     images = Images(300)
     recipe = dataclasses.replace(presets.find("resnet_rs_50_160"), num_steps=9_999)
-    config = budget.fit_to(recipe, images, epochs=350, fixed={"num_steps"})
+    config = budget.fit_budget(recipe, images, epochs=350, fixed={"num_steps"})
     assert config == recipe
     assert not images.is_counted

@@ -34,7 +34,7 @@ def test_devices_share_a_batch():
 def test_alone_a_process_agrees_with_itself():
     figures = np.array([1.5, 2.0])
     np.testing.assert_array_equal(ONE_PROCESS.total(figures), figures)
-    assert ONE_PROCESS.agree(7) == 7
+    assert ONE_PROCESS.broadcast(7) == 7
     assert ONE_PROCESS.first_does(lambda: True) is True
     assert ONE_PROCESS.is_preempted(3, here=True)
     assert not ONE_PROCESS.is_preempted(3, here=False)

@@ -66,9 +66,7 @@ def fit(workdir, source, config, *, kill_after=None, transform=lambda batch: bat
         make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
             source, config.image, batch_size=config.global_batch_size
         ),
-        surroundings=loop.Surroundings(
-            workdir=workdir, say=said.append, devices=ONE_PROCESS
-        ),
+        context=loop.RunContext(workdir=workdir, log=said.append, devices=ONE_PROCESS),
     )
     return backend, said, evaluation
 
@@ -184,9 +182,7 @@ def fit_fake(workdir, backend, **changes):
         config,
         make_batches=lambda start: itertools.repeat({}),
         make_evaluation_batches=lambda: [batch],
-        surroundings=loop.Surroundings(
-            workdir=workdir, say=said.append, devices=ONE_PROCESS
-        ),
+        context=loop.RunContext(workdir=workdir, log=said.append, devices=ONE_PROCESS),
     )
     return said
 

@@ -80,7 +80,7 @@ def test_installing_names_the_program_that_is_missing(tmp_path, monkeypatch, pro
         (tmp_path / "java").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=f"no `{program}` on the PATH"):
-        install(tmp_path / "home", say=lambda line: None)
+        install(tmp_path / "home", log=lambda line: None)
     assert not (tmp_path / "home").exists()
 
 
@@ -92,5 +92,5 @@ def test_installed_jars_are_not_fetched_again(tmp_path, monkeypatch):
     jars.flink.mkdir()
     jars.job_server.mkdir()
     said = []
-    assert install(tmp_path, say=said.append) == jars
+    assert install(tmp_path, log=said.append) == jars
     assert not said

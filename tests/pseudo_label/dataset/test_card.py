@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pseudo_label.dataset import card
-from pseudo_label.selection.decision import Estimate
+from pseudo_label.selection.decision import PrecisionEstimate
 from pseudo_label.selection.precision import Precision
 from tests import chain
 
@@ -93,7 +93,7 @@ def test_limits_are_those_of_what_is_known(facts):
     assert "How many are wrong is not known" in text
     assert "was not calibrated" in text
     kept = Precision(estimate=0.97, low=0.95, high=0.98, images=400, right=388)
-    estimate = Estimate(kind="held_out", above_threshold=kept, kept=kept)
+    estimate = PrecisionEstimate(kind="held_out", above_threshold=kept, kept=kept)
     selection = dataclasses.replace(facts.selection, estimate=estimate)
     text = card.make_card(
         dataclasses.replace(facts, selection=selection, temperature=1.5, round=2)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudo_label.selection.decision import Estimate, Selection, count_copies
+from pseudo_label.selection.decision import PrecisionEstimate, Selection, count_copies
 from pseudo_label.selection.precision import Precision
 from tests.pseudo_label.selection.selections import (
     NUM_CLASSES,
@@ -104,7 +104,9 @@ def test_json_loses_nothing(rows, config):
     precision = Precision.of(np.array([True, False]))
     selection = dataclasses.replace(
         selection,
-        estimate=Estimate(kind="held_out", above_threshold=precision, kept=precision),
+        estimate=PrecisionEstimate(
+            kind="held_out", above_threshold=precision, kept=precision
+        ),
     )
     again = Selection.from_json(json.loads(json.dumps(selection.to_json())))
     assert again == selection

@@ -33,7 +33,7 @@ PSEUDO_LABELS = [0, 1, 2, 0, 1, 2, 0]
 
 def write_dataset(directory, shards, class_names=CLASS_NAMES):
     """Writes a dataset of pseudo-labels, complete."""
-    artifact.begin(directory, {"made": "up"})
+    artifact.start_or_resume(directory, {"made": "up"})
     for index, content in enumerate(shards):
         path = directory / records.shard_name(index, len(shards))
         with tf.io.TFRecordWriter(str(path)) as writer:

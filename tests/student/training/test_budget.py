@@ -14,7 +14,7 @@ PAPER = Sizes(labeled=1_281_167, pseudo_labeled=130_000_000)
 
 def fit(name, sizes, *settings):
     recipe = override_all(presets.find(name), settings)
-    return budget.fit_to(recipe, sizes, fixed=paths_of(settings))
+    return budget.fit_budget(recipe, sizes, fixed=paths_of(settings))
 
 
 def test_the_demo_is_what_its_figures_are_of():
@@ -86,7 +86,7 @@ def test_a_student_without_more_images_is_not_wider():
     # A whole network grows by its depth, which its name says.
     wide = "model.width_multiplier=0.8"
     recipe = override_all(presets.find("tiny"), [wide])
-    assert budget.fit_to(recipe, DEMO).model.width_multiplier == 1.0
+    assert budget.fit_budget(recipe, DEMO).model.width_multiplier == 1.0
     assert fit("tiny", DEMO, wide).model.width_multiplier == 0.8
 
 

@@ -37,7 +37,7 @@ def run(tmp_path_factory, student_config):
 def dataset(tmp_path_factory):
     """Nine pseudo-labels that are all surer of class 1 than of class 2."""
     directory = tmp_path_factory.mktemp("dataset") / "dataset"
-    artifact.begin(directory, {"made": "up"})
+    artifact.start_or_resume(directory, {"made": "up"})
     schema = records.features(CLASS_NAMES, top_k=2)
     with tf.io.TFRecordWriter(str(directory / records.shard_name(0, 1))) as writer:
         for i, image in enumerate(random_images(9, seed=5)):

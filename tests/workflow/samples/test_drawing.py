@@ -96,7 +96,7 @@ def request(found, **more):
         "exclude": (test.predictions,),
         "exclude_images": (test.images,),
     }
-    return drawing.Request(**{**asked, **more})
+    return drawing.DrawingRequest(**{**asked, **more})
 
 
 def plan(found, settings=SEVEN, **more):
@@ -105,7 +105,7 @@ def plan(found, settings=SEVEN, **more):
 
 
 def draw(job):
-    artifact.begin(job.output, job.config)
+    artifact.start_or_resume(job.output, job.config)
     drawing.run(job)
     return choice.read_samples(job.output)
 

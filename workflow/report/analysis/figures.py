@@ -15,7 +15,7 @@ from workflow.report.analysis.learning_curves import Series, read_learning, unde
 from workflow.report.analysis.metrics import Confusion, Interval
 from workflow.report.analysis.round_figures import (
     Missing,
-    Round,
+    RoundFigures,
     attempt,
     need,
     read_round,
@@ -109,7 +109,7 @@ class Figures:
     accuracies: tuple[Accuracy, ...]
     gains: tuple[Gain, ...]
     diagnoses: tuple[Diagnosis, ...]
-    rounds: tuple[Round, ...]
+    rounds: tuple[RoundFigures, ...]
     learning: tuple[Series, ...]
     confusions: tuple[Confusion, ...] | Missing
     stopping: Stopping | None
@@ -233,7 +233,10 @@ def _paired(
 
 
 def _diagnose(
-    run: Run, found: Round, accuracies: Sequence[Accuracy], series: Sequence[Series]
+    run: Run,
+    found: RoundFigures,
+    accuracies: Sequence[Accuracy],
+    series: Sequence[Series],
 ) -> Diagnosis:
     number = found.round
     control, *line = accuracies

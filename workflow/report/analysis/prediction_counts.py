@@ -29,7 +29,7 @@ _NO_HASH = np.uint64(0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Labeled:
+class LabeledRound:
     """A round's predictions and what was selected of them.
 
     Attributes:
@@ -89,7 +89,7 @@ class Churn:
     kept_changed: int
 
 
-def count(labeled: Labeled, levels: NDArray[np.float32]) -> Survey:
+def count(labeled: LabeledRound, levels: NDArray[np.float32]) -> Survey:
     """Counts all predictions in one pass.
 
     Args:
@@ -127,7 +127,7 @@ def count(labeled: Labeled, levels: NDArray[np.float32]) -> Survey:
     )
 
 
-def churn(before: Labeled, after: Labeled, *, round: int) -> Churn:
+def churn(before: LabeledRound, after: LabeledRound, *, round: int) -> Churn:
     """Compares two rounds image by image, by shard and position.
 
     Raises:
@@ -162,7 +162,7 @@ def churn(before: Labeled, after: Labeled, *, round: int) -> Churn:
 
 
 def _blocks(
-    labeled: Labeled,
+    labeled: LabeledRound,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]]:
     """Yields labels, -1 for none, confidences, and which rows are dropped."""
     for index in range(labeled.num_shards):
@@ -182,7 +182,7 @@ def _blocks(
 
 
 def _count(
-    label: NDArray[np.int32], num_classes: int, labeled: Labeled
+    label: NDArray[np.int32], num_classes: int, labeled: LabeledRound
 ) -> NDArray[np.int64]:
     counts = np.bincount(label, minlength=num_classes)
     if len(counts) > num_classes:

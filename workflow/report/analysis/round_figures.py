@@ -20,7 +20,7 @@ from pseudo_label.selection.precision import Calibration, Precision
 from pseudo_label.selection.what_if import Cell
 from workflow.report.analysis import metrics, prediction_counts, run_files
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
-from workflow.report.analysis.prediction_counts import Churn, Labeled, Survey
+from workflow.report.analysis.prediction_counts import Churn, LabeledRound, Survey
 from workflow.report.analysis.run_files import MissingError, Run
 
 WHAT_IF = "what_if.json"
@@ -142,7 +142,7 @@ class WhatIf:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Round:
+class RoundFigures:
     """What a round has made.
 
     Attributes:
@@ -200,7 +200,7 @@ def need(found: T | Missing) -> T:
     return found
 
 
-def read_round(run: Run, number: int, funnel: dict[str, int]) -> Round:
+def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     """Returns the figures of a round, whose images went where the funnel says."""
     labeled = attempt(lambda: run.labeled(number))
     judges = attempt(lambda: run.judged(number))
@@ -213,7 +213,7 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> Round:
             need(judges), _cuts(need(labeled).selection), need(labeled).class_names
         )
     )
-    return Round(
+    return RoundFigures(
         round=number,
         funnel=funnel,
         judges=attempt(lambda: _judges(need(judges))),
@@ -251,14 +251,14 @@ def _kept(selection: Selection, judges: Calibration | Missing) -> Precision:
     return precision.precision_above(need(judges), _cuts(selection))
 
 
-def _kept_share(labeled: Labeled | Missing) -> float | None:
+def _kept_share(labeled: LabeledRound | Missing) -> float | None:
     if isinstance(labeled, Missing):
         return None
     funnel = labeled.selection.funnel
     return funnel.unique_kept / funnel.read if funnel.read else None
 
 
-def _confidences(labeled: Labeled, counted: Survey) -> Confidences:
+def _confidences(labeled: LabeledRound, counted: Survey) -> Confidences:
     thresholds = [rule.threshold for rule in labeled.selection.classes]
     return Confidences(
         bars=tuple(counted.bars.tolist()),
@@ -267,7 +267,7 @@ def _confidences(labeled: Labeled, counted: Survey) -> Confidences:
     )
 
 
-def _classes(labeled: Labeled, counted: Survey | Missing) -> Classes:
+def _classes(labeled: LabeledRound, counted: Survey | Missing) -> Classes:
     rules = labeled.selection.classes
     predicted = None if isinstance(counted, Missing) else counted.predicted.tolist()
     counts = [
@@ -315,7 +315,7 @@ def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]
 
 
 def _what_if(
-    labeled: Labeled, counted: Survey | Missing, judges: Calibration | Missing
+    labeled: LabeledRound, counted: Survey | Missing, judges: Calibration | Missing
 ) -> WhatIf:
     settings = labeled.selection.settings
     path = epath.Path(labeled.dropped_in) / WHAT_IF

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pseudo_label.selection import precision
 from pseudo_label.selection.decision import Selection
 from pseudo_label.selection.precision import Calibration
-from workflow.report.analysis.prediction_counts import Labeled
+from workflow.report.analysis.prediction_counts import LabeledRound
 
 #: What `Calibration.kind` says of test images.
 TEST = "test"
@@ -148,7 +148,7 @@ class Run:
         found = (self.round(1) / "teacher").glob("member-*")
         return sorted(found, key=lambda path: (len(path.name), path.name))
 
-    def labeled(self, number: int) -> Labeled:
+    def labeled(self, number: int) -> LabeledRound:
         """Returns a round's predictions and its selection.
 
         Raises:
@@ -164,7 +164,7 @@ class Run:
             )
         labeling = read_json(config)
         selection = directory / "selection"
-        return Labeled(
+        return LabeledRound(
             predictions=epath.Path(directory / "predictions"),
             num_shards=labeling["images"]["num_shards"],
             class_names=tuple(labeling["class_names"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
-from workflow.report.analysis.round_figures import Missing, Round
+from workflow.report.analysis.round_figures import Missing, RoundFigures
 from workflow.report.rendering.markup import Markup, element, join, name
 
 #: Rounds that stand open; older ones can be opened.
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def by_round(
-    rounds: Sequence[Round],
-    pick: Callable[[Round], T | Missing],
-    draw: Callable[[Round, T], Markup],
+    rounds: Sequence[RoundFigures],
+    pick: Callable[[RoundFigures], T | Missing],
+    draw: Callable[[RoundFigures, T], Markup],
 ) -> Markup:
     """Returns a figure for each round: the last ones open, older ones to be opened.
 
@@ -148,5 +148,5 @@ def tell_missing(found: Missing) -> Markup:
     return note(name(found.reason, _REASON_COLUMNS), " ", *command)
 
 
-def _not_known(found: Round, missing: Missing) -> Markup:
+def _not_known(found: RoundFigures, missing: Missing) -> Markup:
     return join([caption(found.round, "Not known."), tell_missing(missing)])

@@ -19,7 +19,7 @@ from workflow.report.analysis.round_figures import (
     Confidences,
     Judges,
     Missing,
-    Round,
+    RoundFigures,
     WhatIf,
 )
 from workflow.report.rendering import charts, inline_charts
@@ -54,7 +54,7 @@ def funnel(figures: Figures) -> Markup:
     return by_round(figures.rounds, lambda one: one.funnel, _funnel)
 
 
-def _funnel(found: Round, counts: dict[str, int]) -> Markup:
+def _funnel(found: RoundFigures, counts: dict[str, int]) -> Markup:
     share = counts["unique_kept"] / max(1, counts["read"])
     finding = (
         f"Of {counts['read']:,} images {counts['unique_kept']:,} are kept ({share:.1%})"
@@ -89,7 +89,7 @@ def reliability(figures: Figures) -> Markup:
     return by_round(figures.rounds, lambda one: one.reliability, _reliability)
 
 
-def _reliability(found: Round, drawn: Reliability) -> Markup:
+def _reliability(found: RoundFigures, drawn: Reliability) -> Markup:
     finding = "The teacher is about as often right as it is sure."
     if abs(drawn.surplus) > _SURPLUS:
         finding = (
@@ -124,7 +124,7 @@ def confidences(figures: Figures) -> Markup:
     )
 
 
-def _confidences(found: Round, drawn: Confidences, is_bent: bool) -> Markup:
+def _confidences(found: RoundFigures, drawn: Confidences, is_bent: bool) -> Markup:
     first = round(_SURE * len(drawn.bars))
     sure = sum(drawn.bars[first:]) / max(1, sum(drawn.bars))
     chart = charts.confidences(
@@ -149,7 +149,7 @@ def classes(figures: Figures) -> Markup:
     return by_round(figures.rounds, lambda one: one.classes, _classes)
 
 
-def _classes(found: Round, drawn: Classes) -> Markup:
+def _classes(found: RoundFigures, drawn: Classes) -> Markup:
     most, least = drawn.ranks.unique[0], drawn.ranks.unique[-1]
     finding = f"Of {drawn.count:,} classes each keeps {least:,} to {most:,} images."
     if drawn.empty:
@@ -208,7 +208,9 @@ def _lowest(figures: Figures) -> float:
     )
 
 
-def _precisions(found: Round, rows: Sequence[ClassPrecision], low: float) -> Markup:
+def _precisions(
+    found: RoundFigures, rows: Sequence[ClassPrecision], low: float
+) -> Markup:
     worst = rows[0]
     count = f" The {len(rows)} worst of {found.judged_classes:,} classes."
     return join(
@@ -259,7 +261,9 @@ def coverage(figures: Figures) -> Markup:
     )
 
 
-def _coverage(found: Round, points: Sequence[CoveragePoint], low: float) -> Markup:
+def _coverage(
+    found: RoundFigures, points: Sequence[CoveragePoint], low: float
+) -> Markup:
     kept = None
     finding = "How many of the labels kept are right is not known."
     if not isinstance(found.kept, Missing) and found.kept_share is not None:
@@ -283,7 +287,7 @@ def what_if(figures: Figures) -> Markup:
     return by_round(figures.rounds, lambda one: one.what_if, _what_if)
 
 
-def _what_if(found: Round, drawn: WhatIf) -> Markup:
+def _what_if(found: RoundFigures, drawn: WhatIf) -> Markup:
     quota = drawn.images_per_class
     own = [cell for cell in drawn.cells if cell.images_per_class == quota]
     return join(

@@ -111,7 +111,7 @@ def test_keys_are_read_where_they_decide(tmp_path):
     for name in ("key", "key_hash"):
         at = whole.schema.get_field_index(name)
         whole = whole.set_column(at, name, table[name])
-    labeled = prediction_counts.Labeled(
+    labeled = prediction_counts.LabeledRound(
         predictions=epath.Path(tmp_path),
         num_shards=1,
         class_names=selections.NAMES,
@@ -133,7 +133,7 @@ def test_a_shard_that_has_lost_images_is_named(run, tmp_path):
 def test_a_label_beyond_the_classes_is_named(run, tmp_path):
     plan = runs.Plan(class_names=("a", "b", "c", "d"), images=90)
     other = Run(runs.make(tmp_path / "run", plan)).labeled(1)
-    few = prediction_counts.Labeled(
+    few = prediction_counts.LabeledRound(
         **{**vars(other), "selection": run.labeled(1).selection}
     )
     with pytest.raises(ValueError, match="expected labels below 3"):
