@@ -23,7 +23,7 @@ from stage import cli as command
 
 ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FRAGMENT = ROOT / "engines" / "dataflow.mk"
+FRAGMENT = ROOT / "infra" / "dataflow.mk"
 
 
 def instructions():
@@ -158,7 +158,7 @@ def test_files_that_decide_its_content_decide_its_name():
 
 
 def test_cloud_build_gives_it_the_arguments_it_has():
-    recipe = (ROOT / "engines" / "cloudbuild.yaml").read_text()
+    recipe = (ROOT / "infra" / "cloudbuild.yaml").read_text()
     given = set(re.findall(r"--build-arg=(\w+)=\$_\1", recipe))
     assert given == {argument.split("=")[0] for argument in arguments_of("ARG")}
 

@@ -90,7 +90,7 @@ class Prices:
     @classmethod
     def read(cls) -> Prices:
         """Returns the table that lies beside this module."""
-        file = importlib.resources.files("beam_jobs") / PRICES
+        file = importlib.resources.files(__package__) / PRICES
         table = json.loads(file.read_text())
         for column, kind in (("accelerators", AcceleratorPrice), ("machines", Machine)):
             table[column] = {name: kind(**row) for name, row in table[column].items()}

@@ -75,7 +75,9 @@ def test_nothing_is_fetched(read):
         for value in attributes(read, name):
             assert value.startswith(("#", "data:")) or value == "report.json"
     style = (
-        importlib.resources.files("workflow.report").joinpath(page.STYLE).read_text()
+        importlib.resources.files("workflow.report.rendering")
+        .joinpath(page.STYLE)
+        .read_text()
     )
     assert set(re.findall(r"url\((.*?)\)", style)) == {"#hatching"}
     assert "@import" not in style
@@ -260,7 +262,9 @@ def contrast(one, other):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colors_have_the_contrast_that_wcag_asks_for(scheme):
     style = (
-        importlib.resources.files("workflow.report").joinpath(page.STYLE).read_text()
+        importlib.resources.files("workflow.report.rendering")
+        .joinpath(page.STYLE)
+        .read_text()
     )
     light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     block = light if scheme == "light" else dark
