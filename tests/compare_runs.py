@@ -1,0 +1,87 @@
+r"""Compares two runs of the chain file by file, such as those of two commits.
+
+  python -m tests.compare_runs BEFORE AFTER
+
+Tables must be equal in schema and rows, TFRecord files and checkpoints in bytes, JSON
+files but for what a commit may change: versions, wall times, fingerprints of
+configurations, and the renamed setting `precision`, now `dtype`. Prints each
+difference; the exit status is 1 if there is any.
+"""
+
+import collections
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+
+#: Files that hold wall times, versions or the command line.
+_UNCOMPARED = {"COMPLETED", "report.json", "report.html", "settings"}
+#: Keys of wall times.
+_TIMES = {"seconds", "images_per_second", "time"}
+#: A fingerprint: SHA-256 in hexadecimal.
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+#: Fingerprints of weights, which no renamed setting changes.
+_KEPT_FINGERPRINTS = {"teachers", "teacher"}
+
+
+def normalize(value, key=None):
+    """Returns a JSON value without wall times and configuration fingerprints."""
+    if isinstance(value, dict):
+        return {
+            "dtype" if name == "precision" else name: normalize(child, name)
+            for name, child in value.items()
+            if name not in _TIMES
+        }
+    if isinstance(value, list):
+        return [normalize(child, key) for child in value]
+    is_fingerprint = isinstance(value, str) and _FINGERPRINT.fullmatch(value)
+    return "fingerprint" if is_fingerprint and key not in _KEPT_FINGERPRINTS else value
+
+
+def read(path):
+    """Returns the comparable content of a file."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path).replace_schema_metadata()
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return {name: arrays[name].tobytes() for name in arrays.files}
+    if path.suffix == ".json":
+        return normalize(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return [normalize(json.loads(line)) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+def find_files(run):
+    """Returns the relative paths of the files to compare."""
+    skipped = {"export", "events"}
+    return {
+        path.relative_to(run)
+        for path in run.rglob("*")
+        if path.is_file()
+        and path.name not in _UNCOMPARED
+        and path.suffix not in {".keras", ".md"}
+        and not skipped & set(path.relative_to(run).parts)
+    }
+
+
+def main(before, after):
+    before, after = pathlib.Path(before), pathlib.Path(after)
+    files = find_files(before)
+    differences = [f"only in one run: {path}" for path in files ^ find_files(after)]
+    counts = collections.Counter()
+    for path in sorted(files & find_files(after)):
+        counts[path.suffix.partition("-")[0] or path.name] += 1
+        if read(before / path) != read(after / path):
+            differences.append(f"different: {path}")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    total = f"compared {counts.total()} files ({kinds}): {len(differences)} differences"
+    sys.stdout.write("\n".join([*sorted(differences), total, ""]))
+    return bool(differences)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
