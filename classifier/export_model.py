@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         cli.check_no_arguments(argv)
         artifact.require_complete(_CLASSIFIER.value, "classifier")
         cli.load_tensorflow()
-        from classifier.export.facts import read_ensemble_facts
+        from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import conversion
 
         read_ensemble_facts([_CLASSIFIER.value])

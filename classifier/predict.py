@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
         cli.load_tensorflow()
-        from classifier.export.facts import read_ensemble_facts
+        from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import ensemble, file_predictions
 
         read_ensemble_facts(_CLASSIFIER.value)

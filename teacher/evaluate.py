@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from classifier.data.class_names import check_same_classes
         from classifier.data.sources import open_source
-        from classifier.export.facts import read_ensemble_facts
+        from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import ensemble, evaluation
 
         facts = read_ensemble_facts(_TEACHER.value)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from classifier.data.sources import IMAGE_FEATURE, LABEL_FEATURE
+from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 
 
 def random_pixels(rng, height=24, width=20):

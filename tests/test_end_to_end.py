@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.selection.decision import Selection, count_copies
 from tests.commands import run, run_together, start

@@ -22,7 +22,7 @@ from beam_jobs.runners import run as runners
 from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.sources import Source
-from classifier.export.facts import read_ensemble_facts
+from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference import temperature_scaling as calibration
 from classifier.inference.engine import AUTO, Engine

@@ -27,8 +27,8 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.labeling.prefetch import ahead
 from classifier.data import python_reader, shard_manifest
-from classifier.data.examples import Example, key_text
-from classifier.data.sources import Reader, Shard
+from classifier.data.examples import Example, Reader, key_text
+from classifier.data.sources import Shard
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import (
     BATCH_SIZE,

@@ -1,6 +1,6 @@
 """The bare loop: decoding in tf.data, overlapped with the network, and nothing else.
 
-No Beam, no keys, no hashes, no files written: what the hardware and the engine give.
+No Beam, keys, hashes or output files: the limit that hardware and engine set.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ import time
 from typing import Any
 
 from benchmarks.labeling.processes import run_together
-from benchmarks.labeling.task import BATCH_SIZE, Task, Timesheet
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
 
 #: Batches that are decoded ahead.
 PREFETCH = 2
 
 
-def run(task: Task, sheet: Timesheet) -> None:
-    """Labels the images; the files are dealt to the processes."""
+def run(task: LabelingTask, sheet: Timesheet) -> None:
+    """Labels the images, divided among the processes by file."""
     run_together(_label, task, sheet)
 
 
 def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> Any:
-    """Returns a dataset of pixels uint8 [B,S,S,3], as the export decodes them.
+    """Returns a dataset of uint8 [B,S,S,3], preprocessed as in the export.
 
     Args:
-        files: TFRecords.
-        image: The classifier's preprocessing.
-        parallel: Images that are decoded side by side.
+        files: Paths of TFRecords.
+        image: The classifier's preprocessing, fields of `ImageConfig`.
+        parallel: Number of images decoded at once.
     """
     import tensorflow as tf
 
     from classifier.data import preprocessing
     from classifier.data.config import ImageConfig
-    from classifier.data.sources import IMAGE_FEATURE
+    from classifier.data.readers import IMAGE_FEATURE
 
     config = ImageConfig(**image)
     features = {IMAGE_FEATURE: tf.io.FixedLenFeature([], tf.string)}
@@ -52,12 +52,12 @@ def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> 
     )
 
 
-def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
+def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> None:
     from benchmarks.labeling.model import limit_threads, open_classifier
 
     limit_threads(task)
     classifier = open_classifier(task)
-    files = task.record_files()[part :: task.processes]
+    files = task.record_files()[index :: task.processes]
     dataset = pixel_batches(files, classifier.image, parallel=task.threads)
     for pixels in dataset.take(1).as_numpy_iterator():
         classifier.logits(pixels)  # Compiles.

@@ -1,7 +1,8 @@
-"""Beam's own way: ReadAllFromTFRecord, RunInference, WriteToTFRecord."""
+"""Plain Beam: ReadAllFromTFRecord, RunInference, WriteToTFRecord."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 import tempfile
 import time
@@ -17,25 +18,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from benchmarks.labeling.model import Model, open_model
-from benchmarks.labeling.task import BATCH_SIZE, Task, Timesheet
-from classifier.data.sources import IMAGE_FEATURE
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
+from classifier.data.readers import IMAGE_FEATURE
 
 
 class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
-    """From encoded images to logits.
+    """Model handler from encoded images to logits; logs loads and batches."""
 
-    Args:
-        task: Says which model.
-        sheet: Where to note what was done.
-    """
-
-    def __init__(self, task: Task, sheet: Timesheet) -> None:
+    def __init__(self, task: LabelingTask, sheet: Timesheet) -> None:
         super().__init__(min_batch_size=BATCH_SIZE, max_batch_size=BATCH_SIZE)
         self._task = task
         self._sheet = sheet
 
     def load_model(self) -> Model:
-        """Returns the model, in the process that will run it."""
+        """Returns the model, in the process that runs it."""
         self._sheet.note_load()
         return open_model(self._task)
 
@@ -52,7 +48,7 @@ class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
         yield from logits
 
     def get_num_bytes(self, batch: Sequence[bytes]) -> int:
-        """Returns the size of a batch; the inherited way pickles it to know."""
+        """Returns the size of a batch; the inherited method pickles it to know."""
         return sum(map(len, batch))
 
 
@@ -60,14 +56,14 @@ def read_handler(path: str) -> BytesHandler:
     """Returns a handler for `--model_handler` of the labeling job.
 
     Args:
-        path: Of two lines, a timesheet's directory and a task.
+        path: JSON file: the log's directory and the fields of a task.
     """
-    directory, task = pathlib.Path(path).read_text().splitlines()
-    return BytesHandler(Task.from_json(task), Timesheet(directory))
+    directory, task = json.loads(pathlib.Path(path).read_text())
+    return BytesHandler(LabelingTask(**task), Timesheet(directory))
 
 
-def run(task: Task, sheet: Timesheet) -> None:
-    """Labels the images: top class and its logit, a record for each image."""
+def run(task: LabelingTask, sheet: Timesheet) -> None:
+    """Labels the images: a record of top class and logit for each."""
     options = PipelineOptions(
         [
             "--runner=FnApiRunner",
@@ -83,21 +79,21 @@ def run(task: Task, sheet: Timesheet) -> None:
             pipeline
             | beam.Create(task.record_files())
             | ReadAllFromTFRecord()
-            | "Image" >> beam.Map(image_of)
+            | "Image" >> beam.Map(parse_image)
             | RunInference(BytesHandler(task, sheet))
-            | "Row" >> beam.Map(row_of)
+            | "Row" >> beam.Map(format_row)
             | WriteToTFRecord(f"{output}/predictions")
         )
 
 
-def image_of(record: bytes) -> bytes:
+def parse_image(record: bytes) -> bytes:
     """Returns the encoded image of a serialized `tf.train.Example`."""
     features = tf.train.Example.FromString(record).features.feature
     image: bytes = features[IMAGE_FEATURE].bytes_list.value[0]
     return image
 
 
-def row_of(logits: NDArray[np.float32]) -> bytes:
+def format_row(logits: NDArray[np.float32]) -> bytes:
     """Returns the top class and its logit."""
     label = int(logits.argmax())
     return f"{label},{logits[label]}".encode()

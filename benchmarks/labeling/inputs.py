@@ -125,7 +125,7 @@ def _teach(model: Any, jpegs: Sequence[bytes], image: ImageConfig) -> None:
 def _write_file(path: pathlib.Path, jpegs: Any) -> None:
     import tensorflow as tf
 
-    from classifier.data.sources import IMAGE_FEATURE
+    from classifier.data.readers import IMAGE_FEATURE
 
     with tf.io.TFRecordWriter(str(path)) as writer:
         for jpeg in jpegs:

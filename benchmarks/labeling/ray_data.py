@@ -8,22 +8,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from benchmarks.labeling.task import BATCH_SIZE, Task, Timesheet
-from classifier.data.sources import IMAGE_FEATURE
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
+from classifier.data.readers import IMAGE_FEATURE
 
-#: Of some four full batches each.
-BLOCKS_OF_FILE = 4
+#: Blocks per file, each of about four full batches.
+BLOCKS_PER_FILE = 4
 
 
-class Actor:
-    """A process with the model.
+class LabelingActor:
+    """A process that holds the model."""
 
-    Args:
-        task: Says which model.
-        sheet: Where to note what was done.
-    """
-
-    def __init__(self, task: Task, sheet: Timesheet) -> None:
+    def __init__(self, task: LabelingTask, sheet: Timesheet) -> None:
         from benchmarks.labeling.model import open_model
 
         sheet.note_load()
@@ -31,28 +26,29 @@ class Actor:
         self._sheet = sheet
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
-        """Returns top class and its logit of each image."""
+        """Returns the top class and its logit of each image."""
         started = time.time()
         logits = self._model(list(batch[IMAGE_FEATURE]))
         self._sheet.note_batch(started, len(logits))
         return {"label": logits.argmax(axis=1), "logit": logits.max(axis=1)}
 
 
-def run(task: Task, sheet: Timesheet) -> None:
+def run(task: LabelingTask, sheet: Timesheet) -> None:
     """Labels the images."""
     import ray
 
-    # Actors hold a core of Ray's count each: with no more than there are, nobody
-    # would read. Reading takes little.
+    # Each actor occupies one of Ray's cores: as many again are needed for reading,
+    # which takes little.
     ray.init(num_cpus=2 * task.processes, include_dashboard=False, log_to_driver=False)
     files = task.record_files()
     with tempfile.TemporaryDirectory() as output:
-        # Of much smaller blocks, most batches would not be full; of larger ones, an
-        # actor that is ready before another would take all there are.
-        blocks = BLOCKS_OF_FILE * len(files)
-        images = ray.data.read_tfrecords(files, override_num_blocks=blocks)
+        # With much smaller blocks most batches would not be full; with larger ones
+        # the first actor that is ready would take all of them.
+        images = ray.data.read_tfrecords(
+            files, override_num_blocks=BLOCKS_PER_FILE * len(files)
+        )
         images.map_batches(
-            Actor,
+            LabelingActor,
             fn_constructor_args=(task, sheet),
             batch_size=BATCH_SIZE,
             compute=ray.data.ActorPoolStrategy(size=task.processes),

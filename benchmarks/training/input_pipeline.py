@@ -232,7 +232,7 @@ def decoder(source: Any) -> Any:
     """Returns a dataset of batches uint8 [B,3], the last pixel of each image."""
     import tensorflow as tf
 
-    from classifier.data import sources
+    from classifier.data.readers import files_dataset
     from classifier.training import input_pipeline
     from stage.system import num_cores
 
@@ -244,7 +244,7 @@ def decoder(source: Any) -> Any:
     options.autotune.enabled = False  # It is faster without, as ours is.
     cores = num_cores()
     return (
-        sources.files_dataset(source.files)
+        files_dataset(source.files)
         .interleave(
             source.reader.read,
             cycle_length=input_pipeline.INTERLEAVE,
@@ -286,7 +286,7 @@ def _write(
 ) -> None:
     import tensorflow as tf
 
-    from classifier.data.sources import IMAGE_FEATURE, LABEL_FEATURE
+    from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 
     def record(jpeg: bytes) -> bytes:
         label = int(rng.integers(NUM_CLASSES))

@@ -105,7 +105,7 @@ def pad(jpeg: bytes, index: int, num_bytes: int) -> bytes:
 def _write_images(directory: pathlib.Path, num_images: int, num_bytes: int) -> None:
     import tensorflow as tf
 
-    from classifier.data.sources import IMAGE_FEATURE
+    from classifier.data.readers import IMAGE_FEATURE
 
     directory.mkdir(parents=True)
     jpegs = itertools.cycle(make_jpegs(np.random.default_rng(0), NUM_JPEGS))

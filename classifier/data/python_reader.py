@@ -15,18 +15,13 @@ import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import tensorflow as tf
 from etils import epath
 from google.protobuf.message import DecodeError
 
 from classifier.data import tfrecord, webdataset
-from classifier.data.tfrecord import Broken
-from stage.retry import retrying
-
-if TYPE_CHECKING:
-    from classifier.data.examples import Reader
 from classifier.data.examples import (
     BAD_RECORD,
     CORRUPT_RECORD,
@@ -36,7 +31,10 @@ from classifier.data.examples import (
     Example,
     File,
     Parse,
+    Reader,
 )
+from classifier.data.tfrecord import Broken
+from stage.retry import retrying
 
 _STATUS_OF_ERROR = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from etils import epath
 
+from classifier.data.examples import File
 from classifier.data.readers import FolderReader
-from classifier.data.sources import File, Shard, Source, chunked
+from classifier.data.sources import Shard, Source, chunked
 from stage import artifact, parquet
 
 MANIFEST = "shards.parquet"

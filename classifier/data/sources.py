@@ -31,25 +31,10 @@ from classifier.data.readers import (
     RecordReader,
     TarReader,
     TfdsReader,
-    files_dataset,
     open_builder,
     read_files,
 )
 from stage import artifact
-
-__all__ = [
-    "IMAGE_FEATURE",
-    "LABEL_FEATURE",
-    "UNLABELED",
-    "File",
-    "Reader",
-    "Shard",
-    "Source",
-    "chunked",
-    "files_dataset",
-    "open_source",
-    "read_files",
-]
 
 #: Files of a folder that make one shard.
 FOLDER_SHARD_SIZE = 1000

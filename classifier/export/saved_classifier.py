@@ -18,9 +18,7 @@ from etils import epath
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
 from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, Evaluation
-from classifier.models.factory import (
-    count_parameters,
-)
+from classifier.models.factory import count_parameters
 from stage import artifact
 
 
@@ -33,15 +31,15 @@ def export_classifier(
     evaluation: Evaluation,
     left_out: dict[str, Any] | None = None,
 ) -> None:
-    """Writes what labeling, serving and the next round need.
+    """Writes the files that labeling, serving and the next round need.
 
     Args:
-        model: uint8 pixels to logits, with the weights to keep.
-        directory: The run's directory.
+        model: Network from uint8 pixels to logits, with the weights to keep.
+        directory: The training run's directory.
         image: Evaluation preprocessing, traced into the graph.
         class_names: K names by label.
-        evaluation: Figures to keep beside the model.
-        left_out: Which fold of its labeled images it has not learned from.
+        evaluation: Figures to store in `classifier.json`.
+        left_out: Fold of the labeled images that was excluded from training.
     """
     path = epath.Path(directory)
     model.save(str(path / MODEL))
@@ -61,6 +59,16 @@ def export_classifier(
             },
         },
     )
+
+
+def load_network(path: epath.PathLike) -> keras.Model:
+    """Returns the network of a `.keras` file.
+
+    A `.keras` file stores the module path of each custom layer. Keras looks up the
+    registered name first, and the imports above register our layers, so files that
+    store a module's former path load, too.
+    """
+    return keras.saving.load_model(str(path), compile=False)
 
 
 def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:

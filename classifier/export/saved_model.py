@@ -1,11 +1,11 @@
-"""An exported SavedModel, read in parts: what decodes the images, and the network."""
+"""Reading an exported SavedModel in parts: its signatures, image decoding, network."""
 
 from __future__ import annotations
 
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -13,15 +13,38 @@ from etils import epath
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from classifier.data.class_names import check_same_classes
+from classifier.export.facts import EXPORT, read_facts
+from stage import artifact
+
 _GRAPH = "saved_model.pb"
 _VARIABLES = "variables"
 
 
-def check_signatures(export: epath.PathLike, num_classes: int) -> None:
-    """Reads what a SavedModel can do, without loading it.
+def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str, Any]]:
+    """Returns the facts of classifiers that can be averaged.
 
     Raises:
-        ValueError: If it is none, or not that of a classifier with so many classes.
+        ValueError: If a classifier is incomplete, its signatures are unsuitable, or
+            the classes differ.
+        FileNotFoundError: If a directory does not exist.
+    """
+    facts = []
+    for directory in directories:
+        path = artifact.require_complete(directory, "classifier")
+        facts.append(read_facts(path))
+        class_names = facts[-1]["class_names"]
+        check_same_classes(facts[0]["class_names"], class_names, str(directory))
+        check_signatures(path / EXPORT, len(class_names))
+    return facts
+
+
+def check_signatures(export: epath.PathLike, num_classes: int) -> None:
+    """Checks that a SavedModel is a classifier's, without loading it.
+
+    Raises:
+        ValueError: If it is no SavedModel, lacks a signature, or has another number of
+            classes.
     """
     path = epath.Path(export)
     signatures = _read(path).meta_graphs[0].signature_def
@@ -32,7 +55,8 @@ def check_signatures(export: epath.PathLike, num_classes: int) -> None:
         if name not in names or output not in signatures[name].outputs:
             raise ValueError(
                 f"{export}: expected a signature {name!r} with the output {output!r}, "
-                f"got {', '.join(names)}; teacher.train exports one"
+                f"got {', '.join(names)}; use a classifier exported by teacher.train "
+                "or student.train"
             )
     found = signatures["pixels"].outputs["logits"].tensor_shape.dim[-1].size
     if found != num_classes:
@@ -42,25 +66,25 @@ def check_signatures(export: epath.PathLike, num_classes: int) -> None:
 
 
 def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns the signature `preprocess`, string [B] to uint8 [B,S,S,3], by itself.
+    """Returns the signature `preprocess` alone: string [B] to uint8 [B,S,S,3].
 
-    The network's variables are not read: they may be gigabytes.
+    The network's variables, possibly gigabytes, are not read.
     """
     without_variables = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
     loaded = tf.saved_model.load(str(export), options=without_variables)
     preprocess = loaded.signatures["preprocess"]
-    # By name: given by position, TensorFlow first writes the images into the words of
-    # an error, which takes longer than to decode them.
+    # By keyword: for a positional argument TensorFlow first formats the images into
+    # an error message, which takes longer than decoding them.
     return lambda encoded: preprocess(encoded=encoded)["pixels"]
 
 
 @contextlib.contextmanager
 def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
-    """Yields a directory where the same SavedModel has another default signature.
+    """Yields a directory with the same SavedModel under another default signature.
 
     Args:
-        signature: To be the default.
-        export: On the local disk; its variables are not copied.
+        signature: Name of the signature to serve by default.
+        export: SavedModel on the local disk; its variables are linked, not copied.
     """
     path = pathlib.Path(export)
     saved = _read(epath.Path(export))

@@ -1,4 +1,4 @@
-"""What teachers say about labeled images that they have not learned from."""
+"""Calibration of teachers on labeled images that they were not trained on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
-from numpy.typing import NDArray
 
 from classifier.data import folds, python_reader
 from classifier.data.class_names import check_same_classes
 from classifier.data.examples import key_text
 from classifier.data.sources import Source
-from classifier.export.facts import read_ensemble_facts
+from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import temperature_scaling
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble, mean_probabilities
-from classifier.inference.temperature_scaling import HELD_OUT, OUT_OF_FOLD, Judged
+from classifier.inference.evaluation import check_label, is_right
+from classifier.inference.temperature_scaling import LabeledLogits
 from stage import artifact
+from stage.calibration_files import (
+    CALIBRATION,
+    CALIBRATION_ROWS,
+    HELD_OUT,
+    OUT_OF_FOLD,
+    SCHEMA_VERSION,
+)
 
 _SCHEMA = pa.schema(
     [
@@ -34,13 +41,13 @@ _SCHEMA = pa.schema(
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """Labeled images, and teachers that have learned from none of them.
+class CalibrationPart:
+    """Labeled images, and teachers that were trained on none of them.
 
     Attributes:
-        images: The images.
+        images: Source of the images.
         teachers: Directories of the teachers.
-        fold: That the teachers left out; None where they were never shown the source.
+        fold: Fold that the teachers left out; None for held-out images.
     """
 
     images: Source
@@ -50,49 +57,44 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationPlan:
-    """A calibration that can be made.
-
-    Attributes:
-        config: What identifies it.
-        parts: What is to be predicted.
-    """
+    """Config of a calibration, and the images to predict."""
 
     config: dict[str, Any]
-    parts: tuple[Part, ...]
+    parts: tuple[CalibrationPart, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Predicted:
-    """What the teachers of a part say about its images.
+class PartPredictions:
+    """What the teachers of a part predict.
 
     Attributes:
-        fold: Of the part.
-        keys: [N] of the images that could be decoded.
-        judged: Their logits and labels.
-        num_undecodable: Of the others.
+        fold: Fold of the part.
+        keys: N keys of the images that could be decoded.
+        labeled: Logits and labels of these images.
+        num_undecodable: Number of the other images.
     """
 
     fold: int | None
     keys: list[str]
-    judged: Judged
+    labeled: LabeledLogits
     num_undecodable: int
 
 
 def plan(
     teachers: Sequence[str], *, held_out: Source | None, out_of_fold: Source | None
 ) -> CalibrationPlan:
-    """Returns who is to predict what.
+    """Returns which teachers predict which images.
 
     Args:
-        teachers: Directories of the classifiers that will label as one.
-        held_out: Images that none of them has learned from; all of them predict each.
-        out_of_fold: Images that each has learned from but for a fold; those predict
-            an image that have left out its fold.
+        teachers: Directories of the classifiers that will label as one ensemble.
+        held_out: Images that no teacher was trained on; all of them predict each.
+        out_of_fold: Images of which each teacher left out a fold; an image is predicted
+            by the teachers that left out its fold.
 
     Raises:
-        ValueError: If not one of the two is given, a teacher has learned from what it
-            would predict, or nobody could predict a fold.
-        FileNotFoundError: If a teacher is not there.
+        ValueError: If not exactly one source is given, a teacher was trained on images
+            it would predict, or no teacher left out some fold.
+        FileNotFoundError: If there is no such teacher.
     """
     if (held_out is None) == (out_of_fold is None):
         raise ValueError("expected one of --held_out and --out_of_fold")
@@ -115,22 +117,22 @@ def plan(
     return CalibrationPlan(config, tuple(parts))
 
 
-def _plan_held_out(teachers: Sequence[str], source: Source) -> Part:
+def _plan_held_out(teachers: Sequence[str], source: Source) -> CalibrationPart:
     for teacher in teachers:
         config = artifact.read_json(epath.Path(teacher) / artifact.CONFIG)
         left_out = config.get("left_out") or {}
         if source.describe() in (config.get("labeled"), left_out.get("labeled")):
             raise ValueError(
-                f"{teacher} has learned from {source.spec}: expected images that no "
-                "teacher was trained on; --out_of_fold is for those of which each "
-                "teacher has left out a fold"
+                f"{teacher} was trained on {source.spec}: --held_out expects images "
+                "that no teacher was trained on; for images of which each teacher left "
+                "out a fold, give --out_of_fold"
             )
-    return Part(source, tuple(teachers))
+    return CalibrationPart(source, tuple(teachers))
 
 
 def _plan_out_of_fold(
     teachers: Sequence[str], left_out: Sequence[dict[str, Any] | None], source: Source
-) -> list[Part]:
+) -> list[CalibrationPart]:
     by_fold: dict[int, list[str]] = {}
     counts = set()
     for teacher, fold in zip(teachers, left_out, strict=True):
@@ -148,25 +150,30 @@ def _plan_out_of_fold(
         by_fold.setdefault(fold["fold"], []).append(teacher)
     if len(counts) > 1:
         raise ValueError(f"expected teachers of the same --folds, got {sorted(counts)}")
-    missing = sorted(set(range(min(counts))) - by_fold.keys())
+    (num_folds,) = counts
+    missing = sorted(set(range(num_folds)) - by_fold.keys())
     if missing:
         raise ValueError(
-            f"expected a teacher for each of {min(counts)} folds, none has left out "
+            f"expected a teacher for each of {num_folds} folds, none has left out "
             f"fold {missing[0]}"
         )
-    dealt = folds.deal(source, min(counts))
+    fold_of = folds.deal(source, num_folds)
     return [
-        Part(source.only([one == fold for one in dealt]), tuple(by_fold[fold]), fold)
+        CalibrationPart(
+            source.only([of_file == fold for of_file in fold_of]),
+            tuple(by_fold[fold]),
+            fold,
+        )
         for fold in sorted(by_fold)
     ]
 
 
-def predict(part: Part) -> Predicted:
-    """Returns what the teachers of a part say about its images.
+def predict(part: CalibrationPart) -> PartPredictions:
+    """Returns what the teachers of a part predict for its images.
 
     Raises:
-        ValueError: If an image has no label in range.
-        OSError: On what may pass and did not.
+        ValueError: If a decoded image has no label in range.
+        OSError: If a transient read error persists.
     """
     ensemble = Ensemble(part.teachers)
     num_classes = len(ensemble.class_names)
@@ -177,92 +184,86 @@ def predict(part: Part) -> Predicted:
     source = part.images
     for batch in python_reader.read_batches(source.reader, source.files, BATCH_SIZE):
         decoded = ensemble.decode([example.image for example in batch])
-        found = ensemble.logits(decoded)
-        is_finite = np.isfinite(found).all(axis=(0, 2))
-        logits.append(found[:, is_finite])
-        good = [batch[row] for row in np.array(decoded.good, int)[is_finite]]
-        for example in good:
-            key = key_text(example.key)
-            if not 0 <= example.label < num_classes:
-                raise ValueError(
-                    f"{source.spec}: {key}: label {example.label} is not in "
-                    f"0..{num_classes - 1}"
-                )
-            keys.append(key)
-            labels.append(example.label)
+        of_batch = ensemble.logits(decoded)
+        is_finite = np.isfinite(of_batch).all(axis=(0, 2))
+        logits.append(of_batch[:, is_finite])
+        for row in np.array(decoded.good, int)[is_finite]:
+            check_label(batch[row], num_classes, source.spec)
+            keys.append(key_text(batch[row].key))
+            labels.append(batch[row].label)
         count += len(batch)
-    judged = Judged(np.concatenate(logits, axis=1), np.array(labels, np.int32))
-    return Predicted(part.fold, keys, judged, count - len(keys))
+    labeled = LabeledLogits(np.concatenate(logits, axis=1), np.array(labels, np.int32))
+    return PartPredictions(part.fold, keys, labeled, count - len(keys))
 
 
 def write(
-    output: epath.PathLike, config: dict[str, Any], predicted: Sequence[Predicted]
+    output: epath.PathLike, config: dict[str, Any], predicted: Sequence[PartPredictions]
 ) -> dict[str, Any]:
-    """Fits the temperature, and writes and returns `calibration.json`.
+    """Fits the temperature; writes `calibration.parquet` and `calibration.json`.
 
-    Beside it, in `calibration.parquet`, stands what the teachers say at the
-    temperature about each image.
+    Returns:
+        The content of `calibration.json`.
 
     Raises:
         ValueError: If there is no image.
     """
-    parts = [one.judged for one in predicted if one.keys]
+    parts = [part.labeled for part in predicted if part.keys]
     if not parts:
         raise ValueError("expected images that can be decoded, got none")
     temperature, reason = temperature_scaling.fit_temperature(parts)
-    table = rows(predicted, temperature)
-    both = {"before": 1.0, "after": temperature}
-    tables = {"before": rows(predicted, 1.0), "after": table}
+    temperatures = {"before": 1.0, "after": temperature}
+    tables = {when: rows(predicted, value) for when, value in temperatures.items()}
+    table = tables["after"]
     path = epath.Path(output)
     with (
-        artifact.replacing(path / temperature_scaling.ROWS) as temporary,
+        artifact.replacing(path / CALIBRATION_ROWS) as temporary,
         temporary.open("wb") as file,
     ):
         pq.write_table(table, file)
     facts = {
-        "schema_version": temperature_scaling.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "kind": config["kind"],
         "teachers": config["teachers"],
         "class_names": config["class_names"],
         "num_images": len(table),
-        "num_undecodable": sum(one.num_undecodable for one in predicted),
+        "num_undecodable": sum(part.num_undecodable for part in predicted),
         "temperature": temperature,
         "temperature_reason": reason,
-        "accuracy": float(_is_right(table).mean()),
+        "accuracy": float(is_right(table).mean()),
         "negative_log_likelihood": {
-            when: temperature_scaling.negative_log_likelihood(parts, one)
-            for when, one in both.items()
+            when: temperature_scaling.negative_log_likelihood(parts, value)
+            for when, value in temperatures.items()
         },
         "calibration_error": {
             when: temperature_scaling.calibration_error(
-                one["confidence"].to_numpy(), _is_right(one)
+                at_temperature["confidence"].to_numpy(), is_right(at_temperature)
             )
-            for when, one in tables.items()
+            for when, at_temperature in tables.items()
         },
     }
-    artifact.write_json(path / temperature_scaling.CALIBRATION, facts)
+    artifact.write_json(path / CALIBRATION, facts)
     return facts
 
 
-def rows(predicted: Sequence[Predicted], temperature: float) -> pa.Table:
+def rows(predicted: Sequence[PartPredictions], temperature: float) -> pa.Table:
     """Returns key, label, predicted class, confidence and fold of every image."""
     tables = []
-    for one in predicted:
-        logits, labels = one.judged.logits, one.judged.labels
+    for part in predicted:
+        logits, labels = part.labeled.logits, part.labeled.labels
         probabilities = mean_probabilities(logits, [temperature] * len(logits))
         columns = [
-            one.keys,
+            part.keys,
             labels,
             probabilities.argmax(axis=1).astype(np.int32),
             probabilities.max(axis=1),
-            pa.array([one.fold] * len(labels), pa.int32()),
+            pa.array([part.fold] * len(labels), pa.int32()),
         ]
         tables.append(pa.table(columns, schema=_SCHEMA))
     return pa.concat_tables(tables).combine_chunks()
 
 
 def describe(facts: dict[str, Any]) -> list[str]:
-    """Returns what `calibration.json` says, for people."""
+    """Returns the content of `calibration.json` as lines of text."""
     kind = facts["kind"].replace("_", " ")
     undecodable = facts["num_undecodable"]
     bad = f" ({undecodable} undecodable)" if undecodable else ""
@@ -275,7 +276,3 @@ def describe(facts: dict[str, Any]) -> list[str]:
         + f", calibration error {error['before']:.2%}"
         + (f" -> {error['after']:.2%}" if not reason else ""),
     ]
-
-
-def _is_right(table: pa.Table) -> NDArray[np.bool_]:
-    return table["label"].to_numpy() == table["predicted"].to_numpy()

@@ -22,6 +22,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, read_facts
+from classifier.export.saved_classifier import load_network
 from classifier.inference.engine import REFERENCE, Network, NetworkLoader
 from classifier.models import variants
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
@@ -178,7 +179,7 @@ def _load_saved_model(path: epath.Path) -> Network:
 
 # --- Keras -----------------------------------------------------------------------
 def _write_keras(classifier: epath.Path, made: epath.Path) -> None:
-    model = _load_model(classifier / MODEL)
+    model = load_network(classifier / MODEL)
     if model.name.startswith(variants.PREFIX):
         model = without_own_layers(model)
     model.save(str(made))
@@ -206,12 +207,8 @@ def without_own_layers(model: keras.Model) -> keras.Model:
 
 
 def _load_keras(path: epath.Path) -> Network:
-    model = _load_model(path)
+    model = load_network(path)
     return lambda pixels: np.asarray(model(pixels, training=False))
-
-
-def _load_model(path: epath.Path) -> keras.Model:
-    return keras.saving.load_model(str(path), compile=False)
 
 
 # --- ONNX ------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from classifier.data import preprocessing, randaugment
 from classifier.data.config import ImageConfig
-from classifier.data.sources import Source, files_dataset, read_files
+from classifier.data.readers import files_dataset, read_files
+from classifier.data.sources import Source
 from classifier.training.config import TrainConfig
 from stage.system import num_cores
 

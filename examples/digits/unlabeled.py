@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from classifier.data.sources import IMAGE_FEATURE
+from classifier.data.readers import IMAGE_FEATURE
 from examples.digits.digits_dataset_builder import Digits, DigitsConfig
 
 

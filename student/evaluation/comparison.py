@@ -17,7 +17,7 @@ import pyarrow as pa
 from classifier.data.class_names import check_same_classes
 from classifier.data.readers import RecordReader
 from classifier.data.sources import Shard, Source
-from classifier.export.facts import read_ensemble_facts
+from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import evaluation
 from classifier.inference.ensemble import Ensemble
 from student.training.mixture import open_pseudo_labeled

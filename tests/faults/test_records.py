@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import tfrecord
-from classifier.data.sources import IMAGE_FEATURE, LABEL_FEATURE
+from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from tests.faults import job, page
 from tests.images import make_example, random_images
 
@@ -148,16 +148,16 @@ def rows(tmp_path_factory, exported):
 
 
 @page.holds(*RECORDS, *TARS)
-def test_a_record_is_a_row_and_harms_no_other(row, rows):
-    _, pattern = {**RECORDS, **TARS}[row.fault]
-    found = rows[row.fault]
-    wanted = [row.status if one == "bad" else one for one in pattern.split()]
+def test_a_record_is_a_row_and_harms_no_other(fault, rows):
+    _, pattern = {**RECORDS, **TARS}[fault.name]
+    found = rows[fault.name]
+    wanted = [fault.status if one == "bad" else one for one in pattern.split()]
     assert [one["status"] for one in found] == wanted
     assert len({one["key"] for one in found}) == len(found)
     for one in found:
         if one["status"] == "ok":
             assert not one["error"]
         else:
-            row.check(one["error"])
+            fault.check(one["error"])
     outside = rows["sample whose name leads out of its folder"][1]["key"]
     assert outside.endswith("#1/../../../outside")

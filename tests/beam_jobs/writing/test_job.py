@@ -16,7 +16,8 @@ from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
 from classifier.data import shard_manifest
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from pseudo_label.dataset import records as dataset_records
 from pseudo_label.dataset import verify_selection
 from stage import artifact

@@ -11,7 +11,8 @@ from PIL import Image
 from benchmarks.writing import goals, inputs, runs
 from benchmarks.writing.goals import Verdict
 from benchmarks.writing.runs import Run
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from pseudo_label.predictions import prediction_set
 from pseudo_label.selection.decision import open_selection
 from tests import commands

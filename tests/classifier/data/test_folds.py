@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from classifier.data import folds, preprocessing
 from classifier.data.folds import Fold
 from classifier.data.python_reader import read_examples
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from classifier.training import trainer
 from tests.classifier.data.test_sources import prepare
 from tests.images import (

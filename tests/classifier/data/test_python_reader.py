@@ -26,8 +26,8 @@ from classifier.data.examples import (
     key_text,
 )
 from classifier.data.python_reader import read_batches, read_examples
-from classifier.data.readers import FolderReader, RecordReader, TarReader
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import FolderReader, RecordReader, TarReader, read_files
+from classifier.data.sources import open_source
 from stage import retry
 from tests.images import make_example, random_images, write_records, write_tar
 

@@ -6,8 +6,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from classifier.data import sources
+from classifier.data.examples import UNLABELED
 from classifier.data.python_reader import read_examples
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from tests.images import random_images, write_folder, write_records, write_tar
 
 LABELS = [0, 1, 2, 0, 1, 2, 0]
@@ -92,7 +94,7 @@ def test_unlabeled_folder_may_be_any_tree(tmp_path, images, monkeypatch):
     source = open_source(f"folder:{tmp_path}")
     assert source.class_names is None
     assert [len(shard.files) for shard in source.shards] == [3, 3, 1]
-    assert {label for _, _, label in read(source)} == {sources.UNLABELED}
+    assert {label for _, _, label in read(source)} == {UNLABELED}
     with pytest.raises(ValueError, match="sub-folder of its class"):
         source.labeled_class_names()
 
@@ -106,7 +108,7 @@ def test_records_keep_their_order_and_get_unique_keys(tmp_path, images):
     assert keys[3:5] == ("x/part-0#3", "y/part-0#0")
     assert len(set(keys)) == len(images)
     assert list(encoded) == images
-    assert set(labels) == {sources.UNLABELED}
+    assert set(labels) == {UNLABELED}
 
 
 def test_labeled_records_take_their_names_from_a_file(tmp_path, images):
@@ -252,7 +254,7 @@ def test_a_folder_has_no_features(tmp_path):
 def test_labels_of_records_by_another_name(tmp_path, images):
     write_records(tmp_path / "data", images, LABELS)
     source = open_source(f"tfrecord:{tmp_path}/data", label_feature="no/label")
-    assert {label for _, _, label in read(source)} == {sources.UNLABELED}
+    assert {label for _, _, label in read(source)} == {UNLABELED}
 
 
 @pytest.mark.parametrize("split", ["train+train", "train[:3]+train[2:]"])

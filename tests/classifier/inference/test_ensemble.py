@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import preprocessing
-from classifier.export.facts import read_ensemble_facts, read_facts
+from classifier.export.facts import read_facts
+from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference.ensemble import (
     BATCH_SIZE,
     Classifier,

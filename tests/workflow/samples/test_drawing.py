@@ -13,7 +13,8 @@ from PIL import Image
 
 from benchmarks.measuring.photographs import make_photographs
 from classifier.data.python_reader import read_examples
-from classifier.data.sources import open_source, read_files
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
