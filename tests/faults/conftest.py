@@ -10,7 +10,7 @@ from etils import epath
 
 from classifier.export.facts import CLASSIFIER
 from stage import artifact
-from tests.faults import handlers, job
+from tests.faults import catalog, handlers, job
 from tests.images import random_images, write_folder
 
 
@@ -63,16 +63,16 @@ class Place:
             lambda: job.settings(*teachers, **more),
         )
 
-    def refused(self, row, *teachers, **more):
+    def refused(self, fault, *teachers, **more):
         """Labels, which must fail as the row says, and leave all as it was."""
-        assert row.end == "error before any work"
+        assert fault.end == catalog.REFUSED
         before = snapshot(self.root)
         with pytest.raises(SystemExit) as refusal:
             self.label(*teachers, **more)
         message = str(refusal.value.code)
         assert message.startswith("error: ")
         assert "\n" not in message
-        row.check(message)
+        fault.check(message)
         assert snapshot(self.root) == before
 
 

@@ -57,12 +57,12 @@ CODES = {
 
 
 @page.holds(*CODES)
-def test_images_in_a_bucket_that_cannot_be_listed(row, place, service):
-    service.codes = {"GET": CODES[row.fault]}
-    place.refused(row, images="folder:gs://no-such-bucket/photos", **place.model)
+def test_images_in_a_bucket_that_cannot_be_listed(fault, place, service):
+    service.codes = {"GET": CODES[fault.name]}
+    place.refused(fault, images="folder:gs://no-such-bucket/photos", **place.model)
 
 
 @page.holds("bucket without the right to write")
-def test_output_in_a_bucket_that_is_read_only(row, place, service):
+def test_output_in_a_bucket_that_is_read_only(fault, place, service):
     service.codes = {"GET": 404, "POST": 403}
-    place.refused(row, output="gs://no-such-bucket/out", **place.model)
+    place.refused(fault, output="gs://no-such-bucket/out", **place.model)

@@ -11,7 +11,7 @@ from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from stage import artifact
 from tests.commands import start
-from tests.faults import disks, handlers, job, page
+from tests.faults import catalog, disks, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
 
@@ -135,34 +135,34 @@ def spoil(path):
     "image changed since it was labeled",
     "predictions damaged since they were written",
 )
-def test_what_changed_since_labeling(row, messages):
-    assert row.end == "error"
-    (line,) = [one for one in messages[row.fault].splitlines() if "error" in one]
+def test_what_changed_since_labeling(fault, messages):
+    assert fault.end == catalog.FAILED
+    (line,) = [one for one in messages[fault.name].splitlines() if "error" in one]
     assert line.startswith("error: ")
-    row.check(line)
+    fault.check(line)
 
 
 # --- processes that end --------------------------------------------------------
 @pytest.mark.slow
 @page.holds("worker process that is killed")
-def test_worker_process_that_is_killed(row, place, label):
-    assert row.end == "goes on"
+def test_worker_process_that_is_killed(fault, place, label):
+    assert fault.end == catalog.CONTINUES
     process = label()
     jobs.wait_for_shards(process, place / "out", 2)
     jobs.workers_of(psutil.Process(process.pid))[0].kill()
-    row.check(end(process, status=0))
+    fault.check(end(process, status=0))
     jobs.compare(place / "out", place / "undisturbed")
 
 
 @pytest.mark.slow
 @page.holds("Ctrl-C", "command that is killed")
-def test_command_that_is_ended(row, place, label):
-    assert row.end == "goes on when started again"
+def test_command_that_is_ended(fault, place, label):
+    assert fault.end == catalog.RESUMABLE
     process = label()
     jobs.wait_for_shards(process, place / "out", 2)
-    if row.fault == "Ctrl-C":
+    if fault.name == "Ctrl-C":
         process.send_signal(signal.SIGINT)
-        row.check(end(process, status=130))
+        fault.check(end(process, status=130))
     else:
         process.kill()
         end(process, status=-signal.SIGKILL)
@@ -174,13 +174,13 @@ def test_command_that_is_ended(row, place, label):
 
 @pytest.mark.slow
 @page.holds("two commands on one output")
-def test_two_commands_on_one_output(row, place, label):
-    assert row.end == "error"
+def test_two_commands_on_one_output(fault, place, label):
+    assert fault.end == catalog.FAILED
     processes = [label(), label()]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     statuses = [process.returncode for process in processes]
     assert sorted(statuses) == [0, 1], outputs
-    row.check(outputs[statuses.index(1)])
+    fault.check(outputs[statuses.index(1)])
     assert not any("Traceback" in output for output in outputs)
     jobs.compare(place / "out", place / "undisturbed")
 
@@ -188,11 +188,11 @@ def test_two_commands_on_one_output(row, place, label):
 # --- the disk ------------------------------------------------------------------
 @pytest.mark.slow
 @page.holds("full disk")
-def test_full_disk(row, place, label):
-    assert row.end == "error, then goes on"
+def test_full_disk(fault, place, label):
+    assert fault.end == catalog.FAILED_RESUMABLE
     (place / "out").mkdir()
     with disks.mounted(place / "out", "size=28k"):
-        row.check(end(label(), status=1))
+        fault.check(end(label(), status=1))
         job.read_rows(place / "out", may_be_unfinished=True)
         disks.remount(place / "out", "size=10m")
         end(label(), status=0)

@@ -9,7 +9,7 @@ import pytest
 from classifier.data import python_reader
 from classifier.data.examples import key_text
 from stage import retry
-from tests.faults import job, page
+from tests.faults import catalog, job, page
 from tests.images import random_images
 
 #: Names of the images; whether each is there is told by its row.
@@ -96,18 +96,18 @@ def failing_reads():
 
 
 @page.holds(*NAMES)
-def test_a_listed_file_is_a_row(row, rows):
-    found = rows[key_text(os.fsencode(NAMES[row.fault]))]
-    assert found["status"] == row.status
-    if row.status == "ok":
+def test_a_listed_file_is_a_row(fault, rows):
+    found = rows[key_text(os.fsencode(NAMES[fault.name]))]
+    assert found["status"] == fault.status
+    if fault.status == "ok":
         assert not found["error"]
         assert found["label"] is not None
     else:
-        row.check(found["error"])
+        fault.check(found["error"])
 
 
 @page.holds(*UNLISTED)
-def test_what_is_no_image_of_the_source_has_no_row(row, rows):
-    assert row.end == "no row"
-    assert not any(key.startswith(UNLISTED[row.fault]) for key in rows)
+def test_what_is_no_image_of_the_source_has_no_row(fault, rows):
+    assert fault.end == catalog.NO_ROW
+    assert not any(key.startswith(UNLISTED[fault.name]) for key in rows)
     assert len(rows) == len(NAMES)

@@ -43,18 +43,18 @@ def rows(root, exported):
 
 
 @page.holds(*images.BROKEN)
-def test_a_broken_image_is_a_row_with_a_reason(row, rows):
-    found = rows[f"broken/{row.fault}"]
-    assert found["status"] == row.status != "ok"
-    row.check(found["error"])
+def test_a_broken_image_is_a_row_with_a_reason(fault, rows):
+    found = rows[f"broken/{fault.name}"]
+    assert found["status"] == fault.status != "ok"
+    fault.check(found["error"])
     for column in ("label", "confidence", "top_labels", "top_probabilities"):
         assert found[column] is None
 
 
 @page.holds(*images.ODD)
-def test_an_odd_image_is_labeled_as_what_it_shows(row, rows):
-    found, plain = rows[f"odd/{row.fault}"], rows[f"plain/{row.fault}"]
-    assert found["status"] == plain["status"] == row.status == "ok"
+def test_an_odd_image_is_labeled_as_what_it_shows(fault, rows):
+    found, plain = rows[f"odd/{fault.name}"], rows[f"plain/{fault.name}"]
+    assert found["status"] == plain["status"] == fault.status == "ok"
     assert not found["error"]
     different = found["perceptual_hash"] ^ plain["perceptual_hash"]
     assert different.bit_count() <= SAME_PICTURE

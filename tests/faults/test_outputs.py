@@ -17,60 +17,60 @@ def begun(place):
 
 
 @page.holds("output of another teacher")
-def test_output_of_another_teacher(row, place):
+def test_output_of_another_teacher(fault, place):
     place.label()
-    place.refused(row, place.other_teacher(fingerprint="0"))
+    place.refused(fault, place.other_teacher(fingerprint="0"))
 
 
 @page.holds("output that holds other files")
-def test_output_that_holds_other_files(row, place):
+def test_output_that_holds_other_files(fault, place):
     place.output.mkdir()
     (place.output / "thesis.tex").write_text("chapter one")
-    place.refused(row, **place.model)
+    place.refused(fault, **place.model)
 
 
 @page.holds("output that is a file")
-def test_output_that_is_a_file(row, place):
+def test_output_that_is_a_file(fault, place):
     place.output.write_text("a file")
-    place.refused(row, **place.model)
+    place.refused(fault, **place.model)
 
 
 @page.holds("output below a file")
-def test_output_below_a_file(row, place):
+def test_output_below_a_file(fault, place):
     (place.root / "file").write_text("a file")
     (place.root / "out").symlink_to(place.root / "file" / "out")
-    place.refused(row, **place.model)
+    place.refused(fault, **place.model)
 
 
 @page.holds("output with a broken config.json")
-def test_output_with_a_broken_config(row, begun):
+def test_output_with_a_broken_config(fault, begun):
     (begun.output / "config.json").write_text('{"images": ')
-    begun.refused(row, **begun.model)
+    begun.refused(fault, **begun.model)
 
 
 @page.holds("output with a broken shards.parquet")
-def test_output_with_a_broken_manifest(row, begun):
+def test_output_with_a_broken_manifest(fault, begun):
     path = begun.output / "shards.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    begun.refused(row, **begun.model)
+    begun.refused(fault, **begun.model)
 
 
 @page.holds("image deleted since the first run")
-def test_image_that_was_deleted(row, begun):
+def test_image_that_was_deleted(fault, begun):
     (begun.root / "in" / "00001.png").unlink()
-    begun.refused(row, **begun.model)
+    begun.refused(fault, **begun.model)
 
 
 @page.holds("image of another size since the first run")
-def test_image_that_changed(row, begun):
+def test_image_that_changed(fault, begun):
     (begun.root / "in" / "00001.png").write_bytes(b"shorter")
-    begun.refused(row, **begun.model)
+    begun.refused(fault, **begun.model)
 
 
 @page.holds("image added since the first run")
-def test_image_that_was_added(row, begun):
+def test_image_that_was_added(fault, begun):
     (begun.root / "in" / "00003.png").write_bytes(*random_images(1))
-    begun.refused(row, **begun.model)
+    begun.refused(fault, **begun.model)
     before = snapshot(begun.output)
     begun.label(allow_new_shards=True, **begun.model)
     assert [one["key"] for one in job.read_rows(begun.output)] == [
@@ -81,11 +81,11 @@ def test_image_that_was_added(row, begun):
 
 
 @page.holds("read-only output")
-def test_read_only_output(row, place):
+def test_read_only_output(fault, place):
     place.output.mkdir()
     if os.geteuid():
         place.output.chmod(0o555)
-        place.refused(row, **place.model)
+        place.refused(fault, **place.model)
     else:  # Root may write to all but what is mounted so.
         with disks.mounted(place.output, "ro"):
-            place.refused(row, **place.model)
+            place.refused(fault, **place.model)

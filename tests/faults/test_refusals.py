@@ -6,95 +6,95 @@ import pytest
 import tensorflow as tf
 
 from classifier.inference import engine
-from tests.faults import page
+from tests.faults import catalog, page
 
 
 # --- sources -------------------------------------------------------------------
 @page.holds("no file that matches")
-def test_no_file_matches(row, place):
-    place.refused(row, images=f"tfrecord:{place.root}/*.tfrecord")
+def test_no_file_matches(fault, place):
+    place.refused(fault, images=f"tfrecord:{place.root}/*.tfrecord")
 
 
 @page.holds("empty folder")
-def test_empty_folder(row, place):
+def test_empty_folder(fault, place):
     (place.root / "empty").mkdir()
-    place.refused(row, images=f"folder:{place.root}/empty")
+    place.refused(fault, images=f"folder:{place.root}/empty")
 
 
 @page.holds("two images of one key")
-def test_two_images_of_one_key(row, place):
+def test_two_images_of_one_key(fault, place):
     for name in ("caf\udce9", r"caf\xe9"):
         (place.root / "in" / name).touch()
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("file system whose client is not installed")
-def test_file_system_without_its_client(row, place, monkeypatch):
+def test_file_system_without_its_client(fault, place, monkeypatch):
     def fail(name):
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("beam_jobs.io.filesystems.importlib.import_module", fail)
-    place.refused(row, images="folder:s3://bucket/photos")
+    place.refused(fault, images="folder:s3://bucket/photos")
 
 
 # --- teachers ------------------------------------------------------------------
 @page.holds("no teacher in its place")
-def test_no_teacher(row, place):
-    place.refused(row, place.root / "nothing")
+def test_no_teacher(fault, place):
+    place.refused(fault, place.root / "nothing")
 
 
 @page.holds("teacher whose training has not ended")
-def test_unfinished_teacher(row, place):
+def test_unfinished_teacher(fault, place):
     (place.teacher / "COMPLETED").unlink()
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher without classifier.json")
-def test_teacher_without_facts(row, place):
+def test_teacher_without_facts(fault, place):
     (place.teacher / "classifier.json").unlink()
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher with a broken classifier.json")
-def test_teacher_with_broken_facts(row, place):
+def test_teacher_with_broken_facts(fault, place):
     path = place.teacher / "classifier.json"
     path.write_text(path.read_text()[:-9])
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher without a SavedModel")
-def test_teacher_without_network(row, place):
+def test_teacher_without_network(fault, place):
     shutil.rmtree(place.teacher / "export")
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher with a broken SavedModel")
-def test_teacher_with_broken_network(row, place):
+def test_teacher_with_broken_network(fault, place):
     path = place.teacher / "export" / "saved_model.pb"
     path.write_bytes(path.read_bytes()[:1000])
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher without its weights")
-def test_teacher_without_weights(row, place):
+def test_teacher_without_weights(fault, place):
     shutil.rmtree(place.teacher / "export" / "variables")
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("teacher whose weights are cut off")
-def test_teacher_with_weights_cut_off(row, place):
+def test_teacher_with_weights_cut_off(fault, place):
     place.cut_weights()
-    place.refused(row, engine="auto", dtype="auto")
+    place.refused(fault, engine="auto", dtype="auto")
 
 
 @page.holds("teacher whose weights are cut off, its engine named")
 @pytest.mark.parametrize("name", engine.ENGINES)
-def test_teacher_with_weights_cut_off_in_the_workers(row, place, name):
+def test_teacher_with_weights_cut_off_in_the_workers(fault, place, name):
     place.cut_weights()
     with pytest.raises(SystemExit) as refusal:
         place.label(engine=name)
-    assert row.end == "error"
-    row.check(str(refusal.value.code))
+    assert fault.end == catalog.FAILED
+    fault.check(str(refusal.value.code))
 
 
 def save(directory, **signatures):
@@ -118,33 +118,33 @@ def preprocess(encoded):
 
 
 @page.holds("SavedModel without the signature")
-def test_network_without_the_signature(row, place):
+def test_network_without_the_signature(fault, place):
     save(place.teacher / "export", serving_default=network_of(3))
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("SavedModel of another number of classes")
-def test_network_of_other_classes(row, place):
+def test_network_of_other_classes(fault, place):
     save(place.teacher / "export", preprocess=preprocess, pixels=network_of(4))
-    place.refused(row)
+    place.refused(fault)
 
 
 @page.holds("two teachers of different classes")
-def test_teachers_of_different_classes(row, place):
+def test_teachers_of_different_classes(fault, place):
     other = place.other_teacher(class_names=["a", "b"])
-    place.refused(row, place.teacher, other)
+    place.refused(fault, place.teacher, other)
 
 
 # --- what is asked -------------------------------------------------------------
 @page.holds("engine that is not installed")
-def test_engine_that_is_not_installed(row, place, monkeypatch):
+def test_engine_that_is_not_installed(fault, place, monkeypatch):
     monkeypatch.setattr(engine, "has_openvino", lambda: False)
-    place.refused(row, engine="openvino")
+    place.refused(fault, engine="openvino")
 
 
 @page.holds("neither a teacher nor a model handler")
-def test_nothing_to_label_with(row, place):
-    place.refused(row, model_handler=None)
+def test_nothing_to_label_with(fault, place):
+    place.refused(fault, model_handler=None)
 
 
 HANDLERS = {
@@ -161,20 +161,20 @@ def fail():
 
 
 @page.holds(*HANDLERS)
-def test_model_handler_that_is_none(row, place, monkeypatch):
+def test_model_handler_that_is_none(fault, place, monkeypatch):
     (place.root / "modules").mkdir()
     (place.root / "modules" / "broken_module.py").write_text("def Handler(:\n")
     monkeypatch.syspath_prepend(str(place.root / "modules"))
-    place.refused(row, **{**place.model, "model_handler": HANDLERS[row.fault]})
+    place.refused(fault, **{**place.model, "model_handler": HANDLERS[fault.name]})
 
 
 @page.holds("no file of class names")
-def test_no_class_names(row, place):
+def test_no_class_names(fault, place):
     (place.root / "names.txt").unlink()
-    place.refused(row, **place.model)
+    place.refused(fault, **place.model)
 
 
 @page.holds("class names that are not UTF-8")
-def test_class_names_that_are_not_utf8(row, place):
+def test_class_names_that_are_not_utf8(fault, place):
     (place.root / "names.txt").write_bytes(b"caf\xe9\ntea\n")
-    place.refused(row, **place.model)
+    place.refused(fault, **place.model)

@@ -15,7 +15,7 @@ from classifier.data import python_reader
 from pseudo_label.predictions import prediction_set
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact, cli, retry
-from tests.faults import handlers, job, page
+from tests.faults import catalog, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
 
@@ -46,7 +46,7 @@ def label(place, handler="Fixed", *, output="out", then=lambda: None, **more):
     )
 
 
-def fails(row, place, *arguments, **more):
+def fails(fault, place, *arguments, **more):
     """Labels, which must fail as the row says and leave what is whole."""
     with pytest.raises(SystemExit) as failure:
         label(place, *arguments, **more)
@@ -54,7 +54,7 @@ def fails(row, place, *arguments, **more):
     assert message.startswith("error: ")
     assert "Traceback" not in message
     assert "\n" not in message
-    row.check(message)
+    fault.check(message)
     assert not (place / "out" / "COMPLETED").exists()
 
 
@@ -66,13 +66,13 @@ def check_undisturbed(place):
 
 # --- models --------------------------------------------------------------------
 @page.holds("model that returns NaN")
-def test_model_that_returns_nan(row, place):
+def test_model_that_returns_nan(fault, place):
     label(place, "NotFinite")
     found = collections.Counter(one["status"] for one in job.read_rows(place / "out"))
-    assert found == {"ok": len(IMAGES) - SHARDS, row.status: SHARDS}
+    assert found == {"ok": len(IMAGES) - SHARDS, fault.status: SHARDS}
     for one in job.read_rows(place / "out"):
-        if one["status"] == row.status:
-            row.check(one["error"])
+        if one["status"] == fault.status:
+            fault.check(one["error"])
 
 
 MODELS = {
@@ -84,15 +84,15 @@ MODELS = {
 
 
 @page.holds(*MODELS)
-def test_model_that_does_not_work(row, place):
-    assert row.end == "error"
-    fails(row, place, MODELS[row.fault])
+def test_model_that_does_not_work(fault, place):
+    assert fault.end == catalog.FAILED
+    fails(fault, place, MODELS[fault.name])
     assert not job.read_rows(place / "out")
 
 
 @page.holds("more top classes than there are")
-def test_more_top_classes_than_there_are(row, place):
-    assert row.end == "labeled"
+def test_more_top_classes_than_there_are(fault, place):
+    assert fault.end == catalog.LABELED
     label(place, top_k=10)
     for one in job.read_rows(place / "out"):
         assert sorted(one["top_labels"]) == [0, 1, 2]
@@ -100,10 +100,10 @@ def test_more_top_classes_than_there_are(row, place):
 
 # --- sources -------------------------------------------------------------------
 @page.holds("source broken as a whole")
-def test_source_broken_as_a_whole(row, place):
+def test_source_broken_as_a_whole(fault, place):
     write_records(place / "in" / "part-1", [b"no image"] * 4)
-    assert row.end == "error"
-    fails(row, place)
+    assert fault.end == catalog.FAILED
+    fails(fault, place)
     assert len(job.read_rows(place / "out")) == 7
     assert not (place / "out" / "summary.json").exists()
     said = label(place, max_bad_fraction=0.6)  # It is no part of what was begun.
@@ -111,23 +111,23 @@ def test_source_broken_as_a_whole(row, place):
 
 
 @page.holds("source found to be broken midway")
-def test_source_found_to_be_broken_midway(row, place, monkeypatch):
+def test_source_found_to_be_broken_midway(fault, place, monkeypatch):
     monkeypatch.setattr(labeling_worker, "MIN_IMAGES_TO_JUDGE", 2)
     write_records(place / "in" / "part-0", [b"no image"] * 4)
-    fails(row, place)
+    fails(fault, place)
     assert not (place / "out" / "predictions-00000.parquet").exists()
 
 
 @page.holds("no image in any shard")
-def test_no_image_in_any_shard(row, place):
+def test_no_image_in_any_shard(fault, place):
     for shard in range(SHARDS):
         (place / "in" / f"part-{shard}").write_bytes(b"")
-    fails(row, place)
+    fails(fault, place)
 
 
 @page.holds("read error that stays")
-def test_read_error_that_stays(row, place, monkeypatch):
-    assert row.end == "error, then goes on"
+def test_read_error_that_stays(fault, place, monkeypatch):
+    assert fault.end == catalog.FAILED_RESUMABLE
     open_file = python_reader._open
 
     def spoiled(path):
@@ -138,16 +138,16 @@ def test_read_error_that_stays(row, place, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(python_reader, "_open", spoiled)
         patch.setattr(retry, "DELAYS", [0.0])
-        fails(row, place)
+        fails(fault, place)
     label(place)
     check_undisturbed(place)
 
 
 # --- outputs -------------------------------------------------------------------
 @page.holds("disk that fills up")
-def test_disk_that_fills_up(row, place, monkeypatch):
+def test_disk_that_fills_up(fault, place, monkeypatch):
     """When half of a file is written; `test_commands.py` fills a real disk."""
-    assert row.end == "error, then goes on"
+    assert fault.end == catalog.FAILED_RESUMABLE
     writer = prediction_schema.pq.ParquetWriter
     write = writer.write_table
 
@@ -156,25 +156,25 @@ def test_disk_that_fills_up(row, place, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        fails(row, place, then=lambda: patch.setattr(writer, "write_table", fill))
+        fails(fault, place, then=lambda: patch.setattr(writer, "write_table", fill))
         assert not job.read_rows(place / "out")
     label(place)
     check_undisturbed(place)
 
 
 @page.holds("two jobs on one output")
-def test_two_jobs_on_one_output(row, place):
-    assert row.end == "error"
+def test_two_jobs_on_one_output(fault, place):
+    assert fault.end == catalog.FAILED
     (place / "out").mkdir()
     with artifact.locked(place / "out"):
-        fails(row, place)
+        fails(fault, place)
     label(place)
     check_undisturbed(place)
 
 
 @page.holds("temporary files of a run that was killed")
-def test_temporary_files_of_a_run_that_was_killed(row, place):
-    assert row.end == "goes on"
+def test_temporary_files_of_a_run_that_was_killed(fault, place):
+    assert fault.end == catalog.CONTINUES
     label(place)
     for name in ("predictions-00001.parquet", "summary.json", "COMPLETED"):
         path = place / "out" / name
@@ -184,8 +184,8 @@ def test_temporary_files_of_a_run_that_was_killed(row, place):
 
 
 @page.holds("run killed before it wrote a file")
-def test_run_killed_before_it_wrote_a_file(row, place):
-    assert row.end == "goes on"
+def test_run_killed_before_it_wrote_a_file(fault, place):
+    assert fault.end == catalog.CONTINUES
     (place / "out").mkdir()
     (place / "out" / f".config.json.{'0' * 32}").write_text('{"images"')
     label(place)
@@ -207,43 +207,43 @@ SPOILED = {
 
 
 @page.holds(*SPOILED)
-def test_predictions_that_are_none(row, place):
-    assert row.end == "error"
+def test_predictions_that_are_none(fault, place):
+    assert fault.end == catalog.FAILED
     label(place)
     (place / "out" / "COMPLETED").unlink()
     path = place / "out" / "predictions-00001.parquet"
-    SPOILED[row.fault](path)
-    fails(row, place)
+    SPOILED[fault.name](path)
+    fails(fault, place)
     path.unlink()
     label(place)
     check_undisturbed(place)
 
 
 @page.holds("predictions of another job")
-def test_predictions_of_another_job(row, place):
-    assert row.end == "error"
+def test_predictions_of_another_job(fault, place):
+    assert fault.end == catalog.FAILED
     label(place)
     label(place, top_k=1, output="other")
     (place / "out" / "COMPLETED").unlink()
     name = "predictions-00001.parquet"
     shutil.copy(place / "other" / name, place / "out" / name)
-    fails(row, place)
+    fails(fault, place)
 
 
 @page.holds("predictions deleted after the end")
-def test_predictions_that_were_deleted(row, place):
-    assert row.end == "error before any work"
+def test_predictions_that_were_deleted(fault, place):
+    assert fault.end == catalog.REFUSED
     label(place)
     (place / "out" / "predictions-00001.parquet").unlink()
     with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
         prediction_set.open_predictions(str(place / "out"))
-    row.check(str(refusal.value.code))
+    fault.check(str(refusal.value.code))
 
 
 # --- the machine ---------------------------------------------------------------
 @page.holds("clock that goes back")
-def test_clock_that_goes_back(row, place, monkeypatch):
-    assert row.end == "labeled"
+def test_clock_that_goes_back(fault, place, monkeypatch):
+    assert fault.end == catalog.LABELED
     clock = itertools.count(2_000_000_000, -60)
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: float(next(clock)))
@@ -253,8 +253,8 @@ def test_clock_that_goes_back(row, place, monkeypatch):
 
 
 @page.holds("temporary directory that is not there")
-def test_temporary_directory_that_is_not_there(row, place, monkeypatch):
-    assert row.end == "labeled"
+def test_temporary_directory_that_is_not_there(fault, place, monkeypatch):
+    assert fault.end == catalog.LABELED
     monkeypatch.setenv("TMPDIR", "/no/such")
     monkeypatch.setattr(tempfile, "tempdir", None)
     label(place)

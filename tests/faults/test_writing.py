@@ -11,7 +11,7 @@ from beam_jobs.writing import job as writing_job
 from stage import artifact, cli
 from tests import chain
 from tests.commands import finish, start
-from tests.faults import disks, page
+from tests.faults import catalog, disks, page
 from tests.infra import jobs
 
 
@@ -31,7 +31,7 @@ def run(undisturbed, tmp_path):
     return chain.Chain(tmp_path / "run")
 
 
-def fails(row, run):
+def fails(fault, run):
     """Writes, which must fail as the row says and publish nothing."""
     job = run.plan()
     with pytest.raises(SystemExit) as failure:
@@ -43,32 +43,32 @@ def fails(row, run):
     message = str(failure.value.code)
     assert message.startswith("error: ")
     assert "\n" not in message
-    row.check(message)
+    fault.check(message)
     assert not (run.dataset / "COMPLETED").exists()
     assert not (run.dataset / "dataset_info.json").exists()
 
 
 @page.holds("full disk, records to be written to it")
-def test_a_full_disk(row, run, undisturbed):
-    assert row.end == "error, then goes on"
+def test_a_full_disk(fault, run, undisturbed):
+    assert fault.end == catalog.FAILED_RESUMABLE
     run.dataset.mkdir()
     with disks.mounted(run.dataset, "size=28k"):
-        fails(row, run)
+        fails(fault, run)
         disks.remount(run.dataset, "size=10m")
         run.write()
         jobs.compare(run.dataset, undisturbed.dataset)
 
 
 @page.holds("full temporary directory")
-def test_a_full_temporary_directory(row, run, undisturbed, tmp_path, monkeypatch):
-    assert row.end == "error, then goes on"
+def test_a_full_temporary_directory(fault, run, undisturbed, tmp_path, monkeypatch):
+    assert fault.end == catalog.FAILED_RESUMABLE
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with disks.mounted(scratch, "size=12k"), monkeypatch.context() as patch:
         # The log of the failure is to be kept elsewhere.
         patch.setattr("beam_jobs.writing.spool.tempfile.tempdir", str(scratch))
         patch.setattr("beam_jobs.runners.run.tempfile.mkstemp", mkstemp_in(tmp_path))
-        fails(row, run)
+        fails(fault, run)
     assert not list(scratch.iterdir())
     run.write()
     jobs.compare(run.dataset, undisturbed.dataset)
@@ -80,21 +80,21 @@ def mkstemp_in(directory):
 
 
 @page.holds("dataset of another number of shards")
-def test_another_number_of_shards(row, undisturbed):
-    assert row.end == "error before any work"
+def test_another_number_of_shards(fault, undisturbed):
+    assert fault.end == catalog.REFUSED
     before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
     job = undisturbed.plan(num_shards=5)
     with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
         artifact.start_or_resume(job.output, job.config)
-    row.check(str(refusal.value.code))
+    fault.check(str(refusal.value.code))
     assert {path: path.read_bytes() for path in undisturbed.dataset.iterdir()} == before
 
 
 @pytest.mark.slow
 @page.holds("writing command that is killed")
-def test_a_command_that_is_killed(row, run):
+def test_a_command_that_is_killed(fault, run):
     """Wherever the kill finds it, in what takes a moment only."""
-    assert row.end == "goes on when started again"
+    assert fault.end == catalog.RESUMABLE
     words = (
         "beam_jobs.write_records",
         f"--images={run.images}",
