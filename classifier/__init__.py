@@ -1,4 +1,4 @@
-"""What an image classifier is and how one is trained.
+"""Training, export and inference of image classifiers.
 
-Knows nothing of teachers, students or pseudo-labels.
+Independent of teachers, students and pseudo-labels.
 """

@@ -1,1 +1,1 @@
-"""Images: where they come from, how they are read, decoded and augmented."""
+"""Images: sources, readers, decoding and augmentation."""

@@ -1,4 +1,4 @@
-"""The list of class names: a label is a place in it."""
+"""Lists of class names; a label is an index into such a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def read_class_names(path: str) -> tuple[str, ...]:
     """Returns the lines of a text file, one class name each.
 
     Raises:
-        ValueError: If a name stands twice, there are fewer than two, or the file is not
+        ValueError: If a name is repeated, there are fewer than two, or the file is not
             UTF-8.
     """
     try:
@@ -26,11 +26,7 @@ def read_class_names(path: str) -> tuple[str, ...]:
 
 
 def check_same_classes(expected: Iterable[str], got: Iterable[str], what: str) -> None:
-    """Refuses two class lists that differ in names or in order.
-
-    Raises:
-        ValueError: With the first difference.
-    """
+    """Raises ValueError unless both lists hold the same names in the same order."""
     expected, got = list(expected), list(got)
     if len(expected) != len(got):
         raise ValueError(f"{what}: expected {len(expected)} classes, got {len(got)}")

@@ -1,4 +1,4 @@
-"""Configuration of the network's input: preprocessing and augmentation."""
+"""Configuration of image preprocessing and augmentation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Literal
 from stage.overrides import unknown
 from stage.validation import check
 
-#: Geometric operations of RandAugment: they move pixels and leave colors alone.
+#: RandAugment operations that move pixels and keep colors.
 GEOMETRIC_OPERATIONS = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
-#: The sixteen operations ResNet-RS was trained with. There is no identity: an
-#: operation that is drawn is applied.
+#: The sixteen operations that ResNet-RS was trained with. The identity is not among
+#: them: every drawn operation changes the image.
 OPERATIONS = (
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize"),
     *("Color", "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY"),
@@ -21,13 +21,13 @@ OPERATIONS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig:
-    """From encoded bytes to the square the network sees.
+    """Preprocessing from encoded bytes to the network's square input.
 
     Attributes:
         size: Side of the network's input in pixels.
         crop_fraction: Side of the evaluation's center crop, as a share of the
             image's shorter side.
-        min_crop_area: Smallest area of a training crop as a share of the image;
+        min_crop_area: Smallest area of a training crop, as a share of the image's;
             1 resizes the whole image.
         random_flip: Whether training mirrors half of the images.
     """
@@ -38,7 +38,7 @@ class ImageConfig:
     random_flip: bool = True
 
     def __post_init__(self) -> None:
-        # Stem, pool and three stages halve the image five times.
+        # The network halves the image five times: stem, pool and three stages.
         check(self.size >= 32, f"image.size must be at least 32, got {self.size}")
         for name in ("crop_fraction", "min_crop_area"):
             value = getattr(self, name)
@@ -47,22 +47,22 @@ class ImageConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Noise on the training images: RandAugment (Cubuk et al. 2019).
+    """Augmentation of training images by RandAugment (Cubuk et al. 2019).
 
     Attributes:
-        num_ops: Operations drawn for each image, with replacement; 0 for none.
-        magnitude: Strength, where 10 is an operation's nominal maximum.
+        num_ops: Number of operations per image, drawn with replacement; 0 for none.
+        magnitude: Strength; 10 is the nominal maximum of each operation.
         operations: Names of the operations to draw from.
         translate_pixels: Translation in pixels at magnitude 10. The published 100
-            is for ImageNet's sizes.
-        cutout_pixels: Half the side of Cutout's square in pixels at magnitude 10;
-            the published 40 is for ImageNet's sizes.
-        interpolation: How the geometric operations resample. `nearest` is the
-            published one, `bilinear` keeps the strokes of very small images.
-        contrast_pivot: The gray that Contrast moves pixels away from. `mean` is
-            the image's own, as in Pillow; `area` is what ResNet-RS was trained
-            with, where a sum of counts took the place of a sum of intensities: the
-            number of pixels over 256, at most 255.
+            suits ImageNet's sizes.
+        cutout_pixels: Half the side of Cutout's square in pixels at magnitude 10.
+            The published 40 suits ImageNet's sizes.
+        interpolation: Resampling of the geometric operations. `nearest` is the
+            published one; `bilinear` preserves thin strokes in very small images.
+        contrast_pivot: Gray level that Contrast moves pixels away from. `mean` is
+            the image's mean, as in Pillow. `area` is the number of pixels divided by
+            256, at most 255: the published code, which ResNet-RS was trained with,
+            sums the histogram's counts instead of the intensities.
     """
 
     num_ops: int = 2

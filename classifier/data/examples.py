@@ -1,4 +1,4 @@
-"""Files, examples and their statuses: what every reader yields."""
+"""Data model of image input: files, examples, their statuses, and readers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 OK = "ok"
-#: The file was there when the source was listed.
+#: The file existed when the source was listed, and does not any more.
 MISSING = "missing"
-#: The file is there and cannot be read: forbidden, no file, a broken disk.
+#: The file exists and cannot be read: forbidden, not a file, or a broken disk.
 UNREADABLE = "unreadable"
-#: The bytes of the record are not those that were written.
+#: The record's bytes differ from those that were written.
 CORRUPT_RECORD = "corrupt_record"
-#: The record is whole and holds no image, or not one.
+#: The record is intact, but does not hold exactly one image.
 BAD_RECORD = "bad_record"
-#: The label of an image that has none.
+#: Label of an image without one.
 UNLABELED = -1
 
 
@@ -24,14 +24,14 @@ class File:
     """A file, or a range of records in one.
 
     Attributes:
-        path: Where it is.
-        name: What keys call it: no machine's own paths.
-        skip: Records before the first to read.
-        take: Records to read, -1 for all.
-        label: The class of every image in it, -1 where the records say it.
-        size: In bytes as it was listed, -1 where that is not known.
-        kept: Of a file that is read in part, a byte for each example of the range, 1
-            where it is read; empty where all are.
+        path: Location of the file.
+        name: Machine-independent name, used in keys.
+        skip: Number of records before the first to read.
+        take: Number of records to read, -1 for all.
+        label: Class of every image in the file, -1 if the records hold it.
+        size: Bytes when the source was listed, -1 if unknown.
+        kept: Mask of the range's examples, one byte each, 1 to read the example;
+            empty to read all.
     """
 
     path: str
@@ -45,14 +45,14 @@ class File:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """An image, or what stands for it.
+    """An image, or a placeholder for one that cannot be read.
 
     Attributes:
-        key: Unique in its source.
-        image: Encoded bytes; empty where the status is not `ok`.
-        label: Its class, or -1 where it has none that is one integer.
-        status: `ok`, or why there is no image.
-        error: The reason in words, else "".
+        key: Identifier, unique in its source.
+        image: Encoded bytes; empty unless the status is `ok`.
+        label: Class of the image, -1 unless it is a single integer.
+        status: `ok`, or a code for why there is no image.
+        error: Description of the error, "" if there is none.
     """
 
     key: bytes
@@ -62,23 +62,28 @@ class Example:
     error: str = ""
 
 
-#: From a record to its image and label; raises ValueError on what is no image.
+#: Function from a record to its image and label; raises ValueError without an image.
 Parse = Callable[[bytes], tuple[bytes, int]]
 
 
 def key_text(key: bytes) -> str:
-    r"""Returns a key to print and to store: bytes that are not UTF-8 become \xNN."""
+    r"""Returns a key as text; bytes that are not UTF-8 become \xNN."""
     return key.decode(errors="backslashreplace")
 
 
 class Reader(Protocol):
-    """How one file becomes examples."""
+    """Converts a file to examples."""
 
     def read(self, file: dict[str, Any]) -> Any:
-        """Returns a dataset of `{"key", "image", "label"}`; ends at what is broken.
+        """Returns a dataset of `{"key", "image", "label"}`; fails at broken records.
 
-        `file` holds the fields of `File` as tensors.
+        Args:
+            file: Fields of a `File`, as tensors.
         """
 
     def examples(self, file: File) -> Iterator[Example]:
-        """Yields each image, or what stands for it; raises what may pass."""
+        """Yields one example per image, placeholders included.
+
+        Raises:
+            OSError: If a transient error persists.
+        """

@@ -1,8 +1,7 @@
-"""Labeled images dealt into folds, one of which a network is not trained on.
+"""Stratified cross-validation: labeled images split into folds.
 
-So it can be judged on labeled images that it has not learned from, and others like it
-on the rest: cross-validation, stratified by class. Which fold an image is in depends
-on the keys and labels of all, not on the order of files or on who reads them.
+A network is trained without one fold and evaluated on it. The fold of an image depends
+on the keys and labels of all images, not on the order of the files or on the reader.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from classifier.data.sources import Source
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One of some folds.
+    """One fold of a split.
 
     Attributes:
-        folds: How many there are, at least 2.
-        fold: Which of them, in 0..folds-1.
+        folds: Number of folds, at least 2.
+        fold: Index of this one, in 0..folds-1.
     """
 
     folds: int
@@ -40,10 +39,10 @@ class Fold:
 
 
 def find_fold(folds: int, fold: int | None) -> Fold | None:
-    """Returns the fold to leave out as flags name it; None where there are no folds.
+    """Returns the fold named by `--folds` and `--fold`, None if there are no folds.
 
     Raises:
-        ValueError: If there is no such fold, or one number without the other.
+        ValueError: If there is no such fold, or only one of the two is given.
     """
     if (folds == 0) != (fold is None):
         raise ValueError(
@@ -53,13 +52,13 @@ def find_fold(folds: int, fold: int | None) -> Fold | None:
     return None if fold is None else Fold(folds=folds, fold=fold)
 
 
-def deal(source: Source, num_folds: int) -> list[NDArray[np.int64]]:
-    """Returns the fold of every example in every file of a labeled source.
+def assign_source(source: Source, num_folds: int) -> list[NDArray[np.int64]]:
+    """Returns the folds of the examples of a labeled source, one array per file.
 
     Raises:
-        ValueError: If an image cannot be read or has no label, a class has only one,
-            or there are too few for the folds.
-        OSError: On what may pass and did not.
+        ValueError: If an image cannot be read or has no label, a class has only one
+            image, or there are fewer images than folds.
+        OSError: If a transient error persists.
     """
     examples = [_read_labels(source, index) for index in range(len(source.files))]
     keys = [key for file in examples for key, _ in file]
@@ -72,41 +71,41 @@ def deal(source: Source, num_folds: int) -> list[NDArray[np.int64]]:
 def assign(
     keys: Sequence[bytes], labels: NDArray[np.int64], num_folds: int
 ) -> NDArray[np.int64]:
-    """Returns the fold of each example: as many in each, in all and of each class.
+    """Returns the fold of each example, balanced overall and within each class.
 
-    The examples of a class, in the order of a hash of their keys, are dealt in turns;
-    the next class goes on where the one before ended.
+    The examples of a class, sorted by a hash of their keys, are assigned round-robin;
+    the next class continues with the next fold.
 
     Args:
-        keys: [N] unique names.
+        keys: [N] unique keys.
         labels: [N] classes.
         num_folds: F.
 
     Returns:
         [N] in 0..F-1.
     """
-    order = sorted(range(len(keys)), key=lambda i: (labels[i], _mixed(keys[i])))
+    order = sorted(range(len(keys)), key=lambda i: (labels[i], _hash(keys[i])))
     folds = np.empty(len(keys), np.int64)
     folds[order] = np.arange(len(keys)) % num_folds
     return folds
 
 
-def _mixed(key: bytes) -> bytes:
-    """Returns a hash of a key, the same on every machine."""
+def _hash(key: bytes) -> bytes:
+    """Returns a hash that is the same in every process, unlike Python's own."""
     return hashlib.blake2b(key, digest_size=16).digest()
 
 
 def _read_labels(source: Source, index: int) -> list[tuple[bytes, int]]:
     """Returns key and label of every example in one of the source's files."""
     file = source.files[index]
-    if isinstance(source.reader, FolderReader):  # The listing has told it.
+    if isinstance(source.reader, FolderReader):  # The listing holds both.
         return [(os.fsencode(file.name), file.label)]
-    found = []
+    labels = []
     for example in source.reader.examples(file):
         if example.status != OK:
             raise ValueError(f"{source.spec}: {key_text(example.key)}: {example.error}")
-        found.append((example.key, example.label))
-    return found
+        labels.append((example.key, example.label))
+    return labels
 
 
 def _check(

@@ -1,1 +1,1 @@
-"""A trained classifier as files, and how it is opened."""
+"""Files of a trained classifier: writing and reading them."""

@@ -157,7 +157,7 @@ def _plan_out_of_fold(
             f"expected a teacher for each of {num_folds} folds, none has left out "
             f"fold {missing[0]}"
         )
-    fold_of = folds.deal(source, num_folds)
+    fold_of = folds.assign_source(source, num_folds)
     return [
         CalibrationPart(
             source.only([of_file == fold for of_file in fold_of]),

@@ -1,1 +1,1 @@
-"""Networks: ResNet-RS, its variants and scaling rules, and Keras's own."""
+"""Networks: ResNet-RS with its variants and scaling rules, and `keras.applications`."""

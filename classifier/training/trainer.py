@@ -15,11 +15,11 @@ from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.models import factory
 from classifier.training import initial_weights, input_pipeline, loop
+from classifier.training.backend import Backend
 from classifier.training.config import TrainConfig
-from classifier.training.devices import Devices
+from classifier.training.devices import Devices, RunContext
 from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
-from classifier.training.loop import Backend, RunContext
 from stage import artifact
 
 #: Examples of each set looked at before work starts; a bad one further on stops the
@@ -167,7 +167,7 @@ def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
             the input shards are left.
         OSError: If they cannot be read.
     """
-    dealt = folds.deal(run.labeled, fold.folds)
+    dealt = folds.assign_source(run.labeled, fold.folds)
     labeled = run.labeled.only([of_file != fold.fold for of_file in dealt])
     check_input_shards(labeled, run.config)
     left_out = {**dataclasses.asdict(fold), "labeled": run.labeled.describe()}

@@ -117,7 +117,7 @@ def test_folds_never_change():
 
 # --- sources -------------------------------------------------------------------
 def test_folds_part_a_source_and_both_ways_of_reading_agree(source):
-    dealt = folds.deal(source, NUM_FOLDS)
+    dealt = folds.assign_source(source, NUM_FOLDS)
     parts = [source.only([of_file == i for of_file in dealt]) for i in range(NUM_FOLDS)]
     assert sorted(part.num_examples for part in parts) == [3, 4, 4]
     for part in parts:
@@ -130,7 +130,7 @@ def test_folds_part_a_source_and_both_ways_of_reading_agree(source):
 
 
 def test_input_shards_of_a_part_know_how_many_they_have(source):
-    dealt = folds.deal(source, NUM_FOLDS)
+    dealt = folds.assign_source(source, NUM_FOLDS)
     part = source.only([of_file != 0 for of_file in dealt])
     shards = [part.part(index, 2) for index in range(2)]
     assert [shard.num_examples for shard in shards] == [
@@ -146,8 +146,8 @@ def test_the_same_images_are_dealt_alike_in_another_order(tmp_path, images):
     turned = dataclasses.replace(
         source, shards=(dataclasses.replace(shard, files=shard.files[::-1]),)
     )
-    assert np.concatenate(folds.deal(turned, 3)).tolist()[::-1] == (
-        np.concatenate(folds.deal(source, 3)).tolist()
+    assert np.concatenate(folds.assign_source(turned, 3)).tolist()[::-1] == (
+        np.concatenate(folds.assign_source(source, 3)).tolist()
     )
 
 
@@ -170,7 +170,7 @@ def write_labels(root, labels, image=None):
 )
 def test_what_cannot_be_dealt_is_refused(tmp_path, labels, message):
     with pytest.raises(ValueError, match=message):
-        folds.deal(write_labels(tmp_path, labels), 3)
+        folds.assign_source(write_labels(tmp_path, labels), 3)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "part"
     path.write_bytes(path.read_bytes()[: -len(make_example(b"")) - 50])
     with pytest.raises(ValueError, match="part#3: "):
-        folds.deal(source, 2)
+        folds.assign_source(source, 2)
 
 
 @pytest.mark.parametrize(

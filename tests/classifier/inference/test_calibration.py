@@ -98,7 +98,7 @@ def test_each_image_is_predicted_by_those_that_left_it_out(teachers, source, tmp
     fold_of = dict(
         zip(
             [file.name for file in source.files],
-            np.concatenate(folds.deal(source, NUM_FOLDS)).tolist(),
+            np.concatenate(folds.assign_source(source, NUM_FOLDS)).tolist(),
             strict=True,
         )
     )
