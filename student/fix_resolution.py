@@ -4,48 +4,29 @@ r"""Trains a student's last phase: a few steps at a higher resolution, without n
       --labeled=folder:photos/train --evaluation=folder:photos/test \
       --workdir=runs/photos/student-large
 
-The result is a classifier like any other. Started again, the same command goes on from
-its last checkpoint.
+The result is a classifier like any other. Started again, the same command continues
+from its last checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from absl import flags
-
 from classifier.training import devices
 from classifier.training.config import from_json
 from stage import artifact, cli
+from stage.flags import CommandFlags
 from stage.overrides import override_all
 
-_STUDENT = flags.DEFINE_string(
-    "student", None, "Directory of the trained classifier to start from.", required=True
+FLAGS = CommandFlags()
+_STUDENT = FLAGS.student()
+_DATA = FLAGS.training_data()
+_WORKDIR = FLAGS.workdir()
+_IMAGE_SIZE = FLAGS.integer(
+    "image_size", None, "Side in pixels; 5/4 of the student's if not given."
 )
-_LABELED = flags.DEFINE_string(
-    "labeled", None, "Labeled images, as in student.train.", required=True
-)
-_EVALUATION = flags.DEFINE_string(
-    "evaluation", None, "Labeled images to evaluate on, likewise.", required=True
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Directory of the classifier to make.", required=True
-)
-_IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "Side in pixels; a quarter more than before if not given."
-)
-_SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipe, as in optimizer.peak_learning_rate=0.001"
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
-)
-_BACKEND = flags.DEFINE_enum(
-    "backend", "tensorflow", devices.BACKENDS, "As in student.train."
-)
+_SET = FLAGS.set("optimizer.peak_learning_rate=0.001")
+_BACKEND = FLAGS.backend(devices.BACKENDS)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -58,12 +39,7 @@ def main(argv: Sequence[str]) -> None:
         from classifier.training import loop, trainer
         from student.training import resolution
 
-        sources = trainer.open_sources(
-            labeled=_LABELED.value,
-            evaluation=_EVALUATION.value,
-            data_dir=_DATA_DIR.value,
-            class_names_file=_CLASS_NAMES.value,
-        )
+        sources = trainer.open_sources(**_DATA.arguments())
         recipe = resolution.recipe(
             trained,
             num_labeled=sources.labeled.num_examples,
@@ -86,4 +62,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

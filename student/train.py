@@ -4,10 +4,10 @@ r"""Trains a noised student on labeled and pseudo-labeled images and exports it.
       --pseudo_labeled=runs/photos/dataset --evaluation=folder:photos/test \
       --workdir=runs/photos/student --set=mixture.temperature=0.5
 
-How long, how wide and how noised follows from how many images there are, see
-`docs/students.md`; --set= decides it instead. With --control the same command trains
-the control: the same network, noise and number of steps on the labeled images alone.
-Started again, the same command goes on from its last checkpoint.
+Training length, network width and noise follow from the number of images unless --set
+gives them, see `docs/students.md`. With --control the same command trains the control:
+the same network, noise and number of steps on the labeled images alone. Started again,
+the same command continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -15,76 +15,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from absl import flags
-
 from classifier.training import devices
 from stage import artifact, cli
+from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
 
-_PRESET = flags.DEFINE_string(
-    "preset",
-    "tiny",
-    f"Recipe to start from: {', '.join(presets.PRESETS)}, or any resnet_rs_DEPTH or "
-    "resnet_rs_DEPTH_SIZE.",
+FLAGS = CommandFlags()
+_DATA = FLAGS.training_data()
+_PSEUDO_LABELED = FLAGS.pseudo_labeled("without, only labeled images are used")
+_CONTROL = FLAGS.boolean(
+    "control", "Train on labeled images alone, for as long as with --pseudo_labeled."
 )
-_LABELED = flags.DEFINE_string(
-    "labeled",
-    None,
-    "Labeled images: tfds:NAME:SPLIT, folder:PATH with a sub-folder for each class, "
-    "or tfrecord:GLOB.",
-    required=True,
-)
-_PSEUDO_LABELED = flags.DEFINE_string(
-    "pseudo_labeled",
-    None,
-    "What beam_jobs.write_records has made; without, labels alone are learned from.",
-)
-_CONTROL = flags.DEFINE_bool(
-    "control", False, "Learn from the labels alone, as long as with --pseudo_labeled."
-)
-_EVALUATION = flags.DEFINE_string(
-    "evaluation",
-    None,
-    "Labeled images to evaluate on, in the same forms; never learned from.",
-    required=True,
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Directory of the classifier to make.", required=True
-)
-_SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipe, as in mixture.labeled_fraction=0.5"
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Decides weights, data order and noise.")
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
-)
-_INIT_FROM = flags.DEFINE_string(
-    "init_from",
-    None,
-    "Weights to start from: the directory of a classifier, or resnet_rs_h5:PATH for a "
-    "weights file of tf_keras.applications.resnet_rs.",
-)
-_NEW_HEAD = flags.DEFINE_bool(
-    "new_head", False, "Start the last layer fresh, for other classes."
-)
-_BACKEND = flags.DEFINE_enum(
-    "backend",
-    "tensorflow",
-    devices.BACKENDS,
-    "tensorflow for the CPU or one GPU; jax for TPUs, several GPUs, or the CPU.",
-)
-_DISTRIBUTED = flags.DEFINE_string(
-    "distributed",
-    None,
-    "With --backend=jax, where the same command runs on several hosts: auto on a TPU "
-    "pod slice, else HOST:PORT,COUNT,INDEX with process 0's address.",
-)
-_PROFILE = flags.DEFINE_bool(
-    "profile", False, "Write a trace of a few steps, which TensorBoard opens."
+_RUN = FLAGS.training(
+    presets.PRESETS, devices.BACKENDS, example="mixture.labeled_fraction=0.5"
 )
 
 
@@ -93,47 +37,44 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         recipe = override_all(
-            dataclasses.replace(presets.find(_PRESET.value), seed=_SEED.value),
-            _SET.value,
+            dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
+            _RUN.set.value,
         )
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
             raise ValueError("--control needs --pseudo_labeled: its size decides")
-        hardware = devices.load_backend(_BACKEND.value, _DISTRIBUTED.value)
+        hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import loop, trainer
         from student.training import mixture
 
-        sources = trainer.open_sources(
-            labeled=_LABELED.value,
-            evaluation=_EVALUATION.value,
-            data_dir=_DATA_DIR.value,
-            class_names_file=_CLASS_NAMES.value,
-        )
+        sources = trainer.open_sources(**_DATA.arguments())
         pseudo_labeled = _PSEUDO_LABELED.value and mixture.open_pseudo_labeled(
             _PSEUDO_LABELED.value, sources.class_names
         )
         sizes = mixture.sizes(sources.labeled, pseudo_labeled)
-        config = budget.fit_budget(recipe, sizes, fixed=paths_of(_SET.value))
+        config = budget.fit_budget(recipe, sizes, fixed=paths_of(_RUN.set.value))
         hardware.check(config)
         run = trainer.open_run(
-            config, sources, init_from=_INIT_FROM.value, new_head=_NEW_HEAD.value
+            config,
+            sources,
+            init_from=_RUN.init_from.value,
+            new_head=_RUN.new_head.value,
         )
         if _CONTROL.value:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
+        workdir = _RUN.workdir.value
         context = loop.RunContext(
-            workdir=_WORKDIR.value,
-            log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
+            workdir=workdir,
+            log=cli.log_for(workdir, is_first=hardware.is_first),
             devices=hardware,
-            profile=_PROFILE.value,
+            profile=_RUN.profile.value,
         )
         description = {
             **run.describe(),
             "sizes": dataclasses.asdict(sizes),
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
-        if hardware.first_does(
-            lambda: artifact.start_or_resume(_WORKDIR.value, description)
-        ):
+        if hardware.first_does(lambda: artifact.start_or_resume(workdir, description)):
             context.log("already complete")
             return
     context.log(budget.describe(config, sizes))
@@ -141,4 +82,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

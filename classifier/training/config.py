@@ -1,7 +1,6 @@
-"""Everything that decides how a classifier is trained, as frozen dataclasses.
+"""The recipe of a training run as frozen dataclasses, checked when constructed.
 
-A config refuses nonsense when it is made, so that nothing is built from it. One
-field is replaced with `override(config, "optimizer.peak_learning_rate=0.1")`.
+One field is replaced with `override(config, "optimizer.peak_learning_rate=0.1")`.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from stage.validation import check, check_positive, check_rate
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Nesterov momentum under a learning-rate schedule (Bello et al. 2021).
+    """SGD with Nesterov momentum under a learning-rate schedule (Bello et al. 2021).
 
     Attributes:
-        peak_learning_rate: Of the schedule; 0.1 per 256 images of a batch is the
-            paper's.
-        schedule: `cosine` falls to zero at the last step; `stepwise` is the
-            baseline's, a tenth after 30, 60 and 80 of 90 parts of the run.
-        momentum: Share of the accumulated gradient that is kept each step.
+        peak_learning_rate: Maximum of the schedule; the paper's is 0.1 per 256 images
+            of a batch.
+        schedule: `cosine` decays to zero at the last step; `stepwise` divides by 10
+            after 30/90, 60/90 and 80/90 of the run, as the paper's baseline does.
+        momentum: Share of the accumulated gradient kept at each step, in [0, 1).
         warmup_steps: Steps of linear warm-up from 0.
-        weight_decay: L2 in the loss, as `weight_decay / 2 * |weights|^2`, over
-            everything but batch-norm's scale and offset.
-        ema_decay: Of weights and batch-norm statistics; ramps up as
-            `min(ema_decay, (1 + step) / (10 + step))`. 0 averages nothing: what is
-            evaluated and exported are the last weights.
+        weight_decay: Coefficient of the L2 penalty `weight_decay / 2 * |weights|^2`,
+            on everything but batch-norm's scale and offset.
+        ema_decay: Decay of the moving average of weights and batch-norm statistics,
+            ramped up as `min(ema_decay, (1 + step) / (10 + step))`. With 0 there is no
+            average: the last weights are evaluated and exported.
     """
 
     peak_learning_rate: float = 1.6
@@ -41,43 +40,38 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         check_positive("optimizer.peak_learning_rate", self.peak_learning_rate)
-        check_rate("optimizer.momentum", self.momentum)
-        check(
-            self.warmup_steps >= 0,
-            f"optimizer.warmup_steps must be >= 0, got {self.warmup_steps}",
-        )
-        check(
-            self.weight_decay >= 0,
-            f"optimizer.weight_decay must be >= 0, got {self.weight_decay}",
-        )
-        check_rate("optimizer.ema_decay", self.ema_decay)
+        for name in ("momentum", "ema_decay"):
+            check_rate(f"optimizer.{name}", getattr(self, name))
+        for name in ("warmup_steps", "weight_decay"):
+            value = getattr(self, name)
+            check(value >= 0, f"optimizer.{name} must be >= 0, got {value}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run.
+    """The recipe of one training run.
 
     Attributes:
-        model: The network.
-        image: Its input.
+        model: Network.
+        image: Input of the network.
         augment: Noise on the training images.
-        optimizer: The optimizer and its schedule.
-        label_smoothing: Share of a hard target spread over all classes.
+        optimizer: Optimizer and learning-rate schedule.
+        label_smoothing: Share of a hard target spread over all classes, in [0, 1).
         global_batch_size: Images of one step, over all devices.
         num_steps: Steps of the whole run.
-        log_every: Steps between two rows of `metrics.jsonl`.
-        evaluate_every: Steps between two evaluations; the end is always evaluated.
+        log_every: Steps between two rows of training metrics in `metrics.jsonl`.
+        evaluate_every: Steps between two evaluations; there is always one at the end.
         checkpoint_every: Steps between two checkpoints.
-        checkpoints_to_keep: How many of the newest stay.
-        shuffle_buffer: Encoded examples held to shuffle within an epoch.
-        dtype: What the network's layers compute in while it trains. Variables,
-            the loss, batch-norm's statistics and evaluation are float32 in any case.
-        input_shards: Parts that the files of every source are dealt into, each of
-            which gives an equal share of every batch. As many processes can read them,
-            or any number that divides it; the batches are the same.
-        frozen_stages: That many of a ResNet-RS's four stages, and the stem, stay as
-            they are, batch-norm's statistics too.
-        seed: Decides weights, data order and noise.
+        checkpoints_to_keep: Number of newest checkpoints kept.
+        shuffle_buffer: Encoded examples held in memory to shuffle within an epoch.
+        dtype: Type in which the network's layers compute during training. Variables,
+            loss, batch-norm statistics and evaluation are float32 in any case.
+        input_shards: Parts into which the files of every source are split; each gives
+            an equal share of every batch. Any number of processes that divides it can
+            read them, and the batches are the same.
+        frozen_stages: Number of a ResNet-RS's four stages that, with the stem, are not
+            trained, batch-norm statistics included; 0 freezes nothing.
+        seed: Seed of weights, data order and noise.
     """
 
     model: ModelConfig = ModelConfig()
@@ -121,7 +115,8 @@ class TrainConfig:
         )
         check(
             self.frozen_stages == 0 or self.model.depth is not None,
-            f"frozen_stages are a ResNet-RS's, {self.model.name} has none",
+            f"frozen_stages must be 0 for {self.model.name} (no ResNet-RS), got "
+            f"{self.frozen_stages}",
         )
         check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
         _check_averages(self.model, self.optimizer)
@@ -129,15 +124,11 @@ class TrainConfig:
 
     @property
     def batch_parts(self) -> int:
-        """Equal parts of a batch that a mixture of sources must be the same in."""
+        """Number of parts of a batch that must hold the same mixture of sources."""
         return max(self.input_shards, self.model.batch_norm_groups)
 
     def per_device_batch_size(self, num_devices: int) -> int:
-        """Returns the share of one device in the global batch.
-
-        Raises:
-            ValueError: If the devices cannot share it evenly.
-        """
+        """Returns the images per device; raises ValueError if they differ."""
         share, rest = divmod(self.global_batch_size, num_devices)
         check(
             rest == 0,
@@ -148,7 +139,7 @@ class TrainConfig:
 
 
 def _check_parts(config: TrainConfig) -> None:
-    """Refuses parts of a batch that are not equal, or that cut across each other."""
+    """Checks that the parts of a batch are equal, and nested in each other."""
     shards, groups = config.input_shards, config.model.batch_norm_groups
     for name, parts in (("input_shards", shards), ("model.batch_norm_groups", groups)):
         check(
@@ -164,10 +155,10 @@ def _check_parts(config: TrainConfig) -> None:
 
 
 def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
-    """Refuses what would evaluate a ResNet-RS with the statistics of one batch.
+    """Checks that a ResNet-RS averages its batch-norm statistics in exactly one way.
 
-    Averages over statistics that are averages already are refused too, as in the
-    code that ResNet-RS was trained with.
+    Without any average the statistics of one batch would be evaluated; an average of
+    averages is refused by the published ResNet-RS code too.
     """
     if model.depth is None:
         return
@@ -179,20 +170,23 @@ def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
     )
 
 
-def from_json(content: dict[str, Any]) -> TrainConfig:
-    """Returns the recipe that `dataclasses.asdict` has made JSON of.
+#: Current names of keys in recipes that earlier versions have written.
+_RENAMED = {"precision": "dtype"}
 
-    What a student's has beyond it is left out.
+
+def from_json(content: dict[str, Any]) -> TrainConfig:
+    """Returns the recipe in the `config` of a classifier's `config.json`.
+
+    Fields that only a student's recipe has are left out.
     """
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    values = {name: value for name, value in content.items() if name in names}
+    renamed = {_RENAMED.get(name, name): value for name, value in content.items()}
+    values = {name: value for name, value in renamed.items() if name in names}
     augment = {**content["augment"], "operations": (*content["augment"]["operations"],)}
-    return TrainConfig(
-        **{
-            **values,
-            "model": ModelConfig(**content["model"]),
-            "image": ImageConfig(**content["image"]),
-            "augment": AugmentConfig(**augment),
-            "optimizer": OptimizerConfig(**content["optimizer"]),
-        }
-    )
+    values |= {
+        "model": ModelConfig(**content["model"]),
+        "image": ImageConfig(**content["image"]),
+        "augment": AugmentConfig(**augment),
+        "optimizer": OptimizerConfig(**content["optimizer"]),
+    }
+    return TrainConfig(**values)

@@ -1,6 +1,6 @@
-"""What a run computes on: the backend, its devices, and the processes that share it.
+"""Backend, devices and processes of a training run.
 
-Imports neither TensorFlow nor JAX before it is asked to: Keras reads its backend once,
+Nothing here imports TensorFlow or JAX at module level: Keras reads its backend once,
 when it is imported.
 """
 
@@ -13,26 +13,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from etils import epath
 from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
 from stage import cli
 
 BACKENDS = ("tensorflow", "jax")
-#: `--distributed` where the environment knows the processes, as on a TPU pod slice.
+#: `--distributed` where the environment defines the processes, as on a TPU pod slice.
 AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Devices:
-    """All devices of all processes.
+    """The devices of all processes of a run.
 
     Attributes:
         backend: One of BACKENDS.
-        kind: What the devices call themselves.
-        count: Devices of all processes together.
-        process: Index of this process; 0 writes, and speaks.
-        num_processes: How many run the same command.
+        kind: Name of the device type.
+        count: Number of devices of all processes.
+        process: Index of this process; only 0 writes and logs.
+        num_processes: Number of processes that run the same command.
     """
 
     backend: str = "tensorflow"
@@ -47,28 +48,27 @@ class Devices:
         return self.process == 0
 
     def describe(self) -> str:
-        """Returns one line about them."""
-        processes = f" in {self.num_processes} processes"
-        return (
-            f"{self.backend} on {self.count} x {self.kind}"
-            f"{processes if self.num_processes > 1 else ''}"
-        )
+        """Returns backend, devices and processes in one line."""
+        line = f"{self.backend} on {self.count} x {self.kind}"
+        if self.num_processes > 1:
+            line += f" in {self.num_processes} processes"
+        return line
 
     def check(self, config: TrainConfig) -> None:
-        """Refuses a recipe that they cannot share.
+        """Checks that every device and process can get an equal share of a batch.
 
         Raises:
-            ValueError: If not every device gets the same number of images, or not
-                every process the same number of input shards.
+            ValueError: If the batch is not divisible by the devices, or the input
+                shards by the processes.
         """
         config.per_device_batch_size(self.count)
         self.input_shards(config.input_shards)
 
     def input_shards(self, count: int) -> range:
-        """Returns this process's share of `count` input shards, neighbors all.
+        """Returns this process's share of `count` input shards, a contiguous range.
 
         Raises:
-            ValueError: If the processes cannot share them evenly.
+            ValueError: If `count` is not divisible by the number of processes.
         """
         share, rest = divmod(count, self.num_processes)
         if rest:
@@ -79,17 +79,17 @@ class Devices:
         return range(self.process * share, (self.process + 1) * share)
 
     def total(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the sum over the processes; each must call it."""
+        """Returns the sum over all processes; each must call it."""
         if self.num_processes == 1:
             return figures
         from jax.experimental import multihost_utils
 
-        # As bytes: JAX would round float64 to float32.
+        # Sent as bytes, because JAX would round float64 to float32.
         gathered = multihost_utils.process_allgather(figures.view(np.uint8))
         return np.asarray(gathered).view(np.float64).sum(axis=0)
 
     def broadcast(self, number: int) -> int:
-        """Returns the first process's number; each must call it."""
+        """Returns the number of process 0; each process must call it."""
         if self.num_processes == 1:
             return number
         from jax.experimental import multihost_utils
@@ -100,12 +100,12 @@ class Devices:
         """Waits until every process has called it."""
         self.broadcast(0)
 
-    def first_does(self, work: Callable[[], bool]) -> bool:
-        """Lets the first process do what only one may; returns its answer to all.
+    def on_first_process(self, work: Callable[[], bool]) -> bool:
+        """Calls `work` in process 0 alone; returns its result in every process.
 
         Raises:
-            ValueError: If the first process's `work` raised it, or an OSError; there,
-                what it raised.
+            ValueError: If `work` raised a ValueError or OSError; process 0 raises the
+                original error.
         """
         outcome, error = 0, None
         if self.is_first:
@@ -117,16 +117,16 @@ class Devices:
         if error is not None:
             raise error
         if outcome < 0:
-            raise ValueError("process 0 refused to go on; see what it says")
+            raise ValueError("process 0 failed to start; see its error message")
         return bool(outcome)
 
     def is_preempted(self, step: int, *, here: bool) -> bool:
-        """Whether to save and end after a step; each process must ask at each step.
+        """Whether to save and stop after a step; each process must ask at each step.
 
         Args:
             step: Steps done.
-            here: Whether this process was told to end. With more than one, JAX listens
-                for itself, and lets all end after the same step.
+            here: Whether this process has got SIGTERM. Counts for a single process
+                alone: for several, JAX handles the signal and agrees on a common step.
         """
         if self.num_processes == 1:
             return here
@@ -135,21 +135,39 @@ class Devices:
         return bool(multihost_utils.reached_preemption_sync_point(step))
 
 
-#: TensorFlow's: one CPU, with all its cores, or one GPU.
+#: TensorFlow's devices: one CPU with all its cores, or one GPU.
 ONE_PROCESS = Devices()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """Where a run happens; affects at most the last bits of its results.
+
+    Attributes:
+        workdir: Directory for `checkpoints/`, `metrics.jsonl`, TensorBoard events and
+            a trace. All processes must see it.
+        log: Function that prints one line of progress.
+        devices: Devices to compute on.
+        profile: Whether to trace a few steps.
+    """
+
+    workdir: epath.PathLike
+    log: Callable[[str], None]
+    devices: Devices
+    profile: bool = False
+
+
 def open_devices(backend: str, distributed: str | None = None) -> Devices:
-    """Decides Keras's backend and finds the devices; comes before Keras's import.
+    """Sets Keras's backend and finds the devices; call it before importing Keras.
 
     Args:
         backend: One of BACKENDS.
-        distributed: None for this process alone, `auto` where the environment knows
-            the others, or `HOST:PORT,COUNT,INDEX`: where process 0 can be reached, how
-            many there are, and which this one is.
+        distributed: None for a single process, `auto` where the environment defines
+            the others, or `HOST:PORT,COUNT,INDEX` with the address of process 0, the
+            number of processes and the index of this one.
 
     Raises:
-        ValueError: If JAX is needed and not there, or `distributed` has another form.
+        ValueError: If JAX is needed but missing, or `distributed` has another form.
         OSError: If the other processes cannot be reached.
     """
     if backend != "jax":
@@ -194,7 +212,9 @@ def _distributed_arguments(distributed: str | None) -> dict[str, Any] | None:
         )
     count, index = map(int, numbers)
     if index >= count:
-        raise ValueError(f"expected an index below {count}, got {distributed!r}")
+        raise ValueError(
+            f"expected --distributed with an index below {count}, got {distributed!r}"
+        )
     return {
         "coordinator_address": address,
         "num_processes": count,
@@ -203,24 +223,20 @@ def _distributed_arguments(distributed: str | None) -> dict[str, Any] | None:
 
 
 def _keep_models_on_host() -> None:
-    """Leaves an accelerator's memory to the state: Keras's own copies stay outside."""
+    """Keeps Keras's own copies of the weights out of the accelerator's memory."""
     import jax
 
     try:
         host = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:  # JAX_PLATFORMS names the accelerator alone.
+    except RuntimeError:  # JAX_PLATFORMS excludes the CPU.
         return
     jax.config.update("jax_default_device", host)
 
 
 def load_backend(backend: str, distributed: str | None = None) -> Devices:
-    """Decides what the process computes with, and imports it.
+    """Opens the devices, see `open_devices`, and imports TensorFlow.
 
-    TensorFlow reads the images in any case.
-
-    Raises:
-        ValueError: As `open_devices` does.
-        OSError: Likewise.
+    TensorFlow reads the images for either backend.
     """
     found = open_devices(backend, distributed)
     cli.load_tensorflow()

@@ -1,10 +1,10 @@
-"""Networks and recipes by name, noise left to whoever trains them.
+"""Training recipes by name.
 
-`resnet_rs_DEPTH_SIZE` is a network of that depth at that resolution; the eleven
-published pairs stand in `PRESETS`, any other follows the same rules of scaling, and
-`resnet_rs_DEPTH` leaves the resolution to them too. Steps are stated for ImageNet:
-1,281,167 images, 312 steps of 4096 an epoch; those of `tiny` for 50 images.
-`classifier.training.budget` fits them to others.
+`resnet_rs_DEPTH_SIZE` is a ResNet-RS of that depth at that resolution. The eleven
+published pairs are in `PRESETS`; any other follows the same scaling rules, and so does
+the resolution of `resnet_rs_DEPTH`. Steps are stated for ImageNet (1,281,167 images,
+312 steps of 4096 an epoch), those of `tiny` for 50 images;
+`classifier.training.budget` fits them to other numbers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ IMAGENET_EPOCH_STEPS = 312
 
 
 def tiny() -> TrainConfig:
-    """A quarter-width ResNet-RS-14 at 32 px, for small images and quick runs.
+    """Returns a quarter-width ResNet-RS-14 at 32 px, for small images and quick runs.
 
-    Trains on two CPU cores in about a minute. The whole image is seen: at this size
-    neither a center crop nor an inception crop leaves enough of it, and mirroring
-    would turn digits and letters into others.
+    It trains on two CPU cores in about a minute. There is no crop, which at this size
+    would leave too little of the image, and no mirroring, which would turn digits and
+    letters into others.
     """
     return TrainConfig(
         model=ModelConfig(
@@ -42,7 +42,7 @@ def tiny() -> TrainConfig:
             num_ops=2,
             magnitude=5.0,
             operations=GEOMETRIC_OPERATIONS,
-            # The same shares of the image as 100 and 40 of ImageNet's 224.
+            # The same shares of the image as 100 and 40 of 224 px on ImageNet.
             translate_pixels=14.0,
             cutout_pixels=6.0,
             interpolation="bilinear",
@@ -59,15 +59,15 @@ def tiny() -> TrainConfig:
 
 
 def resnet_rs(depth: int, image_size: int | None = None) -> TrainConfig:
-    """The paper's recipe: 350 epochs of ImageNet in batches of 4096.
+    """Returns the paper's recipe: 350 epochs of ImageNet in batches of 4096.
 
-    Args:
-        depth: See `classifier.models.variants`.
-        image_size: Side in pixels; the slow scaling rule's if not given.
-
-    Published top-1 of the code's authors, on ImageNet: 50@160 78.8, 101@160 80.3,
+    Top-1 published by the authors of the code: 50@160 78.8, 101@160 80.3,
     101@192 81.2, 152@192 82.0, 152@224 82.2, 152@256 83.0, 200@256 83.4,
     270@256 83.8, 350@256 84.0, 350@320 84.2, 420@320 84.4.
+
+    Args:
+        depth: Number of layers, see `classifier.models.variants`.
+        image_size: Side in pixels; None for the slow scaling rule's.
     """
     model = ModelConfig(name=f"{variants.PREFIX}{depth}")
     size = scaling.slow_image_size(depth) if image_size is None else image_size
@@ -81,8 +81,8 @@ def resnet_rs(depth: int, image_size: int | None = None) -> TrainConfig:
     )
 
 
-#: Changes from the plain ResNet-200 at 256 px to ResNet-RS-200, in the paper's order
-#: (table 1), each on top of those before it, with the top-1 it reached.
+#: Name, published top-1 and settings of each step from the plain ResNet-200 at 256 px
+#: to ResNet-RS-200, each on top of the steps before it (table 1 of the paper).
 ABLATION_STEPS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("baseline", 79.0, ()),
     ("cosine", 79.3, ("optimizer.schedule=cosine",)),
@@ -100,7 +100,7 @@ _BASELINE = (
     "optimizer.schedule=stepwise",
     f"num_steps={90 * IMAGENET_EPOCH_STEPS}",
     "optimizer.ema_decay=0.0",
-    # Without an average over steps the statistics need one of their own.
+    # Without a moving average of the weights, batch-norm needs its own.
     "model.batch_norm_momentum=0.9",
     "label_smoothing=0.0",
     "model.stochastic_depth_rate=0.0",
@@ -113,19 +113,20 @@ _BASELINE = (
 
 
 def ablation(step: int) -> TrainConfig:
-    """The plain ResNet-200 with the first `step` changes of `ABLATION_STEPS`."""
-    changes = [change for _, _, some in ABLATION_STEPS[: step + 1] for change in some]
+    """Returns the plain ResNet-200 changed by `ABLATION_STEPS` up to `step`."""
+    steps = ABLATION_STEPS[: step + 1]
+    changes = [change for _, _, changes in steps for change in changes]
     return override_all(resnet_rs(200, 256), [*_BASELINE, *changes])
 
 
 def fine_tune() -> TrainConfig:
-    """Transfer of a trained ResNet-RS-50 to another data set, see `docs/paper.md`.
+    """Returns the recipe to transfer a trained ResNet-RS-50 to another data set.
 
-    To be given `--init_from` and `--new_head`. 20,000 steps of 256 images of 224 px,
-    Nesterov momentum, a cosine without warm-up: the protocol of Kornblith et al.
-    (2019), which SimCLR took over and ResNet-RS compares itself under. Learning rate
-    and weight decay are the ones to search; the values here are a start. The noise on
-    images is the crop and the mirror alone, as in that protocol.
+    It needs `--init_from` and `--new_head`, see `docs/paper.md`. The protocol is that
+    of Kornblith et al. (2019), also of SimCLR's and ResNet-RS's comparisons: 20,000
+    steps of 256 images of 224 px, Nesterov momentum, a cosine without warm-up, crop
+    and mirror as only noise. The learning rate and weight decay here are starting
+    points for a search.
     """
     return TrainConfig(
         model=ModelConfig(name="resnet_rs_50", dropout_rate=0.0),
@@ -160,7 +161,7 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def find(name: str) -> TrainConfig:
-    """Returns the recipe of that name, or the ResNet-RS that a name asks for.
+    """Returns the preset, or the ResNet-RS of a `resnet_rs_DEPTH[_SIZE]`.
 
     Raises:
         ValueError: If there is none; names the nearest.
@@ -172,24 +173,22 @@ def find(name: str) -> TrainConfig:
 
 
 def epochs(name: str) -> float | None:
-    """Returns how often a recipe's length lets each labeled image be seen.
+    """Returns the epochs over the labeled images that a preset's length stands for.
 
-    None where its length does not follow from how many there are: that of `fine_tune`
-    is the protocol's.
+    None for `fine_tune`, whose number of steps is fixed by its protocol.
 
     Raises:
-        ValueError: If there is no such recipe; names the nearest.
+        ValueError: If there is no such preset; names the nearest.
     """
-    recipe = find(name)
     if name == "fine_tune":
         return None
     if name == "tiny":
         return budget.EPOCHS
-    return recipe.num_steps / IMAGENET_EPOCH_STEPS
+    return find(name).num_steps / IMAGENET_EPOCH_STEPS
 
 
 def scaled(name: str) -> TrainConfig | None:
-    """Returns the recipe of any resnet_rs_DEPTH or resnet_rs_DEPTH_SIZE."""
+    """Returns the recipe of any `resnet_rs_DEPTH[_SIZE]`; None for another name."""
     match = re.fullmatch(rf"{variants.PREFIX}(\d+)(?:_(\d+))?", name)
     if match is None:
         return None

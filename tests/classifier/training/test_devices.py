@@ -22,12 +22,12 @@ def test_processes_share_input_shards_as_neighbors():
         [6, 7],
     ]
     assert list(ONE_PROCESS.input_shards(3)) == [0, 1, 2]
-    with pytest.raises(ValueError, match="multiple of the 4 processes, got 6"):
+    with pytest.raises(ValueError, match=r"input_shards\b.*\b4\b.*\b6\b"):
         process(0).check(TrainConfig(global_batch_size=48, input_shards=6))
 
 
 def test_devices_share_a_batch():
-    with pytest.raises(ValueError, match="divisible by the 8 devices, got 12"):
+    with pytest.raises(ValueError, match=r"global_batch_size\b.*\b8\b.*\b12\b"):
         process(0).check(TrainConfig(global_batch_size=12, input_shards=4))
 
 
@@ -35,34 +35,34 @@ def test_alone_a_process_agrees_with_itself():
     figures = np.array([1.5, 2.0])
     np.testing.assert_array_equal(ONE_PROCESS.total(figures), figures)
     assert ONE_PROCESS.broadcast(7) == 7
-    assert ONE_PROCESS.first_does(lambda: True) is True
+    assert ONE_PROCESS.on_first_process(lambda: True) is True
     assert ONE_PROCESS.is_preempted(3, here=True)
     assert not ONE_PROCESS.is_preempted(3, here=False)
 
 
 def test_what_the_first_refuses_is_refused_with_its_words():
     def refuse():
-        raise ValueError("begun with other settings")
+        raise ValueError("its words")
 
-    with pytest.raises(ValueError, match="begun with other settings"):
-        ONE_PROCESS.first_does(refuse)
+    with pytest.raises(ValueError, match="^its words$"):
+        ONE_PROCESS.on_first_process(refuse)
 
 
 @pytest.mark.parametrize(
     "distributed", ["host", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,0,0"]
 )
 def test_another_form_of_distributed_is_refused(distributed):
-    with pytest.raises(ValueError, match="expected --distributed as auto or HOST"):
+    with pytest.raises(ValueError, match=f"--distributed.*{distributed!r}"):
         open_devices("jax", distributed)
 
 
 def test_an_index_beyond_the_processes_is_refused():
-    with pytest.raises(ValueError, match="expected an index below 2"):
+    with pytest.raises(ValueError, match="--distributed.*'host:1,2,2'"):
         open_devices("jax", "host:1,2,2")
 
 
 def test_tensorflow_runs_in_one_process():
-    with pytest.raises(ValueError, match="--distributed needs --backend=jax"):
+    with pytest.raises(ValueError, match="--distributed.*--backend=jax"):
         open_devices("tensorflow", "auto")
 
 

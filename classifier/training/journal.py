@@ -1,0 +1,179 @@
+"""What a run writes: metrics, TensorBoard events, checkpoints and progress lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from classifier.export.facts import Evaluation
+from classifier.training.backend import Backend
+from classifier.training.checkpoint import Arrays, Checkpoints
+from classifier.training.config import TrainConfig
+from classifier.training.devices import RunContext
+from stage import artifact
+
+METRICS = "metrics.jsonl"
+
+
+class Journal:
+    """Writes the files of a run; a context manager while steps are done.
+
+    Only the first process writes, but all check the same values, so that all stop at
+    the same step.
+    """
+
+    def __init__(self, config: TrainConfig, context: RunContext) -> None:
+        self._config = config
+        self._devices = context.devices
+        self._log = context.log
+        self._path = epath.Path(context.workdir)
+        self._checkpoints = Checkpoints(
+            self._path / "checkpoints", keep=config.checkpoints_to_keep
+        )
+        self._start = 0
+        self._last_finite = 0
+        self._best_top1 = -math.inf
+        self._events: Any = None
+
+    def resume(self, backend: Backend) -> int:
+        """Loads the newest checkpoint, if there is one; returns the steps done.
+
+        Raises:
+            FileNotFoundError: If only the first process sees the checkpoint.
+        """
+        saved = self._checkpoints.steps()
+        start = self._devices.broadcast(saved[-1] if saved else 0)
+        if start > 0:
+            if start not in saved:
+                raise FileNotFoundError(
+                    f"no checkpoint of step {start} in {self._path}: expected a "
+                    "--workdir that all processes see"
+                )
+            backend.load_arrays(self._checkpoints.load(start))
+            self._log(f"resuming at step {start}")
+        self._start = self._last_finite = self._logged_step = start
+        self._logged_at = time.monotonic()
+        return start
+
+    def __enter__(self) -> Journal:
+        if self._devices.is_first:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._checkpoints.clean()
+            rows = self._kept_rows()
+            top1s = [row["evaluation/top1"] for row in rows if "evaluation/top1" in row]
+            self._best_top1 = max(top1s, default=-math.inf)
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            artifact.write_bytes(self._path / METRICS, lines.encode())
+            self._events = tf.summary.create_file_writer(str(self._path / "events"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def write_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+        """Fetches the scalars of a step from the devices, writes and logs them.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
+        """
+        row = {name: float(value) for name, value in metrics.items()}
+        if not math.isfinite(row["train/loss"]):
+            raise self._diverged(f"the loss is {row['train/loss']}", step)
+        self._last_finite = step
+        self._write(step, row)
+        self._log_progress(step, row["train/loss"])
+
+    def write_evaluation(
+        self, step: int, evaluation: Evaluation, backend: Backend
+    ) -> None:
+        """Writes an evaluation, and a checkpoint if its top-1 is the best so far.
+
+        Raises:
+            FloatingPointError: If the cross-entropy, or the state to save, is not
+                finite.
+        """
+        if not math.isfinite(evaluation.cross_entropy):
+            raise self._diverged("the evaluation's loss is not finite", step)
+        self._log(
+            f"step {step}: {evaluation.num_correct} of {evaluation.num_examples} "
+            f"evaluation images right, {evaluation.top1:.2%}"
+        )
+        if self._devices.is_first and evaluation.top1 > self._best_top1:
+            self._best_top1 = evaluation.top1
+            self._checkpoints.save_best(step, self._finite_arrays(step, backend))
+        row = {
+            "evaluation/top1": evaluation.top1,
+            "evaluation/cross_entropy": evaluation.cross_entropy,
+        }
+        self._write(step, row)
+
+    def save(self, step: int, backend: Backend) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            FloatingPointError: If the state is not finite.
+        """
+        arrays = self._finite_arrays(step, backend)
+        self._last_finite = step
+        if self._devices.is_first:
+            self._checkpoints.save(step, arrays)
+
+    def _finite_arrays(self, step: int, backend: Backend) -> Arrays:
+        arrays = backend.arrays()
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise self._diverged(f"{name} is not finite", step)
+        return arrays
+
+    def _diverged(self, reason: str, step: int) -> FloatingPointError:
+        saved = self._checkpoints.steps()
+        last = self._checkpoints.path(saved[-1]) if saved else "none"
+        return FloatingPointError(
+            f"training has diverged: {reason} at step {step}, all values were finite "
+            f"at step {self._last_finite}. Last good checkpoint: {last}. Try a lower "
+            "--set=optimizer.peak_learning_rate or a longer warm-up"
+        )
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        if not self._devices.is_first:
+            return
+        with (self._path / METRICS).open("a") as file:
+            file.write(json.dumps({"step": step, **row}) + "\n")
+        with self._events.as_default(step=step):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+
+    def _log_progress(self, step: int, loss: float) -> None:
+        """Logs one line with loss, speed since the last line, and time left."""
+        now = time.monotonic()
+        steps_per_second = (step - self._logged_step) / (now - self._logged_at)
+        self._logged_step, self._logged_at = step, now
+        minutes, seconds = divmod(
+            int((self._config.num_steps - step) / steps_per_second), 60
+        )
+        self._log(
+            f"step {step}/{self._config.num_steps}  loss {loss:.3f}  "
+            f"{steps_per_second * self._config.global_batch_size:,.0f} images/s  "
+            f"ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+        )
+
+    def _kept_rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of `metrics.jsonl` whose steps are not repeated."""
+        path = self._path / METRICS
+        if not path.exists():
+            return []
+        lines = path.read_text().splitlines()
+        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        return [row for row in rows if self._is_kept(row)]
+
+    def _is_kept(self, row: dict[str, Any]) -> bool:
+        if row["step"] == self._config.num_steps and "evaluation/top1" in row:
+            return False  # The final evaluation comes after the last checkpoint.
+        return bool(row["step"] <= self._start)
