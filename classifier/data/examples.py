@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-OK = "ok"
+from stage.status import OK
+
 #: The file existed when the source was listed, and does not any more.
 MISSING = "missing"
 #: The file exists and cannot be read: forbidden, not a file, or a broken disk.

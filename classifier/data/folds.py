@@ -14,9 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.data.examples import OK, key_text
+from classifier.data.examples import key_text
 from classifier.data.readers import FolderReader
 from classifier.data.sources import Source
+from stage.status import OK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
-"""What an image claims to be, before anything of it is unpacked.
+"""Size of an image according to its header, before anything is decoded.
 
-A few kilobytes can unpack to gigabytes: whoever decodes images of others looks here
-first.
+A few kilobytes can decode to gigabytes: check untrusted images here first.
 """
 
 from __future__ import annotations
@@ -11,26 +10,29 @@ import struct
 
 from PIL import Image
 
-#: What is looked into, in Pillow's words.
+#: Formats that are read, by Pillow's names.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-# Pillow reads headers here, nothing more; the limit is the caller's.
+# Pillow only reads headers here; callers have their own limit.
 Image.MAX_IMAGE_PIXELS = None
 
+#: Default limit of decoding, 300 MB of pixels: a few kilobytes can claim billions.
+MAX_PIXELS = 100_000_000
+
 _GIF_FRAME, _GIF_EXTENSION = 0x2C, 0x21
-#: Bytes of a GIF before its colors, of a frame's head, and of an extension's.
+#: Bytes of a GIF before its color table, of a frame's head, and of an extension's.
 _GIF_HEAD, _GIF_FRAME_HEAD, _GIF_EXTENSION_HEAD = 13, 10, 2
 _LZW_CODE_SIZE = 1
 
 
 def claimed_pixels(encoded: bytes) -> int | None:
-    """Returns the pixels that decoding would unpack, None where no header is found.
+    """Returns the number of pixels that decoding would produce, None without a header.
 
-    Of an animated GIF those of all frames: TensorFlow unpacks every one of them, also
-    for the first alone.
+    For an animated GIF that includes all frames: TensorFlow decodes every frame, even
+    to return the first.
     """
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except Exception:  # Whatever a broken header does to Pillow's parsers.
+    except Exception:  # A broken header can raise anything in Pillow's parsers.
         return None
     width, height = image.size
     if image.format == "GIF":
@@ -50,14 +52,16 @@ def _gif_pixels(encoded: bytes) -> int:
                 position += _LZW_CODE_SIZE
             else:
                 position += _GIF_EXTENSION_HEAD
-            while encoded[position]:  # Blocks of up to 255 bytes; an empty one is last.
+            while encoded[
+                position
+            ]:  # Blocks of up to 255 bytes; an empty one ends them.
                 position += 1 + encoded[position]
             position += 1
     except (IndexError, struct.error):
-        pass  # It ends too early.
+        pass  # The file is cut off.
     return count
 
 
 def _gif_colors(flags: int) -> int:
-    """Returns the bytes of a color table."""
+    """Returns the size of the color table in bytes."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

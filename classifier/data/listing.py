@@ -1,7 +1,7 @@
-"""Which files a place holds: a folder's, or those a pattern matches.
+"""Listing of image files: all files of a folder, or those matching a pattern.
 
-Local folders are listed with the system's own calls, a million files in seconds;
-everything else through `epath`, where file systems of other kinds can be registered.
+Local folders are listed with `os.scandir`, a million files in seconds; other file
+systems through `epath`, where more of them can be registered.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _FIRST_WILDCARD = re.compile(r"[^/]*[*?\[]")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """A file that is there.
+    """A listed file.
 
     Attributes:
-        path: Where it is.
-        name: The path in what was listed, with slashes.
-        size: In bytes, -1 where it is not known.
+        path: Location of the file.
+        name: Path relative to the listed folder, with slashes.
+        size: Bytes, -1 if unknown.
     """
 
     path: str
@@ -31,16 +31,11 @@ class Found:
     size: int
 
 
-def is_remote(path: str) -> bool:
-    """Whether a path is of another file system than this machine's."""
-    return "://" in path
-
-
 def open_path(path: str) -> epath.Path:
-    """Returns a path of any file system that is known.
+    """Returns a path on any registered file system.
 
     Raises:
-        ValueError: If its file system is not.
+        ValueError: If the file system is unknown.
     """
     try:
         return epath.Path(path)
@@ -49,27 +44,27 @@ def open_path(path: str) -> epath.Path:
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a folder."""
+    """Returns whether the path is an existing folder."""
     return bool(open_path(path).is_dir())
 
 
 def list_folder(root: str) -> list[Found]:
-    """Returns all files of a tree but hidden ones, ordered by name.
+    """Returns all files of a tree except hidden ones, ordered by name.
 
     Raises:
-        OSError: If a folder in it cannot be listed.
+        OSError: If a folder cannot be listed.
     """
-    walk = _walk_remote if is_remote(root) else _walk_local
+    walk = _walk_remote if _is_remote(root) else _walk_local
     return sorted(walk(root), key=lambda found: found.name)
 
 
 def list_matches(pattern: str) -> list[Found]:
     """Returns the files that a pattern matches, ordered by path.
 
-    Names are those below the deepest folder that holds them all.
+    Names are relative to the deepest folder that contains all matches.
 
     Raises:
-        ValueError: If the pattern is none: `**` would list a tree, `folder:` does.
+        ValueError: If the pattern contains `**`, which would list a whole tree.
         OSError: If a folder cannot be listed.
     """
     if "**" in pattern:
@@ -78,7 +73,7 @@ def list_matches(pattern: str) -> list[Found]:
     start = match.start() if match else pattern.rfind("/") + 1
     folder = open_path(pattern[:start] or ".")
     paths = sorted(folder.glob(pattern[start:]), key=str)
-    if not is_remote(pattern):
+    if not _is_remote(pattern):
         paths = [path for path in paths if not os.path.isdir(path)]
     if not paths:
         return []
@@ -91,6 +86,10 @@ def list_matches(pattern: str) -> list[Found]:
     ]
 
 
+def _is_remote(path: str) -> bool:
+    return "://" in path
+
+
 def _walk_local(root: str) -> Iterator[Found]:
     folders = [(root, "")]
     while folders:
@@ -101,55 +100,53 @@ def _walk_local(root: str) -> Iterator[Found]:
                     continue
                 name = prefix + entry.name
                 if _is_folder(entry):
-                    if not (entry.is_symlink() and _leads_back(folder, entry.path)):
+                    if not (entry.is_symlink() and _is_cycle(folder, entry.path)):
                         folders.append((entry.path, name + "/"))
-                # In this order; pipes, which are neither, would wait forever.
+                # Broken links are listed and fail when read. Pipes are skipped:
+                # reading one would block.
                 elif entry.is_symlink() or entry.is_file():
-                    yield Found(entry.path, name, _entry_size(entry))
+                    yield Found(entry.path, name, _local_size(entry))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # A link that leads to itself; who reads it says so.
+        return False  # A link to itself; reading it will report the error.
+
+
+def _is_cycle(folder: str, link: str) -> bool:
+    """Returns whether a link in the folder leads to the folder or one above it."""
+    target = os.path.join(os.path.realpath(link), "")
+    return os.path.join(os.path.realpath(folder), "").startswith(target)
 
 
 def _walk_remote(root: str) -> Iterator[Found]:
     top = open_path(root)
-    for path in _below(top):
+    for path in _remote_files(top):
         name = str(path).removeprefix(str(top)).lstrip("/")
         if not any(part.startswith(".") for part in name.split("/")):
             yield Found(str(path), name, _size(path))
 
 
-def _below(top: epath.Path) -> Iterator[epath.Path]:
-    if hasattr(top, "size"):
+def _remote_files(top: epath.Path) -> Iterator[epath.Path]:
+    if hasattr(top, "size"):  # Beam's file systems.
         yield from top.rglob("*")
-    else:  # TensorFlow's file systems, in training.
+    else:  # TensorFlow's, in training.
         for folder, _, names in top.walk():
             for name in names:
                 yield folder / name
 
 
 def _size(path: epath.Path) -> int:
-    """Returns the bytes of a listed file, where to know them costs no request."""
-    if is_remote(str(path)):
+    """Returns the size of a listed file in bytes, -1 if that would cost a request."""
+    if _is_remote(str(path)):
         return int(getattr(path, "size", -1))
+    return _local_size(path)
+
+
+def _local_size(path: os.PathLike[str]) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
-        return -1  # What is wrong with it, its reading tells.
-
-
-def _leads_back(folder: str, link: str) -> bool:
-    """Whether a link leads to a folder that it is in: following it would not end."""
-    target = os.path.join(os.path.realpath(link), "")
-    return os.path.join(os.path.realpath(folder), "").startswith(target)
-
-
-def _entry_size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError:
-        return -1  # A link to nothing.
+        return -1  # A broken link; reading it will report the error.

@@ -1,7 +1,7 @@
-"""From encoded bytes to uint8 pixels, for training and for evaluation.
+"""Image preprocessing: encoded bytes to uint8 pixels, for training and evaluation.
 
-`evaluation_image` is the only evaluation preprocessing there is: it is traced into
-the exported graph, and the trainer's own evaluation calls it too.
+`evaluation_image` is the only evaluation preprocessing: it is traced into the exported
+graph, and the trainer's evaluation calls it, too.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import tensorflow as tf
 
 from classifier.data.config import ImageConfig
 
-#: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it: a share of the image,
-#: which is the object, width over height, and tries.
+#: Inception crop (Szegedy et al. 2014) as ResNet-RS uses it: covered share of the
+#: object, which is the whole image, width over height, and number of attempts.
 CROP_MIN_COVERED = 0.1
 CROP_ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
-#: Images decoded side by side inside a graph.
+#: Images decoded in parallel inside a graph.
 PARALLEL_DECODES = 8
 
-
-#: From an image's height, width and channels, int32 [3], to the window to keep: its
-#: top, left, height and width, int32 [4].
+#: Function from an image's height, width and channels, int32 [3], to the top, left,
+#: height and width of the window to keep, int32 [4].
 ChooseWindow = Callable[[Any], Any]
 
 
 def decode(encoded: Any) -> Any:
-    """Returns the image uint8 [H,W,3] of encoded bytes, the first of an animation.
+    """Returns the image uint8 [H,W,3], the first frame of an animation.
 
-    JPEG, PNG, GIF, BMP, WebP and what else `tf.io.decode_image` knows; of anything
-    else it raises InvalidArgumentError, as of a broken image.
+    Raises:
+        tf.errors.InvalidArgumentError: If the image is broken, or of a format that
+            `tf.io.decode_image` does not know.
     """
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
@@ -39,10 +39,10 @@ def decode(encoded: Any) -> Any:
 
 
 def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
-    """Returns the center of the image, resized to uint8 [S,S,3].
+    """Returns the center crop of the image, resized to uint8 [S,S,3].
 
-    All of it is decoded, also what lies outside: an image that gets a label here will
-    be trained on and opened by others, and must not turn out to be broken then.
+    The whole image is decoded, including what lies outside the crop: a labeled image
+    will be trained on, and must not turn out to be broken then.
     """
     image = decode(encoded)
     if config.crop_fraction < 1.0:
@@ -51,9 +51,9 @@ def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
 
 
 def evaluation_images(encoded: Any, config: ImageConfig) -> Any:
-    """Returns uint8 [B,S,S,3] of encoded images, string [B], some side by side."""
+    """Returns uint8 [B,S,S,3] of encoded images, string [B], decoded in parallel."""
     return tf.map_fn(
-        lambda one: evaluation_image(one, config),
+        lambda image: evaluation_image(image, config),
         encoded,
         parallel_iterations=PARALLEL_DECODES,
         fn_output_signature=tf.TensorSpec([config.size, config.size, 3], tf.uint8),
@@ -61,12 +61,9 @@ def evaluation_images(encoded: Any, config: ImageConfig) -> Any:
 
 
 def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
-    """Returns a random crop, perhaps mirrored, resized to uint8 [S,S,3].
+    """Returns a random crop, possibly mirrored, resized to uint8 [S,S,3].
 
-    Args:
-        encoded: Bytes of one image.
-        config: Sizes.
-        seed: int32 [2]; the same seed gives the same pixels.
+    The seed, int32 [2], determines the pixels.
     """
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
     if config.min_crop_area == 1.0:
@@ -82,11 +79,11 @@ def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
 
 
 def decode_and_crop(encoded: Any, choose_window: ChooseWindow) -> Any:
-    """Returns a window of the image, uint8 [height,width,3], in one step.
+    """Returns a window of the image, uint8 [height,width,3].
 
-    Of a JPEG what lies outside is never decoded; its size stands in its header. Where
-    colors are stored at half the resolution, the outermost pixels differ a little from
-    those of the whole image, as they are interpolated from the window alone.
+    The rest of a JPEG is not decoded. If its colors are stored at half the resolution,
+    the window's outermost pixels differ slightly from those of the whole image, because
+    colors are interpolated within the window.
     """
 
     def crop_jpeg() -> Any:
@@ -101,7 +98,7 @@ def decode_and_crop(encoded: Any, choose_window: ChooseWindow) -> Any:
 
 
 def center_window(shape: Any, config: ImageConfig) -> Any:
-    """Returns the square of `crop_fraction` of the shorter side, in the middle."""
+    """Returns the centered square whose side is `crop_fraction` of the shorter side."""
     height, width = shape[0], shape[1]
     shorter = tf.cast(tf.minimum(height, width), tf.float32)
     side = tf.maximum(1, tf.cast(shorter * config.crop_fraction, tf.int32))
@@ -111,8 +108,8 @@ def center_window(shape: Any, config: ImageConfig) -> Any:
 def inception_window(shape: Any, config: ImageConfig, *, seed: Any) -> Any:
     """Returns a window of random area and aspect ratio.
 
-    Where no attempt fits into the image, which the sampler reports as the whole of
-    it, that is the evaluation's, as in the code that ResNet-RS was trained with.
+    If no attempt fits into the image, which the sampler reports as the whole image,
+    returns the evaluation's window, as the code that ResNet-RS was trained with does.
     """
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
@@ -137,9 +134,9 @@ def _crop(image: Any, window: Any) -> Any:
 
 
 def _resize(image: Any, size: int) -> Any:
-    # Cast first, as resizing would convert each pixel whenever it looks at it.
+    # Cast first: resizing uint8 would convert each pixel at every access.
     pixels = tf.cast(image, tf.float32)
     resized = tf.image.resize(pixels, [size, size], method="bicubic")
-    # Bicubic overshoots at edges; without the clip the cast would wrap around.
+    # Bicubic interpolation overshoots at edges; unclipped, the cast would wrap around.
     rounded = tf.round(tf.clip_by_value(resized, 0.0, 255.0))
     return tf.ensure_shape(tf.cast(rounded, tf.uint8), [size, size, 3])

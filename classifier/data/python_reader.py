@@ -1,9 +1,8 @@
-"""Reading images for labeling, evaluation and writing: every one exactly once.
+"""Reading of images for labeling, evaluation and writing: each exactly once.
 
-Training reads the same files through tf.data, which stops at the first bad byte.
-Here what cannot be read stands in its place with a reason, and only errors that may
-pass, and did not while they were waited for, are raised: a shard that was not read
-for want of a network must fail, not be labeled wrongly.
+Training reads the same files through tf.data, which stops at the first broken byte.
+Here permanent errors become examples with a status. Transient errors are retried, then
+raised, so that a network outage fails the shard instead of producing wrong rows.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ from stage.retry import retrying
 _STATUS_OF_ERROR = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EISDIR), UNREADABLE),
-    # EIO after several tries: the disk is broken there.
+    # EIO remains after several tries if the disk is broken there.
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG, errno.EIO), UNREADABLE),
 }
 _BUFFER = 2**18
-#: Remote files of one image each that are fetched side by side: each takes a tenth
-#: of a second, whatever its size.
+#: Number of remote image files fetched in parallel: each takes about 0.1 s, whatever
+#: its size.
 _READ_AHEAD = 16
 
 
 def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
-    """Yields every image of some files, or what stands for it, in their order.
+    """Yields one example per image of the files, in order, placeholders included.
 
     Raises:
-        OSError: On what may pass and did not; the content never raises.
+        OSError: If a transient error persists; the files' content never raises.
     """
     are_remote_images = any("://" in file.path and file.take == 1 for file in files)
     if not are_remote_images:
@@ -60,27 +59,27 @@ def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
             yield from reader.examples(file)
         return
     with concurrent.futures.ThreadPoolExecutor(_READ_AHEAD) as pool:
-        waiting: collections.deque[concurrent.futures.Future[list[Example]]]
-        waiting = collections.deque()
+        pending: collections.deque[concurrent.futures.Future[list[Example]]]
+        pending = collections.deque()
         for file in files:
-            waiting.append(pool.submit(lambda file: list(reader.examples(file)), file))
-            if len(waiting) >= _READ_AHEAD:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+            pending.append(pool.submit(lambda file: list(reader.examples(file)), file))
+            if len(pending) >= _READ_AHEAD:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
 
 def read_batches(
     reader: Reader, files: Sequence[File], batch_size: int
 ) -> Iterator[list[Example]]:
-    """Yields what `read_examples` does, so many at a time; the last may be fewer."""
+    """Yields the result of `read_examples` in batches; the last may be smaller."""
     examples = read_examples(reader, files)
     while batch := list(itertools.islice(examples, batch_size)):
         yield batch
 
 
 def read_image(file: File) -> Example:
-    """Returns the one example of a file that is an image."""
+    """Returns the example of a file that is an image."""
     key = os.fsencode(file.name)
     if file.size > tfrecord.MAX_LENGTH:
         error = f"{file.size:,} bytes are more than {tfrecord.MAX_LENGTH:,}"
@@ -88,15 +87,15 @@ def read_image(file: File) -> Example:
     try:
         image = retrying(lambda: _read_whole(file.path))
     except OSError as error:
-        return Example(key, b"", file.label, *_lasting(error))
+        return Example(key, b"", file.label, *_failure(error))
     return Example(key, image, file.label)
 
 
 def read_records(file: File, parse: Parse) -> Iterator[Example]:
     """Yields the examples of a TFRecord file's range; keys are FILE#RECORD.
 
-    Where the rest of the file cannot be read, one example stands for it, or as many
-    as there should be if that is known.
+    If the rest of the file cannot be read, yields a placeholder for each remaining
+    record, or a single one if their number is unknown.
     """
     index = file.skip
     end = file.skip + file.take if file.take >= 0 else None
@@ -111,7 +110,7 @@ def read_records(file: File, parse: Parse) -> Iterator[Example]:
                 yield _record_example(file, index, record, parse)
                 index += 1
     except OSError as error:
-        rest = _lasting(error)
+        rest = _failure(error)
     if rest is None and end is not None and index < end:
         rest = CORRUPT_RECORD, f"the file ends behind record {index:,} of {end:,}"
     if rest is not None:
@@ -124,11 +123,11 @@ def parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, 
 
     Args:
         record: The serialized bytes.
-        image: Name of the feature.
-        label: Name of the feature, if it is to be read.
+        image: Name of the image feature.
+        label: Name of the label feature, None to read no label.
 
     Raises:
-        ValueError: If there is not one image in it.
+        ValueError: If the record does not hold exactly one image.
     """
     try:
         features = tf.train.Example.FromString(record).features.feature
@@ -151,7 +150,7 @@ def parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, 
 def read_samples(
     file: File, image_extensions: tuple[str, ...], label_extension: str
 ) -> Iterator[Example]:
-    """Yields the examples of a WebDataset's tar file; keys are FILE#SAMPLE/NAME."""
+    """Yields the examples of a WebDataset tar file; keys are FILE#SAMPLE/NAME."""
     index = 0
     try:
         with open_file(file.path) as stream:
@@ -161,20 +160,20 @@ def read_samples(
                 yield _sample_example(_record_key(file, index), sample, file.label)
                 index += 1
     except OSError as error:
-        yield Example(_record_key(file, index), b"", file.label, *_lasting(error))
+        yield Example(_record_key(file, index), b"", file.label, *_failure(error))
 
 
 def open_file(path: str) -> BinaryIO:
-    """Opens a file to be read through, over errors that pass.
+    """Opens a file whose reads survive transient errors.
 
     Raises:
-        OSError: Here or later, on what lasts or stays.
+        OSError: Now or while reading, on permanent or persisting errors.
     """
-    return io.BufferedReader(_Persistent(path), _BUFFER)
+    return io.BufferedReader(_RetryingFile(path), _BUFFER)
 
 
-class _Persistent(io.RawIOBase):
-    """A file that is opened again, and read on, where an error may pass."""
+class _RetryingFile(io.RawIOBase):
+    """A file that is reopened at the current position after a transient error."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -199,7 +198,7 @@ class _Persistent(io.RawIOBase):
             if self._file is not None:
                 self._file.seek(self._position)
         except OSError:
-            self._drop()  # Where it is read next, it is opened there.
+            self._drop()  # The next read reopens it at this position.
         return self._position
 
     def close(self) -> None:
@@ -233,8 +232,8 @@ def _read_whole(path: str) -> bytes:
         return file.read()
 
 
-def _lasting(error: OSError) -> tuple[str, str]:
-    """Returns the status of what cannot be read, and why; raises what may pass."""
+def _failure(error: OSError) -> tuple[str, str]:
+    """Returns the status and reason of a permanent error; raises any other."""
     status = _STATUS_OF_ERROR.get(error.errno or 0)
     if status is None:
         raise error
@@ -260,23 +259,23 @@ def _sample_example(
         return Example(key, b"", label, CORRUPT_RECORD, sample.reason)
     key += b"/" + os.fsencode(sample.name)
     if len(sample.images) != 1:
-        found = _names(sample.extensions)
-        error = f"expected one image, got {len(sample.images)} among {found}"
+        names = _names(sample.extensions)
+        error = f"expected one image, got {len(sample.images)} among {names}"
         return Example(key, b"", label, BAD_RECORD, error)
     image = sample.images[0]
     if isinstance(image, Broken):
         return Example(key, b"", label, BAD_RECORD, image.reason)
-    words = sample.label.strip()
-    is_class = words.isdigit() and len(words) < 10
-    return Example(key, image, int(words) if is_class else label)
+    text = sample.label.strip()
+    is_class = text.isdigit() and len(text) < 10
+    return Example(key, image, int(text) if is_class else label)
 
 
 def _record_key(file: File, index: int) -> bytes:
     return os.fsencode(f"{file.name}#{index}")
 
 
-def _names(found: Iterable[str]) -> str:
-    """Returns some names in order, few enough for a line."""
-    names = sorted(found)
+def _names(unsorted: Iterable[str]) -> str:
+    """Returns the first five names, sorted, and the number of the others."""
+    names = sorted(unsorted)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (", ".join(map(repr, names[:5])) or "none") + more

@@ -1,24 +1,23 @@
-"""Noise on training images: RandAugment (Cubuk et al. 2019, arXiv 1909.13719).
+"""RandAugment (Cubuk et al. 2019, arXiv 1909.13719): noise on training images.
 
-`draw` decides, `apply` does: each image gets `num_ops` operations, drawn uniformly
-and with replacement from the sixteen ResNet-RS was trained with. An operation that is
-drawn is always applied, and its strength is fixed; only the sign of a geometric one
-and the place of Cutout are random.
+`draw` chooses the operations, `apply` performs one. Each image gets `num_ops`
+operations, drawn uniformly with replacement from the sixteen that ResNet-RS was trained
+with. A drawn operation is always applied with a fixed strength; only the sign of a
+geometric operation and the position of Cutout are random.
 
-Formulas and quirks are those of the published policy (`autoaugment.py` in
-tensorflow/tpu). Differences:
+Formulas and quirks follow the published policy (`autoaugment.py` in tensorflow/tpu),
+with these differences:
 
-* It rebuilds Pillow's color operations. Where it rounds otherwise (the weights of
-  gray, the float32 of AutoContrast, Sharpness's smoothing), we do as Pillow does, to
-  the pixel.
-* Thresholds of Solarize that no pixel can reach (magnitude 10 and up) leave the image
-  alone. It compares them with 8-bit pixels, which they do not fit.
-* `AugmentConfig` can ask for bilinear resampling and for Contrast about the mean.
+* The published code reimplements Pillow's color operations. Where its rounding differs
+  (gray weights, AutoContrast's float32, Sharpness's smoothing), this module matches
+  Pillow to the pixel.
+* Solarize thresholds above 255 (magnitude 10 and up) leave the image unchanged. The
+  published code compares them with 8-bit pixels, where they overflow.
+* `AugmentConfig` offers bilinear resampling and Contrast around the image's mean.
 
-What is written in an unusual way is so for speed on one core of a CPU, where training
-images are made (`python -m benchmarks.training.randaugment`): arithmetic on whole
-images in place of `tf.where` and look-up tables, and `tf.gather_nd` in place of
-`tf.gather`.
+Unusual formulations are for speed on one CPU core, where training images are made
+(`python -m benchmarks.training.randaugment`): arithmetic on whole images instead of
+`tf.where` and lookup tables, and `tf.gather_nd` instead of `tf.gather`.
 """
 
 from __future__ import annotations
@@ -32,40 +31,40 @@ import tensorflow as tf
 
 from classifier.data.config import AugmentConfig
 
-#: Gray that stands where an operation moves in pixels from outside, or cuts them out.
+#: Gray of pixels that come from outside the image or are cut out.
 FILL = 128
-#: Magnitude at which an operation reaches its nominal maximum; more is extrapolated.
+#: Magnitude of an operation's nominal maximum; beyond it is extrapolated.
 MAX_MAGNITUDE = 10.0
 ROTATE_DEGREES = 30.0
 SHEAR = 0.3
-#: Blend factor 0.1 (degenerate image) to 1.9 (exaggerated); 1 is the image itself.
+#: Blend factors range from 0.1 (almost degenerate) to 1.9; 1 is the image itself.
 ENHANCE_SPAN = 1.8
 ENHANCE_MIN = 0.1
-#: Bits that Posterize keeps: the fewer, the stronger, so it weakens with magnitude.
+#: Bits that Posterize keeps at magnitude 10; it weakens with magnitude.
 POSTERIZE_BITS = 4
-#: Threshold that Solarize inverts from; it weakens with magnitude, too.
+#: Lowest intensity that Solarize inverts at magnitude 10; it weakens with magnitude.
 SOLARIZE_THRESHOLD = 256
 SOLARIZE_ADD = 110
-#: SolarizeAdd brightens the darker half of the range.
+#: Lowest intensity that SolarizeAdd leaves unchanged.
 SOLARIZE_ADD_BELOW = 128
-#: ITU-R 601-2 luma in 1/65536, as Pillow rounds it. Sums of these with 8-bit pixels
-#: stay below 2**24, so float32 holds them exactly, as it does their 65536th.
+#: ITU-R 601-2 luma weights, rounded to 1/65536 as in Pillow. Weighted sums of 8-bit
+#: pixels stay below 2**24 / 65536, so float32 represents them exactly.
 LUMA = (19595 / 65536, 38470 / 65536, 7471 / 65536)
-#: Weight of the center pixel in Sharpness's smoothing; the eight around it have 1.
+#: Weight of the center pixel in Sharpness's smoothing; its eight neighbors have 1.
 SMOOTH_CENTER = 5.0
 SMOOTH_SUM = 13.0
-#: Intensities that 8 bits can tell apart, and the highest.
+#: Number of 8-bit intensities, and the highest.
 LEVELS = 256
 WHITE = 255
 
 
 class Draw(NamedTuple):
-    """What happens to one image.
+    """Random choices for one image.
 
     Attributes:
-        choices: int32 [num_ops] indices into `AugmentConfig.operations`.
-        signs: float32 [num_ops], -1 or 1: the direction of a geometric operation.
-        positions: float32 [num_ops,2] in [0,1): Cutout's center, row and column as
+        choices: int32 [num_ops], indices into `AugmentConfig.operations`.
+        signs: float32 [num_ops], -1 or 1, the direction of a geometric operation.
+        positions: float32 [num_ops,2] in [0,1), row and column of Cutout's center as
             shares of the image's height and width.
     """
 
@@ -75,12 +74,12 @@ class Draw(NamedTuple):
 
 
 def augment(image: Any, config: AugmentConfig, *, seed: Any) -> Any:
-    """Returns the image uint8 [S,S,3] with freshly drawn noise.
+    """Returns the image uint8 [S,S,3] after randomly drawn operations.
 
     Args:
-        image: uint8 [S,S,3], S known when the graph is made.
+        image: uint8 [S,S,3], of static shape.
         config: Operations and their strength.
-        seed: int32 [2]; the same seed gives the same pixels.
+        seed: int32 [2]; determines the pixels.
     """
     if config.num_ops == 0:
         return image
@@ -93,14 +92,9 @@ def augment(image: Any, config: AugmentConfig, *, seed: Any) -> Any:
 
 
 def draw(config: AugmentConfig, *, seed: Any) -> Draw:
-    """Returns `num_ops` operations, each with its sign and its position.
-
-    Args:
-        config: Operations to draw from, and how many.
-        seed: int32 [2].
-    """
-    # The first two are what a split in two gives: positions came later, and left the
-    # runs there were as they had been.
+    """Returns `num_ops` random operations; the seed is int32 [2]."""
+    # A split in three starts with the same two seeds as a split in two: positions were
+    # added later, without changing the other draws.
     choice_seed, sign_seed, position_seed = tf.unstack(tf.random.split(seed, 3))
     shape = [config.num_ops]
     choices = tf.random.stateless_uniform(
@@ -117,19 +111,19 @@ def draw(config: AugmentConfig, *, seed: Any) -> Draw:
 def apply(
     image: Any, config: AugmentConfig, *, choice: Any, sign: Any, position: Any
 ) -> Any:
-    """Returns the image uint8 [S,S,3] after operation number `choice`.
+    """Returns the image uint8 [S,S,3] after one operation.
 
     Args:
         image: uint8 [S,S,3].
         config: Operations and their strength.
-        choice: int32 [] index into `config.operations`.
+        choice: int32 [], index into `config.operations`.
         sign: float32 [], -1 or 1, the direction of a geometric operation.
         position: float32 [2] in [0,1), row and column of Cutout's center.
     """
     level = config.magnitude / MAX_MAGNITUDE
 
     def operation(name: str) -> Any:
-        # No further than out of the image.
+        # At most out of the image.
         pixels = min(level * config.translate_pixels, float(image.shape[0]))
         if name in _TRANSLATION_AXES and pixels.is_integer():
             shift = tf.cast(sign * pixels, tf.int32)
@@ -148,12 +142,12 @@ def apply(
     return tf.switch_case(choice, branches)
 
 
-# Geometric operations: six coefficients (a, b, c, d, e, f) that say where the output
-# pixel (x, y) comes from, (a x + b y + c, d x + e y + f), x to the right and y down.
+# Geometric operations return six coefficients (a, b, c, d, e, f): the output pixel
+# (x, y) is the input at (a x + b y + c, d x + e y + f), x to the right and y down.
 
 
 def _rotate(level: Any, size: int, config: AugmentConfig) -> list[Any]:
-    """Turns about the center of the image."""
+    """Rotates around the center of the image."""
     radians = level * ROTATE_DEGREES * (math.pi / 180)
     cos, sin = tf.cos(radians), tf.sin(radians)
     center = (size - 1) / 2
@@ -183,16 +177,14 @@ _AFFINES: dict[str, Callable[[Any, int, AugmentConfig], list[Any]]] = {
     "TranslateX": _translate_x,
     "TranslateY": _translate_y,
 }
-
-
-#: A translation by whole pixels is a copy: the same pixels in a quarter of the time.
+#: Axes of translations. By whole pixels, slicing is four times as fast as sampling.
 _TRANSLATION_AXES = {"TranslateX": 1, "TranslateY": 0}
 
 
 def _translate(image: Any, shift: Any, *, axis: int) -> Any:
-    """Takes each pixel from `shift` pixels further along the axis."""
+    """Moves the image by `shift` pixels towards the origin of the axis."""
     height, width, channels = image.shape
-    # Whole rows, for copying along a last axis of 3 is slow.
+    # Flat rows, because copying along a last axis of 3 is slow.
     rows = tf.reshape(image, [height, width * channels])
     shift *= channels if axis == 1 else 1
     size = rows.shape[axis]
@@ -211,12 +203,12 @@ def _transform(image: Any, affine: list[Any], config: AugmentConfig) -> Any:
 
 
 def _nearest(image: Any, affine: list[Any]) -> Any:
-    """Samples as ImageProjectiveTransformV3 does, in a quarter of its time."""
+    """Samples like ImageProjectiveTransformV3, four times as fast."""
     height, width, channels = image.shape
     a, b, c, d, e, f = affine
     x = tf.range(width, dtype=tf.float32)
     y = tf.range(height, dtype=tf.float32)[:, None]
-    # A frame of fill catches all that comes from outside.
+    # Pixels from outside fall into a frame of FILL.
     framed = tf.pad(image, [[1, 1], [1, 1], [0, 0]], constant_values=FILL)
     column = 1 + _rounded(a * x + b * y + c, maximum=width)
     row = 1 + _rounded(d * x + e * y + f, maximum=height)
@@ -243,7 +235,7 @@ def _bilinear(image: Any, affine: list[Any]) -> Any:
 
 
 def _cutout(image: Any, *, half: int, position: Any) -> Any:
-    """Fills a square of side `2 * half` about `position`, as far as it is inside."""
+    """Fills a square of side `2 * half` around `position`, clipped to the image."""
     height, width, channels = image.shape
     center = tf.cast(position * [height, width], tf.int32)
     top, left = tf.unstack(tf.maximum(center - half, 0))
@@ -255,14 +247,14 @@ def _cutout(image: Any, *, half: int, position: Any) -> Any:
     return tf.ensure_shape(whole, image.shape)
 
 
-# Color operations: from an image uint8 [S,S,3] and `magnitude / MAX_MAGNITUDE`.
+# Color operations take an image uint8 [S,S,3] and `magnitude / MAX_MAGNITUDE`.
 
 
 def _auto_contrast(image: Any, level: float, config: AugmentConfig) -> Any:
-    """Stretches each channel to the whole range."""
+    """Stretches each channel to the full range."""
     height, width, _ = image.shape
-    # Rows [S,S*3], because reducing or broadcasting a last axis of 3 is slow; float64,
-    # because Pillow truncates what it reckons in it.
+    # Flat rows [S,S*3], because reducing or broadcasting a last axis of 3 is slow;
+    # float64, because Pillow truncates its float64 result.
     pixels = tf.cast(tf.reshape(image, [height, -1]), tf.float64)
     low = tf.reduce_min(tf.reshape(tf.reduce_min(pixels, 0), [width, -1]), 0)
     high = tf.reduce_max(tf.reshape(tf.reduce_max(pixels, 0), [width, -1]), 0)
@@ -275,17 +267,17 @@ def _auto_contrast(image: Any, level: float, config: AugmentConfig) -> Any:
 
 
 def _equalize(image: Any, level: float, config: AugmentConfig) -> Any:
-    """Spreads each channel's intensities so that all are about as frequent."""
+    """Flattens the histogram of each channel."""
     height, width, channels = image.shape
-    # Each channel counts in bins of its own. The offsets are repeated along a row,
-    # because broadcasting a last axis of 3 is slow.
+    # One histogram with separate bins for each channel. The offsets are repeated along
+    # a row, because broadcasting a last axis of 3 is slow.
     offsets = np.tile(LEVELS * np.arange(channels, dtype=np.int32), width)
     bins = tf.cast(tf.reshape(image, [height, -1]), tf.int32) + offsets
     num_bins = LEVELS * channels
     counts = tf.math.bincount(bins, minlength=num_bins, maxlength=num_bins)
     counts = tf.reshape(counts, [channels, LEVELS])
     below = tf.cumsum(counts, axis=1, exclusive=True)
-    # All pixels but the brightest, shared out over the steps from black to white.
+    # Number of pixels per output level; the brightest pixels are not counted.
     darker = tf.reduce_max(tf.where(counts > 0, below, 0), axis=1, keepdims=True)
     step = darker // WHITE
     spread = tf.minimum((step // 2 + below) // tf.maximum(step, 1), WHITE)
@@ -299,13 +291,13 @@ def _invert(image: Any, level: float, config: AugmentConfig) -> Any:
 
 
 def _posterize(image: Any, level: float, config: AugmentConfig) -> Any:
-    """Keeps the highest bits: none give black, all eight the image."""
+    """Keeps the highest bits: 0 give black, 8 the image itself."""
     bits = min(int(level * POSTERIZE_BITS), 8)
     return tf.bitwise.bitwise_and(image, tf.cast(LEVELS - 2 ** (8 - bits), tf.uint8))
 
 
 def _solarize(image: Any, level: float, config: AugmentConfig) -> Any:
-    """Inverts the pixels that reach a threshold, if 8 bits can reach it."""
+    """Inverts the pixels that reach a threshold."""
     threshold = int(level * SOLARIZE_THRESHOLD)
     if threshold > WHITE:
         return image
@@ -328,7 +320,7 @@ def _contrast(image: Any, level: float, config: AugmentConfig) -> Any:
     if config.contrast_pivot == "area":
         area = image.shape[0] * image.shape[1]
         return _blend(float(min(area // LEVELS, WHITE)), pixels, level)
-    # Integers, for the sum of a large image is more than float32 can hold.
+    # Integers, because float32 cannot represent the sum of a large image.
     total = tf.reduce_sum(tf.cast(_gray(pixels), tf.int64))
     count = math.prod(image.shape)
     mean = (2 * total + count) // (2 * count)
@@ -340,7 +332,7 @@ def _brightness(image: Any, level: float, config: AugmentConfig) -> Any:
 
 
 def _sharpness(image: Any, level: float, config: AugmentConfig) -> Any:
-    """Blends with the image smoothed; a border of one pixel stays as it is."""
+    """Blends with the smoothed image; a border of one pixel stays unchanged."""
     pixels = tf.cast(image, tf.float32)
     kernel = np.ones([3, 3, image.shape[-1], 1], np.float32)
     kernel[1, 1] = SMOOTH_CENTER
@@ -366,9 +358,9 @@ _COLORS: dict[str, Callable[[Any, float, AugmentConfig], Any]] = {
 
 
 def _gray(pixels: Any) -> Any:
-    """Returns the rounded luma, float32 [S,S,3], the same in each channel.
+    """Returns the rounded luma, float32 [S,S,3], equal in all channels.
 
-    One matrix product makes all three, which is faster than one that is broadcast.
+    One matrix product for three channels is faster than broadcasting one channel.
     """
     weights = np.repeat(np.array(LUMA, np.float32)[:, None], 3, axis=1)
     luma = tf.matmul(tf.reshape(pixels, [-1, 3]), weights)
@@ -376,7 +368,7 @@ def _gray(pixels: Any) -> Any:
 
 
 def _blend(degenerate: Any, pixels: Any, level: float) -> Any:
-    """Returns uint8: from the degenerate image towards `pixels`, and beyond."""
+    """Returns uint8 pixels, extrapolated from the degenerate image past `pixels`."""
     factor = ENHANCE_SPAN * level + ENHANCE_MIN
     return _to_uint8(degenerate + factor * (pixels - degenerate))
 

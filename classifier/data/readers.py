@@ -1,6 +1,6 @@
-"""How files become examples, in tf.data for training and in Python for all else.
+"""Readers: from files to examples, in tf.data for training, in Python elsewhere.
 
-Both give the same keys and bytes of what can be read.
+Both return the same keys and bytes of readable images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier.data import python_reader, webdataset
-from classifier.data.examples import OK, UNLABELED, Example, File, Reader, key_text
+from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
+from stage.status import OK
 
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"
@@ -33,7 +34,7 @@ def files_dataset(files: Sequence[File]) -> Any:
     columns = {}
     for field in dataclasses.fields(File):
         values = [getattr(file, field.name) for file in files]
-        if field.name in ("path", "name", "kept"):  # Of any bytes.
+        if field.name in ("path", "name", "kept"):  # Arbitrary bytes.
             columns[field.name] = tf.constant(list(map(os.fsencode, values)), tf.string)
         else:
             columns[field.name] = tf.constant(values, tf.int64)
@@ -42,14 +43,14 @@ def files_dataset(files: Sequence[File]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class FolderReader:
-    """Reads files that hold one image each; the key is the path in the folder."""
+    """Reads files of one image each; the key is the path in the folder."""
 
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of one example."""
-        # Not `from_tensors`: where TensorFlow is to be deterministic, it takes that for
-        # a source without an order, and runs all of the pipeline on one thread.
-        one = {name: value[None] for name, value in file.items()}
-        return tf.data.Dataset.from_tensor_slices(one).map(
+        # Not `from_tensors`: with TensorFlow's determinism enabled, it counts as
+        # stateful, and the whole pipeline runs on one thread.
+        columns = {name: value[None] for name, value in file.items()}
+        return tf.data.Dataset.from_tensor_slices(columns).map(
             lambda file: {
                 "key": file["name"],
                 "image": tf.io.read_file(file["path"]),
@@ -58,7 +59,7 @@ class FolderReader:
         )
 
     def examples(self, file: File) -> Iterator[Example]:
-        """Yields the one example."""
+        """Yields one example."""
         yield python_reader.read_image(file)
 
 
@@ -67,8 +68,8 @@ class RecordReader:
     """Reads TFRecords of `tf.train.Example`; the key is `FILE#RECORD`.
 
     Attributes:
-        image_feature: Name of the image.
-        label_feature: Name of its class, if there is one.
+        image_feature: Name of the image feature.
+        label_feature: Name of the label feature, None if there is none.
     """
 
     image_feature: str = IMAGE_FEATURE
@@ -93,7 +94,7 @@ class RecordReader:
         return records.enumerate(file["skip"]).map(parse)
 
     def parse(self, record: Any) -> dict[str, Any]:
-        """Returns what one serialized record holds."""
+        """Returns the image and the label of a serialized record."""
         features = {
             self.image_feature: tf.io.FixedLenFeature([], tf.string),
             self.label_feature: tf.io.FixedLenFeature([], tf.int64, UNLABELED),
@@ -103,7 +104,7 @@ class RecordReader:
         return {"image": image, "label": label}
 
     def examples(self, file: File) -> Iterator[Example]:
-        """Yields the records of the file's range, or what stands for them."""
+        """Yields the file's range of records, placeholders included."""
         yield from python_reader.read_records(
             file,
             functools.partial(
@@ -119,15 +120,15 @@ class TfdsReader(RecordReader):
     """Reads a prepared TFDS dataset, images left encoded.
 
     Attributes:
-        directory: Where the dataset lies.
-        more_features: Names of further features that a dataset's examples shall hold.
+        directory: Location of the dataset.
+        more_features: Names of further features to return.
     """
 
     directory: str = ""
     more_features: tuple[str, ...] = ()
 
     def parse(self, record: Any) -> dict[str, Any]:
-        """Returns what one serialized record holds."""
+        """Returns the image and the label of a serialized record."""
         features = open_builder(self.directory).info.features
         parsed = features.deserialize_example(
             record, decoders={self.image_feature: tfds.decode.SkipDecoding()}
@@ -144,8 +145,8 @@ class TarReader:
     """Reads the samples of WebDataset tar files; the key is `FILE#SAMPLE/NAME`.
 
     Attributes:
-        image_extension: Of the image, None for any that images have.
-        label_extension: Of the label.
+        image_extension: Extension of the image, None for any image extension.
+        label_extension: Extension of the label.
     """
 
     image_extension: str | None = None
@@ -154,11 +155,11 @@ class TarReader:
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of the file's samples.
 
-        It runs Python, which TensorFlow takes for a state: where it is to be
-        deterministic, it runs all of the pipeline on one thread.
+        Python code counts as stateful: with TensorFlow's determinism enabled, the
+        whole pipeline runs on one thread.
         """
         return tf.data.Dataset.from_generator(
-            self._whole_examples,
+            self._generate,
             args=(file["path"], file["name"]),
             output_signature={
                 "key": tf.TensorSpec([], tf.string),
@@ -168,13 +169,13 @@ class TarReader:
         )
 
     def examples(self, file: File) -> Iterator[Example]:
-        """Yields the samples of the file, or what stands for them."""
+        """Yields the file's samples, placeholders included."""
         extensions: tuple[str, ...] = webdataset.IMAGE_EXTENSIONS
         if self.image_extension is not None:
             extensions = (self.image_extension,)
         yield from python_reader.read_samples(file, extensions, self.label_extension)
 
-    def _whole_examples(self, path: bytes, name: bytes) -> Iterator[dict[str, Any]]:
+    def _generate(self, path: bytes, name: bytes) -> Iterator[dict[str, Any]]:
         file = File(path=os.fsdecode(path), name=os.fsdecode(name))
         for example in self.examples(file):
             if example.status != OK:
@@ -188,25 +189,25 @@ class TarReader:
 
 @dataclasses.dataclass(frozen=True)
 class PartReader:
-    """Reads those examples of another reader that a file's `kept` marks.
+    """Reads the examples that a file's mask `kept` selects.
 
     Attributes:
-        reader: The other one.
+        reader: Reader of all examples.
     """
 
     reader: Reader
 
     def read(self, file: dict[str, Any]) -> Any:
-        """Returns a dataset of the file's marked examples."""
-        marks = tf.io.decode_raw(file["kept"], tf.uint8)
-        marked = tf.data.Dataset.zip(
-            self.reader.read(file), tf.data.Dataset.from_tensor_slices(marks)
+        """Returns a dataset of the file's selected examples."""
+        mask = tf.io.decode_raw(file["kept"], tf.uint8)
+        masked = tf.data.Dataset.zip(
+            self.reader.read(file), tf.data.Dataset.from_tensor_slices(mask)
         )
-        kept = marked.filter(lambda _, mark: mark == 1)
+        kept = masked.filter(lambda _, is_kept: is_kept == 1)
         return kept.map(lambda example, _: example)
 
     def examples(self, file: File) -> Iterator[Example]:
-        """Yields the file's marked examples, or what stands for them."""
+        """Yields the file's selected examples, placeholders included."""
         yield from itertools.compress(self.reader.examples(file), file.kept)
 
 

@@ -1,8 +1,8 @@
-"""The framing of TFRecord files, read record by record and past what is broken.
+"""The framing of TFRecord files: reading continues behind broken records.
 
 A record is its length (8 bytes), the length's checksum (4), the content, and the
 content's checksum (4); https://www.tensorflow.org/tutorials/load_data/tfrecord.
-TensorFlow's own reader ends at the first wrong byte.
+TensorFlow's own reader stops at the first wrong byte.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import BinaryIO
 
 import google_crc32c
 
-#: Bytes of the longest record that is read; a longer one cannot be an image.
+#: Longest record in bytes that is read; a longer one cannot be an image.
 MAX_LENGTH = 256 * 2**20
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
-#: zlib's word for: a header of either gzip or zlib, whichever is there.
+#: zlib's code for detecting either a gzip or a zlib header.
 _EITHER_HEADER = 32 + zlib.MAX_WBITS
 _CHUNK = 2**18
-#: Bytes that are sought at once; a wrong length may be more than a file can have.
+#: Largest seek in bytes; a wrong length may exceed the largest file offset.
 _SEEK_LIMIT = 2**40
 _COMPRESSED_ENDINGS = (".gz", ".gzip", ".zlib", ".zz")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Broken:
-    """What stands where a record cannot be read.
+    """Placeholder for a record that cannot be read.
 
     Attributes:
-        reason: In words, with the byte where it begins.
-        is_rest: Whether nothing behind it can be found any more.
+        reason: Description of the error, with the record's byte offset.
+        is_rest: Whether all following records are lost, too.
     """
 
     reason: str
@@ -48,14 +48,15 @@ def read_records(
     """Yields the records of a file, compressed or not, in order.
 
     Args:
-        stream: Opened for reading, at its beginning, and able to seek.
-        name: Of the file: its ending decides where the content does not.
-        skip: Records to leave out without reading them.
+        stream: Seekable file at its beginning.
+        name: File name; its extension indicates compression if the content does not.
+        skip: Number of records to skip without reading them.
     """
-    records, unit = stream, "byte"
-    if is_compressed(stream, name):
-        records, unit = inflated(stream), "decompressed byte"
-    yield from _frames(records, unit, skip)
+    if _is_compressed(stream, name):
+        inflated = io.BufferedReader(_Inflating(stream), _CHUNK)
+        yield from _frames(inflated, "decompressed byte", skip)
+    else:
+        yield from _frames(stream, "byte", skip)
 
 
 def write_record(stream: BinaryIO, content: bytes) -> None:
@@ -66,11 +67,11 @@ def write_record(stream: BinaryIO, content: bytes) -> None:
     stream.write(_CHECKSUM.pack(_checksum(content)))
 
 
-def is_compressed(stream: BinaryIO, name: str) -> bool:
-    """Whether a TFRecord file is compressed by gzip or zlib; seeks back to 0.
+def _is_compressed(stream: BinaryIO, name: str) -> bool:
+    """Returns whether a TFRecord file is compressed by gzip or zlib; seeks back to 0.
 
-    The checksum of the first length decides: it is right in a file that is not
-    compressed, or behind the compression. Where it is wrong in both, the ending does.
+    The checksum of the first length decides: it is right either in the raw content or
+    in the decompressed one. If it is wrong in both, the file extension decides.
     """
     head = stream.read(_CHUNK)
     stream.seek(0)
@@ -83,41 +84,36 @@ def is_compressed(stream: BinaryIO, name: str) -> bool:
     return _is_header(start) or name.lower().endswith(_COMPRESSED_ENDINGS)
 
 
-def inflated(stream: BinaryIO) -> BinaryIO:
-    """Returns the content of a gzip or zlib stream; raises EOFError where it is cut."""
-    return io.BufferedReader(_Inflating(stream), _CHUNK)
-
-
 class _Inflating(io.RawIOBase):
-    """Decompresses as it is read; several compressed parts may follow each other."""
+    """Decompresses concatenated gzip or zlib streams; raises EOFError if cut off."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._inflate = zlib.decompressobj(_EITHER_HEADER)
-        self._waiting = b""
+        self._pending = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while True:
-            self._waiting = self._waiting or self._stream.read(_CHUNK)
+            self._pending = self._pending or self._stream.read(_CHUNK)
             if self._inflate.eof:
-                self._waiting = self._waiting.lstrip(b"\0")  # Some writers pad.
-                if not self._waiting:
+                self._pending = self._pending.lstrip(b"\0")  # Some writers pad.
+                if not self._pending:
                     return 0
                 self._inflate = zlib.decompressobj(_EITHER_HEADER)
-            elif not self._waiting:
+            elif not self._pending:
                 raise EOFError("the compressed data ends too early")
-            content = self._inflate.decompress(self._waiting, len(buffer))
-            self._waiting = self._inflate.unconsumed_tail or self._inflate.unused_data
+            content = self._inflate.decompress(self._pending, len(buffer))
+            self._pending = self._inflate.unconsumed_tail or self._inflate.unused_data
             if content:
                 buffer[: len(content)] = content
                 return len(content)
 
 
 def _frames(stream: BinaryIO, unit: str, skip: int) -> Iterator[bytes | Broken]:
-    """Yields records or what stands for them; ends behind one that is the rest."""
+    """Yields records and placeholders; stops behind one with `is_rest`."""
     start = 0
     index = 0
     while True:
@@ -141,11 +137,11 @@ def _frames(stream: BinaryIO, unit: str, skip: int) -> Iterator[bytes | Broken]:
 def _next_frame(stream: BinaryIO, *, is_wanted: bool) -> tuple[bytes | str, int] | None:
     """Returns the next record, or what is wrong with it, and its length.
 
-    Returns None at the end of the file.
+    Returns None at the end of the file. The content of an unwanted record is not read.
 
     Raises:
-        EOFError: If the file ends within it, or where the next begins is unknown.
-        zlib.error: If it cannot be decompressed.
+        EOFError: If the file ends within the record, or the length is broken.
+        zlib.error: If decompression fails.
     """
     header = stream.read(_HEADER.size)
     if not header:
@@ -169,14 +165,14 @@ def _next_frame(stream: BinaryIO, *, is_wanted: bool) -> tuple[bytes | str, int]
 
 def _skip(stream: BinaryIO, count: int) -> None:
     if stream.seekable() and count < _SEEK_LIMIT:
-        # The last byte is read: one can seek behind the end without an error.
+        # The last byte is read, because seeking behind the end is no error.
         stream.seek(count - 1, io.SEEK_CUR)
         count = 1
     while count:
-        passed = len(stream.read(min(count, _CHUNK)))
-        if not passed:
+        skipped = len(stream.read(min(count, _CHUNK)))
+        if not skipped:
             raise EOFError("the file ends within a record")
-        count -= passed
+        count -= skipped
 
 
 def _is_header(content: bytes) -> bool:
@@ -187,6 +183,6 @@ def _is_header(content: bytes) -> bool:
 
 
 def _checksum(content: bytes) -> int:
-    """Returns the masked CRC-32C: of content that holds checksums, plain ones fail."""
+    """Returns the masked CRC-32C; masked, because the content may hold checksums."""
     crc = int(google_crc32c.value(content))
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF

@@ -1,7 +1,7 @@
-"""Samples in a WebDataset's tar file: neighboring members of the same base name.
+"""Samples in a WebDataset tar file: adjacent members with the same base name.
 
-`000123.jpg`, `000123.cls` and `000123.json` are one sample; the base name ends at the
-first dot behind the last slash, and what follows is the extension.
+`000123.jpg`, `000123.cls` and `000123.json` are one sample. The base name ends at the
+first dot behind the last slash; the rest is the extension.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import BinaryIO
 from classifier.data.tfrecord import MAX_LENGTH, Broken
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
-_BUFFER = 2**16  # It copies what is left of it at every read.
+_BUFFER = 2**16  # Larger is slower: `tarfile` copies the remaining buffer at each read.
 
 
 @dataclasses.dataclass(slots=True)
 class WebDatasetSample:
-    """What one sample holds.
+    """Content of one sample.
 
     Attributes:
-        name: The base name, folders included.
-        extensions: Of all its members.
-        images: The bytes of those that are images, or what is wrong with one.
-        label: The bytes of the one that is the label.
+        name: Base name including folders.
+        extensions: Extensions of all members.
+        images: Bytes of the members that are images, or a placeholder.
+        label: Bytes of the label member, empty if there is none.
     """
 
     name: str
@@ -39,7 +39,7 @@ def read_samples(
 ) -> Iterator[WebDatasetSample | Broken]:
     """Yields the samples of a tar file, compressed or not, in order.
 
-    The last is `Broken` where the file is cut off or is no tar file.
+    The last is `Broken` if the file is cut off or no tar file.
     """
     sample: WebDatasetSample | None = None
     offset = 0
@@ -48,9 +48,10 @@ def read_samples(
             fileobj=stream, mode="r|*", bufsize=_BUFFER, tarinfo=_Header
         ) as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # It keeps all.
+                # Otherwise it keeps all headers in memory.
+                tar.members.clear()  # type: ignore[attr-defined]
                 offset = member.offset
-                if member.isdir() or _is_about_the_file(member.name):
+                if member.isdir() or _is_no_sample(member.name):
                     continue
                 name, extension = _split(member.name)
                 if sample is not None and sample.name != name:
@@ -66,19 +67,19 @@ def read_samples(
         if sample is not None:
             yield sample
     except (tarfile.TarError, _CutTarError, EOFError) as error:
-        if sample is not None and sample.images:  # They were read whole.
+        if sample is not None and sample.images:  # Read completely before the error.
             yield sample
         yield Broken(f"{error}, behind byte {offset:,}", is_rest=True)
 
 
 class _CutTarError(Exception):
-    """A tar file that ends otherwise than with its end mark."""
+    """Raised if a tar file ends without its end marker."""
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header.
+    """A member's header; raises `_CutTarError` if it is invalid.
 
-    `tarfile` takes what is no header for the end of the file, in its middle, too.
+    `tarfile` itself takes an invalid header for the end of the file.
     """
 
     @classmethod
@@ -97,8 +98,8 @@ def _split(path: str) -> tuple[str, str]:
     return folder + slash + base, extension
 
 
-def _is_about_the_file(path: str) -> bool:
-    """Whether it is hidden, or named like `__meta__`: no part of a sample."""
+def _is_no_sample(path: str) -> bool:
+    """Returns whether the member is hidden or named like `__meta__`."""
     base = path.rpartition("/")[2].partition(".")[0]
     return not base or (base.startswith("__") and base.endswith("__"))
 
@@ -107,7 +108,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Broken:
     if not member.isreg():
         return Broken(f"a link to {member.linkname!r}, not the image", is_rest=False)
     if member.size > MAX_LENGTH:
-        words = f"{member.size:,} bytes are more than {MAX_LENGTH:,}"
-        return Broken(words, is_rest=False)
+        reason = f"{member.size:,} bytes are more than {MAX_LENGTH:,}"
+        return Broken(reason, is_rest=False)
     file = tar.extractfile(member)
     return file.read() if file is not None else b""
