@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = from_json(artifact.read_json(path / artifact.CONFIG)["config"])
         hardware = devices.load_backend(_BACKEND.value)
-        from classifier.training import loop, trainer
+        from classifier.training import trainer
         from student.training import resolution
 
         sources = trainer.open_sources(**_DATA.arguments())
@@ -48,12 +48,12 @@ def main(argv: Sequence[str]) -> None:
         config = override_all(recipe, _SET.value)
         hardware.check(config)
         run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        context = loop.RunContext(
+        context = devices.RunContext(
             workdir=_WORKDIR.value,
             log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
             devices=hardware,
         )
-        if hardware.first_does(
+        if hardware.on_first_process(
             lambda: artifact.start_or_resume(_WORKDIR.value, run.describe())
         ):
             context.log("already complete")

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> None:
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
             raise ValueError("--control needs --pseudo_labeled: its size decides")
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
-        from classifier.training import loop, trainer
+        from classifier.training import trainer
         from student.training import mixture
 
         sources = trainer.open_sources(**_DATA.arguments())
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
         workdir = _RUN.workdir.value
-        context = loop.RunContext(
+        context = devices.RunContext(
             workdir=workdir,
             log=cli.log_for(workdir, is_first=hardware.is_first),
             devices=hardware,
@@ -74,7 +74,9 @@ def main(argv: Sequence[str]) -> None:
             "sizes": dataclasses.asdict(sizes),
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
-        if hardware.first_does(lambda: artifact.start_or_resume(workdir, description)):
+        if hardware.on_first_process(
+            lambda: artifact.start_or_resume(workdir, description)
+        ):
             context.log("already complete")
             return
     context.log(budget.describe(config, sizes))

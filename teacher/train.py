@@ -38,13 +38,13 @@ def main(argv: Sequence[str]) -> None:
         )
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
-        from classifier.training import loop, trainer
+        from classifier.training import trainer
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
         sources = trainer.open_sources(**_DATA.arguments())
         config = budget.fit_budget(
             recipe,
-            sources.labeled,
+            lambda: sources.labeled.num_examples,
             epochs=presets.epochs(_RUN.preset.value),
             fixed=paths_of(_RUN.set.value),
         )
@@ -58,14 +58,16 @@ def main(argv: Sequence[str]) -> None:
         if fold is not None:
             run = trainer.leave_out(run, fold)
         workdir = _RUN.workdir.value
-        context = loop.RunContext(
+        context = devices.RunContext(
             workdir=workdir,
             log=cli.log_for(workdir, is_first=hardware.is_first),
             devices=hardware,
             profile=_RUN.profile.value,
         )
         description = run.describe()
-        if hardware.first_does(lambda: artifact.start_or_resume(workdir, description)):
+        if hardware.on_first_process(
+            lambda: artifact.start_or_resume(workdir, description)
+        ):
             context.log("already complete")
             return
     trainer.train(run, run.labeled_batches, context)

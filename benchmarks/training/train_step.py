@@ -175,11 +175,11 @@ class _Ours:
         )
         layout = backend_jax.layout_on(jax.devices()[:1])
         self._step = backend_jax.jit_train_step(model, config, layout)
-        self._state = jax.device_put(backend_jax.initial_state(model), layout.whole)
-        images, targets = _batch(config)
-        self._batch = jax.device_put(
-            {"image": images, "target": targets}, layout.shared
+        self._state = jax.device_put(
+            backend_jax.initial_state(model), layout.replicated
         )
+        images, targets = _batch(config)
+        self._batch = jax.device_put({"image": images, "target": targets}, layout.split)
         self._device = jax.devices()[0]
 
     def step(self) -> None:

@@ -1,10 +1,14 @@
-"""What the training loop needs of a backend."""
+"""The interface between the training loop and its backends."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+import keras
+
+from classifier.models.factory import named_variables
 from classifier.training.checkpoint import Arrays
 
 
@@ -37,3 +41,9 @@ class Backend(Protocol):
 
     def stop_trace(self) -> None:
         """Waits for the devices, then writes the trace."""
+
+
+def names_of(model: keras.Model, variables: Iterable[Any]) -> list[str]:
+    """Returns the names of some of a model's variables, see `named_variables`."""
+    name_of = {id(variable): name for name, variable in named_variables(model).items()}
+    return [name_of[id(variable)] for variable in variables]

@@ -1,10 +1,9 @@
 """The training step in JAX, for TPUs, several GPUs, or the CPU.
 
 Data parallel over all devices of all processes: each holds the whole state and its
-share of every batch. One program is compiled for all; XLA puts in what has to cross
-between them, which are the gradients' sums and, unless it is normalized in groups,
-batch-norm's statistics. So the result is that of one device, but for the order in
-which numbers are added.
+share of every batch. One program is compiled for all; XLA inserts the communication,
+which is the sums of the gradients and, unless it is normalized in groups, batch-norm's
+statistics. The result differs from that of one device only in the order of additions.
 """
 
 from __future__ import annotations
@@ -21,39 +20,40 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from classifier.models.factory import is_weight, named_variables
 from classifier.training import losses, optimizer
+from classifier.training.backend import names_of
 from classifier.training.checkpoint import Arrays, check_names
 from classifier.training.config import TrainConfig
 
-#: "step", and "model", "velocity" and "ema" by name.
+#: "step" int32, and the arrays of "model", "velocity" and "ema" by variable name.
 State = dict[str, Any]
 #: "image" uint8 [B,S,S,3] and "target" float32 [B,K].
 Batch = dict[str, Any]
 
 BATCH_AXIS = "batch"
-#: Steps that the host may be ahead of the devices: enough to keep them busy, few
-#: enough for batches not to pile up in their memory.
+#: Steps that the host may run ahead of the devices: enough to keep them busy, few
+#: enough that batches do not fill their memory.
 STEPS_AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How arrays lie on devices."""
+    """Placement of arrays on devices."""
 
     mesh: Mesh
 
     @property
-    def whole(self) -> NamedSharding:
-        """Every device holds all of it."""
+    def replicated(self) -> NamedSharding:
+        """Sharding with a full copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
-    def shared(self) -> NamedSharding:
-        """Every device holds a part of the first axis."""
+    def split(self) -> NamedSharding:
+        """Sharding with a part of the first axis on every device."""
         return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
 
 
 def layout_on(devices: list[Any]) -> Layout:
-    """Returns the layout on some devices, the neighbors those of one process."""
+    """Returns the layout on some devices, those of one process side by side."""
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Layout(Mesh(np.array(ordered), (BATCH_AXIS,)))
 
@@ -67,9 +67,9 @@ def initial_state(model: keras.Model) -> State:
         "model": values,
         "velocity": {
             name: np.zeros_like(values[name])
-            for name in _names(model, model.trainable_variables)
+            for name in names_of(model, model.trainable_variables)
         },
-        # Copies: what is donated to a step must not be there twice.
+        # Copies, because a step donates each array of the state once.
         "ema": {
             name: values[name].copy()
             for name, variable in named.items()
@@ -81,9 +81,9 @@ def initial_state(model: keras.Model) -> State:
 def make_train_step(
     model: keras.Model, config: TrainConfig
 ) -> Callable[[State, Batch], tuple[State, dict[str, Any]]]:
-    """Returns the pure function of one step: state and batch to state and scalars."""
-    trainable = _names(model, model.trainable_variables)
-    others = _names(model, model.non_trainable_variables)
+    """Returns the pure function of one step, from state and batch to state, scalars."""
+    trainable = names_of(model, model.trainable_variables)
+    others = names_of(model, model.non_trainable_variables)
     decayed = [
         index
         for index, variable in enumerate(model.trainable_variables)
@@ -147,10 +147,12 @@ def make_train_step(
 def shapes(
     model: keras.Model, config: TrainConfig, layout: Layout
 ) -> tuple[State, Batch]:
-    """Returns what a step takes, without its content: enough to compile it."""
+    """Returns shapes and types of a step's arguments, enough to compile it."""
 
     def shape_of(array: Any) -> Any:
-        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=layout.whole)
+        return jax.ShapeDtypeStruct(
+            array.shape, array.dtype, sharding=layout.replicated
+        )
 
     size, num_classes = config.image.size, model.output_shape[-1]
     batch = {
@@ -159,52 +161,48 @@ def shapes(
     }
     return jax.tree.map(shape_of, initial_state(model)), {
         name: jax.ShapeDtypeStruct(
-            (config.global_batch_size, *shape), dtype, sharding=layout.shared
+            (config.global_batch_size, *shape), dtype, sharding=layout.split
         )
         for name, (shape, dtype) in batch.items()
     }
 
 
 def jit_train_step(model: keras.Model, config: TrainConfig, layout: Layout) -> Any:
-    """Returns the compiled-on-demand step of a layout, which takes the state over."""
+    """Returns the jitted step for a layout; it donates the buffers of the state."""
     return jax.jit(
         make_train_step(model, config),
         donate_argnums=0,
-        out_shardings=(layout.whole, layout.whole),
+        out_shardings=(layout.replicated, layout.replicated),
     )
 
 
 class JaxBackend:
-    """Holds the state of a run and moves it on by one batch."""
+    """The state of a run as JAX arrays; implements `Backend`."""
 
     def __init__(
         self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
     ) -> None:
-        """Takes two models of one network; the second's weights do not count."""
+        """Takes two models of one network; the second's weights are ignored."""
         self._layout = layout_on(jax.devices())
         self._local = layout_on(jax.local_devices())
         self._state = self._place(initial_state(model))
         self._train = jit_train_step(model, config, self._layout)
         self._ema_model = ema_model
         self._predict = jax.jit(self._logits)
-        self._under_way: collections.deque[Any] = collections.deque()
+        self._pending: collections.deque[Any] = collections.deque()
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Updates the state; returns scalar arrays named as in `metrics.jsonl`.
-
-        Args:
-            batch: This process's share of the step's examples.
-        """
+        """Updates the state with this process's share of a batch; returns scalars."""
         placed = {
             name: jax.make_array_from_process_local_data(
-                self._layout.shared, np.asarray(values)
+                self._layout.split, np.asarray(values)
             )
             for name, values in batch.items()
         }
         self._state, metrics = self._train(self._state, placed)
-        self._under_way.append(metrics["train/loss"])
-        if len(self._under_way) > STEPS_AHEAD:
-            self._under_way.popleft().block_until_ready()
+        self._pending.append(metrics["train/loss"])
+        if len(self._pending) > STEPS_AHEAD:
+            self._pending.popleft().block_until_ready()
         return metrics
 
     def predict(self, images: Any) -> Any:
@@ -215,7 +213,7 @@ class JaxBackend:
         averages = {
             name: self._local_part(array) for name, array in self._state["ema"].items()
         }
-        placed = jax.device_put(np.asarray(images), self._local.shared)
+        placed = jax.device_put(np.asarray(images), self._local.split)
         return self._predict(averages, placed)
 
     def arrays(self) -> Arrays:
@@ -227,30 +225,26 @@ class JaxBackend:
         return flat
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Takes over a state that `arrays` has returned, of any backend.
+        """Loads a state from either backend.
 
         Raises:
-            ValueError: If it is that of another network.
+            ValueError: If it is of another network.
         """
-        groups = {
-            group: {name: f"{group}/{name}" for name in self._state[group]}
-            for group in ("model", "velocity", "ema")
-        }
-        check_names(
-            arrays, ["step", *(name for g in groups.values() for name in g.values())]
-        )
+        groups = {group: self._state[group] for group in ("model", "velocity", "ema")}
+        names = [f"{group}/{name}" for group in groups for name in groups[group]]
+        check_names(arrays, ["step", *names])
         loaded = {
             group: {
-                # Seeds are of another width in TensorFlow.
-                name: arrays[full].astype(self._state[group][name].dtype)
-                for name, full in names.items()
+                # TensorFlow has seeds of another width.
+                name: arrays[f"{group}/{name}"].astype(array.dtype)
+                for name, array in state.items()
             }
-            for group, names in groups.items()
+            for group, state in groups.items()
         }
         self._state = self._place({"step": np.int32(arrays["step"]), **loaded})
 
     def start_trace(self, directory: str) -> None:
-        """Begins to record what host and devices do."""
+        """Starts to record what host and devices do."""
         jax.profiler.start_trace(directory)
 
     def mark(self, step: int) -> Any:
@@ -258,7 +252,7 @@ class JaxBackend:
         return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def stop_trace(self) -> None:
-        """Writes the trace, when the devices are done."""
+        """Waits for the devices, then writes the trace."""
         jax.block_until_ready(self._state["step"])
         jax.profiler.stop_trace()
 
@@ -269,8 +263,8 @@ class JaxBackend:
             array = np.asarray(array)
             return jax.make_array_from_callback(
                 array.shape,
-                self._layout.whole,
-                # Copies: the devices of a CPU would share the array's own memory.
+                self._layout.replicated,
+                # Copies, because CPU devices would share the array's memory.
                 lambda index: np.array(array[index]),
             )
 
@@ -278,11 +272,11 @@ class JaxBackend:
         return placed
 
     def _local_part(self, array: Any) -> Any:
-        """Returns what lies on this process's devices, without copying it."""
+        """Returns the part on this process's devices, without copying it."""
         parts = {shard.device: shard.data for shard in array.addressable_shards}
         return jax.make_array_from_single_device_arrays(
             array.shape,
-            self._local.whole,
+            self._local.replicated,
             [parts[device] for device in self._local.mesh.devices.flat],
         )
 
@@ -293,7 +287,7 @@ class JaxBackend:
             return [
                 averages.get(name, variable.value)
                 for name, variable in zip(
-                    _names(model, variables), variables, strict=True
+                    names_of(model, variables), variables, strict=True
                 )
             ]
 
@@ -304,9 +298,3 @@ class JaxBackend:
             training=False,
         )
         return logits
-
-
-def _names(model: keras.Model, variables: list[Any]) -> list[str]:
-    """Returns the names of some of the model's variables, in their order."""
-    name_of = {id(variable): name for name, variable in named_variables(model).items()}
-    return [name_of[id(variable)] for variable in variables]

@@ -8,19 +8,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from classifier.models.factory import is_weight, named_variables
+from classifier.models.factory import is_weight
 from classifier.training import losses, optimizer
+from classifier.training.backend import names_of
 from classifier.training.checkpoint import Arrays, check_names
 from classifier.training.config import TrainConfig
 
 
 class TensorFlowBackend:
-    """Holds the state of a run and moves it on by one batch."""
+    """The state of a run as TensorFlow variables; implements `Backend`."""
 
     def __init__(
         self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
     ) -> None:
-        """Takes two models of one network; the second starts as the first is."""
+        """Takes two models of one network; the second becomes the moving average."""
         self._config = config
         self._model = model
         self._ema_model = ema_model
@@ -30,18 +31,15 @@ class TensorFlowBackend:
             for v in self._model.trainable_variables
         ]
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._averages = [
-            (average, value)
-            for average, value in zip(
-                self._ema_model.variables, self._model.variables, strict=True
-            )
-            if is_weight(value)
-        ]
+        pairs = zip(ema_model.variables, model.variables, strict=True)
+        averaged = [(average, value) for average, value in pairs if is_weight(value)]
+        self._averages = [average for average, _ in averaged]
+        self._values = [value for _, value in averaged]
         self._train = tf.function(self._train_step)
         self._predict = tf.function(lambda x: self._ema_model(x, training=False))
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Updates the state; returns scalar tensors named as in `metrics.jsonl`."""
+        """Updates the state with a batch; returns scalar tensors."""
         metrics: dict[str, Any] = self._train(batch)
         return metrics
 
@@ -54,19 +52,19 @@ class TensorFlowBackend:
         return {name: np.asarray(v) for name, v in self._named_state().items()}
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Takes over a state that `arrays` has returned, of any backend.
+        """Loads a state from either backend.
 
         Raises:
-            ValueError: If it is that of another network.
+            ValueError: If it is of another network.
         """
         state = self._named_state()
         check_names(arrays, state)
         for name, variable in state.items():
-            # Seeds are of another width in JAX.
+            # JAX has seeds of another width.
             variable.assign(tf.cast(arrays[name], variable.dtype))
 
     def start_trace(self, directory: str) -> None:
-        """Begins to record what host and device do."""
+        """Starts to record what host and device do."""
         tf.profiler.experimental.start(directory)
 
     def mark(self, step: int) -> Any:
@@ -78,16 +76,15 @@ class TensorFlowBackend:
         tf.profiler.experimental.stop()
 
     def _named_state(self) -> dict[str, Any]:
-        named = named_variables(self._model)
-        name_of = {id(variable): name for name, variable in named.items()}
+        model = self._model
         state = {"step": self._step}
-        trainable = self._model.trainable_variables
-        for variable, velocity in zip(trainable, self._velocities, strict=True):
-            state[f"velocity/{name_of[id(variable)]}"] = velocity
-        for average, value in self._averages:
-            state[f"ema/{name_of[id(value)]}"] = average
-        for name, variable in named.items():
-            state[f"model/{name}"] = variable
+        for group, named_after, variables in (
+            ("velocity", model.trainable_variables, self._velocities),
+            ("ema", self._values, self._averages),
+            ("model", model.variables, model.variables),
+        ):
+            names = (f"{group}/{name}" for name in names_of(model, named_after))
+            state |= dict(zip(names, variables, strict=True))
         return state
 
     def _train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -109,12 +106,10 @@ class TensorFlowBackend:
         )
         _assign(weights, new_weights)
         _assign(self._velocities, new_velocities)
-        averages = [average for average, _ in self._averages]
-        values = [value for _, value in self._averages]
-        _assign(
-            averages,
-            optimizer.averaged(averages, values, step=self._step, config=config),
+        averages = optimizer.averaged(
+            self._averages, self._values, step=self._step, config=config
         )
+        _assign(self._averages, averages)
         self._step.assign_add(1)
         return {
             "train/loss": loss,

@@ -1,7 +1,7 @@
-"""Checkpoints: plain arrays in files that are whole or not there.
+"""Checkpoints: .npz files of plain arrays, each written atomically.
 
-`step-NNNNNNNN.npz` are the newest, which a run resumes from; `best-NNNNNNNN.npz` is the
-one whose evaluation was the best so far.
+A run resumes from the newest `step-NNNNNNNN.npz`; `best-NNNNNNNN.npz` has the best
+evaluation so far.
 """
 
 from __future__ import annotations
@@ -28,31 +28,27 @@ class Checkpoints:
         self._keep = keep
 
     def steps(self, kind: str = "step") -> list[int]:
-        """Returns the steps there is a checkpoint of, oldest first.
-
-        Args:
-            kind: `step`, or `best`.
-        """
+        """Returns the steps with a checkpoint of a kind (`step`, `best`), ascending."""
         if not self._directory.exists():
             return []
         matches = [_PATTERN.match(path.name) for path in self._directory.iterdir()]
         return sorted(int(match[2]) for match in matches if match and match[1] == kind)
 
     def save(self, step: int, arrays: Arrays) -> None:
-        """Writes a checkpoint, then deletes all but the newest `keep`."""
+        """Writes a checkpoint, then deletes all but the newest `keep` of them."""
         self._write("step", step, arrays)
         for old in self.steps()[: -self._keep]:
             self.path(old).unlink()
 
     def save_best(self, step: int, arrays: Arrays) -> None:
-        """Writes the best checkpoint so far, then deletes the one before."""
+        """Writes the best checkpoint so far, then deletes the previous one."""
         self._write("best", step, arrays)
         for old in self.steps("best"):
             if old != step:
                 self.path(old, "best").unlink()
 
     def path(self, step: int, kind: str = "step") -> epath.Path:
-        """Returns where the checkpoint of a step is."""
+        """Returns the file of a checkpoint."""
         return self._directory / f"{kind}-{step:08d}.npz"
 
     def load(self, step: int) -> Arrays:
@@ -65,7 +61,7 @@ class Checkpoints:
         return (steps[-1], self.load(steps[-1])) if steps else None
 
     def clean(self) -> None:
-        """Deletes what a run that was killed has left half-written."""
+        """Deletes unfinished files of a killed run."""
         if self._directory.exists():
             for path in self._directory.iterdir():
                 if artifact.is_unfinished(path):
@@ -79,18 +75,16 @@ class Checkpoints:
 
 
 def read(path: epath.PathLike) -> Arrays:
-    """Returns the arrays of a checkpoint's file."""
+    """Returns the arrays in a checkpoint's file."""
     content = io.BytesIO(epath.Path(path).read_bytes())
     with np.load(content, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
 def check_names(arrays: Arrays, expected: Iterable[str]) -> None:
-    """Refuses a state whose arrays have other names than expected.
-
-    Raises:
-        ValueError: With the first name that differs.
-    """
+    """Raises ValueError if a state has other names than expected."""
     different = sorted(arrays.keys() ^ set(expected))
     if different:
-        raise ValueError(f"checkpoint of another network: {different[0]} differs")
+        raise ValueError(
+            f"checkpoint of another network: {different[0]} is in only one of the two"
+        )

@@ -25,14 +25,14 @@ from stage import artifact
 
 
 def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
-    """Exports what a run's newest checkpoint has averaged.
+    """Exports the averaged network of a run's newest checkpoint.
 
-    Always through TensorFlow, whatever the run was computed with: Keras has but one
-    backend in a process, so another one needs another process.
+    The export needs TensorFlow, and Keras has one backend per process: a run on another
+    backend exports in a subprocess.
 
     Args:
-        workdir: The run's directory.
-        evaluation: Figures to keep beside the model.
+        workdir: Directory of the run.
+        evaluation: Result to store with the classifier.
     """
     if keras.backend.backend() == "tensorflow":
         export_checkpoint(workdir, evaluation)
@@ -43,21 +43,21 @@ def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
             f"--workdir={workdir}",
             f"--evaluation={json.dumps(dataclasses.asdict(evaluation))}",
         ],
-        # The accelerators are this process's.
+        # The accelerators stay with this process.
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
         check=True,
     )
 
 
 def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
-    """Exports what the newest checkpoint of a run in `workdir` has averaged.
+    """Exports the newest checkpoint in this process, see `export_run`.
 
     Raises:
         ValueError: If there is no checkpoint.
     """
     path = epath.Path(workdir)
-    described = artifact.read_json(path / artifact.CONFIG)
-    config, class_names = described["config"], tuple(described["class_names"])
+    description = artifact.read_json(path / artifact.CONFIG)
+    config, class_names = description["config"], tuple(description["class_names"])
     image = ImageConfig(**config["image"])
     latest = Checkpoints(path / "checkpoints", keep=1).load_latest()
     if latest is None:
@@ -78,5 +78,5 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         image=image,
         class_names=class_names,
         evaluation=evaluation,
-        left_out=described.get("left_out"),
+        left_out=description.get("left_out"),
     )

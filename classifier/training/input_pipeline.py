@@ -1,10 +1,10 @@
 """Batches for training and evaluation, from any source.
 
 The training stream is a pure function of the seed and the position in it: the order
-of an epoch comes from (seed, epoch), the noise on an example from (seed, position).
-So a run resumes exactly by starting the stream where it stopped, and no iterator
-state needs saving. With more than one input shard, each has a stream of its own files
-that knows its number; who reads it does not matter.
+of an epoch depends on (seed, epoch), the noise on an example on (seed, position). So a
+run resumes exactly by starting the stream where it stopped; no iterator state is saved.
+With several input shards, each is a stream over its own files, independent of the
+process that reads it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from classifier.data.sources import Source
 from classifier.training.config import TrainConfig
 from stage.system import num_cores
 
-#: Files read side by side, so that neighbors on disk do not stay neighbors.
+#: Files read concurrently, so that neighbors on disk do not stay neighbors.
 INTERLEAVE = 16
-#: Batches made ahead of the step.
+#: Batches prepared before the training step asks for them.
 PREFETCH = 4
-#: Bad examples that one error names.
+#: Maximum number of bad examples listed in one error.
 NAMED_AT_ONCE = 10
 
-#: From an example of a source to its target, float32 [K].
+#: Maps an example of a source to its target, float32 [K].
 MakeTarget = Callable[[dict[str, Any]], Any]
 
 
@@ -45,13 +45,13 @@ def training_batches(
     """Returns an endless dataset of `{"image": uint8 [B,S,S,3], "target": [B,K]}`.
 
     Args:
-        source: Labeled examples, or anything else that `make_target` understands.
+        source: Examples, with the features that `make_target` needs.
         config: Preprocessing, noise and seed.
-        batch_size: B, the share of the batch that comes from this source and shard.
+        batch_size: B, examples of each batch from this source and shard.
         make_target: Called inside tf.data, once for each example.
         start_step: Batches already consumed by an earlier run.
-        stream: Sets apart sources that one run mixes.
-        shard: Which of `config.input_shards` to read: only its files are opened.
+        stream: Index of the source among those mixed in one run.
+        shard: Index of the input shard; only its files are opened.
     """
     seed = 2 * config.seed + stream
     num_shards = config.input_shards
@@ -74,8 +74,8 @@ def training_batches(
         return {"image": image, "target": make_target(example)}
 
     options = tf.data.Options()
-    # To tune itself it would measure every operation on every image, a tenth of the
-    # time of them all, to end with as many calls as there are cores.
+    # Autotuning measures every operation on every image, which takes a tenth of the
+    # time, and arrives at as many calls as there are cores.
     options.autotune.enabled = False
     return (
         examples.map(prepare, num_parallel_calls=num_cores())
@@ -86,7 +86,7 @@ def training_batches(
 
 
 def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> Any:
-    """Returns batches that hold what those of some input shards hold, in order."""
+    """Returns batches that concatenate those of some input shards, in order."""
     datasets = tuple(make_batches(shard) for shard in shards)
     if len(datasets) == 1:
         return datasets[0]
@@ -95,14 +95,14 @@ def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> An
             name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]
         }
     )
-    return batches.prefetch(1)  # Else the step would wait for the copying.
+    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
 
 
 def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:
     """Returns hard targets float32 [...,K] for labels int [...].
 
-    `label_smoothing` of each row's mass is spread evenly over all K classes, the
-    label's own included.
+    A share `label_smoothing` of each row's mass is spread evenly over all K classes,
+    the label's own included.
     """
     one_hot = tf.one_hot(labels, num_classes)
     return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
@@ -111,8 +111,8 @@ def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> 
 def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) -> Any:
     """Returns all examples once, in order, as full batches.
 
-    Each is `{"image": uint8 [B,S,S,3], "label": int64 [B], "weight": float32 [B]}`;
-    the last one is filled up with examples of weight 0.
+    A batch is `{"image": uint8 [B,S,S,3], "label": int64 [B], "weight": float32 [B]}`;
+    the last one is padded with examples of weight 0.
     """
 
     def prepare(example: dict[str, Any]) -> dict[str, Any]:
@@ -143,15 +143,11 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
 
 
 def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None:
-    """Names the examples that nothing can be learned from.
-
-    Args:
-        source: Labeled examples.
-        num_classes: K; labels must be below.
-        count: How many examples to look at, -1 for all.
+    """Checks that the first `count` examples (-1: all) can be learned from.
 
     Raises:
-        ValueError: With the keys of the first few, and what is wrong with them.
+        ValueError: If an image cannot be decoded or a label is not in
+            0..num_classes-1; lists the first few.
     """
     bad = []
     for example in read_files(source.reader, source.files).take(count):
@@ -162,7 +158,7 @@ def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None
         try:
             preprocessing.decode(example["image"])
         except tf.errors.InvalidArgumentError:
-            bad.append(f"{key}: cannot be decoded")
+            bad.append(f"{key}: image cannot be decoded")
         if len(bad) >= NAMED_AT_ONCE:
             break
     if bad:
@@ -199,18 +195,18 @@ def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> A
 
 
 def _shuffled(dataset: Any, buffer_size: int, *, seed: Any) -> Any:
-    """Returns what `dataset.shuffle` does, in the same order, on all cores.
+    """Returns `dataset.shuffle(buffer_size, seed)` without a stateful operation.
 
-    That keeps its seeds in a resource. In the functions of a dataset TensorFlow takes
-    a resource for a state, and where it is to be deterministic runs all of the
-    pipeline around a state on one thread.
+    `Dataset.shuffle` keeps its seeds in a resource. Inside `flat_map` that counts as
+    state, and with deterministic operations TensorFlow runs a pipeline with state on
+    one thread.
     """
     spec = dataset.element_spec
     leaves = tf.nest.flatten(spec)
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(dataset),
         buffer_size=tf.constant(buffer_size, tf.int64),
-        # What `shuffle` makes of a seed.
+        # The two seeds that `shuffle` derives from one.
         seed=tf.constant(87654321, tf.int64),
         seed2=seed % (2**31 - 1),
         reshuffle_each_iteration=False,

@@ -1,4 +1,4 @@
-"""The losses against targets [B,K], in `keras.ops` alone."""
+"""Losses and accuracy for logits and targets [B,K], in `keras.ops` alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-#: Of the names of a batch's marks.
+#: Prefix of a batch's keys that mark some of its images.
 AMONG = "among/"
 
 
@@ -23,26 +23,26 @@ def l2(variables: Iterable[Any], *, weight_decay: float) -> Any:
 
 
 def top1(*, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """Returns how often the highest logit is the target's, in [0, 1], by metric.
+    """Returns the top-1 accuracy in [0, 1] by metric name.
 
-    `train/top1` is the share of the whole batch; where the batch marks some of its
-    images, bool [B] as `among/NAME`, `train/top1_NAME` is the share of those.
+    `train/top1` is that of the whole batch, `train/top1_NAME` that of the images marked
+    by `among/NAME`, bool [B], of the batch.
     """
-    hits = ops.argmax(logits, axis=-1) == ops.argmax(batch["target"], axis=-1)
-    hits = ops.cast(hits, "float32")
-    shares = {"train/top1": ops.mean(hits)}
+    is_correct = ops.argmax(logits, axis=-1) == ops.argmax(batch["target"], axis=-1)
+    is_correct = ops.cast(is_correct, "float32")
+    metrics = {"train/top1": ops.mean(is_correct)}
     for name, mask in batch.items():
         if name.startswith(AMONG):
             marked = ops.cast(mask, "float32")
-            share = ops.sum(hits * marked) / ops.sum(marked)
-            shares[f"train/top1_{name.removeprefix(AMONG)}"] = share
-    return shares
+            share = ops.sum(is_correct * marked) / ops.sum(marked)
+            metrics[f"train/top1_{name.removeprefix(AMONG)}"] = share
+    return metrics
 
 
 def is_decayed(path: str) -> bool:
-    """Whether L2 covers the variable: all but batch-norm's scale and offset do.
+    """Whether weight decay covers the variable: all but batch-norm's scale and offset.
 
-    The biases of squeeze-and-excitation and of the head are covered, as in the code
-    that ResNet-RS was trained with.
+    Biases of squeeze-and-excitation and of the head are covered, as in the published
+    ResNet-RS code.
     """
     return path.rsplit("/", 1)[-1] not in ("gamma", "beta")

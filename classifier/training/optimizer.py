@@ -1,4 +1,4 @@
-"""Learning rate, Nesterov momentum and the moving average, in `keras.ops` alone."""
+"""Learning rate, Nesterov momentum and moving average, in `keras.ops` alone."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from keras import ops
 
 from classifier.training.config import OptimizerConfig
 
-#: Where the stepwise schedule falls, as shares of the run: after 30, 60 and 80 of 90
-#: epochs, each time to a tenth (Goyal et al. 2017).
+#: Shares of the run after which the stepwise schedule falls, each time to a tenth: 30,
+#: 60 and 80 of 90 epochs (Goyal et al. 2017).
 STEPWISE_DROPS = (30 / 90, 60 / 90, 80 / 90)
 STEPWISE_FACTOR = 0.1
 
 
 def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
-    """Returns the learning rate of a step.
+    """Returns the learning rate after `step` updates, a scalar tensor.
 
-    The schedule runs from the peak at step 0 to the end; during warm-up a line from 0
-    leads to where it then is. So a cosine's peak itself is never quite reached.
-
-    Args:
-        step: Number of updates done before, a scalar tensor.
-        config: Peak, schedule and warm-up.
-        num_steps: Updates of the whole run.
+    The schedule starts at step 0; warm-up rises linearly from 0 to the schedule's value
+    at the end of warm-up, so that a cosine's peak itself is not reached.
     """
     step = ops.cast(step, "float32")
     if config.schedule == "stepwise":
@@ -47,8 +42,8 @@ def nesterov(
 ) -> tuple[Any, Any]:
     """Returns the weight and its velocity after one update.
 
-    The learning rate stays outside the velocity, as in TensorFlow's
-    MomentumOptimizer: a falling rate also damps what was accumulated before.
+    The learning rate is not part of the velocity, as in TensorFlow's
+    MomentumOptimizer: a lower rate also scales the gradients accumulated before.
     """
     velocity = momentum * velocity + gradient
     return weight - learning_rate * (gradient + momentum * velocity), velocity
@@ -81,13 +76,13 @@ def update(
 
 
 def ema_decay(step: Any, config: OptimizerConfig) -> Any:
-    """Returns the decay after `step` updates, small at first so that it keeps up."""
+    """Returns the decay after `step` updates, small at first."""
     step = ops.cast(step, "float32")
     return ops.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
 
 
 def ema(*, average: Any, value: Any, decay: Any) -> Any:
-    """Returns the moving average with one more value in it."""
+    """Returns the moving average updated with a value."""
     return average - (1.0 - decay) * (average - value)
 
 
@@ -98,7 +93,7 @@ def averaged(
     step: Any,
     config: OptimizerConfig,
 ) -> list[Any]:
-    """Returns the moving averages after `step` updates and this one."""
+    """Returns the moving averages updated with the values of step `step`."""
     if config.ema_decay == 0.0:
         return list(values)
     decay = ema_decay(step, config)

@@ -217,7 +217,7 @@ def memory_of(chips: list[Any]) -> int:
         numbers = jax.lax.broadcasted_iota(jnp.float32, terabyte, 0)
         return jnp.sort(numbers * scale, axis=0).sum()
 
-    scale = jax.ShapeDtypeStruct((), jnp.float32, sharding=layout.whole)
+    scale = jax.ShapeDtypeStruct((), jnp.float32, sharding=layout.replicated)
     try:
         _compile(jax.jit(sort).lower(scale))
     except TooLargeError as error:

@@ -1,4 +1,4 @@
-"""One training run, from sources to an exported classifier."""
+"""A training run from sources of images to an exported classifier."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
 from stage import artifact
 
-#: Examples of each set looked at before work starts; a bad one further on stops the
-#: run when it is met.
+#: Examples of each source checked before training starts; a bad one after them stops
+#: the run when it is read.
 CHECKED_AHEAD = 10_000
 
-#: From the number of steps done, and the input shards of this process, to the batches
+#: Maps the number of steps done and the input shards of this process to the batches
 #: that follow.
 MakeBatches = Callable[[int, Sequence[int]], Iterable[dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Labeled images of the same classes.
+    """Two sources of labeled images with the same classes.
 
     Attributes:
-        labeled: To learn from.
-        evaluation: To be judged on, never learned from.
-        class_names: K names by label, of both.
+        labeled: Images to learn from.
+        evaluation: Images to evaluate on, never learned from.
+        class_names: K names by label.
     """
 
     labeled: Source
@@ -48,17 +48,16 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """A training run whose inputs are there and fit together.
+    """A training run with checked inputs.
 
     Attributes:
         config: The recipe.
         labeled: Images to learn from.
-        evaluation: Images to be judged on, never learned from.
-        class_names: K names by label, of both.
-        model: The network, with the weights to start from.
-        initial_weights: Where those came from; None if they are fresh.
-        left_out: Which fold of which labeled images it does not learn from; None if
-            it learns from all.
+        evaluation: Images to evaluate on, never learned from.
+        class_names: K names by label.
+        model: Network with its initial weights.
+        initial_weights: Origin of the initial weights; None for random ones.
+        left_out: Fold of the labeled images not learned from; None if all are used.
     """
 
     config: TrainConfig
@@ -70,7 +69,7 @@ class TrainingRun:
     left_out: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Returns what stands in the classifier's `config.json`."""
+        """Returns the content of the classifier's `config.json`."""
         return {
             "config": dataclasses.asdict(self.config),
             "labeled": self.labeled.describe(),
@@ -81,7 +80,7 @@ class TrainingRun:
         }
 
     def labeled_batches(self, start_step: int, shards: Sequence[int]) -> Any:
-        """Returns what some input shards give from a step on, labeled images alone."""
+        """Returns batches of labeled images alone, see `MakeBatches`."""
         config = self.config
         return input_pipeline.over_shards(
             lambda shard: input_pipeline.training_batches(
@@ -103,19 +102,19 @@ def open_sources(
     data_dir: str | None = None,
     class_names_file: str | None = None,
 ) -> Sources:
-    """Opens both sets of images.
+    """Opens the labeled images and those to evaluate on.
 
     Raises:
-        ValueError: If one has no labels, or their classes differ.
-        FileNotFoundError: If one is not there.
+        ValueError: If one source has no labels, or their classes differ.
+        FileNotFoundError: If one does not exist.
     """
-    first, second = (
+    sources = [
         open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
         for spec in (labeled, evaluation)
-    )
-    class_names = first.labeled_class_names()
-    check_same_classes(class_names, second.labeled_class_names(), evaluation)
-    return Sources(labeled=first, evaluation=second, class_names=class_names)
+    ]
+    class_names, other_names = (source.labeled_class_names() for source in sources)
+    check_same_classes(class_names, other_names, evaluation)
+    return Sources(labeled=sources[0], evaluation=sources[1], class_names=class_names)
 
 
 def open_run(
@@ -125,15 +124,21 @@ def open_run(
     init_from: str | None = None,
     new_head: bool = False,
 ) -> TrainingRun:
-    """Looks at the first images of both sets, and builds the network.
+    """Builds the network and checks the first images of both sources.
+
+    Args:
+        config: The recipe.
+        sources: Images to learn from and to evaluate on.
+        init_from: Initial weights, see `initial_weights`; None for random ones.
+        new_head: Whether the head starts with random weights in any case.
 
     Raises:
-        ValueError: If there are too few files for the input shards, an image cannot
-            be decoded, or no such network can be built, or begun with those weights.
-        FileNotFoundError: If the weights are not there.
+        ValueError: If there are fewer files than input shards, an image cannot be
+            decoded, the network cannot be built, or the weights do not fit it.
+        FileNotFoundError: If the weights do not exist.
     """
     if new_head and init_from is None:
-        raise ValueError("--new_head needs --init_from: without it all is new")
+        raise ValueError("--new_head needs --init_from: random weights have a new head")
     class_names = sources.class_names
     check_input_shards(sources.labeled, config)
     model = build(config, num_classes=len(class_names), dtype=config.dtype)
@@ -160,26 +165,22 @@ def open_run(
 
 
 def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
-    """Returns the run that learns from all labeled images but one fold of them.
+    """Returns the run that learns from all labeled images except one fold.
 
     Raises:
-        ValueError: If they cannot be dealt into so many folds, or too few files for
-            the input shards are left.
-        OSError: If they cannot be read.
+        ValueError: If there are too few images for the folds, or too few files for
+            the input shards.
+        OSError: If the images cannot be read.
     """
-    dealt = folds.assign_source(run.labeled, fold.folds)
-    labeled = run.labeled.only([of_file != fold.fold for of_file in dealt])
+    fold_of_files = folds.assign_source(run.labeled, fold.folds)
+    labeled = run.labeled.only([numbers != fold.fold for numbers in fold_of_files])
     check_input_shards(labeled, run.config)
     left_out = {**dataclasses.asdict(fold), "labeled": run.labeled.describe()}
     return dataclasses.replace(run, labeled=labeled, left_out=left_out)
 
 
 def check_input_shards(source: Source, config: TrainConfig) -> None:
-    """Refuses a source of which some input shard would have nothing.
-
-    Raises:
-        ValueError: If it has fewer files than there are input shards.
-    """
+    """Raises ValueError if a source has fewer files than there are input shards."""
     if len(source.files) < config.input_shards:
         raise ValueError(
             f"{source.spec}: expected at least {config.input_shards} files, one for "
@@ -193,7 +194,7 @@ def build(
     num_classes: int,
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> keras.Model:
-    """Returns the network of a recipe with fresh weights."""
+    """Returns the network of a recipe with random weights."""
     return factory.build_network(
         config.model,
         image_size=config.image.size,
@@ -204,7 +205,10 @@ def build(
 
 
 def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
-    """Returns the function from a labeled example to its smoothed target [K]."""
+    """Returns the function from a labeled example to its smoothed target [K].
+
+    It fails inside tf.data on a label outside 0..K-1.
+    """
 
     def make_target(example: dict[str, Any]) -> Any:
         label = example["label"]
@@ -222,15 +226,10 @@ def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
 
 
 def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> None:
-    """Trains, evaluates, exports and completes the classifier in the workdir.
-
-    Args:
-        run: Which `artifact.start_or_resume` has written to the directory.
-        make_batches: From the number of steps done to the batches that follow.
-        context: Where it happens.
+    """Trains, evaluates and exports the classifier in the started workdir.
 
     Raises:
-        ValueError: If an image cannot be decoded, or has no label in range.
+        ValueError: If an image cannot be decoded, or a label is out of range.
         FloatingPointError: If training diverges.
         PreemptedError: If SIGTERM came; the state is saved.
     """
@@ -266,7 +265,7 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
 
 
 def _open_backend(run: TrainingRun, devices: Devices) -> Backend:
-    # What is evaluated and exported computes in float32.
+    # The averaged network is evaluated and exported in float32.
     ema_model = build(run.config, num_classes=len(run.class_names))
     if devices.backend == "jax":
         from classifier.training.backend_jax import JaxBackend

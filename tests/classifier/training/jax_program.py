@@ -107,10 +107,10 @@ def grouped_on_one_device():
     model = build(config)
     layout = backend_jax.layout_on(jax.devices()[:1])
     step = backend_jax.jit_train_step(model, config, layout)
-    state = jax.device_put(backend_jax.initial_state(model), layout.whole)
+    state = jax.device_put(backend_jax.initial_state(model), layout.replicated)
     losses = []
     for _ in range(3):
-        state, metrics = step(state, jax.device_put(batch(config), layout.shared))
+        state, metrics = step(state, jax.device_put(batch(config), layout.split))
         losses.append(float(metrics["train/loss"]))
     return losses
 
