@@ -88,6 +88,16 @@ class Churn:
     kept: int
     kept_changed: int
 
+    @property
+    def changed_share(self) -> float:
+        """Share of the images whose class changed, in [0, 1]."""
+        return self.changed / max(1, self.images)
+
+    @property
+    def kept_changed_share(self) -> float:
+        """Share of the images kept before whose class changed, in [0, 1]."""
+        return self.kept_changed / max(1, self.kept)
+
 
 def count(labeled: LabeledRound, levels: NDArray[np.float32]) -> Survey:
     """Counts all predictions in one pass.
@@ -104,7 +114,7 @@ def count(labeled: LabeledRound, levels: NDArray[np.float32]) -> Survey:
     num_classes = len(rules)
     thresholds = np.array([rule.threshold for rule in rules], np.float32)
     tally = Tally.zero(
-        selection_tally.with_nothing(thresholds),
+        selection_tally.append_unselectable(thresholds),
         what_if.levels(labeled.selection.settings),
     )
     predicted = np.zeros(num_classes, np.int64)

@@ -83,11 +83,11 @@ def _tell_losses(report: dict[str, Any]) -> Iterator[str]:
         why = "no figure is beyond its bound"
         if likeliest["state"] == LIKELY:
             why = f"likeliest cause: {likeliest['finding']}"
-        whom = tell_below(found["below"])
+        whom = describe_below(found["below"])
         yield f"  student {found['round']} ends below {whom}; {why}"
 
 
-def tell_below(names: Sequence[str]) -> str:
+def describe_below(names: Sequence[str]) -> str:
     """Returns whom a student has ended below, by the names of their accuracies."""
     return " and ".join(
         "the control" if name == "control" else "its teacher" for name in names

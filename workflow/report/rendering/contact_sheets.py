@@ -1,17 +1,17 @@
-"""The contact sheets of a report: what the pseudo-labeled images look like."""
+"""The contact sheets of a report: which tiles a page has room for."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
-from workflow.report.rendering.markup import Markup, element, join, name
 from workflow.samples.choice import SHEETS, Sample
 
-#: Bytes of all images on a page, as text: what leaves a page of 5 MB room for the rest.
+#: Bytes of all images on a page, in base64: leaves room for the rest within 5 MB.
 BUDGET = 3_600_000
-#: What is asked of the eye, by sheet.
+#: Title of each sheet, and what to look for.
 _TITLES = {
     "highest": (
         "Surest",
@@ -32,101 +32,65 @@ _TITLES = {
     ),
 }
 _TYPES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
-_LABEL_COLUMNS = 14
-_REASON_COLUMNS = 60
 
 
-def make_sheets(samples: Iterable[Sample], class_names: Sequence[str]) -> Markup:
-    """Returns the sheets that have an image, and of the others that they have none.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContactSheet:
+    """A sheet of the page.
+
+    Attributes:
+        title: Heading of the sheet.
+        question: What to look for.
+        shown: Tiles that the page has room for.
+        total: Number of tiles there are.
+    """
+
+    title: str
+    question: str
+    shown: list[Sample]
+    total: int
+
+
+def arrange(samples: Iterable[Sample]) -> list[ContactSheet]:
+    """Returns all sheets, empty ones too, cut to what fits into the budget.
 
     Args:
-        samples: Of a round, by sheet and position.
-        class_names: K names.
+        samples: Tiles of a round, by sheet and position.
     """
     by_sheet = {
-        sheet: list(found)
-        for sheet, found in itertools.groupby(samples, key=lambda one: one.sheet)
+        sheet: list(tiles)
+        for sheet, tiles in itertools.groupby(samples, key=lambda tile: tile.sheet)
     }
-    shown = _affordable(by_sheet)
-    parts = []
-    for sheet in SHEETS:
-        there = by_sheet.get(sheet, [])
-        title, question = _TITLES[sheet]
-        tiles = [_tile(one, class_names) for one in there[: shown.get(sheet, 0)]]
-        count = f"{len(tiles)} of {len(there)}. " if len(tiles) < len(there) else ""
-        parts.append(element("h3", title))
-        if tiles:
-            parts.append(element("p", count, question, class_="note"))
-            parts.append(element("ul", tiles, class_="sheet"))
-        else:
-            parts.append(element("p", "None.", class_="note"))
-    return join(parts)
+    shown = _fit_budget(by_sheet)
+    return [
+        ContactSheet(
+            title=_TITLES[sheet][0],
+            question=_TITLES[sheet][1],
+            shown=shown.get(sheet, []),
+            total=len(by_sheet.get(sheet, [])),
+        )
+        for sheet in SHEETS
+    ]
 
 
-def _affordable(by_sheet: dict[str, list[Sample]]) -> dict[str, int]:
-    """Returns how many tiles of each sheet there is room for, dealt out in turns."""
-    shown = dict.fromkeys(by_sheet, 0)
+def data_address(image: bytes | None) -> str:
+    """Returns the data URL of a JPEG or PNG; empty if it is neither."""
+    image = image or b""
+    for head, kind in _TYPES.items():
+        if image.startswith(head):
+            return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    return ""
+
+
+def _fit_budget(by_sheet: dict[str, list[Sample]]) -> dict[str, list[Sample]]:
+    """Returns the first tiles of each sheet, taken from the sheets in turn."""
+    shown: dict[str, list[Sample]] = {sheet: [] for sheet in by_sheet}
     spent = 0
-    for sheet, sample in _in_turns(by_sheet):
-        spent += sum(
-            _size(image) for image in (sample.thumbnail, sample.twin_thumbnail)
-        )
-        if spent > BUDGET:
-            break
-        shown[sheet] += 1
+    for row in itertools.zip_longest(*by_sheet.values()):
+        for tile in filter(None, row):
+            images = (tile.thumbnail or b"", tile.twin_thumbnail or b"")
+            spent += sum(len(image) * 4 // 3 for image in images)
+            if spent > BUDGET:
+                return shown
+            shown[tile.sheet].append(tile)
     return shown
-
-
-def _in_turns(by_sheet: dict[str, list[Sample]]) -> Iterator[tuple[str, Sample]]:
-    columns = [[(sheet, one) for one in found] for sheet, found in by_sheet.items()]
-    for row in itertools.zip_longest(*columns):
-        yield from (tile for tile in row if tile is not None)
-
-
-def _size(image: bytes | None) -> int:
-    return len(image or b"") * 4 // 3
-
-
-def _tile(sample: Sample, class_names: Sequence[str]) -> Markup:
-    label = ""
-    if sample.label is not None and 0 <= sample.label < len(class_names):
-        label = class_names[sample.label]
-    images = [_image(sample.thumbnail, label)]
-    if sample.twin_key is not None:
-        images.append(_image(sample.twin_thumbnail, "its twin"))
-    facts = []
-    if sample.label is not None:
-        facts.append(element("span", name(label, _LABEL_COLUMNS), class_="label"))
-    if sample.confidence is not None:
-        copies = (
-            f", {sample.copies}\N{MULTIPLICATION SIGN}" if sample.copies > 1 else ""
-        )
-        facts.append(element("span", f"{sample.confidence:.1%}{copies}"))
-    if sample.reason:
-        facts.append(element("span", name(sample.reason, _REASON_COLUMNS)))
-    return element(
-        "li",
-        element("div", images, class_="images"),
-        facts,
-        title=_origin(sample),
-        class_="pair" if sample.twin_key is not None else None,
-    )
-
-
-def _origin(sample: Sample) -> str:
-    twin = f"; twin of {sample.twin_key[:200]}" if sample.twin_key is not None else ""
-    return f"{sample.key[:200]}{twin}"
-
-
-def _image(content: bytes | None, label: str) -> Markup:
-    kind = next(
-        (k for head, k in _TYPES.items() if (content or b"").startswith(head)), ""
-    )
-    if content is None or not kind:
-        return element("div", "no image", class_="nothing")
-    encoded = base64.b64encode(content).decode()
-    return element(
-        "img",
-        src=f"data:image/{kind};base64,{encoded}",
-        alt=label[:100],
-    )

@@ -1,23 +1,25 @@
-import itertools
 import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pseudo_label.selection.precision import Calibration, Precision
+from pseudo_label.selection.precision import LabeledPredictions, Precision
+from tests.workflow.report.rendering.pages import macro
 from workflow.report.analysis import metrics
-from workflow.report.analysis.learning_curves import Series
-from workflow.report.analysis.metrics import Interval
+from workflow.report.analysis.learning_curves import (
+    EVALUATION,
+    LOSS,
+    UNDER_NOISE,
+    Series,
+)
 from workflow.report.analysis.round_figures import Confidences, Ranks
-from workflow.report.rendering import charts, inline_charts, svg
+from workflow.report.rendering import charts
 
 
 def parse(chart):
     """The chart's tree; its marks are within its frame."""
-    tree = ET.fromstring(chart)
+    tree = ET.fromstring(macro("graphics.html", "chart")(chart))
     assert tree.get("role") == "img"
     named = [tree.find("title"), tree.find("desc")]
     assert tree.get("aria-labelledby").split() == [one.get("id") for one in named]
@@ -51,7 +53,7 @@ def calibration(count=400):
     rng = np.random.default_rng(0)
     confidence = rng.random(count).astype(np.float32)
     right = rng.random(count) < confidence
-    return Calibration(
+    return LabeledPredictions(
         fingerprint="",
         kind="test",
         teachers=(),
@@ -84,16 +86,16 @@ def test_few_images_have_a_hollow_dot():
     assert not of_class(tree, "few")
 
 
-@pytest.mark.parametrize("is_bent", [False, True])
-def test_bars_are_as_high_as_there_are_images(is_bent):
+@pytest.mark.parametrize("is_logarithmic", [False, True])
+def test_bars_are_as_high_as_there_are_images(is_logarithmic):
     bars = (0, 1, 10, 100, 1000) + (0,) * 45
     found = Confidences(bars=bars, lowest=0.06, highest=0.5)
-    tree = parse(charts.confidences(found, name="c", is_bent=is_bent))
+    tree = parse(charts.confidences(found, name="c", is_logarithmic=is_logarithmic))
     boxes = of_class(tree, "bar")
     heights = [float(one.get("height")) for one in boxes]
     assert heights[:5] == sorted(heights[:5])
     assert heights[0] == heights[-1] == 0
-    if is_bent:
+    if is_logarithmic:
         assert heights[2] > 0.2 * heights[4]
     else:
         assert heights[3] == pytest.approx(0.1 * heights[4], abs=0.1)
@@ -171,51 +173,31 @@ def test_losses_begin_at_zero():
     assert not any("%" in text for text in texts(tree))
 
 
-@given(low=st.floats(0, 1), width=st.floats(1e-6, 1e9), count=st.integers(2, 8))
-def test_ticks_are_round_and_within(low, width, count):
-    found = svg.ticks(low, low + width, count)
-    slack = 1e-6 * width
-    assert all(low - slack <= tick <= low + width + slack for tick in found)
-    assert list(found) == sorted(set(found))
-    assert len(found) <= 2 * count + 1
-    if len(found) > 2:
-        np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-3)
-
-
-@given(st.lists(st.floats(30, 200), min_size=1, max_size=10).map(sorted))
-def test_names_are_moved_apart_and_no_further(heights):
-    moved = svg.spread(heights, top=30, bottom=230, gap=14)
-    assert np.all(np.diff(moved) >= 14 - 1e-6)
-    assert moved[-1] <= 230
-    if all(b - a >= 14 for a, b in itertools.pairwise(heights)):
-        assert moved == heights
-
-
-def test_counts_are_told_in_few_letters():
-    counts = (0, 950, 1300, 20_000, 1.5e6, 130e6, 2e9)
-    assert [svg.compact(count) for count in counts] == [
-        *("0", "950", "1,300", "20k", "1.5M", "130M", "2G")
+def test_students_teachers_and_control_have_a_curve_each():
+    runs = ("control", "teacher 1", "teacher 2", "student 1", "student 2", "student 3")
+    series = [
+        Series(run=run, metric=metric, points=((1.0, 0.5),))
+        for run in runs
+        for metric in (EVALUATION, LOSS)
     ]
+    for metric, curves in zip(
+        (EVALUATION, LOSS), charts.accuracy_and_loss(series, 3), strict=True
+    ):
+        assert [curve.run for curve in curves] == [
+            *("student 3", "student 2", "teachers", "teachers", "control")
+        ]
+        assert {curve.metric for curve in curves} == {metric}
 
 
-def test_what_is_there_is_seen_in_a_strip():
-    tree = ET.fromstring(inline_charts.piece(0, 1, 1e9, "first"))
-    assert tree.get("aria-hidden") == "true"
-    assert float(tree.find("rect").get("width")) > 0
-    tree = ET.fromstring(inline_charts.piece(5, 5, 10, "first"))
-    assert float(tree.find("rect").get("width")) == 0
-    # At the right edge as well.
-    rect = ET.fromstring(inline_charts.piece(1e9 - 1, 1e9, 1e9, "hatched")).find("rect")
-    assert float(rect.get("x")) + float(rect.get("width")) <= 100
-
-
-def test_an_interval_is_on_its_axis():
-    share = Interval(estimate=0.6, low=0.5, high=0.7)
-    strip = inline_charts.interval(share, 0.5, 0.9, reference=0.8)
-    assert re.findall(r' d="([^"]+)"', strip) == [
-        "M75.0 0V16",
-        "M0.0 8H50.0",
-        "M25.0 8h0",
+def test_noised_images_are_told_apart_where_that_is_known():
+    pseudo_labeled, labeled, both = (
+        Series(run="student 1", metric=metric, points=((1.0, 0.5),))
+        for metric in UNDER_NOISE
+    )
+    other = Series(run="student 2", metric=UNDER_NOISE[0], points=((1.0, 0.5),))
+    found = charts.under_noise([other, both, labeled, pseudo_labeled], "student 1")
+    assert [curve.run for curve in found] == ["pseudo-labeled", "labeled"]
+    assert [curve.run for curve in charts.under_noise([both], "student 1")] == [
+        "all images"
     ]
-    alone = ET.fromstring(inline_charts.pair(3, None, 3))
-    assert len(alone.findall("rect")) == 1
+    assert charts.under_noise([other], "student 1") == []

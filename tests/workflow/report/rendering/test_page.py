@@ -7,13 +7,17 @@ import itertools
 import re
 import shutil
 
+import jinja2
 import pytest
+from hypothesis import given
 
 from tests.workflow.report import runs
-from tests.workflow.report.rendering.test_markup import Reader
+from tests.workflow.report.rendering.pages import Reader, macro
+from tests.workflow.report.rendering.test_text import anything
+from tests.workflow.report.runs import HOSTILE
 from workflow.report.analysis import figures, verdict
-from workflow.report.rendering import contact_sheets, page
-from workflow.samples.choice import SHEETS, Sample
+from workflow.report.rendering import contact_sheets, page, text
+from workflow.samples.choice import SHEETS
 
 MEGABYTES = 5
 #: Of the page's own making; a name from outside must add none.
@@ -58,10 +62,6 @@ def read(html):
     return Reader(html)
 
 
-def attributes(read, name):
-    return [value for key, value in read.attributes if key == name]
-
-
 def test_hostile_names_become_no_elements(html, read):
     assert set(read.tags) <= TAGS
     assert not [key for key, _ in read.attributes if key.startswith("on")]
@@ -72,7 +72,7 @@ def test_hostile_names_become_no_elements(html, read):
 
 def test_nothing_is_fetched(read):
     for name in ("src", "href", "data", "action", "srcset"):
-        for value in attributes(read, name):
+        for value in read.values(name):
             assert value.startswith(("#", "data:")) or value == "report.json"
     style = (
         importlib.resources.files("workflow.report.rendering")
@@ -84,9 +84,7 @@ def test_nothing_is_fetched(read):
 
 
 def test_the_policy_allows_its_style_and_images_within_it(html, read):
-    (policy,) = (
-        value for value in attributes(read, "content") if "default-src" in value
-    )
+    (policy,) = (value for value in read.values("content") if "default-src" in value)
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert dict(rule.split(" ", 1) for rule in policy.split("; ")) == {
@@ -98,7 +96,7 @@ def test_the_policy_allows_its_style_and_images_within_it(html, read):
     }
     # The policy stands before all that it is about, and no style beside its own.
     assert html.index("Content-Security-Policy") < html.index("<style>")
-    assert not attributes(read, "style")
+    assert not read.values("style")
 
 
 def test_the_page_can_be_heard(html, read):
@@ -107,23 +105,23 @@ def test_the_page_can_be_heard(html, read):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
-    assert set(attributes(read, "scope")) == {"col", "row"}
-    assert read.tags.count("th") == len(attributes(read, "scope"))
-    ids = collections.Counter(attributes(read, "id"))
+    assert set(read.values("scope")) == {"col", "row"}
+    assert read.tags.count("th") == len(read.values("scope"))
+    ids = collections.Counter(read.values("id"))
     assert set(ids.values()) == {1}
-    for target in attributes(read, "href"):
+    for target in read.values("href"):
         assert not target.startswith("#") or target[1:] in ids
-    for names in attributes(read, "aria-labelledby"):
+    for names in read.values("aria-labelledby"):
         assert set(names.split()) <= set(ids)
     for svg in re.findall(r"<svg[^>]*>", html):
         assert 'role="img"' in svg or "aria-hidden" in svg or "definitions" in svg
-    assert read.tags.count("img") == len(attributes(read, "alt"))
+    assert read.tags.count("img") == len(read.values("alt"))
 
 
 def test_the_verdict_comes_first(run, html):
     headline = html.index("The student ends 11.00 points above its first teacher")
     assert headline < html.index("<h2>")
-    lede = Reader(html).text
+    lede = Reader(html).shown
     assert "gets 93.00% of 600 test images right, the first teacher 82.00%" in lede
     found = figures.read_figures(run, verdict.make_report(run))
     low, high = (
@@ -137,20 +135,20 @@ def test_a_loss_is_told_plainly_with_its_causes(tmp_path):
     plan = runs.Plan(
         class_names=("a", "b"), accuracies=(0.9, 0.84), agreement=0.8, under_noise=0.9
     )
-    text = Reader(make(runs.make(tmp_path / "run", plan))).text
-    assert "The student ends 6.00 points below its teacher." in text
-    assert "Why student 1 ended below its teacher" in text
-    assert "Without noise the student repeats 80.0% of the pseudo-labels" in text
-    assert "--set=num_steps=3200" in text
-    order = [text.index(f"{name} ") for name in ("Labels not learned", "Noise")]
+    shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
+    assert "The student ends 6.00 points below its teacher." in shown
+    assert "Why student 1 ended below its teacher" in shown
+    assert "Without noise the student repeats 80.0% of the pseudo-labels" in shown
+    assert "--set=num_steps=3200" in shown
+    order = [shown.index(f"{name} ") for name in ("Labels not learned", "Noise")]
     assert order == sorted(order)
 
 
 def test_a_loss_to_the_control_is_told_with_the_same_causes(tmp_path):
     plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.84), control=0.9)
-    text = Reader(make(runs.make(tmp_path / "run", plan))).text
-    assert "above its first teacher, but not above the control." in text
-    assert "Why student 1 ended below the control" in text
+    shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
+    assert "above its first teacher, but not above the control." in shown
+    assert "Why student 1 ended below the control" in shown
 
 
 def test_every_section_says_something_where_nothing_is_there(run, tmp_path):
@@ -167,9 +165,9 @@ def test_every_section_says_something_where_nothing_is_there(run, tmp_path):
     assert len(sections) == 12
     for section in sections:
         assert len(Reader(section).text) > 60
-    text = Reader(html).text
+    shown = Reader(html).shown
     for command in ("make labels", "make samples", "make report"):
-        assert f"{command}" in text
+        assert command in shown
 
 
 def test_older_rounds_can_be_opened(tmp_path):
@@ -201,49 +199,43 @@ def test_a_page_of_a_thousand_classes_is_small(tmp_path):
     assert "12 of 200" in html
 
 
-def sample(**changed):
-    facts = {
-        "sheet": "highest",
-        "position": 0,
-        "key": "k",
-        "shard": 0,
-        "row": 0,
-        "label": 0,
-        "confidence": 0.5,
-        "copies": 1,
-        "reason": "",
-        "thumbnail": b"\xff\xd8\xff\xe0 a JPEG",
-        "twin_key": None,
-        "twin_thumbnail": None,
-    }
-    return Sample(**{**facts, **changed})
+@given(child=anything, attribute=anything)
+def test_values_stay_text(child, attribute):
+    source = '<p title="{{ attribute }}">{{ child }}</p>'
+    template = page.environment().from_string(source)
+    html = text.replace_hidden(template.render(child=child, attribute=attribute))
+    found = Reader(html)
+    assert found.tags == ["p"]
+    assert [name for name, _ in found.attributes] == ["title"]
+    for value, read in ((child, found.text), (attribute, found.attributes[0][1])):
+        assert len(read) == len(value)
+        assert all(r in (v, "\ufffd") for r, v in zip(read, value, strict=True))
 
 
-def test_a_tile_shows_image_label_confidence_and_copies():
-    html = contact_sheets.make_sheets([sample(copies=3)], ["<ant>"])
-    read = Reader(html)
-    assert "&lt;ant&gt;" in html
-    assert "50.0%, 3\N{MULTIPLICATION SIGN}" in read.text
-    assert attributes(read, "src") == [
-        "data:image/jpeg;base64,"
-        + base64.b64encode(b"\xff\xd8\xff\xe0 a JPEG").decode()
-    ]
-    # The other sheets say that they have none.
-    assert read.text.count("None.") == len(SHEETS) - 1
+@pytest.mark.parametrize("value", HOSTILE)
+def test_a_hostile_name_becomes_one_element(value):
+    found = Reader(text.replace_hidden(macro("macros.html", "name")(value)))
+    assert found.tags == ["bdi"]
+    assert len(found.text) <= 30
+    assert found.text.isprintable()
 
 
-def test_what_is_no_image_is_not_shown_as_one():
-    for thumbnail in (None, b"", b"<svg onload=alert(1)>"):
-        html = contact_sheets.make_sheets([sample(thumbnail=thumbnail, label=None)], [])
-        assert "<img" not in html
-        assert "no image" in html
+def test_the_whole_name_shows_on_pointing_at_it():
+    name = macro("macros.html", "name")
+    ((title, shown),) = Reader(name("a" * 100)).attributes
+    assert (title, shown) == ("title", "a" * 100)
+    assert not Reader(name("short")).attributes
 
 
-def test_twins_stand_side_by_side():
-    twin = sample(sheet="leaked", twin_key="<other>", twin_thumbnail=b"\x89PNG")
-    html = contact_sheets.make_sheets([twin], ["a"])
-    assert html.count("<img") == 2
-    assert "twin of &lt;other&gt;" in html
+def test_a_value_that_is_missing_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        page.environment().from_string("{{ nothing }}").render()
+
+
+def test_a_command_has_a_line_for_each_flag():
+    assert page.command_line(["-m", "a.b", "--x=1 2", "--y"]) == (
+        "python -m a.b \\\n    '--x=1 2' \\\n    --y"
+    )
 
 
 def luminance(color):
@@ -270,7 +262,10 @@ def test_colors_have_the_contrast_that_wcag_asks_for(scheme):
     block = light if scheme == "light" else dark
     color = dict(re.findall(r"--(\w+): (#\w{6});", block))
     for ground in ("paper", "panel"):
-        for text in ("ink", "soft", "first"):
-            assert contrast(color[text], color[ground]) >= 4.5, (text, ground)
-    for text in ("second", "third", "fourth"):
-        assert contrast(color[text], color["paper"]) >= 4.5, text
+        for color_name in ("ink", "soft", "first"):
+            assert contrast(color[color_name], color[ground]) >= 4.5, (
+                color_name,
+                ground,
+            )
+    for color_name in ("second", "third", "fourth"):
+        assert contrast(color[color_name], color["paper"]) >= 4.5, color_name

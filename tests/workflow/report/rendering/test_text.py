@@ -1,0 +1,56 @@
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow.report.rendering import text
+from workflow.report.rendering.text import replace_hidden, shorten
+
+#: Every character there is, surrogates among them.
+anything = st.text(st.characters(codec=None, exclude_categories=()))
+
+
+@given(value=anything)
+def test_what_is_replaced_can_be_written_and_turns_nothing(value):
+    replaced = replace_hidden(value)
+    replaced.encode()
+    assert len(replaced) == len(value)
+    for before, after in zip(value, replaced, strict=True):
+        is_control = unicodedata.category(before) in ("Cc", "Cs")
+        is_hidden = is_control and before not in "\n\t"
+        # Not only marks of direction are of bidirectional formatting classes.
+        is_turning = before in "\u061c\u200e\u200f" or unicodedata.bidirectional(
+            before
+        ) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        assert after == ("\ufffd" if is_hidden or is_turning else before)
+
+
+@given(value=anything, columns=st.integers(2, 40))
+def test_shortened_is_one_line_of_at_most_so_many_columns(value, columns):
+    line = shorten(value, columns)
+    wide = sum(ord(c) > 0x1100 for c in line)
+    assert len(line) <= columns + wide
+    assert line == " ".join(line.split())
+    if len(value) < columns / 2 or not line.endswith("…"):
+        assert line == " ".join(value.split())
+
+
+def test_wide_letters_count_twice():
+    assert shorten("\u4e2d" * 10, 20) == "\u4e2d" * 10
+    assert shorten("\u4e2d" * 11, 20) == "\u4e2d" * 9 + "…"
+
+
+def test_coordinates_are_short():
+    assert [text.coordinate(x) for x in (3.0, 3.14159, -0.01, 400)] == [
+        *("3", "3.1", "0", "400")
+    ]
+
+
+def test_numbers_are_printed_for_people():
+    assert text.count(1300) == "1,300"
+    assert text.percent(0.12345) == "12.3%"
+    assert text.percent(0.12345, 2) == "12.35%"
+    assert text.between(0.125, 1) == "12.5\N{EN DASH}100.0"
+    assert [text.points(share) for share in (0.015, -0.015, 0)] == [
+        *("+1.5", "\N{MINUS SIGN}1.5", "+0.0")
+    ]

@@ -1,0 +1,65 @@
+"""Text and numbers as a page shows them: one line, a known width, no hidden marks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+#: Control characters, surrogates (which UTF-8 cannot encode), and the marks of
+#: Unicode's bidirectional algorithm (UAX #9), which can rearrange a line.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+#: Width of a name, in columns of a Latin letter.
+NAME_COLUMNS = 28
+#: Width of its tooltip.
+TOOLTIP_COLUMNS = 400
+
+
+def replace_hidden(text: str) -> str:
+    """Returns the text with each invisible, active character replaced by U+FFFD."""
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def shorten(value: str, columns: int = NAME_COLUMNS) -> str:
+    """Returns the text on one line, cut with an ellipsis if wider than `columns`."""
+    line = " ".join(value[: 4 * TOOLTIP_COLUMNS].split())
+    widths = [_width(character) for character in line]
+    if len(value) <= 4 * TOOLTIP_COLUMNS and sum(widths) <= columns:
+        return line
+    end = taken = 0
+    while end < len(line) and taken + widths[end] < columns:
+        taken += widths[end]
+        end += 1
+    return line[:end].rstrip() + "…"
+
+
+def coordinate(value: float) -> str:
+    """Returns a coordinate of a drawing, rounded to a tenth of a unit."""
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
+
+
+def count(value: float) -> str:
+    """Returns a count with separators: 1,300."""
+    return f"{value:,.0f}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Returns a share in percent: 12.5%."""
+    return f"{share:.{decimals}%}"
+
+
+def between(low: float, high: float) -> str:
+    """Returns an interval of shares in percent, without the sign: 12.5-14.0."""
+    return f"{100 * low:.1f}\N{EN DASH}{100 * high:.1f}"
+
+
+def points(share: float, decimals: int = 1) -> str:
+    """Returns a difference of shares in percentage points, with its sign."""
+    return f"{100 * share:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _width(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
