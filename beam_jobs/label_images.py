@@ -1,10 +1,10 @@
-r"""Labels every image of a source with a teacher, or with several.
+r"""Labels every image of a source with a teacher or an ensemble of teachers.
 
   python -m beam_jobs.label_images --images=tfrecord:/data/unlabeled/*.tfrecord \
       --teacher=runs/photos/teacher --output=runs/photos/predictions
 
-Beam's options follow `--`; without any, a process for each core does the work.
-Started again, the same command labels only the shards that are not labeled yet.
+Beam's options follow `--`; by default one worker process runs on each core. Started
+again, the same command labels only the shards that are not labeled yet.
 """
 
 from __future__ import annotations
@@ -13,71 +13,59 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
+from beam_jobs.runners import supervisor
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_IMAGES = flags.DEFINE_string(
-    "images",
-    None,
-    "Images to label: tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB.",
-    required=True,
+FLAGS = CommandFlags()
+_IMAGES = FLAGS.image_source(
+    "Images to label: tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB."
 )
-_IMAGE_FEATURE = flags.DEFINE_string(
-    "image_feature", None, "Name of the records' encoded image, if not the usual one."
+_ALLOW_NEW_SHARDS = FLAGS.boolean(
+    "allow_new_shards", "Continue although files were added since the first run."
 )
-_ALLOW_NEW_SHARDS = flags.DEFINE_bool(
-    "allow_new_shards", False, "Goes on although files were added since the first run."
-)
-_TEACHER = flags.DEFINE_multi_string(
-    "teacher",
-    [],
-    "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts",
-)
-_MODEL_HANDLER = flags.DEFINE_string(
+_TEACHER = FLAGS.members("teacher", required=False)
+_MODEL_HANDLER = FLAGS.string(
     "model_handler",
     None,
     "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded images "
     "to logits, instead of a teacher.",
 )
-_CALIBRATION = flags.DEFINE_string(
-    "calibration",
-    None,
-    "What teacher.calibrate has made of the same teachers: its temperature is theirs.",
+_CALIBRATION = FLAGS.calibration("which has the temperature of the same teachers")
+_CLASS_NAMES = FLAGS.class_names("with --model_handler")
+_ENGINE = FLAGS.string(
+    "engine", "auto", "tensorflow, openvino, or auto for the fastest on this machine."
 )
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; with --model_handler."
+_DTYPE = FLAGS.string(
+    "dtype",
+    "auto",
+    "float32, bfloat16, or auto for the fastest whose results agree with float32.",
 )
-_ENGINE = flags.DEFINE_string(
-    "engine", "auto", "tensorflow, openvino, or auto: the fastest of them here."
-)
-_DTYPE = flags.DEFINE_string(
-    "dtype", "auto", "float32, bfloat16, or auto: the fastest that agrees."
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of the predictions to make.", required=True
-)
-_TOP_K = flags.DEFINE_integer(
-    "top_k", 10, "Classes kept of every image, at most all of them.", lower_bound=1
-)
-_MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 100_000_000, "Of an image that is decoded.", lower_bound=1
-)
-_MAX_BAD_FRACTION = flags.DEFINE_float(
-    "max_bad_fraction", 0.5, "Of the images; with more, the source is broken.", 0, 1
-)
-_ESTIMATE = flags.DEFINE_integer(
-    "estimate",
-    None,
-    "Only tells what labeling so many images on Dataflow takes.",
+_OUTPUT = FLAGS.output("Directory of the predictions to make.")
+_TOP_K = FLAGS.top_k(10, "Number of classes to keep per image, at most all classes.")
+_MAX_PIXELS = FLAGS.integer(
+    "max_pixels",
+    100_000_000,
+    "Largest image to decode, in pixels.",
     lower_bound=1,
 )
-_IMAGES_PER_SECOND = flags.DEFINE_float(
-    "images_per_second", None, "Of a core or, with an accelerator, of a worker."
+_MAX_BAD_FRACTION = FLAGS.number(
+    "max_bad_fraction",
+    0.5,
+    "Largest share of images without prediction; the job fails above it.",
+    lower_bound=0,
+    upper_bound=1,
 )
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
+_ESTIMATE = FLAGS.integer(
+    "estimate",
+    None,
+    "Only print time and cost of labeling this many images on Dataflow.",
+    lower_bound=1,
+)
+_IMAGES_PER_SECOND = FLAGS.number(
+    "images_per_second",
+    None,
+    "With --estimate: throughput of a core or, with an accelerator, of a worker.",
 )
 
 
@@ -86,16 +74,12 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
-        from beam_jobs.runners.options import (
-            is_dataflow,
-            parse_beam_arguments,
-            spread,
-            threads_of_worker,
-        )
+        from beam_jobs.runners.options import is_dataflow, spread
+        from beam_jobs.runners.run import parse_beam_arguments, threads_of_worker
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         if _ESTIMATE.value is not None:
-            _tell_estimate(options)
+            _log_estimate(options)
             return
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
@@ -117,11 +101,7 @@ def main(argv: Sequence[str]) -> None:
         )
         filesystems.register(options)
         source = shard_manifest.match(
-            open_source(
-                _IMAGES.value,
-                data_dir=_DATA_DIR.value,
-                image_feature=_IMAGE_FEATURE.value,
-            ),
+            open_source(_IMAGES.images.value, **_IMAGES.arguments()),
             _OUTPUT.value,
             allow_new_shards=settings.allow_new_shards,
         )
@@ -141,11 +121,9 @@ def main(argv: Sequence[str]) -> None:
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started, **speed)
 
 
-def _tell_estimate(options: Any) -> None:
+def _log_estimate(options: Any) -> None:
     from beam_jobs.runners import cost, dataflow
-    from beam_jobs.runners.options import (
-        is_dataflow,
-    )
+    from beam_jobs.runners.options import is_dataflow
 
     if not is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
         raise ValueError(
@@ -173,4 +151,4 @@ def _check_for_dataflow(image_path: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(supervisor.supervised(main), FLAGS)

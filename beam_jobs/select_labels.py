@@ -1,4 +1,4 @@
-r"""Selects, of all predictions, the best of every class.
+r"""Selects the best predictions of every class.
 
   python -m beam_jobs.select_labels --predictions=runs/photos/predictions \
       --calibration=runs/photos/calibration --target_precision=0.97 \
@@ -13,68 +13,58 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
+from beam_jobs.runners import supervisor
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "What beam_jobs.label_images has made.", required=True
-)
-_CALIBRATION = flags.DEFINE_string(
-    "calibration", None, "What teacher.calibrate has made of labeled images."
-)
-_TARGET_PRECISION = flags.DEFINE_float(
+FLAGS = CommandFlags()
+_PREDICTIONS = FLAGS.predictions()
+_CALIBRATION = FLAGS.calibration("from labeled images")
+_TARGET_PRECISION = FLAGS.number(
     "target_precision",
     None,
-    "Share of the kept labels that shall be right, judged by --calibration; 0.97 if "
-    "that is there and no threshold is given.",
+    "Share of kept labels that should be right, estimated with --calibration; 0.97 if "
+    "that is given and no threshold is.",
 )
-_THRESHOLD = flags.DEFINE_float(
+_THRESHOLD = FLAGS.number(
     "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."
 )
-_CLASS_THRESHOLDS = flags.DEFINE_string(
+_CLASS_THRESHOLDS = FLAGS.string(
     "class_thresholds",
     None,
     "JSON file {class name: lowest confidence}; --confidence_threshold for others.",
 )
-_ADAPTIVE = flags.DEFINE_bool(
+_ADAPTIVE = FLAGS.boolean(
     "adaptive",
-    False,
     "Lower the threshold of classes with fewer confident images, as FlexMatch does; "
-    "harms classes that are rare indeed.",
+    "harms classes that really are rare.",
 )
-_IMAGES_PER_CLASS = flags.DEFINE_integer(
+_IMAGES_PER_CLASS = FLAGS.integer(
     "images_per_class",
     0,
-    "Records each class shall have; 0 for an even share of all images labeled.",
+    "Number of records per class; 0 for an even share of all labeled images.",
     lower_bound=0,
 )
-_MAX_COPIES = flags.DEFINE_integer(
+_MAX_COPIES = FLAGS.integer(
     "max_copies",
     3,
-    "How often one image may be written to fill its class.",
+    "Largest number of copies of one image, written to fill its class.",
     lower_bound=1,
 )
-_EXCLUDE = flags.DEFINE_multi_string(
-    "exclude",
-    [],
-    "Predictions, by the same teachers, of images that must not be learned from: "
-    "those to evaluate on, those that are labeled.",
+_EXCLUDE = FLAGS.exclude(
+    "Predictions, by the same teachers, of images that must not be selected: those to "
+    "evaluate on, those that are labeled."
 )
-_DUPLICATE_BITS = flags.DEFINE_integer(
+_DUPLICATE_BITS = FLAGS.integer(
     "duplicate_bits",
     0,
-    "Of the 64 of the perceptual hash, in how many images that look the same may "
-    "differ; -1 keeps what looks the same.",
+    "Number of the 64 bits of the perceptual hash in which two near-duplicate images "
+    "may differ; -1 keeps near-duplicates.",
     lower_bound=-1,
     upper_bound=3,
 )
-_WHAT_IF = flags.DEFINE_bool(
-    "what_if", False, "Also tell what other settings would keep."
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of the selection to make.", required=True
-)
+_WHAT_IF = FLAGS.boolean("what_if", "Also report what other settings would keep.")
+_OUTPUT = FLAGS.output("Directory of the selection to make.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -83,7 +73,8 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         from beam_jobs.io import filesystems
-        from beam_jobs.runners.options import is_local, parse_beam_arguments
+        from beam_jobs.runners.options import is_local
+        from beam_jobs.runners.run import parse_beam_arguments
         from beam_jobs.selection import job as selection_job
         from beam_jobs.selection import pipeline
 
@@ -124,4 +115,4 @@ def _plan() -> Any:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(supervisor.supervised(main), FLAGS)

@@ -4,10 +4,10 @@ r"""Writes the selected images as a TFDS dataset.
       --predictions=runs/photos/predictions --selection=runs/photos/selection \
       --output=runs/photos/dataset
 
-Then `tfds.builder_from_directory("runs/photos/dataset")` opens it, and `python -m
-pseudo_label.verify runs/photos/dataset` counts it again. Started again, the same
-command writes only the shards that are not there yet. Beam's options follow `--`;
-without any, a process for each core does the work if that is worth its start.
+`tfds.builder_from_directory("runs/photos/dataset")` opens it, and `python -m
+pseudo_label.verify runs/photos/dataset` checks it. Started again, the same command
+writes only the missing shards. Beam's options follow `--`; by default one worker
+process runs on each core if the job is large enough.
 """
 
 from __future__ import annotations
@@ -15,39 +15,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
+from beam_jobs.runners import supervisor
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_IMAGES = flags.DEFINE_string(
-    "images",
-    None,
-    "The images that were labeled, as they were named then.",
-    required=True,
+FLAGS = CommandFlags()
+_IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
+_PREDICTIONS = FLAGS.predictions()
+_SELECTION = FLAGS.selection()
+_OUTPUT = FLAGS.output("Directory of the dataset to make.")
+_NUM_SHARDS = FLAGS.num_shards(
+    0, "Number of TFRecord files; 0 for one per 4,096 records, at least 4."
 )
-_IMAGE_FEATURE = flags.DEFINE_string(
-    "image_feature", None, "Name of the records' encoded image, if not the usual one."
-)
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "What beam_jobs.label_images has made.", required=True
-)
-_SELECTION = flags.DEFINE_string(
-    "selection", None, "What beam_jobs.select_labels has made of it.", required=True
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of the dataset to make.", required=True
-)
-_NUM_SHARDS = flags.DEFINE_integer(
-    "num_shards", 0, "TFRecord files to write; 0 for one per 4,096 records, at least 4."
-)
-_ROUND = flags.DEFINE_integer(
+_ROUND = FLAGS.integer(
     "round",
     1,
-    "Of self-training: in the second, what labels is a student of the first.",
+    "Round of self-training; from round 2 on the teacher is the student before.",
     lower_bound=1,
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
 )
 
 
@@ -56,7 +40,8 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
-        from beam_jobs.runners.options import parse_beam_arguments, spread
+        from beam_jobs.runners.options import spread
+        from beam_jobs.runners.run import parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
@@ -66,11 +51,7 @@ def main(argv: Sequence[str]) -> None:
 
         filesystems.register(options)
         job = writing_job.plan(
-            open_source(
-                _IMAGES.value,
-                data_dir=_DATA_DIR.value,
-                image_feature=_IMAGE_FEATURE.value,
-            ),
+            open_source(_IMAGES.images.value, **_IMAGES.arguments()),
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             round_number=_ROUND.value,
@@ -89,4 +70,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(supervisor.supervised(main), FLAGS)

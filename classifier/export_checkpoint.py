@@ -1,7 +1,9 @@
-r"""Exports a run's newest checkpoint; `teacher.train --backend=jax` starts it itself.
+r"""Exports the newest checkpoint of a run.
 
   python -m classifier.export_checkpoint --workdir=DIR \
       --evaluation='{"num_examples": 600, "num_correct": 540, "cross_entropy": 0.4}'
+
+`teacher.train --backend=jax` runs it, since TensorFlow is needed to export.
 """
 
 from __future__ import annotations
@@ -9,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import cli
+from stage.flags import CommandFlags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-_EVALUATION = flags.DEFINE_string(
-    "evaluation", None, "Its final figures, as JSON.", required=True
+FLAGS = CommandFlags()
+_WORKDIR = FLAGS.workdir("Directory of the run.")
+_EVALUATION = FLAGS.string(
+    "evaluation", None, "Final metrics of the run, as JSON.", required=True
 )
 
 
@@ -31,4 +33,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

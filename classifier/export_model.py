@@ -1,35 +1,31 @@
-r"""Exports a classifier's network for use elsewhere, and checks what it has written.
+r"""Exports a classifier's network for use elsewhere, and checks the exported file.
 
   python -m classifier.export_model --classifier=runs/photos/student \
       --output=student.onnx
 
-The ending of --output tells the format:
+The ending of --output selects the format:
 
-  student.onnx   ONNX: `pixels` uint8 [B,S,S,3] to `logits` float32 [B,K]; the names of
-                 the classes are in its metadata
-  student.keras  Keras, of its own layers alone: opens without this project
-  student/       SavedModel, image bytes to logits; no ending will do as well
+  student.onnx   ONNX: `pixels` uint8 [B,S,S,3] to `logits` float32 [B,K]; the class
+                 names are in its metadata
+  student.keras  Keras, with built-in layers only: opens without this project
+  student/       SavedModel, image bytes to logits; any other ending gives this, too
 
-It is read again, and must give the same logits as the classifier, or nothing is left.
+The exported network is read back. If its logits differ from the classifier's, it is
+deleted and the command fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_CLASSIFIER = flags.DEFINE_string(
+FLAGS = CommandFlags()
+_CLASSIFIER = FLAGS.string(
     "classifier", None, "Directory of a trained classifier.", required=True
 )
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "What to write: NAME.onnx, NAME.keras or a directory.",
-    required=True,
-)
+_OUTPUT = FLAGS.output("Path to write: NAME.onnx, NAME.keras or a directory.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -49,4 +45,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

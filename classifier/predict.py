@@ -2,9 +2,9 @@ r"""Prints the most probable classes of images.
 
   python -m classifier.predict --classifier=runs/photos/student photos/new robin.jpg
 
-An argument is a file, or a directory whose files are meant, in sub-directories, too.
-Several classifiers answer as one, by the mean of their probabilities. A file that is no
-image stands in the table with the reason, and the command ends with status 1.
+An argument is a file, or a directory whose files are read, sub-directories included.
+The probabilities of several classifiers are averaged. A file that cannot be decoded is
+listed with the reason, and the command exits with status 1.
 """
 
 from __future__ import annotations
@@ -14,25 +14,20 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from absl import flags
-
 from stage import cli
+from stage.flags import CommandFlags
+from stage.status import OK
 
-_CLASSIFIER = flags.DEFINE_multi_string(
-    "classifier",
-    None,
-    "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts",
-    required=True,
-)
-_TOP_K = flags.DEFINE_integer("top_k", 5, "Classes to name of each.", lower_bound=1)
-_JSON = flags.DEFINE_bool(
-    "json", False, "Print a line of JSON for each image: file, status, top or error."
+FLAGS = CommandFlags(mixed=True)
+_CLASSIFIER = FLAGS.members("classifier")
+_TOP_K = FLAGS.top_k(5, "Number of classes to print per image.")
+_JSON = FLAGS.boolean(
+    "json", "Print one line of JSON per image, with file, status, top or error."
 )
 
 
 def main(argv: Sequence[str]) -> None:
-    """Answers for each image."""
+    """Predicts each image."""
     with cli.exit_on_user_error():
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
@@ -43,32 +38,33 @@ def main(argv: Sequence[str]) -> None:
         read_ensemble_facts(_CLASSIFIER.value)
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
-    with cli.exit_on_job_error(), _ending_with_its_reader():
+    with cli.exit_on_job_error(), _exit_on_broken_pipe():
         members = ensemble.Ensemble(_CLASSIFIER.value)
         width = max(
-            len(file_predictions.printable(name)) for name in members.class_names
+            len(file_predictions.escape_control(name)) for name in members.class_names
         )
-        for answer in file_predictions.answers(members, files, top_k=_TOP_K.value):
-            num_bad += answer.status != ensemble.OK
+        for prediction in file_predictions.predict_files(
+            members, files, top_k=_TOP_K.value
+        ):
+            num_bad += prediction.status != OK
             cli.log(
-                file_predictions.to_json(answer)
+                file_predictions.to_json(prediction)
                 if _JSON.value
-                else file_predictions.tell(answer, width=width)
+                else file_predictions.to_text(prediction, width=width)
             )
     sys.exit(min(num_bad, 1))
 
 
 @contextlib.contextmanager
-def _ending_with_its_reader() -> Iterator[None]:
-    """Ends the program where nobody reads on what it prints, as behind `| head`."""
+def _exit_on_broken_pipe() -> Iterator[None]:
+    """Exits if the reader of the output has gone, as in `| head`."""
     try:
         yield
     except BrokenPipeError:
-        # Or Python would try to write the rest when it ends.
+        # Otherwise Python would try to flush the rest on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    flags.FLAGS.set_gnu_getopt()  # Flags may stand behind the images.
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -1,11 +1,11 @@
-r"""Prints what networks cost: parameters and multiply-adds, before any training.
+r"""Prints what networks cost, before any training: parameters and multiply-adds.
 
   python -m classifier.summary
   python -m classifier.summary --preset=resnet_rs_299
   python -m classifier.summary --preset=resnet_rs_50_160 --scale=4 --epochs=350
 
-Without a preset it builds the eleven published networks, compares what it counts in
-them with what is published, and ends with status 1 if they differ.
+Without --preset it builds the eleven published networks, compares their parameters and
+FLOPs with the published ones, and exits with status 1 if any differ.
 """
 
 from __future__ import annotations
@@ -14,36 +14,34 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
 from classifier.models import scaling, variants
 from classifier.training import presets
 from classifier.training.config import TrainConfig
 from stage import cli
+from stage.flags import CommandFlags
 from stage.overrides import override_all
 
-_PRESET = flags.DEFINE_string(
-    "preset", None, "Recipe to look at, as in teacher.train; none: the published ones."
-)
-_SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipe, as in model.width_multiplier=0.5"
-)
-_NUM_CLASSES = flags.DEFINE_integer(
+FLAGS = CommandFlags()
+_PRESET = FLAGS.preset(None, presets.PRESETS)
+_SET = FLAGS.set("model.width_multiplier=0.5")
+_NUM_CLASSES = FLAGS.integer(
     "num_classes", 1000, "Width of the head of --preset.", lower_bound=2
 )
-_SCALE = flags.DEFINE_float(
-    "scale", None, "Multiply-adds to scale --preset to, as a factor of its own."
+_SCALE = FLAGS.number(
+    "scale", None, "Multiply-adds to scale --preset to, relative to its own."
 )
-_EPOCHS = flags.DEFINE_float(
+_EPOCHS = FLAGS.number(
     "epochs",
     float(scaling.LONG_TRAINING_EPOCHS),
-    "Of the training that --scale is for: a long one wants depth, a short one width.",
+    "Length of the training to scale for: long training favors depth, short training "
+    "width.",
 )
 
-#: Classes of ImageNet, which the published figures are for.
+#: Number of classes of ImageNet, for which the figures were published.
 PUBLISHED_CLASSES = 1000
-#: Parameters to the last weight and FLOPs in billions, two for each multiply-add, of
-#: the graph that the published networks were trained with. The paper rounds them.
+#: Exact number of parameters, and billions of FLOPs (two per multiply-add), of the
+#: graph that the published networks were trained with, by depth and image size. The
+#: paper rounds them.
 PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
     (50, 160): (35_691_912, 4.56),
     (101, 160): (63_618_696, 8.36),
@@ -134,4 +132,4 @@ def _compare_published() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

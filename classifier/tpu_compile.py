@@ -1,14 +1,13 @@
-r"""Compiles the training step for TPUs on a machine that has none: does it fit?
+r"""Compiles the training step for TPUs on a machine without any: does it fit?
 
   python -m classifier.tpu_compile --preset=resnet_rs_152_224 --topology=v5e:2x2 \
       --per_chip_batch_size=128
 
-The compiler is the real one, out of the libtpu package; a name stands for the chips
-that are not there. `make tpu-compile` installs the package beside the environment,
-where a JAX without TPUs does not stumble over it, and compiles two networks for two
-kinds of chips. Said of each are the memory of a chip, the floating-point operations,
-and the all-reduces. A batch that is too large ends it with status 1 and the largest
-that fits.
+The compiler is the real one, from the libtpu package; the chips are only named. `make
+tpu-compile` installs the package outside the environment, because JAX would fail to
+start on a machine without TPUs, and compiles two networks for two kinds of chips. It
+prints memory per chip, floating-point operations and all-reduces. If a batch is too
+large, the command prints the largest that fits and exits with status 1.
 """
 
 from __future__ import annotations
@@ -20,26 +19,24 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import flags
-
 from classifier.training import devices, presets, tpu_compiler
 from classifier.training.config import TrainConfig
 from classifier.training.tpu_compiler import Report, TooLargeError
 from stage import cli
+from stage.flags import CommandFlags
 from stage.overrides import override_all
 
-_PRESET = flags.DEFINE_multi_string(
-    "preset", ["resnet_rs_50_160", "resnet_rs_152_224"], "Recipes to compile."
+FLAGS = CommandFlags()
+_PRESET = FLAGS.strings(
+    "preset", ("resnet_rs_50_160", "resnet_rs_152_224"), "Recipes to compile."
 )
-_TOPOLOGY = flags.DEFINE_multi_string(
-    "topology", ["v5e:2x2", "v4:2x2x1"], "Chips to compile for, as libtpu names them."
+_TOPOLOGY = FLAGS.strings(
+    "topology", ("v5e:2x2", "v4:2x2x1"), "Chips to compile for, in libtpu's notation."
 )
-_BATCH = flags.DEFINE_integer(
-    "per_chip_batch_size", 128, "Images of a step on one chip.", lower_bound=1
+_BATCH = FLAGS.integer(
+    "per_chip_batch_size", 128, "Images per step and chip.", lower_bound=1
 )
-_SET = flags.DEFINE_multi_string(
-    "set", [], "One setting of the recipes, as in model.batch_norm_groups=4"
-)
+_SET = FLAGS.set("model.batch_norm_groups=4")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -51,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         devices.open_devices("jax")
         chips = {name: tpu_compiler.describe_chips(name) for name in _TOPOLOGY.value}
     num_too_large = sum(
-        _compile_and_tell(recipe, name, chips[topology], topology)
+        _compile_and_log(recipe, name, chips[topology], topology)
         for topology in chips
         for name, recipe in recipes.items()
     )
@@ -63,7 +60,7 @@ def _recipe(name: str) -> TrainConfig:
     return override_all(config, _SET.value)
 
 
-def _compile_and_tell(
+def _compile_and_log(
     recipe: TrainConfig, name: str, chips: list[Any], topology: str
 ) -> bool:
     """Returns whether the batch is too large."""
@@ -111,4 +108,4 @@ def _or_none(compile_at: Callable[[int], Report], batch_size: int) -> Report | N
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

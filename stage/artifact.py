@@ -144,14 +144,14 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
     return path
 
 
-def write_json(path: epath.Path, content: Any) -> None:
+def write_json(path: epath.PathLike, content: Any) -> None:
     """Writes indented JSON, whole or not at all."""
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_bytes(path: epath.Path, content: bytes) -> None:
+def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Writes a file, whole or not at all."""
-    with replacing(path) as temporary:
+    with replacing(epath.Path(path)) as temporary:
         temporary.write_bytes(content)
 
 
@@ -183,14 +183,14 @@ def delete_unfinished(directory: epath.PathLike) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_json(path: epath.Path) -> Any:
+def read_json(path: epath.PathLike) -> Any:
     """Returns the content of a JSON file.
 
     Raises:
         ValueError: If it is none.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(epath.Path(path).read_text())
     except ValueError as error:
         raise ValueError(f"{path} is broken: {error}") from error
 

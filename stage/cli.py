@@ -11,10 +11,14 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from absl import app, logging
 
 from stage import preemption
+from stage.flags import CommandFlags
+
+Main: TypeAlias = Callable[[Sequence[str]], None]
 
 #: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -25,29 +29,60 @@ _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 #: What an entry point sets for itself and for what it starts, unless the user did.
 ENVIRONMENT = {**_QUIET, **_ONE_HEAP, "KERAS_BACKEND": "tensorflow"}
 
-#: What a shell reports of a program that Ctrl-C has ended.
+#: Exit status that a shell reports for a program ended by Ctrl-C.
 _INTERRUPTED = 130
+_RESUMABLE = "the same command goes on from here"
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs an entry point's `main` with absl's flags, in a process set up for it.
+def run(main: Main, flags: CommandFlags | None = None) -> None:
+    """Runs a command as a program: parses the command line and calls `main`.
 
-    Ends with status 1 where training diverges, with `preemption.EXIT_STATUS` where it
-    was told to end and can go on, either with one line.
+    Exits with status 1 and one line if training diverges, and with
+    `preemption.EXIT_STATUS` if the machine is taken away.
+
+    Args:
+        main: The command; takes the program's name and the arguments that are no flags.
+        flags: The flags that `main` reads; absl's own if not given.
     """
-    _prepare()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    logging.set_verbosity(logging.ERROR)
     signal.signal(signal.SIGINT, _interrupt)
+    parser = flags.parse_program if flags else app.parse_flags_with_usage
+    app.run(lambda argv: _run_main(main, argv), flags_parser=parser)
 
-    def run_main(argv: Sequence[str]) -> None:
-        try:
-            main(argv)
-        except FloatingPointError as error:
-            sys.exit(f"error: {error}")
-        except preemption.PreemptedError as notice:
-            sys.stderr.write(f"{notice}; the same command goes on from here\n")
-            sys.exit(preemption.EXIT_STATUS)
 
-    app.run(run_main)
+def call(main: Main, flags: CommandFlags, arguments: Sequence[str]) -> int:
+    """Runs a command inside this process, as tests do, and returns its exit status.
+
+    The environment is left as it is, and absl's own flags are not understood.
+
+    Args:
+        main: The command.
+        flags: The flags that `main` reads.
+        arguments: The command line without the program's name.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _run_main(main, flags.parse(["command", *arguments]))
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(end.code + "\n")
+            return 1
+        return end.code or 0
+    return 0
+
+
+def _run_main(main: Main, argv: Sequence[str]) -> None:
+    try:
+        main(argv)
+    except FloatingPointError as error:
+        sys.exit(f"error: {error}")
+    except preemption.PreemptedError as notice:
+        sys.stderr.write(f"{notice}; {_RESUMABLE}\n")
+        sys.exit(preemption.EXIT_STATUS)
 
 
 def _interrupt(*_: object) -> None:
@@ -57,7 +92,7 @@ def _interrupt(*_: object) -> None:
     of the job and lets its threads finish their shards.
     """
     kill_children()
-    sys.stderr.write("interrupted; the same command goes on from here\n")
+    sys.stderr.write(f"interrupted; {_RESUMABLE}\n")
     sys.stderr.flush()
     os._exit(_INTERRUPTED)
 
@@ -69,13 +104,6 @@ def kill_children() -> None:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-
-
-def _prepare() -> None:
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    warnings.simplefilter("ignore")
-    logging.set_verbosity(logging.ERROR)
 
 
 def load_tensorflow() -> None:

@@ -4,9 +4,9 @@ r"""Evaluates a student on labeled images, beside its pseudo-labels and its teac
       --evaluation=folder:photos/test --pseudo_labeled=runs/photos/dataset \
       --teacher=runs/photos/teacher --output=runs/photos/student_evaluation
 
-With --pseudo_labeled it also says how many of the pseudo-labels the student agrees with
-when there is no noise, with --teacher on how many images only one of them is right.
-What the student says of each image stands in evaluation.parquet.
+With --pseudo_labeled it also measures how often the student, without noise, agrees with
+its pseudo-labels; with --teacher, on how many images only one of the two is right. The
+student's predictions of each image are in evaluation.parquet.
 """
 
 from __future__ import annotations
@@ -14,37 +14,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_STUDENT = flags.DEFINE_string(
-    "student", None, "Directory of the trained student.", required=True
-)
-_EVALUATION = flags.DEFINE_string(
-    "evaluation",
-    None,
-    "Labeled images: tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB.",
-    required=True,
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory to make, for evaluation.json.", required=True
-)
-_PSEUDO_LABELED = flags.DEFINE_string(
-    "pseudo_labeled", None, "What beam_jobs.write_records has made for the student."
-)
-_TEACHER = flags.DEFINE_multi_string(
-    "teacher",
-    [],
-    "Directory of the classifier that labeled for it. Given several times, the mean of "
-    "their probabilities counts",
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
-)
+FLAGS = CommandFlags()
+_STUDENT = FLAGS.student()
+_EVALUATION = FLAGS.evaluation()
+_SOURCE = FLAGS.source()
+_PSEUDO_LABELED = FLAGS.pseudo_labeled("the student was trained on it")
+_TEACHER = FLAGS.members("teacher", required=False, of=" that labeled for the student")
+_OUTPUT = FLAGS.output("Directory of the evaluation to make.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -58,14 +37,9 @@ def main(argv: Sequence[str]) -> None:
         from classifier.inference.evaluation import write
         from student.evaluation import comparison
 
-        images = open_source(
-            _EVALUATION.value,
-            data_dir=_DATA_DIR.value,
-            class_names_file=_CLASS_NAMES.value,
-        )
         plan = comparison.plan(
             _STUDENT.value,
-            images,
+            open_source(_EVALUATION.value, **_SOURCE.arguments()),
             pseudo_labeled=_PSEUDO_LABELED.value,
             teachers=_TEACHER.value,
         )
@@ -81,4 +55,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -1,13 +1,12 @@
-r"""Asks teachers about labeled images that they have not learned from.
+r"""Calibrates teachers on labeled images that they were not trained on.
 
   python -m teacher.calibrate --teacher=runs/photos/teacher-1 \
       --teacher=runs/photos/teacher-2 --out_of_fold=folder:photos/train \
       --output=runs/photos/calibration
 
-The teachers have each left out a fold of the images (`teacher.train --folds=2
---fold=0`), or were never shown any of them: `--held_out`. What they say tells how
-often they are right when they are so sure, and which temperature makes their
-probabilities say it.
+Either each teacher has left out a fold of the images (`teacher.train --folds=2
+--fold=0`), or none has seen any of them (`--held_out`). Their predictions show how
+accuracy depends on confidence, and which temperature makes the two agree.
 """
 
 from __future__ import annotations
@@ -16,38 +15,25 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_TEACHER = flags.DEFINE_multi_string(
-    "teacher",
-    None,
-    "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts",
-    required=True,
-)
-_HELD_OUT = flags.DEFINE_string(
+FLAGS = CommandFlags()
+_TEACHER = FLAGS.members("teacher")
+_HELD_OUT = FLAGS.string(
     "held_out",
     None,
-    "Labeled images that no teacher was trained on, as tfds:NAME:SPLIT, folder:PATH or "
-    "tfrecord:GLOB. All teachers predict each.",
+    "Labeled images that no teacher was trained on: tfds:NAME:SPLIT, folder:PATH or "
+    "tfrecord:GLOB. All teachers predict each of them.",
 )
-_OUT_OF_FOLD = flags.DEFINE_string(
+_OUT_OF_FOLD = FLAGS.string(
     "out_of_fold",
     None,
     "The labeled images that the teachers were trained on with --folds, in the same "
-    "forms. Those predict an image that left out its fold.",
+    "forms. An image is predicted by the teachers that left out its fold.",
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of the calibration to make.", required=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
-)
+_SOURCE = FLAGS.source()
+_OUTPUT = FLAGS.output("Directory of the calibration to make.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -78,12 +64,8 @@ def main(argv: Sequence[str]) -> None:
 def _open(spec: str | None) -> Any:
     from classifier.data.sources import open_source
 
-    if spec is None:
-        return None
-    return open_source(
-        spec, data_dir=_DATA_DIR.value, class_names_file=_CLASS_NAMES.value
-    )
+    return None if spec is None else open_source(spec, **_SOURCE.arguments())
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

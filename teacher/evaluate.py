@@ -1,10 +1,10 @@
-r"""Evaluates a teacher, or several as one, on labeled images.
+r"""Evaluates a teacher, or an ensemble of teachers, on labeled images.
 
   python -m teacher.evaluate --teacher=runs/photos/teacher \
       --evaluation=folder:photos/test --output=runs/photos/evaluation
 
-It sees what the labeling job sees: the exported graph and, of several teachers, the
-mean of their probabilities. What it says of each image stands in evaluation.parquet.
+Evaluates what the labeling job uses: the exported graph and, for an ensemble, the mean
+of the probabilities. The predictions of each image are in evaluation.parquet.
 """
 
 from __future__ import annotations
@@ -12,32 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_TEACHER = flags.DEFINE_multi_string(
-    "teacher",
-    None,
-    "Directory of a trained classifier. Given several times, the mean of their "
-    "probabilities counts",
-    required=True,
-)
-_EVALUATION = flags.DEFINE_string(
-    "evaluation",
-    None,
-    "Labeled images: tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB.",
-    required=True,
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory to make, for evaluation.json.", required=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
-_CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file, one class name a line; needed for tfrecord:."
-)
+FLAGS = CommandFlags()
+_TEACHER = FLAGS.members("teacher")
+_EVALUATION = FLAGS.evaluation()
+_SOURCE = FLAGS.source()
+_OUTPUT = FLAGS.output("Directory of the evaluation to make.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -53,11 +35,7 @@ def main(argv: Sequence[str]) -> None:
         from classifier.inference import ensemble, evaluation
 
         facts = read_ensemble_facts(_TEACHER.value)
-        source = open_source(
-            _EVALUATION.value,
-            data_dir=_DATA_DIR.value,
-            class_names_file=_CLASS_NAMES.value,
-        )
+        source = open_source(_EVALUATION.value, **_SOURCE.arguments())
         check_same_classes(
             facts[0]["class_names"], source.labeled_class_names(), source.spec
         )
@@ -77,4 +55,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

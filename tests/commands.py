@@ -1,6 +1,9 @@
 """Running the project's commands as a user does: each in a process of its own."""
 
 import atexit
+import contextlib
+import importlib
+import io
 import os
 import pathlib
 import shutil
@@ -8,6 +11,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+
+from stage import cli
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: The same step need not be compiled for each command of a session.
@@ -70,3 +75,14 @@ def free_port():
     with socket.socket() as server:
         server.bind(("localhost", 0))
         return server.getsockname()[1]
+
+
+def call(module, *arguments):
+    """Runs a command inside this process; returns what `subprocess.run` would."""
+    command = importlib.import_module(module)
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = cli.call(command.main, command.FLAGS, list(map(str, arguments)))
+    return subprocess.CompletedProcess(
+        [module, *arguments], status, output.getvalue(), errors.getvalue()
+    )

@@ -1,48 +1,47 @@
-r"""Says whether another round of self-training is worth it.
+r"""Decides whether another round of self-training is worth it.
 
   python -m workflow.rounds --run=runs/birds --patience=1
 
-Holds each student against the best classifier before it, on the images that
-`teacher.calibrate --held_out` has asked all of them about: in round N+1 about the
-student of round N, its teacher. Writes RUN/rounds.json. Ends with status 0 if another
-round is worth it, and with 3, after saying why, if not.
+Compares each student with the best classifier before it, on the images that
+`teacher.calibrate --held_out` has evaluated all of them on: the student of round N as
+the teacher of round N+1. Writes RUN/rounds.json. Exits with status 0 if another round
+is worth it, and with 3, after printing the reason, if not.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from absl import app, flags
+from stage import artifact, cli
+from stage.calibration_files import CALIBRATION
+from stage.flags import CommandFlags
 
-from pseudo_label.selection.precision import CALIBRATION
-from stage.parquet import write_whole
-
-_RUN = flags.DEFINE_string("run", None, "Directory of a run.", required=True)
-_PATIENCE = flags.DEFINE_integer(
+FLAGS = CommandFlags()
+_RUN = FLAGS.run("Directory of a run.")
+_PATIENCE = FLAGS.integer(
     "patience",
     1,
-    "Students in a row that may fail to beat the best before them.",
+    "Number of consecutive students that may fail to beat the best before them.",
     lower_bound=1,
 )
 
 ROUNDS = "rounds.json"
-#: Status of a run that is to stop.
+#: Exit status if no other round is worth it.
 STOP = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Round:
-    """A round, judged on images that nobody has learned from.
+    """The accuracies of a round, on images that no classifier was trained on.
 
     Attributes:
-        round: From 1 on.
-        teacher_accuracy: In [0, 1].
-        student_accuracy: Likewise.
+        round: Number of the round, from 1 on.
+        teacher_accuracy: Accuracy of the teacher, in [0, 1].
+        student_accuracy: Accuracy of the student, in [0, 1].
         is_best: Whether the student beats all before it, the first teacher included.
     """
 
@@ -54,35 +53,37 @@ class Round:
 
 def main(argv: Sequence[str]) -> None:
     """Writes and prints the decision."""
-    try:
-        if len(argv) > 1:
-            raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
         run = pathlib.Path(_RUN.value)
         accuracies, num_images = read_accuracies(run)
-        rounds = judge(accuracies)
+        rounds = compare_rounds(accuracies)
         reason = reason_to_stop(rounds, patience=_PATIENCE.value)
         content = to_json(rounds, reason, num_images=num_images)
-        write_whole(run / ROUNDS, json.dumps(content, indent=2) + "\n")
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.writelines(f"{line}\n" for line in tell(content))
+        artifact.write_json(run / ROUNDS, content)
+    for line in format_decision(content):
+        cli.log(line)
     sys.exit(STOP if reason else 0)
 
 
 def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
-    """Returns the accuracy of the first teacher and of each student, and on how many.
+    """Returns the accuracies of the first teacher and each student, on how many images.
 
     Raises:
-        ValueError: If no student was judged, or they were judged on other images.
+        ValueError: If no student was evaluated, or they were on different images.
     """
     accuracies: list[float] = []
     images: list[dict[str, Any]] = []
-    while (run / f"round-{len(accuracies) + 1}" / "calibration" / "COMPLETED").exists():
+    num_images = 0
+    while True:
         directory = run / f"round-{len(accuracies) + 1}" / "calibration"
-        facts = json.loads((directory / CALIBRATION).read_text())
-        config = json.loads((directory / "config.json").read_text())
+        if not artifact.is_complete(directory):
+            break
+        facts = artifact.read_json(directory / CALIBRATION)
+        config = artifact.read_json(directory / artifact.CONFIG)
         accuracies.append(facts["accuracy"])
         images.append({"kind": config["kind"], **config["labeled"]})
+        num_images = facts["num_images"]
     if len(accuracies) < 2:
         raise ValueError(
             f"expected {run}/round-1/calibration and round-2/calibration, of a teacher "
@@ -91,17 +92,17 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
     for number, labeled in enumerate(images, start=1):
         if labeled != images[0] or labeled["kind"] != "held_out":
             raise ValueError(
-                f"{run}/round-{number}/calibration: expected all rounds to be judged "
-                "on the same images, of which none was learned from (CALIBRATION=)"
+                f"{run}/round-{number}/calibration: expected all rounds on "
+                "the same images, none of them trained on (CALIBRATION=)"
             )
-    return accuracies, facts["num_images"]
+    return accuracies, num_images
 
 
-def judge(accuracies: Sequence[float]) -> tuple[Round, ...]:
+def compare_rounds(accuracies: Sequence[float]) -> tuple[Round, ...]:
     """Returns the rounds.
 
     Args:
-        accuracies: Of the first teacher, then of each student, in [0, 1].
+        accuracies: Accuracies of the first teacher, then of each student, in [0, 1].
     """
     return tuple(
         Round(
@@ -118,13 +119,13 @@ def reason_to_stop(rounds: Sequence[Round], *, patience: int) -> str | None:
     """Returns why no other round is worth it, or None if one is.
 
     Args:
-        rounds: At least one.
-        patience: Students in a row that may fail to beat the best before them.
+        rounds: All rounds, at least one.
+        patience: Consecutive students that may fail to beat the best before them.
     """
     failed = rounds[-patience:]
-    if len(failed) < patience or any(one.is_best for one in failed):
+    if len(failed) < patience or any(each.is_best for each in failed):
         return None
-    best = best_accuracy(rounds)
+    best = max(rounds[0].teacher_accuracy, *(each.student_accuracy for each in rounds))
     last = rounds[-1]
     if patience == 1:
         return (
@@ -134,32 +135,21 @@ def reason_to_stop(rounds: Sequence[Round], *, patience: int) -> str | None:
     return f"the last {patience} students do not beat the best before ({best:.2%})"
 
 
-def best_accuracy(rounds: Sequence[Round]) -> float:
-    """Returns the highest accuracy of the first teacher and all students."""
-    students = [one.student_accuracy for one in rounds]
-    return max(rounds[0].teacher_accuracy, *students)
-
-
-def best_round(rounds: Sequence[Round]) -> int:
-    """Returns the round whose student is best, 0 if it is the first teacher."""
-    return max((one.round for one in rounds if one.is_best), default=0)
-
-
 def to_json(
     rounds: Sequence[Round], reason: str | None, *, num_images: int
 ) -> dict[str, Any]:
-    """Returns what stands in `rounds.json`."""
+    """Returns the content of `rounds.json`; best_round is 0 for the first teacher."""
     return {
         "stopped": reason is not None,
         "reason": reason,
-        "best_round": best_round(rounds),
+        "best_round": max((each.round for each in rounds if each.is_best), default=0),
         "num_images": num_images,
-        "rounds": [dataclasses.asdict(one) for one in rounds],
+        "rounds": [dataclasses.asdict(each) for each in rounds],
     }
 
 
-def tell(content: dict[str, Any]) -> Iterator[str]:
-    """Yields the decision as lines."""
+def format_decision(content: dict[str, Any]) -> Iterator[str]:
+    """Yields the lines to print for the content of `rounds.json`."""
     last = content["rounds"][-1]
     yield (
         f"round {last['round']}: on {content['num_images']} calibration images the "
@@ -173,4 +163,4 @@ def tell(content: dict[str, Any]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, FLAGS)

@@ -1,16 +1,15 @@
-r"""Draws images to look at, for the report's contact sheets.
+r"""Draws sample images for the contact sheets of the report.
 
   python -m workflow.sample_images --images=tfrecord:/data/unlabeled/*.tfrecord \
       --predictions=runs/photos/predictions --selection=runs/photos/selection \
       --exclude=runs/photos/test --exclude_images=folder:/data/test \
       --output=runs/photos/samples
 
-Eight sheets: the surest of the images kept, random ones, those kept and not kept that
-are next to the cut of their class, those copied most; and of those that could not be
-read, leaked or are there twice. Of a corpus with more than `--max_shards` input shards
-they are taken from so many, chosen at random: "the surest" are those of these shards.
-It is no pipeline, but one process. Beam's options of
-file systems follow `--`.
+Eight sheets: kept images by highest confidence, at random, just above the cut-off of
+their class, and by number of copies; rejected images just below the cut-off; unreadable
+images; leaked images; duplicates. If there are more than `--max_shards` input shards, a
+random choice of shards is used, and "highest" refers to these. Runs in one process.
+Beam's file-system options follow `--`.
 """
 
 from __future__ import annotations
@@ -18,50 +17,31 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_IMAGES = flags.DEFINE_string(
-    "images",
-    None,
-    "The images that were labeled, as they were named then.",
-    required=True,
-)
-_IMAGE_FEATURE = flags.DEFINE_string(
-    "image_feature", None, "Name of the records' encoded image, if not the usual one."
-)
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "What beam_jobs.label_images has made.", required=True
-)
-_SELECTION = flags.DEFINE_string(
-    "selection", None, "What beam_jobs.select_labels has made of it.", required=True
-)
-_EXCLUDE = flags.DEFINE_multi_string(
-    "exclude",
-    [],
-    "Predictions of images that leaked ones are twins of, as select_labels had them.",
-)
-_EXCLUDE_IMAGES = flags.DEFINE_multi_string(
+FLAGS = CommandFlags()
+_IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
+_PREDICTIONS = FLAGS.predictions()
+_SELECTION = FLAGS.selection()
+_EXCLUDE = FLAGS.exclude("Predictions that were excluded, as given to select_labels.")
+_EXCLUDE_IMAGES = FLAGS.strings(
     "exclude_images",
-    [],
-    "The images of each --exclude, in their order; without them only their keys are "
+    (),
+    "The images of each --exclude, in the same order; without them only their keys are "
     "shown.",
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of the samples to make.", required=True
+_OUTPUT = FLAGS.output("Directory of the samples to make.")
+_PER_SHEET = FLAGS.integer(
+    "per_sheet", 24, "Number of images per sheet.", lower_bound=1
 )
-_PER_SHEET = flags.DEFINE_integer("per_sheet", 24, "Images of a sheet.", lower_bound=1)
-_THUMBNAIL_SIZE = flags.DEFINE_integer(
-    "thumbnail_size", 96, "Pixels of a thumbnail's longer side.", lower_bound=1
+_THUMBNAIL_SIZE = FLAGS.integer(
+    "thumbnail_size", 96, "Longer side of a thumbnail in pixels.", lower_bound=1
 )
-_MAX_SHARDS = flags.DEFINE_integer(
-    "max_shards", 64, "Input shards that images are taken from.", lower_bound=1
+_MAX_SHARDS = FLAGS.integer(
+    "max_shards", 64, "Largest number of input shards to draw from.", lower_bound=1
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Another one draws other images.")
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where TFDS keeps its datasets; its own default if not given."
-)
+_SEED = FLAGS.seed("the choice of images")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
-        from beam_jobs.runners.options import parse_beam_arguments
+        from beam_jobs.runners.run import parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
@@ -79,13 +59,12 @@ def main(argv: Sequence[str]) -> None:
 
         filesystems.register(options)
         request = drawing.DrawingRequest(
-            images=_IMAGES.value,
+            images=_IMAGES.images.value,
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             exclude=tuple(_EXCLUDE.value),
             exclude_images=tuple(_EXCLUDE_IMAGES.value),
-            data_dir=_DATA_DIR.value,
-            image_feature=_IMAGE_FEATURE.value,
+            **_IMAGES.arguments(),
         )
         settings = SampleConfig(
             per_sheet=_PER_SHEET.value,
@@ -104,4 +83,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -16,22 +16,22 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from absl import flags
-
 from infra.flink import cluster
 from infra.flink.install import install
 from stage import cli
+from stage.flags import CommandFlags
 
-_HOME = flags.DEFINE_string(
+FLAGS = CommandFlags()
+_HOME = FLAGS.string(
     "home", ".venv/flink", "Directory of Flink's jars and those of Beam's job server."
 )
-_RUN = flags.DEFINE_string(
+_RUN = FLAGS.string(
     "run", None, "Directory of the cluster's logs and files; HOME/run if not given."
 )
-_WEB_PORT = flags.DEFINE_integer("web_port", 8081, "Port of Flink's web page.")
-_RPC_PORT = flags.DEFINE_integer("rpc_port", 6123, "Port of Flink's job manager.")
-_JOB_PORT = flags.DEFINE_integer("job_port", 8099, "Port of Beam's job server.")
-_WORKER_PORT = flags.DEFINE_integer("worker_port", 50001, "Port of the worker pool.")
+_WEB_PORT = FLAGS.integer("web_port", 8081, "Port of Flink's web page.")
+_RPC_PORT = FLAGS.integer("rpc_port", 6123, "Port of Flink's job manager.")
+_JOB_PORT = FLAGS.integer("job_port", 8099, "Port of Beam's job server.")
+_WORKER_PORT = FLAGS.integer("worker_port", 50001, "Port of the worker pool.")
 _ACTIONS = ("install", "up", "down")
 
 
@@ -68,4 +68,4 @@ def _parse_action(argv: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

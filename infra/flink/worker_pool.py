@@ -17,12 +17,13 @@ from concurrent import futures
 from typing import Any
 
 import grpc
-from absl import flags
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
 from stage import cli
+from stage.flags import CommandFlags
 
-_PORT = flags.DEFINE_integer("port", 50001, "Port on localhost to listen on.")
+FLAGS = CommandFlags()
+_PORT = FLAGS.integer("port", 50001, "Port on localhost to listen on.")
 _WORKER = """\
 import sys
 from apache_beam.runners.worker.sdk_worker import SdkHarness
@@ -62,4 +63,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -1,0 +1,82 @@
+import pytest
+
+from stage.flags import RENAMED, CommandFlags
+from tests.commands import call
+
+
+@pytest.fixture
+def flags():
+    return CommandFlags()
+
+
+def test_each_command_line_starts_from_the_defaults(flags):
+    name = flags.strings("name", ("a",), "Names.")
+    control = flags.boolean("control", "Control.")
+    assert flags.parse(["command", "--name=b", "--name=c", "--control", "rest"])
+    assert (name.value, control.value) == (["b", "c"], True)
+    assert flags.parse(["command", "rest"]) == ["command", "rest"]
+    assert (name.value, control.value) == (["a"], False)
+
+
+def test_commands_may_have_flags_of_the_same_name(flags):
+    others = CommandFlags()
+    seed, other_seed = flags.seed("data"), others.seed("weights", lower_bound=0)
+    flags.parse(["command", "--seed=3"])
+    others.parse(["command"])
+    assert (seed.value, other_seed.value) == (3, 0)
+
+
+def test_flags_may_follow_arguments_where_they_are_mixed():
+    for mixed, rest in ((True, ["a", "b"]), (False, ["a", "--top_k=7", "b"])):
+        flags = CommandFlags(mixed=mixed)
+        flags.top_k(5, "Classes.")
+        assert flags.parse(["command", "a", "--top_k=7", "b"])[1:] == rest
+
+
+@pytest.mark.parametrize("argument", ["--seeds=1", "--seed=x", "--seed=-1", "--dtype"])
+def test_bad_flags_end_the_command(flags, argument):
+    flags.seed("data", lower_bound=0)
+    with pytest.raises(SystemExit) as end:
+        flags.parse(["command", argument])
+    assert argument[2:].partition("=")[0] in end.value.code
+
+
+def test_a_required_flag_must_be_there(flags):
+    flags.output("Directory.")
+    with pytest.raises(SystemExit) as end:
+        flags.parse(["command"])
+    assert "--output" in end.value.code
+
+
+def test_a_renamed_flag_names_the_new_one(flags):
+    for former, present in RENAMED.items():
+        flags.string(present, None, "Text.")
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", f"--{former}=x"])
+        assert f"--{former}" in end.value.code
+        assert f"--{present}" in end.value.code
+        assert "\n" not in end.value.code
+
+
+def test_a_renamed_flag_is_unknown_to_commands_without_the_new_one(flags):
+    for former, present in RENAMED.items():
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", f"--{former}=x"])
+        assert f"--{present}" not in end.value.code
+
+
+def test_labeling_names_the_new_flag_before_any_work(tmp_path):
+    process = call(
+        "beam_jobs.label_images",
+        *(
+            "--precision=float32",
+            "--images=folder:none",
+            f"--output={tmp_path / 'new'}",
+        ),
+    )
+    assert process.returncode == 1
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
+    assert "--precision" in line
+    assert "--dtype" in line
+    assert not any(tmp_path.iterdir())
