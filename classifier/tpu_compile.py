@@ -21,7 +21,7 @@ from typing import Any
 
 from classifier.training import devices, presets, tpu_compiler
 from classifier.training.config import TrainConfig
-from classifier.training.tpu_compiler import Report, TooLargeError
+from classifier.training.tpu_compiler import StepReport, TooLargeError
 from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all
@@ -64,13 +64,13 @@ def _compile_and_log(
     recipe: TrainConfig, name: str, chips: list[Any], topology: str
 ) -> bool:
     """Returns whether the batch is too large."""
-    compile_at = tpu_compiler.compiler(recipe, chips)
+    compile_at = tpu_compiler.step_compiler(recipe, chips)
     batch_size = _BATCH.value
     cli.log(
         f"{name}, {recipe.dtype}, {batch_size} images a chip, {topology} "
         f"({len(chips)} x {chips[0].device_kind})"
     )
-    available = tpu_compiler.memory_of(chips)
+    available = tpu_compiler.chip_memory(chips)
     started = time.monotonic()
     try:
         report = compile_at(batch_size)
@@ -99,7 +99,9 @@ def _compile_and_log(
     return False
 
 
-def _or_none(compile_at: Callable[[int], Report], batch_size: int) -> Report | None:
+def _or_none(
+    compile_at: Callable[[int], StepReport], batch_size: int
+) -> StepReport | None:
     cli.log(f"  trying {batch_size} images a chip")
     try:
         return compile_at(batch_size)

@@ -1,11 +1,10 @@
-"""Weights to start training from: a classifier of ours, or a published file.
+"""Initial weights from one of our classifiers or from a published file.
 
-  PATH                    a directory that `teacher.train` or `student.train` has made
-  resnet_rs_h5:PATH       a weights file of `tf_keras.applications.resnet_rs`, random
-                          or published
+  PATH                a classifier's directory, of `teacher.train` or `student.train`
+  resnet_rs_h5:PATH   a weights file of `tf_keras.applications.resnet_rs`
 
-A tensor that does not fit is named, and nothing is taken over. The head, the last
-dense layer, may stay fresh, for other classes.
+Either all weights are loaded, or none if a tensor does not fit. For other classes the
+head, the last dense layer, can keep its random weights.
 """
 
 from __future__ import annotations
@@ -19,29 +18,30 @@ import h5py
 import keras
 import numpy as np
 from etils import epath
-from numpy.typing import NDArray
 
 from classifier.data.class_names import check_same_classes
 from classifier.export.facts import MODEL, read_facts
 from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network, is_weight, named_variables
+from classifier.training.checkpoint import Arrays
 from stage import artifact
 
 H5_PREFIX = "resnet_rs_h5:"
-#: Kernel and bias.
+#: Tensors of the head: kernel and bias.
 HEAD_TENSORS = 2
 
-Arrays = dict[str, NDArray[Any]]
+_HINT = "--new_head starts with a random one"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InitialWeights:
-    """Tensors to start from, under the names that `variable_names` gives ours.
+    """Initial weights, by the names of `classifier.models.factory.variable_names`.
 
     Attributes:
-        spec: What the user asked for.
-        fingerprint: Of the content.
-        arrays: By name; one that no network of ours has keeps its own.
+        spec: The value of `--init_from`.
+        fingerprint: Fingerprint of the content.
+        arrays: Tensors by name; one that none of our networks has keeps its name in
+            the file.
     """
 
     spec: str
@@ -52,17 +52,17 @@ class InitialWeights:
 def open_weights(
     spec: str, *, class_names: Sequence[str], new_head: bool
 ) -> InitialWeights:
-    """Reads the weights that `spec` names.
+    """Reads the weights of a spec (see the module).
 
     Args:
-        spec: See above.
-        class_names: Of the network to come; a classifier's must be the same, unless
-            its head is not taken over.
-        new_head: Whether the head stays fresh.
+        spec: The value of `--init_from`.
+        class_names: Classes of the network to train. Those of a classifier must be the
+            same, unless the head is not loaded.
+        new_head: Whether the head keeps its random weights.
 
     Raises:
-        ValueError: If it is nothing to start from.
-        FileNotFoundError: If it is not there.
+        ValueError: If it is neither a classifier nor a weights file.
+        FileNotFoundError: If it does not exist.
     """
     if spec.startswith(H5_PREFIX):
         return _open_h5(spec)
@@ -72,7 +72,7 @@ def open_weights(
         try:
             check_same_classes(facts["class_names"], class_names, spec)
         except ValueError as error:
-            raise ValueError(f"{error}; --new_head starts a fresh one") from error
+            raise ValueError(f"{error}; {_HINT}") from error
     return InitialWeights(
         spec=spec,
         fingerprint=facts["fingerprint"],
@@ -80,41 +80,41 @@ def open_weights(
     )
 
 
-def take_over(model: keras.Model, weights: InitialWeights, *, new_head: bool) -> None:
-    """Assigns the weights to the model, all or, if one does not fit, none.
+def assign(model: keras.Model, weights: InitialWeights, *, new_head: bool) -> None:
+    """Assigns the weights to the model; if one does not fit, none.
 
     Raises:
-        ValueError: With the tensor that does not fit.
+        ValueError: If a tensor does not fit; names it.
     """
     head = {id(v) for v in model.trainable_variables[-HEAD_TENSORS:]}
-    left = dict(weights.arrays)
+    unused = dict(weights.arrays)
     assignments = []
     for name, variable in named_variables(model).items():
         if not is_weight(variable):
             continue
-        array = left.pop(name, None)
+        array = unused.pop(name, None)
         if id(variable) in head and new_head:
             continue
         if array is None or array.shape != tuple(variable.shape):
             got = "none" if array is None else array.shape
-            hint = "; --new_head starts a fresh one" if id(variable) in head else ""
+            hint = f"; {_HINT}" if id(variable) in head else ""
             raise ValueError(
                 f"{weights.spec}: expected {name} of shape {tuple(variable.shape)}, "
                 f"got {got}{hint}"
             )
         assignments.append((variable, array))
-    if left:
-        name, array = next(iter(left.items()))
+    if unused:
+        name, array = next(iter(unused.items()))
         raise ValueError(
-            f"{weights.spec}: the network to train has no {name}, the file has one of "
-            f"shape {array.shape}, as {len(left)} tensors in all"
+            f"{weights.spec}: expected tensors of the network to train, got {name} of "
+            f"shape {array.shape} among {len(unused)} others"
         )
     for variable, array in assignments:
         variable.assign(array)
 
 
 def _read_classifier(path: epath.Path, *, num_classes: int) -> Arrays:
-    """Rebuilds the network that `config.json` describes, and loads its weights."""
+    """Returns the weights of a classifier's network, rebuilt from `config.json`."""
     config = artifact.read_json(path / artifact.CONFIG)["config"]
     model = build_network(
         ModelConfig(**config["model"]),
@@ -139,17 +139,17 @@ def _open_h5(spec: str) -> InitialWeights:
 
     try:
         with path.open("rb") as stream, h5py.File(stream, "r") as file:
-            # A saved model has its optimizer's state beside its weights.
+            # A saved model also has the state of its optimizer.
             file.get("model_weights", file).visititems(add)
     except (OSError, TypeError) as error:
-        raise ValueError(f"{spec}: is no HDF5 file of weights: {error}") from error
+        raise ValueError(f"{spec}: expected an HDF5 weights file: {error}") from error
     return InitialWeights(
         spec=spec, fingerprint=artifact.fingerprint([content]), arrays=arrays
     )
 
 
-#: Parts of a bottleneck there and here. The first batch-norm lacks an underscore
-#: there, and always will: published files have it so.
+#: Parts of a bottleneck block, published name to ours. The first batch-norm lacks an
+#: underscore in the published files.
 _BLOCK_LAYERS = {
     "_conv_1": "reduce_conv",
     "batch_norm_1": "reduce_bn",
@@ -166,11 +166,10 @@ _STEM_LAYERS = ("stem_0", "stem_1", "stem_2", "stem_pool")
 
 
 def our_name(name: str) -> str:
-    """Returns our path of a tensor of `tf_keras.applications.resnet_rs`.
+    """Returns our name of a tensor of `tf_keras.applications.resnet_rs`.
 
-    Args:
-        name: As in "BlockGroup2__block_0__conv_1/kernel:0", in any group. What is no
-            tensor of a ResNet-RS keeps its name.
+    A name such as "BlockGroup2__block_0__conv_1/kernel:0" may be in any HDF5 group; any
+    other name is returned as it is.
     """
     layer, _, tensor = name.removesuffix(":0").rpartition("/")
     layer = layer.rpartition("/")[-1]

@@ -1,18 +1,16 @@
-"""The TPU compiler on a machine that has no TPU: what it makes of a training step.
-
-libtpu's compiler, to which a name stands for chips that are not there.
-"""
+"""Compiles the training step with libtpu's compiler on a machine without a TPU."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 from classifier.training.config import TrainConfig
 
-#: What libtpu asks of its surroundings, where there is no TPU to ask.
+#: Environment variables that libtpu needs where there is no TPU to ask.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -21,30 +19,38 @@ ENVIRONMENT = {
     "TPU_LOG_DIR": "disabled",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-#: Of the two cores of these chips, programs see one.
+#: Chips whose two cores appear as one to programs.
 MEGACORE_CHIPS = ("v4", "v5p")
-#: Without its dearest searches the compiler takes a third of the time, and finds a
-#: program of the same FLOPs and all-reduces, and 1 to 2 % more memory.
+#: Without its most expensive searches the compiler takes a third of the time; FLOPs and
+#: all-reduces are the same, memory grows by 1 to 2 %.
 COMPILER_OPTIONS = {"exec_time_optimization_effort": -1.0}
 NUM_CLASSES = 1000
-#: Batches are best multiples of the chips' 8 sublanes.
+#: Batch sizes are multiples of a chip's 8 sublanes.
 BATCH_MULTIPLE = 8
-#: Above this share of the memory the compiler begins to compute things twice.
-COMFORTABLE_SHARE = 0.9
-#: The largest batch is looked for to this share of itself.
-SEARCH_PRECISION = 1 / 16
+#: Share of the memory above which the compiler begins to recompute values.
+RECOMPUTE_SHARE = 0.9
+#: Relative tolerance of the search for the largest batch.
+TOLERANCE = 1 / 16
+
+_ALL_REDUCE = re.compile(
+    r"^\s*(?:ROOT )?%?[\w.-]+ = (.*?) all-reduce(?:-start)?\(", re.MULTILINE
+)
+_ARRAY = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
+#: Positions in a tuple, and memory layouts of arrays.
+_REMARKS = re.compile(r"/\*.*?\*/|\{[^{}]*\}")
+_RECOMPUTED = re.compile(r"^\s*(?:ROOT )?%\S*\.remat\S* = ", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Report:
-    """What the compiler made of a step; all figures are one chip's.
+class StepReport:
+    """Costs of a compiled step on one chip.
 
     Attributes:
-        peak_bytes: Memory used at most.
-        flops: Floating-point operations of a step.
-        all_reduces: How many there are.
-        bytes_by_type: What they sum up, by the type of the numbers.
-        recomputed: Operations that are done again to save memory.
+        peak_bytes: Peak memory in bytes.
+        flops: Floating-point operations.
+        all_reduces: Number of all-reduces.
+        bytes_by_type: Bytes that the all-reduces sum, by XLA's element type.
+        recomputed: Number of operations done twice to save memory.
     """
 
     peak_bytes: int
@@ -55,37 +61,26 @@ class Report:
 
 
 class TooLargeError(Exception):
-    """A program does not fit, in the compiler's words."""
+    """A program needs more memory than a chip has; the compiler's message."""
 
 
 def count_all_reduces(text: str) -> tuple[int, dict[str, int]]:
-    """Returns how many a compiled program has, and their bytes by type.
+    """Returns the number of all-reduces in XLA's text, and their bytes by type.
 
-    Args:
-        text: The program as XLA prints it. Of an asynchronous one, the start counts.
+    An asynchronous all-reduce counts once, by its start.
     """
     bytes_by_type: dict[str, int] = {}
-    found = _ALL_REDUCE.findall(text)
-    for shapes in found:
+    all_reduces = _ALL_REDUCE.findall(text)
+    for shapes in all_reduces:
         for kind, sizes in _ARRAY.findall(_REMARKS.sub("", shapes)):
-            size = int(re.sub("[a-z]", "", kind)) // 8
-            for dimension in filter(None, sizes.split(",")):
-                size *= int(dimension)
+            width = int(re.sub("[a-z]", "", kind)) // 8
+            size = width * math.prod(map(int, filter(None, sizes.split(","))))
             bytes_by_type[kind] = bytes_by_type.get(kind, 0) + size
-    return len(found), bytes_by_type
-
-
-_ALL_REDUCE = re.compile(
-    r"^\s*(?:ROOT )?%?[\w.-]+ = (.*?) all-reduce(?:-start)?\(", re.MULTILINE
-)
-_ARRAY = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
-#: Positions in a tuple, and how an array lies in memory.
-_REMARKS = re.compile(r"/\*.*?\*/|\{[^{}]*\}")
-_RECOMPUTED = re.compile(r"^\s*(?:ROOT )?%\S*\.remat\S* = ", re.MULTILINE)
+    return len(all_reduces), bytes_by_type
 
 
 def parse_available(message: str) -> int | None:
-    """Returns a chip's memory in bytes out of the compiler's words, if it is there."""
+    """Returns a chip's memory in bytes from the compiler's message; None without it."""
     match = re.search(r"available \w+ \(([\d.]+)([KMGT])\)", message)
     if match is None:
         return None
@@ -93,21 +88,21 @@ def parse_available(message: str) -> int | None:
 
 
 def largest_batches(
-    compile_at: Callable[[int], Report | None], too_large: int, available: int
+    compile_at: Callable[[int], StepReport | None], too_large: int, available: int
 ) -> tuple[int, int, int]:
-    """Looks for the largest batch of a chip that fits.
+    """Searches for the largest batch that fits on a chip.
 
-    Memory grows in proportion to the batch until the compiler begins to compute things
-    twice rather than keep them; with that it fits far more, ever more slowly.
+    Memory grows linearly with the batch until the compiler begins to recompute values
+    instead of keeping them; then far larger batches fit, ever more slowly.
 
     Args:
-        compile_at: From a batch size to the compiler's report; None if it is too large.
+        compile_at: Maps a batch size to the compiler's report; None if too large.
         too_large: A batch that does not fit.
         available: Memory of a chip in bytes.
 
     Returns:
-        The largest batch for which nothing is computed twice; the largest that fits;
-        and the smallest that was seen not to fit. 0 where there is none.
+        The largest batch without recomputation, the largest batch that fits, and the
+        smallest batch tried that does not fit; 0 where there is none.
     """
     small = _rounded(too_large // 16)
     low, high = compile_at(small), compile_at(2 * small)
@@ -118,25 +113,25 @@ def largest_batches(
     if high is None:
         return small, small, 2 * small
     slope = (high.peak_bytes - low.peak_bytes) / small
-    room = COMFORTABLE_SHARE * available - low.peak_bytes
-    comfortable = min(_rounded(small + room / slope), too_large - BATCH_MULTIPLE)
+    room = RECOMPUTE_SHARE * available - low.peak_bytes
+    kept = min(_rounded(small + room / slope), too_large - BATCH_MULTIPLE)
     fits = 2 * small
-    while comfortable > 2 * small:
-        report = compile_at(comfortable)
-        if report is not None:
-            fits = max(fits, comfortable)
+    while kept > 2 * small:
+        report = compile_at(kept)
+        if report is None:
+            too_large = kept
+        else:
+            fits = max(fits, kept)
             if report.recomputed == 0:
                 break
-        else:
-            too_large = comfortable
-        comfortable = _rounded(comfortable * (1 - SEARCH_PRECISION))
-    while too_large - fits > max(BATCH_MULTIPLE, SEARCH_PRECISION * fits):
+        kept = _rounded(kept * (1 - TOLERANCE))
+    while too_large - fits > max(BATCH_MULTIPLE, TOLERANCE * fits):
         middle = _rounded((fits + too_large) / 2)
         if compile_at(middle) is None:
             too_large = middle
         else:
             fits = middle
-    return max(comfortable, 2 * small), fits, too_large
+    return max(kept, 2 * small), fits, too_large
 
 
 def _rounded(batch_size: float) -> int:
@@ -144,10 +139,10 @@ def _rounded(batch_size: float) -> int:
 
 
 def describe_chips(topology: str) -> list[Any]:
-    """Returns the chips that a name as in "v5e:2x2" stands for, as JAX's devices.
+    """Returns the chips of a topology such as "v5e:2x2" as JAX devices.
 
     Raises:
-        ValueError: If libtpu is not there, or knows no such chips.
+        ValueError: If libtpu is not installed, or does not know the topology.
     """
     from jax.experimental import topologies
 
@@ -163,8 +158,8 @@ def describe_chips(topology: str) -> list[Any]:
         raise ValueError(f"--topology={topology}: {error}{hint}") from error
 
 
-def compiler(recipe: TrainConfig, chips: list[Any]) -> Callable[[int], Report]:
-    """Returns the function from a chip's batch size to the compiler's report."""
+def step_compiler(recipe: TrainConfig, chips: list[Any]) -> Callable[[int], StepReport]:
+    """Returns the function from the batch size per chip to the compiler's report."""
     from classifier.models import factory
     from classifier.training import backend_jax
 
@@ -176,13 +171,13 @@ def compiler(recipe: TrainConfig, chips: list[Any]) -> Callable[[int], Report]:
         dtype=recipe.dtype,
     )
 
-    def compile_at(batch_size: int) -> Report:
+    def compile_at(batch_size: int) -> StepReport:
         config = dataclasses.replace(recipe, global_batch_size=batch_size * len(chips))
         step = backend_jax.jit_train_step(model, config, layout)
         compiled = _compile(step.lower(*backend_jax.shapes(model, config, layout)))
         text = compiled.as_text()
         all_reduces, bytes_by_type = count_all_reduces(text)
-        return Report(
+        return StepReport(
             peak_bytes=compiled.memory_analysis().peak_memory_in_bytes,
             flops=compiled.cost_analysis()["flops"],
             all_reduces=all_reduces,
@@ -203,8 +198,8 @@ def _compile(lowered: Any) -> Any:
         raise TooLargeError(message) from error
 
 
-def memory_of(chips: list[Any]) -> int:
-    """Returns a chip's memory in bytes: the compiler tells it of what cannot fit."""
+def chip_memory(chips: list[Any]) -> int:
+    """Returns a chip's memory in bytes, from the error of a program that cannot fit."""
     import jax
     from jax import numpy as jnp
 
@@ -224,4 +219,4 @@ def memory_of(chips: list[Any]) -> int:
         available = parse_available(str(error))
         if available is not None:
             return available
-    raise RuntimeError("the compiler does not tell how much memory a chip has")
+    raise RuntimeError("expected the compiler to report a chip's memory, it did not")

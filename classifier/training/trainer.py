@@ -147,7 +147,7 @@ def open_run(
         weights = initial_weights.open_weights(
             init_from, class_names=class_names, new_head=new_head
         )
-        initial_weights.take_over(model, weights, new_head=new_head)
+        initial_weights.assign(model, weights, new_head=new_head)
         initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):

@@ -94,7 +94,7 @@ def take_over(model, path, *, new_head=False):
     weights = initial_weights.open_weights(
         f"resnet_rs_h5:{path}", class_names=CLASS_NAMES, new_head=new_head
     )
-    initial_weights.take_over(model, weights, new_head=new_head)
+    initial_weights.assign(model, weights, new_head=new_head)
     return weights
 
 
@@ -210,7 +210,7 @@ def test_a_classifier_of_ours_is_taken_over_to_the_bit(exported, config):
     opened = initial_weights.open_weights(
         str(directory), class_names=CLASS_NAMES, new_head=False
     )
-    initial_weights.take_over(model, opened, new_head=False)
+    initial_weights.assign(model, opened, new_head=False)
     for path, value in weights(trained).items():
         np.testing.assert_array_equal(value, weights(model)[path], err_msg=path)
 
@@ -225,7 +225,7 @@ def test_a_classifier_of_other_classes_needs_a_new_head(exported, config):
         str(directory), class_names=("x", "y"), new_head=True
     )
     model = factory.build_network(config.model, image_size=32, num_classes=2, seed=9)
-    initial_weights.take_over(model, opened, new_head=True)
+    initial_weights.assign(model, opened, new_head=True)
     assert model.output_shape == (None, 2)
     np.testing.assert_array_equal(
         weights(model)["stem_0_conv/kernel"], weights(trained)["stem_0_conv/kernel"]
@@ -241,7 +241,7 @@ def test_another_network_than_the_classifier_names_the_tensor(exported):
         r"expected stem_0_conv/kernel of shape \(3, 3, 3, 32\), got \(3, 3, 3, 2\)"
     )
     with pytest.raises(ValueError, match=message):
-        initial_weights.take_over(build(), opened, new_head=False)
+        initial_weights.assign(build(), opened, new_head=False)
 
 
 def test_other_networks_of_ours_are_taken_over_by_position(tmp_path, config):
@@ -251,7 +251,7 @@ def test_other_networks_of_ours_are_taken_over_by_position(tmp_path, config):
     opened = initial_weights.open_weights(
         str(directory), class_names=CLASS_NAMES, new_head=False
     )
-    initial_weights.take_over(model, opened, new_head=False)
+    initial_weights.assign(model, opened, new_head=False)
     images = tf.constant(
         np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     )

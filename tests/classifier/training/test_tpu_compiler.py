@@ -5,7 +5,7 @@ import re
 import pytest
 
 from classifier.training import tpu_compiler
-from classifier.training.tpu_compiler import Report
+from classifier.training.tpu_compiler import StepReport
 from tests import commands
 
 #: As XLA prints them: a tuple, one array, an asynchronous pair, and what is none.
@@ -48,7 +48,7 @@ class Compiler:
         if size >= self.too_large_from:
             return None
         recomputed = max(0, size - self.twice_from + 1)
-        return Report(
+        return StepReport(
             peak_bytes=self.fixed + self.each * min(size, self.twice_from),
             flops=1.0,
             all_reduces=1,
