@@ -77,9 +77,17 @@ def free_port():
         return server.getsockname()[1]
 
 
+def find_command(module):
+    """Returns the module that `python -m` runs; it has `main` and `FLAGS`."""
+    command = importlib.import_module(module)
+    if hasattr(command, "__path__"):
+        command = importlib.import_module(f"{module}.__main__")
+    return command
+
+
 def call(module, *arguments):
     """Runs a command inside this process; returns what `subprocess.run` would."""
-    command = importlib.import_module(module)
+    command = find_command(module)
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         status = cli.call(command.main, command.FLAGS, list(map(str, arguments)))
