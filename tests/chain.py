@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from beam_jobs.runners.options import parse_beam_arguments
+from beam_jobs.runners.run import parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import worker as writing_worker
 from classifier.data.examples import key_text
@@ -25,7 +25,7 @@ from pseudo_label.selection.decision import (
     Selection,
     SelectionConfig,
 )
-from pseudo_label.selection.order_statistics import Place
+from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact
 from tests.images import random_images, write_records
@@ -197,7 +197,7 @@ def select(
     artifact.start_or_resume(directory, {"settings": dataclasses.asdict(settings)})
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
     for index, gone in (dropped or {}).items():
-        path = pathlib.Path(near_duplicates.path(directory, index))
+        path = pathlib.Path(near_duplicates.dropped_path(directory, index))
         path.parent.mkdir(exist_ok=True)
         rows_gone = {"record_index": gone, "reason": ["duplicate"] * len(gone)}
         pq.write_table(pa.table(rows_gone), path)
@@ -213,7 +213,7 @@ def _rule(
     kept = rows[: settings.images_per_class]
     records = min(len(kept) * settings.max_copies, settings.images_per_class)
     copies, extra = divmod(records, max(1, len(kept)))
-    places = [Place(row["confidence"], row["key_hash"], row["key"]) for row in kept]
+    places = [OrderStatistic(row["confidence"], row["key_hash"], row["key"]) for row in kept]
     return ClassRule(
         name=name,
         threshold=threshold,

@@ -28,7 +28,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import shard_path
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection.decision import Dropped
-from pseudo_label.selection.order_statistics import Rows, Windows
+from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.tally import Tally
 
 #: Of a process, on a thread each: most of the work is done outside of Python.
@@ -118,7 +118,7 @@ def count(
     Args:
         shards: Their numbers.
         reader: Reads them.
-        thresholds: float32 [K + 1] of `select.with_nothing`, as a side input.
+        thresholds: float32 [K + 1] of `append_unselectable`, as a side input.
         dropped: A side input that is there when what is dropped has been written.
         levels: float32 [L] of `Tally.levels`.
     """
@@ -136,7 +136,7 @@ def count(
 def find_windows(
     shards: beam.PCollection, reader: Reader, windows: beam.PCollection
 ) -> beam.PCollection:
-    """Returns the one `Windows`, narrower where it was too wide."""
+    """Returns the one `RankWindows`, narrower where it was too wide."""
     histogram = (
         shards
         | "Count inside" >> beam.ParDo(_CountInside(reader), AsSingleton(windows))
@@ -211,23 +211,23 @@ class _Count(_Pass):
 class _CountInside(_Pass):
     """Its total is the histogram inside of windows, if they are wide."""
 
-    def process(self, index: int, windows: Windows) -> None:
+    def process(self, index: int, windows: RankWindows) -> None:
         """Counts one shard."""
         if not windows.are_wide:
             return
         if self._total is None:
-            self._total = np.zeros((*windows.rank.shape, windows.bins), np.int64)
+            self._total = np.zeros((*windows.ranks.shape, windows.num_digits), np.int64)
         self._begin(self._count_inside, index, windows, self._total, self._lock)
 
     def _count_inside(
         self,
         index: int,
-        windows: Windows,
+        windows: RankWindows,
         histogram: NDArray[np.int64],
         lock: threading.Lock,
     ) -> None:
         for _, rows in self._reader.read(index, _RANKED):
-            cells = order_statistics.cells_inside(rows, windows)
+            cells = order_statistics.digit_index(rows, windows)
             with lock:
                 np.add.at(histogram.reshape(-1), cells, 1)
 
@@ -235,13 +235,13 @@ class _CountInside(_Pass):
 class _TakeInside(_Pass):
     """Its total are the rows that are in some window."""
 
-    def process(self, index: int, windows: Windows) -> None:
+    def process(self, index: int, windows: RankWindows) -> None:
         """Looks at one shard."""
         if self._total is None:
             self._total = []
         self._begin(self._take_inside, index, windows, self._total)
 
-    def _take_inside(self, index: int, windows: Windows, taken: list[Rows]) -> None:
+    def _take_inside(self, index: int, windows: RankWindows, taken: list[Rows]) -> None:
         for _, rows in self._reader.read(index, _RANKED):
             taken.append(order_statistics.take_inside(rows, windows))
 
@@ -267,5 +267,5 @@ class _Add(beam.CombineFn):
         return accumulator
 
 
-def _narrow(windows: Windows, histogram: NDArray[np.int64] | None) -> Windows:
+def _narrow(windows: RankWindows, histogram: NDArray[np.int64] | None) -> RankWindows:
     return windows if histogram is None else order_statistics.narrow(windows, histogram)

@@ -1,6 +1,6 @@
 """The leak guard: rows that are not to be learned from, found with their twins.
 
-A part of a pipeline. What crosses a shuffle is `duplicates.ROW` of each image and
+A part of a pipeline. What crosses a shuffle is `CANDIDATE` of each image and
 table, then a pair for each row that is dropped. Files come out per input shard, sorted,
 so they are the same whatever the runner and the number of workers.
 """
@@ -83,7 +83,7 @@ def drop(
     bits: int | None,
     output: str,
 ) -> beam.PCollection[Dropped]:
-    """Writes which rows are leaked or duplicates: `duplicates.read_dropped`.
+    """Writes which rows are leaked or duplicates: `near_duplicates.read_dropped`.
 
     Args:
         pipeline: To add to.
@@ -167,14 +167,14 @@ class _Read(beam.DoFn):
             if len(alike):
                 yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
         if job.bits is not None:
-            rows = near_duplicates.candidates(images, leaked, shard=index)
+            rows = near_duplicates.find_candidates(images, leaked, shard=index)
             rows, alike = near_duplicates.best_of_hash(rows, job.predictions.read_keys)
             if len(alike):
                 yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
             yield from _deal(rows, job.bits, job.num_partitions)
 
 
-def _read_excluded(job: _Job) -> leakage.Excluded:
+def _read_excluded(job: _Job) -> leakage.ExcludedImages:
     """Returns the images of all excluded sets, in their order."""
     files = [
         (number, shard, predictions.path(shard))
@@ -187,11 +187,11 @@ def _read_excluded(job: _Job) -> leakage.Excluded:
 
     with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
         parts = list(pool.map(read_images, files))
-    places = [np.zeros(len(part), near_duplicates.PLACE) for part in parts]
+    places = [np.zeros(len(part), near_duplicates.POSITION) for part in parts]
     for (number, shard, _), place in zip(files, places, strict=True):
-        place["twin_set"], place["twin_shard"] = number, shard
-        place["twin_row"] = np.arange(len(place))
-    return leakage.Excluded.of(
+        place["match_set"], place["match_shard"] = number, shard
+        place["match_row"] = np.arange(len(place))
+    return leakage.ExcludedImages.of(
         pa.concat_tables(parts),
         np.concatenate(places),
         bits=job.bits,
@@ -207,7 +207,7 @@ def _deal(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
         partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
             np.uint16
         )
-        for partition, part in near_duplicates.split(rows, partitions):
+        for partition, part in near_duplicates.split_by(rows, partitions):
             yield table * num_partitions + partition, part.tobytes()
 
 
@@ -215,8 +215,8 @@ def _find_duplicates(group: tuple[int, Iterable[bytes]], job: _Job) -> Iterator[
     number, blocks = group
     if job.bits is None:
         return
-    pairs = near_duplicates.find_duplicates(
-        _join(blocks, near_duplicates.ROW),
+    pairs = near_duplicates.match_duplicates(
+        _join(blocks, near_duplicates.CANDIDATE),
         job.predictions.read_keys,
         bits=job.bits,
         table=number // job.num_partitions,
@@ -226,8 +226,8 @@ def _find_duplicates(group: tuple[int, Iterable[bytes]], job: _Job) -> Iterator[
 
 def _by_twin(pairs: Array) -> Iterator[Block]:
     """Yields pairs by the file that their twins are in."""
-    files = pairs["twin_set"].astype(np.int64) * _SHARDS + pairs["twin_shard"]
-    for file, part in near_duplicates.split(pairs, files):
+    files = pairs["match_set"].astype(np.int64) * _SHARDS + pairs["match_shard"]
+    for file, part in near_duplicates.split_by(pairs, files):
         yield file, part.tobytes()
 
 
@@ -236,34 +236,34 @@ def _name_twins(
 ) -> Iterator[tuple[int, tuple[bytes, list[str]]]]:
     """Yields pairs with what their twins' rows say, by the shard of what is dropped."""
     number, shard = divmod(group[0], _SHARDS)
-    pairs = _join(group[1], near_duplicates.PAIR)
+    pairs = _join(group[1], near_duplicates.MATCH)
     twins = prediction_schema.read_table(
         job.sets[number].path(shard), _TWIN_COLUMNS
-    ).take(pairs["twin_row"])
-    named = np.zeros(len(pairs), near_duplicates.NAMED_PAIR)
-    for name in near_duplicates.PAIR.names or ():
+    ).take(pairs["match_row"])
+    named = np.zeros(len(pairs), near_duplicates.NAMED_MATCH)
+    for name in near_duplicates.MATCH.names or ():
         named[name] = pairs[name]
     named["confidence"] = twins["confidence"].fill_null(0).to_numpy()
     named["key_hash"] = twins["key_hash"].to_numpy()
     named["digest"] = near_duplicates.to_digests(twins["image_sha256"])
-    for index, at in near_duplicates.split(np.arange(len(pairs)), pairs["shard"]):
+    for index, at in near_duplicates.split_by(np.arange(len(pairs)), pairs["shard"]):
         yield index, (named[at].tobytes(), twins["key"].take(at).to_pylist())
 
 
 def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Dropped:
     index, found = group
     named = list(found[_PAIRS])
-    rows = near_duplicates.resolve_chains(
-        _join([block for block, _ in named], near_duplicates.NAMED_PAIR),
+    rows = near_duplicates.resolve_matches(
+        _join([block for block, _ in named], near_duplicates.NAMED_MATCH),
         [key for _, keys in named for key in keys],
-        _join(found[_ALIKE], near_duplicates.ALIKE),
+        _join(found[_ALIKE], near_duplicates.REPRESENTED),
         prediction_schema.read_table(
             job.predictions.path(index), ["key", near_duplicates.BYTES_COLUMN]
         ),
         shard=index,
         set_names=job.set_names,
     )
-    path = near_duplicates.path(job.output, index)
+    path = near_duplicates.dropped_path(job.output, index)
     path.parent.mkdir(parents=True, exist_ok=True)
     with artifact.replacing(path) as temporary, temporary.open("wb") as file:
         near_duplicates.write_dropped(file, rows)

@@ -10,12 +10,12 @@ import psutil
 from etils import epath
 
 from beam_jobs.selection import dropping
-from classifier.inference.temperature_scaling import read as read_calibration
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.selection import precision, thresholds
 from pseudo_label.selection.decision import SelectionConfig
-from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.thresholds import ThresholdConfig
+from stage.calibration_files import read_temperature
 
 #: Where a calibration tells. Fewer labels that are right teach a student more than many
 #: that are not.
@@ -68,7 +68,7 @@ class SelectionJob:
     predictions: PredictionSet
     settings: SelectionConfig
     excluded: Mapping[str, PredictionSet]
-    calibration: Calibration | None
+    calibration: LabeledPredictions | None
     what_if: bool
     output: str
 
@@ -123,8 +123,10 @@ def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
     predictions = open_predictions(request.predictions)
     calibration = None
     if request.calibration is not None:
-        found = read_calibration(request.calibration, teachers=predictions.teachers)
-        _check_temperature(found.temperature, predictions.temperature)
+        temperature = read_temperature(
+            request.calibration, teachers=predictions.teachers
+        )
+        _check_temperature(temperature, predictions.temperature)
         calibration = precision.read_calibration(request.calibration)
     settings = SelectionConfig(
         thresholds=_plan_thresholds(request, predictions, calibration),
@@ -179,7 +181,7 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
 def _plan_thresholds(
     request: SelectionRequest,
     predictions: PredictionSet,
-    calibration: Calibration | None,
+    calibration: LabeledPredictions | None,
 ) -> ThresholdConfig:
     threshold = request.confidence_threshold
     if request.class_thresholds is not None:

@@ -8,7 +8,6 @@ shuffle.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -37,8 +36,8 @@ from pseudo_label.selection.decision import (
     Selection,
     SelectionConfig,
 )
-from pseudo_label.selection.order_statistics import Rows, Windows
-from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.order_statistics import RankWindows, Rows
+from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.tally import Tally
 from stage import artifact
 from stage.system import num_cores
@@ -78,27 +77,30 @@ def tell(output: str) -> Iterator[str]:
     """Yields what was decided, for people."""
     path = epath.Path(output)
     selection = Selection.from_json(artifact.read_json(path / SELECTION))
-    for name, count in dataclasses.asdict(selection.funnel).items():
-        yield f"{name.replace('_', ' '):>16} {count:>12,}"
+    for name, count in selection.funnel.by_title().items():
+        yield f"{name:>16} {count:>12,}"
     if selection.estimate is not None:
         yield f"of the labels kept, right: {selection.estimate.kept}"
-    yield from _tell_alarms(selection)
+    yield from _format_sparse_classes(selection)
     if (path / WHAT_IF).exists():
         yield from what_if.tell(what_if.from_json(artifact.read_json(path / WHAT_IF)))
 
 
-def _tell_alarms(selection: Selection) -> Iterator[str]:
-    alarms = selection.alarms
-    for alarm in alarms[:_NAMED_AT_ONCE]:
+def _format_sparse_classes(selection: Selection) -> Iterator[str]:
+    sparse = selection.sparse_classes
+    for sparse_class in sparse[:_NAMED_AT_ONCE]:
         filled = (
-            f"a threshold of {alarm.filling_threshold:.4g} would fill it"
-            if alarm.filling_threshold is not None
-            else f"no threshold fills it: it takes {alarm.fills:,}, the teacher "
-            f"predicts it for {alarm.predicted:,}"
+            f"a threshold of {sparse_class.filling_threshold:.4g} would fill it"
+            if sparse_class.filling_threshold is not None
+            else f"no threshold fills it: it takes {sparse_class.fills:,}, the teacher "
+            f"predicts it for {sparse_class.predicted:,}"
         )
-        yield f"nearly empty: class {alarm.name!r} with {alarm.kept:,} images; {filled}"
-    if len(alarms) > _NAMED_AT_ONCE:
-        yield f"and {len(alarms) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
+        yield (
+            f"nearly empty: class {sparse_class.name!r} with {sparse_class.kept:,} "
+            f"images; {filled}"
+        )
+    if len(sparse) > _NAMED_AT_ONCE:
+        yield f"and {len(sparse) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
 
 
 def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
@@ -144,7 +146,7 @@ def _thresholds(
     dropped: Any,
     job: SelectionJob,
 ) -> beam.PCollection:
-    base = selection_tally.with_nothing(
+    base = selection_tally.append_unselectable(
         job.settings.thresholds.of_classes(job.num_classes)
     )
     if not job.settings.thresholds.adaptive:
@@ -157,12 +159,12 @@ def _thresholds(
 
 
 def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
-    return selection_tally.with_nothing(
+    return selection_tally.append_unselectable(
         thresholds.adapt(base[:-1], tally.confident[:-1])
     )
 
 
-def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
+def _find_windows(tally: Tally, settings: SelectionConfig) -> RankWindows:
     rank = selection_tally.wanted_ranks(tally.confident, settings)
     return order_statistics.find_windows(tally.histogram, rank, tally.bins)
 
@@ -170,12 +172,12 @@ def _find_windows(tally: Tally, settings: SelectionConfig) -> Windows:
 def _decide(
     tally: Tally,
     job: SelectionJob,
-    windows: Windows,
+    windows: RankWindows,
     rows: Sequence[Rows],
     lowest: NDArray[np.float32],
     dropped: Dropped,
 ) -> None:
-    places = order_statistics.find_places(
+    places = order_statistics.find_order_statistics(
         Rows.concatenate(rows), windows, job.predictions.read_keys
     )
     rules = selection_tally.make_rules(
@@ -190,7 +192,7 @@ def _decide(
         predictions=job.predictions.fingerprint,
         funnel=selection_tally.make_funnel(tally, dropped, rules),
         estimate=None if job.calibration is None else _estimate(job.calibration, rules),
-        alarms=selection_tally.find_alarms(tally, rules, job.settings),
+        sparse_classes=selection_tally.find_sparse_classes(tally, rules, job.settings),
         classes=rules,
     )
     path = epath.Path(job.output)
@@ -201,7 +203,7 @@ def _decide(
 
 
 def _estimate(
-    calibration: Calibration, rules: Sequence[ClassRule]
+    calibration: LabeledPredictions, rules: Sequence[ClassRule]
 ) -> PrecisionEstimate:
     least = [rule.threshold for rule in rules]
     cuts = [

@@ -219,7 +219,7 @@ def _decide(
 
 def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Returns which rows of a shard were dropped, and how many for which reason."""
-    path = near_duplicates.path(chain.selection_directory, index)
+    path = near_duplicates.dropped_path(chain.selection_directory, index)
     if not path.exists():
         return np.zeros(0, np.int64), {}
     with path.open("rb") as file:

@@ -1,13 +1,14 @@
-"""Images that the corpus holds more than once, and the files of what is dropped.
+"""Duplicates within the corpus, and the files of dropped rows.
 
-A row that is not leaked (`leakage`) is a *duplicate* if a better one that is not
-leaked, anywhere in the corpus, is at most `bits` bits away: better in the order of
-confidence, highest first, then the key's hash, then the key. Its twin is the best of
-those, which may be a duplicate itself: whether a row is dropped depends on no other row
-being dropped, and so neither on the order of the work nor on a threshold.
+A row that is not leaked (`leakage`) is a duplicate if a better row that is not leaked,
+anywhere in the corpus, has a perceptual hash at most `bits` bits away. Better rows come
+first in the order of confidence (highest first), key hash and key. The match of a
+duplicate is the best such row, which may be a duplicate itself: whether a row is
+dropped depends neither on other rows being dropped, nor on the order of the work, nor
+on a threshold.
 
-Rows travel as arrays of records (`ROW`, `PAIR` and so on), whose bytes are what they
-are wherever they are sent.
+Rows travel between workers as structured arrays (`CANDIDATE`, `MATCH`, ...), whose
+bytes are the same everywhere.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from pseudo_label.predictions.schema import ReadKeys
 DIRECTORY = "dropped"
 LEAKED = "leaked"
 DUPLICATE = "duplicate"
-#: What finding duplicates needs of a prediction.
+#: Columns of a prediction that `find_candidates` reads.
 COLUMNS = ("confidence", "key_hash", "perceptual_hash")
 BYTES_COLUMN = "image_sha256"
 #: A row that may be a duplicate.
-ROW = np.dtype(
+CANDIDATE = np.dtype(
     [
         ("hash", "<u8"),
         ("key_hash", "<u8"),
@@ -41,30 +42,30 @@ ROW = np.dtype(
         ("row", "<i4"),
     ]
 )
-#: Where an image is: in set 0, which is the corpus, or an excluded one.
-_PLACE = [("twin_set", "<i4"), ("twin_shard", "<i4"), ("twin_row", "<i4")]
-PLACE = np.dtype(_PLACE)
-#: A row that is dropped, and because of which.
-_PAIR = [("shard", "<i4"), ("row", "<i4"), ("distance", "<i4"), *_PLACE]
-PAIR = np.dtype(_PAIR)
-#: Likewise, with what the twin's row says; its key travels beside it.
+#: Position of a matching image. Set 0 is the corpus; the others are excluded sets.
+_POSITION = [("match_set", "<i4"), ("match_shard", "<i4"), ("match_row", "<i4")]
+POSITION = np.dtype(_POSITION)
+#: A row of the corpus to drop, and the position of its match.
+_MATCH = [("shard", "<i4"), ("row", "<i4"), ("distance", "<i4"), *_POSITION]
+MATCH = np.dtype(_MATCH)
+#: The same with columns of the matching row; its key travels beside the array.
 _DIGEST = ("digest", "<u8", (4,))
-NAMED_PAIR = np.dtype([*_PAIR, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGEST])
-#: A row that looks like another one of its shard, and shares its fate: it is dropped
-#: because of the same twin, or because of the other one itself if that stays.
-ALIKE = np.dtype([("row", "<i4"), ("like", "<i4")])
+NAMED_MATCH = np.dtype([*_MATCH, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGEST])
+#: A row that was not compared itself, but by a representative in the same shard. If
+#: the representative is dropped, both have the same match; else it is the match.
+REPRESENTED = np.dtype([("row", "<i4"), ("representative", "<i4")])
 
 Array = NDArray[Any]
 
 
-def schema() -> pa.Schema:
+def dropped_schema() -> pa.Schema:
     """Returns the columns of a file of dropped rows.
 
-    record_index, key: the row's in its predictions file. reason: `leaked` or
-    `duplicate`. same_bytes: whether the twin is the same file. distance: bits in which
-    the perceptual hashes differ; 0 for a leak with the same bytes. twin_set: name of
-    the excluded set, empty for the corpus itself. twin_shard, twin_row, twin_key: its
-    place and its key there.
+    record_index, key: position and key in the predictions file. reason: `leaked` or
+    `duplicate`. same_bytes: whether the match has the same encoded bytes. distance:
+    bits in which the perceptual hashes differ; 0 for a leak with the same bytes.
+    twin_set: name of the match's excluded set, empty for the corpus. twin_shard,
+    twin_row, twin_key: position and key of the match.
     """
     return pa.schema(
         [
@@ -81,8 +82,8 @@ def schema() -> pa.Schema:
     )
 
 
-def path(directory: epath.PathLike, index: int) -> epath.Path:
-    """Returns where the dropped rows of an input shard are; no file if none is."""
+def dropped_path(directory: epath.PathLike, index: int) -> epath.Path:
+    """Returns the file of a shard's dropped rows; it exists if there are any."""
     return epath.Path(directory) / DIRECTORY / prediction_schema.shard_name(index)
 
 
@@ -92,13 +93,13 @@ def write_dropped(file: BinaryIO, rows: pa.Table) -> None:
 
 
 def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
-    """Returns which rows of an input shard were dropped, int64, ascending.
+    """Returns the dropped rows of an input shard, int64, ascending.
 
     Args:
-        directory: In which there is a directory `dropped`.
-        index: Of the input shard.
+        directory: Directory of the selection, which may contain `dropped/`.
+        index: Index of the input shard.
     """
-    file = path(directory, index)
+    file = dropped_path(directory, index)
     if not file.exists():
         return np.empty(0, np.int64)
     columns = ["record_index"]
@@ -106,18 +107,18 @@ def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
     return rows["record_index"].to_numpy()
 
 
-def candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
-    """Returns the rows of a shard, ROW, that may be duplicates of others.
+def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
+    """Returns the rows of a shard, CANDIDATE, that may be duplicates of others.
 
     Args:
-        images: All rows of the shard, with `COLUMNS`.
-        leaked: Which of them are leaked.
-        shard: Its number.
+        images: All rows of the shard, with the columns `COLUMNS`.
+        leaked: Positions of the leaked rows.
+        shard: Index of the shard.
     """
     hashes, may_be = to_hashes(images["perceptual_hash"])
     may_be &= images["confidence"].is_valid().to_numpy()
     may_be[leaked] = False
-    rows = np.zeros(np.count_nonzero(may_be), ROW)
+    rows = np.zeros(np.count_nonzero(may_be), CANDIDATE)
     rows["hash"] = hashes[may_be]
     rows["key_hash"] = images["key_hash"].to_numpy()[may_be]
     rows["confidence"] = images["confidence"].to_numpy()[may_be]
@@ -127,10 +128,10 @@ def candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
 
 
 def best_of_hash(rows: Array, read_keys: ReadKeys) -> tuple[Array, Array]:
-    """Returns the best row for each hash of a shard, ROW, and ALIKE for the others.
+    """Returns the best row of each hash in a shard, CANDIDATE, and REPRESENTED others.
 
-    So what is seen a million times, as blank images are, makes as many rows to compare
-    as there are shards.
+    An image that occurs a million times, such as a blank one, leaves at most one row
+    per shard to compare.
     """
     is_repeated = _are_repeated(rows["hash"])
     at = np.flatnonzero(is_repeated)
@@ -140,23 +141,23 @@ def best_of_hash(rows: Array, read_keys: ReadKeys) -> tuple[Array, Array]:
     )
     is_best = ~is_repeated
     is_best[at[first]] = True
-    return rows.compress(is_best), share_fate(rows["row"][at], first[inverse])
+    return rows.compress(is_best), make_represented(rows["row"][at], first[inverse])
 
 
-def find_duplicates(
+def match_duplicates(
     rows: Array, read_keys: ReadKeys, *, bits: int, table: int
 ) -> Array:
-    """Returns the duplicates that one table finds among some rows, PAIR.
+    """Returns the duplicates that one hash table finds among some rows, MATCH.
 
-    A row may come out of several tables. Its twin is the best of those twins.
+    Several tables may find the same row; its match is the best of theirs.
 
     Args:
-        rows: ROW [N]: of all rows, those that agree on some bits of the table's mask.
-        read_keys: Called for rows that only their keys can tell apart, if any.
-        bits: In which hashes of duplicates may differ.
-        table: Number of the table.
+        rows: CANDIDATE [N]: all rows of the corpus with some of the table's keys.
+        read_keys: Reads the keys of rows that agree in confidence and key hash, if any.
+        bits: Highest number of bits in which hashes of duplicates differ.
+        table: Index of the table's mask.
     """
-    # Next to all rows are alone with their hash; only the others need an order.
+    # Nearly all rows have a hash of their own; only the others have to be sorted.
     is_repeated = _are_repeated(rows["hash"] & hamming_index.masks(bits)[table])
     rows = rows.compress(is_repeated)
     rows = rows.take(_best_first(rows, read_keys))
@@ -165,72 +166,73 @@ def find_duplicates(
     )
     lowest = hamming_index.Table(hashes, first, bits, table).lowest(hashes)[inverse]
     dropped = np.flatnonzero(lowest < np.arange(len(rows)))
-    twins = rows[lowest[dropped]]
-    pairs = np.zeros(len(dropped), PAIR)
+    better = rows[lowest[dropped]]
+    matches = np.zeros(len(dropped), MATCH)
     for name in ("shard", "row"):
-        pairs[name] = rows[name][dropped]
-        pairs[f"twin_{name}"] = twins[name]
-    pairs["distance"] = hamming_index.distances(rows["hash"][dropped], twins["hash"])
-    return pairs
+        matches[name] = rows[name][dropped]
+        matches[f"match_{name}"] = better[name]
+    matches["distance"] = hamming_index.distances(rows["hash"][dropped], better["hash"])
+    return matches
 
 
-def resolve_chains(
-    pairs: Array,
+def resolve_matches(
+    matches: Array,
     keys: Sequence[str],
-    alike: Array,
+    represented: Array,
     images: pa.Table,
     *,
     shard: int,
     set_names: Sequence[str],
 ) -> pa.Table:
-    """Returns the dropped rows of a shard, with the schema `schema`.
+    """Returns the dropped rows of a shard, with the schema `dropped_schema`.
 
     Args:
-        pairs: NAMED_PAIR, all there are for the shard.
-        keys: Of their twins.
-        alike: ALIKE likewise.
+        matches: NAMED_MATCH, all matches of the shard's rows.
+        keys: Keys of the matching rows.
+        represented: REPRESENTED, all of the shard.
         images: All rows of the shard, with the columns `key` and `image_sha256`.
-        shard: Its number.
-        set_names: Of the sets by number, the corpus's first.
+        shard: Index of the shard.
+        set_names: Names of the sets, the corpus's first.
     """
-    pairs, keys_of_twins = _with_alike(
-        *_best_twins(pairs, keys), alike, images, shard=shard
+    matches, match_keys = _add_represented(
+        *_best_matches(matches, keys), represented, images, shard=shard
     )
-    order = np.argsort(pairs["row"])
-    pairs = pairs[order]
-    digests = to_digests(images[BYTES_COLUMN])[pairs["row"]]
+    order = np.argsort(matches["row"])
+    matches = matches[order]
+    digests = to_digests(images[BYTES_COLUMN])[matches["row"]]
     columns = [
-        pairs["row"].astype(np.int64),
-        images["key"].take(pairs["row"]),
-        np.where(pairs["twin_set"] > 0, LEAKED, DUPLICATE).tolist(),
-        (digests == pairs["digest"]).all(axis=1),
-        pairs["distance"],
-        [set_names[number] for number in pairs["twin_set"]],
-        pairs["twin_shard"],
-        pairs["twin_row"].astype(np.int64),
-        keys_of_twins[order].tolist(),
+        matches["row"].astype(np.int64),
+        images["key"].take(matches["row"]),
+        np.where(matches["match_set"] > 0, LEAKED, DUPLICATE).tolist(),
+        (digests == matches["digest"]).all(axis=1),
+        matches["distance"],
+        [set_names[number] for number in matches["match_set"]],
+        matches["match_shard"],
+        matches["match_row"].astype(np.int64),
+        match_keys[order].tolist(),
     ]
-    return pa.table(columns, schema=schema())
+    return pa.table(columns, schema=dropped_schema())
 
 
-def share_fate(rows: Array, like: Array) -> Array:
-    """Returns ALIKE for the rows whose like is another one.
+def make_represented(rows: Array, representative: Array) -> Array:
+    """Returns REPRESENTED for the rows that do not represent themselves.
 
     Args:
-        rows: [N] of one shard.
-        like: [N] position of the row that each one is like, or its own.
+        rows: [N] rows of one shard.
+        representative: [N], index among `rows` of each row's representative.
     """
-    others = np.flatnonzero(like != np.arange(len(rows)))
-    alike = np.zeros(len(others), ALIKE)
-    alike["row"], alike["like"] = rows[others], rows[like[others]]
-    return alike
+    others = np.flatnonzero(representative != np.arange(len(rows)))
+    represented = np.zeros(len(others), REPRESENTED)
+    represented["row"] = rows[others]
+    represented["representative"] = rows[representative[others]]
+    return represented
 
 
-def split(rows: Array, by: Array) -> Iterator[tuple[int, Array]]:
-    """Yields each number in `by`, ascending, and its rows in order."""
+def split_by(rows: Array, by: Array) -> Iterator[tuple[int, Array]]:
+    """Yields each number in `by`, ascending, and the rows with it in order."""
     order = np.argsort(by, kind="stable")
     numbers, starts = np.unique(by[order], return_index=True)
-    # Of records, NumPy takes rows 15 times as fast as it indexes them.
+    # On structured arrays `take` is 15 times as fast as indexing.
     parts = np.split(rows.take(order), starts[1:])
     yield from zip(numbers.tolist(), parts, strict=False)
 
@@ -238,12 +240,12 @@ def split(rows: Array, by: Array) -> Iterator[tuple[int, Array]]:
 def to_hashes(
     column: pa.ChunkedArray,
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-    """Returns perceptual hashes, 0 where there is none, and where there is one."""
+    """Returns perceptual hashes, 0 for null, and which ones are not null."""
     return column.fill_null(0).to_numpy(), column.is_valid().to_numpy().copy()
 
 
 def to_digests(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """Returns SHA-256s as uint64 [N,4], without a Python object for each."""
+    """Returns SHA-256 digests as uint64 [N,4], without a Python object for each."""
     array = pa.concat_arrays([pa.array([], pa.binary(32)), *column.chunks])
     buffer = array.buffers()[1]
     if not len(array) or buffer is None:
@@ -253,7 +255,7 @@ def to_digests(column: pa.ChunkedArray) -> NDArray[np.uint64]:
 
 
 def _best_first(rows: Array, read_keys: ReadKeys) -> Array:
-    """Returns the order of rows, ROW, that decides which one is kept."""
+    """Returns the order of rows, CANDIDATE, by confidence, key hash and key."""
 
     def keys_at(tied: Array) -> Sequence[str]:
         return read_keys(rows["shard"][tied], rows["row"][tied])
@@ -262,10 +264,10 @@ def _best_first(rows: Array, read_keys: ReadKeys) -> Array:
 
 
 def _order(rows: Array, keys_at: Callable[[Array], Sequence[str]]) -> Array:
-    """Returns the order of confidence, then the key's hash, then the key."""
+    """Returns the order of rows by confidence, highest first, key hash and key."""
     order = np.lexsort((rows["key_hash"], -rows["confidence"]))
-    marks = rows[["confidence", "key_hash"]][order]
-    starts = np.append(True, marks[1:] != marks[:-1])[: len(rows)]
+    sort_keys = rows[["confidence", "key_hash"]][order]
+    starts = np.append(True, sort_keys[1:] != sort_keys[:-1])[: len(rows)]
     is_tied = ~(starts & np.append(starts[1:], True)[: len(rows)])
     if is_tied.any():
         tied, group = order[is_tied], np.cumsum(starts)[is_tied]
@@ -276,7 +278,7 @@ def _order(rows: Array, keys_at: Callable[[Array], Sequence[str]]) -> Array:
 
 
 def _are_repeated(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Returns which values, bool [N], are there more than once."""
+    """Returns which values occur more than once, bool [N]."""
     ascending = np.sort(values)
     repeated = np.unique(ascending[1:][ascending[1:] == ascending[:-1]])
     if not len(repeated):
@@ -285,43 +287,38 @@ def _are_repeated(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return repeated[np.minimum(at, len(repeated) - 1)] == values
 
 
-def _best_twins(pairs: Array, keys: Sequence[str]) -> tuple[Array, Array]:
-    """Returns the pair with the best twin of each row, by row, and its key."""
-    order = _order(pairs, lambda tied: [keys[index] for index in tied])
-    _, first = np.unique(pairs["row"][order], return_index=True)
+def _best_matches(matches: Array, keys: Sequence[str]) -> tuple[Array, Array]:
+    """Returns the best match of each row, ascending by row, and its key."""
+    order = _order(matches, lambda tied: [keys[index] for index in tied])
+    _, first = np.unique(matches["row"][order], return_index=True)
     best = order[first]
-    return pairs[best], _objects([keys[index] for index in best])
+    return matches[best], _objects([keys[index] for index in best])
 
 
-def _with_alike(
-    pairs: Array, keys: Array, alike: Array, images: pa.Table, *, shard: int
+def _add_represented(
+    matches: Array, keys: Array, represented: Array, images: pa.Table, *, shard: int
 ) -> tuple[Array, Array]:
-    """Returns pairs and keys of their twins, with those of ALIKE behind them."""
-    at, is_dropped = _find(pairs["row"], alike["like"])
+    """Returns matches and their keys, with those of represented rows appended."""
+    rows, representatives = represented["row"], represented["representative"]
+    at = np.searchsorted(matches["row"], representatives)
+    is_dropped = np.append(matches["row"], -1)[at] == representatives
     at = at[is_dropped]
-    same_twin = pairs[at]
-    same_twin["row"] = alike["row"][is_dropped]
-    kept = alike["like"][~is_dropped]
-    kept_twin = np.zeros(len(kept), NAMED_PAIR)
-    kept_twin["row"] = alike["row"][~is_dropped]
-    kept_twin["twin_shard"], kept_twin["twin_row"] = shard, kept
-    kept_twin["digest"] = to_digests(images[BYTES_COLUMN])[kept]
+    same_match = matches[at]
+    same_match["row"] = rows[is_dropped]
+    kept = representatives[~is_dropped]
+    kept_match = np.zeros(len(kept), NAMED_MATCH)
+    kept_match["row"] = rows[~is_dropped]
+    kept_match["match_shard"], kept_match["match_row"] = shard, kept
+    kept_match["digest"] = to_digests(images[BYTES_COLUMN])[kept]
     kept_keys = _objects(images["key"].take(kept).to_pylist())
     return (
-        np.concatenate([pairs, same_twin, kept_twin]),
+        np.concatenate([matches, same_match, kept_match]),
         np.concatenate([keys, keys[at], kept_keys]),
     )
 
 
-def _find(ascending: Array, wanted: Array) -> tuple[Array, Array]:
-    """Returns where each wanted number would stand, and whether it is there."""
-    at = np.searchsorted(ascending, wanted)
-    is_there = np.append(ascending, -1)[at] == wanted
-    return at, is_there
-
-
 def _objects(values: Sequence[str]) -> Array:
-    """Returns strings as an array, which can be picked from by indices."""
+    """Returns strings as an array of objects."""
     array = np.empty(len(values), object)
     array[:] = values
     return array

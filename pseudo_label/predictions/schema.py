@@ -18,9 +18,9 @@ from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.predictions.perceptual_hash import perceptual_hashes
+from stage.status import OK
 
 SCHEMA_VERSION = 1
-OK = "ok"
 #: Of a group, which is written and read at once: some ten megabytes. Smaller ones take
 #: longer to read, those of an eighth nearly twice as long.
 _GROUP_ROWS = 2**17

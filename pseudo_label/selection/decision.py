@@ -1,4 +1,8 @@
-"""The selection: one rule per class, and what every worker decides about a row."""
+"""The selection: one rule per class, and the decision about any row that follows.
+
+`selection.json` holds a `Selection`. A rule's cut-offs are order statistics of its
+class, so a worker decides about a row without seeing any other.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +17,31 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import hamming_index
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.selection.order_statistics import Place
+from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact
 
+SELECTION = "selection.json"
 SCHEMA_VERSION = 2
-#: What deciding about a row needs of its prediction.
+#: Columns of a prediction that `count_copies` reads.
 COLUMNS = ("label", "confidence", "key_hash", "key")
-#: The fields of `ClassRule` that are places.
-_PLACES = ("cut_off", "extra_cut_off")
+#: Fields of `ClassRule` that are order statistics.
+_CUT_OFFS = ("cut_off", "extra_cut_off")
+#: Key of `Selection.sparse_classes` in the file.
+_SPARSE_CLASSES = "alarms"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """What to keep.
+    """Settings of a selection.
 
     Attributes:
-        thresholds: Which confidence is enough.
-        images_per_class: Records each class shall have.
-        max_copies: How often one image may be written to get there; 1 for once.
-        duplicate_bits: Of the 64 of the perceptual hash, in how many two images may
-            differ to be taken for the same; None where looks do not count.
+        thresholds: Lowest confidence that is kept, by class.
+        images_per_class: Records wanted of each class, at least 1.
+        max_copies: Highest number of records of one image, at least 1.
+        duplicate_bits: Highest number of bits, of 64, in which the perceptual hashes
+            of duplicates differ; None if only equal bytes count.
     """
 
     thresholds: ThresholdConfig
@@ -53,12 +60,12 @@ class SelectionConfig:
 
     @property
     def fills_a_class(self) -> int:
-        """Images that fill a class, each copied as often as may be."""
+        """Images that fill a class with `max_copies` of each."""
         return -(-self.images_per_class // self.max_copies)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> SelectionConfig:
-        """Returns what `dataclasses.asdict` has made JSON of."""
+        """Returns the config whose `dataclasses.asdict` was stored as JSON."""
         thresholds = dict(content["thresholds"])
         thresholds["values"] = tuple(thresholds["values"])
         return cls(**{**content, "thresholds": ThresholdConfig(**thresholds)})
@@ -69,14 +76,14 @@ class ClassRule:
     """The decision about one class.
 
     Attributes:
-        name: The class.
+        name: Name of the class.
         threshold: Lowest confidence that may be kept.
-        confident: Images at or above the threshold, none of them dropped.
+        confident: Images at or above the threshold, dropped ones not counted.
         unique: Images kept.
-        records: Images kept, copies counted.
-        cut_off: Place of the last image kept; None where none is.
-        copies: How often each kept image is written.
-        extra_cut_off: Place of the last image written once more; None where none is.
+        records: Records written, copies included.
+        cut_off: Sort key of the last image kept; None if none is.
+        copies: Records of each kept image.
+        extra_cut_off: Sort key of the last image with one more record; None if none.
     """
 
     name: str
@@ -84,18 +91,18 @@ class ClassRule:
     confident: int
     unique: int
     records: int
-    cut_off: Place | None
+    cut_off: OrderStatistic | None
     copies: int
-    extra_cut_off: Place | None
+    extra_cut_off: OrderStatistic | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """Images that no threshold may keep, counted.
+    """Number of images dropped before the selection.
 
     Attributes:
-        leaked: Found among the images to judge by, or among the labeled ones.
-        duplicate: Look the same as a better one.
+        leaked: Images found in an excluded set.
+        duplicate: Images that look the same as a better one.
     """
 
     leaked: int = 0
@@ -104,7 +111,7 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Funnel:
-    """Where the images went; each adds up to the next.
+    """Number of images lost at each step of the selection.
 
     `read = undecodable + leaked + duplicate + below_threshold + beyond_quota +
     unique_kept`, and `records = unique_kept + copies`.
@@ -120,18 +127,26 @@ class Funnel:
     copies: int
     records: int
 
+    def by_title(self) -> dict[str, int]:
+        """Returns the counts by the names that messages use."""
+        titles = {"beyond_quota": "over quota"}
+        return {
+            titles.get(name, name.replace("_", " ")): count
+            for name, count in vars(self).items()
+        }
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """A class that is empty or nearly so.
+class SparseClass:
+    """A class with no image or very few.
 
     Attributes:
-        name: The class.
-        predicted: Images that have it as their top class, at any confidence.
-        kept: Of them.
-        fills: Images that would fill it.
-        filling_threshold: The highest threshold, to about 1 % of what it is below 1,
-            at which it would be filled; None where no threshold does.
+        name: Name of the class.
+        predicted: Images with this top class, at any confidence.
+        kept: Images kept.
+        fills: Images that would fill the class.
+        filling_threshold: Highest threshold that would fill the class, with an error
+            of about 1 % of its distance from 1; None if none would.
     """
 
     name: str
@@ -143,12 +158,12 @@ class Alarm:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrecisionEstimate:
-    """How precise the labels are, judged by labeled images.
+    """Precision of the pseudo-labels, estimated on labeled images.
 
     Attributes:
         kind: `held_out` or `out_of_fold`.
-        above_threshold: Of all images at or above their class's threshold.
-        kept: Of those that the quotas leave.
+        above_threshold: Precision of all images at or above their class's threshold.
+        kept: Precision of the images within the quotas.
     """
 
     kind: str
@@ -158,14 +173,14 @@ class PrecisionEstimate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The whole decision but for the dropped images; `selection.json` holds just this.
+    """The whole decision except for the list of dropped images.
 
     Attributes:
-        settings: What was asked for.
-        predictions: Fingerprint of the labeling run it is about.
-        funnel: Where the images went.
-        estimate: How precise the labels are; None where nothing tells.
-        alarms: Classes that are empty or nearly so.
+        settings: Settings of the selection.
+        predictions: Fingerprint of the labeling run.
+        funnel: Number of images lost at each step.
+        estimate: Estimated precision; None without labeled images.
+        sparse_classes: Classes with no image or very few.
         classes: One rule for each class, by label.
     """
 
@@ -173,24 +188,27 @@ class Selection:
     predictions: str
     funnel: Funnel
     estimate: PrecisionEstimate | None = None
-    alarms: tuple[Alarm, ...] = ()
+    sparse_classes: tuple[SparseClass, ...] = ()
     classes: tuple[ClassRule, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what `from_json` understands."""
-        content = dataclasses.asdict(dataclasses.replace(self, classes=()))
+        """Returns the content of `selection.json`."""
         return {
             "schema_version": SCHEMA_VERSION,
-            **content,
+            "settings": dataclasses.asdict(self.settings),
+            "predictions": self.predictions,
+            "funnel": dataclasses.asdict(self.funnel),
+            "estimate": self.estimate and dataclasses.asdict(self.estimate),
+            _SPARSE_CLASSES: tuple(map(dataclasses.asdict, self.sparse_classes)),
             "classes": list(map(_rule_to_json, self.classes)),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Selection:
-        """Returns the selection that `to_json` has written.
+        """Returns the selection whose `to_json` was stored.
 
         Raises:
-            ValueError: If it is of another version.
+            ValueError: If the schema version is another one.
         """
         if content.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
@@ -202,18 +220,40 @@ class Selection:
             predictions=content["predictions"],
             funnel=Funnel(**content["funnel"]),
             estimate=_estimate_from_json(content["estimate"]),
-            alarms=tuple(Alarm(**alarm) for alarm in content["alarms"]),
+            sparse_classes=tuple(
+                SparseClass(**sparse) for sparse in content[_SPARSE_CLASSES]
+            ),
             classes=tuple(map(_rule_from_json, content["classes"])),
         )
 
     @functools.cached_property
-    def cuts(self) -> tuple[_Cuts, _Cuts]:
-        """Returns the cut-offs and the extra cut-offs of all classes as arrays."""
+    def cut_offs(self) -> tuple[_CutOffs, _CutOffs]:
+        """Cut-offs and extra cut-offs of all classes as arrays."""
         copies = [rule.copies for rule in self.classes]
+        extra = [1] * len(copies)
         return (
-            _Cuts.of([rule.cut_off for rule in self.classes], copies),
-            _Cuts.of([rule.extra_cut_off for rule in self.classes], [1] * len(copies)),
+            _CutOffs.of([rule.cut_off for rule in self.classes], copies),
+            _CutOffs.of([rule.extra_cut_off for rule in self.classes], extra),
         )
+
+
+def open_selection(directory: str, predictions: PredictionSet) -> Selection:
+    """Returns the selection that was made of some predictions.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not complete, or was made of other predictions.
+    """
+    path = artifact.require_complete(directory, "selection")
+    if not (path / SELECTION).exists():
+        raise ValueError(f"{directory} holds no selection: no {SELECTION} in it")
+    selection = Selection.from_json(artifact.read_json(path / SELECTION))
+    if selection.predictions != predictions.fingerprint:
+        raise ValueError(
+            f"{directory} was selected from other predictions: expected "
+            f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
+        )
+    return selection
 
 
 def count_copies(
@@ -221,79 +261,77 @@ def count_copies(
     selection: Selection,
     dropped: Sequence[int] | NDArray[np.int64] = (),
 ) -> NDArray[np.int64]:
-    """Returns how often each row is to be written, int64 [rows]; 0 for not at all.
+    """Returns the number of records of each row, int64 [rows]; 0 if it is not kept.
 
     Args:
-        rows: Of the predictions that the selection is about, with the columns
-            `COLUMNS`.
+        rows: Predictions that the selection was made of, with the columns `COLUMNS`.
         selection: The decision.
-        dropped: Positions among the rows of those that leak or are duplicates.
+        dropped: Positions of the dropped rows among the rows.
     """
     copies = np.zeros(rows.num_rows, np.int64)
     labels = rows["label"].fill_null(-1).to_numpy()
     is_candidate = labels >= 0
     is_candidate[np.asarray(dropped, np.int64)] = False
     members = np.flatnonzero(is_candidate)
-    for cuts in selection.cuts:
-        copies[members] += cuts.count(rows, members, labels[members])
+    for cut_offs in selection.cut_offs:
+        copies[members] += cut_offs.count(rows, members, labels[members])
     return copies
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cuts:
-    """One place for each class, as arrays, and what reaching it is worth."""
+class _CutOffs:
+    """One cut-off for each class, as arrays, and the records of a row within it."""
 
     confidence: NDArray[np.float32]
     key_hash: NDArray[np.uint64]
     keys: tuple[str | None, ...]
-    worth: NDArray[np.int64]
+    records: NDArray[np.int64]
 
     @classmethod
-    def of(cls, places: Sequence[Place | None], worth: Sequence[int]) -> _Cuts:
-        # What no confidence reaches.
-        nowhere = Place(float("inf"), 0)
-        known = [place or nowhere for place in places]
+    def of(
+        cls, statistics: Sequence[OrderStatistic | None], records: Sequence[int]
+    ) -> _CutOffs:
+        unreachable = OrderStatistic(float("inf"), 0)
+        known = [statistic or unreachable for statistic in statistics]
         return cls(
-            # float32 to float64 and back loses nothing, nor does JSON on the way.
-            np.array([place.confidence for place in known], np.float32),
-            np.array([place.key_hash for place in known], np.uint64),
-            tuple(place.key for place in known),
-            np.array(worth, np.int64),
+            # Lossless: float32 to float64, through JSON, and back.
+            np.array([statistic.confidence for statistic in known], np.float32),
+            np.array([statistic.key_hash for statistic in known], np.uint64),
+            tuple(statistic.key for statistic in known),
+            np.array(records, np.int64),
         )
 
     def count(
         self, rows: pa.Table, members: NDArray[np.int64], labels: NDArray[np.int32]
     ) -> NDArray[np.int64]:
-        """Returns the worth, int64 [members], of what reaches its place, else 0."""
+        """Returns the records, int64 [members], of rows within the cut-off, else 0."""
         confidence = rows["confidence"].to_numpy()[members]
         key_hash = rows["key_hash"].to_numpy()[members]
         is_same = confidence == self.confidence[labels]
-        is_before = (confidence > self.confidence[labels]) | (
+        is_within = (confidence > self.confidence[labels]) | (
             is_same & (key_hash < self.key_hash[labels])
         )
         tied = np.flatnonzero(is_same & (key_hash == self.key_hash[labels]))
         for row in tied:
             last = self.keys[labels[row]]
             key = rows["key"][int(members[row])].as_py() if last is not None else ""
-            is_before[row] = last is None or key.encode() <= last.encode()
-        return np.where(is_before, self.worth[labels], 0)
+            is_within[row] = last is None or key.encode() <= last.encode()
+        return np.where(is_within, self.records[labels], 0)
 
 
 def _rule_to_json(rule: ClassRule) -> dict[str, Any]:
-    # As `dataclasses.asdict`, which takes several times as long for many classes.
+    # The same as `dataclasses.asdict`, several times as fast for many classes.
     content = dict(vars(rule))
-    for name in _PLACES:
-        if content[name] is not None:
-            content[name] = dict(vars(content[name]))
+    for name in _CUT_OFFS:
+        content[name] = content[name] and dict(vars(content[name]))
     return content
 
 
 def _rule_from_json(content: dict[str, Any]) -> ClassRule:
-    places = {
-        name: Place(**content[name]) if content[name] is not None else None
-        for name in _PLACES
+    cut_offs = {
+        name: content[name] and OrderStatistic(**content[name]) for name in _CUT_OFFS
     }
-    return ClassRule(**{**content, **places})
+    return ClassRule(**{**content, **cut_offs})
 
 
 def _estimate_from_json(content: dict[str, Any] | None) -> PrecisionEstimate | None:
@@ -304,25 +342,3 @@ def _estimate_from_json(content: dict[str, Any] | None) -> PrecisionEstimate | N
         above_threshold=Precision(**content["above_threshold"]),
         kept=Precision(**content["kept"]),
     )
-
-
-SELECTION = "selection.json"
-
-
-def open_selection(directory: str, predictions: PredictionSet) -> Selection:
-    """Returns the selection that was made of some predictions.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not complete, or of other predictions.
-    """
-    path = artifact.require_complete(directory, "selection")
-    if not (path / SELECTION).exists():
-        raise ValueError(f"{directory} holds no selection")
-    selection = Selection.from_json(artifact.read_json(path / SELECTION))
-    if selection.predictions != predictions.fingerprint:
-        raise ValueError(
-            f"{directory} was selected from other predictions: expected "
-            f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
-        )
-    return selection

@@ -18,15 +18,14 @@ from etils import epath
 from numpy.typing import NDArray
 
 from stage import parquet
+from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 
-CALIBRATION = "calibration.json"
-TABLE = "calibration.parquet"
 #: Standard deviations that hold 95 % of a normal distribution.
 _Z = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Calibration:
+class LabeledPredictions:
     """Labeled images and what a teacher that has not seen them says, N of them.
 
     Attributes:
@@ -89,7 +88,7 @@ class Precision:
         )
 
 
-def read_calibration(directory: epath.PathLike) -> Calibration:
+def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
     """Returns what `teacher.calibrate` has written.
 
     Raises:
@@ -97,12 +96,13 @@ def read_calibration(directory: epath.PathLike) -> Calibration:
         ValueError: If it is empty.
     """
     path = epath.Path(directory)
-    head, rows = (path / CALIBRATION).read_bytes(), (path / TABLE).read_bytes()
+    head = (path / CALIBRATION).read_bytes()
+    rows = (path / CALIBRATION_ROWS).read_bytes()
     facts: dict[str, Any] = json.loads(head)
     table = parquet.read_parquet(pa.BufferReader(rows))
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
-    return Calibration(
+    return LabeledPredictions(
         fingerprint=hashlib.sha256(head + rows).hexdigest(),
         kind=facts["kind"],
         teachers=tuple(facts["teachers"]),
@@ -127,7 +127,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def threshold_for(calibration: Calibration, target: float) -> float:
+def threshold_for(calibration: LabeledPredictions, target: float) -> float:
     """Returns the lowest threshold at which the precision reaches a target.
 
     Raises:
@@ -151,7 +151,7 @@ def threshold_for(calibration: Calibration, target: float) -> float:
 
 
 def precision_above(
-    calibration: Calibration, thresholds: NDArray[np.float32]
+    calibration: LabeledPredictions, thresholds: NDArray[np.float32]
 ) -> Precision:
     """Returns the precision of what stays at one threshold for each class [K]."""
     is_kept = calibration.confidence >= thresholds[calibration.predicted]

@@ -1,18 +1,17 @@
-"""Which predictions become pseudo-labels, and how often: exactly the best of a class.
+"""Counts over all predictions, and the selection's rules that follow from them.
 
-All predictions of a class stand in one total order: confidence, highest first, then
-the key's hash, then the key. The best `images_per_class` at or above the class's
-threshold are kept. A class with fewer is filled up with copies, as many of each image
-as of any other, or one more for the first of them. So two places in the order per
-class say everything, and any worker can decide about any row alone. How the places
-are found is in `ranking`.
+A class keeps its best `images_per_class` predictions at or above its threshold. A class
+with fewer is filled with copies, the same number of each image or one more of the
+first. Two order statistics per class therefore hold the whole decision
+(`order_statistics` finds them), and any worker can decide about any row alone
+(`decision`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,36 +19,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudo_label.selection.decision import (
-    Alarm,
     ClassRule,
     Dropped,
     Funnel,
     SelectionConfig,
+    SparseClass,
 )
-from pseudo_label.selection.order_statistics import Bins, Place, Rows
+from pseudo_label.selection.order_statistics import HistogramBins, OrderStatistic, Rows
 
-#: Share of the images that would fill a class, with copies, below which it is named.
-NEARLY_EMPTY = 0.1
+#: Share of the images that fill a class, with copies, below which the class is sparse.
+SPARSE_SHARE = 0.1
 _NO_LEVELS = np.empty(0, np.float32)
 _NO_LOCK = contextlib.nullcontext()
 
 
 @dataclasses.dataclass
 class Tally:
-    """Counts of predictions; those of parts add up.
+    """Counts of predictions; tallies of parts of the corpus add up.
 
-    Behind the K classes comes another one, of rows that cannot be selected.
+    Class K, behind the K classes, is that of rows that cannot be selected.
 
     Attributes:
-        bins: What is counted into, of K + 1 classes with thresholds `with_nothing`.
+        bins: Bins of K + 1 classes; thresholds of `append_unselectable`.
         levels: float32 [L] confidences, ascending.
         read: Rows seen.
-        undecodable: Of them, rows without a prediction.
-        histogram: int64 [K + 1, bins.count] of the confidence of all.
-        reached: int64 [K + 1, L + 1] of all by how many of the levels they reach.
+        undecodable: Rows without a prediction.
+        histogram: int64 [K + 1, bins.num_bins], rows by confidence.
+        reached: int64 [K + 1, L + 1], rows by the number of levels they reach.
     """
 
-    bins: Bins
+    bins: HistogramBins
     levels: NDArray[np.float32]
     read: int
     undecodable: int
@@ -62,21 +61,21 @@ class Tally:
         thresholds: NDArray[np.float32],
         levels: NDArray[np.float32] = _NO_LEVELS,
     ) -> Tally:
-        """Returns the counts of nothing."""
-        bins = Bins(thresholds)
+        """Returns a tally of no rows."""
+        bins = HistogramBins(thresholds)
         return cls(
             bins=bins,
             levels=levels,
             read=0,
             undecodable=0,
-            histogram=np.zeros((len(thresholds), bins.count), np.int64),
+            histogram=np.zeros((len(thresholds), bins.num_bins), np.int64),
             reached=np.zeros((len(thresholds), len(levels) + 1), np.int64),
         )
 
     @property
     def confident(self) -> NDArray[np.int64]:
-        """Returns how many reach the threshold of their class, int64 [K + 1]."""
-        is_confident = np.arange(self.bins.count) < self.bins.confident[:, None]
+        """Rows that reach the threshold of their class, int64 [K + 1]."""
+        is_confident = np.arange(self.bins.num_bins) < self.bins.num_confident[:, None]
         return self.histogram.sum(axis=1, where=is_confident)
 
     def count(
@@ -88,17 +87,17 @@ class Tally:
         """Counts rows.
 
         Args:
-            rows: Of one shard; their hashes are not looked at. Those that cannot be
-                selected have the label K.
-            unpredicted: How many of them have no prediction.
-            lock: Held only while counts change, where threads count into the same.
+            rows: Rows of one shard, label K for those that cannot be selected. Their
+                hashes are not used.
+            unpredicted: Number of rows without a prediction.
+            lock: Held while counts change, for threads that share the tally.
         """
-        cells = self.bins.cells(rows.label, rows.confidence)
-        reached = self._reached_cells(rows)
+        index = self.bins.index(rows.label, rows.confidence)
+        reached = self._reached_index(rows)
         with lock:
             self.read += len(rows.label)
             self.undecodable += unpredicted
-            np.add.at(self.histogram.reshape(-1), cells, 1)
+            np.add.at(self.histogram.reshape(-1), index, 1)
             np.add.at(self.reached.reshape(-1), reached, 1)
 
     def __add__(self, other: Tally) -> Tally:
@@ -110,22 +109,22 @@ class Tally:
             reached=self.reached + other.reached,
         )
 
-    def _reached_cells(self, rows: Rows) -> NDArray[np.int64]:
+    def _reached_index(self, rows: Rows) -> NDArray[np.int64]:
         if not len(self.levels):
             return np.empty(0, np.int64)
         reached = np.searchsorted(self.levels, rows.confidence, side="right")
         return np.multiply(rows.label, len(self.levels) + 1, dtype=np.int64) + reached
 
 
-def with_nothing(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns thresholds float32 [K + 1]: none reaches that of what is not selected."""
+def append_unselectable(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns thresholds float32 [K + 1]: infinity for rows that cannot be selected."""
     return np.append(thresholds, np.float32(np.inf)).astype(np.float32)
 
 
 def count_unique(
     confident: NDArray[np.int64], config: SelectionConfig
 ) -> NDArray[np.int64]:
-    """Returns how many images of each class are kept, int64 [K]."""
+    """Returns the number of images kept of each class, int64 [K]."""
     unique: NDArray[np.int64] = np.minimum(confident, config.images_per_class)
     return unique
 
@@ -133,7 +132,7 @@ def count_unique(
 def count_records(
     unique: NDArray[np.int64], config: SelectionConfig
 ) -> NDArray[np.int64]:
-    """Returns how many records they make, copies counted, int64 [K]."""
+    """Returns the number of records of each class, copies included, int64 [K]."""
     records: NDArray[np.int64] = np.minimum(
         unique * config.max_copies, config.images_per_class
     )
@@ -143,10 +142,9 @@ def count_records(
 def wanted_ranks(
     confident: NDArray[np.int64], config: SelectionConfig
 ) -> NDArray[np.int64]:
-    """Returns the ranks that decide, int64 [K, ranking.NUM_RANKS].
+    """Returns the ranks that decide, from 1, int64 [K, NUM_RANKS]; 0 for none.
 
-    They count from 1; 0 is none.
-    The first is that of the last image kept, the second that of the last one which is
+    The first rank is that of the last image kept, the second that of the last image
     written once more than the others.
     """
     unique = count_unique(confident, config)
@@ -156,7 +154,7 @@ def wanted_ranks(
 
 def make_rules(
     tally: Tally,
-    places: Sequence[Sequence[Place | None]],
+    statistics: Sequence[Sequence[OrderStatistic | None]],
     config: SelectionConfig,
     *,
     class_names: Sequence[str],
@@ -165,9 +163,9 @@ def make_rules(
     """Returns the rule of each class.
 
     Args:
-        tally: Of the whole corpus.
-        places: Of the ranks of `wanted_ranks`, [K][ranking.NUM_RANKS].
-        config: What to keep.
+        tally: Counts of the whole corpus.
+        statistics: Order statistics of `wanted_ranks`, [K][NUM_RANKS].
+        config: Settings of the selection.
         class_names: K names by label.
         thresholds: float32 [K].
     """
@@ -181,17 +179,16 @@ def make_rules(
             confident=int(confident[label]),
             unique=int(unique[label]),
             records=int(records[label]),
-            cut_off=places[label][0],
+            cut_off=statistics[label][0],
             copies=int(records[label] // max(1, unique[label])),
-            extra_cut_off=places[label][1],
+            extra_cut_off=statistics[label][1],
         )
         for label, name in enumerate(class_names)
     )
 
 
-def make_funnel(tally: Tally, dropped: Dropped, rules: Iterable[ClassRule]) -> Funnel:
-    """Returns where the images went."""
-    rules = tuple(rules)
+def make_funnel(tally: Tally, dropped: Dropped, rules: Sequence[ClassRule]) -> Funnel:
+    """Returns the number of images lost at each step."""
     confident = sum(rule.confident for rule in rules)
     unique = sum(rule.unique for rule in rules)
     records = sum(rule.records for rule in rules)
@@ -209,27 +206,27 @@ def make_funnel(tally: Tally, dropped: Dropped, rules: Iterable[ClassRule]) -> F
     )
 
 
-def find_alarms(
+def find_sparse_classes(
     tally: Tally, rules: Sequence[ClassRule], config: SelectionConfig
-) -> tuple[Alarm, ...]:
-    """Returns the classes that have less than a tenth of what would fill them."""
+) -> tuple[SparseClass, ...]:
+    """Returns the classes with less than a tenth of the images that would fill them."""
     fills = config.fills_a_class
-    alarms = []
+    sparse_classes = []
     for label, rule in enumerate(rules):
-        if rule.unique > 0 and rule.unique >= NEARLY_EMPTY * fills:
+        if rule.unique > 0 and rule.unique >= SPARSE_SHARE * fills:
             continue
-        total = np.cumsum(tally.histogram[label])
+        cumulative = np.cumsum(tally.histogram[label])
         filling = None
-        if total[-1] >= fills:
-            reached = np.searchsorted(total, [fills])
-            filling = float(tally.bins.lowest_confidence(np.array([label]), reached)[0])
-        alarms.append(
-            Alarm(
+        if cumulative[-1] >= fills:
+            bin_ = np.searchsorted(cumulative, [fills])
+            filling = float(tally.bins.lowest_confidence(np.array([label]), bin_)[0])
+        sparse_classes.append(
+            SparseClass(
                 name=rule.name,
-                predicted=int(total[-1]),
+                predicted=int(cumulative[-1]),
                 kept=rule.unique,
                 fills=fills,
                 filling_threshold=filling,
             )
         )
-    return tuple(alarms)
+    return tuple(sparse_classes)

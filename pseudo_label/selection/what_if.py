@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pseudo_label.selection import precision as selection_precision
 from pseudo_label.selection.decision import SelectionConfig
-from pseudo_label.selection.order_statistics import Bins
-from pseudo_label.selection.precision import Calibration, Precision
+from pseudo_label.selection.order_statistics import HistogramBins
+from pseudo_label.selection.precision import LabeledPredictions, Precision
 from pseudo_label.selection.tally import Tally, count_records, count_unique
 
 #: Thresholds that are always in the table.
@@ -51,7 +51,7 @@ def levels(config: SelectionConfig) -> NDArray[np.float32]:
 
 
 def make_table(
-    tally: Tally, config: SelectionConfig, calibration: Calibration | None
+    tally: Tally, config: SelectionConfig, calibration: LabeledPredictions | None
 ) -> tuple[Cell, ...]:
     """Returns the cells, by threshold, then by images per class.
 
@@ -125,7 +125,7 @@ def tell(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _quota_cuts(
-    totals: NDArray[np.int64], bins: Bins, quota: int
+    totals: NDArray[np.int64], bins: HistogramBins, quota: int
 ) -> NDArray[np.float32]:
     """Returns the confidence, float32 [K], that a quota leaves nothing below of."""
     is_cut = totals[:, -1] >= quota

@@ -24,6 +24,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.selection import decision
 from pseudo_label.selection.decision import Selection, count_copies
 from stage import parquet
+from stage.status import OK
 
 FILE = "samples.parquet"
 VERSION = 1
@@ -119,7 +120,7 @@ def candidate_schema() -> pa.Schema:
 
     Those of the file but for thumbnails; what the orders look at: key_hash; status;
     margin: how far the confidence is from the class's cut; turn: the image's place
-    where chance decides. And the twin's place, as in `duplicates.schema`.
+    where chance decides. And the twin's place, as in `duplicates.dropped_schema`.
     """
     return pa.schema(
         [
@@ -312,7 +313,7 @@ def _why_unpredicted(rows: pa.Table) -> pa.ChunkedArray:
         status,
         pc.binary_join_element_wise(status, error, ": "),
     )
-    return pc.if_else(pc.equal(status, prediction_schema.OK), "", words)
+    return pc.if_else(pc.equal(status, OK), "", words)
 
 
 def _name_twins(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:

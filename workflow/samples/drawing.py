@@ -24,7 +24,7 @@ from PIL import Image
 
 from classifier.data import shard_manifest
 from classifier.data.examples import Example
-from classifier.data.image_header import FORMATS, claimed_pixels
+from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
 from classifier.data.python_reader import read_examples
 from classifier.data.readers import FolderReader
 from classifier.data.sources import Source, open_source
@@ -36,8 +36,6 @@ from stage import artifact
 from workflow.samples import choice
 from workflow.samples.choice import Sample, SampleConfig
 
-#: Of an image that is decoded, as labeling does unless it is told otherwise.
-MAX_PIXELS = 100_000_000
 #: Files that are read side by side; each of them may be far away.
 _READ_AT_ONCE = 4
 _NO_BYTES = hashlib.sha256(b"").digest()
@@ -243,8 +241,12 @@ def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
 
 
 def _read_dropped(directory: str, shard: int) -> pa.Table:
-    none = near_duplicates.schema().empty_table().select(list(choice.DROPPED_COLUMNS))
-    path = near_duplicates.path(directory, shard)
+    none = (
+        near_duplicates.dropped_schema()
+        .empty_table()
+        .select(list(choice.DROPPED_COLUMNS))
+    )
+    path = near_duplicates.dropped_path(directory, shard)
     if not path.exists():
         return none
     return pa.concat_tables(

@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.selection import dropping
 from pseudo_label.deduplication import near_duplicates
-from tests import twins
+from tests import duplicate_corpus
 
 LOCAL = ("--runner=FnApiRunner",)
 TWO_PROCESSES = (
@@ -28,8 +28,8 @@ def drop(tmp_path):
     def write(images, parts, name):
         directory = tmp_path / name.replace("/", "-")
         if directory.exists():
-            return twins.prediction_set(directory, images, parts)
-        return twins.write_predictions(directory, images, parts)
+            return duplicate_corpus.prediction_set(directory, images, parts)
+        return duplicate_corpus.write_predictions(directory, images, parts)
 
     def run(images, parts, excluded, *, name="corpus", flags=LOCAL, **settings):
         corpus = write(images, parts, name)
@@ -61,7 +61,7 @@ def files(output):
 
 
 def by_key(found):
-    """By key what `twins.brute_force` says."""
+    """By key what `duplicate_corpus.brute_force` says."""
     columns = ("reason", "same_bytes", "distance", "twin_set", "twin_key")
     return {
         row["key"]: tuple(row[name] for name in columns)
@@ -74,10 +74,12 @@ def make_corpus(seed, count=300):
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, 25, dtype=np.uint64)
     excluded = {
-        "test/predictions": twins.make_images(rng, 30, prefix="t", pool=pool[:4]),
-        "labeled": twins.make_images(rng, 20, prefix="l", pool=pool[2:6]),
+        "test/predictions": duplicate_corpus.make_images(
+            rng, 30, prefix="t", pool=pool[:4]
+        ),
+        "labeled": duplicate_corpus.make_images(rng, 20, prefix="l", pool=pool[2:6]),
     }
-    return twins.make_images(rng, count, prefix="k", pool=pool), excluded
+    return duplicate_corpus.make_images(rng, count, prefix="k", pool=pool), excluded
 
 
 def deal(count, num_shards, seed):
@@ -92,7 +94,7 @@ def test_equals_brute_force(drop, monkeypatch, bits):
     images, excluded = make_corpus(seed=bits)
     parts = [*deal(len(images), 5, seed=bits), np.array([], int)]
     counts, found = drop(images, parts, excluded, bits=bits)
-    expected = twins.brute_force(images, excluded, bits=bits)
+    expected = duplicate_corpus.brute_force(images, excluded, bits=bits)
     assert by_key(found) == expected
     reasons = [row[0] for row in expected.values()]
     assert counts["leaked"] == reasons.count("leaked") > 5
@@ -109,7 +111,7 @@ def test_places_are_told_and_rows_are_in_order(drop, tmp_path):
     }
     for index, part in enumerate(parts):
         rows = pq.read_table(pa.BufferReader(found[f"predictions-{index:05d}.parquet"]))
-        assert rows.schema == near_duplicates.schema()
+        assert rows.schema == near_duplicates.dropped_schema()
         for row in rows.to_pylist():
             assert row["key"] == images.keys[part[row["record_index"]]]
             name, shard, at = (row[f"twin_{of}"] for of in ("set", "shard", "row"))
@@ -154,11 +156,11 @@ def test_what_is_not_asked_for_is_kept(drop):
     images, excluded = make_corpus(seed=6)
     parts = deal(len(images), 3, seed=6)
     counts, found = drop(images, parts, excluded, bits=None)
-    expected = twins.brute_force(images, excluded, bits=None)
+    expected = duplicate_corpus.brute_force(images, excluded, bits=None)
     assert by_key(found) == expected
     assert counts["duplicates"] == 0
     counts, found = drop(images, parts, {}, bits=1)
-    assert by_key(found) == twins.brute_force(images, {}, bits=1)
+    assert by_key(found) == duplicate_corpus.brute_force(images, {}, bits=1)
     assert counts["leaked"] == 0
 
 
@@ -174,12 +176,12 @@ def test_an_excluded_set_without_images_excludes_none(drop):
     empty = excluded["labeled"].take(np.array([], int))
     parts = deal(len(images), 2, seed=8)
     _, found = drop(images, parts, {"empty": empty}, bits=2)
-    assert by_key(found) == twins.brute_force(images, {}, bits=2)
+    assert by_key(found) == duplicate_corpus.brute_force(images, {}, bits=2)
 
 
 def test_files_of_an_earlier_run_are_deleted(tmp_path):
     dropping.delete_dropped(tmp_path)
-    old = near_duplicates.path(tmp_path, 3)
+    old = near_duplicates.dropped_path(tmp_path, 3)
     old.parent.mkdir()
     old.write_bytes(b"")
     dropping.delete_dropped(tmp_path)
@@ -196,8 +198,10 @@ def test_bits_out_of_range_are_refused(drop):
 def test_twenty_thousand_images_equal_brute_force(drop, bits):
     rng = np.random.default_rng(bits)
     pool = rng.integers(0, 2**64, 12_000, dtype=np.uint64)
-    images = twins.make_images(rng, 20_000, prefix="k", pool=pool)
-    excluded = {"test": twins.make_images(rng, 2_000, prefix="t", pool=pool[:2_000])}
+    images = duplicate_corpus.make_images(rng, 20_000, prefix="k", pool=pool)
+    excluded = {
+        "test": duplicate_corpus.make_images(rng, 2_000, prefix="t", pool=pool[:2_000])
+    }
     _, found = drop(images, deal(len(images), 20, seed=bits), excluded, bits=bits)
-    expected = twins.brute_force(images, excluded, bits=bits)
+    expected = duplicate_corpus.brute_force(images, excluded, bits=bits)
     assert by_key(found) == expected

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
-from beam_jobs.runners.options import parse_beam_arguments
+from beam_jobs.runners.run import parse_beam_arguments
 from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from pseudo_label.deduplication import near_duplicates

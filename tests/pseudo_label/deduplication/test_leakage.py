@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
-from pseudo_label.deduplication.leakage import Excluded
-from tests import twins
+from pseudo_label.deduplication.leakage import ExcludedImages
+from tests import duplicate_corpus
 
 
 def exclude(sets, *, bits):
@@ -14,10 +14,12 @@ def exclude(sets, *, bits):
     tables, places = [], []
     for number, images in enumerate(sets, start=1):
         tables.append(images.to_table().select(leakage.COLUMNS))
-        place = np.zeros(len(images), near_duplicates.PLACE)
-        place["twin_set"], place["twin_row"] = number, np.arange(len(images))
+        place = np.zeros(len(images), near_duplicates.POSITION)
+        place["match_set"], place["match_row"] = number, np.arange(len(images))
         places.append(place)
-    return Excluded.of(pa.concat_tables(tables), np.concatenate(places), bits=bits)
+    return ExcludedImages.of(
+        pa.concat_tables(tables), np.concatenate(places), bits=bits
+    )
 
 
 @pytest.mark.parametrize("bits", range(hamming_index.MAX_BITS + 1))
@@ -30,35 +32,37 @@ def exclude(sets, *, bits):
 def test_equals_brute_force(bits, seed, count, excluded_counts):
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
-    images = twins.make_images(rng, count, prefix="k", pool=pool)
+    images = duplicate_corpus.make_images(rng, count, prefix="k", pool=pool)
     sets = {
-        number: twins.make_images(rng, size, prefix="x", pool=pool[:2])
+        number: duplicate_corpus.make_images(rng, size, prefix="x", pool=pool[:2])
         for number, size in enumerate(excluded_counts, start=1)
     }
     excluded = exclude(sets.values(), bits=bits)
-    pairs, alike = leakage.find_leaked(images.to_table(), excluded, shard=7)
+    matches, represented = leakage.find_leaked(images.to_table(), excluded, shard=7)
     found = {
-        int(pair["row"]): tuple(
-            int(pair[name]) for name in ("twin_set", "twin_row", "distance")
+        int(match["row"]): tuple(
+            int(match[name]) for name in ("match_set", "match_row", "distance")
         )
-        for pair in pairs
+        for match in matches
     }
     assert len(set(found.values())) == len(found)
-    assert set(pairs["shard"].tolist()) <= {7}
-    found |= {int(row): found[int(like)] for row, like in alike.tolist()}
-    assert found == twins.find_leaked(images, sets, bits=bits)
+    assert set(matches["shard"].tolist()) <= {7}
+    found |= {int(row): found[int(other)] for row, other in represented.tolist()}
+    assert found == duplicate_corpus.find_leaked(images, sets, bits=bits)
 
 
 def test_bytes_count_though_neither_can_be_decoded_and_hashes_do_not():
     rng = np.random.default_rng(0)
-    image = twins.make_images(rng, 1, prefix="k", pool=np.zeros(1, np.uint64))
+    image = duplicate_corpus.make_images(
+        rng, 1, prefix="k", pool=np.zeros(1, np.uint64)
+    )
     broken = image.take([0, 0])
     broken.confidence[:] = np.nan
     broken.has_hash[:] = False
     broken.digests[0] = 9, 9, 9, 9
     image.confidence[:] = 0.5
     for bits in range(hamming_index.MAX_BITS + 1):
-        twin, distance = exclude([broken], bits=bits).find(image.to_table())
-        assert (twin.tolist(), distance.tolist()) == ([1], [0])
-        twin, _ = exclude([broken.take([0])], bits=bits).find(image.to_table())
-        assert twin.tolist() == [-1]
+        match, distance = exclude([broken], bits=bits).find(image.to_table())
+        assert (match.tolist(), distance.tolist()) == ([1], [0])
+        match, _ = exclude([broken.take([0])], bits=bits).find(image.to_table())
+        assert match.tolist() == [-1]

@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 
 from pseudo_label.deduplication import hamming_index, near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from tests import twins
+from tests import duplicate_corpus
 
 BITS = range(hamming_index.MAX_BITS + 1)
 
 
 def to_rows(images, shards=1):
-    rows = near_duplicates.candidates(images.to_table(), np.array([], int), shard=0)
+    rows = near_duplicates.find_candidates(
+        images.to_table(), np.array([], int), shard=0
+    )
     rows["shard"], rows["row"] = rows["row"] % shards, rows["row"] // shards
     return rows
 
@@ -22,29 +24,29 @@ def read_keys_of(images, shards=1):
 
 
 def find(images, *, bits, shards=1):
-    """By index the indices of the twins that tables have found."""
+    """By index the indices of the matches that tables have found."""
     found = {}
     for table in range(len(hamming_index.masks(bits))):
-        pairs = near_duplicates.find_duplicates(
+        matches = near_duplicates.match_duplicates(
             to_rows(images, shards),
             read_keys_of(images, shards),
             bits=bits,
             table=table,
         )
-        for pair in pairs:
-            twin = int(pair["twin_row"] * shards + pair["twin_shard"])
-            index = int(pair["row"] * shards + pair["shard"])
-            found.setdefault(index, []).append(twin)
-            assert pair["twin_set"] == 0
-            difference = images.hashes[index] ^ images.hashes[twin]
-            assert pair["distance"] == np.bitwise_count(difference)
+        for match in matches:
+            other = int(match["match_row"] * shards + match["match_shard"])
+            index = int(match["row"] * shards + match["shard"])
+            found.setdefault(index, []).append(other)
+            assert match["match_set"] == 0
+            difference = images.hashes[index] ^ images.hashes[other]
+            assert match["distance"] == np.bitwise_count(difference)
     return found
 
 
 def expected(images, *, bits):
     may_be = np.flatnonzero(images.ok & images.has_hash)
-    found = twins.find_duplicates(images.take(may_be), bits=bits)
-    return {int(may_be[index]): int(may_be[twin]) for index, twin in found.items()}
+    found = duplicate_corpus.find_duplicates(images.take(may_be), bits=bits)
+    return {int(may_be[index]): int(may_be[match]) for index, match in found.items()}
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -53,17 +55,17 @@ def expected(images, *, bits):
 def test_equals_brute_force(bits, seed, count, shards):
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
-    images = twins.make_images(rng, count, prefix="k", pool=pool)
-    rank = twins.rank(images)
+    images = duplicate_corpus.make_images(rng, count, prefix="k", pool=pool)
+    rank = duplicate_corpus.rank(images)
     best = {
-        index: min(found, key=lambda twin: rank[twin])
+        index: min(found, key=lambda match: rank[match])
         for index, found in find(images, bits=bits, shards=shards).items()
     }
     assert best == expected(images, bits=bits)
 
 
 def test_a_better_one_counts_though_it_is_a_duplicate_itself():
-    images = twins.Images(
+    images = duplicate_corpus.Images(
         keys=np.array(["a", "b", "c"], object),
         key_hash=np.zeros(3, np.uint64),
         confidence=np.array([0.9, 0.8, 0.7], np.float32),
@@ -76,14 +78,16 @@ def test_a_better_one_counts_though_it_is_a_duplicate_itself():
 
 def test_keys_are_read_of_ties_alone():
     rng = np.random.default_rng(0)
-    images = twins.make_images(rng, 50, prefix="k", pool=np.zeros(1, np.uint64))
+    images = duplicate_corpus.make_images(
+        rng, 50, prefix="k", pool=np.zeros(1, np.uint64)
+    )
     images.key_hash[:] = np.arange(50)
 
     def refuse(shards, rows):
         raise RuntimeError("no keys are needed")
 
     rows = to_rows(images)
-    assert len(near_duplicates.find_duplicates(rows, refuse, bits=2, table=0))
+    assert len(near_duplicates.match_duplicates(rows, refuse, bits=2, table=0))
 
 
 @settings(deadline=None, max_examples=60)
@@ -91,12 +95,12 @@ def test_keys_are_read_of_ties_alone():
 def test_the_best_of_each_hash_speaks_for_the_others(seed, count):
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
-    images = twins.make_images(rng, count, prefix="k", pool=pool, spread=1)
+    images = duplicate_corpus.make_images(rng, count, prefix="k", pool=pool, spread=1)
     rows = to_rows(images)
-    best, alike = near_duplicates.best_of_hash(rows, read_keys_of(images))
-    assert sorted([*best["row"], *alike["row"]]) == rows["row"].tolist()
+    best, represented = near_duplicates.best_of_hash(rows, read_keys_of(images))
+    assert sorted([*best["row"], *represented["row"]]) == rows["row"].tolist()
     assert len(np.unique(best["hash"])) == len(best)
-    rank, like = twins.rank(images), dict(alike.tolist())
+    rank, like = duplicate_corpus.rank(images), dict(represented.tolist())
     for row in rows["row"].tolist():
         same = images.ok & images.has_hash & (images.hashes == images.hashes[row])
         first = min(np.flatnonzero(same), key=rank.__getitem__)
@@ -104,12 +108,12 @@ def test_the_best_of_each_hash_speaks_for_the_others(seed, count):
 
 
 def test_a_million_alike_are_one_row_to_compare():
-    rows = np.zeros(10**6, near_duplicates.ROW)
+    rows = np.zeros(10**6, near_duplicates.CANDIDATE)
     rows["row"] = np.arange(10**6)
     rows["key_hash"] = rows["row"][::-1]
-    best, alike = near_duplicates.best_of_hash(rows, lambda shards, rows: [])
+    best, represented = near_duplicates.best_of_hash(rows, lambda shards, rows: [])
     assert best["row"].tolist() == [10**6 - 1]
-    assert set(alike["like"].tolist()) == {10**6 - 1}
+    assert set(represented["representative"].tolist()) == {10**6 - 1}
 
 
 def test_digests_survive_chunks_and_slices():
@@ -128,10 +132,12 @@ def test_digests_survive_chunks_and_slices():
 def test_dropped_rows_are_read_back(tmp_path):
     assert near_duplicates.read_dropped(tmp_path, 3).tolist() == []
     (tmp_path / "dropped").mkdir()
-    columns = {name: [None, None] for name in near_duplicates.schema().names}
+    columns = {name: [None, None] for name in near_duplicates.dropped_schema().names}
     columns["record_index"] = [2, 7]
-    rows = pa.table(columns, schema=near_duplicates.schema())
-    with near_duplicates.path(tmp_path, 3).open("wb") as file:
+    rows = pa.table(columns, schema=near_duplicates.dropped_schema())
+    with near_duplicates.dropped_path(tmp_path, 3).open("wb") as file:
         near_duplicates.write_dropped(file, rows)
     assert near_duplicates.read_dropped(tmp_path, 3).tolist() == [2, 7]
-    assert near_duplicates.path(tmp_path, 3).name == prediction_schema.shard_name(3)
+    assert near_duplicates.dropped_path(
+        tmp_path, 3
+    ).name == prediction_schema.shard_name(3)

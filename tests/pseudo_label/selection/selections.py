@@ -80,7 +80,7 @@ def to_rows(table, shard=0, dropped=()):
 def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     """Selects from tables, each a shard; `dropped` are rows of the first."""
     thresholds = config.thresholds.of_classes(len(classes))
-    every = selection_tally.with_nothing(thresholds)
+    every = selection_tally.append_unselectable(thresholds)
     parts = [
         to_rows(table, index, dropped if index == 0 else ())
         for index, table in enumerate(tables)
@@ -101,7 +101,7 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         funnel=selection_tally.make_funnel(
             tally, Dropped(duplicate=len(dropped)), rules
         ),
-        alarms=selection_tally.find_alarms(tally, rules, config),
+        sparse_classes=selection_tally.find_sparse_classes(tally, rules, config),
         classes=rules,
     )
 
@@ -110,16 +110,16 @@ def find_places(parts, tables, tally, config, narrowings):
     rank = selection_tally.wanted_ranks(tally.confident, config)
     windows = order_statistics.find_windows(tally.histogram, rank, tally.bins)
     for _ in range(narrowings):
-        inside = np.zeros((*rank.shape, windows.bins), np.int64)
+        inside = np.zeros((*rank.shape, windows.num_digits), np.int64)
         for part in parts:
             np.add.at(
-                inside.reshape(-1), order_statistics.cells_inside(part, windows), 1
+                inside.reshape(-1), order_statistics.digit_index(part, windows), 1
             )
         windows = order_statistics.narrow(windows, inside)
     taken = Rows.concatenate(
         order_statistics.take_inside(part, windows) for part in parts
     )
-    return order_statistics.find_places(
+    return order_statistics.find_order_statistics(
         taken,
         windows,
         lambda shards, rows: [

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudo_label.selection import order_statistics
-from pseudo_label.selection.order_statistics import Bins, Place, Rows
+from pseudo_label.selection.order_statistics import HistogramBins, OrderStatistic, Rows
 
 
 def make_rows(rng, num_classes, count):
@@ -39,7 +39,7 @@ def sorted_places(rows, rank):
         members.sort()
         places.append(
             [
-                Place(-members[r - 1][0], members[r - 1][1]) if r else None
+                OrderStatistic(-members[r - 1][0], members[r - 1][1]) if r else None
                 for r in wanted
             ]
         )
@@ -51,18 +51,18 @@ def make_bins(rng, num_classes):
     usual = 1 - rng.random(num_classes) ** 4
     kinds = rng.choice([0.0, 1e-30, 0.1, 0.5, 0.99999994, 1.0, np.inf], num_classes)
     is_usual = rng.random(num_classes) < 0.5
-    return Bins(np.where(is_usual, usual, kinds).astype(np.float32))
+    return HistogramBins(np.where(is_usual, usual, kinds).astype(np.float32))
 
 
 def count(rows, bins):
-    cells = bins.cells(rows.label, rows.confidence)
-    size = len(bins.thresholds) * bins.count
-    return np.bincount(cells, minlength=size).reshape(-1, bins.count)
+    cells = bins.index(rows.label, rows.confidence)
+    size = len(bins.thresholds) * bins.num_bins
+    return np.bincount(cells, minlength=size).reshape(-1, bins.num_bins)
 
 
 def count_inside(rows, windows):
-    shape = (*windows.rank.shape, windows.bins)
-    cells = order_statistics.cells_inside(rows, windows)
+    shape = (*windows.ranks.shape, windows.num_digits)
+    cells = order_statistics.digit_index(rows, windows)
     return np.bincount(cells, minlength=np.prod(shape)).reshape(shape)
 
 
@@ -85,7 +85,10 @@ def test_places_are_those_of_sorting(seed, num_classes, size):
     for _ in range(3):
         inside = order_statistics.take_inside(rows, windows)
         assert len(inside.row) <= windows.rows
-        assert order_statistics.find_places(inside, windows, pytest.fail) == expected
+        assert (
+            order_statistics.find_order_statistics(inside, windows, pytest.fail)
+            == expected
+        )
         windows = order_statistics.narrow(windows, count_inside(rows, windows))
 
 
@@ -99,7 +102,7 @@ def test_a_window_with_all_rows_at_one_confidence_narrows_by_their_hashes():
         np.zeros(size, np.int32),
         np.arange(size, dtype=np.int32),
     )
-    bins = Bins(np.array([0.5], np.float32))
+    bins = HistogramBins(np.array([0.5], np.float32))
     rank = np.array([[size // 2, 0]])
     windows = order_statistics.find_windows(count(rows, bins), rank, bins)
     assert windows.rows == size
@@ -124,38 +127,38 @@ def test_bins_tell_how_many_reach_the_threshold(seed, num_classes):
     is_confident = confidence >= bins.thresholds[label]
     assert [
         counts[:reaching].sum()
-        for counts, reaching in zip(histogram, bins.confident, strict=True)
+        for counts, reaching in zip(histogram, bins.num_confident, strict=True)
     ] == np.bincount(label[is_confident], minlength=num_classes).tolist()
 
 
 @pytest.mark.parametrize("num_classes", [1, 10, 1000, 20_000, 200_000])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.37, 1.0, np.inf])
 def test_bins_cover_all_confidences_in_order(num_classes, threshold):
-    bins = Bins(np.full(num_classes, threshold, np.float32))
+    bins = HistogramBins(np.full(num_classes, threshold, np.float32))
     confidence = np.array(
         [1.0, 0.99999994, 0.9999, 0.9, 0.5, 0.49999997, 0.3, 1e-30, 1e-45, 0.0],
         np.float32,
     )
     label = np.full(len(confidence), num_classes - 1, np.int32)
-    of = bins.cells(label, confidence) - (num_classes - 1) * bins.count
+    of = bins.index(label, confidence) - (num_classes - 1) * bins.num_bins
     assert of[0] == (threshold > 1)
     assert (np.diff(of) >= 0).all()
-    assert of[-1] < bins.count
+    assert of[-1] < bins.num_bins
     lowest = bins.lowest_confidence(label, of)
     assert (lowest <= confidence).all()
-    assert (bins.cells(label, lowest) % bins.count == of).all()
-    everything = np.arange(bins.count + 1)
+    assert (bins.index(label, lowest) % bins.num_bins == of).all()
+    everything = np.arange(bins.num_bins + 1)
     first = bins.first_step(np.zeros_like(everything), everything)
     assert (np.diff(first) >= 0).all()
     # The counts of all classes together stay small.
-    assert num_classes * bins.count <= max(2**23, 62 * num_classes)
+    assert num_classes * bins.num_bins <= max(2**23, 62 * num_classes)
 
 
 def test_bins_are_fine_where_networks_are_sure():
-    bins = Bins(np.full(1000, 0.5, np.float32))
+    bins = HistogramBins(np.full(1000, 0.5, np.float32))
     near = (1 - np.geomspace(1e-6, 0.1, 50)).astype(np.float32)
     label = np.zeros(len(near), np.int32)
-    lowest = bins.lowest_confidence(label, bins.cells(label, near))
+    lowest = bins.lowest_confidence(label, bins.index(label, near))
     assert ((1 - lowest) <= (1 - near) * 1.04 + 1e-7).all()
 
 
@@ -166,5 +169,5 @@ def test_nothing_wanted_takes_nothing():
     windows = order_statistics.find_windows(count(rows, bins), nothing, bins)
     assert windows.rows == 0
     assert not len(order_statistics.take_inside(rows, windows).row)
-    nowhere = order_statistics.find_places(Rows.none(), windows, pytest.fail)
+    nowhere = order_statistics.find_order_statistics(Rows.none(), windows, pytest.fail)
     assert nowhere == [[None, None]] * 3

@@ -10,12 +10,13 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from pseudo_label.selection import precision as selection_precision
-from pseudo_label.selection.precision import Calibration, Precision
+from pseudo_label.selection.precision import LabeledPredictions, Precision
+from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 
 
 def calibration(confidence, right):
     right = np.array(right, bool)
-    return Calibration(
+    return LabeledPredictions(
         fingerprint="f",
         kind="held_out",
         teachers=("t",),
@@ -77,7 +78,7 @@ def test_precision_of_nothing_is_unknown():
 
 
 def test_precision_above_takes_each_class_at_its_threshold():
-    some = Calibration(
+    some = LabeledPredictions(
         fingerprint="f",
         kind="held_out",
         teachers=("t",),
@@ -101,9 +102,9 @@ def test_reads_what_calibrate_writes(tmp_path):
             "confidence": pa.array([0.9, 0.4], pa.float32()),
         }
     )
-    pq.write_table(table, tmp_path / selection_precision.TABLE)
+    pq.write_table(table, tmp_path / CALIBRATION_ROWS)
     facts = {"kind": "out_of_fold", "teachers": ["x", "y"], "temperature": 1.5}
-    (tmp_path / selection_precision.CALIBRATION).write_text(json.dumps(facts))
+    (tmp_path / CALIBRATION).write_text(json.dumps(facts))
     read = selection_precision.read_calibration(tmp_path)
     assert (read.kind, read.teachers, read.temperature) == (
         "out_of_fold",
@@ -111,7 +112,7 @@ def test_reads_what_calibrate_writes(tmp_path):
         1.5,
     )
     assert read.is_right.tolist() == [True, False]
-    pq.write_table(table[:0], tmp_path / selection_precision.TABLE)
+    pq.write_table(table[:0], tmp_path / CALIBRATION_ROWS)
     with pytest.raises(ValueError, match="holds no image"):
         selection_precision.read_calibration(tmp_path)
 
@@ -138,7 +139,7 @@ def estimate_and_truth(digits, *, per_class, seed, folds=3, target=0.97):
         is_unseen = fold == left_out
         out_of_fold[is_unseen] = member.predict_proba(images[known[is_unseen]])
         ensemble += member.predict_proba(images[rest]) / folds
-    judged = Calibration(
+    judged = LabeledPredictions(
         fingerprint="f",
         kind="out_of_fold",
         teachers=("t",) * folds,

@@ -147,8 +147,13 @@ def test_an_empty_class_keeps_nothing_and_is_named():
     selection = run([table], config(0.5, images_per_class=1))
     rule = selection.classes[1]
     assert (rule.confident, rule.unique, rule.cut_off) == (0, 0, None)
-    assert [alarm.name for alarm in selection.alarms] == ["ant", "bee", "cat", "dog"]
-    assert [alarm.predicted for alarm in selection.alarms] == [0, 1, 0, 0]
+    assert [sparse.name for sparse in selection.sparse_classes] == [
+        "ant",
+        "bee",
+        "cat",
+        "dog",
+    ]
+    assert [sparse.predicted for sparse in selection.sparse_classes] == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("max_copies", [1, 3])
@@ -157,13 +162,13 @@ def test_an_alarm_names_a_threshold_that_fills_the_class(max_copies):
     rows = [("ok", 0, float(c), i) for i, c in enumerate(rng.random(500) * 0.8)]
     asked = config(0.795, images_per_class=200, max_copies=max_copies)
     selection = run([to_table(rows)], asked)
-    alarm = selection.alarms[0]
-    assert (alarm.name, alarm.fills) == ("ant", -(-200 // max_copies))
-    filled = config(alarm.filling_threshold, asked.images_per_class, max_copies)
+    sparse = selection.sparse_classes[0]
+    assert (sparse.name, sparse.fills) == ("ant", -(-200 // max_copies))
+    filled = config(sparse.filling_threshold, asked.images_per_class, max_copies)
     rule = run([to_table(rows)], filled).classes[0]
     assert rule.records == 200
     # The highest such threshold, but for the width of a bin.
-    higher = 1 - (1 - alarm.filling_threshold) * 0.98
+    higher = 1 - (1 - sparse.filling_threshold) * 0.98
     rule = run([to_table(rows)], config(higher, 200, max_copies)).classes[0]
     assert rule.records < 200
 
@@ -171,8 +176,8 @@ def test_an_alarm_names_a_threshold_that_fills_the_class(max_copies):
 def test_a_class_that_nothing_fills_has_no_such_threshold():
     table = to_table([("ok", 0, 0.9, 0)])
     selection = run([table], config(0.95, images_per_class=2))
-    assert selection.alarms[0].filling_threshold is None
-    assert selection.alarms[0].predicted == 1
+    assert selection.sparse_classes[0].filling_threshold is None
+    assert selection.sparse_classes[0].predicted == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection import what_if
-from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.tally import Tally
 from tests.pseudo_label.selection.selections import config, run, to_rows, to_table
 
@@ -25,7 +25,7 @@ def table():
 
 def cells_of(table, asked, calibration=None):
     levels = what_if.levels(asked)
-    thresholds = selection_tally.with_nothing(asked.thresholds.of_classes(4))
+    thresholds = selection_tally.append_unselectable(asked.thresholds.of_classes(4))
     tally = Tally.zero(thresholds, levels)
     tally.count(to_rows(table))
     return what_if.make_table(tally, asked, calibration)
@@ -49,7 +49,7 @@ def test_every_cell_is_what_that_selection_keeps(table):
 def test_precision_is_of_what_the_same_settings_keep_of_labeled_images(table):
     rows = to_rows(table)
     right = np.random.default_rng(1).random(len(rows.row)) < rows.confidence
-    calibration = Calibration(
+    calibration = LabeledPredictions(
         fingerprint="f",
         kind="held_out",
         teachers=("t",),

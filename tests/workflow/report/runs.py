@@ -16,7 +16,7 @@ from PIL import Image
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection import precision
+from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 from tests.pseudo_label.selection import selections
 from workflow.samples import choice
 
@@ -172,11 +172,11 @@ def to_table(rng, rows, label, confidence):
 
 def write_dropped(directory, tables):
     """The first image of the first shard is a duplicate of the second one."""
-    row = dict.fromkeys(near_duplicates.schema().names)
+    row = dict.fromkeys(near_duplicates.dropped_schema().names)
     row |= {"record_index": 0, "key": tables[0]["key"][0].as_py(), "twin_set": ""}
     row |= {"reason": near_duplicates.DUPLICATE, "same_bytes": False, "distance": 1}
-    table = pa.Table.from_pylist([row], schema=near_duplicates.schema())
-    path = near_duplicates.path(epath.Path(directory), 0)
+    table = pa.Table.from_pylist([row], schema=near_duplicates.dropped_schema())
+    path = near_duplicates.dropped_path(epath.Path(directory), 0)
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
         near_duplicates.write_dropped(file, table)
@@ -208,9 +208,9 @@ def write_calibration(rng, directory, plan):
     label, confidence = predict(rng, truth, plan.accuracies[0], plan)
     directory.mkdir(parents=True)
     columns = {"label": truth, "predicted": label, "confidence": confidence}
-    pq.write_table(pa.table(columns), directory / precision.TABLE)
+    pq.write_table(pa.table(columns), directory / CALIBRATION_ROWS)
     facts = {"kind": "held_out", "teachers": ["t"], "temperature": 1.2}
-    write(directory / precision.CALIBRATION, facts)
+    write(directory / CALIBRATION, facts)
 
 
 def write_training(directory, plan, accuracy, *, seed):

@@ -82,7 +82,7 @@ def dropped(rows):
         for index, ((status, _), label, _, _, reason) in enumerate(rows)
         if status == "ok" and reason
     ]
-    schema = near_duplicates.schema()
+    schema = near_duplicates.dropped_schema()
     table = pa.Table.from_pylist(found, schema=schema)
     return table.select(list(choice.DROPPED_COLUMNS))
 

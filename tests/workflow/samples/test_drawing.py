@@ -75,9 +75,9 @@ def write_dropped(found, shard, rows):
         "twin_row": [twin_row for *_, twin_row in rows.values()],
         "twin_key": [f"part-{s:02d}#{row}" for _, _, s, row in rows.values()],
     }
-    with near_duplicates.path(found.selection, shard).open("wb") as file:
+    with near_duplicates.dropped_path(found.selection, shard).open("wb") as file:
         near_duplicates.write_dropped(
-            file, pa.table(columns, schema=near_duplicates.schema())
+            file, pa.table(columns, schema=near_duplicates.dropped_schema())
         )
 
 

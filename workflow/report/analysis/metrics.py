@@ -1,6 +1,6 @@
 """What a classifier says about labeled images, held against their labels.
 
-All functions are pure. They take a `Calibration`: labeled images that the classifier
+All functions are pure. They take a `LabeledPredictions`: labeled images that the classifier
 was not trained on, be they those of `teacher.calibrate` or those to test on.
 """
 
@@ -13,10 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudo_label.selection.precision import Calibration, Precision, wilson_interval
+from classifier.inference.temperature_scaling import calibration_error, confidence_bins
+from pseudo_label.selection.precision import (
+    LabeledPredictions,
+    Precision,
+    wilson_interval,
+)
 
-#: Bins of the confidence, as the calibration error of `teacher.calibrate` has them.
-NUM_BINS = 15
 #: Thresholds of a curve: more than a screen's width could show apart.
 _MAX_POINTS = 120
 #: Labeled images below which the end of a curve says nothing.
@@ -147,16 +150,14 @@ def difference(
     return Interval(estimate=estimate, low=estimate - below, high=estimate + above)
 
 
-def reliability(judged: Calibration) -> Reliability:
+def reliability(judged: LabeledPredictions) -> Reliability:
     """Returns how often the classifier is right, by how sure it is."""
-    confidence = judged.confidence.astype(np.float64)
-    # Bins are open below and closed above.
-    index = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
-    images = np.bincount(index, minlength=NUM_BINS)
-    right = np.bincount(index, judged.is_right, minlength=NUM_BINS)
-    total = np.bincount(index, confidence, minlength=NUM_BINS)
+    index = confidence_bins(judged.confidence)
+    images = np.bincount(index)
+    right = np.bincount(index, judged.is_right)
+    total = np.bincount(index, judged.confidence.astype(np.float64))
     return Reliability(
-        error=float(np.abs(total - right).sum() / images.sum()),
+        error=calibration_error(judged.confidence, judged.is_right),
         surplus=float((total - right).sum() / images.sum()),
         bins=tuple(
             Bin(
@@ -169,7 +170,7 @@ def reliability(judged: Calibration) -> Reliability:
 
 
 def class_precisions(
-    judged: Calibration, cuts: NDArray[np.float32], class_names: Sequence[str]
+    judged: LabeledPredictions, cuts: NDArray[np.float32], class_names: Sequence[str]
 ) -> tuple[ClassPrecision, ...]:
     """Returns the precision of each class's labels, of classes that have an image.
 
@@ -191,9 +192,9 @@ def class_precisions(
 
 
 def confusions(
-    teacher: Calibration,
+    teacher: LabeledPredictions,
     class_names: Sequence[str],
-    student: Calibration | None = None,
+    student: LabeledPredictions | None = None,
     *,
     count: int,
 ) -> tuple[Confusion, ...]:
@@ -226,7 +227,7 @@ def confusions(
     )
 
 
-def coverage_levels(judged: Calibration) -> NDArray[np.float32]:
+def coverage_levels(judged: LabeledPredictions) -> NDArray[np.float32]:
     """Returns the thresholds of a coverage curve, float32 [L], ascending.
 
     They are confidences of labeled images, between which the precision cannot change,
@@ -240,7 +241,7 @@ def coverage_levels(judged: Calibration) -> NDArray[np.float32]:
 
 
 def coverage_curve(
-    judged: Calibration, levels: NDArray[np.float32], coverage: Sequence[float]
+    judged: LabeledPredictions, levels: NDArray[np.float32], coverage: Sequence[float]
 ) -> tuple[CoveragePoint, ...]:
     """Returns what each threshold keeps.
 
@@ -264,7 +265,7 @@ def _precision(right: float, images: float) -> Precision:
     return Precision(**dataclasses.asdict(found), images=int(images), right=int(right))
 
 
-def _wrong_pairs(judged: Calibration) -> dict[tuple[int, int], int]:
+def _wrong_pairs(judged: LabeledPredictions) -> dict[tuple[int, int], int]:
     """Returns how many images are of which class and taken for which other."""
     is_wrong = ~judged.is_right
     pairs = np.stack([judged.label[is_wrong], judged.predicted[is_wrong]], axis=1)

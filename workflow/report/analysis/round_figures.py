@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pseudo_label.selection import precision, what_if
 from pseudo_label.selection.decision import Selection
-from pseudo_label.selection.precision import Calibration, Precision
+from pseudo_label.selection.precision import LabeledPredictions, Precision
 from pseudo_label.selection.what_if import Cell
 from workflow.report.analysis import metrics, prediction_counts, run_files
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
@@ -230,7 +230,7 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     )
 
 
-def _judges(found: Calibration) -> Judges:
+def _judges(found: LabeledPredictions) -> Judges:
     return Judges(kind=found.kind, images=len(found.label))
 
 
@@ -245,7 +245,7 @@ def _cuts(selection: Selection) -> NDArray[np.float32]:
     )
 
 
-def _kept(selection: Selection, judges: Calibration | Missing) -> Precision:
+def _kept(selection: Selection, judges: LabeledPredictions | Missing) -> Precision:
     if selection.estimate is not None:
         return selection.estimate.kept
     return precision.precision_above(need(judges), _cuts(selection))
@@ -315,7 +315,9 @@ def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]
 
 
 def _what_if(
-    labeled: LabeledRound, counted: Survey | Missing, judges: Calibration | Missing
+    labeled: LabeledRound,
+    counted: Survey | Missing,
+    judges: LabeledPredictions | Missing,
 ) -> WhatIf:
     settings = labeled.selection.settings
     path = epath.Path(labeled.dropped_in) / WHAT_IF
@@ -334,7 +336,7 @@ def _what_if(
 
 
 def _coverage(
-    judges: Calibration, levels: NDArray[np.float32], counted: Survey
+    judges: LabeledPredictions, levels: NDArray[np.float32], counted: Survey
 ) -> tuple[CoveragePoint, ...]:
     coverage = (counted.reached / max(1, counted.images)).tolist()
     return metrics.coverage_curve(judges, levels, coverage)

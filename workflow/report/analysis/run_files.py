@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from pseudo_label.selection import precision
 from pseudo_label.selection.decision import Selection
-from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.precision import LabeledPredictions
+from stage.calibration_files import CALIBRATION_ROWS
 from workflow.report.analysis.prediction_counts import LabeledRound
 
 #: What `Calibration.kind` says of test images.
@@ -79,10 +80,10 @@ class Evaluated:
         right: NDArray[np.bool_] = self.label == self.predicted
         return right & (self.predicted >= 0)
 
-    def judged(self) -> Calibration:
+    def judged(self) -> LabeledPredictions:
         """Returns the images that could be decoded, as a calibration has them."""
         is_decoded = self.predicted >= 0
-        return Calibration(
+        return LabeledPredictions(
             fingerprint="",
             kind=TEST,
             teachers=(),
@@ -172,7 +173,7 @@ class Run:
             selection=Selection.from_json(read_json(selection / "selection.json")),
         )
 
-    def judged(self, number: int) -> Calibration:
+    def judged(self, number: int) -> LabeledPredictions:
         """Returns labeled images that tell how good a round's teacher is.
 
         Those of its calibration, or the test images where there is none.
@@ -181,7 +182,7 @@ class Run:
             MissingError: If there is neither, or no image that could be decoded.
         """
         calibration = self.round(number) / "calibration"
-        if (calibration / precision.TABLE).exists():
+        if (calibration / CALIBRATION_ROWS).exists():
             return precision.read_calibration(epath.Path(calibration))
         found = self.evaluated(self.teacher_evaluation(number)).judged()
         if not len(found.label):

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from classifier.inference import temperature_scaling
 from pseudo_label.selection import precision
-from pseudo_label.selection.precision import Calibration
+from pseudo_label.selection.precision import LabeledPredictions
 from workflow.report.analysis import metrics
 
 NAMES = ("ant", "bee", "cat", "dog")
 
 
 def make(label, predicted, confidence):
-    return Calibration(
+    return LabeledPredictions(
         fingerprint="",
         kind="test",
         teachers=(),

@@ -1,0 +1,157 @@
+"""Corpora with many twins, and by brute force which of their images are dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import PredictionSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Some rows of predictions; no confidence is that of what cannot be decoded."""
+
+    keys: np.ndarray
+    key_hash: np.ndarray
+    confidence: np.ndarray
+    hashes: np.ndarray
+    has_hash: np.ndarray
+    digests: np.ndarray
+
+    def __len__(self):
+        return len(self.keys)
+
+    def take(self, indices):
+        return Images(*(value[indices] for value in vars(self).values()))
+
+    @property
+    def ok(self):
+        return ~np.isnan(self.confidence)
+
+    def to_table(self):
+        """All columns of predictions; what nobody looks at is null."""
+        digests = [digest.tobytes() for digest in self.digests]
+        known = {
+            "record_index": np.arange(len(self)),
+            "key": self.keys.tolist(),
+            "key_hash": self.key_hash,
+            "image_sha256": digests,
+            "perceptual_hash": pa.array(self.hashes, mask=~self.has_hash),
+            "status": np.where(self.ok, "ok", "undecodable").tolist(),
+            "confidence": pa.array(self.confidence, mask=~self.ok),
+        }
+        schema = prediction_schema.schema()
+        columns = [known.get(name, [None] * len(self)) for name in schema.names]
+        return pa.table(columns, schema=schema)
+
+
+def make_images(rng, count, *, prefix, pool, spread=4):
+    """Random images: few hashes and up to `spread` bits beside them, and many ties."""
+    flips = rng.integers(0, spread + 1, count)
+    hashes = rng.choice(pool, count)
+    for turn in range(spread):
+        flip = np.uint64(1) << rng.integers(0, 64, count, dtype=np.uint64)
+        hashes = np.where(turn < flips, hashes ^ flip, hashes)
+    confidence = rng.choice([0.0, 0.25, 0.5, 0.9, 1.0], count).astype(np.float32)
+    confidence[rng.random(count) < 0.1] = np.nan
+    is_hashed = ~np.isnan(confidence) & (rng.random(count) < 0.97)
+    # Many begin with the same 64 bits.
+    digests = rng.integers(0, max(2, count // 4), (count, 4), dtype=np.uint64)
+    digests[:, 1:] %= 2
+    return Images(
+        keys=np.array([f"{prefix}{i:05d}" for i in rng.permutation(count)], object),
+        key_hash=rng.integers(0, 3, count, dtype=np.uint64) << np.uint64(62),
+        confidence=confidence,
+        hashes=np.where(is_hashed, hashes, 0).astype(np.uint64),
+        has_hash=is_hashed,
+        digests=digests,
+    )
+
+
+def write_predictions(directory, images, parts, class_names=("a", "b")):
+    """Writes rows of images, dealt into parts, as a labeling job would."""
+    directory.mkdir()
+    for index, part in enumerate(parts):
+        with (directory / prediction_schema.shard_name(index)).open("wb") as file:
+            table = images.take(part).to_table()
+            prediction_schema.write_shard(file, iter([table]), fingerprint="abc")
+    return prediction_set(directory, images, parts, class_names)
+
+
+def prediction_set(directory, images, parts, class_names=("a", "b")):
+    """Returns what `write_predictions` has written."""
+    return PredictionSet(
+        directory=str(directory),
+        fingerprint="abc",
+        teachers=("teacher",),
+        class_names=class_names,
+        temperature=1.0,
+        top_k=1,
+        num_shards=len(parts),
+        num_images=len(images),
+    )
+
+
+def rank(images):
+    """The place of each image in the order of all, 0 for the best."""
+    confidence = np.nan_to_num(images.confidence, nan=-1.0)
+    order = sorted(
+        range(len(images)),
+        key=lambda i: (-confidence[i], images.key_hash[i], images.keys[i]),
+    )
+    return np.argsort(order)
+
+
+def brute_force(corpus, excluded, *, bits):
+    """From the definition: by key the reason, same bytes, distance, set, twin's key."""
+    leaked = find_leaked(corpus, excluded, bits=bits)
+    dropped = {}
+    for index, (name, twin, distance) in leaked.items():
+        same = (corpus.digests[index] == excluded[name].digests[twin]).all()
+        found = ("leaked", same, distance, name, excluded[name].keys[twin])
+        dropped[corpus.keys[index]] = found
+    if bits is not None:
+        may_be = corpus.ok & corpus.has_hash
+        may_be[list(leaked)] = False
+        rows = corpus.take(np.flatnonzero(may_be))
+        for index, twin in find_duplicates(rows, bits=bits).items():
+            same = (rows.digests[index] == rows.digests[twin]).all()
+            distance = np.bitwise_count(rows.hashes[index] ^ rows.hashes[twin])
+            found = ("duplicate", same, distance, "", rows.keys[twin])
+            dropped[rows.keys[index]] = found
+    return dropped
+
+
+def find_leaked(corpus, excluded, *, bits):
+    found = {}
+    for index in np.flatnonzero(corpus.ok):
+        twins = []
+        for number, (name, images) in enumerate(excluded.items()):
+            same = (images.digests == corpus.digests[index]).all(axis=1)
+            distance = np.bitwise_count(images.hashes ^ corpus.hashes[index])
+            is_alike = distance <= (-1 if bits is None else bits)
+            near = images.has_hash & is_alike & corpus.has_hash[index]
+            near &= images.ok
+            twins += [((0, 0, number, i), name) for i in np.flatnonzero(same)[:1]]
+            for i in np.flatnonzero(near):
+                twins.append(((1, int(distance[i]), number, i), name))
+        if twins:
+            (_, distance, _, twin), name = min(twins)
+            found[int(index)] = (name, twin, distance)
+    return found
+
+
+def find_duplicates(rows, *, bits):
+    """By index the best twin's index."""
+    best_first = np.argsort(rank(rows))
+    hashes = rows.hashes[best_first]
+    found = {}
+    for place, index in enumerate(best_first):
+        near = np.bitwise_count(hashes[:place] ^ hashes[place]) <= bits
+        if near.any():
+            found[int(index)] = int(best_first[near.argmax()])
+    return found
