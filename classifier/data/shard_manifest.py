@@ -1,8 +1,8 @@
-"""The frozen list of a job's shards: `shards.parquet`, a row for every file.
+"""The frozen list of a job's shards: `shards.parquet`, one row per file.
 
 The first run writes it; later runs must find the same files, so that a shard number
-means the same images for as long as the output is there. Workers look their shard up
-in it, so that a job's graph carries numbers only, however many files there are.
+always means the same images. Workers look up their shard, so that a job's graph holds
+only numbers, however many files there are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from classifier.data.sources import Shard, Source, chunked
 from stage import artifact, parquet
 
 MANIFEST = "shards.parquet"
-#: Rows that a worker reads to find its shard.
+#: Rows of a Parquet row group, the least that a worker reads to find its shard.
 _GROUP_ROWS = 10_000
 _SCHEMA = pa.schema(
     [
@@ -41,14 +41,14 @@ _SCHEMA = pa.schema(
 
 
 def match_predictions(source: Source, directory: str) -> Source:
-    """Returns the images that predictions were made of, as they were frozen.
+    """Returns the images of predictions, in the shards that were frozen.
 
     Args:
-        source: As it is listed now.
-        directory: Of the predictions.
+        source: Source as it is listed now.
+        directory: Directory of the predictions.
 
     Raises:
-        ValueError: If they were made of others.
+        ValueError: If the predictions were made of other images.
     """
     source = match(source, directory, allow_new_shards=False)
     expected = artifact.read_json(epath.Path(directory) / artifact.CONFIG)["images"]
@@ -61,36 +61,36 @@ def match_predictions(source: Source, directory: str) -> Source:
 
 
 def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
-    """Returns the source as the first run of a job has frozen it; writes nothing.
+    """Returns the source in the shards that a job's first run froze; writes nothing.
 
-    Paths and labels are those of now, numbers and order of shards those of then.
+    Paths and labels are the current ones, numbers and order of shards the frozen ones.
 
     Args:
-        source: As it is listed now.
+        source: Source as it is listed now.
         output: Directory of the job.
-        allow_new_shards: Whether files may be new: they become shards behind the old.
+        allow_new_shards: Whether new files are allowed; they are appended as shards.
 
     Raises:
-        ValueError: If a file has gone or changed, or is new and may not be.
+        ValueError: If a file is gone or changed, or is new and not allowed.
     """
     if not _path(output).exists():
         return source
-    now = {(file.name, file.skip): file for file in source.files}
+    listed = {(file.name, file.skip): file for file in source.files}
     frozen: list[Shard] = []
     gone: list[str] = []
     changed: list[str] = []
     for shard in _read_all(output):
         files = []
-        for then in shard.files:
-            file = now.pop((then.name, then.skip), None)
+        for old in shard.files:
+            file = listed.pop((old.name, old.skip), None)
             if file is None:
-                gone.append(f"{then.name} has gone")
-            elif difference := _difference(then, file):
-                changed.append(f"{then.name} {difference}")
+                gone.append(f"{old.name} has gone")
+            elif difference := _difference(old, file):
+                changed.append(f"{old.name} {difference}")
             else:
                 files.append(file)
         frozen.append(Shard(shard.index, tuple(files)))
-    new = [file for file in source.files if (file.name, file.skip) in now]
+    new = list(listed.values())
     counts = f"{len(gone):,} gone, {len(changed):,} changed, {len(new):,} new"
     if gone or changed:
         raise ValueError(
@@ -107,10 +107,10 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
 
 
 def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
-    """Writes the shards, or those that are new, and returns what `match` does.
+    """Freezes the source's shards and returns the result of `match`.
 
     Raises:
-        ValueError: Likewise.
+        ValueError: If `match` does.
     """
     source = match(source, output, allow_new_shards=allow_new_shards)
     path = _path(output)
@@ -123,20 +123,20 @@ def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) ->
 
 
 def read_shard(output: epath.PathLike, index: int) -> Shard:
-    """Returns one shard of a job, reading little more than its rows.
+    """Returns one shard of a job, reading only the row groups that contain it.
 
     Raises:
         ValueError: If there is no such shard.
-        OSError: If the list cannot be read.
+        OSError: If the file cannot be read.
     """
     path = _path(output)
     stat = path.stat()
     footer = _read_footer(str(path), stat.length, stat.mtime)
-    groups = [
-        group
-        for group in range(footer.num_row_groups)
-        if _spans(footer.row_group(group).column(0).statistics, index)
-    ]
+    groups = []
+    for group in range(footer.num_row_groups):
+        statistics = footer.row_group(group).column(0).statistics
+        if statistics.min <= index <= statistics.max:
+            groups.append(group)
     with path.open("rb") as file:
         table = pq.ParquetFile(file, metadata=footer).read_row_groups(
             groups, use_threads=False
@@ -151,18 +151,18 @@ def _path(output: epath.PathLike) -> epath.Path:
     return epath.Path(output) / MANIFEST
 
 
-def _difference(then: File, now: File) -> str:
-    if then.take != now.take:
-        return f"had {then.take} records to read, has {now.take}"
-    if then.size != now.size and min(then.size, now.size) >= 0:
-        return f"had {then.size:,} bytes, has {now.size:,}"
+def _difference(old: File, new: File) -> str:
+    if old.take != new.take:
+        return f"had {old.take} records to read, has {new.take}"
+    if old.size != new.size and min(old.size, new.size) >= 0:
+        return f"had {old.size:,} bytes, has {new.size:,}"
     return ""
 
 
 def _new_shards(
     files: Sequence[File], source: Source, first_index: int
 ) -> Iterable[Shard]:
-    """Returns new files as shards, as many files in each as the source puts there."""
+    """Returns new files as shards of the source's own size."""
     if isinstance(source.reader, FolderReader):
         return chunked(files, first_index)
     return (Shard(index, (file,)) for index, file in enumerate(files, first_index))
@@ -201,16 +201,12 @@ def _read_all(output: epath.PathLike) -> tuple[Shard, ...]:
         with path.open("rb") as file:
             return _shards(parquet.read_parquet(file))
     except pa.ArrowException as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path} is broken: {words}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is broken: {reason}") from error
 
 
 @functools.lru_cache(maxsize=4)
 def _read_footer(path: str, size: int, time: int) -> Any:
-    """Returns the footer of the file that had this size and time."""
+    """Returns the file's footer; size and time distinguish rewritten files."""
     with epath.Path(path).open("rb") as file:
         return pq.read_metadata(file)
-
-
-def _spans(statistics: Any, index: int) -> bool:
-    return bool(statistics.min <= index <= statistics.max)

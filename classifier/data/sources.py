@@ -1,9 +1,9 @@
-"""Where images come from: folders, TFRecords, WebDatasets and prepared TFDS datasets.
+"""Image sources: folders, TFRecords, WebDatasets and prepared TFDS datasets.
 
-A source is a list of shards, a shard a list of files, and a reader turns one file into
+A source is a list of shards, a shard a list of files, and a reader converts a file to
 examples: a unique key, the encoded bytes, and the class or -1. Training reads them
-inside tf.data, everything else as `classifier.data.python_reader` does; they agree on
-which image a key means.
+in tf.data, everything else with `classifier.data.python_reader`; both give an image the
+same key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from classifier.data.readers import (
 )
 from stage import artifact
 
-#: Files of a folder that make one shard.
+#: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 _FORMS = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
@@ -45,7 +45,7 @@ _KINDS = ("tfds", "folder", "tfrecord", "webdataset")
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """The unit of work, of retry and of resume."""
+    """Files that are processed together: the unit of work, retry and resume."""
 
     index: int
     files: tuple[File, ...]
@@ -56,10 +56,10 @@ class Source:
     """A named set of images.
 
     Attributes:
-        spec: What the user wrote.
-        shards: In a fixed order.
-        class_names: K names by label, or None where the images have no labels.
-        reader: Reads any of its files.
+        spec: Specification as the user wrote it.
+        shards: Shards in a fixed order.
+        class_names: K names by label, None if the images have no labels.
+        reader: Reader of the files.
     """
 
     spec: str
@@ -68,10 +68,10 @@ class Source:
     reader: Reader
 
     def describe(self) -> dict[str, Any]:
-        """Returns what identifies the source in a config, without a machine's paths.
+        """Returns a machine-independent identification of the source for a config.
 
-        Two sources of the same description hold the same parts of the same files in
-        the same order.
+        Sources with equal descriptions have the same parts of the same files in the
+        same order.
         """
         ranges = (
             os.fsencode(f"{shard.index} {file.name} {file.skip} {file.take}")
@@ -87,33 +87,33 @@ class Source:
 
     @property
     def files(self) -> tuple[File, ...]:
-        """All files of all shards."""
+        """Files of all shards."""
         return tuple(file for shard in self.shards for file in shard.files)
 
     def part(self, index: int, count: int) -> Source:
-        """Returns every `count`-th file from `index` on, as one shard."""
+        """Returns every `count`-th file, starting at `index`, as one shard."""
         if count == 1:
             return self
         part = Shard(index, self.files[index::count])
         return dataclasses.replace(self, shards=(part,))
 
     def only(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
-        """Returns some of the examples of a whole source, as one shard.
+        """Returns a subset of the examples, as one shard.
 
         Args:
-            kept: Of every file, whether to keep each example in it; of files of which
-                nothing is kept, nothing is read.
+            kept: Mask of the examples to keep, one array per file. Files without any
+                are not read.
         """
-        found = [
-            (file, marks)
-            for file, marks in zip(self.files, kept, strict=True)
-            if marks.any()
+        masked = [
+            (file, mask)
+            for file, mask in zip(self.files, kept, strict=True)
+            if mask.any()
         ]
-        if all(marks.all() for _, marks in found):
-            files, reader = [file for file, _ in found], self.reader
+        if all(mask.all() for _, mask in masked):
+            files, reader = [file for file, _ in masked], self.reader
         else:
             files = [
-                dataclasses.replace(file, kept=marks.tobytes()) for file, marks in found
+                dataclasses.replace(file, kept=mask.tobytes()) for file, mask in masked
             ]
             reader = PartReader(self.reader)
         shards = (Shard(0, tuple(files)),)
@@ -136,7 +136,7 @@ class Source:
 
     @functools.cached_property
     def num_examples(self) -> int:
-        """How many examples there are; walks through the files if they must be."""
+        """Number of examples; reads the files unless the listing holds the number."""
         counts = [file.kept.count(1) or file.take for file in self.files]
         if min(counts, default=0) >= 0:
             return sum(counts)
@@ -153,26 +153,27 @@ def open_source(
     image_feature: str | None = None,
     label_feature: str | None = None,
 ) -> Source:
-    """Lists what a source holds.
+    """Lists the files of a source.
 
     Args:
         spec: `tfds:NAME:SPLIT` (a prepared dataset, by name or by directory),
             `folder:PATH` (class sub-folders, or any tree), `tfrecord:GLOB` or
             `webdataset:GLOB` (tar files).
-        data_dir: Where TFDS keeps its datasets; None for its default.
-        class_names_file: One class name a line; for labeled TFRecords and tar files,
-            which do not hold the names themselves.
-        more_features: Names of further TFDS features that examples shall hold.
-        image_feature: What records call the image; of a tar file, the extension.
-            None for the usual: `image/encoded`; of a TFDS dataset `image` or the only
-            one there is; of a tar file the one with an image's extension.
-        label_feature: Likewise the label: `image/class/label`; `label` or the only
-            ClassLabel; `cls`.
+        data_dir: Directory of TFDS datasets; None for TFDS's default.
+        class_names_file: Text file of one class name per line, for labeled TFRecords
+            and tar files, which do not hold the names.
+        more_features: Names of further TFDS features to read.
+        image_feature: Name of the image feature, or extension of the image in a tar
+            file. Default: `image/encoded` in TFRecords, `image` or the only image
+            feature in TFDS, any image extension in tar files.
+        label_feature: Name of the label feature, or extension of the label in a tar
+            file. Default: `image/class/label` in TFRecords, `label` or the only
+            ClassLabel in TFDS, `cls` in tar files.
 
     Raises:
-        ValueError: If the spec has another form, there are no images, or two of them
-            would have the same key.
-        FileNotFoundError: If it names nothing that exists.
+        ValueError: If the spec is malformed, there are no images, or two images would
+            have the same key.
+        FileNotFoundError: If the spec names nothing that exists.
         OSError: If a folder cannot be listed.
     """
     kind, _, rest = spec.partition(":")
@@ -239,7 +240,7 @@ def _open_tfds(
         label_feature=label,
         more_features=names[2],
     )
-    return Source(spec, _one_each(files), class_names, reader)
+    return Source(spec, _one_file_each(files), class_names, reader)
 
 
 def _find_builder(name: str, data_dir: str | None) -> Any:
@@ -268,12 +269,12 @@ def _find_builder(name: str, data_dir: str | None) -> Any:
 def _find_feature(
     spec: str, features: Any, kind: type, wanted: str | None
 ) -> str | None:
-    """Returns the feature of a kind: as wanted, of the usual name, or the only one.
+    """Returns the wanted feature of a kind, else the usual or the only one, else None.
 
-    TFDS gives the features in another order in each process.
+    The order of the features differs between processes.
     """
-    names = [name for name, feature in features.items() if isinstance(feature, kind)]
-    known = ", ".join(sorted(names)) or "none"
+    names = sorted(name for name in features if isinstance(features[name], kind))
+    known = ", ".join(names) or "none"
     if wanted is not None:
         if wanted not in names:
             raise ValueError(
@@ -312,7 +313,7 @@ def _open_folder(spec: str, root: str) -> Source:
 
 
 def chunked(files: Sequence[File], first_index: int = 0) -> tuple[Shard, ...]:
-    """Returns files of one image each as shards of a fixed size, the last smaller."""
+    """Returns shards of `FOLDER_SHARD_SIZE` files each, the last perhaps smaller."""
     starts = range(0, len(files), FOLDER_SHARD_SIZE)
     return tuple(
         Shard(index, tuple(files[start : start + FOLDER_SHARD_SIZE]))
@@ -320,7 +321,7 @@ def chunked(files: Sequence[File], first_index: int = 0) -> tuple[Shard, ...]:
     )
 
 
-def _one_each(files: Sequence[File]) -> tuple[Shard, ...]:
+def _one_file_each(files: Sequence[File]) -> tuple[Shard, ...]:
     return tuple(Shard(index, (file,)) for index, file in enumerate(files))
 
 
@@ -334,14 +335,15 @@ def _open_pattern(
     class_names = None
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)
-    return Source(spec, _one_each(files), class_names, reader)
+    return Source(spec, _one_file_each(files), class_names, reader)
 
 
 def _check_keys(source: Source) -> None:
-    """Refuses files, and ranges of one, that would give a key twice."""
+    """Raises ValueError if files, or ranges of a file, would yield a key twice."""
     end_of: dict[str, float] = {}
     ranges = sorted(
-        (key_text(os.fsencode(f.name)), f.skip, f.take) for f in source.files
+        (key_text(os.fsencode(file.name)), file.skip, file.take)
+        for file in source.files
     )
     for name, skip, take in ranges:
         if skip < end_of.get(name, 0):

@@ -1,4 +1,4 @@
-"""The network's configuration."""
+"""Configuration of the network."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from classifier.models import variants
 from stage.overrides import unknown
 from stage.validation import check, check_positive, check_rate
 
-#: Of residual blocks in a ResNet.
+#: Number of stages of residual blocks in a ResNet.
 NUM_STAGES = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network. Everything but the name is ResNet-RS's; other networks ignore it.
+    """Network and regularization; all fields except the name apply to ResNet-RS only.
 
     Attributes:
         name: `resnet_rs_DEPTH`, see `classifier.models.variants`, or a network of
-            `keras.applications`, as in `EfficientNetV2B0`.
-        width_multiplier: Scales the filters of every layer but the head.
-        resnet_d: ResNet-D's three changes (He et al. 2018): a stem of three 3x3
-            convolutions, a strided one in place of the max-pool, and a shortcut
-            that averages before it projects.
+            `keras.applications`, for example `EfficientNetV2B0`.
+        width_multiplier: Factor for the filters of every layer except the head.
+        resnet_d: Whether to use ResNet-D's three changes (He et al. 2018): a stem of
+            three 3x3 convolutions, a strided one instead of the max-pool, and a
+            shortcut that averages before it projects.
         se_ratio: Squeeze width as a share of the block's output filters; 0 builds
             no squeeze-and-excitation.
         dropout_rate: Probability of dropping a feature before the head.
-        stochastic_depth_rate: Probability of dropping a block of the last stage,
-            a.k.a. drop path; stage i of 4 drops `rate * (i + 1) / 5`.
-        batch_norm_momentum: Share of the running statistics that one batch leaves.
-            0 keeps the last batch's alone, and leaves smoothing to the exponential
-            moving average of `optimizer.ema_decay`.
-        batch_norm_groups: Equal parts of a batch that are normalized each by its own
-            statistics (Hoffer et al. 2017); the running statistics are their mean. 1
+        stochastic_depth_rate: Probability of dropping a block of the last stage
+            (drop path); stage i of 4 drops with `rate * (i + 1) / 5`.
+        batch_norm_momentum: Share of the running statistics kept at each batch. 0
+            keeps the last batch's statistics only; the exponential moving average of
+            `optimizer.ema_decay` smooths instead.
+        batch_norm_groups: Number of equal parts of a batch that are normalized
+            separately (Hoffer et al. 2017); the running statistics are their mean. 1
             normalizes over the whole batch, however many devices share it.
     """
 

@@ -1,7 +1,7 @@
-"""Networks by name: ResNet-RS, or any other that Keras ships.
+"""Networks by name: ResNet-RS, or any of `keras.applications`.
 
-All keep one contract: uint8 pixels [B,S,S,3] in, float32 logits [B,K] out,
-standardization inside, fresh weights that the seed alone decides.
+All share one contract: uint8 pixels [B,S,S,3] in, float32 logits [B,K] out,
+standardization inside, initial weights determined by the seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from classifier.models import variants
 from classifier.models.config import ModelConfig
 from classifier.models.resnet_rs import build_resnet_rs, standardize
 
-#: Fewer leave nothing to decide.
 MIN_CLASSES = 2
 
 
@@ -32,15 +31,15 @@ def build_network(
     seed: int = 0,
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> keras.Model:
-    """Returns the network with fresh weights.
+    """Returns the network with initial weights.
 
     Args:
-        config: Which network, and ResNet-RS's settings.
+        config: Network and ResNet-RS's settings.
         image_size: Side S of the square input in pixels.
         num_classes: K, width of the head.
-        seed: Of the initial weights, of dropout and of stochastic depth.
-        dtype: What layers compute in. The weights, batch-norm's statistics and the
-            logits are float32.
+        seed: Seed of the initial weights, of dropout and of stochastic depth.
+        dtype: Type that layers compute in. Weights, batch-norm statistics and logits
+            are float32.
 
     Raises:
         ValueError: If there are too few classes, or the image is too small for the
@@ -59,13 +58,13 @@ def build_network(
 
 
 def freeze(model: keras.Model, *, stages: int) -> None:
-    """Keeps the stem and the first stages of a ResNet-RS as they are.
+    """Makes the stem and the first stages of a ResNet-RS untrainable.
 
-    Their batch-norm normalizes with the statistics it has.
+    Their batch-norm normalizes with its running statistics.
 
     Args:
-        model: The network.
-        stages: How many of the four; 0 freezes nothing, the stem neither.
+        model: A ResNet-RS.
+        stages: Number of stages in 0..4; 0 does not freeze the stem either.
     """
     if stages == 0:
         return
@@ -76,7 +75,7 @@ def freeze(model: keras.Model, *, stages: int) -> None:
 
 
 def describe(model: keras.Model) -> str:
-    """Returns what a network is, as one line."""
+    """Returns one line with name, input size and number of parameters."""
     return (
         f"{model.name} at {model.input_shape[1]} px: {count_parameters(model):,} "
         "parameters"
@@ -86,9 +85,9 @@ def describe(model: keras.Model) -> str:
 def variable_names(model: keras.Model) -> list[str]:
     """Returns a name for each of `model.variables`, the same in every process.
 
-    That is the path in a ResNet-RS. Other networks, and the seeds of dropout, have
-    parts without a name of their own, which Keras counts through a whole process;
-    there it is the position.
+    The name is the path of a ResNet-RS's weight. For other networks and for dropout's
+    seeds, it starts with the position instead: Keras numbers unnamed layers through a
+    process.
     """
     is_ours = model.name.startswith(variants.PREFIX)
     return [
@@ -100,19 +99,19 @@ def variable_names(model: keras.Model) -> list[str]:
 
 
 def named_variables(model: keras.Model) -> dict[str, Any]:
-    """Returns `model.variables` by their `variable_names`, in the same order."""
+    """Returns `model.variables` by `variable_names`, in the same order."""
     return dict(zip(variable_names(model), model.variables, strict=True))
 
 
 def is_weight(variable: Any) -> bool:
-    """Whether it is learned or averaged, not the state of a random generator."""
+    """Returns whether a variable is a weight, not a random generator's state."""
     return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def count_parameters(model: keras.Model) -> int:
     """Returns the number of trainable weights, as papers count them.
 
-    Batch-norm's running statistics are not trained, and not among them.
+    Excludes batch-norm's running statistics.
     """
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
@@ -144,7 +143,7 @@ def _build_application(
 
 @contextlib.contextmanager
 def _computing_in(dtype: str) -> Iterator[None]:
-    """Makes layers with float32 variables that compute in `dtype`."""
+    """Builds layers that compute in `dtype`, with float32 variables."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if dtype == "float32" else f"mixed_{dtype}")
     try:
@@ -155,9 +154,9 @@ def _computing_in(dtype: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Decides the seeds that Keras draws for initializers and dropout.
+    """Determines the seeds that Keras draws for initializers and dropout.
 
-    It draws them from Python's own generator, whose state is put back afterwards.
+    Keras draws them from Python's global generator, whose state is restored afterwards.
     """
     state = random.getstate()
     random.seed(seed)

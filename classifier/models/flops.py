@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds, counted in TensorFlow's graph of it."""
+"""Cost of a network: multiply-adds, counted in its TensorFlow graph."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ from classifier.models import factory
 
 
 def describe(model: keras.Model) -> str:
-    """Returns what a network is and costs, as one line."""
+    """Returns one line with name, input size, parameters and multiply-adds."""
     multiply_adds = count_multiply_adds(model)
-    scaled, unit = (
-        (multiply_adds / 1e9, "billion")
-        if multiply_adds >= 1e9
-        else (multiply_adds / 1e6, "million")
-    )
+    scale, unit = (1e9, "billion") if multiply_adds >= 1e9 else (1e6, "million")
+    scaled = multiply_adds / scale
     return f"{factory.describe(model)}, {scaled:.3f} {unit} multiply-adds an image"
 
 
 def count_multiply_adds(model: keras.Model) -> int:
     """Returns the multiply-adds of one image, in convolutions and dense layers.
 
-    They are counted in the traced graph. The FLOPs that the ResNet-RS paper states
-    are twice as many.
+    The FLOPs in the ResNet-RS paper are twice as many.
 
     Raises:
-        ValueError: If the graph has an operation that would have to be counted, and
-            is not known here.
+        ValueError: If the graph has a multiplying operation of an unknown type.
     """
     spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
     function = tf.function(lambda image: model(image, training=False))
@@ -42,7 +37,7 @@ def count_multiply_adds(model: keras.Model) -> int:
 
 @contextlib.contextmanager
 def _functions_unwrapped() -> Iterator[None]:
-    """Traces functions in functions in place, as Keras's convolution in groups is."""
+    """Traces nested functions in place: Keras's grouped convolution is one."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
@@ -51,8 +46,8 @@ def _functions_unwrapped() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-#: Parts of the names of operations that multiply, or may hide what does, and are not
-#: counted here.
+#: Substrings of operation types that multiply, or may contain multiplications, and
+#: cannot be counted.
 _UNCOUNTED = ("Conv", "BatchMatMul", "Einsum", "PartitionedCall")
 
 
@@ -60,7 +55,7 @@ def _multiply_adds(operation: Any) -> int:
     if operation.type in ("Conv2D", "DepthwiseConv2dNative"):
         height, width, channels, _ = operation.inputs[1].shape
         outputs = operation.outputs[0].shape.num_elements()
-        # A depthwise output looks at one channel; any other at all of its group.
+        # A depthwise output depends on one channel, any other on all of its group.
         inputs = channels if operation.type == "Conv2D" else 1
         return height * width * inputs * outputs
     if operation.type == "MatMul":

@@ -1,12 +1,12 @@
 """ResNet-RS as a Keras model: uint8 pixels [B,S,S,3] to float32 logits [B,K].
 
 Paper: "Revisiting ResNets: Improved Training and Scaling Strategies", Bello et al.
-2021, https://arxiv.org/abs/2103.07579. Where the paper and the code its authors
-trained with differ, the code is followed: ResNet-D's stem of three 3x3
-convolutions, a fourth one with stride 2 in place of the max-pool, bottlenecks with
+2021, https://arxiv.org/abs/2103.07579. Where the paper differs from its authors'
+training code, this module follows the code: ResNet-D's stem of three 3x3
+convolutions, a fourth one with stride 2 instead of the max-pool, bottlenecks with
 the stride on the 3x3, squeeze-and-excitation in every block, ReLU, explicit
-symmetric padding. The network standardizes its input itself. Switches of
-`ModelConfig` take single changes back, down to the plain ResNet of the ablations.
+symmetric padding. Standardization of the input is part of the network. `ModelConfig`
+can disable single changes, down to the plain ResNet of the ablations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keras import layers, ops
 from classifier.models import variants
 from classifier.models.config import ModelConfig
 
-#: Of ImageNet's training images, for intensities from 0 to 1.
+#: Statistics of ImageNet's training images, for intensities from 0 to 1.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STDDEV = (0.229, 0.224, 0.225)
 BATCH_NORM_EPSILON = 1e-5
@@ -33,9 +33,9 @@ HEAD_STDDEV = 0.01
 
 @keras.saving.register_keras_serializable(package="classifier")
 class StochasticDepth(layers.Layer):
-    """Drops a residual branch for a random part of the batch (Huang et al. 2016).
+    """Drops the residual branch of random examples of a batch (Huang et al. 2016).
 
-    The branches that stay are scaled by 1 / (1 - rate), so that evaluation needs no
+    The other branches are scaled by 1 / (1 - rate), so that evaluation needs no
     correction.
     """
 
@@ -46,7 +46,7 @@ class StochasticDepth(layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns `inputs` with some examples' branches zeroed while training."""
+        """Returns [B,H,W,C], with random examples zeroed in training."""
         if not training or self.rate == 0.0:
             return inputs
         keep = 1.0 - self.rate
@@ -56,17 +56,17 @@ class StochasticDepth(layers.Layer):
         return inputs / keep * mask
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what `from_config` needs."""
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="classifier")
 class GroupedBatchNormalization(layers.BatchNormalization):
-    """Normalizes equal parts of a batch each by its own statistics.
+    """Normalizes equal parts of a batch separately, by their own statistics.
 
-    "Ghost batch norm" (Hoffer et al. 2017). Where every device holds whole groups,
-    nothing crosses between devices but the means of the statistics, which no later
-    layer waits for. Evaluation is that of the plain layer.
+    "Ghost batch norm" (Hoffer et al. 2017). If each device holds complete groups,
+    devices only exchange the means of the statistics, which no later layer waits for.
+    Evaluation equals that of the plain layer.
     """
 
     def __init__(self, groups: int, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class GroupedBatchNormalization(layers.BatchNormalization):
         self.groups = groups
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns [B,H,W,C] normalized; B must be divisible by the groups."""
+        """Returns [B,H,W,C]; in training B must be divisible by the groups."""
         if not training:
             return super().call(inputs, training=False)
         shape = ops.shape(inputs)
@@ -91,23 +91,23 @@ class GroupedBatchNormalization(layers.BatchNormalization):
         return ops.cast(ops.reshape(x, shape), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what `from_config` needs."""
+        """Returns the arguments of the constructor."""
         return {**super().get_config(), "groups": self.groups}
 
 
 def build_resnet_rs(
     config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
 ) -> keras.Model:
-    """Returns the network with fresh weights.
+    """Returns the network with initial weights.
 
     Args:
-        config: Which variant and its regularization.
-        image_size: Side of the square input in pixels.
+        config: Variant and regularization.
+        image_size: Side S of the square input in pixels.
         num_classes: K, width of the head.
-        seed: Of the initial weights and of dropout and stochastic depth.
+        seed: Seed of the initial weights, of dropout and of stochastic depth.
 
     Raises:
-        ValueError: If the config is another network's.
+        ValueError: If the config names another network.
     """
     if config.depth is None:
         raise ValueError(f"expected a ResNet-RS, got {config.name}")
@@ -131,10 +131,10 @@ def build_resnet_rs(
 
 
 def standardize(pixels: Any) -> Any:
-    """Returns uint8 pixels [B,S,S,3] as float32 of ImageNet's mean 0, deviation 1.
+    """Returns uint8 pixels [B,S,S,3] as float32, standardized by ImageNet's statistics.
 
-    In the two steps of `tf_keras.applications.resnet_rs`, so that it rounds alike: a
-    deep network with fresh weights blows a difference in the last bit up to all of it.
+    Uses the two steps of `tf_keras.applications.resnet_rs` for identical rounding: a
+    deep network with initial weights amplifies differences in the last bit.
     """
     intensities = layers.Rescaling(1 / 255, dtype="float32", name="intensities")(pixels)
     return layers.Normalization(
@@ -146,11 +146,11 @@ def standardize(pixels: Any) -> Any:
 
 
 class _Builder:
-    """Makes the parts of one network; hands each its own seed."""
+    """Builds the parts of one network, each with its own seed."""
 
     def __init__(self, config: ModelConfig, seed: int) -> None:
         self._config = config
-        self._seed = seed * 10_000  # Leaves room for a network's own seeds.
+        self._seed = seed * 10_000  # More than the parts of any variant.
         self._batch_norm: Callable[..., Any] = layers.BatchNormalization
         if config.batch_norm_groups > 1:
             self._batch_norm = functools.partial(
@@ -175,9 +175,9 @@ class _Builder:
         relu: bool = True,
         zero_gamma: bool = False,
     ) -> Any:
-        """Convolution, batch normalization and, unless told otherwise, ReLU."""
+        """Returns x after convolution, batch normalization and, by default, ReLU."""
         padding = "same"
-        if stride > 1:  # "same" would pad even sizes on one side only.
+        if stride > 1:  # "same" pads even sizes on one side only.
             margin = (kernel_size - 1) // 2
             x = layers.ZeroPadding2D(margin, name=f"{name}_pad")(x)
             padding = "valid"
@@ -199,7 +199,7 @@ class _Builder:
         return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
     def stem(self, x: Any) -> Any:
-        """Divides the side of the image by four."""
+        """Returns features at a quarter of the image's side."""
         if not self._config.resnet_d:
             x = self.conv(x, self.width(STEM_FILTERS[-1]), 7, stride=2, name="stem")
             return layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
@@ -209,10 +209,10 @@ class _Builder:
         return self.conv(x, self.width(STEM_FILTERS[-1]), 3, stride=2, name="stem_pool")
 
     def bottleneck(self, inputs: Any, *, stage: int, block: int) -> Any:
-        """One residual block, a model of its own.
+        """Returns x after a residual block, a nested model.
 
-        Keras walks a model's graph by recursion, which Python stops at a depth that
-        the longer variants would reach layer by layer, but not block by block.
+        Keras traverses a model's graph by recursion. Layer by layer, the deepest
+        variants would exceed Python's recursion limit; block by block they do not.
         """
         name = f"stage{stage + 1}_block{block + 1}"
         stride = 2 if stage > 0 and block == 0 else 1
@@ -240,7 +240,7 @@ class _Builder:
         return keras.Model(inputs, x, name=name)(outside)
 
     def _projection(self, x: Any, filters: int, stride: int, name: str) -> Any:
-        """The shortcut where the size changes; ResNet-D averages before it."""
+        """Returns the shortcut of a stage's first block; ResNet-D averages first."""
         if stride > 1 and self._config.resnet_d:
             x = layers.AveragePooling2D(
                 stride, padding="same", name=f"{name}_shortcut_pool"
@@ -253,20 +253,17 @@ class _Builder:
     def _squeeze_excite(self, x: Any, filters: int, name: str) -> Any:
         squeezed = max(1, int(filters * self._config.se_ratio))
         scale = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
-        scale = layers.Conv2D(
-            squeezed,
-            1,
-            activation="relu",
-            kernel_initializer=self._conv_init(),
-            name=f"{name}_se_reduce",
-        )(scale)
-        scale = layers.Conv2D(
-            filters,
-            1,
-            activation="sigmoid",
-            kernel_initializer=self._conv_init(),
-            name=f"{name}_se_expand",
-        )(scale)
+        for part, width, activation in (
+            ("reduce", squeezed, "relu"),
+            ("expand", filters, "sigmoid"),
+        ):
+            scale = layers.Conv2D(
+                width,
+                1,
+                activation=activation,
+                kernel_initializer=self._conv_init(),
+                name=f"{name}_se_{part}",
+            )(scale)
         return layers.Multiply(name=f"{name}_se_scale")([x, scale])
 
     def _conv_init(self) -> keras.initializers.Initializer:

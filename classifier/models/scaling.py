@@ -1,10 +1,9 @@
 """The scaling rules of ResNet-RS (Bello et al. 2021).
 
-1. Make a network deeper where training is long enough to overfit, wider where it is
-   not.
-2. Raise the resolution slowly, and not beyond 320 px.
+1. Scale depth if training is long enough to overfit, width otherwise.
+2. Scale the resolution slowly, up to 320 px.
 
-The regularization grows with both, as it does in the eleven published models.
+The regularization grows with both, as in the eleven published models.
 """
 
 from __future__ import annotations
@@ -20,21 +19,18 @@ PUBLISHED_SIZES = (
     *((50, 160), (101, 160), (101, 192), (152, 192), (152, 224), (152, 256)),
     *((200, 256), (270, 256), (350, 256), (350, 320), (420, 320)),
 )
-#: Strides halve the image five times, so its sides are multiples of this.
+#: Image sides are multiples of this, because strides halve the image five times.
 SIZE_STEP = 32
 MAX_SIZE = 320
-#: Growth of the side with the multiply-adds, as a power, from 50@160 to 350@256. The
-#: paper trains no network above 320 px, where earlier rules go to 600 and beyond.
+#: Exponent of the side's growth with the multiply-adds, from 50@160 to 350@256. The
+#: paper trains no network above 320 px; earlier rules reach 600 px and more.
 SIZE_EXPONENT = math.log(256 / 160) / math.log(34.377 / 2.279)
-#: From here on depth pays more than width; the paper compares 10, 100 and 350 epochs.
+#: Epochs from which depth is scaled; the paper compares 10, 100 and 350 epochs.
 LONG_TRAINING_EPOCHS = 350
 
-#: Multiply-adds of one bottleneck block at 256 px and width 1. Every stage's blocks
-#: cost the same, as filters double where sides halve; what comes on top, the stem and
-#: each stage's first block, costs as much as 4.42 blocks.
-_BLOCK_COST = 0.2855e9
+#: Cost of the stem and of the stages' first blocks' extra layers, in blocks. The
+#: multiply-adds of all blocks are equal, because filters double where sides halve.
 _FIXED_BLOCKS = 4.42
-_COST_SIZE = 256
 
 
 def slow_image_size(depth: int) -> int:
@@ -43,9 +39,9 @@ def slow_image_size(depth: int) -> int:
 
 
 def regularized(model: ModelConfig, *, image_size: int) -> ModelConfig:
-    """Returns the ResNet-RS with the rates the paper gives its depth and resolution.
+    """Returns the ResNet-RS with the paper's rates for its depth and resolution.
 
-    Dropout is 0.25, from 320 px on 0.4; stochastic depth begins at depth 200.
+    Dropout is 0.25, from 320 px 0.4; stochastic depth is 0.1 from depth 200.
     """
     return dataclasses.replace(
         model,
@@ -59,28 +55,18 @@ def randaugment_magnitude(image_size: int) -> float:
     return 10.0 if image_size <= 160 else 15.0
 
 
-def estimate_multiply_adds(model: ModelConfig, *, image_size: int) -> float:
-    """Returns about how many a ResNet-RS needs for one image, without building it.
-
-    Within 2 % of the published models; `classifier.models.factory` counts exactly.
-    """
-    blocks = variants.num_blocks(_depth(model)) + _FIXED_BLOCKS
-    area = (image_size / _COST_SIZE) ** 2
-    return _BLOCK_COST * blocks * area * model.width_multiplier**2
-
-
 def scale(
     model: ModelConfig, *, image_size: int, factor: float, num_epochs: float
 ) -> tuple[ModelConfig, int]:
     """Returns a ResNet-RS of about `factor` times the multiply-adds, and its side.
 
-    The resolution takes its slow share of the factor, depth or width the rest.
+    The resolution contributes its slow share of the factor, depth or width the rest.
 
     Args:
-        model: The ResNet-RS to start from.
-        image_size: Its input's side in pixels.
-        factor: Of the multiply-adds of one image; below 1 makes it smaller.
-        num_epochs: Of the training to come; decides between depth and width.
+        model: ResNet-RS to scale.
+        image_size: Side of its input in pixels.
+        factor: Factor of the multiply-adds per image; below 1 shrinks the network.
+        num_epochs: Length of the planned training; selects depth or width.
 
     Raises:
         ValueError: If there is no such network.
@@ -109,5 +95,5 @@ def _depth(model: ModelConfig) -> int:
 
 def _depth_of_blocks(blocks: int) -> int:
     depth = 2 + 3 * blocks
-    # 420 is what its authors call the network of 139 blocks and 419 layers.
+    # The paper calls the network of 139 blocks and 419 layers 420.
     return 420 if depth == 419 else depth

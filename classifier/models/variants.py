@@ -1,6 +1,6 @@
-"""Names of networks, and the blocks behind the depth of a ResNet-RS.
+"""Names of networks, and numbers of blocks for each depth of ResNet-RS.
 
-Apart from `resnet_rs` so that a config can be checked without TensorFlow.
+Separate from `resnet_rs`, so that configs can be checked without TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ PUBLISHED_BLOCKS: dict[int, Blocks] = {
     350: (4, 36, 72, 4),
     420: (4, 44, 87, 4),
 }
-#: One block in each stage, ours, for small images and quick runs.
+#: Unpublished depth of one block per stage, for small images and quick runs.
 SMALLEST_DEPTH = 14
-#: Where blocks of other depths are read off: between two of these, stage by stage.
+#: Depths that the blocks of other depths are interpolated between.
 _KNOWN_BLOCKS: dict[int, Blocks] = {SMALLEST_DEPTH: (1, 1, 1, 1), **PUBLISHED_BLOCKS}
 
 PREFIX = "resnet_rs_"
 
-#: What `keras.applications` of the pinned Keras builds, all usable as teacher or
-#: student.
+#: Networks of `keras.applications` in the pinned Keras.
 KERAS_APPLICATIONS = (
     *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny"),
     *("ConvNeXtXLarge", "DenseNet121", "DenseNet169", "DenseNet201"),
@@ -41,12 +40,12 @@ KERAS_APPLICATIONS = (
     "Xception",
 )
 
-#: Names to offer where one is not known; depths in between exist too.
+#: Names suggested for an unknown one; depths in between are valid, too.
 KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICATIONS)
 
 
 def depth_of(name: str) -> int | None:
-    """Returns the depth in the name of a ResNet-RS, None for any other network.
+    """Returns the depth in a ResNet-RS's name, None for another network's.
 
     Raises:
         ValueError: If there is no ResNet-RS of that depth.
@@ -62,12 +61,12 @@ def depth_of(name: str) -> int | None:
 def stage_blocks(depth: int) -> Blocks:
     """Returns the bottleneck blocks of the four stages of a ResNet-RS.
 
-    A depth is the stem's one, three for each block and the head's one, as in ResNet.
-    Between the published depths each stage is interpolated by the total number of
-    blocks, and the third one, the longest, takes what rounding leaves.
+    As in ResNet, the depth counts one layer of the stem, three per block and the head.
+    Between published depths each stage is interpolated by the total number of blocks;
+    the third stage, the longest, absorbs the rounding.
 
     Raises:
-        ValueError: If no such network exists.
+        ValueError: If there is no network of this depth.
     """
     if depth in _KNOWN_BLOCKS:
         return _KNOWN_BLOCKS[depth]
@@ -92,7 +91,7 @@ def stage_blocks(depth: int) -> Blocks:
 
 
 def num_blocks(depth: int) -> int:
-    """Returns the number of bottleneck blocks in all stages."""
+    """Returns the total number of bottleneck blocks."""
     return (depth - 2) // 3
 
 
