@@ -21,7 +21,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def facts(made):
     _, job = made
-    return card.Facts(
+    return card.CardFacts(
         selection=job.selection,
         predictions=job.predictions.fingerprint,
         temperature=1.0,
@@ -122,6 +122,21 @@ def test_a_name_stays_in_its_cell(text):
     assert not set(escaped) & set("|<>`\n\r")
     assert not re.search(r"(?<!\\)[*_~\[\]]", escaped.replace("\\\\", ""))
     assert not re.search(r"&(?!amp;|lt;|gt;|quot;|#x27;|#124;|#96;)", escaped)
+
+
+def test_hostile_names_stay_in_their_cells(facts):
+    hostile = ("<script>|x|", "a\n| b |", "[a](b) `c` *d* ~e~ _f_")
+    rules = facts.selection.classes
+    classes = [
+        dataclasses.replace(rule, name=name)
+        for rule, name in zip(rules, hostile, strict=True)
+    ]
+    selection = dataclasses.replace(facts.selection, classes=tuple(classes))
+    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    rows = table(text, "Classes")
+    assert [len(row) for row in rows] == [5, 5, 5]
+    assert [row[1] for row in rows] == [card.escape(name) for name in hostile]
+    assert "<script>" not in text
 
 
 def test_plain_names_stay_as_they_are():
