@@ -1,4 +1,4 @@
-"""The labeling job: plan it, run it, check that every image has its row."""
+"""The labeling job: plan, run, check that every shard is labeled."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from beam_jobs.labeling.worker import Labeling, LabelShards, PredictorLoader, Te
 from beam_jobs.runners import run as runners
 from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
+from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Source
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import engine, engine_autotune
-from classifier.inference import temperature_scaling as calibration
 from classifier.inference.engine import AUTO, Engine
-from classifier.inference.ensemble import MAX_PIXELS, OK, Classifier
+from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
+from stage.calibration_files import read_temperature
+from stage.status import OK
 
 SUMMARY = "summary.json"
 Log = Callable[[str], None]
@@ -36,18 +38,18 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelingConfig:
-    """What is asked of a labeling job.
+    """Settings of a labeling job.
 
     Attributes:
-        teachers: Directories of classifiers; none with a `model_handler`.
+        teachers: Directories of classifiers; empty with a `model_handler`.
         model_handler: MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler.
-        class_names_file: One class name a line; of the `model_handler`.
-        calibration: Directory of a calibration of the teachers, if there is one.
-        top_k: Classes to keep of every image.
-        engine: Of `classifier.inference.engine`, or auto.
-        dtype: Likewise.
-        max_pixels: Of an image that is decoded.
-        max_bad_fraction: Of the images, in [0, 1]; with more, the job fails.
+        class_names_file: Text file of the `model_handler`, one class name a line.
+        calibration: Directory of a calibration of the teachers.
+        top_k: Classes to keep of each image.
+        engine: Name of an engine of `classifier.inference.engine`, or auto.
+        dtype: Data type of the network, or auto.
+        max_pixels: Maximum pixels of an image to decode.
+        max_bad_fraction: Maximum fraction of bad images, in [0, 1].
         allow_new_shards: Whether files may have been added since the first run.
     """
 
@@ -68,7 +70,7 @@ class LabelingConfig:
         if bool(self.model_handler) != bool(self.class_names_file):
             raise ValueError("--model_handler and --class_names go together")
         if self.model_handler and self.calibration:
-            raise ValueError("--calibration is of teachers, not of a --model_handler")
+            raise ValueError("--calibration needs --teacher, got --model_handler")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ValueError(
                 f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}"
@@ -93,18 +95,18 @@ def plan(
     threads: int = 0,
     log: Log = lambda line: None,
 ) -> LabelingJob:
-    """Returns the job, after checking that what it needs is there and agrees.
+    """Returns the job, after checking its inputs.
 
     Args:
-        source: Images, as frozen by an earlier run into the same output.
-        settings: What is asked of it.
-        output: Directory of the predictions, begun or not.
-        threads: That a worker process computes with, 0 for all cores.
-        log: Is told how the engine was chosen.
+        source: Images to label; its shards as an earlier run has numbered them.
+        settings: Settings of the job.
+        output: Directory of the predictions, empty or of an earlier run.
+        threads: Threads a worker process computes with, 0 for all cores.
+        log: Receives the timings of the engines.
 
     Raises:
-        ValueError: If a teacher or the model cannot be used, or they do not agree.
-        FileNotFoundError: If one is not there.
+        ValueError: If a teacher or the model is unusable, or the teachers differ.
+        FileNotFoundError: If an input is missing.
     """
     predictor, described = (
         _plan_handler(settings)
@@ -123,7 +125,7 @@ def plan(
         predictor=predictor,
         top_k=config["top_k"],
         output=output,
-        # Of what decides a row: the images may become more.
+        # Without the images, to which shards may be added.
         fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
         max_bad_fraction=settings.max_bad_fraction,
     )
@@ -131,10 +133,10 @@ def plan(
 
 
 def begin(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
-    """Begins the output, or goes on in it; returns whether nothing is left to do.
+    """Starts or resumes the output; returns whether it is complete.
 
     Raises:
-        ValueError: If the output is of another job.
+        ValueError: If the output is that of another job.
         OSError: If it cannot be written.
     """
     output = job.labeling.output
@@ -152,11 +154,11 @@ def begin(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
 
 
 def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, float]:
-    """Labels the shards that are not labeled yet, telling how far it is.
+    """Labels the shards that are not labeled yet and logs the progress.
 
     Returns:
-        `images_per_second` of this run, start and end apart, if anything was labeled
-        and the runner tells.
+        `images_per_second` of this run from the first shard's start to the last one's
+        end; empty if nothing was labeled or the runner has no metrics.
     """
 
     def build(pipeline: beam.Pipeline) -> None:
@@ -171,17 +173,17 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
         result = runners.run_pipeline(
             build, options, log=log, count_done=progress.count_shards
         )
-    # Of workers that were killed while others went on.
+    # Left by workers that were killed while others went on.
     artifact.delete_unfinished(labeling.output)
     return _speed(result)
 
 
 def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str:
-    """Writes `summary.json`; returns it as a line, with the speed where it is known.
+    """Writes `summary.json`; returns its content as a line for the user.
 
     Raises:
-        LabelingError: If a shard has no predictions, or those of another job, there
-            is no image, or too many are bad.
+        LabelingError: If a shard has no predictions or those of another job, the
+            source has no image, or too many images are bad.
         ValueError: If a file is broken.
     """
     output = epath.Path(labeling.output)
@@ -190,7 +192,7 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
         path = labeling.path(index)
         if not path.exists():
             raise labeling_worker.LabelingError(
-                f"shard {index} was not labeled: no {path}"
+                f"shard {index} was not labeled: expected {path}"
             )
         facts = prediction_schema.read_facts(path)
         if facts.fingerprint != labeling.fingerprint:
@@ -214,7 +216,7 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
 def _plan_handler(
     settings: LabelingConfig,
 ) -> tuple[PredictorLoader, dict[str, Any]]:
-    # Beam's handlers import every framework that is installed.
+    # Lazy: Beam's handlers import every framework that is installed.
     from beam_jobs.labeling.model_handler import ModelHandlerLoader
 
     class_names = list(read_class_names(str(settings.class_names_file)))
@@ -253,20 +255,23 @@ def _plan_teachers(
 
 
 def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> float:
-    """Returns the calibration's temperature, or the one that all teachers have."""
+    """Returns the temperature of the calibration, or else of all teachers."""
     if directory is not None:
         teachers = [member["fingerprint"] for member in facts]
-        return calibration.read(directory, teachers=teachers).temperature
+        return read_temperature(directory, teachers=teachers)
     own = {member["temperature"] for member in facts}
     if len(own) > 1:
-        raise ValueError(f"expected teachers of one temperature, got {sorted(own)}")
+        raise ValueError(
+            f"expected teachers of one temperature, got {sorted(own)}: give a "
+            "--calibration of them"
+        )
     return float(own.pop())
 
 
 def _choose_engine(
     source: Source, settings: LabelingConfig, output: str, log: Log
 ) -> Engine:
-    """Returns the engine asked for, else that of the first run, else the fastest."""
+    """Returns the engine of the settings, the first run, or the fastest engine."""
     candidates = engine.candidates(settings.engine, settings.dtype)
     frozen = _frozen_engine(output)
     if frozen is not None and AUTO in (settings.engine, settings.dtype):
@@ -281,7 +286,7 @@ def _choose_engine(
         teacher = Classifier(
             labeling_worker.fetch_teacher(settings.teachers[0], scratch)
         )
-        figures = engine_autotune.try_engines(teacher, candidates, images)
+        figures = engine_autotune.time_engines(teacher, candidates, images)
     chosen = engine_autotune.choose(figures)
     for line in engine_autotune.describe(figures, chosen):
         log(line)
@@ -305,21 +310,21 @@ def _good_images(source: Source) -> Iterator[bytes]:
 
 
 def _speed(result: Any) -> dict[str, float]:
-    """Returns images a second between the first shard's start and the last's end."""
+    """Returns the images per second, from the first shard's start to the last end."""
     try:
         every = MetricsFilter().with_namespace(labeling_worker.NAMESPACE)
         found = result.metrics().query(every)
-    except Exception:  # Runners differ in what they know; the job itself ended well.
+    except Exception:  # Not every runner has metrics; the job itself is complete.
         return {}
     images = sum(counter.committed or 0 for counter in found["counters"])
     times = {
-        one.key.metric.name: one.committed
-        for one in found["distributions"]
-        if one.committed is not None
+        distribution.key.metric.name: distribution.committed
+        for distribution in found["distributions"]
+        if distribution.committed is not None
     }
     if not images or len(times) < 2:
         return {}
     seconds = (times["ended_ms"].max - times["started_ms"].min) / 1000
-    if seconds <= 0:  # A clock was set back.
+    if seconds <= 0:  # The clock was set back.
         return {}
     return {"images_per_second": round(images / seconds, 1)}

@@ -1,8 +1,8 @@
-"""A model of one's own: any Beam `ModelHandler`, from encoded images to logits.
+"""Labels with a user's model: any Beam `ModelHandler` from encoded images to logits.
 
-A handler gets encoded images (bytes) and gives logits, [K] for each, as arrays or as
-Beam's `PredictionResult`s. What cannot be decoded never reaches it. A batch is always
-filled up to the same size, so an image's row does not depend on its neighbors.
+A handler receives decodable images (bytes) and returns logits [K] for each, as arrays
+or Beam's `PredictionResult`s. Batches are padded to the same size, so that the row of
+an image does not depend on its neighbors.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
+from classifier.data.image_header import MAX_PIXELS
 from classifier.inference.ensemble import (
     BATCH_SIZE,
-    MAX_PIXELS,
     Decoded,
     Predictions,
     decode_rows,
@@ -32,7 +32,7 @@ from classifier.inference.ensemble import (
     to_predictions,
 )
 
-#: Of the small copy that an image is checked and compared by.
+#: Side of the thumbnail that an image is decoded to, in pixels.
 _SIZE = 32
 
 
@@ -41,10 +41,10 @@ class ModelHandlerLoader:
     """Loads a handler by its name.
 
     Attributes:
-        spec: MODULE:NAME, a ModelHandler or a function without arguments that returns
-            one; or MODULE:NAME:ARGUMENT, a function or class of one string.
+        spec: MODULE:NAME of a ModelHandler or of a function that returns one, or
+            MODULE:NAME:ARGUMENT of a function or class with one string argument.
         num_classes: K.
-        max_pixels: Of an image that is decoded.
+        max_pixels: Maximum pixels of an image to decode.
     """
 
     spec: str
@@ -58,10 +58,10 @@ class ModelHandlerLoader:
         )
 
     def handler(self) -> ModelHandler[bytes, Any, Any]:
-        """Returns the handler, its model not loaded.
+        """Returns the handler without loading its model.
 
         Raises:
-            ValueError: If the name is none of a ModelHandler.
+            ValueError: If `spec` does not name a ModelHandler.
         """
         module_name, _, rest = self.spec.partition(":")
         name, has_argument, argument = rest.partition(":")
@@ -69,7 +69,7 @@ class ModelHandlerLoader:
             found = getattr(importlib.import_module(module_name), name)
             if not isinstance(found, ModelHandler):
                 found = found(argument) if has_argument else found()
-        except Exception as error:  # Whatever the user's own code raises.
+        except Exception as error:  # The user's code may raise anything.
             raise ValueError(
                 f"--model_handler={self.spec}: {type(error).__name__}: {error}"
             ) from error
@@ -81,10 +81,10 @@ class ModelHandlerLoader:
         return found
 
     def fingerprint(self) -> str:
-        """Returns what identifies the model: its name, and its file if it has one.
+        """Returns a hash of the name and, if the argument is a file, its content.
 
         Raises:
-            ValueError: As `handler` does.
+            ValueError: If `spec` does not name a ModelHandler.
         """
         self.handler()
         digest = hashlib.sha256(self.spec.encode())
@@ -97,12 +97,12 @@ class ModelHandlerLoader:
 
 
 class HandlerPredictor:
-    """A handler at work, as the labeling job wants it.
+    """Predictor of the labeling job that runs a handler.
 
     Args:
-        handler: Of encoded images.
+        handler: Handler of encoded images.
         num_classes: K.
-        max_pixels: Of an image that is decoded.
+        max_pixels: Maximum pixels of an image to decode.
     """
 
     def __init__(
@@ -118,29 +118,29 @@ class HandlerPredictor:
         self._max_pixels = max_pixels
 
     def decode(self, encoded: Sequence[bytes]) -> Decoded:
-        """Returns a row for every image, decodable or not; at most `BATCH_SIZE`."""
+        """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
         return decode_rows(
             encoded, _thumbnails, size=_SIZE, max_pixels=self._max_pixels
         )
 
     def predict(self, decoded: Decoded) -> Predictions:
-        """Returns a row for every image.
+        """Returns a row for each image.
 
         Raises:
-            ValueError: If the handler gives other than K numbers for each image.
+            ValueError: If the handler does not return K numbers for each image.
         """
         images = [decoded.encoded[row] for row in decoded.good]
         logits = np.zeros((0, self._num_classes), np.float32)
         if images:
-            filled = images + images[-1:] * (BATCH_SIZE - len(images))
-            logits = self._logits(filled)[: len(images)]
+            padded = images + images[-1:] * (BATCH_SIZE - len(images))
+            logits = self._logits(padded)[: len(images)]
         return to_predictions(decoded, softmax(logits))
 
     def _logits(self, images: list[bytes]) -> NDArray[np.float32]:
         results = list(self._handler.run_inference(images, self._model))
         rows = [
-            one.inference if isinstance(one, PredictionResult) else one
-            for one in results
+            result.inference if isinstance(result, PredictionResult) else result
+            for result in results
         ]
         shapes = {np.shape(row) for row in rows}
         if len(rows) != len(images) or shapes != {(self._num_classes,)}:

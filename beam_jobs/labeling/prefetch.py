@@ -1,4 +1,4 @@
-"""Working on one thing while the next is in the making."""
+"""One-element prefetch on a background thread."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yields the items in order; the next is made while one is worked on."""
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
+    """Yields the items, none of them None; computes the next while one is in use."""
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, items, None)
         while (item := pending.result()) is not None:

@@ -1,12 +1,12 @@
-"""Labels one shard of images: the work of a bundle.
+"""Labels one shard of images, the unit of work.
 
-A shard is read, decoded, predicted and written by one worker; no image crosses a
-shuffle. Its file is renamed into place at the end, so a file that exists is done.
+One worker reads, decodes, predicts and writes a shard; no image crosses a shuffle.
+The file is renamed into place at the end: a shard whose file exists is done.
 """
 
 from __future__ import annotations
 
-from stage import import_tensorflow  # noqa: F401, for a worker begins here.
+from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
 import collections
@@ -25,44 +25,44 @@ from apache_beam.utils import shared
 from etils import epath
 
 from beam_jobs.io import filesystems
-from beam_jobs.labeling.prefetch import ahead
+from beam_jobs.labeling.prefetch import prefetch
 from classifier.data import python_reader, shard_manifest
 from classifier.data.examples import Example, Reader, key_text
+from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import (
     BATCH_SIZE,
-    MAX_PIXELS,
-    OK,
     Decoded,
     Ensemble,
     Predictions,
 )
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
+from stage.status import OK
 
-#: Images of a worker before it may say that the source as a whole is broken.
+#: Minimum number of images before a worker compares the bad fraction to its limit.
 MIN_IMAGES_TO_JUDGE = 10_000
-#: Where the job's Beam metrics are.
+#: Namespace of the job's Beam metrics.
 NAMESPACE = "labeling"
 
 
 class LabelingError(RuntimeError):
-    """Why a shard cannot be labeled, in words for the user."""
+    """A shard cannot be labeled; the message is for the user."""
 
 
 class Predictor(Protocol):
-    """What turns encoded images into predictions, in two steps that may overlap."""
+    """Turns encoded images into predictions, in two steps that may overlap."""
 
     def decode(self, encoded: Sequence[bytes]) -> Decoded:
-        """Returns a row for every image, decodable or not; at most `BATCH_SIZE`."""
+        """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
 
     def predict(self, decoded: Decoded) -> Predictions:
-        """Returns a row for every image."""
+        """Returns a row for each image."""
 
 
 class PredictorLoader(Protocol):
-    """Travels to the workers and loads a predictor there, once in a process."""
+    """Is sent to the workers and loads a predictor, once in a process."""
 
     def load(self) -> Predictor:
         """Returns the predictor."""
@@ -70,14 +70,14 @@ class PredictorLoader(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Teachers:
-    """Loads the mean of some classifiers.
+    """Loads classifiers, whose mean probabilities label the images.
 
     Attributes:
-        directories: Of the classifiers, perhaps in a bucket.
-        engine: What runs their networks.
-        threads: That a worker process computes with, 0 for all cores.
-        max_pixels: Of an image that is decoded.
-        temperature: That all their logits are divided by.
+        directories: Directories of the classifiers, local or in a bucket.
+        engine: Engine of their networks.
+        threads: Threads a worker process computes with, 0 for all cores.
+        max_pixels: Maximum pixels of an image to decode.
+        temperature: Divisor of all logits.
     """
 
     directories: tuple[str, ...]
@@ -87,7 +87,7 @@ class Teachers:
     temperature: float = 1.0
 
     def load(self) -> Ensemble:
-        """Returns the ensemble, at full speed from its first image on."""
+        """Returns the ensemble, warmed up."""
         if self.threads:
             _limit_threads(self.threads)
         with tempfile.TemporaryDirectory() as scratch:
@@ -107,23 +107,23 @@ class Teachers:
 
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:
-    """Returns where a teacher can be loaded from: `scratch`, if it is in a bucket."""
-    training = ("checkpoints", "events", "profile")  # Of no use to labeling.
-    return filesystems.fetch(directory, scratch, leave_out=training)
+    """Returns a local directory of a teacher: a copy in `scratch` if it is remote."""
+    unused = ("checkpoints", "events", "profile")
+    return filesystems.fetch(directory, scratch, leave_out=unused)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labeling:
-    """What every worker of a labeling job has to know.
+    """The part of a labeling job that workers need.
 
     Attributes:
-        reader: Reads the images.
-        num_shards: Of the source.
-        predictor: Loads what labels them.
-        top_k: Classes to keep of every image.
-        output: Directory of the predictions; its manifest holds the shards.
-        fingerprint: Of what decides a row, kept in every file.
-        max_bad_fraction: Of the images, in [0, 1]; with more, the job fails.
+        reader: Reader of the images.
+        num_shards: Shards of the source.
+        predictor: Loader of the teachers or the model.
+        top_k: Classes to keep of each image.
+        output: Directory of the predictions; its manifest lists the shards.
+        fingerprint: Hash of everything that decides a row, stored in each file.
+        max_bad_fraction: Maximum fraction of bad images, in [0, 1].
     """
 
     reader: Reader
@@ -135,7 +135,7 @@ class Labeling:
     max_bad_fraction: float = 1.0
 
     def path(self, index: int) -> epath.Path:
-        """Returns where a shard's predictions belong."""
+        """Returns the path of a shard's predictions."""
         return epath.Path(self.output) / prediction_schema.shard_name(index)
 
 
@@ -159,18 +159,18 @@ class LabelShards(beam.DoFn):
 
 
 class _Worker:
-    """What the threads of a process share."""
+    """The state that the threads of a process share."""
 
     def __init__(self, labeling: Labeling) -> None:
         self._labeling = labeling
         self._predictor = labeling.predictor.load()
-        # Or Python looks for garbage in the predictor when the worker ends: of each
-        # worker, one after the other.
+        # Otherwise the garbage collector scans the predictor when a worker ends, and
+        # workers end one after the other.
         gc.freeze()
         self._counts: collections.Counter[str] = collections.Counter()
 
     def label(self, index: int) -> None:
-        """Labels one shard, and tells Beam's metrics."""
+        """Labels one shard and updates Beam's metrics."""
         started = time.time()
         shard = shard_manifest.read_shard(self._labeling.output, index)
         try:
@@ -193,10 +193,10 @@ class _Worker:
 def check_bad_fraction(
     counts: collections.Counter[str], max_bad_fraction: float
 ) -> None:
-    """Judges a source by how many images have which status.
+    """Checks the number of images of each status.
 
     Raises:
-        LabelingError: If too many of them are bad.
+        LabelingError: If too many images are bad.
     """
     images = counts.total()
     bad = images - counts[OK]
@@ -204,8 +204,8 @@ def check_bad_fraction(
         reasons = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items()))
         raise LabelingError(
             f"{bad / images:.1%} of {images:,} images are bad ({reasons}), expected at "
-            f"most {max_bad_fraction:.1%}: mend the source and choose another output, "
-            "or raise --max_bad_fraction"
+            f"most {max_bad_fraction:.1%}: repair the source and choose another "
+            "output, or raise --max_bad_fraction"
         )
 
 
@@ -215,16 +215,16 @@ def label_shard(
     predictor: Predictor,
     check: Any = lambda status: None,
 ) -> dict[str, int]:
-    """Writes the predictions of one shard, whole or not at all.
+    """Writes the predictions of one shard atomically.
 
     Args:
-        shard: Its files.
+        shard: Files to read.
         labeling: The job.
-        predictor: What labels the images.
-        check: Sees the status of the images as they are labeled, and may raise.
+        predictor: Predictor of the images.
+        check: Receives the status of each batch of images, and may raise.
 
     Returns:
-        How many rows have which status.
+        Number of rows of each status.
     """
     path = labeling.path(shard.index)
     try:
@@ -238,7 +238,7 @@ def label_shard(
                 fingerprint=labeling.fingerprint,
             )
     except FileNotFoundError:
-        if path.exists():  # Another job of the same config was there first.
+        if path.exists():  # Another job of the same config has written it meanwhile.
             return {}
         raise
 
@@ -252,7 +252,7 @@ def _tables(
         (batch, predictor.decode([example.image for example in batch]))
         for batch in batches
     )
-    for batch, decoded in ahead(decoded_batches):
+    for batch, decoded in prefetch(decoded_batches):
         predicted = predictor.predict(decoded)
         status, errors = _reasons(batch, predicted)
         check(status)
@@ -272,10 +272,10 @@ def _tables(
 def _reasons(
     batch: Sequence[Example], predicted: Predictions
 ) -> tuple[list[str], list[str]]:
-    """Returns status and error of each; what went wrong first counts."""
+    """Returns the status and error of each image; those of reading come first."""
     rows = [
-        (one.status, one.error) if one.status != OK else (status, error)
-        for one, status, error in zip(
+        (example.status, example.error) if example.status != OK else (status, error)
+        for example, status, error in zip(
             batch, predicted.status, predicted.error, strict=True
         )
     ]
@@ -287,4 +287,4 @@ def _limit_threads(threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        pass  # TensorFlow is at work already: the process that planned the job.
+        pass  # TensorFlow has started already: in the process that planned the job.

@@ -1,6 +1,6 @@
-"""Runs a job on Google Cloud Dataflow: fills in options, checks the graph, waits.
+"""Runs a job on Google Cloud Dataflow: completes options, checks the graph, waits.
 
-Nothing is submitted before a dry run has built the graph and `check` has looked at it.
+Before submission, a dry run builds the graph and `check` validates it.
 `docs/dataflow.md` starts from an empty project.
 """
 
@@ -31,17 +31,17 @@ from apache_beam.runners.runner import PipelineState
 from beam_jobs.runners.cost import Pool
 from beam_jobs.runners.options import Build, is_dataflow
 
-#: Where neither an accelerator nor the user says otherwise: 4 vCPUs, 16 GB.
+#: Default machine without an accelerator: 4 vCPUs, 16 GB.
 MACHINE_TYPE = "n2-standard-4"
-#: A limit for mistakes; within it Dataflow starts as many workers as there is work for.
+#: Default limit of Dataflow's autoscaling: bounds the cost of a mistake.
 MAX_NUM_WORKERS = 10
-#: The container takes some 5 GB unpacked, that of a GPU twice as much.
+#: Default disk of a worker. The container takes 5 GB unpacked, with CUDA 10 GB.
 DISK_SIZE_GB = 50
-#: What the service takes; a graph grows with the list of shards that it starts from.
+#: The service's limit of a job graph, which grows with the number of shards.
 MAX_GRAPH_BYTES = 20_000_000
 
 _LABEL = "noisy-student-rs"
-#: A name is at most 63 characters; a time and random ones follow this many.
+#: Of the 63 characters of a job name; the rest are a time and random characters.
 _MAX_SLUG = 40
 _BUCKET_PATH = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.+")
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
@@ -49,11 +49,11 @@ _CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """What Dataflow has to be told for one accelerator a worker.
+    """Dataflow's options for one accelerator per worker.
 
     Attributes:
         worker_accelerator: Value of the service option of that name.
-        machine_type: A machine that it fits to; TPUs demand this one.
+        machine_type: Default machine type; TPUs support no other.
     """
 
     worker_accelerator: str
@@ -79,22 +79,22 @@ class AcceleratorOptions(PipelineOptions):
         parser.add_argument(
             "--accelerator",
             default=None,
-            help=f"One for each worker: {', '.join(ACCELERATORS)}.",
+            help=f"Accelerator of each worker: {', '.join(ACCELERATORS)}.",
         )
 
 
 def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
-    """Checks the options of a Dataflow job and adds what the user left open.
+    """Checks the options of a Dataflow job and adds defaults, in place.
 
     Options of other runners stay as they are.
 
     Args:
-        options: Changed in place.
-        name: What the job makes; its name in the console starts with it.
+        options: Options to complete.
+        name: Output of the job, the start of its name in the console.
         now: Part of the job's name, which is unique.
 
     Raises:
-        ValueError: If an option is missing or does not fit to the others.
+        ValueError: If an option is missing or contradicts another one.
     """
     if not is_dataflow(options):
         return
@@ -103,14 +103,14 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     cloud.job_name = cloud.job_name or job_name(name, now)
     cloud.labels = [*(cloud.labels or []), f"{_LABEL}={_slug(name)}"]
     setup = options.view_as(SetupOptions)
-    # All code is in the container, in modules.
+    # The container holds all code, in modules.
     setup.sdk_location = "container"
     setup.save_main_session = False
     _fill_in_workers(options)
 
 
 def job_name(name: str, now: datetime) -> str:
-    """Returns a name that Dataflow takes and no other job has."""
+    """Returns a unique name that Dataflow accepts."""
     slug = _slug(name)
     if not slug[:1].isalpha():
         slug = f"job-{slug}"[:_MAX_SLUG].rstrip("-")
@@ -118,10 +118,10 @@ def job_name(name: str, now: datetime) -> str:
 
 
 def require_bucket(**paths: str) -> None:
-    """Checks that workers will see what a job reads and writes.
+    """Checks that Dataflow's workers can reach what a job reads and writes.
 
     Args:
-        paths: By the name of the flag that gave them.
+        paths: Paths by the names of their flags.
 
     Raises:
         ValueError: If a path is not in a bucket.
@@ -129,34 +129,39 @@ def require_bucket(**paths: str) -> None:
     for flag, path in paths.items():
         if not path.startswith("gs://"):
             raise ValueError(
-                f"expected --{flag} in a bucket, gs://..., which is all that "
-                f"Dataflow's workers see; got {path!r}"
+                f"expected --{flag} in a bucket, gs://..., the only storage that "
+                f"Dataflow's workers reach; got {path!r}"
             )
 
 
+def accelerator_name(options: PipelineOptions) -> str | None:
+    """Returns the value of `--accelerator`."""
+    name: str | None = options.view_as(AcceleratorOptions).accelerator
+    return name
+
+
 def pool(options: PipelineOptions) -> Pool:
-    """Returns the largest pool of workers that filled-in options allow."""
+    """Returns the largest pool of workers that complete options allow."""
     workers = options.view_as(WorkerOptions)
     return Pool(
         machine=workers.machine_type,
         workers=workers.max_num_workers,
         disk_gb=workers.disk_size_gb,
-        accelerator=options.view_as(AcceleratorOptions).accelerator,
+        accelerator=accelerator_name(options),
     )
 
 
 def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) -> None:
-    """Builds the graph by a dry run, which needs no network, and looks at it.
+    """Checks the graph of a dry run, which needs no network.
 
     Args:
-        build: Called with a pipeline that is never run.
-        options: Filled in; left as they are.
-        may_shuffle: Whether what stages make may cross a shuffle.
+        build: Adds the transforms to a pipeline.
+        options: Complete options, not changed.
+        may_shuffle: Whether the outputs of stages may cross a shuffle.
 
     Raises:
-        ValueError: If workers would need several environments or another one than the
-            container that was given, if a stage's output would cross a shuffle, or if
-            the graph is too large to submit.
+        ValueError: If stages need another environment than the given container, a
+            stage's output would cross a shuffle, or the graph is too large to submit.
     """
     dry = copy.deepcopy(options)
     dry.view_as(TestOptions).dry_run = True
@@ -179,20 +184,20 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
 
 
 def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -> Any:
-    """Submits the job, tells where to watch it, and waits for its end.
+    """Submits the job, logs the address of its page, and waits for its end.
 
-    Where this process ends first, the job goes on in the cloud.
+    The job goes on in the cloud if this process ends first.
 
     Args:
-        build: As for `check`.
-        options: Filled in; left as they are.
-        log: Gets the address of the job's page.
+        build: Adds the transforms to a pipeline.
+        options: Complete options, not changed.
+        log: Receives lines for the user.
 
     Returns:
         Beam's result, with its metrics.
 
     Raises:
-        RuntimeError: If the job does not end well, or cannot be seen any more.
+        RuntimeError: If the job fails, or its state cannot be polled any more.
     """
     options = copy.deepcopy(options)
     pipeline = beam.Pipeline(options=options)
@@ -205,9 +210,9 @@ def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -
         state = result.wait_until_finish()
     except DataflowRuntimeException as error:
         raise RuntimeError(f"{error}\nThe job's page: {url}") from error
-    except AssertionError as error:  # What Beam's wait raises when its poll has died.
+    except AssertionError as error:  # Beam's poll has died.
         raise RuntimeError(
-            f"Dataflow does not answer any more; the job goes on: {url}"
+            f"Dataflow does not answer; the job goes on: {url}"
         ) from error
     if state != PipelineState.DONE:
         raise RuntimeError(f"expected a job that is DONE, got {state}: {url}")
@@ -234,7 +239,7 @@ def _require_options(options: PipelineOptions) -> None:
     if missing:
         raise ValueError(f"Dataflow needs {', '.join(missing)}")
     for location in (cloud.temp_location, cloud.staging_location):
-        # Where a path is wrong, Beam makes a bucket of its own.
+        # Beam would replace a wrong path by a bucket of its own.
         if location and not _BUCKET_PATH.fullmatch(location):
             raise ValueError(f"expected gs://BUCKET/FOLDER, got {location!r}")
     if cloud.template_location:
@@ -249,33 +254,29 @@ def _fill_in_workers(options: PipelineOptions) -> None:
         MAX_NUM_WORKERS, workers.num_workers or 0
     )
     debug = options.view_as(DebugOptions)
-    name = options.view_as(AcceleratorOptions).accelerator
+    name = accelerator_name(options)
     if name is None:
-        # Beam starts a process for each vCPU; one shard at a time in each bounds
-        # the memory.
+        # Beam starts a process for each vCPU; one thread in each bounds the memory.
         workers.machine_type = workers.machine_type or MACHINE_TYPE
         threads = 1
     else:
-        accelerator = _find_accelerator(name)
+        if name not in ACCELERATORS:
+            raise ValueError(
+                f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got "
+                f"{name!r}"
+            )
+        accelerator = ACCELERATORS[name]
         workers.machine_type = workers.machine_type or accelerator.machine_type
         _add_service_option(
             options, "worker_accelerator", accelerator.worker_accelerator
         )
-        # Processes would each claim the whole device. Two threads: one shard is
-        # decoded while the network sees another.
+        # One process, as each would claim the whole device; two threads, so that one
+        # shard is decoded while the network predicts another.
         debug.add_experiment("no_use_multiple_sdk_containers")
         threads = 2
     debug.number_of_worker_harness_threads = (
         debug.number_of_worker_harness_threads or threads
     )
-
-
-def _find_accelerator(name: str) -> Accelerator:
-    if name not in ACCELERATORS:
-        raise ValueError(
-            f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got {name!r}"
-        )
-    return ACCELERATORS[name]
 
 
 def _add_service_option(options: PipelineOptions, name: str, value: str) -> None:
@@ -295,13 +296,13 @@ def _check_environment(graph: Any, image: str) -> None:
     if found != [image]:
         raise ValueError(
             f"expected one environment for all stages, {image}, got "
-            f"{len(found)}: {', '.join(sorted(found))}; stages of several are not "
-            "fused, so that what they pass on would cross a shuffle"
+            f"{len(found)}: {', '.join(sorted(found))}; stages of several "
+            "environments are not fused, so their outputs would cross a shuffle"
         )
 
 
 def _check_shuffles(graph: Any) -> None:
-    """Refuses a shuffle of anything but what the job starts from."""
+    """Raises if anything but the list of shards would cross a shuffle."""
     transforms = graph.components.transforms
     start = set(_starting_transforms(transforms))
     producers = {
@@ -317,7 +318,7 @@ def _check_shuffles(graph: Any) -> None:
         if late:
             stages = sorted(transforms[stage].unique_name for stage in late)
             raise ValueError(
-                f"{transform.unique_name} would shuffle what {stages[0]} makes; "
+                f"{transform.unique_name} would shuffle the output of {stages[0]}; "
                 "only the list of shards may cross a shuffle"
             )
 

@@ -1,101 +1,100 @@
-"""Beam's local runner: its workers' log, and going on after a worker's death."""
+"""Beam's local runner: the log of its worker processes, and what their death does."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
-import re
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 
-from apache_beam.options.pipeline_options import (
-    PipelineOptions,
-)
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_jobs.runners import supervisor
 from beam_jobs.runners.options import has_worker_processes
-from stage import cli
 
-#: How often in a row workers may die without one more shard done.
-MAX_DEATHS = 3
-_DEATHS = "NOISY_STUDENT_RS_WORKER_DEATHS"
-#: What Beam's thread for a worker process says when that has ended.
-_WORKER_ENDED = re.compile(r"Worker subprocess exited with return code (-?\d+)")
+#: Name of Beam's threads that wait for a worker process to end.
+_WORKER_THREAD = "run_worker"
+
+SaveLog = Callable[..., str]
 
 
-class WorkersLog:
-    """Takes what worker processes and libraries write to stderr.
+@contextlib.contextmanager
+def workers_log() -> Iterator[SaveLog]:
+    """Collects what worker processes and C++ libraries write to stderr.
 
-    What Python itself writes there still comes through: it is for the user.
+    `sys.stderr` itself still reaches the user.
+
+    Yields:
+        A function that keeps the log, with more text appended, in a file and returns
+        its path. Without a call the log is discarded.
     """
+    sys.stderr.flush()
+    before = sys.stderr
+    with (
+        tempfile.TemporaryFile() as log,
+        open(os.dup(2), "w", buffering=1) as terminal,
+    ):
 
-    def __enter__(self) -> WorkersLog:
-        sys.stderr.flush()
-        self._file = tempfile.TemporaryFile()
-        self._stderr = sys.stderr
-        self._terminal = os.dup(2)
-        os.dup2(self._file.fileno(), 2)
-        sys.stderr = open(self._terminal, "w", buffering=1, closefd=False)
-        return self
+        def save(more: str = "") -> str:
+            handle, path = tempfile.mkstemp(prefix="noisy-student-rs-", suffix=".log")
+            with open(handle, "wb") as kept:
+                log.seek(0)
+                shutil.copyfileobj(log, kept)
+                kept.write(more.encode())
+            return path
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def save(self, more: str = "") -> str:
-        """Keeps what was written, and `more`, in a file; returns its path."""
-        handle, path = tempfile.mkstemp(prefix="noisy-student-rs-", suffix=".log")
-        with open(handle, "wb") as kept:
-            self._file.seek(0)
-            shutil.copyfileobj(self._file, kept)
-            kept.write(more.encode())
-        return path
-
-    def close(self) -> None:
-        """Gives stderr back."""
-        sys.stderr = self._stderr
-        os.dup2(self._terminal, 2)
-        os.close(self._terminal)
-        self._file.close()
+        os.dup2(log.fileno(), 2)
+        sys.stderr = terminal
+        try:
+            yield save
+        finally:
+            sys.stderr = before
+            os.dup2(terminal.fileno(), 2)
 
 
-@dataclasses.dataclass
-class Survivor:
-    """Starts the program again where one of its worker processes was killed.
+@contextlib.contextmanager
+def restart_on_death(
+    options: PipelineOptions,
+    *,
+    count_done: Callable[[], int],
+    log: Callable[[str], None],
+    save_log: SaveLog,
+) -> Iterator[None]:
+    """Restarts the job if a worker process dies while the block runs.
 
-    Beam waits forever for a worker process that is gone; only the thread that
-    watched it speaks of it.
+    FnApiRunner hangs then; the only signal is an exception in a thread of it.
+
+    Args:
+        options: Options of the pipeline.
+        count_done: Returns the number of finished units of work.
+        log: Receives a line if the job goes on.
+        save_log: The function that `workers_log` yields.
     """
+    if not has_worker_processes(options):
+        yield
+        return
+    before = count_done()
+    is_first = threading.Lock()
 
-    options: PipelineOptions
-    log: Callable[[str], None]
-    count_done: Callable[[], int] | None
-    workers_log: WorkersLog
-
-    def __enter__(self) -> None:
-        self._before = threading.excepthook
-        if self.count_done is not None and has_worker_processes(self.options):
-            self._done_before = self.count_done()
-            threading.excepthook = self._hook
-
-    def __exit__(self, *_: object) -> None:
-        threading.excepthook = self._before
-
-    def _hook(self, args: threading.ExceptHookArgs) -> None:
-        ended = _WORKER_ENDED.search(str(args.exc_value))
-        if ended is None or self.count_done is None:
-            return  # Of the connections to it, which Beam's other threads lose.
-        cli.kill_children()
-        has_helped = self.count_done() > self._done_before
-        deaths = 1 if has_helped else 1 + int(os.environ.get(_DEATHS, "0"))
-        if deaths > MAX_DEATHS:
-            sys.stderr.write(
-                f"error: worker processes died {deaths} times without one more shard "
-                f"done; is there enough memory? (more in {self.workers_log.save()})\n"
+    def handle(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or args.thread.name != _WORKER_THREAD:
+            # The threads that are connected to the dead process fail, too.
+            text = "".join(traceback.format_exception(args.exc_value))
+            os.write(2, text.encode())
+        elif is_first.acquire(blocking=False):
+            supervisor.end_after_death(
+                str(args.exc_value).rpartition(" ")[2],
+                has_progress=count_done() > before,
+                log=log,
+                save_log=save_log,
             )
-            os._exit(1)
-        self.log(f"a worker process ended with {ended[1]}; going on")
-        os.environ[_DEATHS] = str(deaths)
-        self.workers_log.close()
-        os.execv(sys.executable, sys.orig_argv)
+
+    excepthook, threading.excepthook = threading.excepthook, handle
+    try:
+        yield
+    finally:
+        threading.excepthook = excepthook

@@ -1,8 +1,7 @@
-"""Beam's options: which runner, how many workers, how many threads each."""
+"""Beam's options: the runner, the number of workers and their processes."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
@@ -15,28 +14,28 @@ from apache_beam.options.pipeline_options import (
 from stage.system import num_cores
 
 #: Beam's DirectRunner picks one of three runners, downloads one of them, and only
-#: this one reads --direct_num_workers: so a local run names it.
+#: FnApiRunner reads --direct_num_workers: so a local run names it.
 LOCAL_RUNNER = "FnApiRunner"
 DATAFLOW_RUNNER = "DataflowRunner"
-#: Puts a job's stages into a pipeline.
+#: Adds the transforms of a job to a pipeline.
 Build = Callable[[beam.Pipeline], None]
 
 
 class PipelineError(RuntimeError):
-    """Why a pipeline failed, in one line."""
+    """A pipeline failed; the message is one line for the user."""
 
 
-def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
-    """Returns Beam's options out of what absl has left of the command line.
+def parse(argv: Sequence[str]) -> PipelineOptions:
+    """Returns Beam's options, those of a local run completed.
+
+    Names are checked for local runs and Dataflow: other runners have options that
+    Beam's Python side does not know.
 
     Args:
-        argv: The program's name, then the arguments behind `--`.
-        name: What the job makes, for people who see it in a list of jobs.
+        argv: Program name, then the arguments that absl has left, those after `--`.
 
     Raises:
-        ValueError: If an argument is no option, or Dataflow needs another one. Names
-            are checked for local runs and Dataflow: other runners have options that
-            Beam's Python side does not know.
+        ValueError: If an argument is not an option.
     """
     arguments = list(argv[1:])
     if arguments and not arguments[0].startswith("--"):
@@ -45,73 +44,39 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, "DirectRunner"):
         standard.runner = LOCAL_RUNNER
-    if is_local(options):
+    if is_local(options) or is_dataflow(options):
         _check_names(arguments, set(options.get_all_options()))
+    if is_local(options):
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = direct.direct_num_workers or num_cores()
-    if is_dataflow(options):
-        from beam_jobs.runners import dataflow  # Adds an option of its own.
-
-        _check_names(arguments, set(options.get_all_options()))
-        dataflow.fill_in(options, name=name, now=datetime.datetime.now())
     return options
 
 
 def is_local(options: PipelineOptions) -> bool:
-    """Whether this machine does all the work, with Beam's local runner."""
+    """Whether Beam's local runner does the work, on this machine."""
     return bool(options.view_as(StandardOptions).runner == LOCAL_RUNNER)
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the workers will be Dataflow's, which are other machines."""
+    """Whether Dataflow's workers do the work, on other machines."""
     return bool(options.view_as(StandardOptions).runner == DATAFLOW_RUNNER)
 
 
 def spread(options: PipelineOptions, argv: Sequence[str], *, units: int) -> None:
-    """Gives a local run a process for each core, where `argv` says nothing else.
+    """Gives a local run a process for each core, unless `argv` says otherwise.
 
     Args:
-        options: To be completed.
-        argv: What they were parsed from.
-        units: Of work; more processes than that would have none.
+        options: Options to complete.
+        argv: Arguments that `options` were parsed from.
+        units: Units of work, the maximum number of processes.
     """
     names = {argument.partition("=")[0] for argument in argv}
-    if not is_local(options) or names & {
-        "--direct_num_workers",
-        "--direct_running_mode",
-    }:
+    by_hand = names & {"--direct_num_workers", "--direct_running_mode"}
+    if by_hand or not is_local(options):
         return
     direct = options.view_as(DirectOptions)
     direct.direct_num_workers = max(1, min(num_cores(), units))
     direct.direct_running_mode = "multi_processing"
-
-
-def _check_names(arguments: Sequence[str], known: set[str]) -> None:
-    for argument in arguments:
-        name = argument.removeprefix("--").partition("=")[0]
-        is_known = name in known or name.removeprefix("no_") in known
-        if argument.startswith("--") and not is_known:
-            raise ValueError(f"Beam has no option --{name}")
-
-
-def threads_of_worker(options: PipelineOptions) -> int:
-    """Returns the threads that a worker process may compute with, 0 for all cores.
-
-    A process for each core, with a thread each, labels as fast as one process with
-    all of them, or faster (docs/benchmarks.md). That is also how Dataflow and Flink
-    lay out their workers.
-    """
-    if is_dataflow(options):
-        from beam_jobs.runners import dataflow
-
-        # With an accelerator, a machine has one process.
-        return 0 if dataflow.pool(options).accelerator else 1
-    if not is_local(options):
-        return 1
-    if not has_worker_processes(options):
-        return 0
-    workers: int = options.view_as(DirectOptions).direct_num_workers
-    return max(1, num_cores() // workers)
 
 
 def has_worker_processes(options: PipelineOptions) -> bool:
@@ -122,3 +87,11 @@ def has_worker_processes(options: PipelineOptions) -> bool:
         and direct.direct_running_mode == "multi_processing"
         and direct.direct_num_workers > 1
     )
+
+
+def _check_names(arguments: Sequence[str], known: set[str]) -> None:
+    for argument in arguments:
+        name = argument.removeprefix("--").partition("=")[0]
+        is_known = name in known or name.removeprefix("no_") in known
+        if argument.startswith("--") and not is_known:
+            raise ValueError(f"Beam has no option --{name}")

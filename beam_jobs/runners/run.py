@@ -1,18 +1,54 @@
-"""Beam's runners: their options, which follow `--`, and how a pipeline is run."""
+"""Parses Beam's options, which follow `--`, and runs a pipeline to its end."""
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import (
-    PipelineOptions,
-)
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-from beam_jobs.runners.local import Survivor, WorkersLog
-from beam_jobs.runners.options import Build, PipelineError, is_dataflow
+from beam_jobs.runners import dataflow, local
+from beam_jobs.runners import options as beam_options
+from beam_jobs.runners.options import Build, PipelineError
+from stage.system import num_cores
+
+
+def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
+    """Returns Beam's options, completed for the runner.
+
+    Args:
+        argv: Program name, then the arguments that absl has left, those after `--`.
+        name: Output of the job, shown in Dataflow's list of jobs.
+
+    Raises:
+        ValueError: If an argument is not an option, or the runner needs another one.
+    """
+    options = beam_options.parse(argv)
+    dataflow.fill_in(options, name=name, now=datetime.datetime.now())
+    if beam_options.is_local(options) and dataflow.accelerator_name(options):
+        raise ValueError("--accelerator needs --runner=DataflowRunner")
+    return options
+
+
+def threads_of_worker(options: PipelineOptions) -> int:
+    """Returns the number of threads a worker process computes with, 0 for all cores.
+
+    A process for each core, with a thread each, labels as fast as one process with
+    all of them, or faster (docs/benchmarks.md). That is also how Dataflow and Flink
+    lay out their workers.
+    """
+    if beam_options.is_dataflow(options):
+        # With an accelerator, a machine has one process.
+        return 0 if dataflow.accelerator_name(options) else 1
+    if not beam_options.is_local(options):
+        return 1
+    if not beam_options.has_worker_processes(options):
+        return 0
+    workers: int = options.view_as(DirectOptions).direct_num_workers
+    return max(1, num_cores() // workers)
 
 
 def run_pipeline(
@@ -20,34 +56,34 @@ def run_pipeline(
     options: PipelineOptions,
     *,
     log: Callable[[str], None] = lambda line: None,
-    count_done: Callable[[], int] | None = None,
+    count_done: Callable[[], int] = lambda: 0,
     may_shuffle: bool = False,
 ) -> Any:
     """Builds a pipeline and runs it to its end.
 
     Args:
         build: Adds the transforms to a pipeline.
-        options: Beam's.
-        log: Is told what the user should know.
-        count_done: How many units of work are done. Given, a local job whose worker
-            process was killed starts itself again and goes on, as long as that helps.
-        may_shuffle: Whether it is meant to have a shuffle.
+        options: Options from `parse_beam_arguments`.
+        log: Receives lines for the user.
+        count_done: Returns the number of finished units of work. As long as it grows,
+            a local job is restarted whenever a worker process dies.
+        may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
 
     Returns:
         Beam's result, with its metrics.
 
     Raises:
-        RuntimeError: If it failed.
-        ValueError: If Dataflow would not take it.
+        RuntimeError: If the pipeline fails.
+        ValueError: If the graph does not suit Dataflow.
     """
-    if is_dataflow(options):
-        from beam_jobs.runners import dataflow
-
+    if beam_options.is_dataflow(options):
         dataflow.check(build, options, may_shuffle=may_shuffle)
         return dataflow.run(build, options, log=log)
     with (
-        WorkersLog() as workers_log,
-        Survivor(options, log, count_done, workers_log),
+        local.workers_log() as save_log,
+        local.restart_on_death(
+            options, count_done=count_done, log=log, save_log=save_log
+        ),
     ):
         try:
             pipeline = beam.Pipeline(options=options)
@@ -55,15 +91,15 @@ def run_pipeline(
             result = pipeline.run()
             result.wait_until_finish()
         except Exception as error:
-            path = workers_log.save(str(error))
-            raise PipelineError(f"{reason(str(error))} (more in {path})") from error
+            message = f"{_reason(str(error))} (more in {save_log(str(error))})"
+            raise PipelineError(message) from error
     return result
 
 
-def reason(text: str) -> str:
-    """Returns the words of the innermost exception of a worker's traceback."""
+def _reason(text: str) -> str:
+    """Returns the message of the innermost exception in a worker's traceback."""
     lines = [line for line in text.splitlines() if line and not line[0].isspace()]
-    words = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    last = (words or lines or ["unknown"])[-1]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    last = (errors or lines or ["unknown"])[-1]
     last = last.partition(" [while running")[0]
     return re.sub(r"^([\w.]*(Labeling|Writing)Error|ValueError): ", "", last)

@@ -1,13 +1,14 @@
-"""The writing job: plan it, run it, describe what was written.
+"""The writing job: plan, run, describe the dataset.
 
-What a worker does is in `mixing`; what comes back are three numbers for each shard.
+`worker` writes the shards; the pipeline returns their sizes for the metadata.
 """
 
 from __future__ import annotations
 
-from stage import import_tensorflow  # noqa: F401, for a worker may begin here.
+from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
+import math
 import os
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ from stage import artifact
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
 CARD = "README.md"
-#: Where predictions and selection are, for `pseudo_label.verify`.
+#: Paths of predictions and selection, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
 Log = Callable[[str], None]
 
@@ -47,19 +48,19 @@ def plan(
     num_shards: int,
     output: str,
 ) -> WritingJob:
-    """Returns the job, after checking that its three inputs belong together.
+    """Returns the job, after checking that its inputs belong together.
 
     Args:
-        source: The images that were labeled.
-        predictions: Directory of what was said of them.
-        selection: Directory of which to write.
-        round_number: Of self-training, from 1 on.
-        num_shards: To write, 0 for as many as the records ask for.
+        source: The labeled images.
+        predictions: Directory of their predictions.
+        selection: Directory of the selection.
+        round_number: Round of self-training, from 1 on.
+        num_shards: Shards to write, 0 for one per `RECORDS_PER_SHARD` records.
         output: Directory of the dataset.
 
     Raises:
-        ValueError: If they do not, or nothing was selected.
-        FileNotFoundError: If one is not there.
+        ValueError: If the inputs differ, or no image is selected.
+        FileNotFoundError: If an input is missing.
     """
     prediction_set = open_predictions(predictions)
     decision = open_selection(selection, prediction_set)
@@ -71,14 +72,14 @@ def plan(
         raise ValueError(f"num_shards must be >= 0, got {num_shards}")
     if round_number < 1:
         raise ValueError(f"round must be >= 1, got {round_number}")
-    by_rule = max(MIN_SHARDS, -(-records // RECORDS_PER_SHARD))
+    default_shards = max(MIN_SHARDS, math.ceil(records / RECORDS_PER_SHARD))
     return WritingJob(
         source=source,
         predictions=prediction_set,
         selection=decision,
         selection_directory=selection,
         round=round_number,
-        num_shards=num_shards or by_rule,
+        num_shards=num_shards or default_shards,
         output=output,
     )
 
@@ -86,10 +87,10 @@ def plan(
 def run(
     job: WritingJob, options: PipelineOptions, *, log: Log = lambda line: None
 ) -> None:
-    """Writes the shards that are not there and, at the end, the metadata.
+    """Writes the missing shards, then the metadata.
 
     Raises:
-        RuntimeError: If it fails; the same job goes on.
+        RuntimeError: If the pipeline fails; running the job again resumes it.
     """
     artifact.delete_unfinished(job.output)
     shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
@@ -110,15 +111,15 @@ def run(
     runners.run_pipeline(
         build, options, log=log, count_done=count_done, may_shuffle=True
     )
-    # Of workers that were killed while others went on.
+    # Left by workers that were killed while others went on.
     artifact.delete_unfinished(job.output)
 
 
 def finish(job: WritingJob) -> str:
-    """Checks the dataset against the selection; returns what was written, in words.
+    """Checks the number of records; returns a summary line for the user.
 
     Raises:
-        RuntimeError: If it has another number of records.
+        RuntimeError: If it is not that of the selection.
     """
     split = tfds.builder_from_directory(job.output).info.splits[dataset_records.SPLIT]
     if split.num_examples != job.selection.funnel.records:
@@ -130,8 +131,8 @@ def finish(job: WritingJob) -> str:
     artifact.write_json(
         output / INPUTS,
         {
-            "predictions": _seen_from(job.output, job.predictions.directory),
-            "selection": _seen_from(job.output, job.selection_directory),
+            "predictions": _relative_path(job.output, job.predictions.directory),
+            "selection": _relative_path(job.output, job.selection_directory),
         },
     )
     artifact.write_bytes(output / CARD, _make_card(job, split.num_bytes).encode())
@@ -154,8 +155,8 @@ def _write_metadata(shards: list[Written], job: WritingJob) -> None:
     )
 
 
-def _seen_from(directory: str, path: str) -> str:
-    """Returns a path relative to a directory, but where it is on another system."""
+def _relative_path(directory: str, path: str) -> str:
+    """Returns a path relative to a directory; absolute if on another file system."""
     if path.rpartition("://")[0] != directory.rpartition("://")[0]:
         return path if "://" in path else os.path.abspath(path)
     return os.path.relpath(path, directory)
@@ -163,7 +164,7 @@ def _seen_from(directory: str, path: str) -> str:
 
 def _make_card(job: WritingJob, num_bytes: int) -> str:
     return card.make_card(
-        card.Facts(
+        card.CardFacts(
             selection=job.selection,
             predictions=job.predictions.fingerprint,
             temperature=job.predictions.temperature,

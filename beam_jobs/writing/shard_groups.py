@@ -1,7 +1,7 @@
-"""Which input shards fill which output shards.
+"""Assignment of input shards to output shards.
 
-A group of input shards fills output shards of its own, so one worker can write them
-and no image has to cross a shuffle.
+A group of input shards fills a group of output shards, so one worker can write them
+and no image crosses a shuffle.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 from pseudo_label.predictions import schema as prediction_schema
 
-#: Input shards that an output shard is mixed of, where there are so many.
+#: Minimum number of input shards of a group, if there are so many.
 MIN_INPUTS = 8
-#: Output shards of a group, where there are so many. Groups have one more or less than
-#: each other, and of few that would be much.
+#: Minimum number of output shards of a group, if there are so many. Sizes of groups
+#: differ by one output shard, which matters less in larger groups.
 MIN_OUTPUTS = 4
 
 
@@ -32,13 +32,11 @@ class Group:
     outputs: range
 
     def shard_of(self, key_hash: Any, copy: int) -> Any:
-        """Returns in which of `outputs`, by its position, a copy of an image is.
-
-        Copies of one image are in neighboring shards.
+        """Returns the position in `outputs` of a copy; copies are in adjacent shards.
 
         Args:
-            key_hash: Of the image's key, or an array uint64 of several.
-            copy: From 0 on.
+            key_hash: Hash of the image's key, an integer or an array uint64.
+            copy: Number of the copy, from 0 on.
         """
         count = len(self.outputs)
         return (key_hash % count + copy) % count
@@ -47,25 +45,24 @@ class Group:
 def plan_groups(
     num_inputs: int, num_outputs: int, *, max_copies: int
 ) -> tuple[Group, ...]:
-    """Returns the groups; every shard is in one of them.
+    """Returns as many groups as possible; every shard is in one of them.
 
-    They are as many as they can be, for any number of workers: that must not decide
-    what is in a file.
+    The number of workers plays no part, since it must not change the files.
 
     Args:
-        num_inputs: Input shards.
-        num_outputs: Output shards, at least 1.
-        max_copies: How often an image is written at the most; a group has as many
-            output shards, where there are so many, for each copy another one.
+        num_inputs: Number of input shards.
+        num_outputs: Number of output shards, at least 1.
+        max_copies: Maximum copies of an image. A group has as many output shards, if
+            there are so many, to keep the copies apart.
     """
     apart = max(MIN_OUTPUTS, max_copies)
     count = max(1, min(num_inputs // MIN_INPUTS, num_outputs // apart))
-    # Neighbors often hold the same class, or images of the same day.
+    # Adjacent input shards often hold the same class, or images of the same day.
     mixed = sorted(
         range(num_inputs), key=lambda index: prediction_schema.hash_key(str(index))
     )
     outputs = [group * num_outputs // count for group in range(count + 1)]
-    # In proportion, for all output shards to be of about one size.
+    # In proportion to the outputs, so that output shards have about the same size.
     inputs = [end * num_inputs // num_outputs for end in outputs]
     return tuple(
         Group(tuple(sorted(mixed[first:last])), range(start, stop))

@@ -1,7 +1,7 @@
-"""Records on their way into output shards: on local disk, in the order they come.
+"""Sorts the records of output shards on local disk.
 
-What stays in memory of a record is where it is, 20 bytes. A shard's records leave in
-the order of their places: of hashes, which mix what came together.
+Records are appended in any order and read in the order of their sort keys. In memory,
+a record takes 20 bytes.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ import numpy as np
 
 from classifier.data import tfrecord
 
-#: That are open at once; further shards share them. Some systems allow 256.
+#: Maximum open files, which further shards share. Some systems allow 256.
 MAX_FILES = 64
-#: Bytes that are written at once: several images', for calls cost as much as copying.
+#: Bytes of a write buffer, which holds several images: calls cost as much as copying.
 _BUFFER = 2**18
-#: Records that are read at once, likewise.
-_AT_ONCE = 16
+#: Records to read at once.
+_READ_BATCH = 16
 
 
 class WritingError(RuntimeError):
-    """Why records cannot be written, in words for the user."""
+    """Records cannot be written; the message is for the user."""
 
 
 class Spool:
     """Holds the records of some shards until it is closed.
 
-    Its files are in the temporary directory (`TMPDIR`) and have no names there: they
-    are gone when the process is, however that ends.
+    Its files are unnamed, in the temporary directory (`TMPDIR`): they vanish with the
+    process, however it ends.
     """
 
     def __init__(self, num_shards: int) -> None:
         self._stack = contextlib.ExitStack()
-        with _naming_the_disk():
+        with _explaining_errors():
             self._files = [
                 self._stack.enter_context(_open_unnamed())
                 for _ in range(min(num_shards, MAX_FILES))
             ]
-        self._places = [array("Q") for _ in range(num_shards)]
+        self._sort_keys = [array("Q") for _ in range(num_shards)]
         self._offsets = [array("Q") for _ in range(num_shards)]
         self._lengths = [array("I") for _ in range(num_shards)]
 
@@ -57,55 +57,55 @@ class Spool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):  # What was not written is not wanted.
+        with contextlib.suppress(OSError):  # Unwritten records are not needed.
             self._stack.close()
 
-    def append(self, shard: int, place: int, content: bytes) -> None:
-        """Takes a record.
+    def append(self, shard: int, sort_key: int, content: bytes) -> None:
+        """Appends a record.
 
         Args:
-            shard: Number of its shard, of those that are held.
-            place: In the shard, of 64 bits; of equal ones the first comes first.
-            content: Of the record, without TFRecord's framing.
+            shard: Number of its shard.
+            sort_key: Integer of 64 bits; records of equal keys keep their order.
+            content: The record, without TFRecord's framing.
 
         Raises:
-            WritingError: If there is no room for it.
+            WritingError: If the disk is full.
         """
         file = self._files[shard % len(self._files)]
         offset = file.tell()
-        with _naming_the_disk():
+        with _explaining_errors():
             tfrecord.write_record(file, content)
-        self._places[shard].append(place)
+        self._sort_keys[shard].append(sort_key)
         self._offsets[shard].append(offset)
         self._lengths[shard].append(file.tell() - offset)
 
     def read(self, shard: int) -> Iterator[bytes]:
-        """Yields the records of a shard in order, framed, some at a time.
+        """Yields chunks of the framed records of a shard in the order of their keys.
 
         Raises:
-            WritingError: If there is no room for what was taken last.
+            WritingError: If the disk is full.
         """
         file = self._files[shard % len(self._files)]
-        with _naming_the_disk():
+        with _explaining_errors():
             file.flush()
         handle = file.fileno()
         offsets, lengths = self._offsets[shard], self._lengths[shard]
-        order = np.argsort(np.array(self._places[shard], np.uint64), kind="stable")
-        for start in range(0, len(order), _AT_ONCE):
+        order = np.argsort(np.array(self._sort_keys[shard], np.uint64), kind="stable")
+        for start in range(0, len(order), _READ_BATCH):
             yield b"".join(
                 os.pread(handle, lengths[index], offsets[index])
-                for index in order[start : start + _AT_ONCE].tolist()
+                for index in order[start : start + _READ_BATCH].tolist()
             )
 
 
 def _open_unnamed() -> BinaryIO:
-    # The stack that it is entered into closes it.
+    # The caller closes it.
     return cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))
 
 
 @contextlib.contextmanager
-def _naming_the_disk() -> Iterator[None]:
-    """Says which disk it is, which has nothing to do with the output's."""
+def _explaining_errors() -> Iterator[None]:
+    """Names the disk in the message: it need not be that of the output."""
     try:
         yield
     except OSError as error:

@@ -1,13 +1,13 @@
-"""Writes one group of output shards: the work of a bundle.
+"""Writes one group of output shards, the unit of work.
 
-The images of the group's input shards are read one by one and wait on local disk as
-records, for one worker to mix them; no image crosses a shuffle, and none stays in
-memory. A shard is renamed into place when it is whole, so a file that exists is done.
+One worker reads the images of the group's input shards, spools them to local disk as
+records, and writes these in mixed order; no image crosses a shuffle or stays in memory.
+A shard is renamed into place when it is complete: a shard whose file exists is done.
 """
 
 from __future__ import annotations
 
-from stage import import_tensorflow  # noqa: F401, for a worker begins here.
+from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
 import dataclasses
@@ -38,15 +38,16 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
 from stage import artifact
 
-#: Ten seconds of one process. Others would take four to start, and 400 MB each.
+#: Minimum number of records for several processes. One writes as many in ten seconds;
+#: each further one takes four seconds to start, and 400 MB.
 MIN_RECORDS_TO_SPREAD = 200_000
 _COLUMNS = (
     *("record_index", "key", "key_hash", "image_sha256", "label", "confidence"),
     *("top_labels", "top_probabilities"),
 )
-#: Rows that are Python objects at once.
-_ROWS_AT_ONCE = 1024
-#: What TFRecord's framing adds to a record: its length and two checksums.
+#: Rows to convert to Python objects at once.
+_BATCH_ROWS = 1024
+#: Bytes that TFRecord's framing adds to a record: its length and two checksums.
 _FRAME_BYTES = 16
 
 
@@ -55,12 +56,12 @@ class WritingJob:
     """A writing job and the config that identifies it.
 
     Attributes:
-        source: The images that were labeled.
-        predictions: What was said of them.
-        selection: Which to write, how often.
-        selection_directory: Where that is.
-        round: Of self-training, from 1 on.
-        num_shards: To write.
+        source: The labeled images.
+        predictions: Their predictions.
+        selection: Rule for which images to write, and how often.
+        selection_directory: Directory of the selection.
+        round: Round of self-training, from 1 on.
+        num_shards: Number of output shards.
         output: Directory of the dataset.
     """
 
@@ -74,7 +75,7 @@ class WritingJob:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What decides the content of the dataset."""
+        """Everything that decides the content of the dataset."""
         decision = epath.Path(self.selection_directory) / SELECTION
         return {
             "record_version": records.VERSION,
@@ -88,7 +89,7 @@ class WritingJob:
 
     @functools.cached_property
     def teacher(self) -> str:
-        """The fingerprint of the teacher; of several, one over theirs."""
+        """Fingerprint of the teacher, or a hash of those of several teachers."""
         first, *others = self.predictions.teachers
         if not others:
             return first
@@ -98,7 +99,7 @@ class WritingJob:
 
     @functools.cached_property
     def groups(self) -> tuple[Group, ...]:
-        """What one worker does at a time."""
+        """The units of work."""
         return shard_groups.plan_groups(
             self.predictions.num_shards,
             self.num_shards,
@@ -107,28 +108,28 @@ class WritingJob:
 
     @property
     def units(self) -> int:
-        """How many processes have something to do that is worth their start."""
+        """Number of processes that are worth their start."""
         is_large = self.selection.funnel.records >= MIN_RECORDS_TO_SPREAD
         return len(self.groups) if is_large else 1
 
     def path(self, index: int) -> epath.Path:
-        """Returns where an output shard belongs."""
+        """Returns the path of an output shard."""
         return epath.Path(self.output) / records.shard_name(index, self.num_shards)
 
     def without_shards(self) -> WritingJob:
-        """Returns what travels to the workers: they look up their shards."""
+        """Returns a small copy for the workers, which read shards from the manifest."""
         source = dataclasses.replace(self.source, shards=())
         return dataclasses.replace(self, source=source)
 
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """An output shard that is there.
+    """A finished output shard.
 
     Attributes:
-        index: Its number.
-        length: Its records.
-        num_bytes: Of those.
+        index: Number of the shard.
+        length: Number of records.
+        num_bytes: Size of the records without framing.
     """
 
     index: int
@@ -137,17 +138,17 @@ class Written:
 
 
 class WriteGroup(beam.DoFn):
-    """Writes the output shards of a group that are not there yet."""
+    """Writes the missing output shards of a group."""
 
     def __init__(self, job: WritingJob) -> None:
         self._job = job
 
     def setup(self) -> None:
-        """Lets the worker read and write wherever Beam can."""
+        """Registers Beam's file systems."""
         filesystems.register()
 
     def process(self, index: int) -> Iterator[Written]:
-        """Yields all output shards of the group."""
+        """Writes a group; yields all of its output shards."""
         job, group = self._job, self._job.groups[index]
         try:
             write_group(job, group)
@@ -161,13 +162,11 @@ class WriteGroup(beam.DoFn):
 
 
 def write_group(job: WritingJob, group: Group) -> None:
-    """Writes the output shards of a group that are missing.
-
-    None of them is published before all images of the group have proved to be right.
+    """Writes the missing output shards of a group, after checking all its images.
 
     Raises:
-        WritingError: If one has not, or there is no room for the records.
-        OSError: If something cannot be read or written.
+        WritingError: If an image is not the labeled one, or the disk is full.
+        OSError: If a file cannot be read or written.
     """
     wanted = {output for output in group.outputs if not job.path(output).exists()}
     if not wanted:
@@ -178,9 +177,9 @@ def write_group(job: WritingJob, group: Group) -> None:
                 for copy in range(copies):
                     shard = group.shard_of(row["key_hash"], copy)
                     if group.outputs[shard] in wanted:
-                        place = prediction_schema.hash_key(f"{row['key']}/{copy}")
-                        content = make_record(job, index, row, image, copy)
-                        spool.append(shard, place, records.serialize(content))
+                        sort_key = prediction_schema.hash_key(f"{row['key']}/{copy}")
+                        record = make_record(job, index, row, image, copy)
+                        spool.append(shard, sort_key, records.serialize(record))
         for shard, output in enumerate(group.outputs):
             if output in wanted:
                 with (
@@ -193,11 +192,11 @@ def write_group(job: WritingJob, group: Group) -> None:
 def selected_images(
     job: WritingJob, index: int
 ) -> Iterator[tuple[dict[str, Any], int, bytes]]:
-    """Yields each row of an input shard that was selected, its copies and its image.
+    """Yields each selected row of an input shard, its number of copies and its image.
 
     Raises:
-        WritingError: If the images are not those that were labeled.
-        OSError: If they cannot be read.
+        WritingError: If an image is not the labeled one.
+        OSError: If a file cannot be read.
     """
     _, copies = _read_decisions(job, index)
     if not copies.any():
@@ -210,8 +209,8 @@ def selected_images(
         if row is not None and row["record_index"] == count:
             if hashlib.sha256(example.image).digest() != row["image_sha256"]:
                 raise WritingError(
-                    f"shard {index}, row {count} ({row['key']}): the image is "
-                    f"not the one that was labeled{_because(example)}"
+                    f"shard {index}, row {count} ({row['key']}): the image is not the "
+                    f"one that was labeled{_describe_error(example)}"
                 )
             yield row, int(copies[count]), example.image
             row = next(rows, None)
@@ -228,19 +227,19 @@ def _selected_rows(
         is_selected = copies[start : start + rows.num_rows] > 0
         start += rows.num_rows
         selected = rows.filter(pa.array(is_selected))
-        for batch in selected.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for batch in selected.to_batches(max_chunksize=_BATCH_ROWS):
             yield from batch.to_pylist()
 
 
 def _read_decisions(job: WritingJob, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Returns the rows of an input shard and how often each is written, [rows]."""
+    """Returns the rows of an input shard and the copies to write of each, [rows]."""
     rows = prediction_schema.read_table(job.predictions.path(index), COLUMNS)
     dropped = near_duplicates.read_dropped(job.selection_directory, index)
     return rows, count_copies(rows, job.selection, dropped)
 
 
 def _count_records(job: WritingJob, group: Group) -> NDArray[np.int64]:
-    """Returns how many records each output shard of a group holds, [outputs]."""
+    """Returns the number of records of each output shard of a group, [outputs]."""
     lengths = np.zeros(len(group.outputs), np.int64)
     for index in group.inputs:
         rows, copies = _read_decisions(job, index)
@@ -252,7 +251,7 @@ def _count_records(job: WritingJob, group: Group) -> NDArray[np.int64]:
 
 
 def _most_copies(selection: Selection) -> int:
-    """Returns how often an image is written at the most."""
+    """Returns the maximum copies of an image."""
     return max(
         rule.copies + (rule.extra_cut_off is not None) for rule in selection.classes
     )
@@ -261,7 +260,7 @@ def _most_copies(selection: Selection) -> int:
 def make_record(
     job: WritingJob, shard: int, row: dict[str, Any], image: bytes, copy: int
 ) -> Record:
-    """Returns a record out of a row of the predictions and its image."""
+    """Returns the record of a row of the predictions and its image."""
     return Record(
         image=image,
         label=row["label"],
@@ -277,5 +276,5 @@ def make_record(
     )
 
 
-def _because(example: Example) -> str:
+def _describe_error(example: Example) -> str:
     return f" ({example.status}: {example.error})" if example.error else ""

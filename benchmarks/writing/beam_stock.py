@@ -1,7 +1,7 @@
-"""Beam's own way to write: the same records through WriteToTFRecord(num_shards=...).
+"""Plain Beam: the same records through WriteToTFRecord(num_shards=...).
 
-Takes the flags of `beam_jobs.write_records`, reads the images as that does, and makes
-the same records of them. Only how they get into files differs.
+Takes the flags of `beam_jobs.write_records`, reads the same images and makes the same
+records of them. Only the sink differs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ from absl import flags
 
 from stage import artifact, cli
 
-_IMAGES = flags.DEFINE_string("images", None, "As they were labeled.", required=True)
-_PREDICTIONS = flags.DEFINE_string("predictions", None, "Of them.", required=True)
-_SELECTION = flags.DEFINE_string("selection", None, "Of those.", required=True)
-_NUM_SHARDS = flags.DEFINE_integer("num_shards", None, "To write.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "Source of the images.", required=True)
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions", None, "Directory of predictions.", required=True
+)
+_SELECTION = flags.DEFINE_string(
+    "selection", None, "Directory of the selection.", required=True
+)
+_NUM_SHARDS = flags.DEFINE_integer(
+    "num_shards", None, "Number of output files.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Output directory.", required=True)
 
 
 def main(argv: Sequence[str]) -> None:
     """Writes the records."""
     cli.load_tensorflow()
-    from beam_jobs.runners.options import parse_beam_arguments
+    from beam_jobs.runners.run import parse_beam_arguments
     from beam_jobs.writing import job as writing_job
     from classifier.data import shard_manifest
     from classifier.data.sources import open_source
@@ -43,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run(job: Any, options: Any) -> None:
-    """Writes the records of a writing job, whose list of shards is in its output."""
+    """Writes the records of a writing job; the shard manifest is in its output."""
     import apache_beam as beam
 
     from beam_jobs.io import shards
@@ -64,7 +70,7 @@ def run(job: Any, options: Any) -> None:
 
 
 def read_records(index: int, job: Any) -> Iterator[bytes]:
-    """Yields the records of an input shard, serialized."""
+    """Yields the serialized records of an input shard."""
     from beam_jobs.writing import worker as writing_worker
     from pseudo_label.dataset import records
 

@@ -1,5 +1,6 @@
 """The labeling job in one process: what it freezes, refuses and counts."""
 
+import functools
 import json
 import shutil
 
@@ -9,8 +10,8 @@ from etils import epath
 
 from beam_jobs.labeling import job as labeling_job
 from beam_jobs.labeling.job import LabelingConfig
-from beam_jobs.labeling.worker import LabelingError
-from beam_jobs.runners.options import parse_beam_arguments
+from beam_jobs.labeling.worker import LabelingError, Teachers
+from beam_jobs.runners.run import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
@@ -19,10 +20,19 @@ from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import Ensemble
+from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from tests.images import random_images, write_records
 
 REFERENCE = {"engine": "tensorflow", "dtype": "float32"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Lets the jobs of this module share the teachers they load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Teachers, "load", functools.cache(Teachers.load))
+        yield
 
 
 @pytest.fixture
@@ -126,11 +136,11 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
     chosen = Engine("openvino", "float32")
     trials = []
 
-    def try_engines(classifier, candidates, images):
+    def time_engines(classifier, candidates, images):
         trials.append(len(images))
         return [EngineTiming(Engine(), 1.0, 1.0), EngineTiming(chosen, 2.0, 1.0)]
 
-    monkeypatch.setattr(engine_autotune, "try_engines", try_engines)
+    monkeypatch.setattr(engine_autotune, "time_engines", time_engines)
     said = job(engine="auto", dtype="auto")
     assert any("<- chosen" in line for line in said)
     assert trials == [4]  # Of the first shard.
@@ -234,7 +244,7 @@ def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(labeling_job.inference.prediction, "write_shard", full)
+    monkeypatch.setattr(prediction_schema, "write_shard", full)
     with pytest.raises(
         RuntimeError, match=r"shard \d \(\d.tfrecord\): .*No space left on device"
     ) as error:

@@ -1,7 +1,7 @@
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
-from beam_jobs.runners.options import parse_beam_arguments
+from beam_jobs.runners.run import parse_beam_arguments
 
 
 def parse(*arguments):

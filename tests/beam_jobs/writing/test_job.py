@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from beam_jobs.runners.options import PipelineError, parse_beam_arguments
+from beam_jobs.runners.options import PipelineError
+from beam_jobs.runners.run import parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
@@ -314,7 +315,7 @@ def test_shards_are_as_many_as_the_records_ask_for(made):
     ],
 )
 def test_inputs_are_found_from_the_dataset(dataset, other, expected):
-    seen = writing_job._seen_from(dataset, other)
+    seen = writing_job._relative_path(dataset, other)
     assert seen == expected
     assert verify_selection._resolve(dataset, seen) == other
 

@@ -1,0 +1,175 @@
+"""A small command that starts workers, run by `supervised` in a real process."""
+
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+from beam_jobs.runners import supervisor
+from tests.commands import ROOT
+
+#: Each start writes its process id into `root`, starts a worker, and does `$steps`.
+PROGRAM = """
+import pathlib, subprocess, sys, time
+from beam_jobs.runners import supervisor
+from stage import cli
+
+root = pathlib.Path(sys.argv.pop())
+
+def die(**more):
+    supervisor.end_after_death(
+        "9", log=cli.log, save_log=lambda: "the.log", **more)
+
+def main(argv):
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
+    start = len(list(root.glob("start-*")))
+    path = root / "hidden"
+    path.write_text(f"{supervisor.os.getpid()} {worker.pid}")
+    path.rename(root / f"start-{start}")
+    STEPS
+
+cli.run(RUN)
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Starts a command of some steps; ends what it has started."""
+    started = []
+
+    def start(steps, *, run="supervisor.supervised(main)"):
+        body = textwrap.indent(textwrap.dedent(steps), "    ").lstrip()
+        program = PROGRAM.replace("STEPS", body).replace("RUN", run)
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+    for child, worker in processes(tmp_path):
+        for pid in (child, worker):
+            if psutil.pid_exists(pid):
+                psutil.Process(pid).kill()
+
+
+def processes(root):
+    """Returns the child and the worker of each start."""
+    paths = sorted(root.glob("start-*"))
+    return [tuple(map(int, path.read_text().split())) for path in paths]
+
+
+def wait_for_start(root):
+    deadline = time.monotonic() + 60
+    while not processes(root):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return processes(root)[0]
+
+
+def wait_for_end(*pids):
+    """Waits until processes are gone, or dead and not waited for."""
+
+    def is_running(pid):
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    deadline = time.monotonic() + 60
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("status", [0, 1, 75])
+def test_a_command_that_ends_by_itself_runs_once(command, tmp_path, status):
+    process = command(f"worker.kill(); print('done'); sys.exit({status})")
+    assert process.communicate(timeout=60)[0] == "done\n"
+    assert process.returncode == status
+    assert len(processes(tmp_path)) == 1
+
+
+def test_a_command_without_progress_is_restarted_so_many_times(command, tmp_path):
+    process = command("die(has_progress=False)")
+    lines = process.communicate(timeout=60)[0].splitlines()
+    assert process.returncode == 1
+    assert len(processes(tmp_path)) == supervisor.MAX_DEATHS + 1
+    assert len(lines) == supervisor.MAX_DEATHS + 1
+    assert "the.log" in lines[-1]
+    assert not any("the.log" in line for line in lines[:-1])
+    wait_for_end(*(pid for pair in processes(tmp_path) for pid in pair))
+
+
+def test_progress_is_worth_more_restarts(command, tmp_path):
+    process = command(
+        """
+        if start < 9:
+            die(has_progress=start % 3 == 2)
+        worker.kill()
+        """
+    )
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(processes(tmp_path)) == 10
+
+
+def test_without_a_supervisor_a_death_ends_the_command(command, tmp_path):
+    process = command("die(has_progress=True)", run="main")
+    assert "the.log" in process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert len(processes(tmp_path)) == 1
+
+
+WAIT = "time.sleep(99)"
+
+
+def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
+    process = command(WAIT)
+    pids = wait_for_start(tmp_path)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(output.splitlines()) == 1
+    wait_for_end(*pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_the_parent(command, tmp_path, number):
+    process = command(WAIT)
+    pids = wait_for_start(tmp_path)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == -number
+    wait_for_end(*pids)
+
+
+def test_a_child_that_is_killed_ends_the_command(command, tmp_path):
+    process = command(WAIT)
+    child, worker = wait_for_start(tmp_path)
+    psutil.Process(child).kill()
+    psutil.Process(worker).kill()
+    assert "SIGKILL" in process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGKILL
+    assert len(processes(tmp_path)) == 1
+
+
+def test_nothing_heavy_is_imported_before_the_fork():
+    code = "import sys; import beam_jobs.label_images; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert not {"apache_beam", "numpy", "tensorflow"} & set(found.stdout.split())
+    assert pathlib.Path(supervisor.__file__).stem in found.stdout
