@@ -1,4 +1,4 @@
-r"""Compiles the training step for TPUs on a machine without any: does it fit?
+r"""Compiles the training step for TPUs, on a machine without any, to see if it fits.
 
   python -m classifier.tpu_compile --preset=resnet_rs_152_224 --topology=v5e:2x2 \
       --per_chip_batch_size=128

@@ -1,1 +1,1 @@
-"""What every stage shares: artifact directories, flags, user errors, retries."""
+"""What all stages share: artifact directories, flags, errors for users, retries."""

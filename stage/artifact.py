@@ -1,8 +1,8 @@
-"""A directory that a stage makes: `config.json` first, `COMPLETED` last.
+"""The output directory of a stage: `config.json` is written first, `COMPLETED` last.
 
-Stages meet only in such directories. What stands in `config.json` decides the
-content to the byte; what differs from run to run (seconds, versions, the command
-line) stands in `COMPLETED`, so that artifacts of two runs can be compared.
+Stages exchange data only through such directories. `config.json` determines the other
+files to the byte. What differs between runs (duration, versions, command line) is in
+`COMPLETED`, so that the artifacts of two runs can be compared.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets
 
 
 def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
-    """Makes the directory, or goes on in one that the same config has begun.
+    """Creates the directory, or resumes one that was begun with the same config.
 
     Returns:
-        Whether there is nothing left to do: it was completed before.
+        Whether the directory is complete already, so that nothing is left to do.
 
     Raises:
-        ValueError: If another config, or something else, has begun it.
-        OSError: If it cannot be written.
+        ValueError: If the directory has another config, or holds something else.
+        OSError: If the directory cannot be written.
     """
     path = epath.Path(directory)
     config = json.loads(json.dumps(config))
@@ -48,7 +48,7 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
                 "delete it or choose another output"
             )
         if is_complete(path):
-            # Make compares times: what is up to date must look so.
+            # Refresh the timestamp so that make treats the target as up to date.
             write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
             return True
         return False
@@ -63,9 +63,10 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
 
 
 def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -> None:
-    """Lets a directory go on with a config that differs in one entry.
+    """Replaces the config of a directory if only the entry `changing` differs.
 
-    Does nothing where there is none, or more differs: `start_or_resume` speaks of that.
+    Does nothing if there is no config, or if more differs; `start_or_resume` then
+    reports that.
     """
     path = epath.Path(directory)
     if not (path / CONFIG).exists():
@@ -79,12 +80,12 @@ def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -
 
 @contextlib.contextmanager
 def locked(directory: epath.PathLike) -> Iterator[None]:
-    """Keeps other processes of this machine out of a local directory, once begun.
+    """Locks an existing local directory against other processes of this machine.
 
-    The lock goes with the process, however that ends.
+    The lock ends with the process, even if it is killed.
 
     Raises:
-        ValueError: If another one is at work in it.
+        ValueError: If another process holds the lock.
     """
     path = os.fspath(directory)
     if "://" in path:
@@ -102,12 +103,12 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
 
 
 def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> None:
-    """Marks the directory as whole; nothing may be written after.
+    """Marks the directory as complete; nothing may be written to it afterwards.
 
     Args:
-        directory: What is whole.
-        seconds: That it took.
-        **more: Further figures of this run.
+        directory: Directory of the stage.
+        seconds: Wall time of the stage.
+        **more: Further measurements of this run.
     """
     versions = {"python": platform.python_version()}
     for package in _REPORTED_PACKAGES:
@@ -122,7 +123,7 @@ def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> Non
 
 
 def is_complete(directory: epath.PathLike) -> bool:
-    """Whether the stage that makes the directory has ended."""
+    """Whether the stage that makes the directory has finished."""
     return bool((epath.Path(directory) / COMPLETED).exists())
 
 
@@ -130,8 +131,8 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
     """Returns the directory's path.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If the stage that makes it has not ended.
+        FileNotFoundError: If there is no such directory.
+        ValueError: If the stage that makes it has not finished.
     """
     path = epath.Path(directory)
     if not path.exists():
@@ -139,27 +140,27 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
     if not is_complete(path):
         raise ValueError(
             f"{what}: {path} is not complete (no {COMPLETED} in it); "
-            "run the command that makes it to its end"
+            "run the command that makes it until it finishes"
         )
     return path
 
 
 def write_json(path: epath.PathLike, content: Any) -> None:
-    """Writes indented JSON, whole or not at all."""
+    """Writes indented JSON atomically."""
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> None:
-    """Writes a file, whole or not at all."""
+    """Writes a file atomically."""
     with replacing(epath.Path(path)) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: epath.Path) -> Iterator[epath.Path]:
-    """Gives a hidden name beside `path` to write to, and renames it at the end.
+    """Yields a hidden path beside `path` to write to, and renames it at the end.
 
-    Where the block raises, nothing stands there that did not before.
+    If the block raises, `path` is left as it was.
     """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
@@ -172,12 +173,12 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
 
 
 def is_unfinished(path: epath.Path) -> bool:
-    """Whether it is what `replacing` leaves behind where it is killed."""
+    """Whether the path is a hidden file that a killed `replacing` has left behind."""
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
 
 
 def delete_unfinished(directory: epath.PathLike) -> None:
-    """Deletes what `replacing` has left behind where it was killed."""
+    """Deletes the hidden files that a killed `replacing` has left behind."""
     for path in epath.Path(directory).iterdir():
         if is_unfinished(path):
             path.unlink(missing_ok=True)
@@ -187,12 +188,27 @@ def read_json(path: epath.PathLike) -> Any:
     """Returns the content of a JSON file.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the file is not valid JSON.
     """
     try:
         return json.loads(epath.Path(path).read_text())
     except ValueError as error:
         raise ValueError(f"{path} is broken: {error}") from error
+
+
+def relative_path(path: str, *, start: str) -> str:
+    """Returns the path relative to a directory, or absolute if on another system."""
+    if path.rpartition("://")[0] != start.rpartition("://")[0]:
+        return path if "://" in path else os.path.abspath(path)
+    return os.path.relpath(path, start)
+
+
+def resolve_path(path: str, *, start: str) -> str:
+    """Returns the path that `relative_path` has made relative to a directory."""
+    if "://" in path or os.path.isabs(path):
+        return path
+    scheme, separator, rest = start.rpartition("://")
+    return scheme + separator + os.path.normpath(os.path.join(rest, path))
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:
@@ -205,11 +221,11 @@ def fingerprint(parts: Iterable[bytes]) -> str:
 
 
 def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
-    """Returns the fingerprint of a config: of the content that it decides.
+    """Returns the fingerprint of a config, and so of the content that it determines.
 
     Args:
-        config: Of JSON's types.
-        leaving_out: Name of an entry that does not count.
+        config: Settings of JSON types.
+        leaving_out: Name of an entry to ignore.
     """
     counted = {name: value for name, value in config.items() if name != leaving_out}
     return fingerprint([json.dumps(counted, sort_keys=True).encode()])

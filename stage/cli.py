@@ -1,6 +1,6 @@
-"""How every entry point runs: one clear line for bad input, quiet libraries.
+"""Running a command: flags, one clear line for an error of the user, quiet libraries.
 
-Imports nothing heavy, so that `--help` and a wrong argument answer at once.
+Imports nothing heavy, so that `--help` and errors in the command line are fast.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from stage.flags import CommandFlags
 
 Main: TypeAlias = Callable[[Sequence[str]], None]
 
-#: What TensorFlow and gRPC log in C++ is about the CPU's features; errors are raised.
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
-#: For the workers that are started from here: the threads of one pass batches on to
-#: each other, and with a heap for each thread glibc's pieces grow by a sixth.
-_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
-
-#: What an entry point sets for itself and for what it starts, unless the user did.
-ENVIRONMENT = {**_QUIET, **_ONE_HEAP, "KERAS_BACKEND": "tensorflow"}
+#: Environment of a command and of the processes it starts, unless the user has set it.
+ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",
+    # TensorFlow and gRPC log CPU features in C++; errors are raised as exceptions.
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "ERROR",
+    # One malloc arena: worker threads pass batches to each other, and with an arena
+    # per thread glibc needs a sixth more memory.
+    "MALLOC_ARENA_MAX": "1",
+}
 
 #: Exit status that a shell reports for a program ended by Ctrl-C.
 _INTERRUPTED = 130
@@ -86,10 +88,10 @@ def _run_main(main: Main, argv: Sequence[str]) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """Ends at once: nothing half-written ever stands under its final name.
+    """Exits at once, which is safe because files get their final name when complete.
 
-    An exception would be raised in the middle of Beam, which takes it for a failure
-    of the job and lets its threads finish their shards.
+    An exception would be raised inside Beam, which would treat it as a failure of the
+    job and let its threads finish their shards.
     """
     kill_children()
     sys.stderr.write(f"interrupted; {_RESUMABLE}\n")
@@ -98,7 +100,7 @@ def _interrupt(*_: object) -> None:
 
 
 def kill_children() -> None:
-    """Ends the processes that this one has started, and theirs."""
+    """Kills the processes that this process has started, and their children."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
@@ -107,7 +109,7 @@ def kill_children() -> None:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow, fast, and without greetings that no log level silences."""
+    """Imports TensorFlow quickly, without the messages that no log level silences."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -121,32 +123,32 @@ def load_tensorflow() -> None:
 
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Ends the program with one line and status 1 on what the user can mend.
+    """Exits with one line and status 1 on errors that the user can fix.
 
-    Holds only what is done before work starts: an error out of the work itself
-    keeps its traceback.
+    Use it only around what precedes the work: an error in the work itself should keep
+    its traceback.
     """
-    try:
+    with _exit_on(ValueError, OSError):
         yield
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 @contextlib.contextmanager
 def exit_on_job_error() -> Iterator[None]:
-    """Ends the program with one line and status 1 where a job says why it failed."""
+    """Exits with one line and status 1 on errors by which a job reports its failure."""
+    with _exit_on(ValueError, OSError, RuntimeError):
+        yield
+
+
+@contextlib.contextmanager
+def _exit_on(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError, OSError) as error:
+    except errors as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 def check_no_arguments(argv: Sequence[str]) -> None:
-    """Refuses words behind the flags.
-
-    Raises:
-        ValueError: If there are any.
-    """
+    """Raises ValueError if the command line has more than flags."""
     if len(argv) > 1:
         raise ValueError(f"expected flags only, got {' '.join(argv[1:])!r}")
 
@@ -158,10 +160,10 @@ def log(line: str) -> None:
 
 
 def log_for(directory: str, *, is_first: bool = True) -> Callable[[str], None]:
-    """Returns a `log` that prefixes each line with the directory's last two names.
+    """Returns a `log` that prefixes lines with the last two names of a directory.
 
     Args:
-        directory: Output of the stage.
+        directory: Output directory of the stage.
         is_first: Whether this is the first process of the run; others print nothing.
     """
     if not is_first:

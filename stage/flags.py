@@ -185,9 +185,9 @@ class CommandFlags:
         """Defines `--workdir`, the directory of a training run."""
         return self.string("workdir", None, text, required=True)
 
-    def run(self, text: str) -> Flag:
-        """Defines `--run`, the directory of all stages of a run."""
-        return self.string("run", None, text, required=True)
+    def run(self, text: str, *, required: bool = True) -> Flag:
+        """Defines `--run`, the directory of all files of a run."""
+        return self.string("run", None, text, required=required)
 
     def evaluation(self) -> Flag:
         """Defines `--evaluation`, labeled images that are never trained on."""

@@ -1,7 +1,7 @@
-"""Imports TensorFlow without Python looking for garbage in it: import this first.
+"""Imports TensorFlow with the garbage collector disabled: import this first.
 
-What TensorFlow makes stays as long as the process. To look through it takes a second
-of the import, and another when the process ends.
+The objects that TensorFlow creates live as long as the process. Not scanning them saves
+a second of the import and another one when the process ends.
 """
 
 import gc

@@ -1,43 +1,43 @@
-"""Checked configurations: field values, and overriding them by path."""
+"""Overriding single fields of nested config dataclasses: `augment.magnitude=15`."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import difflib
-import json
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
-#: More known names than this are not listed where one is not known.
-LISTED_NAMES = 16
+
+#: Former paths of settings, and the present ones.
+RENAMED = {"precision": "dtype"}
+#: Largest number of known names to list beside an unknown one.
+_MAX_LISTED = 16
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Returns the message for an unknown name, with the nearest of those known."""
+    """Returns the message for an unknown name; it suggests the nearest known one."""
     names = {known_name.lower(): known_name for known_name in known}
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)
     message = f"unknown {what} {name!r}; nearest is {names[nearest[0]]!r}"
-    if len(names) > LISTED_NAMES:
+    if len(names) > _MAX_LISTED:
         return message
     return f"{message}, of {', '.join(names.values())}"
 
 
-def to_json(config: Any) -> str:
-    """Returns a config as indented JSON, keys in the order of the fields."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
-
-
 def paths_of(assignments: Iterable[str]) -> frozenset[str]:
-    """Returns which settings assignments such as "augment.magnitude=15" make."""
+    """Returns the paths that are assigned, as "augment.magnitude"."""
     return frozenset(assignment.partition("=")[0] for assignment in assignments)
 
 
 def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
-    """Returns `config` with several fields replaced together, see `override`.
+    """Returns `config` with fields replaced, as in "augment.magnitude=15".
 
-    All are set before any is checked against another, so their order is free.
+    All fields are replaced before the config is validated, so their order is free.
+
+    Raises:
+        ValueError: If a field does not exist, or its value does not fit.
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -54,23 +54,16 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
     return _replace(config, changes, prefix="")
 
 
-def override(config: ConfigT, assignment: str) -> ConfigT:
-    """Returns `config` with one field replaced, as in "augment.magnitude=15".
-
-    Raises:
-        ValueError: If there is no such field, or the value does not fit it.
-    """
-    return override_all(config, [assignment])
-
-
 def _replace(config: ConfigT, changes: dict[str, Any], *, prefix: str) -> ConfigT:
     types = get_type_hints(type(config))
     values = {}
     for name, change in changes.items():
-        if name not in types:
-            raise ValueError(unknown("setting", prefix + name, _paths(config, prefix)))
-        old = getattr(config, name)
         path = prefix + name
+        if name not in types and path in RENAMED:
+            raise ValueError(f"{path} was renamed: use --set={RENAMED[path]}=")
+        if name not in types:
+            raise ValueError(unknown("setting", path, _paths(config, prefix)))
+        old = getattr(config, name)
         if isinstance(change, dict):
             if not dataclasses.is_dataclass(old):
                 raise ValueError(f"{path} is a value, it has no fields")
@@ -95,7 +88,10 @@ def _is_config(value: Any) -> bool:
 
 def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
     if _is_config(old):
-        raise ValueError(f"{path} is a group of settings; set one of {_paths(old, '')}")
+        raise ValueError(
+            f"{path} is a group of settings; "
+            f"set one of {', '.join(_paths(old, path + '.'))}"
+        )
     if getattr(hint, "__origin__", None) is Literal:
         if text not in hint.__args__:
             raise ValueError(unknown(path, text, hint.__args__))

@@ -1,4 +1,4 @@
-"""The notice that a machine is about to be taken away: SIGTERM."""
+"""SIGTERM as the notice that the machine is about to be preempted."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-#: Exit status of a run that was told to end, has saved its state, and goes on when
-#: started again: `EX_TEMPFAIL` of BSD's sysexits.
+#: Exit status of a preempted run that has saved its state and continues if started
+#: again: `EX_TEMPFAIL` of BSD's sysexits.
 EXIT_STATUS = 75
 
 
 class PreemptedError(Exception):
-    """A run was told to end, and has saved its state."""
+    """The run was preempted, and has saved its state."""
 
 
 class Notice:
-    """Whether this process was told to end."""
+    """Whether this process has received SIGTERM."""
 
     def __init__(self) -> None:
         self.given = False
@@ -27,10 +27,10 @@ class Notice:
 
 @contextlib.contextmanager
 def watched(*, is_alone: bool) -> Iterator[Notice]:
-    """Listens for SIGTERM while the block runs.
+    """Handles SIGTERM while the block runs.
 
     Args:
-        is_alone: Whether there is no other process; JAX listens itself where there is.
+        is_alone: Whether the run has one process; JAX handles SIGTERM if it has more.
     """
     notice = Notice()
     if not is_alone:

@@ -1,7 +1,4 @@
-"""Which errors of files may pass, and how long to wait for it.
-
-Imports nothing heavy: whoever touches a file needs it.
-"""
+"""Retry policy for transient file-system errors. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,13 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import tenacity
+
 T = TypeVar("T")
 
-#: Seconds before each further try. Clients of object stores have tried for two
-#: minutes by themselves before an error comes here.
+#: Seconds to wait before each further attempt. Clients of object stores have already
+#: retried for two minutes when an error gets here.
 DELAYS = (0.5, 2.0, 8.0)
-#: What the file itself is like; it would be the same next time.
-_LASTING = frozenset(
+#: Errors that depend on the file itself, so that another attempt would fail as well.
+_PERMANENT = frozenset(
     {
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG),
@@ -24,26 +23,29 @@ _LASTING = frozenset(
 )
 
 
-def may_pass(error: OSError) -> bool:
-    """Whether the same call may go well later: time-outs, resets, 5xx, full tables.
+def is_transient(error: BaseException) -> bool:
+    """Whether another attempt may succeed: time-outs, resets, 5xx, full file tables.
 
-    Without a number it may: object stores have none, other than for what is not
-    there and what is forbidden.
+    Errors without a number are transient: object stores number only those about
+    missing and forbidden files.
     """
-    return error.errno not in _LASTING
+    return isinstance(error, OSError) and error.errno not in _PERMANENT
+
+
+_POLICY = tenacity.Retrying(
+    retry=tenacity.retry_if_exception(is_transient),
+    stop=lambda state: state.attempt_number > len(DELAYS),
+    # Also called after the last attempt, where no delay is left.
+    wait=lambda state: (*DELAYS, 0.0)[state.attempt_number - 1],
+    sleep=lambda seconds: time.sleep(seconds),
+    reraise=True,
+)
 
 
 def retrying(action: Callable[[], T]) -> T:
-    """Returns what the action does, tried again where its error may pass.
+    """Returns the result of the action, repeating it after transient errors.
 
     Raises:
-        OSError: The last one, where it lasts or stays.
+        OSError: The last error, if it is permanent or all attempts fail.
     """
-    for delay in DELAYS:
-        try:
-            return action()
-        except OSError as error:
-            if not may_pass(error):
-                raise
-        time.sleep(delay)
-    return action()
+    return _POLICY(action)

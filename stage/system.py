@@ -7,6 +7,6 @@ import os
 
 def num_cores() -> int:
     """Returns how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Only Linux has it.
+    if hasattr(os, "sched_getaffinity"):  # Linux only.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Checks of configuration values; each raises ValueError with what came."""
+"""Checks of configuration values; each raises ValueError with the value."""
 
 from __future__ import annotations
 

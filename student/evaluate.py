@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
             log("already complete")
             return
     with cli.exit_on_job_error():
-        figures, rows = comparison.carry_out(plan)
+        figures, rows = comparison.evaluate(plan)
         write(_OUTPUT.value, figures, rows)
     for line in comparison.describe(figures):
         log(line)

@@ -17,6 +17,7 @@ from classifier.training.config import from_json
 from stage import artifact, cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all
+from student.training import presets
 
 FLAGS = CommandFlags()
 _STUDENT = FLAGS.student()
@@ -37,10 +38,9 @@ def main(argv: Sequence[str]) -> None:
         trained = from_json(artifact.read_json(path / artifact.CONFIG)["config"])
         hardware = devices.load_backend(_BACKEND.value)
         from classifier.training import trainer
-        from student.training import resolution
 
         sources = trainer.open_sources(**_DATA.arguments())
-        recipe = resolution.recipe(
+        recipe = presets.last_phase(
             trained,
             num_labeled=sources.labeled.num_examples,
             image_size=_IMAGE_SIZE.value,

@@ -1,4 +1,4 @@
-r"""Starts and ends a Flink cluster on this machine, for the Beam jobs to run on.
+r"""Starts and stops a Flink cluster on this machine, for the Beam jobs to run on.
 
   python -m infra.flink up
   python -m beam_jobs.label_images --images=folder:/data/unlabeled \
@@ -7,8 +7,8 @@ r"""Starts and ends a Flink cluster on this machine, for the Beam jobs to run on
       --environment_type=EXTERNAL --environment_config=localhost:50001 --parallelism=2
   python -m infra.flink down
 
-`up` first fetches what is needed, once, which `install` does alone. Where a process
-was killed, another `up` starts it again.
+`up` downloads the jars if needed; `install` does only that. If a process was killed,
+another `up` starts it again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
 _HOME = FLAGS.string(
-    "home", ".venv/flink", "Directory of Flink's jars and those of Beam's job server."
+    "home", ".venv/flink", "Directory of the jars of Flink and of Beam's job server."
 )
-_RUN = FLAGS.string(
-    "run", None, "Directory of the cluster's logs and files; HOME/run if not given."
+_RUN = FLAGS.run(
+    "Directory of the cluster's logs and files; HOME/run if not given.", required=False
 )
 _WEB_PORT = FLAGS.integer("web_port", 8081, "Port of Flink's web page.")
 _RPC_PORT = FLAGS.integer("rpc_port", 6123, "Port of Flink's job manager.")
@@ -36,7 +36,7 @@ _ACTIONS = ("install", "up", "down")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Does what the one word on the command line says."""
+    """Performs the action that the command line names."""
     with cli.exit_on_user_error():
         action = _parse_action(argv)
         home = pathlib.Path(_HOME.value)

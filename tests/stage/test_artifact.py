@@ -1,6 +1,9 @@
 import json
+import os
+import re
 
 import pytest
+from etils import epath
 
 from stage import artifact
 
@@ -21,8 +24,6 @@ def test_a_completed_artifact_looks_up_to_date_to_make(tmp_path):
     artifact.start_or_resume(tmp_path, {})
     artifact.complete(tmp_path, seconds=0)
     completed = tmp_path / "COMPLETED"
-    import os
-
     os.utime(completed, (1, 1))
     artifact.start_or_resume(tmp_path, {})
     assert completed.stat().st_mtime > 1
@@ -30,9 +31,9 @@ def test_a_completed_artifact_looks_up_to_date_to_make(tmp_path):
 
 def test_other_settings_are_refused_and_named(tmp_path):
     artifact.start_or_resume(tmp_path, {"optimizer": {"momentum": 0.9}, "seed": 1})
-    with pytest.raises(ValueError, match=r"optimizer.momentum was 0.9, is now 0.5"):
+    with pytest.raises(ValueError, match=r"optimizer\.momentum.*0\.9.*0\.5"):
         artifact.start_or_resume(tmp_path, {"optimizer": {"momentum": 0.5}, "seed": 1})
-    with pytest.raises(ValueError, match="more was null, is now true"):
+    with pytest.raises(ValueError, match=r"more.*true"):
         artifact.start_or_resume(
             tmp_path, {"optimizer": {"momentum": 0.9}, "seed": 1, "more": True}
         )
@@ -40,22 +41,20 @@ def test_other_settings_are_refused_and_named(tmp_path):
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
         artifact.start_or_resume(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_parent_must_be_complete(tmp_path):
-    with pytest.raises(FileNotFoundError, match="predictions: no directory"):
+    with pytest.raises(FileNotFoundError, match="predictions"):
         artifact.require_complete(tmp_path / "none", "predictions")
     artifact.start_or_resume(tmp_path, {})
-    with pytest.raises(ValueError, match="is not complete"):
+    with pytest.raises(ValueError, match="COMPLETED"):
         artifact.require_complete(tmp_path, "predictions")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    from etils import epath
-
     path = epath.Path(tmp_path) / "figures.json"
     artifact.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
@@ -86,7 +85,7 @@ def test_one_entry_of_a_config_may_be_amended_and_no_other(tmp_path):
     artifact.start_or_resume(tmp_path, {"images": 1, "seed": 2})
     artifact.complete(tmp_path, seconds=0)
     artifact.amend(tmp_path, {"images": 2, "seed": 3}, changing="images")
-    with pytest.raises(ValueError, match="images was 1, is now 2"):
+    with pytest.raises(ValueError, match=r"images.*1.*2"):
         artifact.start_or_resume(tmp_path, {"images": 2, "seed": 2})
     artifact.amend(tmp_path, {"images": 1, "seed": 2}, changing="images")
     assert artifact.is_complete(tmp_path)
@@ -97,7 +96,7 @@ def test_one_entry_of_a_config_may_be_amended_and_no_other(tmp_path):
 def test_one_process_works_in_a_directory_at_a_time(tmp_path):
     with (
         artifact.locked(tmp_path),
-        pytest.raises(ValueError, match="another process is at work in"),
+        pytest.raises(ValueError, match=re.escape(str(tmp_path))),
         artifact.locked(tmp_path),
     ):
         pass
@@ -105,3 +104,49 @@ def test_one_process_works_in_a_directory_at_a_time(tmp_path):
         pass
     with artifact.locked("gs://bucket/directory"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "relative"),
+    [
+        ("/runs/a/labels", "/runs/a/dataset", "../labels"),
+        ("runs/a/labels", "runs/a/dataset", "../labels"),
+        ("gs://bucket/a/labels", "gs://bucket/a/dataset", "../labels"),
+        ("gs://bucket/labels", "/runs/dataset", "gs://bucket/labels"),
+        ("gs://bucket/labels", "s3://bucket/dataset", "gs://bucket/labels"),
+        ("/runs/labels", "gs://bucket/dataset", "/runs/labels"),
+    ],
+)
+def test_a_relative_path_leads_back(path, start, relative):
+    assert artifact.relative_path(path, start=start) == relative
+    assert artifact.resolve_path(relative, start=start) == path
+
+
+def test_directories_that_are_moved_together_still_find_each_other():
+    relative = artifact.relative_path("/runs/labels", start="/runs/dataset")
+    moved = artifact.resolve_path(relative, start="gs://bucket/backup/dataset")
+    assert moved == "gs://bucket/backup/labels"
+
+
+def test_broken_json_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{")
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        artifact.read_json(path)
+
+
+def test_only_what_a_killed_write_leaves_behind_is_deleted(tmp_path):
+    with artifact.replacing(epath.Path(tmp_path) / "shard") as temporary:
+        temporary.write_text("whole")
+        left_behind = tmp_path / temporary.name
+    left_behind.write_text("half")
+    for name in (".hidden", ".git.abc", "shard.0123"):
+        (tmp_path / name).touch()
+    names = {path.name for path in tmp_path.iterdir()}
+    artifact.delete_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names - {left_behind.name}
+
+
+def test_a_directory_may_hold_what_a_killed_start_has_left_behind(tmp_path):
+    (tmp_path / f".config.json.{'0' * 32}").touch()
+    assert artifact.start_or_resume(tmp_path, {}) is False

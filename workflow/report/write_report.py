@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Iterable
-from typing import Any
 
-from stage.parquet import write_whole
+from stage import artifact
 from workflow.report.analysis import figures, seeds, verdict
 from workflow.report.rendering import page
 
@@ -34,17 +33,14 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     content = figures.to_json(found, content)
     html = output.with_suffix(".html")
     samples = figures.read_samples(run, found)
-    write_whole(html, page.make_page(found, samples, json_name=output.name))
-    _write_json(output, content)
+    text = page.make_page(found, samples, json_name=output.name)
+    artifact.write_bytes(html, text.encode())
+    artifact.write_json(output, content)
     return [*verdict.tell(content), f"  {html}"]
 
 
 def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
     """Writes what several reports say together, and returns it as lines."""
     content = seeds.summarize([json.loads((run / REPORT).read_text()) for run in runs])
-    _write_json(output, content)
-    return list(seeds.tell(content))
-
-
-def _write_json(output: pathlib.Path, content: dict[str, Any]) -> None:
-    write_whole(output, json.dumps(content, indent=2) + "\n")
+    artifact.write_json(output, content)
+    return list(seeds.format_lines(content))

@@ -1,12 +1,13 @@
 import dataclasses
+import json
 
 import pytest
 
 from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models.config import ModelConfig
-from classifier.training.config import OptimizerConfig, TrainConfig
-from stage.overrides import override, override_all, unknown
-from student.training.config import StudentConfig
+from classifier.training import presets
+from classifier.training.config import OptimizerConfig, TrainConfig, from_json
+from stage.overrides import override_all
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ from student.training.config import StudentConfig
     ],
 )
 def test_override_replaces_one_field(assignment, path, value):
-    config = override(TrainConfig(), assignment)
+    config = override_all(TrainConfig(), [assignment])
     for name in path:
         config = getattr(config, name)
     assert config == value
@@ -36,30 +37,24 @@ def test_override_replaces_one_field(assignment, path, value):
 
 
 @pytest.mark.parametrize(
-    ("assignment", "message"),
+    ("assignment", "named"),
     [
-        ("num_steps", "expected 'field=value'"),
-        ("num_step=5", "nearest is 'num_steps'"),
-        ("optimizer.peak_learning=5", "nearest is 'optimizer.peak_learning_rate'"),
-        ("num_steps=many", "num_steps is of type int"),
-        ("num_steps=1.5", "num_steps is of type int"),
-        ("optimizer=fast", "optimizer is a group of settings"),
-        ("num_steps.x=1", "num_steps is a value"),
-        ("model.name=resnet_rs_51", "nearest is 50"),
-        ("model.name=resnet_rs_600", "nearest is 420"),
-        ("model.name=resnet50", "nearest is 'ResNet50'"),
-        ("augment.operations=Rotat", "nearest is 'Rotate'"),
-        ("mixture.target_kind=soft", "unknown setting"),
+        ("num_step=5", "'num_steps'"),
+        ("optimizer.peak_learning=5", "'optimizer.peak_learning_rate'"),
+        ("num_steps=many", "num_steps"),
+        ("num_steps=1.5", "num_steps"),
+        ("optimizer=fast", "optimizer"),
+        ("num_steps.x=1", "num_steps"),
+        ("model.name=resnet_rs_51", r"\b50\b"),
+        ("model.name=resnet_rs_600", r"\b420\b"),
+        ("model.name=resnet50", "'ResNet50'"),
+        ("augment.operations=Rotat", "'Rotate'"),
+        ("mixture.target_kind=soft", r"mixture"),
     ],
 )
-def test_override_refuses(assignment, message):
-    with pytest.raises(ValueError, match=message):
-        override(TrainConfig(), assignment)
-
-
-def test_override_checks_a_literal():
-    with pytest.raises(ValueError, match="nearest is 'soft'"):
-        override(StudentConfig(), "mixture.target_kind=sof")
+def test_override_refuses(assignment, named):
+    with pytest.raises(ValueError, match=named):
+        override_all(TrainConfig(), [assignment])
 
 
 def test_overrides_that_need_each_other_may_come_in_any_order():
@@ -68,26 +63,36 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "named"),
     [
-        (lambda: ModelConfig(dropout_rate=1.0), "dropout_rate must be in"),
+        (lambda: ModelConfig(dropout_rate=1.0), r"dropout_rate\b.*\b1\.0"),
+        (lambda: ModelConfig(width_multiplier=0.0), r"width_multiplier\b.*\b0\.0"),
+        (lambda: ModelConfig(se_ratio=1.5), r"se_ratio\b.*\b1\.5"),
+        (lambda: ImageConfig(size=8), r"size\b.*\b8"),
+        (lambda: ImageConfig(crop_fraction=0.0), r"crop_fraction\b.*\b0\.0"),
+        (lambda: AugmentConfig(num_ops=-1), r"num_ops\b.*-1"),
+        (lambda: AugmentConfig(operations=()), "operations"),
+        (lambda: OptimizerConfig(peak_learning_rate=0.0), r"optimizer\.peak_learning"),
+        (lambda: OptimizerConfig(momentum=1.0), r"optimizer\.momentum\b.*\b1\.0"),
+        (lambda: OptimizerConfig(ema_decay=1.0), r"optimizer\.ema_decay\b.*\b1\.0"),
+        (lambda: OptimizerConfig(warmup_steps=-1), r"optimizer\.warmup_steps\b.*-1"),
         (
-            lambda: ModelConfig(width_multiplier=0.0),
-            "width_multiplier must be positive",
+            lambda: OptimizerConfig(weight_decay=-0.5),
+            r"optimizer\.weight_decay\b.*-0.5",
         ),
-        (lambda: ModelConfig(se_ratio=1.5), "se_ratio must be in"),
-        (lambda: ImageConfig(size=8), "size must be at least 32"),
-        (lambda: ImageConfig(crop_fraction=0.0), "crop_fraction must be in"),
-        (lambda: AugmentConfig(num_ops=-1), "num_ops must be >= 0"),
-        (lambda: AugmentConfig(operations=()), "at least one"),
-        (lambda: OptimizerConfig(momentum=1.0), "momentum must be in"),
-        (lambda: TrainConfig(global_batch_size=0), "global_batch_size must be pos"),
-        (lambda: TrainConfig(num_steps=100), "warmup_steps must be below num_steps"),
-        (lambda: TrainConfig(label_smoothing=-0.1), "label_smoothing must be in"),
+        (lambda: TrainConfig(global_batch_size=0), r"global_batch_size\b.*\b0"),
+        (lambda: TrainConfig(num_steps=100), r"optimizer\.warmup_steps\b.*\b100\b"),
+        (lambda: TrainConfig(label_smoothing=-0.1), r"label_smoothing\b.*-0\.1"),
+        (lambda: TrainConfig(frozen_stages=5), r"frozen_stages\b.*\b5"),
+        (lambda: TrainConfig(seed=-1), r"seed\b.*-1"),
+        (
+            lambda: TrainConfig(model=ModelConfig(name="MobileNet"), frozen_stages=1),
+            r"frozen_stages\b.*MobileNet\b.*\b1",
+        ),
     ],
 )
-def test_nonsense_is_refused_when_made(make, message):
-    with pytest.raises(ValueError, match=message):
+def test_nonsense_is_refused_when_made(make, named):
+    with pytest.raises(ValueError, match=named):
         make()
 
 
@@ -100,7 +105,9 @@ def test_nonsense_is_refused_when_made(make, message):
 )
 def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
     model = ModelConfig(batch_norm_momentum=momentum)
-    with pytest.raises(ValueError, match="expected one of model"):
+    with pytest.raises(
+        ValueError, match=r"model\.batch_norm_momentum\b.*optimizer\.ema_decay\b"
+    ):
         TrainConfig(model=model, optimizer=OptimizerConfig(ema_decay=decay))
     other = dataclasses.replace(model, name="EfficientNetV2B0")
     TrainConfig(model=other, optimizer=OptimizerConfig(ema_decay=decay))
@@ -109,20 +116,20 @@ def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
 def test_devices_must_share_a_batch_evenly():
     config = TrainConfig(global_batch_size=12)
     assert config.per_device_batch_size(4) == 3
-    with pytest.raises(ValueError, match="divisible by the 8 devices, got 12"):
+    with pytest.raises(ValueError, match=r"global_batch_size\b.*\b8\b.*\b12"):
         config.per_device_batch_size(8)
 
 
 @pytest.mark.parametrize(
-    ("shards", "groups", "message"),
+    ("shards", "groups", "named"),
     [
-        (5, 1, r"divisible by input_shards \(5\), got 12"),
-        (1, 8, r"divisible by model.batch_norm_groups \(8\), got 12"),
-        (2, 3, "one of input_shards and model.batch_norm_groups must divide"),
+        (5, 1, r"global_batch_size\b.*input_shards\b.*\b5\b.*\b12"),
+        (1, 8, r"global_batch_size\b.*model.batch_norm_groups\b.*\b8\b.*\b12"),
+        (2, 3, r"input_shards\b.*model.batch_norm_groups\b.*\b2\b.*\b3"),
     ],
 )
-def test_parts_of_a_batch_are_equal(shards, groups, message):
-    with pytest.raises(ValueError, match=message):
+def test_parts_of_a_batch_are_equal(shards, groups, named):
+    with pytest.raises(ValueError, match=named):
         TrainConfig(
             model=ModelConfig(batch_norm_groups=groups),
             global_batch_size=12,
@@ -134,18 +141,26 @@ def test_parts_of_a_batch_nest():
     model = ModelConfig(batch_norm_groups=6)
     config = TrainConfig(model=model, global_batch_size=12, input_shards=3)
     assert config.batch_parts == 6
-    with pytest.raises(ValueError, match="EfficientNetV2B0 has 1, got 6"):
+    with pytest.raises(ValueError, match=r"EfficientNetV2B0\b.*\b6"):
         dataclasses.replace(model, name="EfficientNetV2B0")
-
-
-def test_an_unknown_name_is_answered_with_all_only_if_they_are_few():
-    assert (
-        unknown("thing", "b", "ABC") == "unknown thing 'b'; nearest is 'B', of A, B, C"
-    )
-    many = [f"name_{i}" for i in range(99)]
-    assert unknown("thing", "name_7x", many).endswith("nearest is 'name_7'")
 
 
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().num_steps = 1
+
+
+def as_json(config):
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_recipe_is_read_back(name):
+    assert from_json(as_json(presets.PRESETS[name])) == presets.PRESETS[name]
+
+
+def test_a_recipe_may_have_the_former_name_of_dtype():
+    config = TrainConfig(dtype="bfloat16")
+    content = as_json(config)
+    content["precision"] = content.pop("dtype")
+    assert from_json(content) == config

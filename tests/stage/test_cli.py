@@ -1,0 +1,190 @@
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+
+from stage import cli, preemption
+from stage.flags import CommandFlags
+from tests.commands import ENVIRONMENT, ROOT, find_command
+
+COMMANDS = (
+    *("teacher.train", "teacher.evaluate", "teacher.calibrate"),
+    *("student.train", "student.evaluate", "student.fix_resolution"),
+    *("beam_jobs.label_images", "beam_jobs.select_labels", "beam_jobs.write_records"),
+    *("classifier.predict", "classifier.export_model", "classifier.export_checkpoint"),
+    *("classifier.summary", "classifier.tpu_compile", "pseudo_label.verify"),
+    *("workflow.report", "workflow.rounds", "workflow.sample_images"),
+    *("examples.digits.prepare", "infra.flink", "infra.flink.worker_pool"),
+)
+#: Imports each command in one process, then answers --help as one of them.
+HELP = """
+import importlib, sys
+sys.argv = sys.argv[1:]
+for name in sys.argv[0].split(","):
+    command = importlib.import_module(name)
+heavy = {"tensorflow", "keras", "jax", "pyarrow", "pandas"} & set(sys.modules)
+sys.exit(f"imported {heavy}") if heavy else None
+from stage import cli
+cli.run(command.main, command.FLAGS)
+"""
+
+
+def run_python(program, *arguments):
+    """Runs a program, or the module that the first argument names, in a process."""
+    return subprocess.run(
+        [sys.executable, *(["-c", program] if program else ["-m"]), *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_lists_the_flags_of_the_command_and_imports_nothing_heavy():
+    light = [name for name in COMMANDS if name != "infra.flink.worker_pool"]
+    modules = ",".join(find_command(name).__name__ for name in light)
+    process = run_python(HELP, modules, "--help")
+    assert process.returncode == 1, process.stderr
+    for name in find_command(light[-1]).FLAGS.values:
+        assert f"--{name}:" in process.stdout or f"--[no]{name}:" in process.stdout
+
+
+@pytest.mark.parametrize("module", ["beam_jobs.label_images", "workflow.report"])
+def test_help_shows_what_the_command_is_for(module):
+    process = run_python(None, module, "--help")
+    assert find_command(module).__doc__.splitlines()[0] in process.stdout
+    assert "--output:" in process.stdout
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_flag_of_a_command_has_a_help_text(module):
+    command = find_command(module)
+    assert command.__doc__.splitlines()[0].endswith(".")
+    assert f"python -m {module}" in command.__doc__
+    values = command.FLAGS.values
+    for name in values:
+        assert values[name].help, name
+
+
+def test_flags_that_commands_share_are_defined_once():
+    """Those of the kind `FLAGS.string("name", ...)` belong to one command each."""
+    own = re.compile(r"FLAGS\.(?:string|strings|integer|number|boolean)\(\s*\"(\w+)\"")
+    names = [
+        name
+        for command in COMMANDS
+        for name in own.findall(inspect.getsource(find_command(command)))
+    ]
+    assert len(names) > 30
+    assert len(names) == len(set(names))
+
+
+def end_of(main, *arguments):
+    """Returns the status of a command that has one flag, --seed."""
+    flags = CommandFlags()
+    flags.seed("this")
+    return cli.call(main, flags, arguments)
+
+
+def test_a_command_ends_with_its_status(capsys):
+    assert end_of(lambda argv: None) == 0
+    assert end_of(lambda argv: sys.exit(3)) == 3
+    assert end_of(lambda argv: sys.exit(None)) == 0
+    assert end_of(lambda argv: sys.exit("error: broken")) == 1
+    assert capsys.readouterr().err == "error: broken\n"
+    assert end_of(lambda argv: None, "--sead=1") == 1
+    assert "'sead'" in capsys.readouterr().err
+
+
+def test_a_command_receives_the_arguments_that_are_no_flags():
+    received = []
+    assert end_of(received.extend, "--seed=1", "a", "b") == 0
+    assert received[1:] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FloatingPointError("loss is nan at step 7"), 1),
+        (preemption.PreemptedError("saved at step 7"), preemption.EXIT_STATUS),
+    ],
+)
+def test_a_run_that_cannot_continue_ends_with_one_line(capsys, error, status):
+    def main(argv):
+        raise error
+
+    assert end_of(main) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(error) in line
+
+
+@pytest.mark.parametrize(
+    ("context", "caught"),
+    [
+        (cli.exit_on_user_error, (ValueError, OSError, FileNotFoundError)),
+        (cli.exit_on_job_error, (ValueError, OSError, RuntimeError)),
+    ],
+)
+def test_errors_for_the_user_are_one_line(context, caught):
+    for error in caught:
+        with pytest.raises(SystemExit) as end, context():
+            raise error("two\n  lines")
+        assert end.value.code == "error: two lines"
+    with pytest.raises(KeyError), context():
+        raise KeyError
+
+
+def test_errors_of_the_work_itself_keep_their_traceback():
+    with pytest.raises(RuntimeError), cli.exit_on_user_error():
+        raise RuntimeError
+
+
+def test_arguments_are_refused_where_none_are_expected():
+    cli.check_no_arguments(["command"])
+    with pytest.raises(ValueError, match="'a b'"):
+        cli.check_no_arguments(["command", "a", "b"])
+
+
+def test_lines_name_the_directory_of_the_stage(capsys):
+    cli.log_for("runs/demo/round-1/student/")("done")
+    cli.log_for("student")("done")
+    cli.log_for("runs/demo", is_first=False)("done")
+    assert capsys.readouterr().out == "round-1/student: done\nstudent: done\n"
+
+
+def test_children_are_ended():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    cli.kill_children()
+    assert child.wait(10) != 0
+
+
+INTERRUPTED = """
+import os, signal
+from stage import cli
+def main(argv):
+    assert os.environ["MALLOC_ARENA_MAX"] == "1"
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        print("not reached")
+cli.run(main)
+"""
+
+
+def test_ctrl_c_ends_a_command_at_once():
+    process = run_python(INTERRUPTED)
+    assert process.returncode == 130
+    assert process.stdout == ""
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_what_tensorflow_prints_while_it_loads_is_dropped(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'greeting')")
+    process = run_python(
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from stage import cli; "
+        "cli.load_tensorflow(); sys.modules['tensorflow']; os.write(2, b'error')",
+        tmp_path,
+    )
+    assert process.stderr == "error"

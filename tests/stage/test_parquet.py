@@ -1,0 +1,32 @@
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stage.parquet import read_parquet
+
+TABLE = pa.table({"key": ["a", "b", "c"], "label": [1, 2, 3]})
+
+
+def test_a_table_is_read_from_a_file_and_from_a_buffer(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path, row_group_size=2)
+    with path.open("rb") as file:
+        assert read_parquet(file) == TABLE
+    assert read_parquet(pa.BufferReader(path.read_bytes())) == TABLE
+
+
+def test_only_the_columns_asked_for_are_read(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path)
+    with path.open("rb") as file:
+        assert read_parquet(file, ["label"]) == TABLE.select(["label"])
+
+
+@pytest.mark.parametrize("cut", [0, 10, -9])
+def test_a_broken_file_raises_an_error_of_arrow(cut):
+    buffer = io.BytesIO()
+    pq.write_table(TABLE, buffer)
+    with pytest.raises(pa.ArrowException):
+        read_parquet(pa.BufferReader(buffer.getvalue()[:cut]))

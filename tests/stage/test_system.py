@@ -1,0 +1,21 @@
+import os
+
+from stage.system import num_cores
+
+
+def test_cores_are_those_this_process_may_use():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert num_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert num_cores() == len(before)
+
+
+def test_elsewhere_they_are_all_of_the_machine(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_cores() == 1
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert num_cores() == 7
