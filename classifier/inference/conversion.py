@@ -1,7 +1,7 @@
-"""A classifier's network for use elsewhere: as `.keras`, as SavedModel, or as ONNX.
+"""Converts a classifier's network to `.keras`, SavedModel or ONNX.
 
-What was written is read again with its own library, and given the same images as the
-classifier: it gets its name only if it gives the same logits.
+The written file is loaded with its own library and given the same images as the
+classifier. It gets its final name only if the logits agree.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDep
 from stage import artifact
 from stage.system import num_cores
 
-#: Of ONNX's operators; runtimes of 2022 and later have it.
+#: Version of ONNX's operator set; runtimes of 2022 and later support it.
 OPSET = 17
-#: Largest difference of two logits, as a share of the largest logit.
+#: Largest difference of two logits, relative to the largest logit.
 TOLERANCE = 1e-4
-#: Images that are compared: from one color to noise.
+#: Images that are compared, from one color to noise.
 NUM_IMAGES = 16
-#: Where a SavedModel may hold files of its makers.
+#: Directory of a SavedModel for additional files.
 _EXTRA = "assets.extra"
 
 
@@ -44,10 +44,10 @@ class Agreement:
     """How two networks' logits of the same images compare.
 
     Attributes:
-        num_images: Of these.
-        num_same: Images of which both have the same top class.
-        difference: Of the two logits that differ most.
-        scale: The largest logit, of either sign.
+        num_images: Number of images.
+        num_same: Number of images with the same top class.
+        difference: Largest absolute difference of two logits.
+        scale: Largest absolute logit.
     """
 
     num_images: int
@@ -57,118 +57,115 @@ class Agreement:
 
     @property
     def is_close(self) -> bool:
-        """Whether they are the same network; never where a logit is not finite."""
+        """Whether the logits agree; false if one is not finite."""
         is_close = self.difference <= TOLERANCE * self.scale
         return is_close and self.num_same == self.num_images
 
     def __str__(self) -> str:
         return (
-            f"on {self.num_same} of {self.num_images} images the same top class, "
+            f"the same top class on {self.num_same} of {self.num_images} images, "
             f"logits up to {self.scale:.3g} differ by at most {self.difference:.1e}"
         )
 
 
 def check_output(output: str) -> None:
-    """Refuses a place where nothing can be exported to, before any work.
+    """Raises ValueError if nothing can be exported to an output.
 
-    Raises:
-        ValueError: If there is something, or its ending names no format, or what the
-            format needs is not installed.
+    It exists already, its suffix names no format, or a package is not installed.
     """
     if epath.Path(output).exists():
-        raise ValueError(f"{output} is already there; delete it or name another output")
+        raise ValueError(f"{output} already exists; delete it or name another output")
     _find_format(output)
 
 
 def export(directory: epath.PathLike, output: str) -> Agreement:
-    """Writes a classifier's network to a file or directory that is not there yet.
+    """Writes a classifier's network to a new file or directory.
 
     Args:
-        directory: Of a complete classifier.
-        output: Its ending tells the format: `.keras`, `.onnx`, or none for a
-            SavedModel.
+        directory: Directory of a complete classifier.
+        output: Path with the suffix `.keras`, `.onnx`, or none for a SavedModel.
 
     Returns:
-        How what was written compares with the classifier.
+        How the written network compares with the classifier.
 
     Raises:
-        ValueError: If it does not agree, or the format cannot hold the network.
+        ValueError: If the logits differ, or the format cannot hold the network.
     """
-    found = _find_format(output)
+    file_format = _find_format(output)
     path, target = epath.Path(directory), epath.Path(output)
     with tempfile.TemporaryDirectory() as scratch:
-        made = epath.Path(scratch) / f"network{found.ending}"
-        found.write(path, made)
+        written = epath.Path(scratch) / f"network{file_format.suffix}"
+        file_format.write(path, written)
         pixels = sample_pixels(read_facts(path)["image"]["size"])
         agreement = compare(
-            _load_saved_model(path / EXPORT)(pixels), found.load(made)(pixels)
+            _load_saved_model(path / EXPORT)(pixels), file_format.load(written)(pixels)
         )
         if not agreement.is_close:
-            raise ValueError(f"{output} would be another network: {agreement}")
+            raise ValueError(f"{output} differs from the classifier: {agreement}")
         target.parent.mkdir(parents=True, exist_ok=True)
         with artifact.replacing(target) as temporary:
-            _copy(made, temporary)
+            _copy(written, temporary)
     return agreement
 
 
-def compare(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Agreement:
+def compare(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Agreement:
     """Returns how logits [B,K] of two networks compare."""
-    same = expected.argmax(axis=1) == found.argmax(axis=1)
+    same = expected.argmax(axis=1) == actual.argmax(axis=1)
     return Agreement(
         num_images=len(expected),
         num_same=int(same.sum()),
-        difference=float(np.abs(expected - found).max()),
+        difference=float(np.abs(expected - actual).max()),
         scale=float(np.abs(expected).max()),
     )
 
 
 def sample_pixels(size: int) -> NDArray[np.uint8]:
-    """Returns images uint8 [B,S,S,3], from one color over coarse squares to noise."""
+    """Returns images uint8 [B,S,S,3] of squares, from one color to noise."""
     rng = np.random.default_rng(0)
     images = []
     for side in np.geomspace(1, size, NUM_IMAGES).astype(int):
         squares = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-        place = np.arange(size) * side // size
-        images.append(squares[place][:, place])
+        index = np.arange(size) * side // size
+        images.append(squares[index][:, index])
     return np.stack(images)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Format:
-    """How a network is written and read.
+    """A file format of networks.
 
     Attributes:
-        ending: Of the name.
-        write: From a classifier to a new file or directory.
-        load: From that to the network.
+        suffix: Suffix of the file name, or "".
+        write: Function of a classifier's directory and a new file or directory.
+        load: Function from that file or directory to the network.
     """
 
-    ending: str
+    suffix: str
     write: Callable[[epath.Path, epath.Path], None]
     load: Callable[[epath.Path], Network]
 
 
 def _find_format(output: str) -> _Format:
     name = epath.Path(output).name
-    ending = "" if output.endswith("/") else pathlib.PurePath(name).suffix
-    if ending == ".keras":
-        return _Format(ending, _write_keras, _load_keras)
-    if ending == ".onnx":
+    suffix = "" if output.endswith("/") else pathlib.PurePath(name).suffix
+    if suffix == ".keras":
+        return _Format(suffix, _write_keras, _load_keras)
+    if suffix == ".onnx":
         _require_onnx()
-        return _Format(ending, _write_onnx, _load_onnx)
-    if ending == "":
-        return _Format(ending, _write_saved_model, _load_saved_model)
+        return _Format(suffix, _write_onnx, _load_onnx)
+    if suffix == "":
+        return _Format(suffix, _write_saved_model, _load_saved_model)
     raise ValueError(
         "expected a name that ends in .keras or .onnx, or, for a SavedModel, has no "
-        f"ending or a slash behind it, got {output!r}"
+        f"suffix or a trailing slash, got {output!r}"
     )
 
 
 # --- SavedModel ------------------------------------------------------------------
-def _write_saved_model(classifier: epath.Path, made: epath.Path) -> None:
-    _copy(classifier / EXPORT, made)
-    (made / _EXTRA).mkdir()
-    _copy(classifier / CLASSIFIER, made / _EXTRA / CLASSIFIER)
+def _write_saved_model(classifier: epath.Path, output: epath.Path) -> None:
+    _copy(classifier / EXPORT, output)
+    (output / _EXTRA).mkdir()
+    _copy(classifier / CLASSIFIER, output / _EXTRA / CLASSIFIER)
 
 
 def _load_saved_model(path: epath.Path) -> Network:
@@ -178,18 +175,18 @@ def _load_saved_model(path: epath.Path) -> Network:
 
 
 # --- Keras -----------------------------------------------------------------------
-def _write_keras(classifier: epath.Path, made: epath.Path) -> None:
+def _write_keras(classifier: epath.Path, output: epath.Path) -> None:
     model = load_network(classifier / MODEL)
     if model.name.startswith(variants.PREFIX):
         model = without_own_layers(model)
-    model.save(str(made))
+    model.save(str(output))
 
 
 def without_own_layers(model: keras.Model) -> keras.Model:
-    """Returns the same network of Keras's own layers, which open without this project.
+    """Returns the same network with Keras's layers only, so that any Keras opens it.
 
-    What a ResNet-RS has of its own is noise and batch-norm's groups, both of them for
-    training alone.
+    The layers of ResNet-RS's own, stochastic depth and grouped batch norm, differ in
+    training only.
     """
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -221,7 +218,7 @@ def _require_onnx() -> None:
             )
 
 
-def _write_onnx(classifier: epath.Path, made: epath.Path) -> None:
+def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
     import onnx
 
     facts = read_facts(classifier)
@@ -241,7 +238,7 @@ def _write_onnx(classifier: epath.Path, made: epath.Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = f"ONNX cannot hold the network: {str(error).splitlines()[0]}"
         raise ValueError(f"{classifier}: {reason}") from error
-    onnx.save(model, str(made))
+    onnx.save(model, str(output))
 
 
 def _convert(export: epath.Path) -> Any:
@@ -251,10 +248,10 @@ def _convert(export: epath.Path) -> Any:
         convert_variables_to_constants_v2,
     )
 
-    # Speaks of each optimization that it skips.
+    # It logs every optimization that it skips.
     logging.getLogger(tf2onnx.__name__).setLevel(logging.CRITICAL)
     loaded = tf.saved_model.load(str(export))  # The signature alone loses its weights.
-    # The converter would take for inputs what the graph holds besides weights.
+    # The converter would treat the graph's other captured tensors as inputs.
     frozen = convert_variables_to_constants_v2(loaded.signatures["pixels"])
     (spec,) = frozen.inputs
     model, _ = tf2onnx.convert.from_function(
@@ -273,16 +270,16 @@ def _load_onnx(path: epath.Path) -> Network:
     )
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # Not all at once: the number of images must be free.
-        parts = (pixels[:1], pixels[1:])
-        found = [session.run(["logits"], {"pixels": part})[0] for part in parts]
-        return np.concatenate(found)
+        # In two batches of different sizes: the batch size must be free.
+        batches = (pixels[:1], pixels[1:])
+        logits = [session.run(["logits"], {"pixels": batch})[0] for batch in batches]
+        return np.concatenate(logits)
 
     return run
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
-    """Copies a file or a directory, perhaps from or into a bucket."""
+    """Copies a file or a directory, also from or into a bucket."""
     if not source.is_dir():
         source.copy(target)
         return

@@ -1,8 +1,7 @@
-"""What runs an exported network: TensorFlow or OpenVINO, in float32 or bfloat16.
+"""Engines that run an exported network: TensorFlow or OpenVINO, float32 or bfloat16.
 
-Which of them is fastest depends on the processor, so
-`classifier.inference.engine_autotune` measures them on real images. OpenVINO is the
-extra `[openvino]`.
+Which is fastest depends on the processor: `classifier.inference.engine_autotune`
+measures them on real images. OpenVINO is the extra `[openvino]`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,14 +25,14 @@ ENGINES = ("tensorflow", "openvino")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
 
-#: From pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
+#: Function from pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-#: Flags of /proc/cpuinfo that tell of bfloat16 arithmetic.
+#: Flags in /proc/cpuinfo of processors with bfloat16 arithmetic.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 _BFLOAT16_OPTION = "auto_mixed_precision_onednn_bfloat16"
-#: Images that OpenVINO computes at once: so few stay in the processor's caches, which
-#: is worth 5 % in bfloat16 (docs/benchmarks.md).
+#: Batch size of OpenVINO: activations of so few images stay in the processor's caches,
+#: which is worth 5 % in bfloat16 (docs/benchmarks.md).
 OPENVINO_BATCH = 8
 _OPENVINO_DTYPES = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -44,7 +44,7 @@ def _check_one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """An engine and the precision that it multiplies in."""
+    """An engine and the dtype in which it multiplies."""
 
     name: str = "tensorflow"
     dtype: str = "float32"
@@ -57,16 +57,16 @@ class Engine:
         return f"{self.name} {self.dtype}"
 
 
-#: What is there everywhere, and what others must agree with.
+#: Available everywhere; other engines must agree with it.
 REFERENCE = Engine()
 
 
 def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
     """Returns the engines to choose from on this machine, the reference first.
 
-    With a GPU that is TensorFlow alone. bfloat16 is left out where the processor has
-    no arithmetic for it, and TensorFlow's where there is OpenVINO's, which was twice
-    as fast wherever both were measured (docs/benchmarks.md); unless it is asked for.
+    With a GPU that is TensorFlow alone. Unless asked for, bfloat16 is left out if the
+    processor has no arithmetic for it, and TensorFlow's bfloat16 if OpenVINO is
+    installed, which was twice as fast wherever measured (docs/benchmarks.md).
 
     Args:
         name: One of `ENGINES`, or auto.
@@ -88,14 +88,15 @@ def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
             "--engine=openvino: OpenVINO is not installed; "
             "pip install 'noisy-student-rs[openvino]'"
         )
-    found = [Engine(one, other) for one in names for other in dtypes]
+    engines = [Engine(*pair) for pair in itertools.product(names, dtypes)]
     if name == dtype == AUTO and "openvino" in names:
-        found = [one for one in found if one != Engine("tensorflow", "bfloat16")]
-    return found
+        slower = Engine("tensorflow", "bfloat16")
+        engines = [engine for engine in engines if engine != slower]
+    return engines
 
 
 def has_openvino() -> bool:
-    """Whether the extra is installed."""
+    """Whether OpenVINO is installed."""
     return importlib.util.find_spec("openvino") is not None
 
 
@@ -115,55 +116,55 @@ def has_bfloat16() -> bool:
 
 
 class NetworkLoader:
-    """Makes the network of an exported classifier ready to run.
+    """Loads the network of an exported classifier.
 
-    Each engine reads it by itself, when it is asked for: OpenVINO in a second, and
-    without TensorFlow's gigabyte.
+    Each engine reads the files itself when it is first asked for: OpenVINO in a second,
+    and without TensorFlow's gigabyte of memory.
 
     Args:
-        export: The SavedModel; its signature `pixels` is the network.
+        export: Directory of the SavedModel; its signature `pixels` is the network.
     """
 
     def __init__(self, export: epath.PathLike) -> None:
         self._export = export
 
     def load(self, engine: Engine, *, batch_size: int, threads: int) -> Network:
-        """Returns the network.
+        """Returns the network, for any number of images.
 
         Args:
-            engine: What runs it.
+            engine: Engine that runs the network.
             batch_size: Images that TensorFlow computes at once.
-            threads: That OpenVINO computes with; TensorFlow's are the process's.
+            threads: Threads of OpenVINO; TensorFlow uses those of the process.
 
         Raises:
-            ValueError: If the engine cannot load it: files may be cut off.
+            ValueError: If the engine cannot load it, as when a file is truncated.
         """
         try:
             if engine.name == "openvino":
-                run = _compile(self._openvino_model, engine, threads)
-                return _in_batches(run, OPENVINO_BATCH)
+                run = _compile_openvino(self._openvino_model, engine, threads)
+                return _with_fixed_batch(run, OPENVINO_BATCH)
             if engine.dtype == "bfloat16":
-                return _in_batches(self._load_bfloat16(), batch_size)
-            return _in_batches(self._load_float32(), batch_size)
+                return _with_fixed_batch(self._load_bfloat16(), batch_size)
+            return _with_fixed_batch(self._load_float32(), batch_size)
         except (RuntimeError, LookupError, tf.errors.OpError) as error:
-            words = str(error).strip().splitlines() or [type(error).__name__]
+            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
-                f"{self._export}: {engine} cannot load it: {words[-1]}"
+                f"{self._export}: {engine} cannot load it: {reason[-1]}"
             ) from error
 
     def _load_float32(self) -> Network:
         loaded = self._loaded  # The signature alone would lose its variables.
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            # By name: see `saved_model.load_preprocess`.
-            found = loaded.signatures["pixels"](pixels=tf.constant(pixels))["logits"]
-            result: NDArray[np.float32] = found.numpy()
-            return result
+            # By keyword: see `saved_model.load_preprocess`.
+            outputs = loaded.signatures["pixels"](pixels=tf.constant(pixels))
+            logits: NDArray[np.float32] = outputs["logits"].numpy()
+            return logits
 
         return run
 
     def _load_bfloat16(self) -> Network:
-        frozen = self._frozen  # Only weights that are constants are rewritten.
+        frozen = self._frozen  # TensorFlow rewrites only weights that are constants.
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             with _rewritten_to_bfloat16():
@@ -190,33 +191,32 @@ class NetworkLoader:
     def _openvino_model(self) -> Any:
         import openvino
 
-        # Not by `openvino.convert_model`: that takes seconds in Python, and tells
-        # OpenVINO's makers of each use.
+        # `openvino.convert_model` takes seconds in Python and sends telemetry.
         with saved_model.serving("pixels", self._export) as directory:
             return openvino.Core().read_model(directory)
 
 
-def _in_batches(run: Network, size: int) -> Network:
-    """Returns a network that computes so many images at once, the last filled up.
+def _with_fixed_batch(run: Network, size: int) -> Network:
+    """Returns a network that computes batches of one size, the last padded with zeros.
 
-    So an image's logits do not depend on how many others there are.
+    The logits of an image then do not depend on the number of images.
     """
 
-    def run_filled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        filled = pixels
+    def run_padded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        padded = pixels
         if len(pixels) < size:
-            filled = np.zeros((size, *pixels.shape[1:]), np.uint8)
-            filled[: len(pixels)] = pixels
-        return run(filled)[: len(pixels)]
+            padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
+            padded[: len(pixels)] = pixels
+        return run(padded)[: len(pixels)]
 
     def run_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         starts = range(0, len(pixels), size)
-        return np.concatenate([run_filled(pixels[i : i + size]) for i in starts])
+        return np.concatenate([run_padded(pixels[i : i + size]) for i in starts])
 
     return run_all
 
 
-def _compile(model: Any, engine: Engine, threads: int) -> Network:
+def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
     import openvino
 
     model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
@@ -224,21 +224,21 @@ def _compile(model: Any, engine: Engine, threads: int) -> Network:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _OPENVINO_DTYPES[engine.dtype],
         "INFERENCE_NUM_THREADS": threads,
-        # Each of several processes would pin its threads to the same cores.
+        # Several processes would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
     request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         (logits,) = request.infer([pixels]).values()
-        return np.array(logits)  # The request's own memory is overwritten.
+        return np.array(logits)  # The next request overwrites the original.
 
     return run
 
 
 @contextlib.contextmanager
 def _rewritten_to_bfloat16() -> Iterator[None]:
-    """Has TensorFlow rewrite the graphs that are called: an option of the process."""
+    """Makes TensorFlow rewrite the graphs called meanwhile: a process-wide option."""
     tf.config.optimizer.set_experimental_options({_BFLOAT16_OPTION: True})
     try:
         yield

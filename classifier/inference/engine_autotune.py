@@ -1,4 +1,4 @@
-"""Chooses the engine: tries the candidates on real images, takes the fastest."""
+"""Chooses the fastest engine by timing the candidates on real images."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.inference.engine import REFERENCE, Engine, Network
-from classifier.inference.ensemble import OK, Classifier, decode_rows
+from classifier.inference.ensemble import Classifier, decode_rows
+from stage.status import OK
 from stage.system import num_cores
 
-#: Share of the images whose top class a candidate must agree on with the reference.
+#: Least share of images on which a candidate has the reference's top class.
 MIN_AGREEMENT = 0.995
-#: How much faster than the reference a candidate has to be: less may be chance.
+#: Least speed relative to the reference: a smaller gain may be noise.
 MIN_GAIN = 1.05
-#: Images of a trial, and of each call: few, so that large networks end soon, too.
+#: Images to time on, and images of a call: few, so that large networks end soon, too.
 NUM_IMAGES = 256
-TRIAL_BATCH = 8
-#: Seconds of a candidate, and turns that they are spread over.
+BATCH_SIZE = 8
+#: Seconds per candidate, and rounds that they are divided into.
 SECONDS = 3.0
-TURNS = 2
+NUM_ROUNDS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineTiming:
-    """What a candidate did.
+    """Measured speed and agreement of a candidate.
 
     Attributes:
         engine: The candidate.
-        images_per_second: Of the network alone, decoding apart.
-        agreement: Share of the images with the reference's top class.
+        images_per_second: Speed of the network alone, without decoding.
+        agreement: Share of the images with the reference's top class, in [0, 1].
     """
 
     engine: Engine
@@ -40,71 +41,74 @@ class EngineTiming:
     agreement: float
 
 
-def try_engines(
+def time_engines(
     classifier: Classifier,
     candidates: Sequence[Engine],
     encoded: Sequence[bytes],
     *,
     seconds: float = SECONDS,
 ) -> list[EngineTiming]:
-    """Returns figures of each candidate, with all cores.
+    """Returns the timing of each candidate on all cores.
 
     Args:
-        classifier: To be run.
-        candidates: What to try.
+        classifier: Classifier whose network is timed.
+        candidates: Engines to time.
         encoded: Real images; those that cannot be decoded are left out.
-        seconds: Of each candidate.
+        seconds: Time per candidate.
     """
-    engines = [REFERENCE, *(one for one in candidates if one != REFERENCE)]
+    engines = [REFERENCE, *(engine for engine in candidates if engine != REFERENCE)]
     networks = {
         engine: classifier.loader.load(
-            engine, batch_size=TRIAL_BATCH, threads=num_cores()
+            engine, batch_size=BATCH_SIZE, threads=num_cores()
         )
         for engine in engines
     }
     batches = list(_batches(classifier, encoded))
-    # In turns, the better of which counts: something else may run for a while.
+    # The best of several rounds counts: another process may slow one of them down.
     speeds = dict.fromkeys(engines, 0.0)
     same: dict[Engine, list[bool]] = {engine: [] for engine in engines}
-    for turn in range(TURNS):
+    for start in range(NUM_ROUNDS):
         expected: list[int] = []
         for engine, network in networks.items():
-            found, speed = _run(network, batches[turn::TURNS], seconds / TURNS)
-            expected = expected or found
-            # A slower one has seen fewer.
-            same[engine] += [a == b for a, b in zip(found, expected, strict=False)]
+            labels, speed = _time(
+                network, batches[start::NUM_ROUNDS], seconds / NUM_ROUNDS
+            )
+            expected = expected or labels
+            # A slower engine got to fewer images.
+            same[engine] += [a == b for a, b in zip(labels, expected, strict=False)]
             speeds[engine] = max(speeds[engine], speed)
     return [
-        EngineTiming(one, speeds[one], sum(same[one]) / max(1, len(same[one])))
-        for one in candidates
+        EngineTiming(
+            engine, speeds[engine], sum(same[engine]) / max(1, len(same[engine]))
+        )
+        for engine in candidates
     ]
 
 
-def choose(figures: Sequence[EngineTiming]) -> Engine:
-    """Returns the fastest that agrees with the reference and is clearly faster.
+def choose(timings: Sequence[EngineTiming]) -> Engine:
+    """Returns the fastest engine that agrees with the reference and is clearly faster.
 
-    Where none agrees, or the reference was not among them and only one was tried,
-    the first.
+    If there is none, returns the first, which is the reference if it is a candidate.
     """
-    first = figures[0]
+    first = timings[0]
     faster = [
-        one
-        for one in figures[1:]
-        if one.agreement >= MIN_AGREEMENT
-        and one.images_per_second >= MIN_GAIN * first.images_per_second
+        timing
+        for timing in timings[1:]
+        if timing.agreement >= MIN_AGREEMENT
+        and timing.images_per_second >= MIN_GAIN * first.images_per_second
     ]
-    best = max(faster, key=lambda one: one.images_per_second, default=first)
+    best = max(faster, key=lambda timing: timing.images_per_second, default=first)
     return best.engine
 
 
-def describe(figures: Sequence[EngineTiming], chosen: Engine) -> list[str]:
-    """Returns a table for people."""
+def describe(timings: Sequence[EngineTiming], chosen: Engine) -> list[str]:
+    """Returns the timings as the lines of a table."""
     lines = [f"{'engine':<22} {'images/s':>8}  top-1 as {REFERENCE}"]
-    for one in figures:
-        mark = "  <- chosen" if one.engine == chosen else ""
+    for timing in timings:
+        mark = "  <- chosen" if timing.engine == chosen else ""
         lines.append(
-            f"{one.engine!s:<22} {one.images_per_second:>8.1f}  "
-            f"{one.agreement:.2%}{mark}"
+            f"{timing.engine!s:<22} {timing.images_per_second:>8.1f}  "
+            f"{timing.agreement:.2%}{mark}"
         )
     return lines
 
@@ -112,21 +116,22 @@ def describe(figures: Sequence[EngineTiming], chosen: Engine) -> list[str]:
 def _batches(
     classifier: Classifier, encoded: Sequence[bytes]
 ) -> Iterator[NDArray[np.uint8]]:
+    """Yields pixels of full batches in which every image could be decoded."""
     size = classifier.image["size"]
-    for start in range(0, len(encoded) - TRIAL_BATCH + 1, TRIAL_BATCH):
-        images = encoded[start : start + TRIAL_BATCH]
+    for start in range(0, len(encoded) - BATCH_SIZE + 1, BATCH_SIZE):
+        images = encoded[start : start + BATCH_SIZE]
         decoded = decode_rows(images, classifier.preprocess, size=size)
-        if decoded.status.count(OK) == TRIAL_BATCH:
+        if decoded.status.count(OK) == BATCH_SIZE:
             yield decoded.pixels
 
 
-def _run(
+def _time(
     network: Network, batches: Sequence[NDArray[np.uint8]], seconds: float
 ) -> tuple[list[int], float]:
-    """Returns the top classes of the images it got to, and images a second."""
+    """Returns the top classes of the images reached in time, and images a second."""
     if not batches:
         return [], 0.0
-    network(batches[0])  # Compiles.
+    network(batches[0])  # The first call compiles.
     labels: list[int] = []
     started = time.perf_counter()
     for batch in batches:

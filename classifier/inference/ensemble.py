@@ -1,6 +1,6 @@
-"""Exported classifiers at work: encoded images to probabilities.
+"""Inference of exported classifiers: from encoded images to probabilities.
 
-What labeling, evaluation and prediction share.
+Shared by labeling, evaluation, calibration and prediction.
 """
 
 from __future__ import annotations
@@ -15,35 +15,31 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.data.image_header import FORMATS, claimed_pixels
+from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
 from classifier.export import saved_model
 from classifier.export.facts import EXPORT, read_facts
 from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
 from stage import artifact
+from stage.status import OK
 from stage.system import num_cores
 
-OK = "ok"
 EMPTY = "empty"
 UNDECODABLE = "undecodable"
 TOO_LARGE = "too_large"
 NOT_FINITE = "not_finite"
-#: Pixels of the largest image that is decoded, 300 MB of them; a few kilobytes can
-#: claim to be billions.
-MAX_PIXELS = 100_000_000
 #: Images that are read, decoded and predicted together.
 BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """Some images made ready for a network, row by row.
+    """A batch of images after evaluation preprocessing.
 
     Attributes:
-        encoded: The bytes they were.
-        pixels: uint8 [B,S,S,3] after evaluation preprocessing; zeros where the status
-            is not `ok`.
-        status: `ok`, or why there are no pixels.
-        error: The decoder's words where the status is not `ok`, else "".
+        encoded: [B] encoded images.
+        pixels: uint8 [B,S,S,3]; zeros where the status is not `ok`.
+        status: [B] `ok`, or why there are no pixels.
+        error: [B] reason in words where the status is not `ok`, else "".
     """
 
     encoded: Sequence[bytes]
@@ -53,20 +49,20 @@ class Decoded:
 
     @property
     def good(self) -> list[int]:
-        """The rows that have pixels."""
+        """Rows that have pixels."""
         return [row for row, status in enumerate(self.status) if status == OK]
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What an ensemble says about some images, row by row.
+    """Predictions of an ensemble for a batch of images.
 
     Attributes:
-        status: `ok`, or why there is no prediction.
-        error: In words where the status is not `ok`, else "".
+        status: [B] `ok`, or why there is no prediction.
+        error: [B] reason in words where the status is not `ok`, else "".
         probabilities: float32 [B,K]; zeros where the status is not `ok`.
-        pixels: uint8 [B,S,S,3] after evaluation preprocessing, of the first member;
-            zeros where the image could not be decoded.
+        pixels: uint8 [B,S,S,3] of the first member's preprocessing; zeros where the
+            image could not be decoded.
     """
 
     status: list[str]
@@ -79,9 +75,9 @@ class Classifier:
     """One exported classifier.
 
     Args:
-        directory: Where it is, complete.
-        engine: What runs its network.
-        threads: That the network may use.
+        directory: Directory of the complete classifier.
+        engine: Engine that runs the network.
+        threads: Threads of the network; None for all cores.
     """
 
     def __init__(
@@ -100,33 +96,33 @@ class Classifier:
 
     @property
     def image(self) -> dict[str, Any]:
-        """The preprocessing it was exported with."""
+        """Preprocessing settings of the export."""
         return dict(self.facts["image"])
 
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
-        """Returns pixels uint8 [B,S,S,3]; raises InvalidArgumentError on a bad one."""
+        """Returns pixels uint8 [B,S,S,3].
+
+        Raises:
+            InvalidArgumentError: If an image cannot be decoded.
+        """
         images = tf.constant(list(encoded), tf.string)
         pixels: NDArray[np.uint8] = self._preprocess(images).numpy()
         return pixels
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns float32 [B,K]."""
+        """Returns logits float32 [B,K] of pixels uint8 [B,S,S,3]."""
         return self._network(pixels)
-
-    def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns float32 [B,K] after the classifier's temperature."""
-        return softmax(self.logits(pixels) / np.float32(self.facts["temperature"]))
 
 
 class Ensemble:
     """Classifiers whose probabilities are averaged.
 
     Args:
-        directories: Of its members.
-        engine: What runs their networks.
-        threads: That a network may use.
-        max_pixels: Of an image that is decoded.
-        temperature: That all members' logits are divided by; None for their own.
+        directories: Directories of the members.
+        engine: Engine that runs their networks.
+        threads: Threads of a network; None for all cores.
+        max_pixels: Pixels of the largest image that is decoded.
+        temperature: Temperature of all members; None for each member's own.
     """
 
     def __init__(
@@ -148,15 +144,16 @@ class Ensemble:
         self.class_names = tuple(self._members[0].facts["class_names"])
 
     def warm_up(self) -> None:
-        """Predicts a blank image: an engine's first call takes a third of a second.
+        """Predicts a blank image.
 
-        What cannot run at all fails here, before any image is read.
+        An engine's first call takes a third of a second, and a network that cannot run
+        fails here, before any image is read.
         """
         blank = tf.io.encode_jpeg(np.zeros((1, 1, 3), np.uint8)).numpy()
         self.predict(self.decode([blank]))
 
     def decode(self, encoded: Sequence[bytes]) -> Decoded:
-        """Returns a row for every image, decodable or not; at most `BATCH_SIZE`."""
+        """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
         first = self._members[0]
         return decode_rows(
             encoded,
@@ -166,12 +163,12 @@ class Ensemble:
         )
 
     def predict(self, decoded: Decoded) -> Predictions:
-        """Returns a row for every image."""
+        """Returns a prediction for every image."""
         probabilities = mean_probabilities(self.logits(decoded), self._temperatures)
         return to_predictions(decoded, probabilities)
 
     def logits(self, decoded: Decoded) -> NDArray[np.float32]:
-        """Returns float32 [M,G,K]: M members on the G images that could be decoded."""
+        """Returns logits float32 [M,G,K] of M members for the G decoded images."""
         first, good = self._members[0], decoded.good
         shape = (len(self._members), len(good), len(self.class_names))
         logits = np.zeros(shape, np.float32)
@@ -195,21 +192,20 @@ def decode_rows(
     """Returns a row for every image, decodable or not.
 
     Args:
-        encoded: Images, at least one.
-        preprocess: From images to uint8 [B,S,S,3]; raises InvalidArgumentError if one
-            of them is bad.
-        size: S.
-        max_pixels: Of an image that is decoded; a larger one is refused by what its
-            header says.
+        encoded: At least one encoded image.
+        preprocess: Function from encoded images to pixels uint8 [B,S,S,3]; raises
+            InvalidArgumentError if one of them is bad.
+        size: Side S in pixels.
+        max_pixels: Pixels of the largest image that is decoded, as its header says.
     """
     status, error = [OK] * len(encoded), [""] * len(encoded)
     for row, image in enumerate(encoded):
-        status[row], error[row] = _look_at_header(image, max_pixels)
+        status[row], error[row] = _check_header(image, max_pixels)
     if status.count(OK) == len(status):
         try:
             return Decoded(encoded, preprocess(encoded), status, error)
         except tf.errors.InvalidArgumentError:
-            pass  # One of them is bad: look at each alone.
+            pass  # One of them is bad: decode each alone.
     pixels = np.zeros((len(encoded), size, size, 3), np.uint8)
     for row, image in enumerate(encoded):
         if status[row] == OK:
@@ -221,7 +217,7 @@ def decode_rows(
     return Decoded(encoded, pixels, status, error)
 
 
-def _look_at_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
+def _check_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
     if not encoded:
         return EMPTY, "no bytes"
     pixels = claimed_pixels(encoded)
@@ -234,12 +230,12 @@ def _look_at_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
 
 
 def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Predictions:
-    """Returns predictions with a row for every image.
+    """Returns a prediction for every image.
 
     Args:
-        decoded: The images.
-        probabilities: float32 [G,K] of those that could be decoded, in order. A row
-            that is not finite becomes a row with a reason.
+        decoded: B images.
+        probabilities: float32 [G,K] of the images that could be decoded, in order. A
+            row that is not finite becomes a row with a reason.
     """
     good = np.array(decoded.good, int)
     status, error = list(decoded.status), list(decoded.error)
@@ -254,11 +250,11 @@ def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Pred
 def mean_probabilities(
     logits: NDArray[np.float32], temperatures: Sequence[float]
 ) -> NDArray[np.float32]:
-    """Returns the mean float32 [B,K] of M members' probabilities.
+    """Returns the mean float32 [B,K] of the members' probabilities.
 
     Args:
-        logits: float32 [M,B,K] of the members.
-        temperatures: [M] that their logits are divided by.
+        logits: float32 [M,B,K] of M members.
+        temperatures: M temperatures, one per member.
     """
     total = np.zeros(logits.shape[1:], np.float32)
     for member, temperature in zip(logits, temperatures, strict=True):
@@ -267,14 +263,14 @@ def mean_probabilities(
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the probabilities [B,K] of logits [B,K]; NaN where one is not finite."""
-    with np.errstate(invalid="ignore"):  # What is not finite stays so.
+    """Returns the softmax [B,K] of logits [B,K]; NaN where a logit is not finite."""
+    with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
 
 
 def _first_sentence(message: str) -> str:
-    """Returns the decoder's own words, without the names of graph nodes around."""
-    words = re.sub(r"\{\{.*?\}\}", "", message)
-    return words.split("[[")[0].split("[Op:")[0].strip()
+    """Returns the decoder's message without TensorFlow's names of graph nodes."""
+    text = re.sub(r"\{\{.*?\}\}", "", message)
+    return text.split("[[")[0].split("[Op:")[0].strip()

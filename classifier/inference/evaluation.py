@@ -1,7 +1,7 @@
-"""How right classifiers are about labeled images: a row for each, and figures.
+"""Evaluation on labeled images: one row per image, and the figures of all.
 
-The rows tell a reader more than any figure: which classes are mixed up, which images
-are wrong at high confidence, whether two classifiers are wrong about the same ones.
+The rows show which classes are confused, which images are misclassified at high
+confidence, and whether two classifiers misclassify the same images.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data import python_reader
-from classifier.data.examples import OK, UNLABELED, Example, key_text
+from classifier.data.examples import UNLABELED, Example, key_text
 from classifier.data.sources import Source
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.temperature_scaling import calibration_error
 from stage import artifact
+from stage.status import OK
 
 EVALUATION = "evaluation.json"
-#: A row for every image.
+#: One row per image.
 ROWS = "evaluation.parquet"
 SCHEMA = pa.schema(
     [
@@ -40,11 +41,11 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
     """Returns a row of `SCHEMA` for every image, in the order of the source.
 
     `predicted` and `confidence` are null where `status` is not `ok`; `label` is -1
-    where it would stand in a record that cannot be read.
+    where the record that holds it cannot be read.
 
     Raises:
         ValueError: If there is no image, or one has no label in range.
-        OSError: On what may pass and did not.
+        OSError: If a transient read error persists.
     """
     tables = [
         _rows(ensemble, batch, source.spec)
@@ -56,11 +57,11 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
 
 
 def summarize(rows: pa.Table) -> dict[str, Any]:
-    """Returns the figures of what `evaluate` has returned.
+    """Returns the figures of the rows that `evaluate` returned.
 
-    `num_examples`, `num_correct`, `num_undecodable`, `top1` in [0, 1], in which what
-    cannot be decoded counts as wrong, and `calibration_error` in [0, 1] of the others;
-    None where there is none.
+    They are `num_examples`, `num_correct`, `num_undecodable`, `top1` in [0, 1], with
+    undecodable images counted as wrong, and `calibration_error` in [0, 1] of the
+    decoded images, None if there is none.
     """
     right = is_right(rows)
     known = rows["predicted"].is_valid().to_numpy()
@@ -78,7 +79,7 @@ def summarize(rows: pa.Table) -> dict[str, Any]:
 
 
 def is_right(rows: pa.Table) -> NDArray[np.bool_]:
-    """Returns of every row, bool [N], whether the prediction is the label."""
+    """Returns bool [N], whether the prediction of each row is its label."""
     hits = pc.fill_null(pc.equal(rows["label"], rows["predicted"]), False)
     right: NDArray[np.bool_] = hits.to_numpy()
     return right
@@ -93,7 +94,7 @@ def write(output: epath.PathLike, figures: dict[str, Any], rows: pa.Table) -> No
 
 
 def describe(figures: dict[str, Any]) -> str:
-    """Returns what `summarize` has found, as one line."""
+    """Returns the figures of `summarize` as one line."""
     undecodable, error = figures["num_undecodable"], figures["calibration_error"]
     return (
         f"{figures['num_correct']:,} of {figures['num_examples']:,} images right"
@@ -103,26 +104,32 @@ def describe(figures: dict[str, Any]) -> str:
     )
 
 
+def check_label(example: Example, num_classes: int, spec: str) -> None:
+    """Raises ValueError if the label of an example of a source is not in 0..K-1."""
+    if not 0 <= example.label < num_classes:
+        label = "none" if example.label == UNLABELED else example.label
+        raise ValueError(
+            f"{spec}: {key_text(example.key)}: expected a label in "
+            f"0..{num_classes - 1}, got {label}"
+        )
+
+
 def _rows(ensemble: Ensemble, batch: list[Example], spec: str) -> pa.Table:
-    num_classes = len(ensemble.class_names)
     for example in batch:
-        is_known = 0 <= example.label < num_classes
-        if example.status == OK and not is_known:
-            found = "none" if example.label == UNLABELED else example.label
-            raise ValueError(
-                f"{spec}: {key_text(example.key)}: expected a label in "
-                f"0..{num_classes - 1}, got {found}"
-            )
-    predictions = ensemble.predict(ensemble.decode([one.image for one in batch]))
+        if example.status == OK:
+            check_label(example, len(ensemble.class_names), spec)
+    predictions = ensemble.predict(
+        ensemble.decode([example.image for example in batch])
+    )
     status = [
-        one.status if one.status != OK else predicted
-        for one, predicted in zip(batch, predictions.status, strict=True)
+        predicted if example.status == OK else example.status
+        for example, predicted in zip(batch, predictions.status, strict=True)
     ]
-    is_bad = np.array([one != OK for one in status])
+    is_bad = np.array(status) != OK
     probabilities = predictions.probabilities
     columns = [
-        [key_text(one.key) for one in batch],
-        [one.label for one in batch],
+        [key_text(example.key) for example in batch],
+        [example.label for example in batch],
         pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=is_bad),
         pa.array(probabilities.max(axis=1), mask=is_bad),
         status,

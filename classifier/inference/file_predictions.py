@@ -1,4 +1,4 @@
-"""What classifiers say about files: the most probable classes of each."""
+"""The most probable classes of image files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.data import listing, python_reader
-from classifier.data.examples import OK, File, key_text
+from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
+from stage.status import OK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +26,14 @@ class TopClass:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    r"""What is said about one file.
+class FilePrediction:
+    r"""The most probable classes of one file.
 
     Attributes:
-        file: Where it is; bytes that are not UTF-8 are written as \xNN.
-        status: `ok`, or why there are no classes.
-        error: The reason in words where the status is not `ok`, else "".
-        top: The most probable classes, the first of them the answer.
+        file: Path; bytes that are not UTF-8 are written as \xNN.
+        status: `ok`, or why there is no prediction.
+        error: Reason in words where the status is not `ok`, else "".
+        top: Most probable classes, in descending order; empty where not `ok`.
     """
 
     file: str
@@ -42,9 +43,9 @@ class Answer:
 
 
 def list_images(paths: Iterable[str]) -> list[File]:
-    """Returns the files that some paths mean: of a directory all in it, by name.
+    """Returns files, and the files of directories, recursively and by name.
 
-    A path where there is nothing is kept: reading it tells.
+    A path that does not exist is kept: reading it gives it a status.
 
     Raises:
         ValueError: If a directory holds no file.
@@ -55,30 +56,33 @@ def list_images(paths: Iterable[str]) -> list[File]:
         if not listing.is_folder(path):
             files.append(File(path=path, name=path, take=1))
             continue
-        found = listing.list_folder(path)
-        if not found:
+        entries = listing.list_folder(path)
+        if not entries:
             raise ValueError(f"no files in {path!r}")
         files += [
-            File(path=one.path, name=one.path, take=1, size=one.size) for one in found
+            File(path=entry.path, name=entry.path, take=1, size=entry.size)
+            for entry in entries
         ]
     return files
 
 
-def answers(
+def predict_files(
     ensemble: Ensemble, files: Sequence[File], *, top_k: int
-) -> Iterator[Answer]:
-    """Yields what an ensemble says about each file, in order.
+) -> Iterator[FilePrediction]:
+    """Yields the prediction of each file, in order.
 
     Args:
-        ensemble: The classifiers.
-        files: Of one image each.
-        top_k: Classes to name of each; all there are, if there are fewer.
+        ensemble: Classifiers whose mean probabilities count.
+        files: Files of one image each.
+        top_k: Number of classes to name; all if there are fewer.
 
     Raises:
-        OSError: On what may pass and did not.
+        OSError: If a transient read error persists.
     """
     for batch in python_reader.read_batches(FolderReader(), files, BATCH_SIZE):
-        predictions = ensemble.predict(ensemble.decode([one.image for one in batch]))
+        predictions = ensemble.predict(
+            ensemble.decode([example.image for example in batch])
+        )
         for row, example in enumerate(batch):
             status, error = example.status, example.error
             if status == OK:
@@ -86,47 +90,42 @@ def answers(
             top: tuple[TopClass, ...] = ()
             if status == OK:
                 top = _top(predictions.probabilities[row], ensemble.class_names, top_k)
-            yield Answer(key_text(example.key), status, error, top)
+            yield FilePrediction(key_text(example.key), status, error, top)
 
 
-def tell(answer: Answer, *, width: int) -> str:
-    """Returns an answer as lines of a table.
-
-    Args:
-        answer: About one file.
-        width: Of the classes' names.
-    """
-    lines = [printable(answer.file)]
-    if answer.status != OK:
-        lines.append(f"  {answer.status}: {printable(answer.error)}")
-    for rank, one in enumerate(answer.top, start=1):
-        name = printable(one.class_name)
-        lines.append(f"{rank:>5}  {name:<{width}} {one.probability:>8.2%}")
+def to_text(prediction: FilePrediction, *, width: int) -> str:
+    """Returns a prediction as lines of a table whose class names have a width."""
+    lines = [escape_control(prediction.file)]
+    if prediction.status != OK:
+        lines.append(f"  {prediction.status}: {escape_control(prediction.error)}")
+    for rank, top in enumerate(prediction.top, start=1):
+        name = escape_control(top.class_name)
+        lines.append(f"{rank:>5}  {name:<{width}} {top.probability:>8.2%}")
     return "\n".join(lines)
 
 
-def to_json(answer: Answer) -> str:
-    """Returns an answer as one line of JSON, in ASCII."""
-    facts = dataclasses.asdict(answer)
-    del facts["top" if answer.status != OK else "error"]
+def to_json(prediction: FilePrediction) -> str:
+    """Returns a prediction as one line of JSON, in ASCII."""
+    facts = dataclasses.asdict(prediction)
+    del facts["top" if prediction.status != OK else "error"]
     return json.dumps(facts)
 
 
-def printable(text: str) -> str:
-    r"""Returns text that a terminal shows and does not obey.
+def escape_control(text: str) -> str:
+    r"""Returns text with control characters as \xNN, \n etc.
 
-    Control characters, which a file's name may hold, become \xNN, \n and the like.
+    File and class names could otherwise send commands to the terminal.
     """
     return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 
 def _top(
     probabilities: NDArray[np.float32], class_names: Sequence[str], top_k: int
 ) -> tuple[TopClass, ...]:
-    # Of equal probabilities the first class leads, as where labels are made.
+    # Ties go to the lower class, as in labeling.
     labels = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
     return tuple(
         TopClass(label, class_names[label], float(probabilities[label]))

@@ -1,5 +1,3 @@
-"""What teachers say about images they have not learned from, and that they have not."""
-
 import json
 import shutil
 
@@ -16,6 +14,7 @@ from classifier.inference.calibration import describe, plan, write
 from classifier.inference.calibration import predict as predict_part
 from classifier.inference.ensemble import Ensemble
 from stage import artifact
+from stage.calibration_files import read_temperature
 from tests.conftest import CLASS_NAMES, export
 from tests.images import random_images, write_folder, write_records
 
@@ -42,19 +41,20 @@ def other(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory, config):
-    root = tmp_path_factory.mktemp("networks")
-    return [export(root / str(seed), config, seed=seed)[0] for seed in range(3)]
+def networks(tmp_path_factory, config, exported, exported_second):
+    third, _ = export(tmp_path_factory.mktemp("networks") / "third", config, seed=3)
+    return [exported[0], exported_second[0], third]
 
 
-@pytest.fixture
-def teachers(networks, source, tmp_path):
-    """From the folds that teachers shall say they have left out, to their places."""
+@pytest.fixture(scope="module")
+def teachers(networks, source, tmp_path_factory):
+    """Makes teachers that left out the given folds, -1 for none."""
 
     def make(*left_out, count=NUM_FOLDS, labeled=None):
         places = []
+        root = tmp_path_factory.mktemp("teachers")
         for index, fold in enumerate(left_out):
-            place = tmp_path / f"teacher-{index}"
+            place = root / f"teacher-{index}"
             shutil.copytree(networks[index], place)
             described = (labeled or source).describe()
             fact = {"folds": count, "fold": fold, "labeled": described}
@@ -82,17 +82,27 @@ def calibrate(teachers, output, **sources):
     return facts, pq.read_table(output / "calibration.parquet").to_pylist()
 
 
-def said_by(teachers, source, temperature=1.0):
-    """By key, the mean probabilities of some teachers."""
+@pytest.fixture(scope="module")
+def held_out(teachers, other, tmp_path_factory):
+    """A calibration of two teachers: its directory, teachers and facts."""
+    output = tmp_path_factory.mktemp("calibration") / "made"
+    places = teachers(0, 1)
+    facts, _ = calibrate(places, output, held_out=other)
+    return output, places, facts
+
+
+def predict_all(teachers, source, temperature=1.0):
+    """The mean probabilities of teachers, by key."""
     examples = list(read_examples(source.reader, source.files))
     ensemble = Ensemble(teachers, temperature=temperature)
-    found = ensemble.predict(ensemble.decode([one.image for one in examples]))
-    keys = [one.key.decode() for one in examples]
-    return dict(zip(keys, found.probabilities, strict=True))
+    images = [example.image for example in examples]
+    probabilities = ensemble.predict(ensemble.decode(images)).probabilities
+    keys = [example.key.decode() for example in examples]
+    return dict(zip(keys, probabilities, strict=True))
 
 
 def test_each_image_is_predicted_by_those_that_left_it_out(teachers, source, tmp_path):
-    """The first and the third have left out the same fold."""
+    """The first and the third teacher left out the same fold."""
     places = teachers(0, 1, 0)
     facts, rows = calibrate(places, tmp_path / "made", out_of_fold=source)
     fold_of = dict(
@@ -102,12 +112,14 @@ def test_each_image_is_predicted_by_those_that_left_it_out(teachers, source, tmp
             strict=True,
         )
     )
-    judges = {0: [places[0], places[2]], 1: [places[1]]}
-    said = {fold: said_by(judges[fold], source) for fold in judges}
+    by_fold = {
+        0: predict_all([places[0], places[2]], source),
+        1: predict_all([places[1]], source),
+    }
     assert {row["key"] for row in rows} == fold_of.keys()
     for row in rows:
         assert row["fold"] == fold_of[row["key"]]
-        expected = said[row["fold"]][row["key"]]
+        expected = by_fold[row["fold"]][row["key"]]
         assert row["predicted"] == expected.argmax()
         assert row["confidence"] == expected.max()
         assert row["label"] == "abc".index(row["key"][0])
@@ -122,37 +134,33 @@ def test_all_teachers_predict_what_was_held_out(teachers, other, tmp_path, monke
     )
     places = teachers(0, 1)
     facts, rows = calibrate(places, tmp_path / "made", held_out=other)
-    said = said_by(places, other, temperature=2.5)
+    probabilities = predict_all(places, other, temperature=2.5)
     assert [row["key"] for row in rows] == ["part#0", "part#1", "part#2"]
     for row in rows:
-        assert row["confidence"] == said[row["key"]].max()
+        assert row["confidence"] == probabilities[row["key"]].max()
         assert row["fold"] is None
     assert (facts["num_images"], facts["num_undecodable"]) == (3, 1)
     assert facts["temperature"] == 2.5
 
 
-def test_the_file_says_all(teachers, other, tmp_path):
-    places = teachers(0, 1)
-    facts, _ = calibrate(places, tmp_path / "made", held_out=other)
-    assert json.loads((tmp_path / "made" / "calibration.json").read_text()) == facts
-    prints = [read_facts(place)["fingerprint"] for place in places]
-    assert facts["teachers"] == prints
+def test_the_file_holds_all_facts(held_out):
+    directory, places, facts = held_out
+    assert json.loads((directory / "calibration.json").read_text()) == facts
+    fingerprints = [read_facts(place)["fingerprint"] for place in places]
+    assert facts["teachers"] == fingerprints
     assert facts["class_names"] == list(CLASS_NAMES)
     for name in ("negative_log_likelihood", "calibration_error"):
         assert facts[name]["before"] == facts[name]["after"]
     assert facts["temperature_reason"].startswith("3 images are too few")
-    lines = describe(facts)
-    assert "of 3 images held out (1 undecodable) right" in lines[0]
-    assert lines[1].startswith("temperature 1.0: 3 images are too few")
-    artifact.complete(tmp_path / "made", seconds=0)
-    assert (
-        temperature_scaling.read(tmp_path / "made", teachers=prints).temperature == 1.0
-    )
+    first, second = describe(facts)
+    assert "3 images held out (1 undecodable)" in first
+    assert second.startswith(f"temperature 1.0: {facts['temperature_reason']}")
+    artifact.complete(directory, seconds=0)
+    assert read_temperature(directory, teachers=fingerprints) == 1.0
 
 
-def test_the_schema_is_as_promised(teachers, other, tmp_path):
-    calibrate(teachers(0), tmp_path / "made", held_out=other)
-    schema = pq.read_schema(tmp_path / "made" / "calibration.parquet")
+def test_the_schema_is_as_promised(held_out):
+    schema = pq.read_schema(held_out[0] / "calibration.parquet")
     assert [(field.name, str(field.type)) for field in schema] == [
         ("key", "string"),
         ("label", "int32"),
@@ -180,22 +188,23 @@ def refused(message, teachers, **sources):
 
 
 def test_one_kind_is_asked_for(teachers, source):
-    message = "expected one of --held_out and --out_of_fold"
-    refused(message, teachers(0))
-    refused(message, teachers(), held_out=source, out_of_fold=source)
+    refused("--held_out.*--out_of_fold", teachers(0))
+    refused(
+        "--held_out.*--out_of_fold", teachers(), held_out=source, out_of_fold=source
+    )
 
 
 @pytest.mark.parametrize("fold", [-1, 0])
-def test_what_a_teacher_has_learned_from_is_not_held_out(teachers, source, fold):
-    refused("teacher-0 has learned from folder:", teachers(fold), held_out=source)
+def test_what_a_teacher_was_trained_on_is_not_held_out(teachers, source, fold):
+    refused("teacher-0.*folder:.*--held_out", teachers(fold), held_out=source)
 
 
 @pytest.mark.parametrize(
     ("left_out", "message"),
     [
-        ((0, -1), "teacher-1 has left out no fold"),
-        ((0,), "a teacher for each of 2 folds, none has left out fold 1"),
-        ((1, 1), "none has left out fold 0"),
+        ((0, -1), "teacher-1.*--fold"),
+        ((0,), "2 folds.*fold 1"),
+        ((1, 1), "2 folds.*fold 0"),
     ],
 )
 def test_every_fold_needs_a_teacher(teachers, source, left_out, message):
@@ -209,17 +218,15 @@ def test_teachers_must_have_the_same_folds(teachers, source):
         artifact.epath.Path(places[1]) / "classifier.json",
         left_out={**left_out, "folds": 3},
     )
-    refused(r"teachers of the same --folds, got \[2, 3\]", places, out_of_fold=source)
+    refused(r"--folds.*\[2, 3\]", places, out_of_fold=source)
 
 
 def test_folds_of_other_images_are_refused(teachers, source, other):
     places = teachers(0, 1, labeled=other)
-    refused("teacher-0 was not trained on folder:", places, out_of_fold=source)
+    refused("teacher-0.*folder:.*--labeled", places, out_of_fold=source)
 
 
-def test_images_must_have_labels_of_the_teachers_classes(
-    teachers, tmp_path, config, other
-):
+def test_images_must_have_labels_of_the_teachers_classes(teachers, tmp_path):
     write_records(tmp_path / "images" / "part", random_images(2), [0, 7])
     names = tmp_path / "names.txt"
     names.write_text("\n".join(CLASS_NAMES))
@@ -227,13 +234,13 @@ def test_images_must_have_labels_of_the_teachers_classes(
         f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
     )
     (part,) = plan(teachers(0), held_out=source, out_of_fold=None).parts
-    with pytest.raises(ValueError, match=r"part#1: label 7 is not in 0\.\.2"):
+    with pytest.raises(ValueError, match=r"part#1: .*0\.\.2, got 7"):
         predict_part(part)
     names.write_text("x\ny\nz\n")
     source = open_source(
         f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
     )
-    refused("expected class 0 to be 'a', got 'x'", [part.teachers[0]], held_out=source)
+    refused("class 0.*'a'.*'x'", [part.teachers[0]], held_out=source)
 
 
 def test_there_must_be_an_image(teachers, tmp_path):
@@ -243,5 +250,5 @@ def test_there_must_be_an_image(teachers, tmp_path):
     source = open_source(
         f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
     )
-    with pytest.raises(ValueError, match="images that can be decoded, got none"):
+    with pytest.raises(ValueError, match="none"):
         calibrate(teachers(0), tmp_path / "made", held_out=source)

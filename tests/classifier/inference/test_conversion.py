@@ -22,11 +22,11 @@ OUTPUTS = ("network.keras", "network.onnx", "network")
 @pytest.fixture(scope="module")
 def places(exported, tmp_path_factory):
     """The network in each format, by name."""
-    root = tmp_path_factory.mktemp("portable") / "made" / "here"
+    root = tmp_path_factory.mktemp("converted") / "deeper" / "still"
     for name in OUTPUTS:
         agreement = conversion.export(exported[0], str(root / name))
         assert agreement.is_close, name
-    assert sorted(one.name for one in root.iterdir()) == sorted(OUTPUTS)
+    assert sorted(path.name for path in root.iterdir()) == sorted(OUTPUTS)
     return {name: root / name for name in OUTPUTS}
 
 
@@ -36,7 +36,7 @@ def pixels():
 
 
 def run(path, pixels):
-    """Runs a file as somebody would who knows its format alone."""
+    """Runs a file with the library of its format alone."""
     if path.suffix == ".keras":
         return keras.saving.load_model(path)(pixels)
     if path.suffix == ".onnx":
@@ -56,7 +56,7 @@ def test_every_format_gives_the_models_logits(places, exported, pixels, name, co
 
 def test_the_onnx_file_explains_itself(places, config):
     model = onnx.load(places["network.onnx"])
-    facts = {one.key: one.value for one in model.metadata_props}
+    facts = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(facts["class_names"]) == list(CLASS_NAMES)
     assert facts["image_size"] == "32"
     assert float(facts["crop_fraction"]) == config.image.crop_fraction
@@ -65,7 +65,7 @@ def test_the_onnx_file_explains_itself(places, config):
     (pixels,), (logits,) = model.graph.input, model.graph.output
     assert (pixels.name, logits.name) == ("pixels", "logits")
     shapes = [
-        [one.dim_param or one.dim_value for one in value.type.tensor_type.shape.dim]
+        [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (pixels, logits)
     ]
     assert shapes == [["batch", 32, 32, 3], ["batch", 3]]
@@ -74,7 +74,7 @@ def test_the_onnx_file_explains_itself(places, config):
 def test_the_onnx_file_is_of_onnxs_own_operators(places):
     model = onnx.load(places["network.onnx"])
     assert {node.domain for node in model.graph.node} == {""}
-    (version,) = [one.version for one in model.opset_import if one.domain == ""]
+    (version,) = [opset.version for opset in model.opset_import if opset.domain == ""]
     assert version == conversion.OPSET
 
 
@@ -89,7 +89,7 @@ def test_the_keras_file_is_of_kerass_own_layers(places, exported):
     assert '"classifier' not in layers
 
 
-def test_groups_of_batch_norm_and_every_weight_are_kept_out_of_noise(config, pixels):
+def test_own_layers_become_kerass_with_the_same_weights(config, pixels):
     model = build_network(
         dataclasses.replace(config.model, batch_norm_groups=2),
         image_size=32,
@@ -122,7 +122,7 @@ def test_a_file_of_another_network_is_refused_and_not_left(exported, config, tmp
     shutil.copytree(exported[0], tmp_path / "classifier")
     other = build_network(config.model, image_size=32, num_classes=3, seed=9)
     other.save(tmp_path / "classifier" / "model.keras")
-    with pytest.raises(ValueError, match=r"would be another network: on \d+ of 16"):
+    with pytest.raises(ValueError, match=r"a\.keras.*\d+ of 16"):
         conversion.export(tmp_path / "classifier", str(tmp_path / "out" / "a.keras"))
     assert not (tmp_path / "out").exists()
 
@@ -140,16 +140,16 @@ def test_a_network_that_onnx_cannot_hold_is_refused(exported, tmp_path):
     tf.saved_model.save(
         module, str(tmp_path / "classifier" / "export"), signatures={"pixels": pixels}
     )
-    with pytest.raises(ValueError, match="ONNX cannot hold the network: No Op regis"):
+    with pytest.raises(ValueError, match=r"ONNX.*: No Op regis"):
         conversion.export(tmp_path / "classifier", str(tmp_path / "a.onnx"))
-    assert [one.name for one in tmp_path.iterdir()] == ["classifier"]
+    assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
 
 
-def test_a_place_where_nothing_can_be_is_refused(tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "there.keras").touch()
     for name, message in (
-        ("there.keras", "is already there; delete it or name another"),
-        ("a.tflite", r"ends in .keras or .onnx, or, for a SavedModel"),
+        ("there.keras", r"there\.keras"),
+        ("a.tflite", r"a\.tflite"),
     ):
         with pytest.raises(ValueError, match=message):
             conversion.check_output(str(tmp_path / name))
@@ -194,7 +194,7 @@ def test_the_images_go_from_one_color_to_noise(size):
     pixels = conversion.sample_pixels(size)
     assert pixels.shape == (conversion.NUM_IMAGES, size, size, 3)
     assert pixels.dtype == np.uint8
-    colors = [len(np.unique(one.reshape(-1, 3), axis=0)) for one in pixels]
+    colors = [len(np.unique(image.reshape(-1, 3), axis=0)) for image in pixels]
     assert colors[0] == 1
     assert colors == sorted(colors)
     assert colors[-1] > 0.95 * size**2
@@ -203,7 +203,7 @@ def test_the_images_go_from_one_color_to_noise(size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet_rs_50", "MobileNetV3Small"])
-def test_other_networks_can_be_taken_along(name, config, tmp_path):
+def test_other_networks_can_be_converted(name, config, tmp_path):
     model = ModelConfig(name=name, width_multiplier=0.0625)
     other = dataclasses.replace(config, model=model)
     directory, _ = export(tmp_path / "classifier", other, seed=4)

@@ -1,11 +1,12 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
 from classifier.inference import file_predictions
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
-from classifier.inference.file_predictions import Answer, TopClass
+from classifier.inference.file_predictions import FilePrediction, TopClass
 from tests.conftest import CLASS_NAMES
 from tests.images import random_images
 
@@ -14,7 +15,7 @@ COUNT = BATCH_SIZE + 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """More images than a batch has, in folders; one file is none."""
+    """More images than a batch, in nested folders, and one text file."""
     root = tmp_path_factory.mktemp("images")
     (root / "more" / "deep").mkdir(parents=True)
     for index, image in enumerate(random_images(COUNT)):
@@ -30,60 +31,65 @@ def ensemble(exported, exported_second):
 
 
 @pytest.fixture(scope="module")
-def answers(ensemble, folder):
+def predictions(ensemble, folder):
     files = file_predictions.list_images([str(folder), str(folder / "none.png")])
-    return list(file_predictions.answers(ensemble, files, top_k=2))
+    return list(file_predictions.predict_files(ensemble, files, top_k=2))
 
 
-def test_every_file_is_answered_once_in_order(answers, folder):
-    everything = sorted(str(one) for one in folder.rglob("*") if one.is_file())
-    assert [one.file for one in answers] == [*everything, f"{folder}/none.png"]
+def test_every_file_is_predicted_once_in_order(predictions, folder):
+    everything = sorted(str(path) for path in folder.rglob("*") if path.is_file())
+    files = [prediction.file for prediction in predictions]
+    assert files == [*everything, f"{folder}/none.png"]
 
 
-def test_the_top_classes_are_the_most_probable(answers, ensemble, folder):
-    for answer in answers[:3]:
-        with open(answer.file, "rb") as file:
+def test_the_top_classes_are_the_most_probable(predictions, ensemble, folder):
+    for prediction in predictions[:3]:
+        with open(prediction.file, "rb") as file:
             (expected,) = ensemble.predict(ensemble.decode([file.read()])).probabilities
-        probabilities = [one.probability for one in answer.top]
+        probabilities = [top.probability for top in prediction.top]
         assert probabilities == sorted(expected.tolist(), reverse=True)[:2]
-        for one in answer.top:
-            assert one.probability == expected[one.label]
-            assert one.class_name == CLASS_NAMES[one.label]
+        for top in prediction.top:
+            assert top.probability == expected[top.label]
+            assert top.class_name == CLASS_NAMES[top.label]
 
 
-def test_what_is_no_image_is_an_answer_with_a_reason(answers):
-    bad = {one.file.rpartition("/")[2]: one for one in answers if one.status != "ok"}
+def test_a_file_that_is_no_image_has_a_reason(predictions):
+    bad = {
+        prediction.file.rpartition("/")[2]: prediction
+        for prediction in predictions
+        if prediction.status != "ok"
+    }
     assert set(bad) == {"note.txt", "none.png"}
     assert bad["note.txt"].status == "undecodable"
-    assert "no header of a JPEG" in bad["note.txt"].error
+    assert "JPEG" in bad["note.txt"].error
     assert bad["none.png"].status == "missing"
-    assert not any(one.top for one in bad.values())
+    assert not any(prediction.top for prediction in bad.values())
 
 
-def test_there_are_no_more_classes_than_there_are(ensemble, folder):
+def test_top_k_is_at_most_the_number_of_classes(ensemble, folder):
     files = file_predictions.list_images([str(folder)])[:1]
-    (answer,) = file_predictions.answers(ensemble, files, top_k=9)
-    assert {one.label for one in answer.top} == {0, 1, 2}
-    assert sum(one.probability for one in answer.top) == pytest.approx(1)
+    (prediction,) = file_predictions.predict_files(ensemble, files, top_k=9)
+    assert {top.label for top in prediction.top} == {0, 1, 2}
+    assert sum(top.probability for top in prediction.top) == pytest.approx(1)
 
 
-def test_of_equal_classes_the_first_leads(ensemble, folder, monkeypatch):
-    whole = ensemble.predict
+def test_of_equal_classes_the_first_comes_first(ensemble, folder, monkeypatch):
+    predict = ensemble.predict
 
-    def level(decoded):
-        found = whole(decoded)
-        found.probabilities[:] = np.float32(1 / 3)
-        return found
+    def predict_equal(decoded):
+        predictions = predict(decoded)
+        predictions.probabilities[:] = np.float32(1 / 3)
+        return predictions
 
-    monkeypatch.setattr(ensemble, "predict", level)
+    monkeypatch.setattr(ensemble, "predict", predict_equal)
     files = file_predictions.list_images([str(folder)])[:1]
-    (answer,) = file_predictions.answers(ensemble, files, top_k=3)
-    assert [one.label for one in answer.top] == [0, 1, 2]
+    (prediction,) = file_predictions.predict_files(ensemble, files, top_k=3)
+    assert [top.label for top in prediction.top] == [0, 1, 2]
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / ".hidden.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="no files in"):
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
         file_predictions.list_images([str(tmp_path)])
 
 
@@ -93,22 +99,22 @@ def test_a_name_cannot_command_the_terminal(ensemble, tmp_path):
     with open(path, "wb") as file:
         file.write(random_images(1)[0])
     files = file_predictions.list_images([str(tmp_path)])
-    (answer,) = file_predictions.answers(ensemble, files, top_k=1)
-    assert answer.status == "ok"
-    first, *_ = file_predictions.tell(answer, width=3).splitlines()
+    (prediction,) = file_predictions.predict_files(ensemble, files, top_k=1)
+    assert prediction.status == "ok"
+    first, *_ = file_predictions.to_text(prediction, width=3).splitlines()
     assert first == f"{tmp_path}/\\x1b[31mred\\n\\xff\\u202e.png"
-    assert json.loads(file_predictions.to_json(answer))["file"] == answer.file
+    assert json.loads(file_predictions.to_json(prediction))["file"] == prediction.file
 
 
 def test_ordinary_names_stay_as_they_are():
     for text in ("robin.jpg", "a b/Käfer, 蝶.png", "~$&'\"\\"):
-        assert file_predictions.printable(text) == text
+        assert file_predictions.escape_control(text) == text
 
 
-def test_an_answer_as_table_and_as_json():
+def test_a_prediction_as_table_and_as_json():
     top = (TopClass(1, "robin", 0.97314), TopClass(0, "wren\t", 0.02))
-    good = Answer("a.jpg", "ok", "", top)
-    assert file_predictions.tell(good, width=7).splitlines() == [
+    good = FilePrediction("a.jpg", "ok", "", top)
+    assert file_predictions.to_text(good, width=7).splitlines() == [
         "a.jpg",
         "    1  robin     97.31%",
         "    2  wren\\t     2.00%",
@@ -121,8 +127,8 @@ def test_an_answer_as_table_and_as_json():
             {"label": 0, "class_name": "wren\t", "probability": 0.02},
         ],
     }
-    bad = Answer("b.jpg", "empty", "no bytes", ())
-    assert file_predictions.tell(bad, width=7) == "b.jpg\n  empty: no bytes"
+    bad = FilePrediction("b.jpg", "empty", "no bytes", ())
+    assert file_predictions.to_text(bad, width=7) == "b.jpg\n  empty: no bytes"
     assert json.loads(file_predictions.to_json(bad)) == {
         "file": "b.jpg",
         "status": "empty",

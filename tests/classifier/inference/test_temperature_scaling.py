@@ -1,4 +1,3 @@
-import json
 import math
 
 import numpy as np
@@ -7,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifier.inference import temperature_scaling
-from classifier.inference.temperature_scaling import Judged
-from stage import artifact
+from classifier.inference.temperature_scaling import LabeledLogits
 
 NUM_CLASSES = 4
 
@@ -31,13 +29,13 @@ def loss_of(parts, temperature):
 
 
 def drawn(seed, *, count, members=1, temperature=1.0, spread=3.0):
-    """Images whose classes are drawn from the members' mean at some temperature."""
+    """Images whose classes are drawn from the members' mean at a temperature."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, spread, (1, count, NUM_CLASSES))
     logits = (logits + rng.normal(0, 1, (members, count, NUM_CLASSES))).astype("f4")
     truth = probabilities(logits, temperature)
     labels = (truth.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1)
-    return Judged(logits, labels.astype(np.int32))
+    return LabeledLogits(logits, labels.astype(np.int32))
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -47,57 +45,56 @@ def test_the_temperature_of_the_highest_likelihood_is_found(members, truth):
         drawn(1, count=150, members=members, temperature=truth),
         drawn(2, count=150, members=max(1, members - 1), temperature=truth),
     ]
-    found, reason = temperature_scaling.fit_temperature(parts)
+    fitted, reason = temperature_scaling.fit_temperature(parts)
     assert reason is None
     grid = np.geomspace(0.1, 10, 400)
-    best = min(grid, key=lambda one: loss_of(parts, one))
-    assert found == pytest.approx(best, rel=0.012)
-    assert loss_of(parts, found) <= loss_of(parts, best)
+    best = min(grid, key=lambda temperature: loss_of(parts, temperature))
+    assert fitted == pytest.approx(best, rel=0.012)
+    assert loss_of(parts, fitted) <= loss_of(parts, best)
+    for neighbor in (fitted - 1e-4, fitted + 1e-4):  # Of the stored decimals.
+        assert loss_of(parts, fitted) <= loss_of(parts, neighbor)
 
 
 @pytest.mark.parametrize("truth", [0.4, 1.7])
 def test_the_temperature_that_images_were_drawn_at_is_found(truth):
-    found, _ = temperature_scaling.fit_temperature(
+    fitted, _ = temperature_scaling.fit_temperature(
         [drawn(3, count=20_000, temperature=truth)]
     )
-    assert found == pytest.approx(truth, rel=0.05)
+    assert fitted == pytest.approx(truth, rel=0.05)
 
 
 def test_few_images_fit_none():
     part = drawn(1, count=temperature_scaling.MIN_IMAGES - 1, temperature=3.0)
     temperature, reason = temperature_scaling.fit_temperature([part])
     assert temperature == 1.0
-    assert reason == "199 images are too few to fit one, expected 200"
+    assert "199" in reason
+    assert "200" in reason
     more = [part, drawn(2, count=1, temperature=3.0)]
     assert temperature_scaling.fit_temperature(more)[0] > 2
 
 
-def test_images_that_are_all_right_or_mere_chance_fit_none():
+def test_no_temperature_is_fitted_at_the_ends_of_the_range():
     part = drawn(1, count=300)
-    right = Judged(part.logits, part.logits[0].argmax(axis=1).astype(np.int32))
+    right = LabeledLogits(part.logits, part.logits[0].argmax(axis=1).astype(np.int32))
     temperature, reason = temperature_scaling.fit_temperature([right])
     assert temperature == 1.0
-    assert "highest at 0.1 or beyond" in reason
-    wrong = Judged(part.logits, part.logits[0].argmin(axis=1).astype(np.int32))
-    assert (
-        "highest at 10.0 or beyond" in temperature_scaling.fit_temperature([wrong])[1]
-    )
+    assert "0.1" in reason
+    wrong = LabeledLogits(part.logits, part.logits[0].argmin(axis=1).astype(np.int32))
+    temperature, reason = temperature_scaling.fit_temperature([wrong])
+    assert temperature == 1.0
+    assert "10.0" in reason
 
 
-def test_what_is_right_as_often_as_it_says_stays():
-    """Three to one, of images of which three in four are right."""
+def test_calibrated_logits_keep_their_temperature():
+    """A confidence of 3/4, of images of which three in four are right."""
     logits = np.zeros((1, 400, 2), np.float32)
     logits[..., 0] = np.log(3)
     labels = np.repeat([0, 1], [300, 100]).astype(np.int32)
-    temperature, reason = temperature_scaling.fit_temperature([Judged(logits, labels)])
+    temperature, reason = temperature_scaling.fit_temperature(
+        [LabeledLogits(logits, labels)]
+    )
     assert temperature == 1.0
-    assert reason == "no other temperature has a higher likelihood"
-
-
-@given(st.floats(-3, 3), st.floats(0.1, 5))
-def test_a_valley_is_found(place, steepness):
-    found = temperature_scaling.minimize(lambda x: steepness * abs(x - place), -4, 4)
-    assert found == pytest.approx(place, abs=1e-4)
+    assert reason
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 5))
@@ -108,9 +105,9 @@ def test_the_likelihood_is_that_of_the_mean_of_the_members(seed, temperature):
     assert found == pytest.approx(loss_of(parts, temperature), rel=1e-6)
 
 
-def test_what_no_float_can_hold_has_a_likelihood():
+def test_the_likelihood_does_not_underflow():
     logits = np.array([[[0.0, 1e4]]], np.float32)
-    part = Judged(logits, np.array([0], np.int32))
+    part = LabeledLogits(logits, np.array([0], np.int32))
     assert temperature_scaling.negative_log_likelihood([part], 1.0) == pytest.approx(
         1e4
     )
@@ -136,48 +133,3 @@ def test_calibration_error_is_that_of_the_paper(rows):
     is_right = np.array([right for _, right in rows])
     found = temperature_scaling.calibration_error(confidence, is_right)
     assert found == pytest.approx(expected, abs=1e-6)
-
-
-# --- reading -------------------------------------------------------------------
-FACTS = {
-    "schema_version": 1,
-    "kind": "held_out",
-    "teachers": ["abc", "def"],
-    "temperature": 1.5,
-}
-
-
-def write(directory, **changes):
-    artifact.start_or_resume(directory, {})
-    path = directory / temperature_scaling.CALIBRATION
-    path.write_text(json.dumps({**FACTS, **changes}))
-    artifact.complete(directory, seconds=0)
-
-
-def test_a_calibration_of_the_teachers_is_read(tmp_path):
-    write(tmp_path)
-    found = temperature_scaling.read(tmp_path, teachers=["abc", "def"])
-    assert found == temperature_scaling.Calibration(("abc", "def"), "held_out", 1.5)
-
-
-@pytest.mark.parametrize(
-    ("teachers", "changes", "message"),
-    [
-        (["abc"], {}, "is of other teachers.*expected abc, got abc, def"),
-        (["def", "abc"], {}, "or of these in another order: expected def, abc"),
-        (["abc", "def"], {"schema_version": 2}, "expected schema_version 1, got 2"),
-    ],
-)
-def test_a_calibration_of_others_is_refused(tmp_path, teachers, changes, message):
-    write(tmp_path, **changes)
-    with pytest.raises(ValueError, match=message):
-        temperature_scaling.read(tmp_path, teachers=teachers)
-
-
-def test_what_is_no_calibration_is_refused(tmp_path, exported):
-    with pytest.raises(FileNotFoundError, match="calibration: no directory"):
-        temperature_scaling.read(tmp_path / "none", teachers=[])
-    with pytest.raises(ValueError, match="is not complete"):
-        temperature_scaling.read(tmp_path, teachers=[])
-    with pytest.raises(ValueError, match=r"no calibration\.json in it"):
-        temperature_scaling.read(exported[0], teachers=[])

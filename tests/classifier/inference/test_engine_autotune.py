@@ -1,0 +1,46 @@
+import pytest
+
+from classifier.inference import engine, engine_autotune
+from classifier.inference.engine import REFERENCE, Engine
+from classifier.inference.engine_autotune import EngineTiming
+from classifier.inference.ensemble import BATCH_SIZE, Classifier
+from tests.images import random_images
+
+ALL = [Engine(name, dtype) for name in engine.ENGINES for dtype in engine.DTYPES]
+
+
+@pytest.fixture(scope="module")
+def classifier(exported):
+    return Classifier(exported[0])
+
+
+def test_every_engine_is_timed_and_compared_with_the_reference(classifier):
+    images = random_images(BATCH_SIZE)
+    timings = engine_autotune.time_engines(classifier, ALL, images, seconds=0.1)
+    assert [timing.engine for timing in timings] == ALL
+    assert timings[0].agreement == 1.0
+    assert all(timing.images_per_second > 0 for timing in timings)
+    table = engine_autotune.describe(timings, ALL[2])
+    assert len(table) == 1 + len(ALL)
+    assert [line for line in table if "chosen" in line] == [table[3]]
+
+
+def test_without_images_the_reference_is_chosen(classifier):
+    timings = engine_autotune.time_engines(classifier, ALL, [b"text"] * 20)
+    assert engine_autotune.choose(timings) == REFERENCE
+
+
+def test_the_fastest_that_agrees_is_chosen():
+    def choose(*speeds_and_agreements):
+        return engine_autotune.choose(
+            [
+                EngineTiming(candidate, *figures)
+                for candidate, figures in zip(ALL, speeds_and_agreements, strict=False)
+            ]
+        )
+
+    assert choose((10, 1), (20, 1), (15, 1), (40, 1)) == ALL[3]
+    assert choose((10, 1), (20, 1), (15, 1), (40, 0.99)) == ALL[1]
+    assert choose((10, 1), (20, 0.9), (10.4, 1)) == REFERENCE  # May be noise.
+    assert choose((10, 1), (9, 1)) == REFERENCE
+    assert choose((10, 1)) == REFERENCE
