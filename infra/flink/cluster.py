@@ -1,15 +1,15 @@
 """A Flink cluster on this machine, with Beam's job server and Python workers.
 
-Five processes, each with a log beside the others':
+Five processes, each with a log in the same directory:
 
-  job-manager      Flink's: takes jobs, watches the task managers
-  task-manager-1   Flink's: runs one half of a job, and the whole if the other is lost
+  job-manager      Flink: accepts jobs, supervises the task managers
+  task-manager-1   Flink: runs half of a job, or all of it if the other one is lost
   task-manager-2
-  job-server       Beam's: turns a pipeline into a job of Flink
-  worker-pool      starts a Python worker for each task manager that asks
+  job-server       Beam: translates a pipeline into a Flink job
+  worker-pool      starts a Python worker for each task manager that asks for one
 
-Nothing restarts a process that was killed: Flink restarts the *job* on what is left.
-Each task manager has a slot to spare for it, and `up` starts again what is missing.
+A killed process is not restarted: Flink restarts the *job* on the remaining processes,
+for which each task manager has a spare slot. `up` starts missing processes again.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from infra.flink.install import Jars
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_TASK_MANAGERS = 2
-#: Two: one for a job of parallelism 2 to use, one for when the other one is lost.
+#: Slots per task manager: one for a job of parallelism 2, one if the other is lost.
 SLOTS = 2
-#: Seconds for all to answer: 15 on an idle machine of two cores, where Java is slow
-#: to start on a busy one.
+#: Time limit for all processes to answer, in seconds. An idle machine with two cores
+#: takes 15.
 START_SECONDS = 120.0
-#: Seconds between asking a process to end and killing it.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 
-#: MB. Images never pass through Java, only the numbers of shards and what is counted in
-#: them: the least that works. The shuffles of a selection fill 128 of the network's.
+#: Memory of a task manager in MB, the smallest that works: images never pass through
+#: Java, only shard numbers and counts. The shuffles of a selection fill 128 MB of the
+#: network memory.
 _HEAP, _FRAMEWORK_HEAP, _NETWORK, _OFF_HEAP, _METASPACE = 256, 128, 192, 128, 256
 
 _CONFIG = """\
@@ -70,13 +71,13 @@ taskmanager:
     jvm-overhead: {{min: 128m, max: 128m}}
 parallelism: {{default: {num_task_managers}}}
 cluster: {{registration: {{error-delay: 1000}}}}  # Task managers may start first.
-# A killed task manager or worker costs a job one attempt; a job that cannot work at
-# all shall not be tried for minutes.
+# A killed task manager or worker costs a job one attempt. A job that always fails
+# should not be retried for minutes.
 restart-strategy:
   type: fixed-delay
   fixed-delay: {{attempts: 4, delay: 1 s}}
-# Who is killed refuses connections and is given up after two heartbeats; the time-out
-# is for who is only slow.
+# A killed process refuses connections and is given up after two heartbeats; the
+# time-out is for slow processes.
 heartbeat: {{interval: 2000, timeout: 30000}}
 io: {{tmp: {{dirs: "{temporary}"}}}}
 """
@@ -90,10 +91,10 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{ISO8601} %-5p %c{1} - %m%n
 """
 
-#: What Flink's own configuration opens to it of Java 17.
+#: Access to Java 17's internals, as in Flink's default configuration.
 _OPEN = (
-    *("--add-exports=java.base/sun.net.util=ALL-UNNAMED",),
-    *("--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",),
+    "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
+    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in (
@@ -112,9 +113,9 @@ class Ports:
 
     Attributes:
         web: Flink's web page and REST interface.
-        rpc: The job manager's, for the task managers.
-        jobs: Beam's job server's, for `--job_endpoint=`.
-        workers: The worker pool's, for `--environment_config=`.
+        rpc: Job manager, for the task managers.
+        jobs: Beam's job server, for `--job_endpoint=`.
+        workers: Worker pool, for `--environment_config=`.
     """
 
     web: int = 8081
@@ -127,14 +128,13 @@ class Ports:
 class Service:
     """A process of the cluster.
 
-    It holds a lock on a file as long as it lives, which tells more than its number:
-    that may be another's by now.
+    A running process holds a lock on its PID file; its PID alone may have been reused.
 
     Attributes:
-        name: Of its files.
-        command: What starts it.
-        ports: That it listens on.
-        directory: Of its files.
+        name: Stem of its file names.
+        command: Command line of the process.
+        ports: Ports that it listens on.
+        directory: Directory of its files.
     """
 
     name: str
@@ -144,16 +144,16 @@ class Service:
 
     @property
     def log(self) -> pathlib.Path:
-        """What it printed."""
+        """File with its output."""
         return self.directory / f"{self.name}.log"
 
     @property
     def pid_file(self) -> pathlib.Path:
-        """Its number, and the lock it holds."""
+        """File with its PID, which it locks."""
         return self.directory / f"{self.name}.pid"
 
     def pid(self) -> int | None:
-        """Returns its number, None if it is not running."""
+        """Returns its PID, or None if it is not running."""
         try:
             with self.pid_file.open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -164,7 +164,7 @@ class Service:
         return None
 
     def start(self) -> None:
-        """Starts it in a session of its own, so that it outlives this program."""
+        """Starts it in a session of its own, so that it outlives this process."""
         # Python workers import this project.
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         with self.pid_file.open("w") as file, self.log.open("ab") as log:
@@ -179,19 +179,19 @@ class Service:
                 start_new_session=True,
             )
             file.write(str(process.pid))
-        # Takes note of its end, if this program is still there.
+        # Reap it when it ends, if this process still runs.
         threading.Thread(target=process.wait, daemon=True).start()
 
-    def send(self, sign: signal.Signals) -> None:
-        """Signals it and those it has started, if it is running."""
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to it and its children, if it is running."""
         pid = self.pid()
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, sign)
+                os.killpg(pid, number)
 
 
 def services(jars: Jars, ports: Ports, directory: pathlib.Path) -> tuple[Service, ...]:
-    """Returns the processes of a cluster, in the order they start in."""
+    """Returns the processes of a cluster in the order of their start."""
     flink = f"-Dlog4j.configurationFile={directory / 'log4j2.properties'}"
     java = ("java", *_OPEN, f"-Djava.io.tmpdir={directory / 'tmp'}")
     in_flink = (*java, flink, "-cp", f"{jars.flink}/*")
@@ -227,18 +227,18 @@ def services(jars: Jars, ports: Ports, directory: pathlib.Path) -> tuple[Service
 
 
 def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
-    """Starts what is not running of a cluster; returns when all of it answers.
+    """Starts the processes that are not running; returns when all of them answer.
 
     Args:
-        jars: What `install` has fetched.
-        ports: To listen on.
-        directory: Of the cluster's configuration, logs and temporary files.
+        jars: Jars that `install` has downloaded.
+        ports: Ports to listen on.
+        directory: Directory of the cluster's configuration, logs and temporary files.
 
     Returns:
-        Whether something had to be started.
+        Whether a process had to be started.
 
     Raises:
-        ValueError: If it is up with other ports.
+        ValueError: If the cluster is up with other ports.
         OSError: If a port is taken, or a process ends or does not answer in time.
     """
     directory = directory.resolve()
@@ -251,8 +251,8 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
     for service in missing:
         for port in filter(_answers, service.ports):
             raise OSError(
-                f"port {port}, for the {service.name}, is taken: end what listens "
-                "there or choose another"
+                f"port {port}, for the {service.name}, is taken: stop the process that "
+                "listens there or choose another port"
             )
     _configure(ports, directory)
     try:
@@ -261,32 +261,32 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
         if missing:
             _wait_until_ready(every, ports)
     except BaseException:
-        _end(missing)
+        _stop(missing)
         raise
     return bool(missing)
 
 
 def down(directory: pathlib.Path) -> bool:
-    """Ends a cluster, whatever is left of it; its logs stay.
+    """Stops all processes of a cluster; keeps its logs.
 
     Returns:
-        Whether something had to be ended.
+        Whether a process had to be stopped.
     """
     directory = directory.resolve()
-    nothing = Jars(directory)
-    every = services(nothing, _read_ports(directory) or Ports(), directory)
-    left = [service for service in every if service.pid() is not None]
-    _end(left)
+    # Jars and ports matter only to start processes.
+    every = services(Jars(directory), Ports(), directory)
+    running = [service for service in every if service.pid() is not None]
+    _stop(running)
     shutil.rmtree(directory / "tmp", ignore_errors=True)
-    return bool(left)
+    return bool(running)
 
 
-def _end(left: Sequence[Service]) -> None:
-    for sign, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 60.0)):
-        for service in left:
-            service.send(sign)
+def _stop(running: Sequence[Service]) -> None:
+    for number, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 60.0)):
+        for service in running:
+            service.send(number)
         deadline = time.monotonic() + seconds
-        while any(service.pid() for service in left) and time.monotonic() < deadline:
+        while any(service.pid() for service in running) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
 
@@ -321,7 +321,7 @@ def _wait_until_ready(every: Sequence[Service], ports: Ports) -> None:
     while waiting or _count_task_managers(ports.web) != NUM_TASK_MANAGERS:
         for service in every:
             if service.pid() is None:
-                raise OSError(f"the {service.name} has ended, see {service.log}")
+                raise OSError(f"the {service.name} has exited, see {service.log}")
         if time.monotonic() > deadline:
             raise OSError(
                 f"the cluster did not answer within {START_SECONDS:.0f} seconds, "
@@ -332,7 +332,7 @@ def _wait_until_ready(every: Sequence[Service], ports: Ports) -> None:
 
 
 def _count_task_managers(web_port: int) -> int:
-    """Counts those that are alive; a killed one is listed for a while."""
+    """Counts the running task managers; Flink lists a killed one for a while."""
     listed: list[dict[str, Any]]
     try:
         address = f"http://localhost:{web_port}/taskmanagers"
@@ -340,8 +340,8 @@ def _count_task_managers(web_port: int) -> int:
             listed = json.load(reply)["taskmanagers"]
     except OSError:
         return 0
-    found = [re.search(r"@localhost:(\d+)/", each["path"]) for each in listed]
-    return sum(match is not None and _answers(int(match[1])) for match in found)
+    matches = [re.search(r"@localhost:(\d+)/", each["path"]) for each in listed]
+    return sum(match is not None and _answers(int(match[1])) for match in matches)
 
 
 def _answers(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Fetches the jars of Flink and of Beam's job server for it, once."""
+"""Downloads the jars of Flink and of Beam's job server for it, once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
 
-#: A source distribution that holds Flink's jars, without its shell scripts.
+#: Source distribution on PyPI that contains Flink's jars, without its shell scripts.
 FLINK = "apache-flink-libraries==1.19.3"
 POM = pathlib.Path(__file__).parent / "pom.xml"
 
 
 @dataclasses.dataclass(frozen=True)
 class Jars:
-    """Where the jars are, or shall be.
+    """Directories of the jars, which need not exist.
 
-    The directories are named for the versions they hold, so that other versions are
-    fetched beside them.
+    They are named after the versions, so that other versions can be beside them.
 
     Attributes:
-        home: Directory of everything that is fetched.
+        home: Parent directory.
     """
 
     home: pathlib.Path
@@ -43,38 +42,32 @@ class Jars:
 
 
 def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
-    """Returns the jars, after fetching those that are not there yet.
+    """Returns the jars, after downloading the missing ones.
 
     Raises:
-        FileNotFoundError: If Java or Maven is needed and missing.
+        FileNotFoundError: If Java, or Maven where needed, is not installed.
         OSError: If a download fails.
     """
     jars = Jars(home.resolve())
     require("java", "a Java runtime, version 11 or 17, to run Flink")
     if not jars.job_server.exists():
-        require("mvn", "Maven, to fetch Beam's job server")
+        require("mvn", "Maven, to download Beam's job server")
     jars.home.mkdir(parents=True, exist_ok=True)
     for directory, fetch, size in (
         (jars.flink, _fetch_flink, "230 MB"),
         (jars.job_server, _fetch_job_server, "150 MB"),
     ):
         if not directory.exists():
-            log(f"fetching {directory.name}, {size}")
+            log(f"downloading {directory.name}, {size}")
             with tempfile.TemporaryDirectory(dir=jars.home, prefix=".") as temporary:
                 fetch(pathlib.Path(temporary)).rename(directory)
     return jars
 
 
-def require(program: str, what: str) -> str:
-    """Returns the path of a program.
-
-    Raises:
-        FileNotFoundError: If it is not on the path.
-    """
-    path = shutil.which(program)
-    if path is None:
+def require(program: str, what: str) -> None:
+    """Raises FileNotFoundError if a program is not on the PATH."""
+    if shutil.which(program) is None:
         raise FileNotFoundError(f"expected {what}: there is no `{program}` on the PATH")
-    return path
 
 
 def _fetch_flink(directory: pathlib.Path) -> pathlib.Path:

@@ -2,9 +2,9 @@ r"""Starts Python workers for the task managers of a Flink cluster on this machi
 
   python -m infra.flink.worker_pool --port=50001
 
-Beam's own pool is made for one task manager. Each of them numbers its workers from 1,
-and where two share a pool, the first to end a job has it stop the other's worker. Here
-nobody stops a worker: it ends when the task manager that it works for hangs up.
+Beam's own pool supports one task manager. Each task manager numbers its workers from 1,
+so that the first of two to finish a job would make the pool stop the other's worker.
+Here a worker is not stopped: it exits when its task manager closes the connection.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ SdkHarness(sys.argv[1], worker_id=sys.argv[2], state_cache_size=0).run()
 
 
 class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """Beam's service for workers, with a process for each that is asked for."""
+    """Beam's worker-pool service; starts one process per worker."""
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Starts a worker; it has what this process has on its path."""
+        """Starts a worker, with the Python path of this process."""
         address = request.control_endpoint.url
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER, address, request.worker_id]
         )
-        # Else it would stay in the table of processes when it has ended.
+        # Reap the worker when it exits.
         threading.Thread(target=process.wait, daemon=True).start()
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Does nothing: the caller hangs up next."""
+        """Does nothing: the caller closes the connection next."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serves until it is ended."""
+    """Serves until it is stopped."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
