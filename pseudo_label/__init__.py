@@ -1,4 +1,4 @@
-"""What a pseudo-label is: predicted, selected, recorded, turned into a target.
+"""Pseudo-labels: predictions, their selection, the dataset of records, targets.
 
-Knows nothing of how classifiers are made or how jobs are run.
+Independent of how classifiers are trained and of how jobs are run.
 """

@@ -1,8 +1,8 @@
-"""The selection job: count, find the places that decide, decide once.
+"""The pipeline of the selection job: count, find order statistics, decide once.
 
-Each worker counts the predictions of its shards into small arrays; Beam adds the
-arrays up; the next pass over the predictions looks only where the sums say that the
-deciding places are (`pseudo_label.selection.order_statistics`). Only those cross a
+Workers count the predictions of their shards into small arrays, which Beam adds up.
+The next pass over the predictions reads only the rows near the order statistics that
+decide (`pseudo_label.selection.order_statistics`). Only arrays and these rows cross a
 shuffle.
 """
 
@@ -24,7 +24,7 @@ from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import spread
 from beam_jobs.selection import counting, dropping
-from beam_jobs.selection.counting import Reader
+from beam_jobs.selection.counting import PredictionReader
 from beam_jobs.selection.job import SelectionJob
 from pseudo_label.selection import order_statistics, precision, thresholds, what_if
 from pseudo_label.selection import tally as selection_tally
@@ -43,10 +43,10 @@ from stage import artifact
 from stage.system import num_cores
 
 WHAT_IF = "what_if.json"
-#: Predictions that are worth a process of their own, which takes seconds to start.
+#: Predictions per process: another one takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
-#: Classes that are named on the terminal.
-_NAMED_AT_ONCE = 10
+#: Maximum number of sparse classes to name in the output.
+_MAX_NAMED = 10
 filesystems.register()
 
 
@@ -54,9 +54,9 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     """Writes `selection.json` and, if asked for, `what_if.json`.
 
     Args:
-        job: What to do.
-        options: Beam's.
-        argv: What they were parsed from.
+        job: The job.
+        options: Options of the pipeline.
+        argv: Arguments that `options` were parsed from.
 
     Raises:
         RuntimeError: If the pipeline fails.
@@ -73,8 +73,8 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
 
 
-def tell(output: str) -> Iterator[str]:
-    """Yields what was decided, for people."""
+def format_lines(output: str) -> Iterator[str]:
+    """Yields lines for the user about the selection in a directory."""
     path = epath.Path(output)
     selection = Selection.from_json(artifact.read_json(path / SELECTION))
     for name, count in selection.funnel.by_title().items():
@@ -83,12 +83,14 @@ def tell(output: str) -> Iterator[str]:
         yield f"of the labels kept, right: {selection.estimate.kept}"
     yield from _format_sparse_classes(selection)
     if (path / WHAT_IF).exists():
-        yield from what_if.tell(what_if.from_json(artifact.read_json(path / WHAT_IF)))
+        yield from what_if.format_table(
+            what_if.from_json(artifact.read_json(path / WHAT_IF))
+        )
 
 
 def _format_sparse_classes(selection: Selection) -> Iterator[str]:
     sparse = selection.sparse_classes
-    for sparse_class in sparse[:_NAMED_AT_ONCE]:
+    for sparse_class in sparse[:_MAX_NAMED]:
         filled = (
             f"a threshold of {sparse_class.filling_threshold:.4g} would fill it"
             if sparse_class.filling_threshold is not None
@@ -99,14 +101,14 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
             f"nearly empty: class {sparse_class.name!r} with {sparse_class.kept:,} "
             f"images; {filled}"
         )
-    if len(sparse) > _NAMED_AT_ONCE:
-        yield f"and {len(sparse) - _NAMED_AT_ONCE:,} more classes, see {SELECTION}"
+    if len(sparse) > _MAX_NAMED:
+        yield f"and {len(sparse) - _MAX_NAMED:,} more classes, see {SELECTION}"
 
 
 def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
     dropped = AsSingleton(_drop(pipeline, job))
-    reader = Reader(
+    reader = PredictionReader(
         directory=job.predictions.directory,
         num_classes=job.num_classes,
         dropped_in=job.output if job.drops else None,
@@ -114,8 +116,8 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     lowest = AsSingleton(_thresholds(pipeline, shards, reader, dropped, job))
     levels = what_if.levels(job.settings) if job.what_if else ()
     tally = shards | "Tally" >> counting.count(reader, lowest, dropped, levels)
-    wide = tally | "Find windows" >> beam.Map(_find_windows, job.settings)
-    windows = shards | "Narrow windows" >> counting.find_windows(reader, wide)
+    coarse = tally | "Find windows" >> beam.Map(_find_windows, job.settings)
+    windows = shards | "Narrow windows" >> counting.find_windows(reader, coarse)
     rows = shards | "Rows" >> counting.take_rows(reader, windows)
     _ = tally | "Decide" >> beam.Map(
         _decide,
@@ -142,7 +144,7 @@ def _drop(pipeline: beam.Pipeline, job: SelectionJob) -> beam.PCollection:
 def _thresholds(
     pipeline: beam.Pipeline,
     shards: beam.PCollection,
-    reader: Reader,
+    reader: PredictionReader,
     dropped: Any,
     job: SelectionJob,
 ) -> beam.PCollection:
@@ -177,12 +179,12 @@ def _decide(
     lowest: NDArray[np.float32],
     dropped: Dropped,
 ) -> None:
-    places = order_statistics.find_order_statistics(
+    found = order_statistics.find_order_statistics(
         Rows.concatenate(rows), windows, job.predictions.read_keys
     )
     rules = selection_tally.make_rules(
         tally,
-        places,
+        found,
         job.settings,
         class_names=job.predictions.class_names,
         thresholds=lowest,

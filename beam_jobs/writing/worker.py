@@ -34,7 +34,7 @@ from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.prediction_set import PredictionSet
+from pseudo_label.predictions.prediction_set import PredictionSet, teacher_fingerprint
 from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
 from stage import artifact
 
@@ -90,12 +90,7 @@ class WritingJob:
     @functools.cached_property
     def teacher(self) -> str:
         """Fingerprint of the teacher, or a hash of those of several teachers."""
-        first, *others = self.predictions.teachers
-        if not others:
-            return first
-        return artifact.fingerprint(
-            teacher.encode() for teacher in self.predictions.teachers
-        )
+        return teacher_fingerprint(self.predictions.teachers)
 
     @functools.cached_property
     def groups(self) -> tuple[Group, ...]:

@@ -1,7 +1,6 @@
-"""The records a student is trained on, as a TFDS dataset; the schema stands here.
+"""File format of the records that a student is trained on: a TFDS dataset.
 
-The wire format is TFDS's own, so `tfds.builder_from_directory(...)` opens it and
-`as_dataset` decodes it.
+`tfds.builder_from_directory(...)` opens it, and `as_dataset` decodes it.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 NAME = "pseudo_labels"
-#: Of what a record holds; 1.1.0 added `row`, `teacher` and `round`.
+#: Version of the records; 1.1.0 added `row`, `teacher` and `round`.
 VERSION = "1.1.0"
 SPLIT = "train"
-#: Features that a soft target is rebuilt from.
+#: Features that a soft target is made from.
 TARGET_FEATURES = ("top_labels", "top_probabilities")
-#: By feature, TensorFlow's type in a serialized record, and what it is.
+#: TensorFlow's type in a serialized record, and a description, by feature.
 FIELDS = {
     "image": ("string", "the encoded image, byte for byte as it was found"),
     "label": ("int64", "the teacher's most probable class"),
@@ -38,21 +37,7 @@ FIELDS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One pseudo-labeled image.
-
-    Attributes:
-        image: Encoded bytes, as they were found.
-        label: The teacher's top class.
-        confidence: Its probability in [0, 1].
-        top_labels: [k] classes, most probable first.
-        top_probabilities: [k] their probabilities.
-        key: The image's name in its source.
-        source: Name of the input shard.
-        row: Of the image in the input shard and in its predictions, from 0 on.
-        teacher: Fingerprint of what labeled it.
-        round: Of self-training, from 1 on: who labels in the second is a student.
-        copy: 0 for the first time the image is written, 1 for the second.
-    """
+    """One pseudo-labeled image; `FIELDS` describes the fields."""
 
     image: bytes
     label: int
@@ -87,7 +72,7 @@ def features(class_names: Sequence[str], *, top_k: int) -> tfds.features.Feature
 
 
 def parsing_spec(*, top_k: int) -> dict[str, tf.io.FixedLenFeature]:
-    """Returns what `tf.io.parse_example` reads the records with, without TFDS."""
+    """Returns the features for `tf.io.parse_example`, which needs no TFDS."""
     return {
         name: tf.io.FixedLenFeature(shape, getattr(tf, kind))
         for name, (kind, shape) in wire_types(top_k=top_k).items()
@@ -105,7 +90,7 @@ def wire_types(*, top_k: int) -> dict[str, tuple[str, list[int]]]:
 def serialize(record: Record) -> bytes:
     """Returns the record as bytes, the same in every process.
 
-    They are those of TFDS, which takes ten times as long to make them.
+    TFDS makes an equal record, in ten times the time.
     """
     example = tf.train.Example()
     feature = example.features.feature
@@ -117,18 +102,18 @@ def serialize(record: Record) -> bytes:
         feature[name].int64_list.value.append(getattr(record, name))
     for name in ("key", "source", "teacher"):
         feature[name].bytes_list.value.append(getattr(record, name).encode())
-    # A protobuf map has another order in every process, unless told otherwise.
+    # By default a protobuf map has another order in every process.
     serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
 
 
 def source_name(shard: int) -> str:
-    """Returns what records call an input shard."""
+    """Returns the name of an input shard in records."""
     return f"shard-{shard:05d}"
 
 
 def shard_name(index: int, num_shards: int) -> str:
-    """Returns the file name of one shard, as TFDS expects it."""
+    """Returns the file name of a shard, in TFDS's form."""
     return f"{NAME}-{SPLIT}.tfrecord-{index:05d}-of-{num_shards:05d}"
 
 
@@ -142,10 +127,10 @@ def write_metadata(
     """Writes `features.json` and `dataset_info.json` beside the shards.
 
     Args:
-        directory: Of the shards.
+        directory: Directory of the shards.
         schema: Features of the records.
-        shard_lengths: Records of each shard.
-        num_bytes: Of all records.
+        shard_lengths: Number of records in each shard.
+        num_bytes: Size of all records together.
     """
     schema.save_config(directory)
     info = {

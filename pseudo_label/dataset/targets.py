@@ -1,12 +1,10 @@
-"""From a stored pseudo-label to the target a student is trained on."""
+"""Training targets from stored pseudo-labels."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import tensorflow as tf
-
-TargetKind = Literal["hard", "soft", "sharpened"]
 
 
 def soft_target(
@@ -18,14 +16,13 @@ def soft_target(
 ) -> Any:
     """Returns the teacher's distribution float32 [K], rebuilt from its k top classes.
 
-    What the k probabilities leave of 1 is spread evenly over the other classes.
+    The rest of the probability is spread evenly over the other classes.
 
     Args:
         top_labels: int [k].
         top_probabilities: float32 [k].
         num_classes: K.
-        temperature: Below 1 sharpens: every probability is raised to the power
-            1 / temperature, and the sum brought back to 1.
+        temperature: Divisor of the log probabilities; below 1 sharpens.
     """
     k = top_labels.shape[0]
     listed = tf.reduce_sum(top_probabilities)

@@ -1,4 +1,4 @@
-"""Reads the records of a dataset again, and compares each with its prediction."""
+"""Reads the records of a dataset again and compares each with its prediction."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from numpy.typing import NDArray
 from pseudo_label.dataset import records
 from pseudo_label.dataset.verify_selection import Chain, Count, Kept, check
 
-#: What no file should hold, and must where copies are more than files.
+#: Title of a count without expectation: 0 unless there are more copies than files.
 TOGETHER = "images with two copies in a file"
 _BATCH_SIZE = 256
-#: What TFRecord's framing adds to a record: its length and two checksums.
+#: Bytes that TFRecord adds to a record: its length and two checksums.
 _FRAME_BYTES = 16
-#: Rows of a shard are fewer: two numbers make one.
+#: Above any number of rows in a shard; shard * _MAX_ROWS + row is a position.
 _MAX_ROWS = 2**40
 
 
 def count_records(chain: Chain, kept: Kept) -> list[Count]:
-    """Compares every record of every file with what was to be written.
+    """Compares every record of every file with the images that are kept.
 
     Args:
-        chain: The dataset and what it was made of.
-        kept: What was to be written.
+        chain: The dataset and its parents.
+        kept: The images that are kept.
 
     Raises:
-        ValueError: At the first record that is another one, too many or missing, and
-            where files or metadata do not agree with the records.
+        ValueError: At the first record that differs, is surplus or is missing, and if
+            files or metadata do not agree with the records.
     """
     split = _open_split(chain)
     num_shards = int(chain.config["num_shards"])
@@ -61,11 +61,11 @@ def count_records(chain: Chain, kept: Kept) -> list[Count]:
 
 
 def _open_split(chain: Chain) -> Any:
-    """Returns what TFDS says of the records, after a look at the features."""
+    """Returns the split's metadata as TFDS reads it, and checks the features."""
     try:
         info = tfds.builder_from_directory(str(chain.dataset)).info
         split, names = info.splits[records.SPLIT], info.features["label"].names
-    except Exception as error:  # TFDS raises what its parsers happen to raise.
+    except Exception as error:  # TFDS passes on whatever its parsers raise.
         words = " ".join(str(error).split())
         raise ValueError(f"TFDS cannot open {chain.dataset}: {words}") from error
     if set(info.features) != set(records.FIELDS):
@@ -91,11 +91,7 @@ def _check_files(directory: epath.Path, names: Sequence[str]) -> None:
 
 
 def _read(path: epath.Path, top_k: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yields the records of a file, some at a time.
-
-    Raises:
-        ValueError: If one cannot be read.
-    """
+    """Yields the records of a file in batches; raises ValueError if one is broken."""
     spec = records.parsing_spec(top_k=top_k)
     batches = tf.data.TFRecordDataset(str(path)).batch(_BATCH_SIZE)
     try:
@@ -103,19 +99,19 @@ def _read(path: epath.Path, top_k: int) -> Iterator[dict[str, NDArray[Any]]]:
             parsed = tf.io.parse_example(batch, spec)
             yield {name: values.numpy() for name, values in parsed.items()}
     except tf.errors.OpError as error:
-        # Without the names of TensorFlow's functions and operations.
+        # Leaves out the names of TensorFlow's functions and operations.
         words = re.sub(r"\{\{.*\}\}|\[Op:.*", "", " ".join(error.message.split()))
         raise ValueError(f"{path} cannot be read: {words.strip()}") from error
 
 
 class _Ledger:
-    """What is to be written, each record ticked off when it is found."""
+    """The expected records, each marked when it is found."""
 
     def __init__(self, chain: Chain, kept: Kept) -> None:
         self._chain = chain
         self._kept = kept
         rows = kept.rows
-        self._place = kept.shard * _MAX_ROWS + rows["record_index"].to_numpy()
+        self._position = kept.shard * _MAX_ROWS + rows["record_index"].to_numpy()
         shape = (len(rows), chain.top_k)
         self._expected = {
             "label": rows["label"].to_numpy(),
@@ -129,12 +125,12 @@ class _Ledger:
             records.source_name(index).encode(): index
             for index in range(chain.num_inputs)
         }
-        #: The first copy of each image; the output shard of each copy, -1 for none yet.
+        # A slot for each record: the first slot of an image; the file found in, or -1.
         self._first = np.cumsum(kept.copies) - kept.copies
         self._found_in = np.full(kept.copies.sum(), -1, np.int32)
 
     def add(self, shard: int, batch: dict[str, NDArray[Any]], path: str) -> int:
-        """Ticks off some records of an output shard; returns how many."""
+        """Marks the records of a batch as found in a file; returns their number."""
         at = self._find(batch, path)
         self._compare(batch, at, path)
         copy = batch["copy"]
@@ -147,14 +143,14 @@ class _Ledger:
         for i, slot in enumerate(self._first[at] + copy):
             if self._found_in[slot] >= 0:
                 raise ValueError(
-                    f"{path}: {_name(batch, i)}, copy {copy[i]}, is there twice, first "
+                    f"{path}: {_name(batch, i)}, copy {copy[i]}, occurs twice, first "
                     f"in file {self._found_in[slot]}"
                 )
             self._found_in[slot] = shard
         return len(at)
 
     def check_complete(self) -> None:
-        """Refuses that a record is missing."""
+        """Raises ValueError if a record is missing."""
         for slot in np.flatnonzero(self._found_in < 0):
             image = int(np.searchsorted(self._first, slot, side="right")) - 1
             key = self._kept.rows["key"][image].as_py()
@@ -164,7 +160,7 @@ class _Ledger:
             )
 
     def counts(self) -> list[Count]:
-        """Returns how many images and records were found, and how they lie."""
+        """Returns the counts of images and records."""
         image = np.repeat(np.arange(len(self._kept.copies)), self._kept.copies)
         together = np.stack([image, self._found_in])
         pairs, times = np.unique(together, axis=1, return_counts=True)
@@ -176,12 +172,12 @@ class _Ledger:
         ]
 
     def _find(self, batch: dict[str, NDArray[Any]], path: str) -> NDArray[np.int64]:
-        """Returns which of the images kept each record is of."""
+        """Returns the index among the kept images of each record, int64 [N]."""
         shards = np.array([self._shard_of.get(name, -1) for name in batch["source"]])
         wanted = shards * _MAX_ROWS + batch["row"]
-        at = np.searchsorted(self._place, wanted)
-        at = np.minimum(at, len(self._place) - 1)
-        for i in np.flatnonzero(self._place[at] != wanted).tolist():
+        at = np.searchsorted(self._position, wanted)
+        at = np.minimum(at, len(self._position) - 1)
+        for i in np.flatnonzero(self._position[at] != wanted).tolist():
             raise ValueError(
                 f"{path}: {_name(batch, i)} is of row {batch['row'][i]} of "
                 f"{batch['source'][i].decode()}, which was not selected"
@@ -205,16 +201,16 @@ class _Ledger:
         }
         for name, values in expected.items():
             for i in _differences(found[name], values):
+                wanted, got = (_describe(name, v[i]) for v in (values, found[name]))
                 raise ValueError(
-                    f"{path}: {_name(batch, i)}: expected "
-                    f"{_words(name, values[i])}, got {_words(name, found[name][i])}"
+                    f"{path}: {_name(batch, i)}: expected {wanted}, got {got}"
                 )
 
 
 def _differences(found: Any, expected: Any) -> Iterator[int]:
     if isinstance(expected, list):
         pairs = zip(found, expected, strict=True)
-        yield from (i for i, (one, other) in enumerate(pairs) if one != other)
+        yield from (i for i, (value, other) in enumerate(pairs) if value != other)
     else:
         is_other = (found != expected).reshape(len(expected), -1).any(axis=1)
         yield from np.flatnonzero(is_other).tolist()
@@ -224,7 +220,7 @@ def _name(batch: dict[str, NDArray[Any]], index: int) -> str:
     return str(batch["key"][index].decode(errors="backslashreplace"))
 
 
-def _words(name: str, value: Any) -> str:
+def _describe(name: str, value: Any) -> str:
     if name == "image":
         return f"an image of SHA-256 {value.hex()[:12]}"
     text = (

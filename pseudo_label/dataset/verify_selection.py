@@ -1,8 +1,8 @@
-"""Counts a written dataset again: against its selection, and that against predictions.
+"""Counts the predictions of a written dataset again and compares the selection.
 
-Reads the records with TensorFlow alone and decides about every prediction anew, so it
-shares with the jobs only the schema and the rule. What is held in memory is a row for
-each image kept, no image.
+Reads predictions one shard at a time and decides about each one again, so it shares
+with the jobs only file formats and the rules of `selection.decision`. Memory holds a
+row of each image kept, no image bytes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,15 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
-from stage import parquet
+from pseudo_label.predictions.prediction_set import teacher_fingerprint
+from pseudo_label.selection.decision import (
+    COLUMNS,
+    SELECTION,
+    Funnel,
+    Selection,
+    count_copies,
+)
+from stage import artifact, parquet
 
 _COLUMNS = (
     *COLUMNS,
@@ -33,16 +40,16 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A dataset and what it was made of, which say of each other that they are.
+    """A dataset and its parents, whose fingerprints agree.
 
     Attributes:
-        dataset: Its directory.
-        config: Its `config.json`.
+        dataset: Directory of the dataset.
+        config: Content of its `config.json`.
         predictions: Directory of the predictions.
-        num_inputs: Files of predictions, one for each input shard.
-        top_k: Classes kept of every image.
+        num_inputs: Number of predictions files, one for each input shard.
+        top_k: Number of top classes stored for each image.
         selection_directory: Directory of the selection.
-        selection: The decision.
+        selection: Content of its `selection.json`.
     """
 
     dataset: epath.Path
@@ -56,10 +63,7 @@ class Chain:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Something that was counted, in words, and what came of it.
-
-    Nothing is expected of what is told only.
-    """
+    """The expected and the found number of something; None for no expectation."""
 
     what: str
     expected: int | None
@@ -68,12 +72,12 @@ class Count:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """The images that were selected, N of them, by input shard and row.
+    """The N images that are kept, ordered by input shard and row.
 
     Attributes:
-        shard: int64 [N] input shards.
-        copies: int64 [N] how often each is to be written.
-        rows: [N] of the predictions, with the columns that records repeat.
+        shard: int64 [N], index of the input shard.
+        copies: int64 [N], number of records.
+        rows: [N] rows of the predictions, with the columns that records repeat.
     """
 
     shard: NDArray[np.int64]
@@ -84,35 +88,37 @@ class Kept:
 def open_chain(
     dataset: str, *, predictions: str | None = None, selection: str | None = None
 ) -> Chain:
-    """Returns a dataset and what it was made of.
+    """Returns a dataset and its parents.
 
     Args:
         dataset: Directory of the dataset.
-        predictions: Where the predictions are now; None for where they were.
-        selection: Likewise the selection.
+        predictions: Directory of the predictions, if they were moved.
+        selection: Directory of the selection, if it was moved.
 
     Raises:
-        FileNotFoundError: If one of them is not there.
+        FileNotFoundError: If a directory does not exist.
         ValueError: If one is not complete, or they do not belong together.
     """
-    path = _require_complete(dataset, "dataset")
-    config = _read_json(path / "config.json")
+    path = artifact.require_complete(dataset, "dataset")
+    config = artifact.read_json(path / artifact.CONFIG)
     for name in ("record_version", "predictions", "selection", "teacher", "round"):
         if name not in config:
-            raise ValueError(f"{path} is no dataset of write_records: no {name} in it")
-    inputs = _read_json(path / "inputs.json")
-    predicted = _require_complete(
+            raise ValueError(
+                f"{path} is no dataset of write_records: no {name} in its config.json"
+            )
+    inputs = artifact.read_json(path / "inputs.json")
+    predicted = artifact.require_complete(
         predictions or _resolve(dataset, inputs["predictions"]), "predictions"
     )
-    selected = _require_complete(
+    selected = artifact.require_complete(
         selection or _resolve(dataset, inputs["selection"]), "selection"
     )
-    labeling = _read_json(predicted / "config.json")
-    decision = (selected / "selection.json").read_bytes()
+    labeling = artifact.read_json(predicted / artifact.CONFIG)
+    decision = (selected / SELECTION).read_bytes()
     expect = [
-        ("predictions", _fingerprint([_canonical(labeling)])),
+        ("predictions", artifact.config_fingerprint(labeling)),
         ("selection", hashlib.sha256(decision).hexdigest()),
-        ("teacher", _teacher(labeling["teachers"])),
+        ("teacher", teacher_fingerprint(labeling["teachers"])),
     ]
     for name, fingerprint in expect:
         if config[name] != fingerprint:
@@ -137,10 +143,10 @@ def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
     """Decides about every prediction again.
 
     Returns:
-        What is to be written, and the counts, which agree with `selection.json`.
+        The images that are kept, and the counts of the funnel.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: If a count differs from `selection.json`.
     """
     rules = chain.selection.classes
     funnel: collections.Counter[str] = collections.Counter()
@@ -154,10 +160,12 @@ def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
         funnel.update(of_shard)
         kept = np.flatnonzero(copies)
         parts.append(Kept(np.full(len(kept), index), copies[kept], rows.take(kept)))
+    found_funnel = Funnel(
+        **{field.name: funnel[field.name] for field in dataclasses.fields(Funnel)}
+    ).by_title()
     counts = [
-        Count(field.name.replace("_", " "), expected, funnel[field.name])
-        for field in dataclasses.fields(chain.selection.funnel)
-        for expected in [getattr(chain.selection.funnel, field.name)]
+        Count(title, expected, found_funnel[title])
+        for title, expected in chain.selection.funnel.by_title().items()
     ]
     for label, rule in enumerate(rules):
         for name, found in zip(
@@ -171,11 +179,7 @@ def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
 
 
 def check(count: Count, source: str) -> None:
-    """Refuses a count that is not what it should be.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Raises ValueError unless the count is as expected by the source."""
     if count.expected is not None and count.found != count.expected:
         raise ValueError(
             f"{count.what}: {source} says {count.expected:,}, found {count.found:,}"
@@ -185,9 +189,9 @@ def check(count: Count, source: str) -> None:
 def _decide(
     chain: Chain, index: int, rows: pa.Table, by_class: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Returns how often each row is written and the shard's part of the funnel.
+    """Returns the number of records of each row and the shard's part of the funnel.
 
-    Adds to `by_class`, int64 [3,K]: images at or above the threshold, images kept,
+    Adds to `by_class`, int64 [3,K]: images at or above the threshold, images kept, and
     records.
     """
     dropped, reasons = _read_dropped(chain, index)
@@ -218,7 +222,7 @@ def _decide(
 
 
 def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Returns which rows of a shard were dropped, and how many for which reason."""
+    """Returns the dropped rows of a shard, and their number by reason."""
     path = near_duplicates.dropped_path(chain.selection_directory, index)
     if not path.exists():
         return np.zeros(0, np.int64), {}
@@ -251,43 +255,9 @@ def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
         )
 
 
-def _require_complete(directory: str, what: str) -> epath.Path:
-    path = epath.Path(directory)
-    if not path.exists():
-        raise FileNotFoundError(f"{what}: no directory {directory!r}")
-    if not (path / "COMPLETED").exists():
-        raise ValueError(f"{what}: {directory} is not complete (no COMPLETED in it)")
-    return path
-
-
 def _resolve(directory: str, path: str) -> str:
-    """Returns a path that is relative to a directory, from here."""
+    """Returns a path, which may be relative to the directory, as an absolute one."""
     if "://" in path or posixpath.isabs(path):
         return path
     scheme, separator, rest = directory.rpartition("://")
     return scheme + separator + posixpath.normpath(posixpath.join(rest, path))
-
-
-def _read_json(path: epath.Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is broken: {error}") from error
-
-
-def _canonical(config: dict[str, Any]) -> bytes:
-    return json.dumps(config, sort_keys=True).encode()
-
-
-def _fingerprint(parts: Sequence[bytes]) -> str:
-    """Returns the SHA-256 over the parts in order, each behind its length."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()
-
-
-def _teacher(fingerprints: Sequence[str]) -> str:
-    if len(fingerprints) == 1:
-        return fingerprints[0]
-    return _fingerprint([fingerprint.encode() for fingerprint in fingerprints])

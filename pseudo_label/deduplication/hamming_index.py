@@ -1,9 +1,9 @@
-"""Which 64-bit hashes are at most a few bits apart: exactly, without all pairs.
+"""Exact search for 64-bit hashes within a small Hamming distance of each other.
 
-The bits are cut into blocks, a few more than may differ. Of two hashes that close, so
-many blocks are equal that some table finds them together: each table sorts the hashes
-by another combination of blocks, and only hashes that agree on those are compared.
-This is what Manku et al., "Detecting Near-Duplicates for Web Crawling" (WWW 2007), do.
+The bits are cut into more blocks than may differ, so two hashes that are close agree on
+several blocks. Each table sorts the hashes by the bits of one combination of blocks
+(its mask), and only hashes that agree on them are compared: Manku et al., "Detecting
+Near-Duplicates for Web Crawling" (WWW 2007).
 """
 
 from __future__ import annotations
@@ -17,35 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BITS = 3
-#: Above any value: no hash is near.
+#: Result for queries without a hash nearby, above any value.
 NONE = np.iinfo(np.int64).max
 _WIDTH = 64
-#: Blocks by how many bits may differ: tables agree on 64, 32, 32 and 31 to 33 bits, so
-#: that hardly any two of 130 million agree by chance. They are 1, 2, 6 and 20 tables.
+#: Number of blocks by the number of bits that may differ. The 1, 2, 6 and 20 masks have
+#: 64, 32, 32 and 31 to 33 bits: few of 130 million hashes agree on them by chance.
 _BLOCKS = (1, 2, 4, 6)
-#: Hashes that can be compared in the time in which one can be looked up.
+#: Hashes compared in the time of one look-up.
 _COMPARED_PER_LOOK_UP = 8
-#: Comparisons at once: some tens of megabytes.
+#: Comparisons of one step, some tens of megabytes.
 _AT_ONCE = 2**20
 
 
 def check_bits(bits: int) -> None:
-    """Checks that so many bits may differ.
-
-    Raises:
-        ValueError: If not.
-    """
+    """Raises ValueError unless `bits` bits may differ."""
     if not 0 <= bits <= MAX_BITS:
         raise ValueError(f"bits must be in 0..{MAX_BITS}, got {bits}")
 
 
 @functools.cache
 def masks(bits: int) -> tuple[np.uint64, ...]:
-    """Returns the bits that each table's hashes agree on.
+    """Returns the mask of each table for a distance of at most `bits` bits.
 
-    Args:
-        bits: That may differ, in 0..MAX_BITS. Any two hashes that close agree on all
-            bits of at least one mask.
+    Any two hashes at that distance agree on all bits of at least one mask.
     """
     blocks = np.array_split(np.arange(_WIDTH), _BLOCKS[bits])
     chosen = itertools.combinations(blocks, len(blocks) - bits)
@@ -56,21 +50,21 @@ def masks(bits: int) -> tuple[np.uint64, ...]:
 
 
 def distances(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Returns in how many bits the hashes of each pair differ."""
+    """Returns the Hamming distance of each pair of hashes."""
     return np.bitwise_count(a ^ b)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Some hashes, those that agree on the bits of one mask side by side.
+    """Hashes sorted by the bits of one mask.
 
-    A pair that agrees on several masks is found by the first of them alone.
+    A pair that agrees on several masks is found only by the first of their tables.
 
     Attributes:
         hashes: uint64 [N], distinct and ascending.
-        values: int64 [N] of the hashes; the lowest wins.
-        bits: That may differ.
-        number: Of the mask.
+        values: int64 [N], value of each hash; a query returns the lowest.
+        bits: Highest distance, in bits.
+        number: Index of the mask.
     """
 
     hashes: NDArray[np.uint64]
@@ -93,18 +87,18 @@ class Table:
     def lowest(
         self, queries: NDArray[np.uint64], *, per_bit: int = 0
     ) -> NDArray[np.int64]:
-        """Returns the lowest value near each query, int64 [Q]; NONE where none is.
+        """Returns the lowest value of the hashes near each query, int64 [Q], or NONE.
 
         Args:
-            queries: uint64 [Q]; equal ones are compared each by itself.
-            per_bit: Added to a hash's value for each bit it differs in.
+            queries: uint64 [Q].
+            per_bit: Amount added to a hash's value for each bit that differs.
         """
         lowest = np.full(len(queries), NONE)
         keys = queries & self._mask
         starts = np.searchsorted(self._keys, keys, "left")
         counts = np.searchsorted(self._keys, keys, "right") - starts
         flips = len(_flips(self.bits, self.number))
-        # However many agree on the mask, an end to the work is in sight.
+        # Bounds the work however many hashes agree on the mask.
         is_long = counts > flips * _COMPARED_PER_LOOK_UP
         for part in _split(np.flatnonzero((counts > 0) & ~is_long), counts):
             which, at = _expand(starts[part], counts[part])
@@ -122,7 +116,7 @@ class Table:
         at: NDArray[np.int64],
         per_bit: int,
     ) -> None:
-        """Takes the hashes `at` into account for the queries `which`, in place."""
+        """Updates the lowest values of the queries `which` by the hashes `at`."""
         differing = queries[which] ^ self.hashes[at]
         count = np.bitwise_count(differing)
         near = np.flatnonzero(count <= self.bits)
@@ -131,7 +125,7 @@ class Table:
         np.minimum.at(lowest, which[near], values)
 
     def _look_up(self, queries: NDArray[np.uint64], per_bit: int) -> NDArray[np.int64]:
-        """Looks for everything that is near enough, whether it is there."""
+        """Returns the lowest values by looking up every hash near each query."""
         lowest = np.full(len(queries), NONE)
         for flip in _flips(self.bits, self.number):
             wanted = queries ^ flip
@@ -145,7 +139,7 @@ class Table:
 
 @functools.cache
 def _flips(bits: int, number: int) -> NDArray[np.uint64]:
-    """Returns the differences that a table has to find."""
+    """Returns the bit differences that a table has to find, uint64."""
     mask = int(masks(bits)[number])
     free = [1 << bit for bit in range(_WIDTH) if not mask >> bit & 1]
     flipped = itertools.chain.from_iterable(
@@ -158,7 +152,7 @@ def _flips(bits: int, number: int) -> NDArray[np.uint64]:
 def _is_first(
     differing: NDArray[np.uint64], bits: int, number: int
 ) -> NDArray[np.bool_]:
-    """Whether no table before this one finds pairs that differ in these bits."""
+    """Whether no earlier table finds pairs with these bit differences, bool."""
     is_first = np.ones(len(differing), bool)
     for mask in masks(bits)[:number]:
         is_first &= (differing & mask) != 0
@@ -168,7 +162,7 @@ def _is_first(
 def _split(
     indices: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Sequence[NDArray[np.int64]]:
-    """Returns the indices in parts, `_AT_ONCE` comparisons or a few more in each."""
+    """Returns the indices in parts of about `_AT_ONCE` comparisons."""
     ends = np.cumsum(counts[indices])
     if not len(ends):
         return []
@@ -179,7 +173,7 @@ def _split(
 def _expand(
     starts: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns for each place of each range the range's number, and the place."""
+    """Returns all positions of all ranges: the index of the range, and the position."""
     which = np.repeat(np.arange(len(counts)), counts)
     before = np.cumsum(counts) - counts
     return which, np.arange(len(which)) + (starts - before)[which]

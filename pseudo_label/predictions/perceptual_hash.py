@@ -1,4 +1,4 @@
-"""The difference hash: equal or a few bits apart for images that look the same."""
+"""The difference hash (dHash): equal or a few bits apart for images that look alike."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-#: Sides of the gray thumbnail whose horizontal differences are the perceptual hash.
+#: Size of the gray thumbnail whose horizontal differences make the hash.
 _HASH_HEIGHT, _HASH_WIDTH = 8, 9
-_LUMA = np.array([299, 587, 114], np.int64)  # Of 1000, as in ITU-R BT.601.
+_LUMA = np.array([299, 587, 114], np.int64)  # Thousandths, as in ITU-R BT.601.
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Returns the difference hash, uint64 [B], of images uint8 [B,S,S,3].
 
-    The gray image is averaged to 8 rows of 9; each bit says whether a cell is darker
-    than its right neighbor.
+    The gray image is averaged to 8 rows of 9 cells; a bit is set where a cell is
+    darker than its right neighbor.
     """
     heights, widths = (
         np.linspace(0, size, cells + 1).round().astype(int)
@@ -24,7 +24,7 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
             pixels.shape[1:3], (_HASH_HEIGHT, _HASH_WIDTH), strict=True
         )
     )
-    # In integers, which are exact and the same on every machine.
+    # Integer sums are exact, so hashes are the same on every machine.
     rows = np.stack(
         [
             pixels[:, top:bottom].sum(axis=1, dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""A directory of predictions, opened: what the jobs after labeling begin with."""
+"""Directories of predictions, opened and checked by the jobs after labeling."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact
 
-#: Footers that are read side by side: in a bucket each takes a tenth of a second.
+#: Footers read in parallel; from a bucket each takes a tenth of a second.
 _OPEN_AT_ONCE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictionSet:
-    """A directory of predictions.
+    """A complete directory of predictions.
 
     Attributes:
-        directory: Where it is.
-        fingerprint: Of the labeling run.
-        teachers: Fingerprints of the classifiers that labeled.
+        directory: Path of the directory.
+        fingerprint: Fingerprint of the labeling run.
+        teachers: Fingerprints of the classifiers.
         class_names: K names by label.
-        temperature: Of the confidences.
-        top_k: Classes kept of every image.
-        num_shards: Files, one for each input shard.
-        num_images: Rows of all files.
+        temperature: Divisor of the logits.
+        top_k: Number of top classes stored for each image.
+        num_shards: Number of files, one for each input shard.
+        num_images: Number of rows in all files.
     """
 
     directory: str
@@ -45,19 +45,17 @@ class PredictionSet:
 
     @property
     def even_share(self) -> int:
-        """Images of a class, were all classes equally frequent; at least 1."""
+        """Images per class if all classes were equally frequent, at least 1."""
         return max(1, self.num_images // len(self.class_names))
 
     def path(self, index: int) -> epath.Path:
-        """Returns where the predictions for an input shard are."""
+        """Returns the file of an input shard."""
         return shard_path(self.directory, index)
 
     def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:
-        """Returns the keys of some predictions: of ties, of which there are few.
+        """Returns the keys of N predictions, given their input shards and positions.
 
-        Args:
-            shards: [N] input shards.
-            rows: [N] positions in them.
+        Meant for a few rows: it reads the keys of each whole shard.
         """
         keys = np.empty(len(shards), object)
         for shard in np.unique(shards).tolist():
@@ -67,23 +65,32 @@ class PredictionSet:
         return list(keys)
 
 
+def teacher_fingerprint(teachers: Sequence[str]) -> str:
+    """Returns the fingerprint of the one teacher, or a hash of several ones."""
+    if len(teachers) == 1:
+        return teachers[0]
+    return artifact.fingerprint(teacher.encode() for teacher in teachers)
+
+
 def shard_path(directory: str, index: int) -> epath.Path:
-    """Returns where the predictions for an input shard are."""
+    """Returns the file of an input shard."""
     return epath.Path(directory) / prediction_schema.shard_name(index)
 
 
 def open_predictions(directory: str) -> PredictionSet:
-    """Returns what a labeling job has made.
+    """Returns the predictions that a labeling job has written.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the job has not ended, or a file is missing, of another job, or
-            there twice.
+        FileNotFoundError: If there is no such directory.
+        ValueError: If it is not complete, or a file is missing, unknown, of another
+            labeling run, or a copy of another file.
     """
     path = artifact.require_complete(directory, "predictions")
     config = artifact.read_json(path / artifact.CONFIG)
     if "teachers" not in config:
-        raise ValueError(f"{directory} holds no predictions")
+        raise ValueError(
+            f"{directory} holds no predictions: no teachers in {artifact.CONFIG}"
+        )
     predictions = PredictionSet(
         directory=directory,
         fingerprint=artifact.config_fingerprint(config),
@@ -94,16 +101,16 @@ def open_predictions(directory: str) -> PredictionSet:
         num_shards=config["images"]["num_shards"],
         num_images=0,
     )
-    # Of the rows: what the images are called decides none of them.
+    # Rows do not depend on the path of the images, so their fingerprint leaves it out.
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-    _refuse_more_files(predictions)
+    _check_names(predictions)
 
     def read(index: int) -> ShardFacts:
         return _read_facts(predictions.path(index), fingerprint)
 
     with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
         facts = list(pool.map(read, range(predictions.num_shards)))
-    _refuse_doubled_files(predictions, facts)
+    _check_distinct(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
     return dataclasses.replace(predictions, num_images=num_images)
 
@@ -112,28 +119,33 @@ def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
     try:
         facts = prediction_schema.read_facts(path)
     except FileNotFoundError as error:
-        raise ValueError(f"predictions are missing: {path}") from error
+        raise ValueError(
+            f"predictions are missing: {path}; delete {artifact.COMPLETED} beside it, "
+            "and label again"
+        ) from error
     if facts.fingerprint != fingerprint:
-        raise ValueError(f"{path} is of another labeling run")
+        raise ValueError(
+            f"{path} is of another labeling run: expected {fingerprint[:12]}, got "
+            f"{facts.fingerprint[:12]}"
+        )
     return facts
 
 
-def _refuse_more_files(predictions: PredictionSet) -> None:
+def _check_names(predictions: PredictionSet) -> None:
     known = {predictions.path(i).name for i in range(predictions.num_shards)}
     for path in epath.Path(predictions.directory).iterdir():
-        is_file_of_rows = path.name.startswith("predictions") and (
-            path.suffix == ".parquet"
-        )
-        if is_file_of_rows and path.name not in known:
+        if path.match("predictions*.parquet") and path.name not in known:
             raise ValueError(
-                f"{path} belongs to none of the {predictions.num_shards} shards"
+                f"{path} belongs to none of the {predictions.num_shards} shards; "
+                "delete it"
             )
 
 
-def _refuse_doubled_files(
-    predictions: PredictionSet, facts: Sequence[ShardFacts]
-) -> None:
-    """Keys are unique, so two files with the same ends of their hashes are the same."""
+def _check_distinct(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> None:
+    """Checks that no two files have the same rows.
+
+    Keys are unique, so files with the same lowest and highest key hash are copies.
+    """
     seen: dict[tuple[int, int], int] = {}
     for index, shard in enumerate(facts):
         if shard.key_hashes is None:

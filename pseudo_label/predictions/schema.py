@@ -1,7 +1,4 @@
-"""Predictions: one Parquet file per input shard, one row for every image.
-
-The schema stands here and nowhere else.
-"""
+"""File format of predictions: one Parquet file per input shard, one row per image."""
 
 from __future__ import annotations
 
@@ -21,14 +18,13 @@ from pseudo_label.predictions.perceptual_hash import perceptual_hashes
 from stage.status import OK
 
 SCHEMA_VERSION = 1
-#: Of a group, which is written and read at once: some ten megabytes. Smaller ones take
-#: longer to read, those of an eighth nearly twice as long.
+#: Rows of a row group, about 10 MB, the unit of reading. Groups of an eighth of that
+#: take nearly twice as long to read.
 _GROUP_ROWS = 2**17
-#: Columns whose values come again and again. A dictionary of hashes is larger than they
-#: are, and reading it takes longer.
-_REPEATED = ["status", "error", "label", "top_labels.list.element"]
-#: Columns that are compressed. Hashes do not shrink, labels and confidences by a tenth,
-#: and these are what selecting reads: so it does in two thirds of the time.
+#: Columns with few distinct values. Of hashes, the dictionary would exceed the values.
+_DICTIONARY_ENCODED = ["status", "error", "label", "top_labels.list.element"]
+#: Compressed columns. Without hashes, which do not shrink, and labels and confidences,
+#: which shrink by a tenth, selection reads in two thirds of the time.
 _COMPRESSED = [
     *("record_index", "key", "status", "error"),
     *("top_labels.list.element", "top_probabilities.list.element"),
@@ -36,19 +32,19 @@ _COMPRESSED = [
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
-#: From shards and rows, integers [N] each, to the keys of those predictions.
+#: Function from N shard indices and N row positions to the keys of the predictions.
 ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
 
 def schema() -> pa.Schema:
     """Returns the columns of a predictions file.
 
-    record_index: position in the input shard. key: the image's unique name.
-    key_hash: of the key, breaks ties. image_sha256: of the encoded bytes.
-    perceptual_hash: equal or a few bits apart for images that look the same.
-    status: `ok` or the reason there is no prediction; error: in words. label,
-    confidence: the top class and its probability in [0, 1]; null where not `ok`, as
-    are top_labels [k] and top_probabilities [k], highest first.
+    record_index: position in the input shard. key: unique name of the image. key_hash:
+    `hash_key` of the key, breaks ties. image_sha256: SHA-256 of the encoded bytes.
+    perceptual_hash: difference hash of the pixels. status: `ok` or the code of the
+    reason for no prediction. error: the reason in words. label, confidence: top class
+    and its probability in [0, 1]. top_labels, top_probabilities: the k top classes,
+    highest first. Without a prediction the last five and perceptual_hash are null.
     """
     return pa.schema(
         [
@@ -61,7 +57,7 @@ def schema() -> pa.Schema:
             ("error", pa.string()),
             ("label", pa.int32()),
             ("confidence", pa.float32()),
-            # All of length k; declared so, Arrow cannot read back one that is null.
+            # Not declared of length k: Arrow cannot read null fixed-size lists back.
             ("top_labels", pa.list_(pa.int32())),
             ("top_probabilities", pa.list_(pa.float32())),
         ]
@@ -70,16 +66,16 @@ def schema() -> pa.Schema:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """Some images and what was predicted for them, row by row.
+    """B consecutive images of a shard and their predictions.
 
     Attributes:
-        first_index: Position of the first in its shard.
-        keys: Unique names.
-        images: Encoded bytes.
-        status: `ok` or a reason.
-        errors: The reason in words.
+        first_index: Position of the first image in its shard.
+        keys: [B] unique names.
+        images: [B] encoded images.
+        status: [B] `ok` or the code of a reason.
+        errors: [B] reasons in words.
         probabilities: float32 [B,K].
-        pixels: uint8 [B,S,S,3], to hash what the image looks like.
+        pixels: uint8 [B,S,S,3], input of the perceptual hash.
     """
 
     first_index: int
@@ -116,19 +112,19 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
 def write_shard(
     file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str
 ) -> dict[str, int]:
-    """Writes a whole predictions file; returns how many rows have which status.
+    """Writes a whole predictions file; returns the number of rows by status.
 
     Args:
-        file: Opened for writing.
+        file: File opened for writing.
         tables: The shard's rows in order.
-        fingerprint: Of the labeling run, kept in the file.
+        fingerprint: Fingerprint of the labeling run, stored in the footer.
     """
     counts: dict[str, int] = {}
     with pq.ParquetWriter(
         file,
         schema(),
         compression=dict.fromkeys(_COMPRESSED, "zstd"),
-        use_dictionary=_REPEATED,
+        use_dictionary=_DICTIONARY_ENCODED,
     ) as writer:
         for table in _groups(tables):
             writer.write_table(table)
@@ -146,13 +142,13 @@ def write_shard(
 
 @dataclasses.dataclass(frozen=True)
 class ShardFacts:
-    """What the footer of a predictions file says.
+    """Contents of a predictions file's footer.
 
     Attributes:
-        num_rows: Images of the shard.
-        fingerprint: Of the labeling run that wrote it.
-        status_counts: Rows by status.
-        key_hashes: The lowest and the highest; None without a row.
+        num_rows: Number of images in the shard.
+        fingerprint: Fingerprint of the labeling run.
+        status_counts: Number of rows by status.
+        key_hashes: Lowest and highest key hash; None without rows.
     """
 
     num_rows: int
@@ -162,31 +158,31 @@ class ShardFacts:
 
 
 def read_facts(path: epath.Path) -> ShardFacts:
-    """Returns what the footer says, without reading the rows.
+    """Returns the footer's contents without reading the rows.
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is none of predictions, or broken.
+        ValueError: If it is broken or no predictions file.
     """
-    with _telling_of(path), _open(path) as file:
+    with _naming(path), _open(path) as file:
         footer = pq.read_metadata(file)
         extra = footer.metadata or {}
         return ShardFacts(
             footer.num_rows,
             extra[_FINGERPRINT].decode(),
             _decode_counts(extra[_STATUS_COUNTS]),
-            _range_of(footer, schema().get_field_index("key_hash")),
+            _min_max(footer, schema().get_field_index("key_hash")),
         )
 
 
 def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yields the rows of a file in order, in blocks, some columns of them.
+    """Yields some columns of a file's rows, in order and in blocks.
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is none of predictions, or broken.
+        ValueError: If it is broken or no predictions file.
     """
-    with _telling_of(path), _open(path) as file:
+    with _naming(path), _open(path) as file:
         parquet = pq.ParquetFile(file)
         batches = parquet.iter_batches(
             _GROUP_ROWS, columns=list(columns), use_threads=False
@@ -196,25 +192,20 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
-    """Returns all rows of a file in order, some columns of them.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If it is none of predictions, or broken.
-    """
+    """Returns some columns of all rows of a file, in order; see `read_rows`."""
     none = schema().empty_table().select(list(columns))
     return pa.concat_tables([none, *read_rows(path, columns)])
 
 
 def _open(path: epath.Path) -> Any:
-    # Arrow reads a file of its own twice as fast as one of Python's.
+    # Arrow reads its own files twice as fast as Python file objects.
     is_local = "://" not in str(path)
     return pa.OSFile(str(path)) if is_local else path.open("rb")
 
 
 @contextlib.contextmanager
-def _telling_of(path: epath.Path) -> Iterator[None]:
-    """Names the file, which Arrow does not."""
+def _naming(path: epath.Path) -> Iterator[None]:
+    """Adds the file's path to errors of Arrow."""
     try:
         yield
     except FileNotFoundError:
@@ -222,28 +213,28 @@ def _telling_of(path: epath.Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, KeyError) as error:
         words = " ".join(str(error).split())
         raise ValueError(
-            f"cannot read the predictions in {path}: {words}; if the file is broken, "
+            f"cannot read predictions from {path}: {words}; if the file is broken, "
             "delete it and COMPLETED beside it, and label again"
         ) from error
 
 
 def shard_name(index: int) -> str:
-    """Returns the file name of the predictions for one input shard.
+    """Returns the file name for one input shard.
 
-    Without how many there are: more may be added.
+    The number of shards is not part of it: a source may grow.
     """
     return f"predictions-{index:05d}.parquet"
 
 
 def top_classes(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Returns the labels [B,k] of the highest of [B,K], highest first.
+    """Returns the k most probable labels of [B,K], int64 [B,k], highest first.
 
-    Of equal ones the lower label comes first. Sorting the k best alone takes a
-    quarter of the time that sorting all of a thousand takes.
+    Of equal probabilities the lower label comes first. For a thousand classes, sorting
+    only the k best takes a quarter of the time of sorting all.
     """
     num_classes = probabilities.shape[1]
-    # Floats that are not negative are ordered as their bits are; the label makes
-    # each number unique, so that a partition cannot choose among equals.
+    # Probability and label in one number: `np.partition`, unlike a stable sort, does
+    # not order equal values. Non-negative floats have the order of their bits.
     bits = np.ascontiguousarray(probabilities).view(np.uint32).astype(np.uint64)
     ranks = np.arange(num_classes - 1, -1, -1, dtype=np.uint64)
     keys = (bits << np.uint64(32)) | ranks
@@ -254,23 +245,23 @@ def top_classes(probabilities: NDArray[np.float32], count: int) -> NDArray[np.in
 
 
 def hash_key(key: str) -> int:
-    """Returns 64 well mixed bits of a key, the same on every machine."""
+    """Returns a 64-bit hash of a key, the same on every machine."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yields the same rows in larger tables: a column's head is worth many rows."""
-    waiting: list[pa.Table] = []
-    rows = 0
+    """Yields the same rows in tables of at least `_GROUP_ROWS`, except the last."""
+    group: list[pa.Table] = []
+    num_rows = 0
     for table in tables:
-        waiting.append(table)
-        rows += len(table)
-        if rows >= _GROUP_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting, rows = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting)
+        group.append(table)
+        num_rows += len(table)
+        if num_rows >= _GROUP_ROWS:
+            yield pa.concat_tables(group)
+            group, num_rows = [], 0
+    if group:
+        yield pa.concat_tables(group)
 
 
 def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
@@ -280,12 +271,12 @@ def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, content, mask=pa.array(is_missing))
 
 
-def _range_of(footer: Any, column: int) -> tuple[int, int] | None:
+def _min_max(footer: Any, column: int) -> tuple[int, int] | None:
     groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
     ranges = [group.column(column).statistics for group in groups if group.num_rows]
     if not ranges:
         return None
-    return min(one.min for one in ranges), max(one.max for one in ranges)
+    return min(group.min for group in ranges), max(group.max for group in ranges)
 
 
 def _encode_counts(counts: dict[str, int]) -> bytes:

@@ -1,7 +1,6 @@
-"""How many pseudo-labels are right, estimated from labeled images.
+"""Precision of pseudo-labels (the share that is right), estimated on labeled images.
 
-The images are those of `teacher.calibrate`: the teacher predicted them and has not
-learned from them.
+The images are those of `teacher.calibrate`: the teacher was not trained on them.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from numpy.typing import NDArray
 from stage import parquet
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 
-#: Standard deviations that hold 95 % of a normal distribution.
+#: The 0.975 quantile of the normal distribution, for intervals of 95 %.
 _Z = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabeledPredictions:
-    """Labeled images and what a teacher that has not seen them says, N of them.
+    """Predictions for N labeled images that the classifiers were not trained on.
 
     Attributes:
-        fingerprint: Of the images' config.
+        fingerprint: SHA-256 of the files.
         kind: `held_out` or `out_of_fold`.
         teachers: Fingerprints of the classifiers.
-        temperature: Of the confidences.
-        label: int32 [N] true classes.
-        predicted: int32 [N].
+        temperature: Divisor of the logits.
+        label: int32 [N], true classes.
+        predicted: int32 [N], predicted classes.
         confidence: float32 [N] in [0, 1].
     """
 
@@ -48,21 +47,21 @@ class LabeledPredictions:
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
-        """Which predictions are right, bool [N]."""
+        """Whether each prediction is right, bool [N]."""
         right: NDArray[np.bool_] = self.label == self.predicted
         return right
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Precision:
-    """The share of labels that are right, estimated.
+    """An estimate of the share of labels that are right.
 
     Attributes:
-        estimate: In [0, 1]; None without an image to tell.
-        low: End of the 95 % Wilson interval.
-        high: Its other end.
-        images: Labeled images that would have been kept.
-        right: Of them.
+        estimate: Share in [0, 1]; None without images.
+        low: Lower end of the 95 % Wilson interval.
+        high: Upper end.
+        images: Labeled images that the selection would keep.
+        right: Images among them whose label is right.
     """
 
     estimate: float | None
@@ -73,7 +72,7 @@ class Precision:
 
     @classmethod
     def of(cls, right: NDArray[np.bool_]) -> Precision:
-        """Returns the precision of labels, bool [N] for those that are right."""
+        """Returns the precision of labels, given whether each is right, bool [N]."""
         images, correct = len(right), int(right.sum())
         low, high = wilson_interval(correct, images)
         estimate = correct / images if images else None
@@ -89,11 +88,11 @@ class Precision:
 
 
 def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
-    """Returns what `teacher.calibrate` has written.
+    """Returns the predictions that `teacher.calibrate` has written.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is empty.
+        FileNotFoundError: If there are none.
+        ValueError: If there is no image.
     """
     path = epath.Path(directory)
     head = (path / CALIBRATION).read_bytes()
@@ -114,14 +113,18 @@ def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Returns the 95 % score interval of a share (Wilson 1927); (0, 1) of no trial."""
+    """Returns the 95 % score interval of a share (Wilson 1927); (0, 1) for no trial.
+
+    `scipy.stats` has it too, but takes a second to import, and rounds differently from
+    the intervals in existing files.
+    """
     if not trials:
         return 0.0, 1.0
     share = successes / trials
     spread = _Z * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
     center = share + _Z**2 / (2 * trials)
     scale = 1 + _Z**2 / trials
-    # Rounding must not put the share itself outside.
+    # Rounding must not put the share itself outside the interval.
     low = min(share, (center - spread) / scale)
     high = max(share, (center + spread) / scale)
     return max(0.0, low), min(1.0, high)
@@ -131,12 +134,13 @@ def threshold_for(calibration: LabeledPredictions, target: float) -> float:
     """Returns the lowest threshold at which the precision reaches a target.
 
     Raises:
-        ValueError: If none does, with the best there is.
+        ValueError: If none does.
     """
-    thresholds, counts = np.unique(calibration.confidence, return_counts=True)
-    place = np.searchsorted(thresholds, calibration.confidence)
-    right = np.bincount(place, weights=calibration.is_right, minlength=len(thresholds))
-    # Of all images at each confidence or above.
+    thresholds, index, counts = np.unique(
+        calibration.confidence, return_inverse=True, return_counts=True
+    )
+    right = np.bincount(index, weights=calibration.is_right, minlength=len(thresholds))
+    # Precision of all images at each threshold or above.
     precision = np.cumsum(right[::-1])[::-1] / np.cumsum(counts[::-1])[::-1]
     reached = np.flatnonzero(precision >= target)
     if not len(reached):
@@ -153,6 +157,6 @@ def threshold_for(calibration: LabeledPredictions, target: float) -> float:
 def precision_above(
     calibration: LabeledPredictions, thresholds: NDArray[np.float32]
 ) -> Precision:
-    """Returns the precision of what stays at one threshold for each class [K]."""
+    """Returns the precision of labels at or above their class's threshold [K]."""
     is_kept = calibration.confidence >= thresholds[calibration.predicted]
     return Precision.of(calibration.is_right[is_kept])

@@ -1,4 +1,4 @@
-"""Which confidence is enough: one threshold for each class."""
+"""Confidence thresholds, one for each class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
-#: Where nothing tells how precise the teacher is.
+#: Threshold if there is no calibration.
 DEFAULT_THRESHOLD = 0.5
 
 FIXED = "fixed"
@@ -20,13 +20,13 @@ PER_CLASS = "per_class"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ThresholdConfig:
-    """How the thresholds came about, and what they are.
+    """The thresholds, and the rule that they come from.
 
     Attributes:
         rule: `fixed`, `target_precision` or `per_class`.
-        values: One for all classes, or K of them, in [0, 1].
-        target: The precision that was asked for, with `target_precision`.
-        adaptive: Whether they are lowered for classes that are learned less.
+        values: One threshold for all classes, or K thresholds, in [0, 1].
+        target: Precision to reach, with the rule `target_precision`.
+        adaptive: Whether classes with fewer confident images have lower thresholds.
     """
 
     rule: str
@@ -43,17 +43,13 @@ class ThresholdConfig:
     def of_classes(self, num_classes: int) -> NDArray[np.float32]:
         """Returns the threshold of each class, float32 [K].
 
-        As float32, like the confidences: 0.9 is not above 0.9.
+        The type is that of the confidences, so that a confidence of 0.9 reaches 0.9.
         """
         return np.broadcast_to(np.array(self.values, np.float32), num_classes).copy()
 
 
 def check_share(name: str, value: float) -> None:
-    """Refuses what is not in [0, 1].
-
-    Raises:
-        ValueError: If it is not; NaN is not.
-    """
+    """Raises ValueError unless the value is in [0, 1]; NaN is not."""
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
@@ -61,16 +57,16 @@ def check_share(name: str, value: float) -> None:
 def read_class_thresholds(
     path: str, class_names: Sequence[str], *, default: float | None
 ) -> tuple[float, ...]:
-    """Returns a threshold for each class out of a JSON file, {name: threshold}.
+    """Returns the threshold of each class from a JSON file, {class name: threshold}.
 
     Args:
-        path: Of the file.
+        path: JSON file.
         class_names: K names by label.
-        default: For classes that are not in it.
+        default: Threshold of classes that are not in the file.
 
     Raises:
-        ValueError: If it is of another form, a name is unknown, a threshold is not in
-            [0, 1], or a class has none.
+        ValueError: If the file has another form, a name is unknown, a threshold is not
+            in [0, 1], or a class has none.
     """
     try:
         content = json.loads(epath.Path(path).read_text())
@@ -94,7 +90,7 @@ def read_class_thresholds(
         raise ValueError(
             f"{path}: no threshold for {missing[0]!r} ({len(missing)} of "
             f"{len(class_names)} classes); add it, or give --confidence_threshold for "
-            "those that are not in it"
+            "classes that are not in the file"
         )
     return tuple(float(content[name]) for name in class_names)
 
@@ -104,13 +100,13 @@ def adapt(
 ) -> NDArray[np.float32]:
     """Returns thresholds float32 [K], lower for classes with fewer confident images.
 
-    As FlexMatch has it (Zhang et al. 2021, section 3.2, with its convex mapping
-    x / (2 - x)). A class that is rare in the corpus cannot be told from one that is
-    learned badly: its threshold falls too, to 0 where nothing is confident.
+    The rule is FlexMatch's (Zhang et al. 2021, section 3.2) with its convex mapping
+    x / (2 - x). It lowers the thresholds of classes that are rare in the corpus as well
+    as of those learned badly, to 0 for a class without a confident image.
 
     Args:
-        thresholds: float32 [K] of classes that are learned well.
-        confident: int64 [K] images at or above them.
+        thresholds: float32 [K], thresholds of the class with most confident images.
+        confident: int64 [K], images at or above the thresholds.
     """
     learned = confident / max(1, confident.max())
     return (thresholds * (learned / (2.0 - learned))).astype(np.float32)

@@ -9,30 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudo_label.selection import precision as selection_precision
 from pseudo_label.selection.decision import SelectionConfig
 from pseudo_label.selection.order_statistics import HistogramBins
-from pseudo_label.selection.precision import LabeledPredictions, Precision
+from pseudo_label.selection.precision import (
+    LabeledPredictions,
+    Precision,
+    precision_above,
+)
 from pseudo_label.selection.tally import Tally, count_records, count_unique
 
 #: Thresholds that are always in the table.
 THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-#: Of the images per class that were asked for.
+#: Multiples of the selection's images per class that are in the table.
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
-    """What one pair of settings would keep.
+class WhatIfCell:
+    """The result of one pair of settings.
 
     Attributes:
-        confidence_threshold: Of all classes.
-        images_per_class: Records each class shall have.
-        records: Images kept, copies counted.
+        confidence_threshold: Threshold of all classes.
+        images_per_class: Records wanted of each class.
+        records: Records written, copies included.
         unique: Images kept.
-        copies: Records beyond the first of an image.
+        copies: Records beyond the first of each image.
         empty_classes: Classes without an image.
-        precision: Estimated, of the images kept; None where nothing tells.
+        precision: Estimated precision of the images kept; None without labeled images.
     """
 
     confidence_threshold: float
@@ -45,61 +48,64 @@ class Cell:
 
 
 def levels(config: SelectionConfig) -> NDArray[np.float32]:
-    """Returns the thresholds of the table, float32 [L], the selection's among them."""
+    """Returns the thresholds of the table, float32 [L], including the selection's."""
     own = config.thresholds.values if len(config.thresholds.values) == 1 else ()
     return np.unique(np.array([*THRESHOLDS, *own], np.float32))
 
 
 def make_table(
     tally: Tally, config: SelectionConfig, calibration: LabeledPredictions | None
-) -> tuple[Cell, ...]:
+) -> tuple[WhatIfCell, ...]:
     """Returns the cells, by threshold, then by images per class.
 
-    Counts are exact. The precision is that of the labeled images that the same
-    settings would keep; where a class's quota cuts is known to a bin of the histogram.
+    Counts are exact. The precision is that of the labeled images that the same settings
+    would keep, where the cut-off of a quota is rounded down to the end of its bin.
 
     Args:
-        tally: Of the whole corpus, with `levels(config)`.
-        config: What was asked for.
-        calibration: Labeled images; None where there are none.
+        tally: Counts of the whole corpus, with the levels `levels(config)`.
+        config: Settings of the selection.
+        calibration: Labeled images, if there are any.
     """
-    above = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
+    reaching = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
     quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})
-    totals = np.cumsum(tally.histogram[:-1], axis=1)
-    cuts = {quota: _quota_cuts(totals, tally.bins, quota) for quota in quotas}
+    cumulative = np.cumsum(tally.histogram[:-1], axis=1)
+    cut_offs = {
+        quota: _quota_cut_offs(cumulative, tally.bins, quota) for quota in quotas
+    }
     cells = []
     for index, threshold in enumerate(levels(config)):
         for quota in quotas:
-            asked = dataclasses.replace(config, images_per_class=quota)
-            unique = count_unique(above[:, index + 1], asked)
-            records = int(count_records(unique, asked).sum())
+            settings = dataclasses.replace(config, images_per_class=quota)
+            unique = count_unique(reaching[:, index + 1], settings)
+            num_records = int(count_records(unique, settings).sum())
+            num_unique = int(unique.sum())
+            precision = None
+            if calibration is not None:
+                lowest = np.maximum(cut_offs[quota], threshold)
+                precision = precision_above(calibration, lowest)
             cells.append(
-                Cell(
+                WhatIfCell(
                     confidence_threshold=float(threshold),
                     images_per_class=quota,
-                    records=records,
-                    unique=int(unique.sum()),
-                    copies=records - int(unique.sum()),
+                    records=num_records,
+                    unique=num_unique,
+                    copies=num_records - num_unique,
                     empty_classes=int((unique == 0).sum()),
-                    precision=None
-                    if calibration is None
-                    else selection_precision.precision_above(
-                        calibration, np.maximum(cuts[quota], threshold)
-                    ),
+                    precision=precision,
                 )
             )
     return tuple(cells)
 
 
-def to_json(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Returns what `from_json` understands."""
+def to_json(cells: Sequence[WhatIfCell]) -> list[dict[str, Any]]:
+    """Returns the content of `what_if.json`."""
     return [dataclasses.asdict(cell) for cell in cells]
 
 
-def from_json(content: Sequence[dict[str, Any]]) -> tuple[Cell, ...]:
-    """Returns the cells that `to_json` was given."""
+def from_json(content: Sequence[dict[str, Any]]) -> tuple[WhatIfCell, ...]:
+    """Returns the cells whose `to_json` was stored."""
     return tuple(
-        Cell(
+        WhatIfCell(
             **{
                 **cell,
                 "precision": cell["precision"] and Precision(**cell["precision"]),
@@ -109,7 +115,7 @@ def from_json(content: Sequence[dict[str, Any]]) -> tuple[Cell, ...]:
     )
 
 
-def tell(cells: Sequence[Cell]) -> Iterator[str]:
+def format_table(cells: Sequence[WhatIfCell]) -> Iterator[str]:
     """Yields the table as lines."""
     yield (
         f"{'threshold':>10}{'per class':>12}{'records':>14}{'unique':>14}"
@@ -124,11 +130,11 @@ def tell(cells: Sequence[Cell]) -> Iterator[str]:
         )
 
 
-def _quota_cuts(
-    totals: NDArray[np.int64], bins: HistogramBins, quota: int
+def _quota_cut_offs(
+    cumulative: NDArray[np.int64], bins: HistogramBins, quota: int
 ) -> NDArray[np.float32]:
-    """Returns the confidence, float32 [K], that a quota leaves nothing below of."""
-    is_cut = totals[:, -1] >= quota
-    reached = np.minimum((totals < quota).sum(axis=1), totals.shape[1] - 1)
-    lowest = bins.lowest_confidence(np.arange(len(totals)), reached)
+    """Returns the lowest confidence of each class within its quota, float32 [K]."""
+    is_cut = cumulative[:, -1] >= quota
+    found = np.minimum((cumulative < quota).sum(axis=1), cumulative.shape[1] - 1)
+    lowest = bins.lowest_confidence(np.arange(len(cumulative)), found)
     return np.where(is_cut, lowest, np.float32(0.0))

@@ -94,5 +94,5 @@ def test_looking_up_finds_what_comparing_finds_at_three_bits(monkeypatch):
 
 @pytest.mark.parametrize("bits", [-1, 4])
 def test_other_bits_are_refused(bits):
-    with pytest.raises(ValueError, match=rf"bits must be in 0\.\.3, got {bits}"):
+    with pytest.raises(ValueError, match=rf"bits .*{bits}$"):
         hamming_index.check_bits(bits)

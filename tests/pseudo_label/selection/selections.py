@@ -127,3 +127,24 @@ def find_places(parts, tables, tally, config, narrowings):
             for shard, row in zip(shards, rows, strict=True)
         ],
     )
+
+
+def brute_force(rows, config, dropped=()):
+    """Returns copies of every row, from the definition."""
+    threshold = np.float32(config.thresholds.values[0])
+    copies = [0] * len(rows)
+    for label in range(NUM_CLASSES):
+        members = [
+            index
+            for index, row in enumerate(rows)
+            if row[0] == "ok"
+            and row[1] == label
+            and np.float32(row[2]) >= threshold
+            and index not in dropped
+        ]
+        members.sort(key=lambda i: (-np.float32(rows[i][2]), rows[i][3], f"key{i:02d}"))
+        members = members[: config.images_per_class]
+        wanted = min(config.images_per_class, len(members) * config.max_copies)
+        for turn in range(wanted):
+            copies[members[turn % len(members)]] += 1
+    return copies

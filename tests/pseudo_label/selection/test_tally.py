@@ -8,37 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudo_label.selection.decision import PrecisionEstimate, Selection, count_copies
-from pseudo_label.selection.precision import Precision
+from pseudo_label.selection.decision import count_copies
 from tests.pseudo_label.selection.selections import (
-    NUM_CLASSES,
+    brute_force,
     config,
     config_strategy,
     rows_strategy,
     run,
     to_table,
 )
-
-
-def brute_force(rows, config, dropped=()):
-    """Returns copies of every row, from the definition."""
-    threshold = np.float32(config.thresholds.values[0])
-    copies = [0] * len(rows)
-    for label in range(NUM_CLASSES):
-        members = [
-            index
-            for index, row in enumerate(rows)
-            if row[0] == "ok"
-            and row[1] == label
-            and np.float32(row[2]) >= threshold
-            and index not in dropped
-        ]
-        members.sort(key=lambda i: (-np.float32(rows[i][2]), rows[i][3], f"key{i:02d}"))
-        members = members[: config.images_per_class]
-        wanted = min(config.images_per_class, len(members) * config.max_copies)
-        for turn in range(wanted):
-            copies[members[turn % len(members)]] += 1
-    return copies
 
 
 @settings(deadline=None, max_examples=200)
@@ -67,24 +45,6 @@ def test_equals_brute_force_however_the_rows_are_split(rows, config, cut, narrow
 
 
 @settings(deadline=None, max_examples=50)
-@given(rows=rows_strategy, config=config_strategy, dropped=st.sets(st.integers(0, 9)))
-def test_what_is_dropped_counts_for_nothing(rows, config, dropped):
-    dropped = sorted(i for i in dropped if i < len(rows) and rows[i][0] == "ok")
-    table = to_table(rows)
-    selection = run([table], config, dropped=dropped)
-    copies = count_copies(table, selection, dropped)
-    assert copies.tolist() == brute_force(rows, config, dropped)
-    funnel = selection.funnel
-    assert funnel.read == (
-        funnel.undecodable
-        + funnel.duplicate
-        + funnel.below_threshold
-        + funnel.beyond_quota
-        + funnel.unique_kept
-    )
-
-
-@settings(deadline=None, max_examples=50)
 @given(rows=rows_strategy, config=config_strategy, seed=st.integers(0, 99))
 def test_neither_order_nor_split_of_the_rows_matters(rows, config, seed):
     table = to_table(rows)
@@ -94,42 +54,6 @@ def test_neither_order_nor_split_of_the_rows_matters(rows, config, seed):
     sevenths = [shuffled.slice(start, 7) for start in range(0, len(rows), 7)]
     first, second = run([table], config), run(sevenths, config, narrowings=1)
     assert json.dumps(first.to_json()) == json.dumps(second.to_json())
-
-
-@settings(deadline=None, max_examples=50)
-@given(rows=rows_strategy, config=config_strategy)
-def test_json_loses_nothing(rows, config):
-    table = to_table(rows)
-    selection = run([table], config)
-    precision = Precision.of(np.array([True, False]))
-    selection = dataclasses.replace(
-        selection,
-        estimate=PrecisionEstimate(
-            kind="held_out", above_threshold=precision, kept=precision
-        ),
-    )
-    again = Selection.from_json(json.loads(json.dumps(selection.to_json())))
-    assert again == selection
-    np.testing.assert_array_equal(
-        count_copies(table, again), count_copies(table, selection)
-    )
-
-
-def test_ties_are_broken_by_hash_then_key_never_by_position():
-    rows = [("ok", 0, 0.5, 9), ("ok", 0, 0.5, 3), ("ok", 0, 0.5, 3), ("ok", 0, 0.4, 0)]
-    table = to_table(rows)
-    for images, copies in ((1, [0, 1, 0, 0]), (2, [0, 1, 1, 0]), (3, [1, 1, 1, 0])):
-        selection = run([table], config(images_per_class=images))
-        assert count_copies(table, selection).tolist() == copies
-        backwards = table.take([3, 2, 1, 0])
-        assert run([backwards], config(images_per_class=images)) == selection
-
-
-def test_a_key_is_told_only_where_it_decides():
-    table = to_table([("ok", 0, 0.5, 3), ("ok", 0, 0.5, 3), ("ok", 1, 0.5, 3)])
-    tied, alone = run([table], config(images_per_class=1)).classes[:2]
-    assert tied.cut_off.key == "key00"
-    assert alone.cut_off.key is None
 
 
 def test_a_thin_class_is_filled_evenly_up_to_max_copies():
@@ -178,16 +102,3 @@ def test_a_class_that_nothing_fills_has_no_such_threshold():
     selection = run([table], config(0.95, images_per_class=2))
     assert selection.sparse_classes[0].filling_threshold is None
     assert selection.sparse_classes[0].predicted == 1
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("images_per_class", 0), ("max_copies", 0)]
-)
-def test_nonsense_is_refused(field, value):
-    with pytest.raises(ValueError, match=field):
-        config(**{field: value})
-
-
-def test_a_selection_of_another_version_is_refused():
-    with pytest.raises(ValueError, match="schema version 2, got 1"):
-        Selection.from_json({"schema_version": 1})

@@ -13,9 +13,9 @@ NAMES = ("ant", "bee", "cat")
 
 @pytest.mark.parametrize("value", [1.1, -0.1, float("nan")])
 def test_a_threshold_is_a_share(value):
-    with pytest.raises(ValueError, match=r"confidence_threshold must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=rf"confidence_threshold .*{value}"):
         ThresholdConfig(rule=thresholds.FIXED, values=(value,))
-    with pytest.raises(ValueError, match=r"target_precision must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=rf"target_precision .*{value}"):
         ThresholdConfig(rule=thresholds.FIXED, values=(0.5,), target=value)
 
 
@@ -32,22 +32,22 @@ def test_thresholds_of_a_file_go_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "default", "words"),
+    ("content", "default", "pattern"),
     [
-        ('{"cow": 0.5}', 0.5, "unknown class 'cow'"),
-        ('{"ant": 1.5}', 0.5, r"the threshold of 'ant' must be in \[0, 1\], got 1.5"),
-        ('{"ant": NaN}', 0.5, "got nan"),
-        ('{"ant": "high"}', 0.5, "expected a number for 'ant', got 'high'"),
-        ('{"ant": true}', 0.5, "expected a number for 'ant', got True"),
-        ('{"ant": 0.5}', None, r"no threshold for 'bee' \(2 of 3 classes\)"),
-        ("[0.5]", 0.5, r"expected \{class name: threshold\}, got \[0.5\]"),
-        ("half", 0.5, "expected JSON"),
+        ('{"cow": 0.5}', 0.5, "'cow'"),
+        ('{"ant": 1.5}', 0.5, "'ant' .*1.5"),
+        ('{"ant": NaN}', 0.5, "'ant' .*nan"),
+        ('{"ant": "high"}', 0.5, "'ant', .*'high'"),
+        ('{"ant": true}', 0.5, "'ant', .*True"),
+        ('{"ant": 0.5}', None, r"'bee' \(2 of 3"),
+        ("[0.5]", 0.5, r"\[0.5\]"),
+        ("half", 0.5, "JSON"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path, content, default, words):
+def test_a_file_that_does_not_fit_is_refused(tmp_path, content, default, pattern):
     path = tmp_path / "thresholds.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=rf"thresholds\.json: .*{pattern}"):
         thresholds.read_class_thresholds(str(path), NAMES, default=default)
 
 

@@ -78,4 +78,4 @@ def test_json_loses_nothing(table):
     cells = cells_of(table, config(0.5, images_per_class=3))
     again = json.loads(json.dumps(what_if.to_json(cells)))
     assert what_if.from_json(again) == cells
-    assert len(list(what_if.tell(cells))) == len(cells) + 1
+    assert len(list(what_if.format_table(cells))) == len(cells) + 1

@@ -1,57 +1,44 @@
-"""The figures of one round: what the teacher said, and what was made of it.
+"""The figures of one round; what a run does not have is `Missing`.
 
-What a run does not have is `Missing`, with the reason and the command that makes it:
-a report is written of whatever is there.
+Names of attributes are keys of `report.json`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
-from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision, what_if
 from pseudo_label.selection.decision import Selection
 from pseudo_label.selection.precision import LabeledPredictions, Precision
-from pseudo_label.selection.what_if import Cell
-from workflow.report.analysis import metrics, prediction_counts, run_files
+from pseudo_label.selection.what_if import WhatIfCell
+from stage import artifact
+from workflow.report.analysis import metrics, prediction_counts
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
-from workflow.report.analysis.prediction_counts import Churn, LabeledRound, Survey
-from workflow.report.analysis.run_files import MissingError, Run
+from workflow.report.analysis.missing import Missing, attempt, require
+from workflow.report.analysis.prediction_counts import (
+    Churn,
+    LabeledRound,
+    PredictionCounts,
+)
+from workflow.report.analysis.run_files import Run
 
 WHAT_IF = "what_if.json"
-#: Rows of a table: what is worth a look, of however many classes.
+#: Most rows of a table, whatever the number of classes.
 MOST_ROWS = 25
-#: Ranks at which a histogram of more classes is shown.
+#: Most points of a curve over classes.
 _MOST_RANKS = 100
-
-T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Missing:
-    """A figure that is not there.
-
-    Attributes:
-        reason: In one line.
-        command: Which makes it; empty where none does.
-    """
-
-    reason: str
-    command: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Judges:
-    """Labeled images that tell how many labels are right.
+    """The labeled images that precision is estimated on.
 
     Attributes:
         kind: `held_out`, `out_of_fold` or `test`.
-        images: How many.
+        images: Number of images.
     """
 
     kind: str
@@ -60,13 +47,13 @@ class Judges:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassCount:
-    """A class before and after the selection.
+    """Images of a class before and after the selection.
 
     Attributes:
-        name: The class.
-        predicted: Images that have it as their top class; None where nothing tells.
+        name: Name of the class.
+        predicted: Images predicted as the class; None if unknown.
         unique: Images kept.
-        records: Images kept, copies counted.
+        records: Images kept and their copies.
     """
 
     name: str
@@ -77,14 +64,15 @@ class ClassCount:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Classes from the richest to the poorest, at some of their places.
+    """Images per class in descending order, at some ranks.
+
+    Each list of counts is ordered by itself.
 
     Attributes:
-        places: From 1 to the number of classes.
-        predicted: Images of the class in that place before the selection; None where
-            nothing tells.
-        unique: Likewise of images kept, whose order is their own.
-        records: Likewise of records.
+        places: Ranks, from 1 to the number of classes.
+        predicted: Images before the selection; None if unknown.
+        unique: Images kept.
+        records: Images kept and their copies.
     """
 
     places: tuple[int, ...]
@@ -98,11 +86,11 @@ class Classes:
     """All classes before and after the selection.
 
     Attributes:
-        count: How many they are.
-        empty: Of them, those of which nothing is kept.
-        fewest: Those of which the fewest images are kept; all, by label, if they are
-            few.
-        ranks: All of them, without their names.
+        count: Number of classes.
+        empty: Number of classes without a kept image.
+        fewest: Classes with the fewest kept images; few classes are listed in full, by
+            label.
+        ranks: Counts of all classes.
     """
 
     count: int
@@ -113,12 +101,12 @@ class Classes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confidences:
-    """All images by the confidence of their top class.
+    """Histogram of the confidence of all images.
 
     Attributes:
-        bars: Images, in bars of equal width from 0 to 1.
-        lowest: Threshold of the class where it is lowest.
-        highest: Of the class where it is highest.
+        bars: Images per bar, of equal width from 0 to 1.
+        lowest: Lowest threshold of a class.
+        highest: Highest threshold of a class.
     """
 
     bars: tuple[int, ...]
@@ -128,38 +116,37 @@ class Confidences:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """What other settings would keep, and those that were chosen.
+    """What other settings would keep.
 
     Attributes:
-        threshold: That was chosen; None where classes have their own.
-        images_per_class: That were chosen.
-        cells: By threshold, then by images per class.
+        threshold: Threshold of the selection; None if classes have their own.
+        images_per_class: Images per class of the selection.
+        cells: Results by threshold, then by images per class.
     """
 
     threshold: float | None
     images_per_class: int
-    cells: tuple[Cell, ...]
+    cells: tuple[WhatIfCell, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundFigures:
-    """What a round has made.
+    """The figures of a round.
 
     Attributes:
-        round: From 1 on.
-        funnel: Where the images went.
-        judges: Who tells how many labels are right; all that follows from them is
-            missing where they are.
-        kept: How many of the kept labels are right.
-        kept_share: Images kept, of all.
-        reliability: Of the teacher.
-        confidences: Of all images.
-        classes: Before and after the selection.
-        class_precision: Of the classes that are most surely bad, worst first.
-        judged_classes: Of how many classes it is known.
+        round: Number of the round, from 1 on.
+        funnel: Number of images after each step.
+        judges: Labeled images that precision is estimated on.
+        kept: Precision of the kept labels.
+        kept_share: Images kept, as a share of all.
+        reliability: Reliability of the teacher.
+        confidences: Histogram of the confidence.
+        classes: Classes before and after the selection.
+        class_precision: Classes of the lowest precision, worst first.
+        judged_classes: Number of classes whose precision is known.
         what_if: What other settings would keep.
         coverage: What other thresholds would keep, and how precisely.
-        churn: Against the round before; None in the first.
+        churn: Changes against the round before; None in the first.
     """
 
     round: int
@@ -177,65 +164,50 @@ class RoundFigures:
     churn: Churn | Missing | None
 
 
-def attempt(compute: Callable[[], T]) -> T | Missing:
-    """Returns what a function does, or why it cannot."""
-    try:
-        return compute()
-    except MissingError as error:
-        return Missing(reason=error.reason, command=error.command)
-    except (ValueError, OSError) as error:
-        return Missing(reason=" ".join(str(error).split()))
-    except KeyError as error:
-        return Missing(reason=f"There is no {error} in a file of another version.")
-
-
-def need(found: T | Missing) -> T:
-    """Returns what was found.
-
-    Raises:
-        MissingError: If that is nothing.
-    """
-    if isinstance(found, Missing):
-        raise MissingError(found.reason, found.command)
-    return found
-
-
 def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
-    """Returns the figures of a round, whose images went where the funnel says."""
-    labeled = attempt(lambda: run.labeled(number))
-    judges = attempt(lambda: run.judged(number))
+    """Returns the figures of a round.
+
+    Args:
+        run: The run.
+        number: Number of the round.
+        funnel: Number of images after each step.
+    """
+    labeled = attempt(lambda: run.labeled_round(number))
+    judges = attempt(lambda: run.labeled_predictions(number))
     levels = np.empty(0, np.float32)
     if not isinstance(judges, Missing):
         levels = metrics.coverage_levels(judges)
-    counted = attempt(lambda: prediction_counts.count(need(labeled), levels))
+    counts = attempt(
+        lambda: prediction_counts.count_predictions(require(labeled), levels)
+    )
     precisions = attempt(
         lambda: metrics.class_precisions(
-            need(judges), _cuts(need(labeled).selection), need(labeled).class_names
+            require(judges),
+            _cuts(require(labeled).selection),
+            require(labeled).class_names,
         )
     )
     return RoundFigures(
         round=number,
         funnel=funnel,
-        judges=attempt(lambda: _judges(need(judges))),
-        kept=attempt(lambda: _kept(need(labeled).selection, judges)),
+        judges=attempt(
+            lambda: Judges(kind=require(judges).kind, images=len(require(judges).label))
+        ),
+        kept=attempt(lambda: _kept(require(labeled).selection, judges)),
         kept_share=_kept_share(labeled),
-        reliability=attempt(lambda: metrics.reliability(need(judges))),
-        confidences=attempt(lambda: _confidences(need(labeled), need(counted))),
-        classes=attempt(lambda: _classes(need(labeled), counted)),
-        class_precision=attempt(lambda: _worst(need(precisions))),
+        reliability=attempt(lambda: metrics.reliability(require(judges))),
+        confidences=attempt(lambda: _confidences(require(labeled), require(counts))),
+        classes=attempt(lambda: _classes(require(labeled), counts)),
+        class_precision=attempt(lambda: _worst(require(precisions))),
         judged_classes=0 if isinstance(precisions, Missing) else len(precisions),
-        what_if=attempt(lambda: _what_if(need(labeled), counted, judges)),
-        coverage=attempt(lambda: _coverage(need(judges), levels, need(counted))),
+        what_if=attempt(lambda: _what_if(require(labeled), counts, judges)),
+        coverage=attempt(lambda: _coverage(require(judges), levels, require(counts))),
         churn=attempt(lambda: _churn(run, number)) if number > 1 else None,
     )
 
 
-def _judges(found: LabeledPredictions) -> Judges:
-    return Judges(kind=found.kind, images=len(found.label))
-
-
 def _cuts(selection: Selection) -> NDArray[np.float32]:
-    """Returns the lowest confidence that is kept of each class, float32 [K]."""
+    """Returns the lowest confidence kept of each class, float32 [K]."""
     return np.array(
         [
             rule.cut_off.confidence if rule.cut_off is not None else np.inf
@@ -248,7 +220,7 @@ def _cuts(selection: Selection) -> NDArray[np.float32]:
 def _kept(selection: Selection, judges: LabeledPredictions | Missing) -> Precision:
     if selection.estimate is not None:
         return selection.estimate.kept
-    return precision.precision_above(need(judges), _cuts(selection))
+    return precision.precision_above(require(judges), _cuts(selection))
 
 
 def _kept_share(labeled: LabeledRound | Missing) -> float | None:
@@ -258,19 +230,19 @@ def _kept_share(labeled: LabeledRound | Missing) -> float | None:
     return funnel.unique_kept / funnel.read if funnel.read else None
 
 
-def _confidences(labeled: LabeledRound, counted: Survey) -> Confidences:
+def _confidences(labeled: LabeledRound, counts: PredictionCounts) -> Confidences:
     thresholds = [rule.threshold for rule in labeled.selection.classes]
     return Confidences(
-        bars=tuple(counted.bars.tolist()),
+        bars=tuple(counts.bars.tolist()),
         lowest=min(thresholds),
         highest=max(thresholds),
     )
 
 
-def _classes(labeled: LabeledRound, counted: Survey | Missing) -> Classes:
+def _classes(labeled: LabeledRound, counts: PredictionCounts | Missing) -> Classes:
     rules = labeled.selection.classes
-    predicted = None if isinstance(counted, Missing) else counted.predicted.tolist()
-    counts = [
+    predicted = None if isinstance(counts, Missing) else counts.predicted.tolist()
+    classes = [
         ClassCount(
             name=rule.name,
             predicted=predicted[label] if predicted else None,
@@ -279,70 +251,68 @@ def _classes(labeled: LabeledRound, counted: Survey | Missing) -> Classes:
         )
         for label, rule in enumerate(rules)
     ]
-    fewest = counts
-    if len(counts) > MOST_ROWS:
-        fewest = sorted(counts, key=lambda one: (one.unique, one.predicted or 0))
+    fewest = classes
+    if len(classes) > MOST_ROWS:
+        fewest = sorted(classes, key=lambda c: (c.unique, c.predicted or 0))
     return Classes(
-        count=len(counts),
-        empty=sum(one.unique == 0 for one in counts),
+        count=len(classes),
+        empty=sum(c.unique == 0 for c in classes),
         fewest=tuple(fewest[:MOST_ROWS]),
-        ranks=_ranks(counts),
+        ranks=_ranks(classes),
     )
 
 
-def _ranks(counts: list[ClassCount]) -> Ranks:
-    last = len(counts) - 1
+def _ranks(classes: list[ClassCount]) -> Ranks:
+    last = len(classes) - 1
     at = np.unique(np.linspace(0, last, min(_MOST_RANKS, last + 1)).round().astype(int))
 
-    def richest(values: list[int]) -> tuple[int, ...]:
-        return tuple(np.sort(values)[::-1][at].tolist())
+    def descending(counts: list[int]) -> tuple[int, ...]:
+        return tuple(np.sort(counts)[::-1][at].tolist())
 
-    predicted = [one.predicted for one in counts if one.predicted is not None]
+    predicted = [c.predicted for c in classes if c.predicted is not None]
     return Ranks(
         places=tuple((at + 1).tolist()),
-        predicted=richest(predicted) if predicted else None,
-        unique=richest([one.unique for one in counts]),
-        records=richest([one.records for one in counts]),
+        predicted=descending(predicted) if predicted else None,
+        unique=descending([c.unique for c in classes]),
+        records=descending([c.records for c in classes]),
     )
 
 
 def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]:
-    """Returns those that are most surely bad: whose interval ends lowest."""
-    ascending = sorted(
-        precisions, key=lambda one: (one.precision.high, one.precision.low)
-    )
+    """Returns the classes whose interval ends lowest: few images prove nothing."""
+    ascending = sorted(precisions, key=lambda c: (c.precision.high, c.precision.low))
     return tuple(ascending[:MOST_ROWS])
 
 
 def _what_if(
     labeled: LabeledRound,
-    counted: Survey | Missing,
+    counts: PredictionCounts | Missing,
     judges: LabeledPredictions | Missing,
 ) -> WhatIf:
     settings = labeled.selection.settings
-    path = epath.Path(labeled.dropped_in) / WHAT_IF
+    path = labeled.dropped_in / WHAT_IF
     if path.exists():
-        cells = what_if.from_json(run_files.read_json(path))
+        cells = what_if.from_json(artifact.read_json(path))
     else:
         calibration = None if isinstance(judges, Missing) else judges
-        cells = what_if.make_table(need(counted).tally, settings, calibration)
+        cells = what_if.make_table(require(counts).tally, settings, calibration)
     thresholds = settings.thresholds.values
-    is_one = len(thresholds) == 1 and not settings.thresholds.adaptive
+    is_common = len(thresholds) == 1 and not settings.thresholds.adaptive
     return WhatIf(
-        threshold=thresholds[0] if is_one else None,
+        threshold=thresholds[0] if is_common else None,
         images_per_class=settings.images_per_class,
         cells=cells,
     )
 
 
 def _coverage(
-    judges: LabeledPredictions, levels: NDArray[np.float32], counted: Survey
+    judges: LabeledPredictions, levels: NDArray[np.float32], counts: PredictionCounts
 ) -> tuple[CoveragePoint, ...]:
-    coverage = (counted.reached / max(1, counted.images)).tolist()
+    coverage = (counts.reached / max(1, counts.images)).tolist()
     return metrics.coverage_curve(judges, levels, coverage)
 
 
 def _churn(run: Run, number: int) -> Churn:
-    return prediction_counts.churn(
-        run.labeled(number - 1), run.labeled(number), round=number
+    return prediction_counts.compare_rounds(
+        run.labeled_round(number - 1), run.labeled_round(number), round=number
     )

@@ -10,7 +10,8 @@ import pytest
 from pseudo_label.selection import precision, what_if
 from tests.workflow.report import runs
 from workflow.report.analysis import figures, learning_curves, run_files, verdict
-from workflow.report.analysis.round_figures import MOST_ROWS, Missing
+from workflow.report.analysis.missing import Missing
+from workflow.report.analysis.round_figures import MOST_ROWS
 from workflow.report.analysis.run_files import Run
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -91,7 +92,7 @@ def test_what_cannot_be_decoded_is_wrong_and_judges_nothing(tmp_path):
     evaluated = run_files.read_evaluated(tmp_path / "evaluation.parquet")
     assert evaluated.key.tolist() == ["a", "b", "c"]
     assert evaluated.is_right.tolist() == [False, True, False]
-    assert evaluated.judged().confidence.tolist() == [0.25, 0.5]
+    assert evaluated.decoded().confidence.tolist() == [0.25, 0.5]
 
 
 def test_a_calibration_judges_before_the_test_images(found):
@@ -101,7 +102,7 @@ def test_a_calibration_judges_before_the_test_images(found):
 
 
 def test_kept_labels_are_judged_where_the_classes_are_cut(run, found):
-    labeled, judges = Run(run).labeled(2), Run(run).judged(2)
+    labeled, judges = Run(run).labeled_round(2), Run(run).labeled_predictions(2)
     kept = [
         label == predicted
         for label, predicted, confidence in zip(
@@ -124,7 +125,7 @@ def test_an_estimate_of_the_selection_counts_first(copied):
 
 
 def test_classes_are_counted_before_and_after(run, found):
-    labeled = Run(run).labeled(1)
+    labeled = Run(run).labeled_round(1)
     classes = found.rounds[0].classes
     assert [one.name for one in classes.fewest] == list(NAMES)
     assert [one.unique for one in classes.fewest] == [
@@ -154,7 +155,7 @@ def test_of_many_classes_few_numbers_are_left(tmp_path):
 
 
 def test_a_table_that_was_asked_for_is_taken(copied):
-    cell = what_if.Cell(
+    cell = what_if.WhatIfCell(
         confidence_threshold=0.7,
         images_per_class=200,
         records=5,
@@ -283,5 +284,5 @@ def test_what_is_broken_is_told_of_and_stops_nothing(copied, path):
 def test_a_stage_that_is_broken_is_named(copied):
     path = copied / "round-2" / "predictions" / "config.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"predictions/config.json is broken"):
+    with pytest.raises(ValueError, match=r"predictions/config\.json"):
         read(copied)
