@@ -1,8 +1,7 @@
-"""Where reports are written: `report.json`, `report.html`, and one on several runs."""
+"""Writes `report.json` and `report.html` of a run, or compares several runs."""
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterable
 
@@ -14,15 +13,15 @@ REPORT = "report.json"
 
 
 def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str]:
-    """Writes both forms of the report, and returns the verdict as lines.
+    """Writes the JSON file and the page, and returns the lines to print.
 
     Args:
         run: Directory of the run.
-        output: The JSON file; the run's own if not given. The page stands beside it,
-            and ends in .html.
+        output: JSON file, RUN/report.json by default; the page is written beside it,
+            with the suffix .html.
 
     Raises:
-        ValueError: If the JSON file ends in something else, or the run is broken.
+        ValueError: If the JSON file has another suffix, or the run is broken.
         FileNotFoundError: If a stage has not ended.
     """
     output = output or run / REPORT
@@ -36,11 +35,11 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     text = page.make_page(found, samples, json_name=output.name)
     artifact.write_bytes(html, text.encode())
     artifact.write_json(output, content)
-    return [*verdict.tell(content), f"  {html}"]
+    return [*verdict.format_lines(content), f"  {html}"]
 
 
 def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
-    """Writes what several reports say together, and returns it as lines."""
-    content = seeds.summarize([json.loads((run / REPORT).read_text()) for run in runs])
+    """Writes the comparison of several runs, and returns the lines to print."""
+    content = seeds.summarize([artifact.read_json(run / REPORT) for run in runs])
     artifact.write_json(output, content)
     return list(seeds.format_lines(content))

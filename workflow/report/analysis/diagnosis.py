@@ -1,9 +1,9 @@
-"""Why a student ends below its teacher, read off the figures of its round.
+"""Possible causes of a student's low accuracy, from the figures of its round.
 
-Three things go wrong: the labels it was taught are wrong, it has not learned them, or
-the noise is too strong or too weak for it to learn more than them. Each has a figure
-and a bound; how far beyond the bound the figure is decides which is the likeliest.
-Where hardly any labels were kept, that is the cause, and the other figures say nothing.
+Three causes are considered: wrong pseudo-labels, pseudo-labels that were not learned,
+and noise that is too strong or too weak. Each has a figure and a bound; the one
+farthest beyond its bound is the likeliest. If hardly any pseudo-labels were kept, that
+is the cause, and the other figures prove nothing.
 """
 
 from __future__ import annotations
@@ -17,38 +17,37 @@ from workflow.report.analysis.metrics import CoveragePoint
 LABELS, FIT, NOISE = "labels", "fit", "noise"
 LIKELY, UNLIKELY, UNKNOWN = "likely", "unlikely", "unknown"
 
-#: Of the teacher's own share of mistakes, how much may be left among the kept labels.
-#: With all of them, choosing has chosen nothing, and the student is taught what the
-#: teacher gets wrong: on ten classes labels of which 98 % were right brought it two
-#: points, 88 % cost six (`docs/selection.md`).
+#: Largest share of the teacher's mistakes that may be left among the kept labels. If
+#: all are left, the selection has no effect. On ten classes 98 % right labels brought
+#: the student two points, 88 % cost six (`docs/selection.md`).
 MISTAKES_LEFT = 0.5
-#: Share of the pseudo-labels that a student who has learned them repeats without noise.
-#: Some of those that are wrong it may know better.
+#: Share of the pseudo-labels that a student repeats without noise once it has learned
+#: them. It may correct some of the wrong ones.
 LEARNED = 0.95
-#: Share that it repeats under noise, at the end of training, at the least. Below, most
-#: of a batch is beyond it, and noise hides more than it adds.
+#: Least share that it repeats under noise at the end of training. Below it, noise hides
+#: more than it adds.
 LEARNED_UNDER_NOISE = 0.6
-#: Where it repeats more than that both without and under noise, the task is as easy as
-#: copying the teacher.
+#: Share repeated with and without noise above which the task is too easy: the student
+#: only copies the teacher.
 COPIED = 0.995
-#: What is tried next: about the smallest change that shows.
+#: Factors of a suggested setting: about the smallest change with a visible effect.
 _MORE, _LESS = 1.5, 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The figures of a round that a diagnosis rests on.
+    """The figures of a round that a diagnosis uses.
 
     Attributes:
-        teacher_accuracy: Of the teacher that labeled.
-        kept: Share of the kept labels that are right; None where nothing tells.
-        curve: What other thresholds would keep; empty where nothing tells.
+        teacher_accuracy: Accuracy of the round's teacher, in [0, 1].
+        kept: Precision of the kept labels; None if unknown.
+        curve: Effect of other thresholds; empty if unknown.
         agreement: Share of the pseudo-labels that the student repeats without noise.
-        under_noise: Share of its labels that it repeats under noise, at the end of
-            training.
-        config: Of the student's training.
-        labeled: Images with a label that it has learned from; 0 if unknown.
-        records: Pseudo-labels that it has learned from; likewise.
+        under_noise: Share of its labels that the student repeats under noise, at the
+            end of training.
+        config: Config of the student's training.
+        labeled: Number of labeled training images; 0 if unknown.
+        records: Number of pseudo-labeled training records; 0 if unknown.
     """
 
     teacher_accuracy: float
@@ -61,22 +60,22 @@ class Evidence:
     records: int = 0
 
     @property
-    def is_of_few(self) -> bool:
+    def has_few_records(self) -> bool:
         """Whether there were fewer pseudo-labels than labeled images."""
         return self.records < self.labeled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cause:
-    """One thing that may have gone wrong.
+    """A possible cause.
 
     Attributes:
         name: `labels`, `fit` or `noise`.
-        state: `likely` beyond its bound, `unlikely` within, else `unknown`.
-        severity: Of `likely` and `unlikely`; 1 at the bound.
+        state: `likely` beyond its bound, `unlikely` within it, else `unknown`.
+        severity: Distance of the figure from its ideal, 1 at the bound; 0 if unknown.
         finding: The figure and its bound, in words.
-        remedy: What to change, in words; empty where nothing is known.
-        flags: That change it.
+        remedy: Suggested change, in words; may be empty.
+        flags: Flags of the suggested change.
     """
 
     name: str
@@ -89,9 +88,9 @@ class Cause:
 
 def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
     """Returns the three causes, the likeliest first."""
-    if evidence.is_of_few:
-        unknown = "What the student repeats of so few pseudo-labels tells nothing."
-        return _too_few(evidence), _unknown(FIT, unknown), _unknown(NOISE, unknown)
+    if evidence.has_few_records:
+        finding = "What the student repeats of so few pseudo-labels tells nothing."
+        return _too_few(evidence), _unknown(FIT, finding), _unknown(NOISE, finding)
     causes = (_labels(evidence), _fit(evidence), _noise(evidence))
     order = (LIKELY, UNKNOWN, UNLIKELY)
     return tuple(sorted(causes, key=lambda c: (order.index(c.state), -c.severity)))
@@ -104,8 +103,8 @@ def _labels(evidence: Evidence) -> Cause:
     bound = 1.0 - MISTAKES_LEFT * mistakes
     kept = evidence.kept
     severity = (1.0 - evidence.kept.estimate) / max(MISTAKES_LEFT * mistakes, 1e-3)
-    remedy, flags = _surer(evidence.curve, bound)
-    return _judge(
+    remedy, flags = _higher_threshold(evidence.curve, bound)
+    return _known(
         LABELS,
         severity,
         f"Of the kept labels {_percent(evidence.kept.estimate)} are right "
@@ -119,7 +118,7 @@ def _labels(evidence: Evidence) -> Cause:
 
 def _too_few(evidence: Evidence) -> Cause:
     labeled, records = evidence.labeled, evidence.records
-    return _judge(
+    return _known(
         LABELS,
         labeled / max(records, 1),
         f"Only {records:,} pseudo-labels were written, and {labeled:,} images are "
@@ -130,10 +129,10 @@ def _too_few(evidence: Evidence) -> Cause:
     )
 
 
-def _surer(
+def _higher_threshold(
     curve: tuple[CoveragePoint, ...], bound: float
 ) -> tuple[str, tuple[str, ...]]:
-    """Returns which threshold would do."""
+    """Returns, in words and as a flag, the lowest threshold within the bound."""
     for point in curve:
         if (point.precision.estimate or 0.0) >= bound:
             return (
@@ -152,7 +151,7 @@ def _fit(evidence: Evidence) -> Cause:
         return _unknown(FIT, "How many pseudo-labels the student repeats is not known.")
     steps = evidence.config.get("num_steps")
     width = evidence.config.get("model", {}).get("width_multiplier")
-    return _judge(
+    return _known(
         FIT,
         (1.0 - evidence.agreement) / (1.0 - LEARNED),
         f"Without noise the student repeats {_percent(evidence.agreement)} of the "
@@ -176,7 +175,7 @@ def _noise(evidence: Evidence) -> Cause:
     if clean is not None:
         finding += f", without {_percent(clean)}"
     if is_copied:
-        return _judge(
+        return _known(
             NOISE,
             (1.0 - COPIED) / max(1.0 - under, 1e-3),
             f"{finding}. Beyond {_percent(COPIED)} the noise is too weak: all that is "
@@ -190,7 +189,7 @@ def _noise(evidence: Evidence) -> Cause:
             f"{finding}. Whether the noise is too strong shows once the labels are "
             "learned without it.",
         )
-    return _judge(
+    return _known(
         NOISE,
         (1.0 - under) / (1.0 - LEARNED_UNDER_NOISE),
         f"{finding}; below {_percent(LEARNED_UNDER_NOISE)} the noise is too strong.",
@@ -208,11 +207,11 @@ def _noise_flags(config: dict[str, Any], factor: float) -> tuple[str, ...]:
 
 
 def _changed(name: str, value: float | None, factor: float) -> tuple[str, ...]:
-    """Returns the flag that multiplies a setting, if there is one to multiply."""
+    """Returns the flag that multiplies a setting; none for an unset or zero value."""
     return (f"--set={name}={value * factor:.10g}",) if value else ()
 
 
-def _judge(name: str, severity: float, finding: str, remedy: str, *flags: str) -> Cause:
+def _known(name: str, severity: float, finding: str, remedy: str, *flags: str) -> Cause:
     is_likely = severity > 1.0
     return Cause(
         name=name,

@@ -1,41 +1,38 @@
-"""All figures of a report, out of the files of a run."""
+"""All figures of a report, computed from the files of a run."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from stage import artifact
 from workflow.report.analysis import diagnosis, metrics, run_files, verdict
 from workflow.report.analysis.diagnosis import Cause, Evidence
 from workflow.report.analysis.learning_curves import Series, read_learning, under_noise
 from workflow.report.analysis.metrics import Confusion, Interval
-from workflow.report.analysis.round_figures import (
-    Missing,
-    RoundFigures,
-    attempt,
-    need,
-    read_round,
-)
-from workflow.report.analysis.run_files import Evaluated, Run, Stage
+from workflow.report.analysis.missing import Missing, attempt, require
+from workflow.report.analysis.round_figures import RoundFigures, read_round
+from workflow.report.analysis.run_files import EvaluatedImages, Run, Stage
 from workflow.samples import choice
 from workflow.samples.choice import Sample
 
-#: Of classes that are mixed up.
+#: Largest number of confusions.
 _MOST_PAIRS = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """How many of the test images a classifier is right about.
+    """Accuracy of a classifier on the test images.
 
     Attributes:
         name: `control`, `teacher` or `student N`.
-        share: In [0, 1].
-        images: Tested on.
+        share: Accuracy, in [0, 1].
+        images: Number of test images.
     """
 
     name: str
@@ -45,13 +42,13 @@ class Accuracy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gain:
-    """By how much one classifier is right more often than another.
+    """Difference between the accuracies of two classifiers.
 
     Attributes:
-        name: Of the one.
-        over: Of the other.
+        name: Name of the one.
+        over: Name of the other.
         share: The difference, in [-1, 1].
-        paired: Whether the interval knows which images are hard for both.
+        paired: Whether the interval is of a comparison image by image.
     """
 
     name: str
@@ -62,13 +59,13 @@ class Gain:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Why the student of a round may have gained nothing.
+    """Possible causes of a student's low accuracy.
 
     Attributes:
-        round: Of the student.
-        below: Whom it has ended below: the one that labeled for it, and of the last
-            round the control, by the names of their `Accuracy`.
-        causes: The likeliest first.
+        round: Round of the student.
+        below: Names of the classifiers that it ended below: its teacher, and for the
+            last student the control.
+        causes: Causes, the likeliest first.
     """
 
     round: int
@@ -78,7 +75,7 @@ class Diagnosis:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """Why no further round was begun, and which was the best, if that was told."""
+    """Reason why no further round was begun, and the best round if known."""
 
     reason: str
     best_round: int | None
@@ -86,21 +83,21 @@ class Stopping:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figures:
-    """All figures of a report but those of `verdict.make_report`.
+    """The figures of a report besides those of `verdict.make_report`.
 
     Attributes:
-        run: Its name.
-        headline: The verdict in a sentence.
-        class_names: K names; none where the predictions are not there.
-        accuracies: Of control, teacher and students.
-        gains: Of the last student over teacher and control, then of the other students
-            over those that labeled for them.
-        diagnoses: Of every round.
-        rounds: What each has made.
-        learning: Curves of the trainings.
-        confusions: Of the first teacher and the last student.
-        stopping: None where the number of rounds was given.
-        stages: All that was run.
+        run: Name of the run.
+        headline: The verdict as a headline.
+        class_names: K names; empty without predictions.
+        accuracies: Accuracies of control, teacher and students.
+        gains: Gains of the last student over teacher and control, then of each student
+            over its teacher.
+        diagnoses: Diagnosis of every round.
+        rounds: Figures of every round.
+        learning: Learning curves of all training runs.
+        confusions: Confusions of the first teacher and the last student.
+        stopping: Decision to stop; None if the number of rounds was given.
+        stages: All complete artifacts.
     """
 
     run: str
@@ -120,12 +117,12 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
     """Returns the figures of a run.
 
     Args:
-        path: Its directory.
-        report: What `verdict.make_report` says of it.
+        path: Directory of the run.
+        report: Result of `verdict.make_report`.
     """
     run = Run(path)
     rounds = tuple(
-        read_round(run, one["round"], one["funnel"]) for one in report["rounds"]
+        read_round(run, facts["round"], facts["funnel"]) for facts in report["rounds"]
     )
     accuracies = tuple(_accuracies(report))
     series = tuple(read_learning(run, len(rounds)))
@@ -145,7 +142,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
 
 
 def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing:
-    """Returns images of the last round to look at, which are no figures."""
+    """Returns the tiles of the last round's contact sheets."""
     directory = Run(path).round(len(figures.rounds)) / "samples"
     if not (directory / choice.FILE).exists():
         return Missing(
@@ -156,9 +153,9 @@ def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing
 
 
 def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
-    """Returns the report's JSON: what it held already, and all figures."""
+    """Returns the content of `report.json`: `report` and all figures."""
     content = dataclasses.asdict(figures)
-    # There may be many, and each figure names its own.
+    # There may be many, and each figure has the names it needs.
     del content["class_names"]
     rounds = [
         {**facts, **found}
@@ -168,7 +165,7 @@ def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _class_names(run: Run) -> tuple[str, ...]:
-    found = attempt(lambda: run.labeled(1).class_names)
+    found = attempt(lambda: run.labeled_round(1).class_names)
     return () if isinstance(found, Missing) else found
 
 
@@ -178,58 +175,62 @@ def _accuracies(report: dict[str, Any]) -> Iterator[Accuracy]:
         "control": report["control_accuracy"],
         "teacher": report["teacher_accuracy"],
     }
-    for one in report["rounds"]:
-        shares[f"student {one['round']}"] = one["student_accuracy"]
+    for facts in report["rounds"]:
+        shares[f"student {facts['round']}"] = facts["student_accuracy"]
     for name, accuracy in shares.items():
         interval = metrics.share(round(accuracy * images), images)
         yield Accuracy(name=name, share=interval, images=images)
 
 
 def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
-    """Yields them in the order of `Figures.gains`."""
+    """Yields the gains in the order of `Figures.gains`."""
     control, *line = accuracies
-    by_name = {
-        one.name: _evaluated(run, number) for number, one in enumerate(line, start=1)
+    evaluated = {
+        accuracy.name: _evaluated(run, number)
+        for number, accuracy in enumerate(line, start=1)
     }
-    by_name[control.name] = attempt(lambda: run.evaluated(run.control_evaluation()))
+    evaluated[control.name] = attempt(lambda: run.evaluated(run.control_evaluation()))
     pairs = [
         (line[-1], line[0]),
         (line[-1], control),
-        *zip(line[1:], line, strict=False),
+        *((after, before) for before, after in itertools.pairwise(line)),
     ]
-    for one, other in dict.fromkeys(pairs):
-        yield _gain(one, other, by_name)
+    for first, second in dict.fromkeys(pairs):
+        yield _gain(first, second, evaluated[first.name], evaluated[second.name])
 
 
-def _evaluated(run: Run, number: int) -> Evaluated | Missing:
-    """Returns what the teacher of a round says of the test images."""
+def _evaluated(run: Run, number: int) -> EvaluatedImages | Missing:
+    """Returns the predictions of a round's teacher for the test images."""
     return attempt(lambda: run.evaluated(run.teacher_evaluation(number)))
 
 
 def _gain(
-    one: Accuracy, other: Accuracy, evaluated: dict[str, Evaluated | Missing]
+    first: Accuracy,
+    second: Accuracy,
+    first_images: EvaluatedImages | Missing,
+    second_images: EvaluatedImages | Missing,
 ) -> Gain:
-    share = metrics.difference(one.share, other.share)
-    rows = [evaluated.get(accuracy.name) for accuracy in (one, other)]
-    paired = _paired(*rows)
-    # An image or two may be decided otherwise outside of the training.
+    share = metrics.difference(first.share, second.share)
+    paired = _paired_difference(first_images, second_images)
+    # Outside of the training loop one or two images may be predicted differently.
     is_paired = (
-        paired is not None and abs(paired.estimate - share.estimate) * one.images <= 2.0
+        paired is not None
+        and abs(paired.estimate - share.estimate) * first.images <= 2.0
     )
     if paired is not None and is_paired:
         share = dataclasses.replace(paired, estimate=share.estimate)
-    return Gain(name=one.name, over=other.name, share=share, paired=is_paired)
+    return Gain(name=first.name, over=second.name, share=share, paired=is_paired)
 
 
-def _paired(
-    one: Evaluated | Missing | None, other: Evaluated | Missing | None
+def _paired_difference(
+    first: EvaluatedImages | Missing, second: EvaluatedImages | Missing
 ) -> Interval | None:
     """Returns the difference image by image; None if the images are not the same."""
-    if not isinstance(one, Evaluated) or not isinstance(other, Evaluated):
+    if isinstance(first, Missing) or isinstance(second, Missing):
         return None
-    if not np.array_equal(one.key, other.key):
+    if not np.array_equal(first.key, second.key):
         return None
-    return metrics.paired_difference(one.is_right, other.is_right)
+    return metrics.paired_difference(first.is_right, second.is_right)
 
 
 def _diagnose(
@@ -242,7 +243,7 @@ def _diagnose(
     control, *line = accuracies
     teacher, student = line[number - 1 : number + 1]
     others = (teacher, control) if student is line[-1] else (teacher,)
-    config = run_files.read_json(run.round(number) / "student" / "config.json")
+    config = artifact.read_json(run.round(number) / "student" / artifact.CONFIG)
     sizes = config.get("sizes") or {}
     evidence = Evidence(
         teacher_accuracy=teacher.share.estimate,
@@ -257,28 +258,31 @@ def _diagnose(
     return Diagnosis(
         round=number,
         below=tuple(
-            one.name for one in others if student.share.estimate < one.share.estimate
+            other.name
+            for other in others
+            if student.share.estimate < other.share.estimate
         ),
         causes=diagnosis.diagnose(evidence),
     )
 
 
 def _agreement(run: Run, number: int) -> float | None:
+    """Returns the share of the pseudo-labels that a student repeats without noise."""
     path = run.round(number) / "evaluation" / "evaluation.json"
     if not path.exists():
         return None
-    fit = run_files.read_json(path).get("fit") or {}
+    fit = artifact.read_json(path).get("fit") or {}
     agreement: float | None = fit.get("agreement")
     return agreement
 
 
 def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
-    teacher = need(_evaluated(run, 1)).judged()
+    teacher = require(_evaluated(run, 1)).decoded()
     student = _evaluated(run, rounds + 1)
     return metrics.confusions(
         teacher,
-        run.labeled(1).class_names,
-        None if isinstance(student, Missing) else student.judged(),
+        run.labeled_round(1).class_names,
+        None if isinstance(student, Missing) else student.decoded(),
         count=_MOST_PAIRS,
     )
 
@@ -286,7 +290,7 @@ def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
 def _stopping(path: pathlib.Path) -> Stopping | None:
     if not path.exists():
         return None
-    content = run_files.read_json(path)
+    content = artifact.read_json(path)
     return Stopping(
         reason=content.get("reason") or "", best_round=content.get("best_round")
     )

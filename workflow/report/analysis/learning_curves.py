@@ -1,4 +1,4 @@
-"""How trainings went: their curves, and how students bear the noise."""
+"""Learning curves of the training runs, and students' accuracy on noised images."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from workflow.report.analysis.run_files import Run, read_metrics
 
 EVALUATION = "evaluation/top1"
 LOSS = "train/loss"
-#: The share of a noised batch that is taken for its label: of the pseudo-labeled
-#: images, of the labeled ones, and of both where they are not told apart.
+#: Accuracy on a noised batch: pseudo-labeled images, labeled images, both together.
 UNDER_NOISE = ("train/top1_pseudo_labeled", "train/top1_labeled", "train/top1")
-_CURVES = (EVALUATION, LOSS, *UNDER_NOISE)
-#: Points of a curve; of more, neighbors are averaged.
-_MOST_POINTS = 60
-#: Likewise of what is counted in one batch, perhaps of eight images.
-_MOST_POINTS_OF_BATCHES = 12
-#: Of a training, from the end back, in which noise is judged: one batch says little.
+#: Points of a curve; neighbors are averaged. Accuracies of single batches, perhaps of
+#: eight images, need more averaging.
+_MAX_POINTS = {EVALUATION: 60, LOSS: 60, **dict.fromkeys(UNDER_NOISE, 12)}
+#: Last part of a training run over which the accuracy on noised images is averaged.
 _LAST_PART = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """A metric of a training, over its steps."""
+    """A metric of a training run by step."""
 
     run: str
     metric: str
@@ -41,32 +38,28 @@ def read_learning(run: Run, rounds: int) -> Iterator[Series]:
         directories[f"student {number}"] = run.round(number) / "student"
     for name, directory in directories.items():
         metrics = read_metrics(directory)
-        for metric in _CURVES:
+        for metric, most in _MAX_POINTS.items():
             if metric in metrics:
-                is_of_batch = metric in UNDER_NOISE
-                most = _MOST_POINTS_OF_BATCHES if is_of_batch else _MOST_POINTS
-                points = _averaged(metrics[metric], most)
+                points = _average(metrics[metric], most)
                 yield Series(run=name, metric=metric, points=points)
 
 
 def under_noise(series: Sequence[Series], run: str) -> float | None:
-    """Returns the share of pseudo-labels repeated under noise at the end of a training.
+    """Returns the share of pseudo-labels repeated under noise at the end of training.
 
-    Of the labeled images as well, where they are not told apart; None where nothing
-    was written.
+    Of all images if the metric of pseudo-labeled ones was not written; None without
+    either.
     """
-    by_metric = {one.metric: one.points for one in series if one.run == run}
+    by_metric = {curve.metric: curve.points for curve in series if curve.run == run}
     for metric in (UNDER_NOISE[0], UNDER_NOISE[-1]):
         points = by_metric.get(metric, ())
         if points:
-            last = points[-1][0]
-            return float(
-                np.mean([y for x, y in points if x > (1.0 - _LAST_PART) * last])
-            )
+            first = (1.0 - _LAST_PART) * points[-1][0]
+            return float(np.mean([value for step, value in points if step > first]))
     return None
 
 
-def _averaged(
+def _average(
     points: Sequence[tuple[int, float]], most: int
 ) -> tuple[tuple[float, float], ...]:
     parts = np.array_split(np.array(points, float), min(most, len(points)))

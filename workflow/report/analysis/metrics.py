@@ -1,7 +1,7 @@
-"""What a classifier says about labeled images, held against their labels.
+"""Statistics of predictions for labeled images; all functions are pure.
 
-All functions are pure. They take a `LabeledPredictions`: labeled images that the classifier
-was not trained on, be they those of `teacher.calibrate` or those to test on.
+They take `LabeledPredictions`, for images that the classifier was not trained on: those
+of `teacher.calibrate` or the test images.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pseudo_label.selection.precision import (
     wilson_interval,
 )
 
-#: Thresholds of a curve: more than a screen's width could show apart.
+#: Points of a coverage curve.
 _MAX_POINTS = 120
-#: Labeled images below which the end of a curve says nothing.
+#: Labeled images that the last point of a coverage curve rests on.
 _MIN_IMAGES = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A share or a difference of two, and the 95 % interval that it lies in."""
+    """A share, or a difference of shares, with its 95 % interval."""
 
     estimate: float
     low: float
@@ -36,12 +36,12 @@ class Interval:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bin:
+class ReliabilityBin:
     """Labeled images of about the same confidence.
 
     Attributes:
-        confidence: Their mean.
-        precision: Share of them that the classifier is right about.
+        confidence: Mean confidence, in [0, 1].
+        precision: Share of right predictions.
     """
 
     confidence: float
@@ -50,22 +50,22 @@ class Bin:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How often a classifier is right, by how sure it is.
+    """Accuracy of a classifier by its confidence.
 
     Attributes:
         error: Expected calibration error, in [0, 1].
-        surplus: Mean confidence less the share that is right; above 0 it is too sure.
-        bins: Those that hold an image, ascending.
+        surplus: Mean confidence minus accuracy, in [-1, 1]; positive if overconfident.
+        bins: Bins that hold an image, in ascending order.
     """
 
     error: float
     surplus: float
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassPrecision:
-    """How many of a class's pseudo-labels are right."""
+    """Precision of the pseudo-labels of a class."""
 
     name: str
     precision: Precision
@@ -73,14 +73,14 @@ class ClassPrecision:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Images of one class that are taken for another.
+    """Images of one class that are predicted as another.
 
     Attributes:
-        name: Their class.
-        taken_for: What they are taken for.
-        of: Images of the class.
-        teacher: Of them, those that the teacher takes so.
-        student: Likewise the student; None where nothing tells.
+        name: True class.
+        taken_for: Predicted class.
+        of: Number of images of the true class.
+        teacher: Number of them that the teacher predicts so.
+        student: Number of them that the student predicts so; None if unknown.
     """
 
     name: str
@@ -92,12 +92,12 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CoveragePoint:
-    """What one threshold for all classes keeps.
+    """Effect of one threshold for all classes.
 
     Attributes:
         threshold: Lowest confidence that is kept.
-        coverage: Share of the unlabeled images that reach it.
-        precision: Of the labeled images that reach it.
+        coverage: Share of the unlabeled images that reach it, in [0, 1].
+        precision: Precision of the labeled images that reach it.
     """
 
     threshold: float
@@ -112,34 +112,38 @@ def share(successes: int, trials: int) -> Interval:
 
 
 def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Interval:
-    """Returns by how much the first is right more often, on the same images.
+    """Returns the difference of two accuracies on the same images.
 
     Newcombe's tenth method (Statistics in Medicine 17, 1998, 2635-2650): images that
-    are hard for both do not widen the interval.
+    are hard for both classifiers do not widen the interval.
 
     Args:
-        first: bool [N], which images one classifier is right about.
-        second: bool [N], which the other.
+        first: bool [N], whether one classifier is right about each image.
+        second: bool [N], whether the other is.
     """
     both = int((first & second).sum())
-    one, other = int(first.sum()) - both, int(second.sum()) - both
-    neither = len(first) - both - one - other
-    product = (both + one) * (other + neither) * (both + other) * (one + neither)
-    surplus = float(both * neither - one * other)
+    only_first, only_second = int(first.sum()) - both, int(second.sum()) - both
+    neither = len(first) - both - only_first - only_second
+    product = (
+        (both + only_first)
+        * (only_second + neither)
+        * (both + only_second)
+        * (only_first + neither)
+    )
+    surplus = float(both * neither - only_first * only_second)
     if surplus > 0:
         surplus = max(0.0, surplus - len(first) / 2)
-    correlation = surplus / math.sqrt(product) if product else 0.0
     return difference(
         share(int(first.sum()), len(first)),
         share(int(second.sum()), len(second)),
-        correlation=correlation,
+        correlation=surplus / math.sqrt(product) if product else 0.0,
     )
 
 
 def difference(
     first: Interval, second: Interval, *, correlation: float = 0.0
 ) -> Interval:
-    """Returns the difference of two shares, of different images if not correlated."""
+    """Returns the difference of two shares; uncorrelated if on different images."""
     down = (first.estimate - first.low, second.high - second.estimate)
     up = (first.high - first.estimate, second.estimate - second.low)
     below, above = (
@@ -150,18 +154,18 @@ def difference(
     return Interval(estimate=estimate, low=estimate - below, high=estimate + above)
 
 
-def reliability(judged: LabeledPredictions) -> Reliability:
-    """Returns how often the classifier is right, by how sure it is."""
-    index = confidence_bins(judged.confidence)
+def reliability(labeled: LabeledPredictions) -> Reliability:
+    """Returns the accuracy by confidence, in the bins of the calibration error."""
+    index = confidence_bins(labeled.confidence)
     images = np.bincount(index)
-    right = np.bincount(index, judged.is_right)
-    total = np.bincount(index, judged.confidence.astype(np.float64))
+    right = np.bincount(index, labeled.is_right)
+    confidence = np.bincount(index, labeled.confidence.astype(np.float64))
     return Reliability(
-        error=calibration_error(judged.confidence, judged.is_right),
-        surplus=float((total - right).sum() / images.sum()),
+        error=calibration_error(labeled.confidence, labeled.is_right),
+        surplus=float((confidence - right).sum() / images.sum()),
         bins=tuple(
-            Bin(
-                confidence=float(total[at] / images[at]),
+            ReliabilityBin(
+                confidence=float(confidence[at] / images[at]),
                 precision=_precision(right[at], images[at]),
             )
             for at in np.flatnonzero(images)
@@ -170,19 +174,19 @@ def reliability(judged: LabeledPredictions) -> Reliability:
 
 
 def class_precisions(
-    judged: LabeledPredictions, cuts: NDArray[np.float32], class_names: Sequence[str]
+    labeled: LabeledPredictions, cuts: NDArray[np.float32], class_names: Sequence[str]
 ) -> tuple[ClassPrecision, ...]:
-    """Returns the precision of each class's labels, of classes that have an image.
+    """Returns the precision of each class that has an image.
 
     Args:
-        judged: Labeled images.
-        cuts: float32 [K], the lowest confidence that is kept.
+        labeled: Predictions for labeled images.
+        cuts: float32 [K], lowest confidence that is kept.
         class_names: K names.
     """
-    is_kept = judged.confidence >= cuts[judged.predicted]
-    label = judged.predicted[is_kept]
-    images = np.bincount(label, minlength=len(cuts))
-    right = np.bincount(label, judged.is_right[is_kept], minlength=len(cuts))
+    is_kept = labeled.confidence >= cuts[labeled.predicted]
+    predicted = labeled.predicted[is_kept]
+    images = np.bincount(predicted, minlength=len(cuts))
+    right = np.bincount(predicted, labeled.is_right[is_kept], minlength=len(cuts))
     return tuple(
         ClassPrecision(
             name=class_names[int(at)], precision=_precision(right[at], images[at])
@@ -198,13 +202,13 @@ def confusions(
     *,
     count: int,
 ) -> tuple[Confusion, ...]:
-    """Returns the pairs of classes that either takes for each other most often.
+    """Returns the most frequent confusions of either classifier.
 
     Args:
-        teacher: What it says.
+        teacher: Predictions of the teacher.
         class_names: K names.
-        student: What its student says about the same images.
-        count: Of pairs, at the most.
+        student: Predictions of its student for the same images.
+        count: Largest number of confusions.
     """
     by_teacher = _wrong_pairs(teacher)
     by_student = _wrong_pairs(student) if student is not None else {}
@@ -212,14 +216,14 @@ def confusions(
         pair: (by_teacher.get(pair, 0), by_student.get(pair, 0))
         for pair in by_teacher | by_student
     }
-    of_class = np.bincount(teacher.label, minlength=len(class_names))
+    images = np.bincount(teacher.label, minlength=len(class_names))
     # Of equal counts, the lower classes come first.
     order = sorted(pairs, key=lambda pair: (-max(pairs[pair]), -sum(pairs[pair]), pair))
     return tuple(
         Confusion(
             name=class_names[label],
             taken_for=class_names[predicted],
-            of=int(of_class[label]),
+            of=int(images[label]),
             teacher=pairs[label, predicted][0],
             student=pairs[label, predicted][1] if student is not None else None,
         )
@@ -227,34 +231,33 @@ def confusions(
     )
 
 
-def coverage_levels(judged: LabeledPredictions) -> NDArray[np.float32]:
+def coverage_levels(labeled: LabeledPredictions) -> NDArray[np.float32]:
     """Returns the thresholds of a coverage curve, float32 [L], ascending.
 
-    They are confidences of labeled images, between which the precision cannot change,
-    evenly dealt; above the last of them too few images are left to tell.
+    Confidences of labeled images, evenly spaced by rank: the precision cannot change
+    between them. The last one leaves enough images for an estimate.
     """
-    ascending = np.sort(judged.confidence)
+    ascending = np.sort(labeled.confidence)
     last = max(0, len(ascending) - _MIN_IMAGES)
     at = np.linspace(0, last, min(_MAX_POINTS, last + 1)).round().astype(int)
-    levels = np.unique(ascending[at])
-    return np.unique(np.append(np.float32(0.0), levels))
+    return np.unique(np.append(np.float32(0.0), ascending[at]))
 
 
 def coverage_curve(
-    judged: LabeledPredictions, levels: NDArray[np.float32], coverage: Sequence[float]
+    labeled: LabeledPredictions, levels: NDArray[np.float32], coverage: Sequence[float]
 ) -> tuple[CoveragePoint, ...]:
-    """Returns what each threshold keeps.
+    """Returns the effect of each threshold.
 
     Args:
-        judged: Labeled images.
+        labeled: Predictions for labeled images.
         levels: float32 [L] thresholds.
-        coverage: [L] share of the unlabeled images that reach each.
+        coverage: [L] share of the unlabeled images that reach each threshold.
     """
     return tuple(
         CoveragePoint(
             threshold=float(level),
             coverage=reached,
-            precision=Precision.of(judged.is_right[judged.confidence >= level]),
+            precision=Precision.of(labeled.is_right[labeled.confidence >= level]),
         )
         for level, reached in zip(levels, coverage, strict=True)
     )
@@ -262,15 +265,17 @@ def coverage_curve(
 
 def _precision(right: float, images: float) -> Precision:
     found = share(int(right), int(images))
-    return Precision(**dataclasses.asdict(found), images=int(images), right=int(right))
+    return Precision(**vars(found), images=int(images), right=int(right))
 
 
-def _wrong_pairs(judged: LabeledPredictions) -> dict[tuple[int, int], int]:
-    """Returns how many images are of which class and taken for which other."""
-    is_wrong = ~judged.is_right
-    pairs = np.stack([judged.label[is_wrong], judged.predicted[is_wrong]], axis=1)
+def _wrong_pairs(labeled: LabeledPredictions) -> dict[tuple[int, int], int]:
+    """Returns the number of images by true and wrongly predicted class."""
+    is_wrong = ~labeled.is_right
+    pairs = np.stack([labeled.label[is_wrong], labeled.predicted[is_wrong]], axis=1)
     found, images = np.unique(pairs, axis=0, return_counts=True)
     return {
-        (int(label), int(predicted)): int(count)
-        for (label, predicted), count in zip(found, images, strict=True)
+        (label, predicted): count
+        for (label, predicted), count in zip(
+            found.tolist(), images.tolist(), strict=True
+        )
     }

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.schema import shard_name
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection import what_if
 from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
@@ -30,13 +29,13 @@ _NO_HASH = np.uint64(0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabeledRound:
-    """A round's predictions and what was selected of them.
+    """A round's predictions and the selection made of them.
 
     Attributes:
         predictions: Directory of the predictions.
-        num_shards: Files in it.
+        num_shards: Number of its files.
         class_names: K names by label.
-        dropped_in: Directory of the selection.
+        dropped_in: Directory of the selection, which lists the dropped rows.
         selection: The decision.
     """
 
@@ -47,20 +46,20 @@ class LabeledRound:
     selection: Selection
 
     def path(self, index: int) -> epath.Path:
-        """Returns where the predictions for an input shard are."""
-        return self.predictions / shard_name(index)
+        """Returns the path of the predictions for an input shard."""
+        return self.predictions / prediction_schema.shard_name(index)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Survey:
-    """All predictions of a round, counted.
+class PredictionCounts:
+    """Counts of all predictions of a round.
 
     Attributes:
-        images: Rows, those without a prediction too.
-        predicted: int64 [K] images by their top class.
+        images: Number of rows, including those without a prediction.
+        predicted: int64 [K] images by predicted class.
         bars: int64 [NUM_BARS] images by confidence, in bars of equal width.
         reached: int64 [L] images at or above each of the levels.
-        tally: As the selection counts, without what was dropped.
+        tally: The counts of the selection, without dropped rows.
     """
 
     images: int
@@ -72,14 +71,14 @@ class Survey:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Churn:
-    """How many images the teacher of a round takes for something else than the last.
+    """Images that a teacher and the one of the round before classify differently.
 
     Attributes:
-        round: Of the later teacher.
-        images: Of both rounds, with a prediction in each.
-        changed: Of them, those whose top class differs.
-        kept: Images that the earlier round kept.
-        kept_changed: Of them, those whose top class differs.
+        round: Round of the later teacher.
+        images: Images with a prediction in both rounds.
+        changed: Number of them whose predicted class differs.
+        kept: Number of them that the earlier round kept.
+        kept_changed: Number of the kept ones whose predicted class differs.
     """
 
     round: int
@@ -90,25 +89,27 @@ class Churn:
 
     @property
     def changed_share(self) -> float:
-        """Share of the images whose class changed, in [0, 1]."""
+        """Share of the images whose predicted class differs, in [0, 1]."""
         return self.changed / max(1, self.images)
 
     @property
     def kept_changed_share(self) -> float:
-        """Share of the images kept before whose class changed, in [0, 1]."""
+        """Share of the kept images whose predicted class differs, in [0, 1]."""
         return self.kept_changed / max(1, self.kept)
 
 
-def count(labeled: LabeledRound, levels: NDArray[np.float32]) -> Survey:
+def count_predictions(
+    labeled: LabeledRound, levels: NDArray[np.float32]
+) -> PredictionCounts:
     """Counts all predictions in one pass.
 
     Args:
-        labeled: Whose.
-        levels: float32 [L] confidences, ascending, to count what reaches them.
+        labeled: The round.
+        levels: float32 [L] confidences, ascending.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If one is broken, or a label is beyond the classes.
+        ValueError: If a file is broken, or a label is not below K.
     """
     rules = labeled.selection.classes
     num_classes = len(rules)
@@ -122,27 +123,36 @@ def count(labeled: LabeledRound, levels: NDArray[np.float32]) -> Survey:
     above = np.zeros(len(levels) + 1, np.int64)
     for label, confidence, dropped in _blocks(labeled):
         is_known = label >= 0
-        known, sure = label[is_known], confidence[is_known]
-        predicted += _count(known, num_classes, labeled)
-        bars += np.bincount(_bars(sure), minlength=NUM_BARS)
-        above += np.bincount(
-            np.searchsorted(levels, sure, side="right"), minlength=len(above)
-        )
+        known, known_confidence = label[is_known], confidence[is_known]
+        predicted += _count_labels(known, num_classes, labeled)
+        # The last bar includes a confidence of 1.
+        bar = np.clip((known_confidence * NUM_BARS).astype(np.int64), 0, NUM_BARS - 1)
+        bars += np.bincount(bar, minlength=NUM_BARS)
+        reached = np.searchsorted(levels, known_confidence, side="right")
+        above += np.bincount(reached, minlength=len(above))
         selectable = np.where(is_known, label, num_classes).astype(np.int32)
         selectable[dropped] = num_classes
         tally.count(_rows(selectable, confidence), len(label) - len(known))
-    reached = np.cumsum(above[::-1])[::-1][1:]
-    return Survey(
-        images=tally.read, predicted=predicted, bars=bars, reached=reached, tally=tally
+    return PredictionCounts(
+        images=tally.read,
+        predicted=predicted,
+        bars=bars,
+        reached=np.cumsum(above[::-1])[::-1][1:],
+        tally=tally,
     )
 
 
-def churn(before: LabeledRound, after: LabeledRound, *, round: int) -> Churn:
-    """Compares two rounds image by image, by shard and position.
+def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> Churn:
+    """Compares the predictions of two rounds image by image.
+
+    Args:
+        before: The earlier round.
+        after: The later round.
+        round: Number of the later round.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If one is broken, or a shard has lost or gained images.
+        ValueError: If a file is broken, or the shards differ in length.
     """
     total = np.zeros(4, np.int64)
     columns = _columns_to_decide(before.selection)
@@ -174,24 +184,23 @@ def churn(before: LabeledRound, after: LabeledRound, *, round: int) -> Churn:
 def _blocks(
     labeled: LabeledRound,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]]:
-    """Yields labels, -1 for none, confidences, and which rows are dropped."""
+    """Yields labels (-1 without a prediction), confidences, and dropped positions."""
     for index in range(labeled.num_shards):
-        gone = near_duplicates.read_dropped(labeled.dropped_in, index)
+        dropped = near_duplicates.read_dropped(labeled.dropped_in, index)
         first = 0
         for table in prediction_schema.read_rows(
             labeled.path(index), ["label", "confidence"]
         ):
             end = first + len(table)
-            dropped = gone[slice(*np.searchsorted(gone, [first, end]))] - first
             yield (
                 table["label"].fill_null(-1).to_numpy(),
                 table["confidence"].fill_null(0.0).to_numpy(),
-                dropped,
+                dropped[slice(*np.searchsorted(dropped, [first, end]))] - first,
             )
             first = end
 
 
-def _count(
+def _count_labels(
     label: NDArray[np.int32], num_classes: int, labeled: LabeledRound
 ) -> NDArray[np.int64]:
     counts = np.bincount(label, minlength=num_classes)
@@ -203,21 +212,16 @@ def _count(
     return counts
 
 
-def _bars(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Returns which bar each confidence is in; the last holds 1 as well."""
-    return np.clip((confidence * NUM_BARS).astype(np.int64), 0, NUM_BARS - 1)
-
-
 def _rows(label: NDArray[np.int32], confidence: NDArray[np.float32]) -> Rows:
     nothing: NDArray[Any] = np.broadcast_to(_NO_HASH, label.shape)
     return Rows(label, confidence, nothing, nothing, nothing)
 
 
 def _columns_to_decide(selection: Selection) -> Sequence[str]:
-    """Returns what deciding needs; keys, which are long, only where they decide."""
+    """Returns the columns for `count_copies`; keys, which are long, only for ties."""
     has_ties = any(
-        place is not None and place.key is not None
+        cut_off is not None and cut_off.key is not None
         for rule in selection.classes
-        for place in (rule.cut_off, rule.extra_cut_off)
+        for cut_off in (rule.cut_off, rule.extra_cut_off)
     )
     return COLUMNS if has_ties else COLUMNS[:-1]

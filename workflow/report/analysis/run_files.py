@@ -1,14 +1,14 @@
-"""Where a run keeps what the report tells of, as the Makefile lays it out.
+"""The files of a run that the report reads, laid out by the Makefile.
 
 RUN/round-1/teacher/member-I      classifiers of the first teacher
-RUN/round-1/teacher/evaluation    the first teacher on the test images
-RUN/round-N/calibration           the teacher of round N on labeled images unknown to it
+RUN/round-1/teacher/evaluation    first teacher on the test images
+RUN/round-N/calibration           teacher of round N on held-out or out-of-fold images
 RUN/round-N/{predictions,selection,dataset,student}
-RUN/round-N/samples               images to look at
-RUN/round-N/evaluation            the student of round N on the test images
-RUN/control                       the supervised run of the student's budget
-RUN/control/evaluation            the control on the test images
-RUN/rounds.json                   why no further round was begun
+RUN/round-N/samples               tiles of the contact sheets
+RUN/round-N/evaluation            student of round N on the test images
+RUN/control                       supervised run with the student's budget
+RUN/control/evaluation            control on the test images
+RUN/rounds.json                   reason why no further round was begun
 """
 
 from __future__ import annotations
@@ -23,50 +23,39 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision
-from pseudo_label.selection.decision import Selection
+from pseudo_label.selection.decision import SELECTION, Selection
 from pseudo_label.selection.precision import LabeledPredictions
+from stage import artifact, parquet
 from stage.calibration_files import CALIBRATION_ROWS
+from workflow.report.analysis.missing import MissingError
 from workflow.report.analysis.prediction_counts import LabeledRound
 
-#: What `Calibration.kind` says of test images.
+#: `LabeledPredictions.kind` of test images.
 TEST = "test"
-#: Directories as they are made, without their numbers.
+#: Names of directories without their numbers, in the order in which they are made.
 _ORDER = (
     *("data", "member", "round", "teacher", "calibration", "excluded", "predictions"),
     *("selection", "dataset", "samples", "student", "evaluation", "control"),
 )
+#: Directories of a round that show that it has begun.
+_ROUND_STAGES = ("predictions", "selection", "dataset", "student")
 _NUMBERED = re.compile(r"-[0-9]+$")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-class MissingError(Exception):
-    """Something that the report can do without is not there.
-
-    Attributes:
-        reason: In one line.
-        command: Which makes it.
-    """
-
-    def __init__(self, reason: str, command: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.command = command
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """What a classifier says of the test images, N of them.
+class EvaluatedImages:
+    """Predictions of a classifier for the N test images.
 
     Attributes:
         key: str [N], in ascending order.
-        label: int32 [N] true classes; -1 where that is not known either.
-        predicted: int32 [N]; -1 where the image could not be decoded.
-        confidence: float32 [N] in [0, 1]; 0 there.
+        label: int32 [N] true classes; -1 if unknown.
+        predicted: int32 [N] predicted classes; -1 if the image could not be decoded.
+        confidence: float32 [N] in [0, 1]; 0 without a prediction.
     """
 
     key: NDArray[Any]
@@ -76,12 +65,12 @@ class Evaluated:
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
-        """Which predictions are right, bool [N]."""
+        """Whether each prediction is right, bool [N]."""
         right: NDArray[np.bool_] = self.label == self.predicted
         return right & (self.predicted >= 0)
 
-    def judged(self) -> LabeledPredictions:
-        """Returns the images that could be decoded, as a calibration has them."""
+    def decoded(self) -> LabeledPredictions:
+        """Returns the predictions for the images that could be decoded."""
         is_decoded = self.predicted >= 0
         return LabeledPredictions(
             fingerprint="",
@@ -96,15 +85,15 @@ class Evaluated:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A command that has made something of the run.
+    """A complete artifact of the run.
 
     Attributes:
-        name: Directory that it has made, below the run's.
-        seconds: That it took.
-        command: What Python was given.
-        versions: Of Python and packages.
-        seed: That it was given; None where it has none.
-        fingerprints: SHA-256 of what it has made and was made from, by name.
+        name: Path of its directory below the run's.
+        seconds: Wall time of the command.
+        command: Arguments of Python.
+        versions: Version of Python and of each package.
+        seed: Seed of the command; None without one.
+        fingerprints: SHA-256 of the artifact and of its inputs, by name.
     """
 
     name: str
@@ -117,7 +106,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's directory, whose stages have ended.
+    """The directory of a run whose stages have ended.
 
     Attributes:
         path: The directory.
@@ -127,21 +116,33 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What people call it: the last part of its path."""
+        """Name of the run: the last part of its path."""
         return self.path.resolve().name
 
     def round(self, number: int) -> pathlib.Path:
         """Returns the directory of a round, counted from 1."""
         return self.path / f"round-{number}"
 
+    def rounds(self) -> list[pathlib.Path]:
+        """Returns the directories of the rounds in order.
+
+        A round with nothing but a calibration has not begun.
+        """
+        found = {
+            int(path.name.removeprefix("round-")): path
+            for path in self.path.glob("round-*")
+            if any((path / stage).exists() for stage in _ROUND_STAGES)
+        }
+        return [found[number] for number in sorted(found)]
+
     def teacher_evaluation(self, number: int) -> pathlib.Path:
-        """Returns where the teacher that labeled in a round met the test images."""
+        """Returns the directory of the evaluation of a round's teacher."""
         if number == 1:
             return self.round(1) / "teacher" / "evaluation"
         return self.round(number - 1) / "evaluation"
 
     def control_evaluation(self) -> pathlib.Path:
-        """Returns where the control met the test images."""
+        """Returns the directory of the evaluation of the control."""
         return self.path / "control" / "evaluation"
 
     def members(self) -> list[pathlib.Path]:
@@ -149,83 +150,80 @@ class Run:
         found = (self.round(1) / "teacher").glob("member-*")
         return sorted(found, key=lambda path: (len(path.name), path.name))
 
-    def labeled(self, number: int) -> LabeledRound:
+    def labeled_round(self, number: int) -> LabeledRound:
         """Returns a round's predictions and its selection.
 
         Raises:
-            MissingError: If the predictions are not there.
+            MissingError: If there are no predictions.
             ValueError: If the selection is of another version.
         """
         directory = self.round(number)
-        config = directory / "predictions" / "config.json"
+        config = directory / "predictions" / artifact.CONFIG
         if not config.exists():
             raise MissingError(
                 f"There is no round-{number}/predictions.",
                 f"make labels ROUND={number}",
             )
-        labeling = read_json(config)
-        selection = directory / "selection"
+        labeling = artifact.read_json(config)
+        selection = artifact.read_json(directory / "selection" / SELECTION)
         return LabeledRound(
             predictions=epath.Path(directory / "predictions"),
             num_shards=labeling["images"]["num_shards"],
             class_names=tuple(labeling["class_names"]),
-            dropped_in=epath.Path(selection),
-            selection=Selection.from_json(read_json(selection / "selection.json")),
+            dropped_in=epath.Path(directory / "selection"),
+            selection=Selection.from_json(selection),
         )
 
-    def judged(self, number: int) -> LabeledPredictions:
-        """Returns labeled images that tell how good a round's teacher is.
+    def labeled_predictions(self, number: int) -> LabeledPredictions:
+        """Returns predictions of a round's teacher for labeled images.
 
-        Those of its calibration, or the test images where there is none.
+        Those of its calibration, or for the test images without one.
 
         Raises:
-            MissingError: If there is neither, or no image that could be decoded.
+            MissingError: If there is neither, or no image could be decoded.
         """
         calibration = self.round(number) / "calibration"
         if (calibration / CALIBRATION_ROWS).exists():
             return precision.read_calibration(epath.Path(calibration))
-        found = self.evaluated(self.teacher_evaluation(number)).judged()
+        found = self.evaluated(self.teacher_evaluation(number)).decoded()
         if not len(found.label):
-            raise MissingError("No test image could be decoded.", "")
+            raise MissingError("No test image could be decoded.")
         return found
 
-    def evaluated(self, directory: pathlib.Path) -> Evaluated:
-        """Returns what a classifier says of each test image.
+    def evaluated(self, directory: pathlib.Path) -> EvaluatedImages:
+        """Returns the predictions for the test images in an evaluation's directory.
 
         Raises:
-            MissingError: If that was not written.
-            ValueError: If it is broken.
+            MissingError: If they were not written.
+            ValueError: If the file is broken.
         """
         path = directory / "evaluation.parquet"
         if not path.exists():
+            name = directory.parent.name
+            round_number = name.removeprefix("round-")
             raise MissingError(
                 f"There is no {path.relative_to(self.path).as_posix()}, what a "
                 "classifier says of each test image.",
-                _evaluating(directory),
+                "make report"
+                if name in ("teacher", "control")
+                else f"make evaluation ROUND={round_number}",
             )
         return read_evaluated(path)
 
 
-def _evaluating(directory: pathlib.Path) -> str:
-    """Returns the command that writes there what a classifier says."""
-    if directory.parent.name in ("teacher", "control"):
-        return "make report"
-    return f"make evaluation ROUND={directory.parent.name.removeprefix('round-')}"
-
-
-def read_evaluated(path: pathlib.Path) -> Evaluated:
-    """Returns what a classifier says of each test image.
+def read_evaluated(path: pathlib.Path) -> EvaluatedImages:
+    """Returns the predictions in a file.
 
     Raises:
         ValueError: If the file is broken.
     """
     columns = ["key", "label", "predicted", "confidence"]
     try:
-        table = pq.read_table(path, columns=columns).sort_by("key")
+        table = parquet.read_parquet(path, columns).sort_by("key")
     except pa.ArrowException as error:
         words = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {words}") from error
-    return Evaluated(
+    return EvaluatedImages(
         key=table["key"].to_numpy(),
         label=table["label"].to_numpy(),
         predicted=table["predicted"].fill_null(-1).to_numpy(),
@@ -241,7 +239,7 @@ def read_metrics(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
         return found
     for line in path.read_text().splitlines():
         if not line.endswith("}"):
-            continue  # Its writer was killed.
+            continue  # The process was killed while it wrote the line.
         row = json.loads(line)
         step = row.pop("step")
         for name, value in row.items():
@@ -250,11 +248,11 @@ def read_metrics(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def read_stages(run: Run) -> Iterator[Stage]:
-    """Yields what has been done: data, round by round, last the control."""
+    """Yields the complete artifacts: data, round by round, the control."""
     found = [completed.parent for completed in run.path.glob("**/COMPLETED")]
     for directory in sorted(found, key=lambda path: _order(path.relative_to(run.path))):
-        facts = read_json(directory / "COMPLETED")
-        config = _read_optional(directory / "config.json")
+        facts = artifact.read_json(directory / artifact.COMPLETED)
+        config = _read_optional(directory / artifact.CONFIG)
         classifier = _read_optional(directory / "classifier.json")
         own = {"classifier": classifier.get("fingerprint"), **config}
         yield Stage(
@@ -267,37 +265,25 @@ def read_stages(run: Run) -> Iterator[Stage]:
         )
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """Returns the content of a JSON file.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is broken: {error}") from error
-
-
 def _order(path: pathlib.PurePath) -> list[tuple[int, str, int]]:
-    """Returns what sorts directories as they are made, member-10 behind member-9."""
-    places = []
+    """Returns the sort key of a directory; member-10 comes after member-9."""
+    parts = []
     for part in path.parts:
         stem, _, number = part.rpartition("-")
         if not _NUMBERED.search(part):
             stem, number = part, "0"
         rank = _ORDER.index(stem) if stem in _ORDER else len(_ORDER)
-        places.append((rank, stem, int(number)))
-    return places
+        parts.append((rank, stem, int(number)))
+    return parts
 
 
 def _read_optional(path: pathlib.Path) -> dict[str, Any]:
-    content: dict[str, Any] = read_json(path) if path.exists() else {}
+    content: dict[str, Any] = artifact.read_json(path) if path.exists() else {}
     return content
 
 
 def _fingerprints(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields what is a SHA-256 within JSON, by where it stands."""
+    """Yields each SHA-256 within JSON, with the names that lead to it."""
     if isinstance(content, str) and _FINGERPRINT.fullmatch(content):
         yield path, content
     pairs: Any = ()

@@ -1,4 +1,4 @@
-"""The verdicts of several runs that differ in their seed, held side by side."""
+"""Means and paired differences over several runs that differ in their seed."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-#: Quantiles at 97.5 % of Student's t distribution with 1, 2, ... degrees of freedom.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-#: Of a normal distribution: what the above come to.
-_Z = 1.960
+import scipy.special
+
 _NAMES = ("control", "teacher", "labeling_teacher", "student")
 
 
 def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns each run's accuracies, and over all runs means and paired differences.
 
-    The last student is held against the first teacher, against the teacher that
-    labeled for it (of the last round), and against the control: in each run by
-    itself, as a hard draw is hard for all of them.
+    The last student is compared with the first teacher, with the teacher that labeled
+    for it, and with the control. Differences are paired within each run: a hard draw of
+    data is hard for all of them.
+
+    Args:
+        reports: Contents of the runs' `report.json`.
     """
     rows = [_row(report) for report in reports]
     return {
@@ -36,20 +33,19 @@ def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tell(summary: dict[str, Any]) -> Iterator[str]:
-    """Yields the summary as lines of a table."""
+def format_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """Yields the lines of the summary's table."""
     yield "  seed" + "".join(f"{name.replace('_', ' '):>18}" for name in _NAMES)
-    for row in summary["runs"]:
-        cells = "".join(f"{row[name]:>18.2%}" for name in _NAMES)
-        yield f"  {row['seed']:>4}{cells}"
+    rows = [(row["seed"], row) for row in summary["runs"]]
     for kind in ("mean", "sd"):
-        cells = "".join(f"{summary['accuracy'][name][kind]:>18.2%}" for name in _NAMES)
-        yield f"  {kind:>4}{cells}"
+        rows.append((kind, {name: summary["accuracy"][name][kind] for name in _NAMES}))
+    for head, row in rows:
+        yield f"  {head:>4}" + "".join(f"{row[name]:>18.2%}" for name in _NAMES)
     for name, gain in summary["gain_over"].items():
-        yield f"  student over {name.replace('_', ' ')}: {_tell_gain(gain)}"
+        yield f"  student over {name.replace('_', ' ')}: {_format_gain(gain)}"
 
 
-def _tell_gain(gain: dict[str, Any]) -> str:
+def _format_gain(gain: dict[str, Any]) -> str:
     line = f"{100 * gain['mean']:+.2f} points"
     if gain["low"] is not None:
         line += (
@@ -60,14 +56,11 @@ def _tell_gain(gain: dict[str, Any]) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the 95 % interval of the mean of some draws (Student 1908).
-
-    None of a single one, which tells nothing of how others would be.
-    """
+    """Returns the 95 % interval of a mean, by Student's t; None of a single value."""
     freedom = len(values) - 1
     if freedom < 1:
         return None
-    t = _T[freedom - 1] if freedom <= len(_T) else _Z
+    t = float(scipy.special.stdtrit(freedom, 0.975))
     mean = statistics.fmean(values)
     error = t * statistics.stdev(values) / math.sqrt(len(values))
     return mean - error, mean + error

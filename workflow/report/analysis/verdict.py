@@ -1,42 +1,36 @@
-"""The verdict on a run: what the teacher, the control and the student can do.
-
-Reads the artifacts of a run as the Makefile lays them out:
-
-  RUN/round-1/teacher/evaluation   the first teacher, one classifier or several
-  RUN/round-N/{predictions,selection,dataset,student}
-  RUN/control                      the supervised run of the student's budget
-"""
+"""The verdict on a run: the accuracies of teacher, control and students."""
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pseudo_label.selection.decision import SELECTION
+from stage import artifact
 from workflow.report.analysis.diagnosis import LIKELY
-
-#: Of a round, in their order.
-_STAGES = ("predictions", "selection", "dataset", "student")
+from workflow.report.analysis.run_files import Run, read_stages
 
 
-def make_report(run: pathlib.Path) -> dict[str, Any]:
-    """Returns all figures of a run.
+def make_report(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the main figures of a run.
 
-    `teacher_accuracy` is that of the first teacher, which knows the labeled images
-    alone; each of `rounds` has that of the teacher that labeled for it.
+    `teacher_accuracy` is that of the first teacher, trained on the labeled images
+    alone; each of `rounds` has that of its own teacher.
 
     Raises:
         FileNotFoundError: If a stage has not ended.
     """
-    teacher = _read(run / "round-1" / "teacher" / "evaluation", "evaluation.json")
-    control = _read(run / "control", "classifier.json")["evaluation"]
+    run = Run(path)
+    teacher = _read(run.teacher_evaluation(1), "evaluation.json")
+    control = _read(path / "control", "classifier.json")["evaluation"]
     rounds: list[dict[str, Any]] = []
     accuracy = teacher["top1"]
-    for number, directory in enumerate(_round_directories(run), start=1):
+    for number, directory in enumerate(run.rounds(), start=1):
         figures = _report_round(directory)
         rounds.append({"round": number, "teacher_accuracy": accuracy, **figures})
         accuracy = figures["student_accuracy"]
+    stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher["top1"],
         "student_accuracy": accuracy,
@@ -44,14 +38,14 @@ def make_report(run: pathlib.Path) -> dict[str, Any]:
         "num_test_images": teacher["num_examples"],
         "rounds": rounds,
         "funnel": rounds[-1]["funnel"],
-        "seconds": dict(_seconds(run)),
-        "versions": _read(run / "control", "COMPLETED")["versions"],
-        "seed": _read(run / "control", "config.json")["config"]["seed"],
+        "seconds": {stage.name: stage.seconds for stage in stages},
+        "versions": _read(path / "control", artifact.COMPLETED)["versions"],
+        "seed": _read(path / "control", artifact.CONFIG)["config"]["seed"],
     }
 
 
-def tell(report: dict[str, Any]) -> Iterator[str]:
-    """Yields the verdict as lines of a table."""
+def format_lines(report: dict[str, Any]) -> Iterator[str]:
+    """Yields the verdict as the lines of a table."""
     last = report["rounds"][-1]
     yield ""
     yield "  funnel of the last round"
@@ -68,14 +62,14 @@ def tell(report: dict[str, Any]) -> Iterator[str]:
     name = f"student {last['round']}"
     yield f"    {name:<18}{report['student_accuracy']:>8.2%}"
     yield ""
-    yield "  " + verdict(report)
-    yield from _tell_losses(report)
+    yield "  " + verdict_sentence(report)
+    yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
     yield f"  {seconds:.0f} s of stages, seed {report['seed']}"
 
 
-def _tell_losses(report: dict[str, Any]) -> Iterator[str]:
-    """Yields which students ended below whom, and the likeliest cause."""
+def _format_losses(report: dict[str, Any]) -> Iterator[str]:
+    """Yields a line for each student below its teacher or the control."""
     for found in report.get("diagnoses", ()):
         if not found["below"]:
             continue
@@ -88,14 +82,18 @@ def _tell_losses(report: dict[str, Any]) -> Iterator[str]:
 
 
 def describe_below(names: Sequence[str]) -> str:
-    """Returns whom a student has ended below, by the names of their accuracies."""
+    """Returns the classifiers that a student ended below, as words.
+
+    Args:
+        names: Names of their `Accuracy`.
+    """
     return " and ".join(
         "the control" if name == "control" else "its teacher" for name in names
     )
 
 
-def verdict(report: dict[str, Any]) -> str:
-    """Returns in one sentence whether the loop was worth it."""
+def verdict_sentence(report: dict[str, Any]) -> str:
+    """Returns in one sentence whether self-training was worth it."""
     over_teacher = 100 * (report["student_accuracy"] - report["teacher_accuracy"])
     over_control = 100 * (report["student_accuracy"] - report["control_accuracy"])
     outcome = "beats" if min(over_teacher, over_control) > 0 else "does not beat both"
@@ -106,7 +104,7 @@ def verdict(report: dict[str, Any]) -> str:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """Returns in a sentence what became of the student, plainly where it lost."""
+    """Returns the result of the last student as a headline."""
     last = report["rounds"][-1]
     student = report["student_accuracy"]
     over_teacher = _points(student - report["teacher_accuracy"])
@@ -132,7 +130,7 @@ def _points(share: float) -> float:
 
 
 def _report_round(directory: pathlib.Path) -> dict[str, Any]:
-    selection = _read(directory / "selection", "selection.json")
+    selection = _read(directory / "selection", SELECTION)
     info = _read(directory / "dataset", "dataset_info.json")
     lengths = [int(n) for split in info["splits"] for n in split["shardLengths"]]
     student = _read(directory / "student", "classifier.json")
@@ -143,23 +141,7 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _round_directories(run: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the rounds in order; one that was only calibrated is none yet."""
-    found = {
-        int(path.name.removeprefix("round-")): path
-        for path in run.glob("round-*")
-        if any((path / stage).exists() for stage in _STAGES)
-    }
-    return [found[number] for number in sorted(found)]
-
-
-def _seconds(run: pathlib.Path) -> Iterator[tuple[str, float]]:
-    for completed in sorted(run.glob("**/COMPLETED")):
-        stage = completed.parent.relative_to(run).as_posix()
-        yield stage, json.loads(completed.read_text())["seconds"]
-
-
 def _read(directory: pathlib.Path, name: str) -> Any:
-    if not (directory / "COMPLETED").exists():
+    if not artifact.is_complete(directory):
         raise FileNotFoundError(f"{directory} is not complete; run its stage first")
-    return json.loads((directory / name).read_text())
+    return artifact.read_json(directory / name)

@@ -17,7 +17,8 @@ from workflow.report.analysis.learning_curves import (
     Series,
 )
 from workflow.report.analysis.metrics import CoveragePoint, Reliability
-from workflow.report.analysis.round_figures import Confidences, Missing, Ranks
+from workflow.report.analysis.missing import Missing
+from workflow.report.analysis.round_figures import Confidences, Ranks
 from workflow.report.rendering.marks import (
     Axis,
     Chart,

@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from workflow.report.analysis.figures import Figures
-from workflow.report.analysis.round_figures import Missing
+from workflow.report.analysis.missing import Missing
 from workflow.report.analysis.run_files import Stage
 from workflow.report.analysis.verdict import describe_below
 from workflow.report.rendering import charts, contact_sheets, text

@@ -32,7 +32,7 @@ def rows(run, number):
 
 def test_all_predictions_are_counted(run):
     levels = np.array([0.0, 0.3, 0.9], np.float32)
-    found = prediction_counts.count(run.labeled(1), levels)
+    found = prediction_counts.count_predictions(run.labeled_round(1), levels)
     every = rows(run, 1)
     known = [(label, sure) for label, sure in every if label is not None]
     assert found.images == len(every) == 900
@@ -50,8 +50,8 @@ def test_all_predictions_are_counted(run):
 
 
 def test_the_table_counts_as_the_selection_does(run):
-    labeled = run.labeled(1)
-    found = prediction_counts.count(labeled, np.empty(0, np.float32))
+    labeled = run.labeled_round(1)
+    found = prediction_counts.count_predictions(labeled, np.empty(0, np.float32))
     tally = found.tally
     # One image was dropped as a duplicate.
     assert tally.histogram[:-1].sum() == found.predicted.sum() - 1
@@ -69,11 +69,13 @@ def test_the_table_counts_as_the_selection_does(run):
 
 
 def test_churn_compares_image_by_image(run):
-    found = prediction_counts.churn(run.labeled(1), run.labeled(2), round=2)
+    found = prediction_counts.compare_rounds(
+        run.labeled_round(1), run.labeled_round(2), round=2
+    )
     before, after = rows(run, 1), rows(run, 2)
     cuts = [
         (rule.cut_off.confidence, rule.cut_off.key_hash)
-        for rule in run.labeled(1).selection.classes
+        for rule in run.labeled_round(1).selection.classes
     ]
     hashes = np.concatenate(
         [
@@ -93,7 +95,7 @@ def test_churn_compares_image_by_image(run):
         counts[2] += is_kept
         counts[3] += is_kept and was != now
     assert [found.images, found.changed, found.kept, found.kept_changed] == counts
-    assert found.kept == run.labeled(1).selection.funnel.unique_kept
+    assert found.kept == run.labeled_round(1).selection.funnel.unique_kept
     assert 0 < found.changed < found.images
 
 
@@ -120,21 +122,23 @@ def test_keys_are_read_where_they_decide(tmp_path):
     )
     with labeled.path(0).open("wb") as file:
         prediction_schema.write_shard(file, iter([whole]), fingerprint="f")
-    assert prediction_counts.churn(labeled, labeled, round=2).kept == 4
+    assert prediction_counts.compare_rounds(labeled, labeled, round=2).kept == 4
 
 
 def test_a_shard_that_has_lost_images_is_named(run, tmp_path):
     runs.make(tmp_path / "run", runs.Plan(class_names=("a", "b", "c"), images=90))
     other = Run(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"predictions-00000.parquet has 30 images"):
-        prediction_counts.churn(run.labeled(1), other.labeled(2), round=2)
+    with pytest.raises(ValueError, match=r"predictions-00000\.parquet.* 30 "):
+        prediction_counts.compare_rounds(
+            run.labeled_round(1), other.labeled_round(2), round=2
+        )
 
 
 def test_a_label_beyond_the_classes_is_named(run, tmp_path):
     plan = runs.Plan(class_names=("a", "b", "c", "d"), images=90)
-    other = Run(runs.make(tmp_path / "run", plan)).labeled(1)
+    other = Run(runs.make(tmp_path / "run", plan)).labeled_round(1)
     few = prediction_counts.LabeledRound(
-        **{**vars(other), "selection": run.labeled(1).selection}
+        **{**vars(other), "selection": run.labeled_round(1).selection}
     )
-    with pytest.raises(ValueError, match="expected labels below 3"):
-        prediction_counts.count(few, np.empty(0, np.float32))
+    with pytest.raises(ValueError, match=r"round-1/predictions.* 3\b"):
+        prediction_counts.count_predictions(few, np.empty(0, np.float32))

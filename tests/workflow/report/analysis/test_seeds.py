@@ -30,7 +30,7 @@ def test_seeds_are_compared_pair_by_pair():
     assert [gains[name]["wins"] for name in gains] == [2, 1, 1]
     assert summary["accuracy"]["control"]["mean"] == pytest.approx(0.8)
     assert summary["runs"][0]["seconds"] == 3.0
-    text = "\n".join(seeds.tell(summary))
+    text = "\n".join(seeds.format_lines(summary))
     assert "student over labeling teacher: -0.50 points (95 % interval -19.56" in text
     assert "better in 1 of 2" in text
     assert "  mean            80.00%" in text
@@ -39,7 +39,7 @@ def test_seeds_are_compared_pair_by_pair():
 def test_one_run_has_no_interval():
     summary = seeds.summarize(TWO[:1])
     assert summary["gain_over"]["teacher"]["low"] is None
-    assert "interval" not in "\n".join(seeds.tell(summary))
+    assert "interval" not in "\n".join(seeds.format_lines(summary))
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 20, 31])
