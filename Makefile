@@ -1,36 +1,36 @@
-# Noisy Student RS: the chain and its development, `make help` lists the targets.
+# Noisy Student RS: runs and development. `make help` lists the targets.
 #
-# Every stage is a file target, RUN/.../COMPLETED, so what is done is not done again:
+# The target of every stage is the file RUN/.../COMPLETED, so finished stages are skipped:
 #
-#   RUN/round-1/teacher/member-I    classifiers that know the labeled images alone
-#   RUN/round-N/calibration         what they say of labeled images they do not know
-#   RUN/round-N/predictions         a row for every image, by the teacher of round N
-#   RUN/round-N/excluded/set-I      likewise of images that must not be learned from
-#   RUN/round-N/selection           which of them to keep
-#   RUN/round-N/dataset             their images as TFRecords
-#   RUN/round-N/samples             some of them as thumbnails, for the report
-#   RUN/round-N/student             the student, teacher of round N+1
-#   RUN/round-N/evaluation          how good it is, and how well it fits its pseudo-labels
-#   RUN/control                     the student's network and budget, labels alone
+#   RUN/round-1/teacher/member-I    classifiers trained on the labeled images alone
+#   RUN/round-N/calibration         their predictions on labeled images not trained on
+#   RUN/round-N/predictions         one row per image, by the teacher of round N
+#   RUN/round-N/excluded/set-I      predictions of images that must not be selected
+#   RUN/round-N/selection           rules that decide which predictions are kept
+#   RUN/round-N/dataset             the selected images as TFRecords
+#   RUN/round-N/samples             thumbnails for the report
+#   RUN/round-N/student             the student, which is the teacher of round N+1
+#   RUN/round-N/evaluation          accuracy of the student, agreement with pseudo-labels
+#   RUN/control                     the student's network and budget, labeled images alone
 #
-# RUN/round-1/teacher/evaluation and RUN/control/evaluation hold what those can do.
+# RUN/round-1/teacher/evaluation and RUN/control/evaluation hold their accuracies.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# --- what a run is made of; set any of these on the command line ---------------
+# --- settings of a run; set any of these on the command line -------------------
 PYTHON ?= python3
 RUN ?= runs/demo
 ROUND ?= 1
 ROUNDS ?= 2
-# make rounds: students in a row that may fail to beat the best before them.
+# make rounds: number of consecutive students that may fail to beat the best before.
 PATIENCE ?= 1
 SEED ?= 1
 SEEDS ?= 5
 LABELS_PER_CLASS ?= 5
 DATA_DIR ?= $(RUN)/data
-# Of the digits, to calibrate on: images that count neither as labeled nor as unlabeled.
+# Number of labeled digits to calibrate on, neither trained on nor among the unlabeled.
 CALIBRATION_IMAGES ?= 0
 DIGITS := digits/labels$(LABELS_PER_CLASS)_$(if $(filter-out 0,$(CALIBRATION_IMAGES)),calibration$(CALIBRATION_IMAGES)_)seed$(SEED)
 LABELED ?= tfds:$(DIGITS):labeled
@@ -39,34 +39,34 @@ IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
 CLASS_NAMES ?=
 PRESET ?= tiny
 STUDENT_PRESET ?= $(PRESET)
-# Each teacher of round 1 leaves out a fold, which calibrates them; 0 for none.
+# Number of folds; each teacher of round 1 leaves out one, to be calibrated on. 0: none.
 FOLDS ?= 0
 TEACHERS ?= $(or $(filter-out 0,$(FOLDS)),3)
-# Labeled images to calibrate every round's teacher on, never learned from.
+# Labeled images to calibrate every round's teacher on, never trained on.
 CALIBRATION ?=
 TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
-# Share of the pseudo-labels that shall be right; where nothing tells it, a threshold.
+# Share of pseudo-labels that should be right; without calibration, a threshold instead.
 TARGET_PRECISION ?= 0.97
 CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
-# Images that must not be among the pseudo-labeled ones; empty for no such guard.
+# Images that must not be selected, nor duplicates of them; may be empty.
 EXCLUDE ?= $(EVALUATION) $(LABELED) $(CALIBRATION)
-# In how many of 64 bits images that look the same may differ; -1: looks do not count.
+# Number of the 64 hash bits in which near-duplicates may differ; -1 keeps them.
 DUPLICATE_BITS ?= 0
-# Further flags of select_labels, as --what_if.
+# Further flags of select_labels, such as --what_if.
 SELECTION_FLAGS ?=
-# local, flink, prism or dataflow: infra/ and docs/ describe each.
+# local, flink, prism or dataflow, see docs/runners.md and docs/dataflow.md.
 RUNNER ?= local
 BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
-# LABELING_FLAGS: further flags of label_images, as --engine=tensorflow.
-# vm: train on the TPU of this host; pod: on that of a slice, this command on each host.
+# LABELING_FLAGS: further flags of label_images, such as --engine=tensorflow.
+# vm: train on the TPU of this host; pod: on a TPU slice, running this command on each host.
 TPU ?=
 TPU_COMPILE_FLAGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 THREADS ?=
-# Files of tests run side by side, in processes of 3 GB at the most.
+# Number of test processes, of up to 3 GB each.
 TEST_PROCESSES ?= 2
 
 VENV := .venv
@@ -79,7 +79,7 @@ CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names='$(CLASS_NAMES)')
 LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) \
 	$(CLASS_FLAGS)
 
-# On a TPU, layers compute in bfloat16, as they were published to.
+# On a TPU, layers compute in bfloat16, as in the paper.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 	$(if $(filter pod,$(TPU)),--distributed=auto)
 INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
@@ -93,17 +93,17 @@ ifneq ($(filter-out vm pod,$(TPU)),)
 $(error expected TPU=vm or TPU=pod, got TPU=$(TPU))
 endif
 
-# The digits are prepared only for those who bring no images of their own, and labeled
-# by the same engine everywhere, for the demo's figures to be the same.
+# The digits are used only if no other images are given, and labeled by the same engine
+# on every machine, so that the results of the demo are the same.
 ifeq ($(origin LABELED),file)
 DATA := $(RUN)/data/COMPLETED
 EXCLUDE := tfds:$(DIGITS):labeled+test$(if $(CALIBRATION),+calibration)
-# Of scans with 8x8 pixels, different ones look the same.
+# Different scans of 8x8 pixels can have the same hash.
 DUPLICATE_BITS := -1
 LABELING_FLAGS ?= --engine=tensorflow --dtype=float32
 endif
 
-# A small network runs fastest on one thread, two of them side by side on two.
+# A small network runs fastest on one thread; JOBS= of them are trained side by side.
 ifneq ($(THREADS),)
 export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
@@ -144,7 +144,7 @@ $(VENV)/tpu-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[demo,tpu]'
 	@touch $@ $(VENV)/demo-installed
 
-# libtpu stays outside: where there is no TPU, JAX would stumble over it.
+# libtpu is installed elsewhere: JAX would try to use it on machines without a TPU.
 $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), which takes some minutes"
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
@@ -152,17 +152,17 @@ $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 		"$$(grep '^libtpu==' constraints.txt)"
 	@touch $@
 
-setup: $(INSTALLED)  ## Create .venv and install what a run needs, on a TPU with TPU=vm
+setup: $(INSTALLED)  ## Create .venv and install what a run needs; with TPU=vm for a TPU
 
 # --- the demo ------------------------------------------------------------------
-demo: | $(INSTALLED)  ## Run the whole chain on real digits, some minutes
+demo: | $(INSTALLED)  ## Run all stages on handwritten digits, a few minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report
 
-clean-demo:  ## Delete what the demo made, so that it starts over
+clean-demo:  ## Delete the files of the demo
 	rm -rf runs/demo
 
 DEMO_SEEDS := runs/demo-seeds$(if $(filter-out 5,$(LABELS_PER_CLASS)),-$(LABELS_PER_CLASS))
-demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
+demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare the results
 	@for seed in $(ALL_SEEDS); do \
 		$(MAKE) --no-print-directory demo SEED=$$seed \
 			RUN=$(DEMO_SEEDS)/seed-$$seed || exit 1; \
@@ -170,8 +170,8 @@ demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare
 	@$(PY) -m workflow.report --output=$(DEMO_SEEDS)/summary.json \
 		$(foreach seed,$(ALL_SEEDS),--run=$(DEMO_SEEDS)/seed-$(seed))
 
-# A round more while the student beats its teacher on CALIBRATION, at most ROUNDS.
-rounds: | $(INSTALLED)  ## Run rounds while they help, at most ROUNDS=, by CALIBRATION=
+# Another round if the student beats the best before it on CALIBRATION, at most ROUNDS.
+rounds: | $(INSTALLED)  ## Run rounds while accuracy on CALIBRATION= improves, at most ROUNDS=
 ifneq ($(CALIBRATION),)
 	@set -e; for round in $(wordlist 1,$(ROUNDS),$(NUMBERS)); do \
 		$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 student ROUND=$$round; \
@@ -186,15 +186,15 @@ else ifeq ($(origin LABELED),file)
 		CALIBRATION=tfds:digits/labels$(LABELS_PER_CLASS)_calibration200_seed$(SEED):calibration \
 		RUN=$(if $(filter file,$(origin RUN)),runs/rounds,$(RUN))
 else
-	$(error expected CALIBRATION=, labeled images to judge each round by)
+	$(error expected CALIBRATION=, labeled images to compare rounds on)
 endif
 
-# --- the chain -----------------------------------------------------------------
+# --- stages --------------------------------------------------------------------
 teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%),\
 	$(RUN)/round-$(word $(1),0 $(NUMBERS))/student)
 teacher_flags = $(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(dir))
 completed = $(patsubst %,%/COMPLETED,$(1))
-# A student knows all folds.
+# A student is trained on all folds.
 is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(filter-out 0,$(FOLDS))))
 calibration_dir = $(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration)
 calibration_flag = $(addprefix --calibration=,$(call calibration_dir,$(1)))
@@ -203,16 +203,16 @@ excluded_dirs = $(patsubst %,$(RUN)/round-$(1)/excluded/set-%,\
 calibrate_on = $(if $(CALIBRATION),--held_out='$(CALIBRATION)',--out_of_fold='$(LABELED)')
 
 teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
-calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate it, with FOLDS= or CALIBRATION=
-labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with it
-selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best of every class
-records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write them as TFRecords
-verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Count the records of round ROUND=1 again
+calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate the teacher, with FOLDS= or CALIBRATION=
+labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with the teacher
+selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best predictions of every class
+records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write the selected images as TFRecords
+verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Verify the records of round ROUND=1
 	@$(PY) -m pseudo_label.verify $(<D)
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
-evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Evaluate it beside its teacher
-samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw the report's contact sheets
-control: $(RUN)/control/COMPLETED  ## Train the supervised control of the same budget
+evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Evaluate the student beside its teacher
+samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw samples for the report's contact sheets
+control: $(RUN)/control/COMPLETED  ## Train the control: same budget, labeled images alone
 
 reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
@@ -221,7 +221,7 @@ report: $(call completed,$(RUN)/round-1/teacher/evaluation $(RUN)/control/evalua
 report:  ## Run ROUNDS=2 rounds and report on them
 	@$(PY) -m workflow.report --run=$(RUN)
 
-# Settings decide what is in RUN: others need another RUN.
+# The settings determine the content of RUN; other settings need another RUN.
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
 	FOLDS=$(FOLDS) CALIBRATION=$(CALIBRATION) TARGET_PRECISION=$(TARGET_PRECISION) \
@@ -236,7 +236,7 @@ $(RUN)/settings: FORCE
 	@mkdir -p $(@D)
 	@if [ ! -e $@ ]; then echo "$(SETTINGS)" > $@; fi
 	@echo "$(SETTINGS)" | cmp -s - $@ || { echo "error: $(RUN) was begun with" \
-		"$$(cat $@); give the same, or another RUN=" >&2; exit 1; }
+		"$$(cat $@); use the same settings, or another RUN=" >&2; exit 1; }
 
 READY = $(RUN)/settings $(INSTALLED)
 
@@ -245,7 +245,7 @@ $(RUN)/data/COMPLETED: | $(READY)
 		--labels_per_class=$(LABELS_PER_CLASS) \
 		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 
-# Members differ in their seed, and in the fold they leave out.
+# Members differ in their seed and in the fold that they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
@@ -320,11 +320,11 @@ $(RUN)/control/evaluation/COMPLETED: $(RUN)/control/COMPLETED
 		--output=$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
 
 # --- development ---------------------------------------------------------------
-format: | $(VENV)/dev-installed  ## Rewrite the code in the project's style
+format: | $(VENV)/dev-installed  ## Format the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-lint: | $(VENV)/dev-installed  ## Check style, docstrings and the direction of imports
+lint: | $(VENV)/dev-installed  ## Check style, docstrings and the layers of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
@@ -332,21 +332,21 @@ lint: | $(VENV)/dev-installed  ## Check style, docstrings and the direction of i
 typecheck: | $(VENV)/dev-installed  ## Check the types
 	$(PY) -m mypy
 
-test: | $(VENV)/dev-installed  ## Run the tests
+test: | $(VENV)/dev-installed  ## Run the fast tests
 	$(PY) -m pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile
 
-test-all: | $(VENV)/dev-installed  ## Run every test, slow ones too
+test-all: | $(VENV)/dev-installed  ## Run all tests
 	$(PY) -m pytest
 
-check: lint typecheck test  ## Everything CI runs
+check: lint typecheck test  ## Run what CI runs: lint, typecheck and test
 
-browser:  ## Install Chromium (Debian, as root), which a test opens the report in
+browser:  ## Install Chromium (Debian, as root) for a test of the report
 	apt-get update
 	apt-get install --yes --no-install-recommends chromium
 
-tpu-compile: $(LIBTPU)/installed  ## Compile the training step for TPUs, without one
+tpu-compile: $(LIBTPU)/installed  ## Compile the training step for TPUs, on a machine without one
 	@TPU_LIBRARY_PATH=$(LIBTPU)/libtpu/libtpu.so \
 		$(PY) -m classifier.tpu_compile $(TPU_COMPILE_FLAGS)
 
-clean:  ## Delete what development leaves behind; runs/ and .venv stay
+clean:  ## Delete caches and build files; keep runs/ and .venv
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

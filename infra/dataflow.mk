@@ -1,37 +1,38 @@
-# RUNNER=dataflow: Google Cloud labels the images. docs/dataflow.md tells how to begin.
+# RUNNER=dataflow: images are labeled on Google Cloud, see docs/dataflow.md.
 #
 # RUN stays on this machine. The teacher is copied to gs://BUCKET/RUN, Dataflow writes
-# the predictions there, and they are copied back, COMPLETED last: so what is done is
-# not done again, and all other stages run here, as always.
+# the predictions there, and they are copied back, COMPLETED last, so that finished
+# stages are skipped. All other stages run on this machine.
 
 PROJECT ?=
 REGION ?=
 BUCKET ?=
-# One for each worker: nvidia-tesla-t4, nvidia-l4, tpu-v5e, tpu-v6e; none for CPUs.
+# Accelerator of each worker: nvidia-tesla-t4, nvidia-l4, tpu-v5e or tpu-v6e; empty: none.
 ACCELERATOR ?=
 MAX_WORKERS ?= 10
-# Empty for the one that fits to the accelerator.
+# Machine type of the workers; empty: chosen to fit the accelerator.
 MACHINE ?=
 WORKER_ACCOUNT ?= noisy-student-rs@$(PROJECT).iam.gserviceaccount.com
-# More of Beam's options, as --subnetwork=regions/REGION/subnetworks/NAME.
+# Further Beam options, such as --subnetwork=regions/REGION/subnetworks/NAME.
 DATAFLOW_FLAGS ?=
-# For make estimate: RATE is images a second of a core or, with an accelerator, worker.
+# For make estimate: RATE is in images per second and core or, with an accelerator, per
+# worker.
 NUM_IMAGES ?=
 RATE ?=
-# cloud: Cloud Build builds the container; docker: this machine does.
+# What builds the container: cloud (Cloud Build) or docker (this machine).
 BUILDER ?= cloud
 
 WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
 EXTRAS_tpu := gcp,tpu
-# The fastest engine of this machine need not be that of the workers. Only some
-# machines, as c3, have bfloat16: LABELING_FLAGS=--dtype=bfloat16.
+# The fastest engine on this machine need not be the fastest on the workers. Some machine
+# types, such as c3, support bfloat16: LABELING_FLAGS=--dtype=bfloat16.
 ENGINE_cpu := --engine=openvino --dtype=float32
 ENGINE_nvidia := --engine=tensorflow --dtype=float32
 ENGINE_tpu := --engine=tensorflow --dtype=float32
 
-# Named by its content and by the Python that submits: other code is another image.
+# The tag of the image is a hash of its content, and the Python version that submits.
 PYTHON_MINOR = $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 CONTAINER_FILES := Dockerfile pyproject.toml setup.py constraints.txt
 CONTAINER_DIRS := stage classifier pseudo_label beam_jobs teacher student workflow
@@ -65,11 +66,11 @@ DATAFLOW_OPTIONS = --runner=DataflowRunner --project=$(PROJECT) --region=$(REGIO
 	$(if $(ACCELERATOR),--accelerator=$(ACCELERATOR)) \
 	$(if $(MACHINE),--machine_type=$(MACHINE)) $(DATAFLOW_FLAGS)
 
-# Of a classifier, workers read all but what training alone goes on from.
+# Workers do not need the part of a classifier that only resumed training reads.
 UPLOAD = gcloud storage rsync --recursive --exclude='^(checkpoints|events|profile)/'
 DOWNLOAD = gcloud storage rsync --recursive --exclude='^(COMPLETED$$|\.)'
 
-# What a dataflow run does for $(RUN)/round-$(1)/predictions/COMPLETED.
+# Recipe of $(RUN)/round-$(1)/predictions/COMPLETED on Dataflow.
 define label_dataflow
 	@gcloud artifacts docker images describe $(IMAGE) > /dev/null || { echo "error:" \
 		"no container $(IMAGE); make container PROJECT=$(PROJECT) REGION=$(REGION)" \
@@ -90,7 +91,7 @@ BUILD_WITH = _IMAGE=$(IMAGE);_EXTRAS=$(EXTRAS_$(WORKER));_PYTHON_MINOR=$(PYTHON_
 
 .PHONY: container estimate
 
-container: | $(VENV)/bin/python  ## Build the container of Dataflow's workers
+container: | $(VENV)/bin/python  ## Build the container of Dataflow workers
 	$(DATAFLOW_NEEDS)
 ifeq ($(BUILDER),docker)
 	docker build --platform=linux/amd64 --tag=$(IMAGE) \
@@ -102,12 +103,12 @@ else
 		--substitutions='^;^$(BUILD_WITH)' .
 endif
 
-estimate: | $(INSTALLED)  ## Tell what NUM_IMAGES= take on Dataflow at RATE= a second
+estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \
 		--images_per_second=$(RATE) --images='$(IMAGES)' --teacher=none --output=none \
 		-- $(DATAFLOW_OPTIONS)
 
-# Submitting needs Google's clients as well.
+# Submitting a job needs Google's clients, too.
 $(VENV)/gcp-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), which takes some minutes"
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[demo,gcp]'

@@ -1,5 +1,5 @@
-# Where the Beam jobs run, by RUNNER: the local runner unless named, a Flink cluster on
-# this machine, or Prism; docs/runners.md. The Makefile reads this.
+# Runners of the Beam jobs, by RUNNER=: the local one by default, a Flink cluster on this
+# machine, or Prism; see docs/runners.md. Included by the Makefile.
 
 FLINK := $(VENV)/flink
 FLINK_FLAGS ?=
@@ -11,18 +11,20 @@ BEAM_FLAGS_flink := --runner=PortableRunner --job_endpoint=localhost:8099 \
 	--environment_type=EXTERNAL --environment_config=localhost:50001 --parallelism=2
 BEAM_FLAGS_prism = --runner=PrismRunner --environment_type=LOOPBACK \
 	--prism_location=$(or $(PRISM),$(error there is no `prism` on the PATH; \
-	name Beam's binary: make RUNNER=prism PRISM=PATH))
+	give the path of Beam's binary: make RUNNER=prism PRISM=PATH))
 
-.PHONY: flink-up flink-down test-engines chaos
+.PHONY: flink-up flink-down test-runners test-engines chaos
 
 flink-up: | $(INSTALLED)  ## Start a Flink cluster on this machine, for RUNNER=flink
 	@$(PY) -m infra.flink up --home=$(FLINK) $(FLINK_FLAGS)
 
-flink-down: | $(INSTALLED)  ## End it
+flink-down: | $(INSTALLED)  ## Stop the Flink cluster
 	@$(PY) -m infra.flink down --home=$(FLINK) $(FLINK_FLAGS)
 
-test-engines: | $(VENV)/dev-installed  ## Label on Flink and Prism, killing parts of them
+test-runners: | $(VENV)/dev-installed  ## Test the jobs on Flink and Prism, killing processes
 	$(PY) -m pytest tests/infra
 
-chaos: | $(VENV)/dev-installed  ## Label while KILLS=200 processes are killed
+test-engines: test-runners  # Former name.
+
+chaos: | $(VENV)/dev-installed  ## Test labeling while KILLS=200 processes are killed
 	@$(PY) -m tests.chaos --kills=$(KILLS)
