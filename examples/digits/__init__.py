@@ -1,1 +1,1 @@
-"""Handwritten digits as a labeled, an unlabeled and a test set."""
+"""Handwritten digits, divided into a labeled, an unlabeled and a test set."""

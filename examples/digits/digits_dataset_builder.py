@@ -2,7 +2,7 @@
 
 The images are real: 8x8 gray-scale scans of 43 people's digits (E. Alpaydin and C.
 Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
-1998). A seed draws who is labeled, who is not, and who tests.
+1998). The seed decides which images are labeled, unlabeled or for testing.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 NUM_CLASSES = 10
-#: Held out for the verdict, in every draw.
+#: Number of test images, whatever the settings.
 NUM_TEST = 600
-#: The scans hold 0..16, pixels 0..255.
+#: Largest value of the scans in scikit-learn.
 MAX_INTENSITY = 16
 
 
 @dataclasses.dataclass
 class DigitsConfig(tfds.core.BuilderConfig):
-    """How many labels the user is supposed to have, and whose.
+    """Size of the splits, and the seed that draws them.
 
     Attributes:
-        labels_per_class: Labeled images of each digit.
-        calibration_images: Further labeled images, to judge by: a split
-            `calibration`; 0 for none.
-        seed: Of the draw.
+        labels_per_class: Number of labeled images of each digit.
+        calibration_images: Number of further labeled images, in a split
+            `calibration`; 0 for no such split.
+        seed: Random seed of the draw.
     """
 
     labels_per_class: int = 5
@@ -42,7 +42,7 @@ class DigitsConfig(tfds.core.BuilderConfig):
 
 
 def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> DigitsConfig:
-    """Returns a draw, named after what it is made of: `labels5_seed1`."""
+    """Returns a config that is named after its settings: `labels5_seed1`."""
     calibration = f"calibration{calibration_images}_" if calibration_images else ""
     return DigitsConfig(
         name=f"labels{labels_per_class}_{calibration}seed{seed}",
@@ -53,7 +53,7 @@ def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> Digits
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Splits `labeled`, `unlabeled`, `test` and perhaps `calibration` of the digits."""
+    """Splits `labeled`, `unlabeled`, `test` and, if wanted, `calibration` of digits."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (DigitsConfig(name="default"),)
@@ -114,17 +114,16 @@ def draw_splits(
     seed: int,
     calibration_images: int = 0,
 ) -> dict[str, NDArray[np.int64]]:
-    """Returns the indices of each split; together they are every image once.
+    """Returns the indices of each split; each image is in one split.
 
     Args:
         labels: [N] labels of all images.
-        labels_per_class: Labeled images of each class.
-        seed: The test set depends on nothing else.
-        calibration_images: Further labeled images, of any class; without, there is no
-            such split.
+        labels_per_class: Number of labeled images of each class.
+        seed: Random seed; the test split depends on nothing else.
+        calibration_images: Number of further labeled images of any class.
 
     Raises:
-        ValueError: If a class has too few images, or none would be unlabeled.
+        ValueError: If a class has too few images, or no image would be unlabeled.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     test, rest = order[:NUM_TEST], order[NUM_TEST:]

@@ -3,7 +3,7 @@
   python -m examples.digits.prepare --output=runs/demo/data --labels_per_class=5
 
 Then `tfds:digits:labeled` and `tfds:digits:test` are in `--data_dir=OUTPUT`, and
-`tfrecord:OUTPUT/unlabeled/*` is what somebody without labels would have.
+`tfrecord:OUTPUT/unlabeled/*` are the unlabeled images.
 """
 
 from __future__ import annotations

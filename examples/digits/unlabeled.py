@@ -1,4 +1,4 @@
-"""Writes the prepared digits' unlabeled split as TFRecords without labels."""
+"""Prepares the TFDS dataset of the digits, and its unlabeled part as TFRecords."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Models of one's own for the labeling job; docs/own_model.md tells how to use them."""
+"""Examples of other models for the labeling job, see docs/own_model.md."""

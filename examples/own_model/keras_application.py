@@ -6,8 +6,8 @@ r"""Labels with a network of `keras.applications`, saved as a `.keras` file.
     python -m beam_jobs.label_images --class_names=imagenet.txt \
         --model_handler=examples.own_model.keras_application:Handler:mobilenet.keras ...
 
-Networks of the V2 and V3 families standardize pixels themselves; an older one wants its
-`preprocess_input` in front, as a layer of the saved model.
+Networks of the V2 and V3 families standardize pixels themselves; an older one needs its
+`preprocess_input` as the first layer of the saved model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Handler(ModelHandler[bytes, np.ndarray, keras.Model]):
     """Runs a Keras network on pixels from 0 to 255.
 
     Args:
-        path: Of the `.keras` file; its network gives logits.
+        path: Path of the `.keras` file; its network returns logits.
     """
 
     def __init__(self, path: str) -> None:

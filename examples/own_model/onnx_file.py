@@ -1,10 +1,10 @@
-r"""Labels with an ONNX file, such as PyTorch exports.
+r"""Labels with an ONNX file, as exported by PyTorch.
 
     python -m beam_jobs.label_images --class_names=imagenet.txt \
         --model_handler=examples.own_model.onnx_file:Handler:resnet.onnx ...
 
-The network takes float32 [B,3,S,S], standardized as torchvision's networks want it, and
-gives logits [B,K]. Needs the package `onnxruntime`.
+The network maps float32 [B,3,S,S], standardized as for torchvision's networks, to
+logits [B,K]. Needs the package `onnxruntime`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import onnxruntime
 from apache_beam.ml.inference.base import ModelHandler
 from PIL import Image
 
-#: Of ImageNet's pixels, by channel, in torchvision's words.
+#: Mean and standard deviation of ImageNet's pixels by channel, as in torchvision.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -27,8 +27,8 @@ class Handler(ModelHandler[bytes, np.ndarray, onnxruntime.InferenceSession]):
     """Runs a network with ONNX Runtime.
 
     Args:
-        path: Of the ONNX file.
-        threads: That a worker process computes with; there is one for each core.
+        path: Path of the ONNX file.
+        threads: Number of threads of a worker process; one process runs on each core.
     """
 
     def __init__(self, path: str, threads: int = 1) -> None:
