@@ -1,6 +1,6 @@
 """The recipe of a training run as frozen dataclasses, checked when constructed.
 
-One field is replaced with `override(config, "optimizer.peak_learning_rate=0.1")`.
+Fields are replaced with `stage.overrides.override_all`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models.config import NUM_STAGES, ModelConfig
+from stage.overrides import RENAMED
 from stage.validation import check, check_positive, check_rate
 
 
@@ -170,17 +171,14 @@ def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
     )
 
 
-#: Current names of keys in recipes that earlier versions have written.
-_RENAMED = {"precision": "dtype"}
-
-
 def from_json(content: dict[str, Any]) -> TrainConfig:
     """Returns the recipe in the `config` of a classifier's `config.json`.
 
-    Fields that only a student's recipe has are left out.
+    Fields that only a student's recipe has are left out; fields may have their former
+    names.
     """
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    renamed = {_RENAMED.get(name, name): value for name, value in content.items()}
+    renamed = {RENAMED.get(name, name): value for name, value in content.items()}
     values = {name: value for name, value in renamed.items() if name in names}
     augment = {**content["augment"], "operations": (*content["augment"]["operations"],)}
     values |= {

@@ -1,8 +1,8 @@
-"""A student beside its pseudo-labels and its teacher.
+"""A student compared with its pseudo-labels and its teacher.
 
-How many of its pseudo-labels a student has taken over, without noise, tells whether it
-learned them or had too little time, or too much noise; how often it is right where its
-teacher is wrong, and the other way round, tells more than the two accuracies.
+How many pseudo-labels a student predicts without noise shows whether it has learned
+them, or had too few steps or too much noise. The images that only the student or only
+the teacher gets right show more than the two accuracies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from classifier.inference import evaluation
 from classifier.inference.ensemble import Ensemble
 from student.training.mixture import open_pseudo_labeled
 
-#: Records that the fit is measured on: it is known to one point or two.
+#: Number of records to measure the fit on, for a standard error of about one point.
 SAMPLE_SIZE = 2000
 #: Reads the copy number of a record in place of its label.
 _COPIES = RecordReader(image_feature="image", label_feature="copy")
@@ -30,14 +30,14 @@ _COPIES = RecordReader(image_feature="image", label_feature="copy")
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonPlan:
-    """What is to be evaluated.
+    """The checked inputs of a comparison.
 
     Attributes:
-        config: What identifies it.
-        student: Directory of the classifier.
+        config: Content of the output's `config.json`.
+        student: Directory of the student.
         images: Labeled images.
-        pseudo_labeled: The dataset that it has learned from, if the fit is asked for.
-        teachers: Directories of the classifiers to compare it with.
+        pseudo_labeled: Dataset that the student has learned from; None for no fit.
+        teachers: Directories of the teachers; empty for no comparison with them.
     """
 
     config: dict[str, Any]
@@ -54,11 +54,11 @@ def plan(
     pseudo_labeled: str | None = None,
     teachers: Sequence[str] = (),
 ) -> ComparisonPlan:
-    """Returns what can be evaluated.
+    """Opens and checks the inputs of a comparison.
 
     Raises:
-        ValueError: If classes differ, or something is not complete.
-        FileNotFoundError: If something is not there.
+        ValueError: If classes differ, or an input is not complete.
+        FileNotFoundError: If an input does not exist.
     """
     facts = read_ensemble_facts([student, *teachers])
     class_names = tuple(facts[0]["class_names"])
@@ -76,37 +76,41 @@ def plan(
     return ComparisonPlan(config, student, images, records, tuple(teachers))
 
 
-def carry_out(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
-    """Returns the figures, and a row for each of the labeled images.
+def evaluate(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
+    """Returns the figures, and a row for every labeled image.
 
-    The figures are those of `evaluation.summarize`, `fit` where there are
-    pseudo-labels, and `teacher` where there is one.
+    The figures are those of `evaluation.summarize`, with `fit` if there are
+    pseudo-labels, and `teacher` if there are teachers.
 
     Raises:
-        ValueError: If there is no image, or one has no label in range.
-        OSError: On what may pass and did not.
+        ValueError: If there is no image, or a label is out of range.
+        OSError: If a transient error persists.
     """
     student = Ensemble([plan.student])
     rows = evaluation.evaluate(student, plan.images)
     figures = evaluation.summarize(rows)
     if plan.pseudo_labeled is not None:
         sample = sample_images(plan.pseudo_labeled, SAMPLE_SIZE)
-        figures["fit"] = fit(evaluation.evaluate(student, sample))
+        agrees = evaluation.is_right(evaluation.evaluate(student, sample))
+        figures["fit"] = {
+            "num_examples": len(agrees),
+            "agreement": float(agrees.mean()),
+        }
     if plan.teachers:
-        others = evaluation.evaluate(Ensemble(plan.teachers), plan.images)
-        figures["teacher"] = compare(rows, others)
+        teacher_rows = evaluation.evaluate(Ensemble(plan.teachers), plan.images)
+        figures["teacher"] = compare(rows, teacher_rows)
     return figures, rows
 
 
 def sample_images(dataset: Source, limit: int) -> Source:
-    """Returns some images of a written dataset, each of them once.
+    """Returns a sample of a written dataset in which no image is repeated.
 
-    The first records of every shard, which are in the order of a hash, in proportion to
-    its length, and of them those that are no further copy of an image.
+    It takes the first of every shard's records, which are in the order of a hash, in
+    proportion to the length of the shard, and leaves out further copies.
 
     Args:
         dataset: The records.
-        limit: Of the records.
+        limit: Maximum number of records, copies included.
     """
     ends = np.cumsum([0, *(file.take for file in dataset.files)])
     shares = np.diff(ends * min(limit, ends[-1]) // max(ends[-1], 1))
@@ -116,56 +120,47 @@ def sample_images(dataset: Source, limit: int) -> Source:
         if share
     )
     firsts = [
-        np.array([one.label == 0 for one in _COPIES.examples(file)]) for file in files
+        np.array([example.label == 0 for example in _COPIES.examples(file)])
+        for file in files
     ]
     return dataclasses.replace(dataset, shards=(Shard(0, files),)).only(firsts)
 
 
-def fit(rows: pa.Table) -> dict[str, Any]:
-    """Returns how many pseudo-labels are the student's own top class, as `agreement`.
-
-    Args:
-        rows: Of `evaluation.evaluate`, by pseudo-labels.
-    """
-    agrees = evaluation.is_right(rows)
-    return {"num_examples": len(agrees), "agreement": float(agrees.mean())}
-
-
 def compare(student: pa.Table, teacher: pa.Table) -> dict[str, Any]:
-    """Returns the teacher's accuracy, and how many images only one of them gets right.
+    """Returns the teacher's top-1, and how many images only one of the two gets right.
 
     Args:
         student: Rows of `evaluation.evaluate`.
         teacher: Rows of the same images, in the same order.
 
     Raises:
-        ValueError: If they are of other images.
+        ValueError: If the rows have other keys.
     """
     if not student["key"].equals(teacher["key"]):
-        raise ValueError("the images have changed while they were read")
-    of_student, of_teacher = map(evaluation.is_right, (student, teacher))
+        raise ValueError("the evaluation images changed during the run; start it again")
+    student_right, teacher_right = map(evaluation.is_right, (student, teacher))
     return {
-        "top1": float(of_teacher.mean()),
-        "only_student_right": int((of_student & ~of_teacher).sum()),
-        "only_teacher_right": int((of_teacher & ~of_student).sum()),
+        "top1": float(teacher_right.mean()),
+        "only_student_right": int((student_right & ~teacher_right).sum()),
+        "only_teacher_right": int((teacher_right & ~student_right).sum()),
     }
 
 
 def describe(figures: dict[str, Any]) -> list[str]:
-    """Returns what `carry_out` has found, for people."""
+    """Returns the figures as lines of text."""
     lines = [evaluation.describe(figures)]
     if "fit" in figures:
-        found = figures["fit"]
+        fit = figures["fit"]
         lines.append(
-            f"of {found['num_examples']:,} pseudo-labels, {found['agreement']:.2%} are "
+            f"of {fit['num_examples']:,} pseudo-labels, {fit['agreement']:.2%} are "
             "its own top class"
         )
     if "teacher" in figures:
-        found = figures["teacher"]
-        points = 100 * (figures["top1"] - found["top1"])
+        teacher = figures["teacher"]
+        points = 100 * (figures["top1"] - teacher["top1"])
         lines.append(
-            f"the student is right on {found['only_student_right']:,} images that its "
-            f"teacher gets wrong, wrong on {found['only_teacher_right']:,} that it "
-            f"gets right ({points:+.2f} points)"
+            f"the student is right on {teacher['only_student_right']:,} images that "
+            f"its teacher gets wrong, wrong on {teacher['only_teacher_right']:,} that "
+            f"it gets right ({points:+.2f} points)"
         )
     return lines

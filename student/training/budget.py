@@ -1,6 +1,7 @@
-"""What a student's recipe becomes for so many labeled and pseudo-labeled images.
+"""A student's recipe from the number of labeled and pseudo-labeled images.
 
-The rule, and why, is in `docs/students.md`. What the user has set stays as it is.
+`docs/students.md` gives the rule and its reasons. Settings made by the user are never
+changed.
 """
 
 from __future__ import annotations
@@ -12,42 +13,42 @@ from collections.abc import Collection
 from classifier.training import budget
 from student.training.config import StudentConfig
 
-#: Pseudo-labeled images to each labeled one of a batch: what Noisy Student's scripts
-#: train EfficientNet-B1 to B7 with.
+#: Pseudo-labeled images per labeled image of a batch, as Noisy Student's published
+#: scripts train EfficientNet-B1 to B7.
 RATIO = 3.0
-#: How often a labeled image is to be seen at the most: twice as often as in supervised
-#: training. Beyond, the ratio grows, as far as Noisy Student's largest student's.
-MAX_PASSES = 2 * budget.EPOCHS
+#: Maximum epochs over the labeled images, twice those of supervised training. Beyond,
+#: the ratio grows up to that of Noisy Student's largest student.
+MAX_EPOCHS = 2 * budget.EPOCHS
 MAX_RATIO = 28.0
 
-#: Images, and how often students see one of them, each time counted. The demo: 50
-#: labeled digits and 1,140 pseudo-labeled ones, 1,600 steps of 32.
+#: Two points (number of images, images seen in training with repetitions). The demo: 50
+#: labeled and 1,140 pseudo-labeled digits, 1,600 steps of 32.
 SMALL = (1_190, 1_600 * 32)
-#: ImageNet with the 130M of Noisy Student: 350 passes over what is labeled, a quarter
-#: of each of 436,800 batches of 4096.
+#: ImageNet and the 130M images of Noisy Student: 350 epochs of the labeled images, a
+#: quarter of each of 436,800 batches of 4096.
 LARGE = (1_281_167 + 130_000_000, 436_800 * 4096)
-#: Between the two, and beyond, a straight line on double logarithmic paper.
+#: Exponent of the power law through both points.
 EXPONENT = math.log(LARGE[1] / SMALL[1]) / math.log(LARGE[0] / SMALL[0])
 
-#: A student of a narrowed network is wider than its teacher, as Noisy Student's are
-#: larger, where images are enough to fill it: as many pseudo-labeled ones as labeled,
-#: at the least. Of a whole network, a larger student is a deeper preset.
+#: Width of a student relative to its teacher, if the teacher is narrower than a full
+#: network and there are at least as many pseudo-labeled images as labeled ones. A
+#: larger student than a full network is a deeper preset.
 WIDER = 1.5
 FULL_WIDTH = 1.0
-#: How often a pseudo-labeled image is seen where all of the network's noise is wanted:
-#: ten times in the published training on 130M. What is seen less is not learned by
-#: heart (Bello et al. 2021, discussion: trainings on 300M images leave most
-#: regularization out).
-NOISE_PASSES = 10.0
+#: Epochs over the pseudo-labeled images from which on the network's noise has its full
+#: rates, those of the published training on 130M images. With fewer there is less to
+#: overfit (Bello et al. 2021, discussion: training on 300M images leaves out most
+#: regularization).
+NOISE_EPOCHS = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What there is to learn from.
+    """Numbers of images to learn from.
 
     Attributes:
-        labeled: Images with a label.
-        pseudo_labeled: Records of pseudo-labels, copies counted; 0 for none.
+        labeled: Number of labeled images.
+        pseudo_labeled: Number of pseudo-labeled records, copies included; 0 for none.
     """
 
     labeled: int
@@ -55,43 +56,43 @@ class Sizes:
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Number of all images."""
         return self.labeled + self.pseudo_labeled
 
 
 def fit_budget(
     config: StudentConfig, sizes: Sizes, *, fixed: Collection[str] = ()
 ) -> StudentConfig:
-    """Returns a recipe that fits what there is to learn from.
+    """Returns the recipe with batch size, length, width, mixture and noise for `sizes`.
 
     Args:
         config: The recipe, with the user's settings.
-        sizes: What there is to learn from.
-        fixed: Paths of the settings that the user has made, as in `num_steps`.
+        sizes: Numbers of images.
+        fixed: Paths of the settings made by the user, such as `num_steps`.
     """
     seen = images_to_see(sizes.total)
-    at_least = budget.EPOCHS * sizes.labeled
-    config = budget.scale_batch_size(config, max(seen, at_least), fixed=fixed)
+    supervised = budget.EPOCHS * sizes.labeled
+    config = budget.scale_batch_size(config, max(seen, supervised), fixed=fixed)
     batch_size = config.global_batch_size
     steps = max(
         budget.supervised_steps(sizes.labeled, batch_size), round(seen / batch_size)
     )
     config = budget.with_num_steps(config, steps, fixed=fixed)
-    config = _widened(config, sizes, fixed)
+    config = _widen(config, sizes, fixed)
     if sizes.pseudo_labeled:
-        config = _mixed(config, sizes, fixed)
-        config = _noised(config, sizes, fixed)
+        config = _set_mixture(config, sizes, fixed)
+        config = _scale_noise(config, sizes, fixed)
     return config
 
 
 def images_to_see(num_images: int) -> int:
-    """Returns how many images a student sees of so many, each time counted."""
+    """Returns how many images training shows, repetitions included."""
     images, seen = SMALL
     return round(seen * (num_images / images) ** EXPONENT)
 
 
-def passes(config: StudentConfig, sizes: Sizes) -> tuple[float, float]:
-    """Returns how often a labeled and a pseudo-labeled image is seen."""
+def epochs(config: StudentConfig, sizes: Sizes) -> tuple[float, float]:
+    """Returns the epochs over the labeled and over the pseudo-labeled images."""
     if not sizes.pseudo_labeled:
         return config.num_steps * config.global_batch_size / sizes.labeled, 0.0
     return (
@@ -101,8 +102,8 @@ def passes(config: StudentConfig, sizes: Sizes) -> tuple[float, float]:
 
 
 def describe(config: StudentConfig, sizes: Sizes) -> str:
-    """Returns what was made of the sizes, as one line."""
-    labeled, pseudo_labeled = passes(config, sizes)
+    """Returns sizes, epochs and mixture in one line."""
+    labeled, pseudo_labeled = epochs(config, sizes)
     line = f"{sizes.labeled:,} labeled images seen {labeled:,.3g} times"
     if sizes.pseudo_labeled:
         line += (
@@ -113,12 +114,12 @@ def describe(config: StudentConfig, sizes: Sizes) -> str:
     return line
 
 
-def _widened(
+def _widen(
     config: StudentConfig, sizes: Sizes, fixed: Collection[str]
 ) -> StudentConfig:
     width = config.model.width_multiplier
-    is_fed = sizes.pseudo_labeled >= sizes.labeled
-    if "model.width_multiplier" in fixed or not is_fed or width >= FULL_WIDTH:
+    has_few = sizes.pseudo_labeled < sizes.labeled
+    if "model.width_multiplier" in fixed or has_few or width >= FULL_WIDTH:
         return config
     model = dataclasses.replace(
         config.model, width_multiplier=min(width * WIDER, FULL_WIDTH)
@@ -126,31 +127,31 @@ def _widened(
     return dataclasses.replace(config, model=model)
 
 
-def _mixed(
+def _set_mixture(
     config: StudentConfig, sizes: Sizes, fixed: Collection[str]
 ) -> StudentConfig:
     if "mixture.labeled_fraction" in fixed:
         return config
-    seen = config.num_steps * config.global_batch_size / sizes.labeled
-    least = max(MAX_PASSES / seen, 1.0 / (1.0 + MAX_RATIO))
-    # With fewer, a pseudo-labeled image would be seen more often than a labeled one.
-    evenly = sizes.labeled / sizes.total
-    fraction = max(evenly, min(1.0 / (1.0 + RATIO), least))
+    all_labeled = config.num_steps * config.global_batch_size / sizes.labeled
+    at_max_epochs = max(MAX_EPOCHS / all_labeled, 1.0 / (1.0 + MAX_RATIO))
+    # Below it, pseudo-labeled images would be seen more often than labeled ones.
+    proportional = sizes.labeled / sizes.total
+    fraction = max(proportional, min(1.0 / (1.0 + RATIO), at_max_epochs))
     mixture = dataclasses.replace(config.mixture, labeled_fraction=fraction)
     return dataclasses.replace(config, mixture=mixture)
 
 
-def _noised(
+def _scale_noise(
     config: StudentConfig, sizes: Sizes, fixed: Collection[str]
 ) -> StudentConfig:
-    """Weakens the network's noise in proportion where images are seen few times.
+    """Reduces the network's noise in proportion to the epochs, if these are few.
 
-    That on images stays: of RandAugment's operations some grow with its magnitude,
-    but Posterize and Solarize shrink.
+    The noise on images is not reduced: with RandAugment's magnitude some operations get
+    stronger, but Posterize and Solarize weaker.
     """
-    _, seen = passes(config, sizes)
+    _, pseudo_labeled = epochs(config, sizes)
     rates = {
-        name: min(1.0, seen / NOISE_PASSES) * getattr(config.model, name)
+        name: min(1.0, pseudo_labeled / NOISE_EPOCHS) * getattr(config.model, name)
         for name in ("dropout_rate", "stochastic_depth_rate")
         if f"model.{name}" not in fixed
     }

@@ -1,4 +1,4 @@
-"""What a student's training has beyond a classifier's: the mixture."""
+"""A student's recipe: a classifier's, and the mixture of its batches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 from classifier.training.config import TrainConfig
+from stage.validation import check, check_positive
 
 TargetKind = Literal["hard", "soft", "sharpened"]
 
@@ -15,10 +16,11 @@ class MixtureConfig:
     """How labeled and pseudo-labeled images share a batch.
 
     Attributes:
-        labeled_fraction: Share of every batch that is labeled, in (0, 1).
-        target_kind: `hard` takes the teacher's top class, smoothed like a label;
-            `soft` its distribution; `sharpened` that distribution at `temperature`.
-        temperature: Below 1 sharpens; used by `sharpened` alone.
+        labeled_fraction: Share of labeled images in every batch, in (0, 1).
+        target_kind: Target of a pseudo-labeled image. `hard` is the teacher's top
+            class, smoothed like a label; `soft` is its distribution; `sharpened` is
+            that distribution at `temperature`.
+        temperature: Temperature of `sharpened`, positive; below 1 sharpens.
     """
 
     labeled_fraction: float = 0.25
@@ -26,34 +28,30 @@ class MixtureConfig:
     temperature: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.labeled_fraction < 1.0:
-            raise ValueError(
-                "mixture.labeled_fraction must be in (0, 1), got "
-                f"{self.labeled_fraction}"
-            )
-        if self.temperature <= 0.0:
-            raise ValueError(
-                f"mixture.temperature must be positive, got {self.temperature}"
-            )
+        check(
+            0.0 < self.labeled_fraction < 1.0,
+            f"mixture.labeled_fraction must be in (0, 1), got {self.labeled_fraction}",
+        )
+        check_positive("mixture.temperature", self.temperature)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentConfig(TrainConfig):
-    """One student's training run.
+    """The recipe of a student's training run.
 
     Attributes:
-        mixture: How labeled and pseudo-labeled images share a batch.
+        mixture: Mixture of labeled and pseudo-labeled images in a batch.
     """
 
     mixture: MixtureConfig = MixtureConfig()
 
     @property
     def labeled_batch_size(self) -> int:
-        """Labeled images of each batch, at least one."""
+        """Number of labeled images in each batch, at least one."""
         share = self.global_batch_size * self.mixture.labeled_fraction
         return min(max(1, round(share)), self.global_batch_size - 1)
 
     @property
     def pseudo_labeled_batch_size(self) -> int:
-        """Pseudo-labeled images of each batch."""
+        """Number of pseudo-labeled images in each batch, at least one."""
         return self.global_batch_size - self.labeled_batch_size

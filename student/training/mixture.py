@@ -1,4 +1,4 @@
-"""The mixture: a fixed number of labeled and pseudo-labeled images in every batch."""
+"""Batches with a fixed number of labeled and of pseudo-labeled images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from student.training.config import StudentConfig
 
 @dataclasses.dataclass(frozen=True)
 class PseudoLabeled:
-    """A dataset that `beam_jobs.write_records` has made.
+    """A dataset written by `beam_jobs.write_records`.
 
     Attributes:
         source: Its records.
-        fingerprint: Of what made it.
+        fingerprint: Fingerprint of its config.
     """
 
     source: Source
@@ -34,15 +34,11 @@ class PseudoLabeled:
 
 
 def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoLabeled:
-    """Opens a written dataset.
-
-    Args:
-        directory: Where it is.
-        class_names: K names by label that it must have.
+    """Opens a written dataset with the K given classes.
 
     Raises:
         ValueError: If it is no such dataset, is not complete, or its classes differ.
-        FileNotFoundError: If it is not there.
+        FileNotFoundError: If it does not exist.
     """
     path = artifact.require_complete(directory, "pseudo_labeled")
     source = open_source(
@@ -55,7 +51,7 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
 
 
 def sizes(labeled: Source, pseudo_labeled: PseudoLabeled | None) -> Sizes:
-    """Returns how much there is to learn from."""
+    """Returns the numbers of images to learn from."""
     return Sizes(
         labeled=labeled.num_examples,
         pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
@@ -65,15 +61,13 @@ def sizes(labeled: Source, pseudo_labeled: PseudoLabeled | None) -> Sizes:
 def plan_batches(
     run: TrainingRun, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
 ) -> MakeBatches:
-    """Returns the student's batches.
+    """Returns the function that makes the student's batches.
 
-    Args:
-        run: The labeled side.
-        config: The mixture.
-        pseudo_labeled: The other side; None for batches that are all labeled.
+    Without pseudo-labeled images, all images of a batch are labeled.
 
     Raises:
-        ValueError: If the two cannot be mixed in equal parts.
+        ValueError: If the mixture cannot be the same in all parts of a batch, or there
+            are fewer files than input shards.
     """
     if pseudo_labeled is None:
         return run.labeled_batches
@@ -98,11 +92,7 @@ def plan_batches(
 
 
 def check_divisible(config: StudentConfig) -> None:
-    """Refuses a mixture that the parts of a batch cannot all have.
-
-    Raises:
-        ValueError: If one source's share of the batch cannot be dealt out evenly.
-    """
+    """Raises ValueError if the parts of a batch cannot all have the same mixture."""
     parts = config.batch_parts
     if config.labeled_batch_size % parts:
         raise ValueError(
@@ -124,13 +114,13 @@ def mixed_batches(
 ) -> Any:
     """Returns an endless dataset of one input shard's share of the batches.
 
-    Labeled images come first, in each of the groups that batch-norm treats apart: all
-    have the same share of them. The loss is the mean over the whole batch, so the
-    labeled fraction is also the weight of the labeled images in the gradient.
-    `among/labeled` and `among/pseudo_labeled`, bool [B], tell the two apart.
+    Every batch-norm group has the same mixture, labeled images first. The loss is the
+    mean over the batch, so that the labeled fraction is also the weight of the labeled
+    images in the gradient. `among/labeled` and `among/pseudo_labeled`, bool [B], mark
+    the images of each source.
     """
     shards = config.input_shards
-    sides = (
+    sources = (
         (labeled, config.labeled_batch_size, trainer.hard_targets),
         (pseudo_labeled, config.pseudo_labeled_batch_size, pseudo_targets),
     )
@@ -144,28 +134,31 @@ def mixed_batches(
             stream=stream,
             shard=shard,
         )
-        for stream, (source, batch_size, make_targets) in enumerate(sides)
+        for stream, (source, batch_size, make_targets) in enumerate(sources)
     )
     groups = config.batch_parts // shards
     batches = tf.data.Dataset.zip(streams).map(
         lambda first, second: _mix(first, second, groups=groups)
     )
-    return batches.prefetch(1)  # Else the step would wait for the copying.
+    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
 
 
 def _mix(labeled: dict[str, Any], other: dict[str, Any], *, groups: int) -> Any:
-    """Returns one batch of two, as equal groups of the same mixture."""
+    """Returns two batches as one, in groups with the same mixture."""
 
-    def concat(first: Any, second: Any) -> Any:
-        sides = [
-            tf.reshape(side, [groups, side.shape[0] // groups, *side.shape[1:]])
-            for side in (first, second)
+    def concat(*tensors: Any) -> Any:
+        grouped = [
+            tf.reshape(tensor, [groups, -1, *tensor.shape[1:]]) for tensor in tensors
         ]
-        return tf.reshape(tf.concat(sides, axis=1), [-1, *first.shape[1:]])
+        return tf.reshape(tf.concat(grouped, axis=1), [-1, *tensors[0].shape[1:]])
 
     mixed = {name: concat(labeled[name], other[name]) for name in labeled}
-    lengths = [batch["target"].shape[0] for batch in (labeled, other)]
-    is_labeled = concat(tf.ones(lengths[0], tf.bool), tf.zeros(lengths[1], tf.bool))
+    is_labeled = concat(
+        *(
+            tf.fill(batch["target"].shape[:1], value)
+            for batch, value in ((labeled, True), (other, False))
+        )
+    )
     return {
         **mixed,
         f"{AMONG}labeled": is_labeled,
@@ -178,7 +171,7 @@ def pseudo_targets(
 ) -> input_pipeline.MakeTarget:
     """Returns the function from a pseudo-labeled example to its target [K].
 
-    Hard pseudo-labels are smoothed like labels; distributions are not.
+    Only hard targets are smoothed.
     """
     mixture = config.mixture
     if mixture.target_kind == "hard":

@@ -1,9 +1,9 @@
-"""Recipes for students, by name, as `student.training.budget` finds them.
+"""Students' recipes by name, and the recipe of the last phase at a higher resolution.
 
-`tiny` is the teacher's with targets sharpened; the schedule makes it wider and longer.
-A ResNet-RS of the published kind is trained as the paper trains its semi-supervised
-one, `resnet_rs_152_224`: there a larger student is a deeper one, so give the teacher's
-command another preset.
+`student.training.budget` fits a recipe to the number of images. A student of `tiny` is
+its teacher's recipe with sharpened targets; that of a ResNet-RS is the paper's
+semi-supervised one. There a larger student is a deeper one, another preset than the
+teacher's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,25 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from classifier.training import presets
+from classifier.training import budget, presets
 from classifier.training.config import TrainConfig
 from stage.overrides import unknown
 from student.training.config import MixtureConfig, StudentConfig
+
+#: Growth of the image's side for the last phase, and the multiple that it is rounded
+#: to. Published sizes are multiples of 32, but that would double a side of 32.
+GROWTH = 1.25
+SIZE_STEP = 8
+#: Epochs over the labeled images in the last phase (Xie et al. 2020).
+LAST_EPOCHS = 1.5
+#: Minimum number of steps in the last phase: with fewer, the moving average would keep
+#: much of the initial weights.
+MIN_LAST_STEPS = 100
+#: Learning rate of the last phase as a share of the student's. Chosen here: the
+#: published works use another optimizer.
+LAST_RATE = 0.1
+#: Frozen stages (of four) in the last phase; the stem is frozen too.
+FROZEN_STAGES = 3
 
 
 def student_of(teacher: TrainConfig) -> StudentConfig:
@@ -23,31 +38,28 @@ def student_of(teacher: TrainConfig) -> StudentConfig:
 
 
 def semi_supervised(supervised: TrainConfig) -> StudentConfig:
-    """The paper's semi-supervised training (Bello et al. 2021, section 7.3).
+    """Returns the paper's semi-supervised recipe (Bello et al. 2021, section 7.3).
 
-    Of ImageNet's 1.2M labeled images and 130M that EfficientNet-L2 labeled for Noisy
-    Student; ResNet-RS-152 at 224 px reached 86.2 % top-1 there, 82.2 % without them.
+    There ResNet-RS-152 at 224 px reached 86.2 % top-1 on ImageNet with the 130M images
+    that EfficientNet-L2 labeled for Noisy Student, 82.2 % without them.
 
-    From the paper: joint training, every other setting as in supervised training, so
-    the batch of 4096, the learning rate and the noise too. It states neither mixture
-    nor steps; ours are Noisy Student's (Xie et al. 2020): three pseudo-labeled images
-    to each labeled one, the teacher's distributions unsharpened, and 350 epochs of
-    the labeled images. As a quarter of the batch is labeled, that is four times the
-    supervised steps.
+    The paper trains on both sets together and keeps every other setting, such as the
+    batch of 4096, the learning rate and the noise. It does not state mixture and steps;
+    they are Noisy Student's here (Xie et al. 2020): three pseudo-labeled images to each
+    labeled one, unsharpened distributions as targets, and 350 epochs of the labeled
+    images, four times the supervised steps.
     """
     mixture = MixtureConfig(labeled_fraction=0.25, target_kind="soft", temperature=1.0)
-    longer = round(1 / mixture.labeled_fraction)
+    factor = round(1 / mixture.labeled_fraction)
     optimizer = dataclasses.replace(
-        supervised.optimizer, warmup_steps=supervised.optimizer.warmup_steps * longer
+        supervised.optimizer, warmup_steps=supervised.optimizer.warmup_steps * factor
     )
-    return StudentConfig(
-        **{
-            **_fields(supervised),
-            "mixture": mixture,
-            "optimizer": optimizer,
-            "num_steps": supervised.num_steps * longer,
-        }
-    )
+    fields = _fields(supervised) | {
+        "mixture": mixture,
+        "optimizer": optimizer,
+        "num_steps": supervised.num_steps * factor,
+    }
+    return StudentConfig(**fields)
 
 
 def _fields(config: TrainConfig) -> dict[str, Any]:
@@ -56,7 +68,7 @@ def _fields(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-#: Every recipe that has a name of its own.
+#: Recipes with a name of their own.
 PRESETS: dict[str, StudentConfig] = {
     "tiny": student_of(presets.tiny()),
     **{name: semi_supervised(recipe) for name, recipe in presets.PUBLISHED.items()},
@@ -64,7 +76,7 @@ PRESETS: dict[str, StudentConfig] = {
 
 
 def find(name: str) -> StudentConfig:
-    """Returns the recipe of that name, or the ResNet-RS that a name asks for.
+    """Returns the preset, or the ResNet-RS of a `resnet_rs_DEPTH[_SIZE]`.
 
     Raises:
         ValueError: If there is none; names the nearest.
@@ -75,3 +87,45 @@ def find(name: str) -> StudentConfig:
     if recipe is None:
         raise ValueError(unknown("preset", name, PRESETS))
     return semi_supervised(recipe)
+
+
+def larger_image_size(image_size: int) -> int:
+    """Returns the side in pixels of the last phase for a student's `image_size`."""
+    return round(GROWTH * image_size / SIZE_STEP) * SIZE_STEP
+
+
+def last_phase(
+    trained: TrainConfig, *, num_labeled: int, image_size: int | None = None
+) -> TrainConfig:
+    """Returns the recipe of a last phase at a higher resolution, without noise.
+
+    Training crops make objects look larger than evaluation does; a few steps at a
+    higher resolution bring the two together (Touvron et al. 2019). As in Noisy Student,
+    they train the last layers on labeled images that are not augmented.
+
+    Args:
+        trained: Recipe of the student.
+        num_labeled: Number of labeled images.
+        image_size: Side in pixels; None for `larger_image_size`.
+    """
+    steps = round(LAST_EPOCHS * num_labeled / trained.global_batch_size)
+    config = budget.with_num_steps(trained, max(MIN_LAST_STEPS, steps))
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model, dropout_rate=0.0, stochastic_depth_rate=0.0
+        ),
+        image=dataclasses.replace(
+            config.image,
+            size=image_size or larger_image_size(config.image.size),
+            min_crop_area=1.0,
+            random_flip=False,
+        ),
+        augment=dataclasses.replace(config.augment, num_ops=0),
+        optimizer=dataclasses.replace(
+            config.optimizer,
+            peak_learning_rate=LAST_RATE * config.optimizer.peak_learning_rate,
+            warmup_steps=0,
+        ),
+        frozen_stages=FROZEN_STAGES,
+    )

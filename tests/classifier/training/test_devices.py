@@ -44,7 +44,7 @@ def test_what_the_first_refuses_is_refused_with_its_words():
     def refuse():
         raise ValueError("its words")
 
-    with pytest.raises(ValueError, match="^its words$"):
+    with pytest.raises(ValueError, match=r"^its words$"):
         ONE_PROCESS.on_first_process(refuse)
 
 
@@ -57,12 +57,12 @@ def test_another_form_of_distributed_is_refused(distributed):
 
 
 def test_an_index_beyond_the_processes_is_refused():
-    with pytest.raises(ValueError, match="--distributed.*'host:1,2,2'"):
+    with pytest.raises(ValueError, match=r"--distributed.*'host:1,2,2'"):
         open_devices("jax", "host:1,2,2")
 
 
 def test_tensorflow_runs_in_one_process():
-    with pytest.raises(ValueError, match="--distributed.*--backend=jax"):
+    with pytest.raises(ValueError, match=r"--distributed.*--backend=jax"):
         open_devices("tensorflow", "auto")
 
 

@@ -4,10 +4,9 @@ import pytest
 
 from classifier.data.config import OPERATIONS
 from classifier.training import presets
-from student.training import presets as student_presets
 
-#: Of the configs that the published checkpoints were trained with: depth, side,
-#: dropout, stochastic depth, RandAugment's magnitude.
+#: Depth, side, dropout, stochastic depth and RandAugment's magnitude in the configs of
+#: the published checkpoints.
 PUBLISHED = [
     (50, 160, 0.25, 0.0, 10),
     (101, 160, 0.25, 0.0, 10),
@@ -58,7 +57,6 @@ def test_no_row_is_missing():
     rows = {f"resnet_rs_{depth}_{size}" for depth, size, *_ in PUBLISHED}
     named = {name for name in presets.PRESETS if name.startswith("resnet_rs_")}
     assert named == rows
-    assert {n for n in student_presets.PRESETS if n.startswith("resnet_rs_")} == rows
 
 
 def test_the_ablation_ends_at_the_published_model():
@@ -116,8 +114,6 @@ def test_any_depth_and_size_is_a_preset():
     assert recipe.model.name == "resnet_rs_299"
     assert recipe.image.size == 256
     assert presets.find("resnet_rs_50_224").image.size == 224
-    student = student_presets.find("resnet_rs_299")
-    assert student.model == recipe.model
 
 
 def test_a_recipe_knows_how_often_it_sees_an_image():
@@ -128,25 +124,8 @@ def test_a_recipe_knows_how_often_it_sees_an_image():
     assert presets.epochs("fine_tune") is None
 
 
-@pytest.mark.parametrize("registry", [presets, student_presets])
-def test_an_unknown_preset_is_answered_with_the_nearest(registry):
-    with pytest.raises(ValueError, match="nearest is 'resnet_rs_152_224'"):
-        registry.find("resnet_rs_152x224")
-    with pytest.raises(ValueError, match="nearest is 50"):
-        registry.find("resnet_rs_51")
-
-
-def test_semi_supervised_training_differs_in_the_mixture_and_its_length_alone():
-    student = student_presets.find("resnet_rs_152_224")
-    supervised = presets.find("resnet_rs_152_224")
-    assert student.global_batch_size == 4096
-    assert student.labeled_batch_size == 1024
-    assert student.mixture.target_kind == "soft"
-    # As many passes over the labeled images as in supervised training.
-    seen = student.num_steps * student.labeled_batch_size
-    assert seen == supervised.num_steps * supervised.global_batch_size
-    ours, theirs = (
-        flatten(dataclasses.asdict(config)) for config in (student, supervised)
-    )
-    changed = {name for name, value in theirs.items() if ours[name] != value}
-    assert changed == {"num_steps", "optimizer.warmup_steps"}
+def test_an_unknown_preset_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"resnet_rs_152x224.*'resnet_rs_152_224'"):
+        presets.find("resnet_rs_152x224")
+    with pytest.raises(ValueError, match=r"\b50\b"):
+        presets.find("resnet_rs_51")

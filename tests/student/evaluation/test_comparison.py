@@ -1,6 +1,7 @@
 import collections
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -90,7 +91,7 @@ def plan(exported, exported_second, labeled, dataset):
 
 @pytest.fixture(scope="module")
 def result(plan):
-    return comparison.carry_out(plan)
+    return comparison.evaluate(plan)
 
 
 def right(directory_and_model, labeled, size, config):
@@ -173,11 +174,11 @@ def table(*predicted):
         {
             "key": str(index),
             "label": 0,
-            "predicted": one,
-            "confidence": None if one is None else 0.5,
-            "status": "undecodable" if one is None else "ok",
+            "predicted": label,
+            "confidence": None if label is None else 0.5,
+            "status": "undecodable" if label is None else "ok",
         }
-        for index, one in enumerate(predicted)
+        for index, label in enumerate(predicted)
     ]
     return pa.Table.from_pylist(rows, schema=rows_of.SCHEMA)
 
@@ -191,10 +192,8 @@ def test_a_comparison_counts_what_only_one_gets_right():
         "only_teacher_right": 1,
     }
     figures = {**rows_of.summarize(student), "teacher": found}
-    assert comparison.describe(figures)[-1] == (
-        "the student is right on 2 images that its teacher gets wrong, wrong on 1 that "
-        "it gets right (+16.67 points)"
-    )
+    line = comparison.describe(figures)[-1]
+    assert re.findall(r"[+-]?\d[\d.]*", line) == ["2", "1", "+16.67"]
 
 
 def test_the_difference_of_the_accuracies_is_that_of_the_counts(result):
@@ -212,14 +211,14 @@ def test_nobody_is_better_than_themselves():
 
 
 def test_other_images_are_not_compared():
-    with pytest.raises(ValueError, match="have changed while they were read"):
+    with pytest.raises(ValueError, match="images"):
         comparison.compare(table(0, 1), table(0, 1).slice(1))
 
 
 def test_what_was_not_asked_for_is_not_said(exported, labeled):
     plan = comparison.plan(str(exported[0]), labeled)
     assert (plan.config["pseudo_labeled"], plan.config["teachers"]) == (None, [])
-    figures, _ = comparison.carry_out(plan)
+    figures, _ = comparison.evaluate(plan)
     assert not {"fit", "teacher"} & set(figures)
     assert len(comparison.describe(figures)) == 1
 
@@ -243,5 +242,5 @@ def test_other_classes_are_refused(exported, labeled, tmp_path):
         lambda: comparison.plan(str(other), labeled),
         lambda: comparison.plan(student, labeled, pseudo_labeled=str(dataset)),
     ):
-        with pytest.raises(ValueError, match="expected class 2 to be"):
+        with pytest.raises(ValueError, match=r"\b2\b.*'(c|x)'.*'(x|c)'"):
             refused()

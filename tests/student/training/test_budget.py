@@ -36,7 +36,7 @@ def test_the_published_training_stays_as_it_is(name):
 def test_nothing_needs_to_be_tuned_for_other_sizes(name, labeled, ratio):
     sizes = Sizes(labeled=labeled, pseudo_labeled=int(labeled * ratio))
     config = fit(name, sizes)
-    of_labeled, of_pseudo_labeled = budget.passes(config, sizes)
+    of_labeled, of_pseudo_labeled = budget.epochs(config, sizes)
     # Nothing is left unseen, and nothing is learned forever.
     assert of_labeled >= 10
     assert 5 <= of_pseudo_labeled <= 2 * EPOCHS or config.num_steps == 800
@@ -44,7 +44,7 @@ def test_nothing_needs_to_be_tuned_for_other_sizes(name, labeled, ratio):
     fraction = config.mixture.labeled_fraction
     # The rest of the batch: at most 28 to each labeled image.
     assert 1 / 29 <= fraction <= 2 / 3
-    assert fraction >= 0.25 or of_labeled >= 0.8 * budget.MAX_PASSES
+    assert fraction >= 0.25 or of_labeled >= 0.8 * budget.MAX_EPOCHS
 
 
 def test_more_images_never_mean_fewer_steps():
@@ -55,7 +55,7 @@ def test_more_images_never_mean_fewer_steps():
         ):
             seen = [
                 config.num_steps * config.global_batch_size
-                for config in (fit(name, one) for one in sizes)
+                for config in (fit(name, size) for size in sizes)
             ]
             for before, after in itertools.pairwise(seen):
                 # But for the rounding to whole batches and to rows of figures.
@@ -92,7 +92,7 @@ def test_a_student_without_more_images_is_not_wider():
 
 def test_what_is_seen_few_times_is_noised_less():
     config = fit("tiny", DEMO, "num_steps=95")
-    _, seen = budget.passes(config, DEMO)
+    _, seen = budget.epochs(config, DEMO)
     assert seen == 2
     assert config.model.dropout_rate == pytest.approx(0.2 * 0.25)
     # On images: some of RandAugment's operations grow as its magnitude falls.
@@ -125,10 +125,10 @@ def test_what_the_user_sets_stays(name, setting):
 def test_the_control_is_as_long_as_the_student():
     alone = Sizes(labeled=50, pseudo_labeled=0)
     assert fit("tiny", alone).num_steps == 800
-    assert "1,140 pseudo-labeled ones" in budget.describe(fit("tiny", DEMO), DEMO)
+    assert "1,140" in budget.describe(fit("tiny", DEMO), DEMO)
     assert "pseudo" not in budget.describe(fit("tiny", alone), alone)
 
 
-def test_passes_count_images():
+def test_epochs_count_images():
     config = dataclasses.replace(fit("tiny", DEMO), num_steps=200)
-    assert budget.passes(config, DEMO) == (200 * 8 / 50, 200 * 24 / 1_140)
+    assert budget.epochs(config, DEMO) == (200 * 8 / 50, 200 * 24 / 1_140)

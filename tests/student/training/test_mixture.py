@@ -11,7 +11,6 @@ from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
 from stage import artifact
 from student.training import mixture as training_mixture
-from student.training.config import MixtureConfig, StudentConfig
 from student.training.presets import student_of
 from tests.conftest import CLASS_NAMES
 from tests.images import random_images, write_folder
@@ -78,8 +77,21 @@ def with_mixture(config, **changes):
     return dataclasses.replace(config, mixture=mixture)
 
 
-def test_every_batch_has_the_same_share_of_labeled_images(run, student_config, dataset):
-    for batch in take(run, student_config, dataset, 5):
+@pytest.fixture(scope="module")
+def mixed(run, student_config, dataset):
+    """The first five batches."""
+    return take(run, student_config, dataset, 5)
+
+
+@pytest.fixture(scope="module")
+def mixed_in_groups(run, student_config, dataset):
+    """The first batch, in two groups."""
+    (batch,) = take(run, in_parts(student_config, groups=2), dataset, 1)
+    return batch
+
+
+def test_every_batch_has_the_same_share_of_labeled_images(mixed):
+    for batch in mixed:
         assert batch["image"].shape == (8, 32, 32, 3)
         is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
         assert is_hard.tolist() == [True] * 2 + [False] * 6
@@ -90,24 +102,24 @@ def in_parts(config, *, groups=1, shards=1):
     return dataclasses.replace(config, model=model, input_shards=shards)
 
 
-def test_every_group_of_a_batch_has_the_same_share(run, student_config, dataset):
-    (batch,) = take(run, in_parts(student_config, groups=2), dataset, 1)
-    is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
+def test_every_group_of_a_batch_has_the_same_share(mixed, mixed_in_groups):
+    is_hard = np.isclose(mixed_in_groups["target"].max(-1), 0.9 + 0.1 / 3)
     assert is_hard.tolist() == ([True] + [False] * 3) * 2
-    (whole,) = take(run, student_config, dataset, 1)
     # The same images, in another order.
     order = [0, 2, 3, 4, 1, 5, 6, 7]
-    np.testing.assert_array_equal(batch["image"], whole["image"][order])
+    np.testing.assert_array_equal(
+        mixed_in_groups["image"], mixed[0]["image"][order]
+    )
 
 
 def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
     config = in_parts(student_config, groups=4)
-    with pytest.raises(ValueError, match="divisible by 4, the larger of"):
+    with pytest.raises(ValueError, match=r"\b4\b.*mixture.labeled_fraction"):
         plan(run, config, dataset)
 
 
 def test_too_few_files_for_the_input_shards_are_refused(run, student_config, dataset):
-    with pytest.raises(ValueError, match="at least 2 files, one for each of input_sha"):
+    with pytest.raises(ValueError, match=r"\b2\b.*input_shards\b.*\b1\b"):
         plan(run, in_parts(student_config, shards=2), dataset)
 
 
@@ -127,10 +139,11 @@ def test_targets_by_kind(run, student_config, dataset, kind, expected):
     )
 
 
-def test_resuming_gives_the_batches_that_would_have_come(run, student_config, dataset):
-    whole = take(run, student_config, dataset, 5)
+def test_resuming_gives_the_batches_that_would_have_come(
+    run, student_config, dataset, mixed
+):
     resumed = take(run, student_config, dataset, 2, start_step=3)
-    for expected, found in zip(whole[3:], resumed, strict=True):
+    for expected, found in zip(mixed[3:], resumed, strict=True):
         np.testing.assert_array_equal(found["image"], expected["image"])
         np.testing.assert_array_equal(found["target"], expected["target"])
 
@@ -152,27 +165,8 @@ def test_other_pseudo_labels_are_another_parent(dataset, tmp_path):
     assert parents[0] != parents[1]
 
 
-def test_the_labeled_share_is_at_least_one_image_and_never_all():
-    config = StudentConfig(global_batch_size=8)
-    shares = [
-        with_mixture(config, labeled_fraction=f).labeled_batch_size
-        for f in (0.01, 0.25, 0.5, 0.99)
-    ]
-    assert shares == [1, 2, 4, 7]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"labeled_fraction": 0.0}, {"labeled_fraction": 1.0}, {"temperature": 0}],
-)
-def test_nonsense_is_refused(changes):
-    with pytest.raises(ValueError, match=f"mixture.{next(iter(changes))} must be"):
-        MixtureConfig(**changes)
-
-
-def test_a_batch_marks_which_images_are_labeled(run, student_config, dataset):
-    for config in (student_config, in_parts(student_config, groups=2)):
-        (batch,) = take(run, config, dataset, 1)
+def test_a_batch_marks_which_images_are_labeled(mixed, mixed_in_groups):
+    for batch in (mixed[0], mixed_in_groups):
         is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
         np.testing.assert_array_equal(batch["among/labeled"], is_hard)
         np.testing.assert_array_equal(batch["among/pseudo_labeled"], ~is_hard)

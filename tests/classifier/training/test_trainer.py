@@ -1,0 +1,128 @@
+"""Training without one fold: the run sees none of its images."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from classifier.data import preprocessing
+from classifier.data.folds import Fold
+from classifier.data.python_reader import read_examples
+from classifier.training import trainer
+from tests.images import FORMS, open_labeled, random_images, write_folder
+
+LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
+NUM_FOLDS = 3
+
+
+@pytest.fixture(scope="module")
+def images():
+    return random_images(len(LABELS))
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def source(request, tmp_path_factory, images):
+    root = tmp_path_factory.mktemp(request.param)
+    return open_labeled(request.param, root, images, LABELS)
+
+
+@pytest.fixture
+def run(source, config):
+    config = dataclasses.replace(
+        config, augment=dataclasses.replace(config.augment, num_ops=0)
+    )
+    return trainer.TrainingRun(
+        config=config,
+        labeled=source,
+        evaluation=source,
+        class_names=("a", "b", "c"),
+        model=None,
+        initial_weights=None,
+    )
+
+
+def batches(run, count, start_step=0):
+    dataset = run.labeled_batches(start_step, range(run.config.input_shards))
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def prepared(source, config):
+    return {
+        preprocessing.evaluation_image(example.image, config.image).numpy().tobytes()
+        for example in read_examples(source.reader, source.files)
+    }
+
+
+def test_an_epoch_holds_all_images_but_those_of_the_fold_once(run):
+    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=1))
+    size = left.labeled.num_examples
+    seen = [
+        image.tobytes() for batch in batches(left, size) for image in batch["image"]
+    ]
+    expected = prepared(left.labeled, run.config)
+    assert len(expected) == size
+    assert expected < prepared(run.labeled, run.config)
+    for start in range(0, 4 * size, size):
+        assert set(seen[start : start + size]) == expected
+
+
+@pytest.mark.parametrize("start_step", [1, 2, 5])
+def test_resuming_gives_the_batches_that_would_have_come(run, start_step):
+    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=0))
+    whole, resumed = batches(left, 7), batches(left, 7 - start_step, start_step)
+    for first, second in zip(resumed, whole[start_step:], strict=True):
+        np.testing.assert_array_equal(first["image"], second["image"])
+        np.testing.assert_array_equal(first["target"], second["target"])
+
+
+def test_no_state_keeps_the_stream_on_one_thread(run):
+    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=0))
+    graph = tf.compat.v1.GraphDef()
+    graph.ParseFromString(left.labeled_batches(0, [0])._as_serialized_graph().numpy())
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    found = {node.op for node in nodes}
+    # A tar file is read in Python, which keeps its stream on one thread in any case.
+    states = {"ShuffleDatasetV2", "ShuffleDatasetV3", "TensorDataset"}
+    assert "PyFunc" in found or not found & states
+
+
+def open_folder(path, config):
+    sources = trainer.open_sources(
+        labeled=f"folder:{path}", evaluation=f"folder:{path}"
+    )
+    return trainer.open_run(config, sources)
+
+
+def test_images_of_a_folder_that_are_left_out_are_not_opened(tmp_path, images, config):
+    write_folder(tmp_path, images, LABELS)
+    run = open_folder(tmp_path, config)
+    left = trainer.leave_out(run, Fold(folds=2, fold=1))
+    kept = {file.path for file in left.labeled.files}
+    for file in run.labeled.files:
+        if file.path not in kept:
+            pathlib.Path(file.path).unlink()
+    assert len(kept) == 6
+    assert len(batches(left, 6)) == 6
+
+
+def test_what_was_left_out_stands_in_the_config(run):
+    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=2))
+    described = run.labeled.describe()
+    assert left.describe()["left_out"] == {
+        "folds": NUM_FOLDS,
+        "fold": 2,
+        "labeled": described,
+    }
+    assert left.describe()["labeled"] != described == run.describe()["labeled"]
+    assert run.describe()["left_out"] is None
+
+
+def test_enough_files_must_be_left_for_the_input_shards(tmp_path, images, config):
+    write_folder(tmp_path, images[:4], [0, 0, 1, 1])
+    config = dataclasses.replace(config, input_shards=4, global_batch_size=8)
+    run = open_folder(tmp_path, config)
+    with pytest.raises(ValueError, match=r"\b4\b"):
+        trainer.leave_out(run, Fold(folds=2, fold=0))

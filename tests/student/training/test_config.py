@@ -1,0 +1,43 @@
+import dataclasses
+import json
+
+import pytest
+
+from classifier.training.config import from_json
+from stage.overrides import override_all
+from student.training import presets
+from student.training.config import MixtureConfig, StudentConfig
+
+
+def test_the_labeled_share_is_at_least_one_image_and_never_all():
+    config = StudentConfig(global_batch_size=8)
+    for fraction, labeled in ((0.01, 1), (0.25, 2), (0.5, 4), (0.99, 7)):
+        mixture = dataclasses.replace(config.mixture, labeled_fraction=fraction)
+        mixed = dataclasses.replace(config, mixture=mixture)
+        assert mixed.labeled_batch_size == labeled
+        assert mixed.pseudo_labeled_batch_size == 8 - labeled
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"labeled_fraction": 0.0}, {"labeled_fraction": 1.0}, {"temperature": 0}],
+)
+def test_nonsense_is_refused(changes):
+    with pytest.raises(ValueError, match=f"mixture.{next(iter(changes))}"):
+        MixtureConfig(**changes)
+
+
+def test_a_target_kind_is_one_of_three():
+    for kind in ("hard", "soft", "sharpened"):
+        config = override_all(StudentConfig(), [f"mixture.target_kind={kind}"])
+        assert config.mixture.target_kind == kind
+    with pytest.raises(ValueError, match=r"mixture\.target_kind\b.*'sof'"):
+        override_all(StudentConfig(), ["mixture.target_kind=sof"])
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_recipe_is_read_back_without_its_mixture(name):
+    student = presets.PRESETS[name]
+    read = from_json(json.loads(json.dumps(dataclasses.asdict(student))))
+    for field in dataclasses.fields(read):
+        assert getattr(read, field.name) == getattr(student, field.name)
