@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
             return
     with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         drawing.run(job, log=log)
-        log(drawing.tell(job))
+        log(drawing.format_summary(job))
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 

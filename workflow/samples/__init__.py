@@ -1,1 +1,1 @@
-"""Images for the report's contact sheets."""
+"""Sample images of a round, for the contact sheets of the report."""

@@ -1,52 +1,45 @@
-"""Images for people to look at: `samples.parquet`, a row for each tile of the sheets.
+"""Chooses the tiles of the contact sheets.
 
-Each sheet shows the first of its images in an order that is total, so the choice is
-the same however the predictions are cut into blocks and in whatever order those come:
-the best of the best of the parts are the best of the whole. The orders that are meant
-to be random are those of a hash.
+Each sheet shows the first images in a total order, so that the choice depends neither
+on blocks nor on their order: the best of the best of the parts are the best of all.
+Random orders are orders of a hash.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.selection import decision
 from pseudo_label.selection.decision import Selection, count_copies
-from stage import parquet
 from stage.status import OK
+from workflow.samples import tiles
+from workflow.samples.tiles import SHEETS
 
-FILE = "samples.parquet"
-VERSION = 1
-#: What choosing needs of a prediction.
+#: Columns of the predictions that the choice needs.
 COLUMNS = ("record_index", *decision.COLUMNS, "status", "error")
-#: And of a row that was dropped.
-DROPPED_COLUMNS = (
-    *("record_index", "reason", "same_bytes", "distance"),
-    *("twin_set", "twin_shard", "twin_row", "twin_key"),
-)
 _TWIN = ("twin_set", "twin_shard", "twin_row", "twin_key")
+#: Columns of the dropped rows that the choice needs.
+DROPPED_COLUMNS = ("record_index", "reason", "same_bytes", "distance", *_TWIN)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """What to draw.
+    """Settings of the contact sheets.
 
     Attributes:
-        per_sheet: Tiles of a sheet, at most.
-        thumbnail_size: Pixels of a thumbnail's longer side, at most.
-        max_shards: Input shards that the tiles are taken from, at most.
-        seed: Of what is random.
+        per_sheet: Largest number of tiles of a sheet.
+        thumbnail_size: Largest side of a thumbnail in pixels.
+        max_shards: Largest number of input shards that tiles are taken from.
+        seed: Seed of the random choices.
     """
 
     per_sheet: int = 24
@@ -64,12 +57,12 @@ class SampleConfig:
 
 @dataclasses.dataclass(frozen=True)
 class _Rule:
-    """How the images of a sheet are chosen.
+    """The rule by which a sheet's images are chosen.
 
     Attributes:
         order: Columns and their directions, together different for any two images.
-        in_turns: Columns whose values take turns, the last one's before all: the first
-            image of each value comes before the second of any.
+        in_turns: Columns whose values take turns: the first image of each value comes
+            before the second of any. The last column takes precedence.
     """
 
     order: tuple[tuple[str, str], ...]
@@ -77,133 +70,46 @@ class _Rule:
 
 
 _UP, _DOWN = "ascending", "descending"
-#: As `select` has it.
+#: The order of the selection, and its reverse.
 _BEST = (("confidence", _DOWN), ("key_hash", _UP), ("key", _UP))
-_LAST = (("confidence", _UP), ("key_hash", _DOWN), ("key", _DOWN))
+_WORST = (("confidence", _UP), ("key_hash", _DOWN), ("key", _DOWN))
 _RANDOM = (("turn", _UP), ("key", _UP))
 _RULES = {
     "highest": _Rule(_BEST),
     "random": _Rule(_RANDOM),
-    "above_cut": _Rule((("margin", _UP), *_LAST), in_turns=("label",)),
+    "above_cut": _Rule((("margin", _UP), *_WORST), in_turns=("label",)),
     "below_cut": _Rule((("margin", _UP), *_BEST), in_turns=("label",)),
     "most_copied": _Rule((("copies", _DOWN), *_BEST)),
     "undecodable": _Rule(_RANDOM, in_turns=("reason", "status")),
     "leaked": _Rule(_RANDOM, in_turns=("reason",)),
     "duplicate": _Rule(_RANDOM, in_turns=("reason",)),
 }
-#: In the order of the file.
-SHEETS = tuple(_RULES)
-
-
-def schema() -> pa.Schema:
-    """Returns the columns of a file of samples; `Sample` explains them."""
-    return pa.schema(
-        [
-            ("sheet", pa.string()),
-            ("position", pa.int32()),
-            ("key", pa.string()),
-            ("shard", pa.int32()),
-            ("row", pa.int64()),
-            ("label", pa.int32()),
-            ("confidence", pa.float32()),
-            ("copies", pa.int32()),
-            ("reason", pa.string()),
-            ("thumbnail", pa.binary()),
-            ("twin_key", pa.string()),
-            ("twin_thumbnail", pa.binary()),
-        ]
-    )
 
 
 def candidate_schema() -> pa.Schema:
     """Returns the columns of images that may become tiles.
 
-    Those of the file but for thumbnails; what the orders look at: key_hash; status;
-    margin: how far the confidence is from the class's cut; turn: the image's place
-    where chance decides. And the twin's place, as in `duplicates.dropped_schema`.
+    Those of the file without positions and thumbnails, and further: key_hash, status;
+    margin: distance of the confidence from the cut of its class; turn: hash that
+    defines the random order; twin_set, twin_shard, twin_row: location of the match.
     """
+    left_out = ("position", "thumbnail", "twin_thumbnail")
     return pa.schema(
         [
-            ("sheet", pa.string()),
-            ("shard", pa.int32()),
-            ("row", pa.int64()),
-            ("key", pa.string()),
+            *(field for field in tiles.schema() if field.name not in left_out),
             ("key_hash", pa.uint64()),
-            ("label", pa.int32()),
-            ("confidence", pa.float32()),
-            ("copies", pa.int32()),
             ("status", pa.string()),
-            ("reason", pa.string()),
             ("margin", pa.float64()),
             ("turn", pa.uint64()),
             ("twin_set", pa.string()),
             ("twin_shard", pa.int32()),
             ("twin_row", pa.int64()),
-            ("twin_key", pa.string()),
         ]
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A tile of a sheet.
-
-    Attributes:
-        sheet: One of `SHEETS`.
-        position: On it, from 0 on.
-        key: Unique name of the image; data, no path.
-        shard: Input shard that it is in.
-        row: Its position there.
-        label: The top class; None where nothing was predicted.
-        confidence: Of that, in [0, 1]; None likewise.
-        copies: Records written of it; 0 where it is not kept.
-        reason: Why nothing was predicted: the status and the error's words; of what
-            leaked or is there twice how it was found; then, if it was not to be had,
-            why there is no thumbnail. Else empty.
-        thumbnail: A JPEG or PNG; None where the image cannot be decoded.
-        twin_key: Of what leaked or is there twice, the image that it is a twin of.
-        twin_thumbnail: Of that, where it is to be had.
-    """
-
-    sheet: str
-    position: int
-    key: str
-    shard: int
-    row: int
-    label: int | None
-    confidence: float | None
-    copies: int
-    reason: str
-    thumbnail: bytes | None
-    twin_key: str | None
-    twin_thumbnail: bytes | None
-
-
-def write_samples(file: BinaryIO, samples: Iterable[Sample]) -> None:
-    """Writes the tiles of all sheets."""
-    rows = [vars(sample) for sample in samples]
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), file)
-
-
-def read_samples(directory: epath.PathLike) -> list[Sample]:
-    """Returns the tiles, by sheet in the order of `SHEETS`, then by position.
-
-    Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If they cannot be read.
-    """
-    path = epath.Path(directory) / FILE
-    content = path.read_bytes()
-    try:
-        table = parquet.read_parquet(pa.BufferReader(content), schema().names)
-    except pa.ArrowException as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path} is broken: {words}") from error
-    return [Sample(**row) for row in table.to_pylist()]
-
-
 def mix(values: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Returns 64 bits for each value, other ones for another seed, none of them twice.
+    """Returns a hash of each value, uint64; a bijection that depends on the seed.
 
     The last steps of SplitMix64 (Steele et al. 2014).
     """
@@ -214,7 +120,7 @@ def mix(values: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 
 def choose_shards(num_shards: int, config: SampleConfig) -> list[int]:
-    """Returns the input shards to take tiles from, ascending, chosen by a hash."""
+    """Returns a random choice of input shards, ascending."""
     turns = mix(np.arange(num_shards, dtype=np.uint64), config.seed)
     return sorted(np.argsort(turns)[: config.max_shards].tolist())
 
@@ -227,42 +133,40 @@ def find_candidates(
     shard: int,
     config: SampleConfig,
 ) -> pa.Table:
-    """Returns which of some predictions may become tiles, with `candidate_schema`.
+    """Returns the rows that may become tiles, with `candidate_schema`.
 
     Args:
-        rows: Some of an input shard, in order, with `COLUMNS`.
-        dropped: What leaks or is a duplicate in it, with `DROPPED_COLUMNS`.
-        selection: The decision about all.
-        shard: The input shard.
-        config: What to draw.
+        rows: Consecutive predictions of an input shard, with `COLUMNS`.
+        dropped: Leaks and duplicates of the shard, with `DROPPED_COLUMNS`.
+        selection: The decision.
+        shard: Index of the input shard.
+        config: Settings of the sheets.
     """
     index = rows["record_index"].to_numpy()
-    is_among = np.isin(dropped["record_index"].to_numpy(), index)
-    dropped = dropped.filter(pa.array(is_among))
+    dropped = dropped.filter(pc.is_in(dropped["record_index"], pa.array(index)))
     at = np.searchsorted(index, dropped["record_index"].to_numpy())
     images = _describe(rows, at, selection, shard, config.seed)
     is_kept = images["copies"].to_numpy() > 0
     has_label = rows["label"].is_valid().to_numpy()
     is_below = has_label & ~is_kept
     is_below[at] = False
-    kept = images.filter(pa.array(is_kept))
-    below = images.filter(pa.array(is_below))
-    of_sheet = {
+    kept = images.filter(is_kept)
+    by_sheet = {
         **dict.fromkeys(("highest", "random", "above_cut", "most_copied"), kept),
-        "below_cut": below,
-        "undecodable": images.filter(pa.array(~has_label)),
-        **_name_twins(images.take(at), dropped),
+        "below_cut": images.filter(is_below),
+        "undecodable": images.filter(~has_label),
+        **_add_matches(images.take(at), dropped),
     }
     return pa.concat_tables(
-        _choose(sheet, images, config) for sheet, images in of_sheet.items()
+        _choose(sheet, images, config) for sheet, images in by_sheet.items()
     )
 
 
 def choose(candidates: Iterable[pa.Table], config: SampleConfig) -> pa.Table:
-    """Returns the tiles of each sheet, in order, out of the candidates of all parts."""
+    """Returns the tiles of each sheet, in order, from the candidates of all parts."""
     images = pa.concat_tables([candidate_schema().empty_table(), *candidates])
     return pa.concat_tables(
-        _choose(sheet, images.filter(pc.equal(images["sheet"], sheet)), config)
+        _choose(sheet, images.filter(pc.field("sheet") == sheet), config)
         for sheet in SHEETS
     )
 
@@ -274,26 +178,27 @@ def _describe(
     shard: int,
     seed: int,
 ) -> pa.Table:
-    """Returns rows with the columns of candidates, but for sheets and twins."""
+    """Returns rows with the columns of candidates, without sheets and matches."""
     names = ("key", "key_hash", "label", "confidence", "status")
     label = rows["label"].fill_null(0).to_numpy()
     confidence = rows["confidence"].fill_null(0.0).to_numpy()
-    columns: dict[str, Any] = {
-        **{name: rows[name] for name in names},
-        "shard": np.full(len(rows), shard, np.int32),
-        "row": rows["record_index"],
-        "copies": count_copies(rows, selection, dropped).astype(np.int32),
-        "reason": _why_unpredicted(rows),
-        "margin": np.abs(confidence - _cuts(selection)[label]),
-        "turn": mix(rows["key_hash"].to_numpy(), seed),
-    }
-    return pa.table(columns)
+    return pa.table(
+        {
+            **{name: rows[name] for name in names},
+            "shard": np.full(len(rows), shard, np.int32),
+            "row": rows["record_index"],
+            "copies": count_copies(rows, selection, dropped).astype(np.int32),
+            "reason": _reason(rows),
+            "margin": np.abs(confidence - _cuts(selection)[label]),
+            "turn": mix(rows["key_hash"].to_numpy(), seed),
+        }
+    )
 
 
 def _cuts(selection: Selection) -> NDArray[np.float64]:
     """Returns the confidence that divides each class, float64 [K].
 
-    That of the last image kept, where the quota leaves some out; else the threshold.
+    That of the last image kept if the quota rejects some, else the threshold.
     """
     return np.array(
         [
@@ -306,20 +211,17 @@ def _cuts(selection: Selection) -> NDArray[np.float64]:
     )
 
 
-def _why_unpredicted(rows: pa.Table) -> pa.ChunkedArray:
+def _reason(rows: pa.Table) -> pa.ChunkedArray:
+    """Returns status and error of rows without a prediction; else empty."""
     status, error = rows["status"], rows["error"]
-    words = pc.if_else(
-        pc.equal(error, ""),
-        status,
-        pc.binary_join_element_wise(status, error, ": "),
-    )
+    both = pc.binary_join_element_wise(status, error, ": ")
+    words = pc.if_else(pc.equal(error, ""), status, both)
     return pc.if_else(pc.equal(status, OK), "", words)
 
 
-def _name_twins(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:
-    """Returns what was dropped, with how it was found and its twin, by sheet."""
-    images = images.drop_columns("reason")
-    images = images.append_column("reason", _how_found(dropped))
+def _add_matches(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:
+    """Returns the dropped images by sheet, with their match and how it was found."""
+    images = images.drop_columns("reason").append_column("reason", _how_found(dropped))
     for name in _TWIN:
         images = images.append_column(name, dropped[name])
     return {
@@ -331,10 +233,8 @@ def _name_twins(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:
 def _how_found(dropped: pa.Table) -> pa.ChunkedArray:
     by_look = [f"looks the same but for {bits} of 64 bits" for bits in range(1, 65)]
     words = pa.array(["same bytes", "looks the same", *by_look])
-    same_bytes = dropped["same_bytes"].to_numpy()
-    found = words.take(
-        pa.array(np.where(same_bytes, 0, 1 + dropped["distance"].to_numpy()))
-    )
+    distance = 1 + dropped["distance"].to_numpy()
+    found = words.take(pa.array(np.where(dropped["same_bytes"], 0, distance)))
     sets = dropped["twin_set"]
     with_set = pc.binary_join_element_wise(found, sets, ", in ")
     return pc.if_else(pc.equal(sets, ""), found, with_set)
@@ -349,16 +249,12 @@ def _choose(sheet: str, images: pa.Table, config: SampleConfig) -> pa.Table:
         values = images[name].combine_chunks().dictionary_encode().indices.to_numpy()
         places = places[_take_turns(values[order[places]])]
     # Chosen in turns, shown in order.
-    chosen = images.take(pa.array(order[np.sort(places[: config.per_sheet])]))
+    chosen = images.take(order[np.sort(places[: config.per_sheet])])
     if "sheet" not in chosen.column_names:
         chosen = chosen.append_column("sheet", pa.repeat(sheet, len(chosen)))
-    columns = [
-        chosen[field.name]
-        if field.name in chosen.column_names
-        else pa.nulls(len(chosen), field.type)
-        for field in candidate_schema()
-    ]
-    return pa.table(columns, schema=candidate_schema())
+    # Fills the columns that are not there with nulls.
+    none = candidate_schema().empty_table()
+    return pa.concat_tables([none, chosen], promote_options="default")
 
 
 def _take_turns(values: NDArray[Any]) -> NDArray[np.int64]:

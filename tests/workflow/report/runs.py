@@ -18,7 +18,7 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 from tests.pseudo_label.selection import selections
-from workflow.samples import choice
+from workflow.samples import tiles
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -244,11 +244,11 @@ def write_samples(rng, directory, table, plan):
     directory.mkdir(parents=True)
     samples = [
         make_sample(rng, sheet, position, table, plan)
-        for sheet in choice.SHEETS
+        for sheet in tiles.SHEETS
         for position in range(plan.tiles)
     ]
-    with (directory / choice.FILE).open("wb") as file:
-        choice.write_samples(file, samples)
+    with (directory / tiles.FILE).open("wb") as file:
+        tiles.write_samples(file, samples)
     write(directory / "config.json", {})
 
 
@@ -256,7 +256,7 @@ def make_sample(rng, sheet, position, table, plan):
     row = table.slice(position, 1).to_pylist()[0]
     is_broken = sheet == "undecodable"
     has_twin = sheet in ("leaked", "duplicate")
-    return choice.Sample(
+    return tiles.Sample(
         sheet=sheet,
         position=position,
         key=row["key"],

@@ -1,5 +1,4 @@
 import collections
-import dataclasses
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,8 @@ from pseudo_label.deduplication import near_duplicates
 from tests.pseudo_label.selection import selections
 from tests.pseudo_label.selection.selections import NUM_CLASSES, config_strategy
 from workflow.samples import choice
-from workflow.samples.choice import Sample, SampleConfig
+from workflow.samples.choice import SampleConfig
+from workflow.samples.tiles import SHEETS
 
 STATUS = (("empty", ""), ("bad", "no"), ("bad", "cut off"), ("odd", ""))
 CONFIDENCES = (0.0, 1e-30, 0.25, 0.3, 0.5, 0.9, 0.99999994, 1.0)
@@ -187,7 +187,7 @@ def keys_of(tiles):
     keys = collections.defaultdict(list)
     for row in tiles.to_pylist():
         keys[row["sheet"]].append(row["key"])
-    return {sheet: keys[sheet] for sheet in choice.SHEETS}
+    return {sheet: keys[sheet] for sheet in SHEETS}
 
 
 @settings(deadline=None, max_examples=80)
@@ -307,43 +307,7 @@ def test_reasons_are_told_in_words():
     assert twins["0/05"] == (None, None)
 
 
-def make_samples():
-    one = Sample(
-        sheet="random",
-        position=0,
-        key='../<b>"\n\u2028',
-        shard=3,
-        row=2**40,
-        label=7,
-        confidence=0.5,
-        copies=2,
-        reason="",
-        thumbnail=b"\xff\xd8",
-        twin_key=None,
-        twin_thumbnail=None,
-    )
-    bad = dataclasses.replace(
-        one, sheet="undecodable", label=None, confidence=None, thumbnail=None
-    )
-    return [one, bad]
-
-
-def test_samples_are_read_as_they_were_written(tmp_path):
-    for samples in (make_samples(), []):
-        with (tmp_path / choice.FILE).open("wb") as file:
-            choice.write_samples(file, samples)
-        assert choice.read_samples(tmp_path) == samples
-
-
-def test_what_are_no_samples_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        choice.read_samples(tmp_path)
-    (tmp_path / choice.FILE).write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"samples\.parquet is broken"):
-        choice.read_samples(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["per_sheet", "thumbnail_size", "max_shards"])
 def test_nothing_cannot_be_drawn(name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name}.* 0"):
         SampleConfig(**{name: 0})

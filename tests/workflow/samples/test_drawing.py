@@ -1,17 +1,12 @@
 import dataclasses
-import io
 import pathlib
 import shutil
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 from etils import epath
-from PIL import Image
 
-from benchmarks.measuring.photographs import make_photographs
 from classifier.data.python_reader import read_examples
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
@@ -19,16 +14,16 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from tests import chain
-from tests.faults.images import BROKEN, ODD
 from tests.images import (
-    encode,
     random_images,
     write_folder,
     write_records,
     write_tar,
 )
-from workflow.samples import choice, drawing
+from workflow.samples import drawing
 from workflow.samples.choice import SampleConfig
+from workflow.samples.thumbnails import make_thumbnail
+from workflow.samples.tiles import FILE, SHEETS, read_samples
 
 NUM_SHARDS = 6
 SEVEN = SampleConfig(per_sheet=7)
@@ -108,7 +103,7 @@ def plan(found, settings=SEVEN, **more):
 def draw(job):
     artifact.start_or_resume(job.output, job.config)
     drawing.run(job)
-    return choice.read_samples(job.output)
+    return read_samples(job.output)
 
 
 def images_of(spec):
@@ -131,17 +126,17 @@ def test_each_tile_shows_its_image(run):
     tiles = draw(plan(run))
     images, rows = images_of(run.images), rows_of(run)
     assert [tile.sheet for tile in tiles] == sorted(
-        (tile.sheet for tile in tiles), key=choice.SHEETS.index
+        (tile.sheet for tile in tiles), key=SHEETS.index
     )
-    for sheet in choice.SHEETS:
+    for sheet in SHEETS:
         positions = [tile.position for tile in tiles if tile.sheet == sheet]
         assert positions == list(range(len(positions)))
-    assert {tile.sheet for tile in tiles} == set(choice.SHEETS)
+    assert {tile.sheet for tile in tiles} == set(SHEETS)
     for tile in tiles:
         row = rows[tile.key]
         assert tile.key == f"part-{tile.shard:02d}#{tile.row}"
         assert (tile.label, tile.confidence) == (row["label"], row["confidence"])
-        expected = drawing.make_thumbnail(images[tile.key], 96)
+        expected = make_thumbnail(images[tile.key], 96)
         assert tile.thumbnail == expected.encoded is not None
 
 
@@ -152,10 +147,10 @@ def test_twins_stand_beside_what_was_dropped(run):
         images_of(f"tfrecord:{run.root}/test/images/*"),
     )
     thumbnails = {
-        "part-01#2": drawing.make_thumbnail(test["part-01#3"], 96).encoded,
-        "part-01#4": drawing.make_thumbnail(corpus["part-05#1"], 96).encoded,
+        "part-01#2": make_thumbnail(test["part-01#3"], 96).encoded,
+        "part-01#4": make_thumbnail(corpus["part-05#1"], 96).encoded,
         "part-02#3": None,  # Of a set that was not given.
-        "part-02#5": drawing.make_thumbnail(corpus["part-02#6"], 96).encoded,
+        "part-02#5": make_thumbnail(corpus["part-02#6"], 96).encoded,
     }
     assert {key: tile.twin_thumbnail for key, tile in tiles.items()} == thumbnails
     assert tiles["part-02#3"].twin_key == "part-00#5"
@@ -176,7 +171,7 @@ def test_threads_and_blocks_decide_nothing(run, monkeypatch):
         monkeypatch.setattr(drawing, "_READ_AT_ONCE", threads)
         monkeypatch.setattr(prediction_schema, "_GROUP_ROWS", rows_at_once)
         draw(plan(run))
-        contents.add((run.root / "samples" / choice.FILE).read_bytes())
+        contents.add((run.root / "samples" / FILE).read_bytes())
     assert len(contents) == 1
 
 
@@ -188,8 +183,8 @@ def test_no_more_shards_are_read_than_asked_for(run):
         (run.root / "images" / f"part-{shard:02d}").unlink()
         pathlib.Path(job.corpus.predictions.path(shard)).unlink()
     assert {tile.shard for tile in draw(job)} == set(job.shards)
-    assert drawing.tell(job).startswith("drew ")
-    assert "from 2 of 6 shards: 7 highest, 7 random" in drawing.tell(job)
+    assert drawing.format_summary(job).startswith("drew ")
+    assert "from 2 of 6 shards: 7 highest, 7 random" in drawing.format_summary(job)
 
 
 def test_an_image_that_changed_is_not_shown(run):
@@ -201,12 +196,12 @@ def test_an_image_that_changed_is_not_shown(run):
     images[tile.row] = images[tile.row][:-1] + b"x"
     job = plan(run)
     write_records(path, images)
-    words = rf"shard {tile.shard}, row {tile.row} \(part-.*\): the image is not the one"
+    words = rf"shard {tile.shard}, row {tile.row} \(part-"
     with pytest.raises(drawing.SamplingError, match=words):
         draw(job)
-    assert not (run.root / "samples" / choice.FILE).exists()
+    assert not (run.root / "samples" / FILE).exists()
     write_records(path, images[: tile.row])
-    with pytest.raises(drawing.SamplingError, match="the image is gone"):
+    with pytest.raises(drawing.SamplingError, match=words):
         draw(job)
     write_records(path, random_images(NUM_SHARDS * 8)[tile.shard :: NUM_SHARDS])
     assert draw(job) == tiles
@@ -229,9 +224,9 @@ def test_what_pillow_cannot_decode_is_told(tmp_path):
 
 
 def test_inputs_must_belong_together(made, tmp_path):
-    with pytest.raises(ValueError, match="as many --exclude_images as --exclude"):
+    with pytest.raises(ValueError, match="--exclude_images"):
         request(made, exclude=())
-    with pytest.raises(ValueError, match=r"is none of the sets .*: x/test, y/other"):
+    with pytest.raises(ValueError, match=r"--exclude=.*x/test, y/other"):
         plan(made, exclude=(made.predictions,), exclude_images=())
     with pytest.raises(ValueError, match="is not what"):
         plan(made, exclude_images=(made.images,))
@@ -266,87 +261,3 @@ def test_images_are_found_by_their_rows(tmp_path, kind):
     for rows in ([], [0], [2, 3, 8]):
         expected = [(row, every[row]) for row in rows]
         assert list(drawing.examples_at(source, 0, rows)) == expected
-
-
-def decoded(encoded, size=96):
-    thumbnail = drawing.make_thumbnail(encoded, size)
-    assert thumbnail.error == ""
-    image = Image.open(io.BytesIO(thumbnail.encoded))
-    assert image.format in ("JPEG", "PNG")
-    return np.asarray(image.convert("RGB")).astype(int)
-
-
-#: Behind transparency, TensorFlow shows what is there; one is too wide to be enlarged.
-OPAQUE = [name for name in ODD if "alpha" not in name and "thousand" not in name]
-
-
-@pytest.mark.parametrize("name", OPAQUE)
-def test_thumbnails_are_what_evaluation_sees(name):
-    encoded, _ = ODD[name]
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
-    factor = 96 // max(image.shape[:2])
-    enlarged = image.repeat(factor, axis=0).repeat(factor, axis=1)
-    shown = decoded(encoded)
-    assert shown.shape == enlarged.shape
-    # What JPEG loses at the edges of squares.
-    assert np.abs(shown - enlarged).mean() < 6
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_large_images_are_averaged(kind):
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(0, 256, (48, 24, 1), np.uint8).repeat(3, axis=2)
-    pixels = blocks.repeat(20, axis=0).repeat(20, axis=1)
-    expected = blocks.repeat(2, axis=0).repeat(2, axis=1)
-    assert np.abs(decoded(encode(pixels, kind)) - expected).mean() < 16
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_no_broken_image_stops_anything(name, monkeypatch):
-    monkeypatch.setattr(drawing, "MAX_PIXELS", 100_000)
-    thumbnail = drawing.make_thumbnail(BROKEN[name], 96)
-    # Which TensorFlow does not decode, and Pillow does.
-    assert (thumbnail.encoded is None) == (name != "animated WebP")
-    assert bool(thumbnail.error) == (thumbnail.encoded is None)
-    assert "\n" not in thumbnail.error
-
-
-@pytest.mark.parametrize("side", [1, 8, 31, 48, 49, 96])
-def test_small_images_are_enlarged_to_squares(side):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 2, (side, side, 1), np.uint8).repeat(3, axis=2) * 255
-    factor = 96 // side
-    expected = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-    assert (decoded(encode(pixels)) == expected).all()
-
-
-@pytest.mark.parametrize(
-    ("shape", "size", "expected"),
-    [
-        ((300, 200), 96, (96, 64)),
-        ((97, 97), 96, (96, 96)),
-        ((2, 1000), 96, (1, 96)),
-        ((10, 100), 7, (1, 7)),
-        ((60, 24), 128, (120, 48)),
-    ],
-)
-def test_the_longer_side_decides(shape, size, expected):
-    pixels = np.zeros((*shape, 3), np.uint8)
-    assert decoded(encode(pixels), size).shape == (*expected, 3)
-
-
-def test_what_is_transparent_is_gray():
-    pixels = np.zeros((40, 40, 4), np.uint8)
-    pixels[:, 20:] = (255, 0, 0, 255)
-    shown = decoded(encode(pixels), 40)
-    assert (shown[:, :20] == 128).all()
-    assert (shown[:, 20:] == (255, 0, 0)).all()
-
-
-def test_sheets_of_photographs_are_small():
-    """Eight of 24 tiles, two of the eight with twins."""
-    rng = np.random.default_rng(0)
-    for side in (200, 96, 48, 32):
-        photographs = make_photographs(rng, 6, height=side, width=side)
-        made = [drawing.make_thumbnail(encode(one), 96) for one in photographs]
-        assert 10 * 24 * np.mean([len(one.encoded) for one in made]) < 1_200_000

@@ -18,8 +18,8 @@ from workflow.report.analysis.metrics import Confusion, Interval
 from workflow.report.analysis.missing import Missing, attempt, require
 from workflow.report.analysis.round_figures import RoundFigures, read_round
 from workflow.report.analysis.run_files import EvaluatedImages, Run, Stage
-from workflow.samples import choice
-from workflow.samples.choice import Sample
+from workflow.samples import tiles
+from workflow.samples.tiles import Sample
 
 #: Largest number of confusions.
 _MOST_PAIRS = 12
@@ -144,12 +144,12 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
 def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing:
     """Returns the tiles of the last round's contact sheets."""
     directory = Run(path).round(len(figures.rounds)) / "samples"
-    if not (directory / choice.FILE).exists():
+    if not (directory / tiles.FILE).exists():
         return Missing(
             reason=f"There is no {directory.relative_to(path).as_posix()}.",
             command=f"make samples ROUND={len(figures.rounds)}",
         )
-    return attempt(lambda: choice.read_samples(directory))
+    return attempt(lambda: tiles.read_samples(directory))
 
 
 def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pseudo_label.selection.decision import SELECTION
+from pseudo_label.selection.decision import SELECTION, funnel_title
 from stage import artifact
 from workflow.report.analysis.diagnosis import LIKELY
 from workflow.report.analysis.run_files import Run, read_stages
@@ -50,7 +50,7 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "  funnel of the last round"
     for name, count in report["funnel"].items():
-        yield f"    {name.replace('_', ' '):<18}{count:>8,}"
+        yield f"    {funnel_title(name):<18}{count:>8,}"
     yield ""
     yield f"  accuracy on {report['num_test_images']} test images"
     yield f"    {'control':<18}{report['control_accuracy']:>8.2%}   labels alone"

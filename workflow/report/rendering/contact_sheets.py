@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable
 
-from workflow.samples.choice import SHEETS, Sample
+from workflow.samples.tiles import SHEETS, Sample
 
 #: Bytes of all images on a page, in base64: leaves room for the rest within 5 MB.
 BUDGET = 3_600_000

@@ -23,7 +23,7 @@ from workflow.report.analysis.run_files import Stage
 from workflow.report.analysis.verdict import describe_below
 from workflow.report.rendering import charts, contact_sheets, text
 from workflow.report.rendering.marks import Axis
-from workflow.samples.choice import Sample
+from workflow.samples.tiles import Sample
 
 STYLE = "report.css"
 _ARGUMENT_COLUMNS = 300

@@ -2,7 +2,7 @@ import base64
 
 from tests.workflow.report.rendering.pages import Reader, macro
 from workflow.report.rendering import contact_sheets
-from workflow.samples.choice import SHEETS, Sample
+from workflow.samples.tiles import SHEETS, Sample
 
 
 def draw(samples, class_names):

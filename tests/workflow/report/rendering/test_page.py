@@ -17,7 +17,7 @@ from tests.workflow.report.rendering.test_text import anything
 from tests.workflow.report.runs import HOSTILE
 from workflow.report.analysis import figures, verdict
 from workflow.report.rendering import contact_sheets, page, text
-from workflow.samples.choice import SHEETS
+from workflow.samples.tiles import SHEETS
 
 MEGABYTES = 5
 #: Of the page's own making; a name from outside must add none.

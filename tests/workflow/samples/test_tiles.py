@@ -1,0 +1,47 @@
+import dataclasses
+
+import pytest
+
+from workflow.samples import tiles
+from workflow.samples.tiles import Sample
+
+
+def make_samples():
+    one = Sample(
+        sheet="random",
+        position=0,
+        key='../<b>"\n\u2028',
+        shard=3,
+        row=2**40,
+        label=7,
+        confidence=0.5,
+        copies=2,
+        reason="",
+        thumbnail=b"\xff\xd8",
+        twin_key=None,
+        twin_thumbnail=None,
+    )
+    bad = dataclasses.replace(
+        one, sheet="undecodable", label=None, confidence=None, thumbnail=None
+    )
+    return [one, bad]
+
+
+def test_samples_are_read_as_they_were_written(tmp_path):
+    for samples in (make_samples(), []):
+        with (tmp_path / tiles.FILE).open("wb") as file:
+            tiles.write_samples(file, samples)
+        assert tiles.read_samples(tmp_path) == samples
+
+
+def test_what_are_no_samples_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        tiles.read_samples(tmp_path)
+    (tmp_path / tiles.FILE).write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"samples\.parquet"):
+        tiles.read_samples(tmp_path)
+
+
+def test_the_columns_are_the_attributes():
+    names = [field.name for field in dataclasses.fields(Sample)]
+    assert tiles.schema().names == names

@@ -1,0 +1,71 @@
+"""Thumbnails of encoded images."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image
+
+from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
+
+#: Color behind transparency.
+_GRAY = (128, 128, 128)
+_JPEG_QUALITY = 75
+
+
+@dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """A small image, or the reason why there is none."""
+
+    encoded: bytes | None
+    error: str = ""
+
+
+def make_thumbnail(encoded: bytes, size: int) -> Thumbnail:
+    """Returns an image scaled down to a longer side of `size` pixels.
+
+    Smaller images are enlarged by a whole factor, each pixel to a square. Like the
+    evaluation, it takes the first frame of an animation and ignores the orientation
+    in the metadata.
+    """
+    pixels = claimed_pixels(encoded)
+    if pixels is None:
+        return Thumbnail(None, "no header of an image")
+    if pixels > MAX_PIXELS:
+        return Thumbnail(None, f"{pixels:,} pixels, expected at most {MAX_PIXELS:,}")
+    try:
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        image.draft(None, (2 * size, 2 * size))  # A JPEG is decoded at a lower scale.
+        return Thumbnail(_encode(_resize(_to_eight_bits(image), size)))
+    except Exception as error:  # A broken image can raise anything in Pillow.
+        return Thumbnail(None, " ".join(str(error).split()) or type(error).__name__)
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits.
+        pixels = np.asarray(image).astype(np.uint32) >> 8
+        image = Image.fromarray(pixels.astype(np.uint8))
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _resize(image: Image.Image, size: int) -> Image.Image:
+    longer = max(image.size)
+    if longer <= size:
+        factor = size // longer
+        width, height = (side * factor for side in image.size)
+        return image.resize((width, height), Image.Resampling.NEAREST)
+    width, height = (max(1, round(side * size / longer)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _encode(image: Image.Image) -> bytes:
+    """Returns a JPEG or a PNG, whichever is shorter."""
+    if image.mode == "RGBA":
+        ground = Image.new("RGBA", image.size, _GRAY)
+        image = Image.alpha_composite(ground, image).convert("RGB")
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    image.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    image.save(png, "PNG", optimize=True)
+    return min(jpeg.getvalue(), png.getvalue(), key=len)
