@@ -1,1 +1,1 @@
-"""Labeling, measured beside its peers."""
+"""The labeling job beside its peers."""

@@ -1,35 +1,38 @@
-"""What is measured beside what: every way to label, with its images and classifier."""
+"""All ways to label, each with its images and its classifier."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
+from dataclasses import replace
 
 from benchmarks.labeling import inputs, runs
 from benchmarks.labeling.goals import OURS
-from benchmarks.labeling.task import Task, Timesheet
+from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.measuring.process_watch import watch
 
-#: Images of a file, about as many as in ImageNet's.
+#: Images per file, about as many as in ImageNet's.
 SHARD_SIZE = 1000
-#: Times as many images for the free network.
+#: The free network gets this many times as many images.
 FREE_SHARE = 8
-#: Those that are several times slower get a part of the images.
+#: Share of the images for ways that are several times slower.
 SLOW_SHARE = 1 / 2
-#: Images of a call, where it is tried whether few are faster than many.
-FEW_AT_ONCE = 8
-#: Of the run that memory is compared with.
+#: Images per call in one of timm's settings; elsewhere `BATCH_SIZE`.
+SMALL_BATCH = 8
+#: Share of the images in the run that memory is compared with.
 SMALL_SHARE = 1 / 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
-    """The ways that are measured, and what they label.
+class LabelingBench:
+    """Makes tasks, and their inputs when they are needed.
 
     Attributes:
-        directory: Empty; images and classifiers are made there when they are needed.
-        cores: That every way uses.
-        images: Of a turn with the large network.
+        directory: Empty directory for images and classifiers.
+        cores: Number of cores, all used by every way.
+        images: Images per turn with the large network.
     """
 
     directory: pathlib.Path
@@ -40,7 +43,7 @@ class Bench:
     def _jpegs(self) -> list[bytes]:
         return inputs.write_jpegs(self.directory / "jpegs")
 
-    def task(self, network: str, share: float = 1.0) -> Task:
+    def task(self, network: str, share: float = 1.0) -> LabelingTask:
         """Returns our default way through a share of the images."""
         wanted = share * self.images * (FREE_SHARE if network == inputs.FREE else 1)
         shards = self.cores * max(1, round(wanted / SHARD_SIZE / self.cores))
@@ -51,7 +54,7 @@ class Bench:
         classifier = self.directory / network
         if not classifier.exists():
             inputs.export_network(network, classifier, self._jpegs)
-        return Task(
+        return LabelingTask(
             way=OURS,
             classifier=str(classifier),
             records=str(records),
@@ -60,63 +63,57 @@ class Bench:
             processes=self.cores,
         )
 
-    def tasks(self, network: str, engine: tuple[str, str]) -> dict[str, Task]:
+    def tasks(self, network: str, engine: tuple[str, str]) -> dict[str, LabelingTask]:
         """Returns every way through the images.
 
         Args:
-            network: To be run.
-            engine: And precision, where they shall be equal to ours.
+            network: One of `inputs.NETWORKS`.
+            engine: Engine and dtype of ours and of the peers at an equal engine.
         """
-        whole = self.task(network)
-        few = self.task(network, SLOW_SHARE) if network == inputs.RESNET else whole
-        equal = dataclasses.replace(whole, engine=engine[0], dtype=engine[1])
-        in_one = dataclasses.replace(equal, processes=1, threads=self.cores)
-        found = {
+        full = self.task(network)
+        slow = self.task(network, SLOW_SHARE) if network == inputs.RESNET else full
+        equal = replace(full, engine=engine[0], dtype=engine[1])
+        in_one = replace(equal, processes=1, threads=self.cores)
+        tasks = {
             OURS: equal,
             "threads": in_one,
-            "float32_job": dataclasses.replace(
-                few, engine="tensorflow", dtype="float32"
-            ),
-            "bare_processes": dataclasses.replace(equal, way="bare"),
-            "bare_threads": dataclasses.replace(in_one, way="bare"),
-            "timm": dataclasses.replace(whole, way="timm"),
+            "float32_job": replace(slow, engine="tensorflow", dtype="float32"),
+            "bare_processes": replace(equal, way="bare"),
+            "bare_threads": replace(in_one, way="bare"),
+            "timm": replace(full, way="timm"),
         }
         for way in ("stock", "ray"):
-            found[f"{way}_equal"] = dataclasses.replace(equal, way=way)
-            found[f"{way}_installed"] = dataclasses.replace(few, way=way)
-        return found
+            tasks[f"{way}_equal"] = replace(equal, way=way)
+            tasks[f"{way}_installed"] = replace(slow, way=way)
+        return tasks
 
-    def timm_settings(self, network: str) -> list[Task]:
-        """Returns what timm's best is sought among, with few images."""
-        few = dataclasses.replace(self.task(network, SLOW_SHARE), way="timm")
+    def timm_settings(self, network: str) -> list[LabelingTask]:
+        """Returns the settings, with few images, among which timm's best is sought."""
+        few = replace(self.task(network, SLOW_SHARE), way="timm")
+        in_one = replace(few, processes=1, threads=self.cores)
+        loaders = sorted({1, self.cores})
         return [
             few,
-            dataclasses.replace(few, batch=FEW_AT_ONCE),
-            *(
-                dataclasses.replace(
-                    few, processes=1, threads=self.cores, loaders=loaders
-                )
-                for loaders in sorted({1, self.cores})
-            ),
+            replace(few, batch=SMALL_BATCH),
+            *(replace(in_one, loaders=number) for number in loaders),
         ]
 
     def count_loads(self, network: str) -> int:
-        """Returns how often a worker of ours loads the model: the most of any.
+        """Returns how often a worker of ours loads the model, the maximum over workers.
 
-        The job runs a model that notes it, as one of the user's own, on more shards
-        than there are workers.
+        The job runs a model handler that logs it, on more shards than workers.
         """
         records = self.directory / "records-many"
         inputs.write_records(records, self._jpegs, shards=4 * self.cores, size=8)
-        task = dataclasses.replace(self.task(network), records=str(records))
+        task = replace(self.task(network), records=str(records))
         sheet = Timesheet(str(self.directory / "sheet"))
         pathlib.Path(sheet.directory).mkdir()
         handler, names = self.directory / "handler", self.directory / "names.txt"
-        names.write_text("\n".join(inputs.class_names()) + "\n")
-        handler.write_text(f"{sheet.directory}\n{task.to_json()}\n")
+        names.write_text("\n".join(inputs.CLASS_NAMES) + "\n")
+        handler.write_text(json.dumps([sheet.directory, dataclasses.asdict(task)]))
         model = [
             f"--model_handler=benchmarks.labeling.beam_stock:read_handler:{handler}",
             f"--class_names={names}",
         ]
-        runs.watch(runs.label_command(task, self.directory / "noted", model))
+        watch(runs.label_command(task, self.directory / "noted", model))
         return max(sheet.loads())

@@ -1,18 +1,19 @@
-"""What labeling has to reach, against what: arithmetic and words, no measuring."""
+"""Goals of the labeling job: what it is compared with, and the bounds."""
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Mapping, Sequence
 
 from benchmarks.labeling.inputs import FREE
+from benchmarks.measuring.goals import Verdict, at_least
+from benchmarks.measuring.turns import Rounds
 
 OURS = "ours"
-#: The bare loop's splits; the faster one is the yardstick.
+SPEED = "images_per_second"
+#: Divisions of the bare loop among processes and threads; the faster is compared.
 BARE = ("bare_processes", "bare_threads")
-#: By ratio: what is measured beside ours, one of several ways.
-YARDSTICKS: dict[str, tuple[str, ...]] = {
+#: By ratio: the ways that ours is compared with, of which the fastest counts.
+COMPARED: dict[str, tuple[str, ...]] = {
     "ratio_to_bare_loop": BARE,
     "ratio_to_float32_job": ("float32_job",),
     "ratio_to_stock_equal": ("stock_equal",),
@@ -22,21 +23,21 @@ YARDSTICKS: dict[str, tuple[str, ...]] = {
     "ratio_to_timm": ("timm",),
     "ratio_processes_to_threads": ("threads",),
 }
-MEMORY = "memory_ratio_10x"
-START = "start_seconds"
-LOADS = "models_loaded_per_process"
-#: Of what is to be small.
-AT_MOST = {MEMORY: 1.1, START: 12.0, LOADS: 1.0}
+CASES = tuple(sorted({way for ways in COMPARED.values() for way in ways}))
+#: Upper bounds of the other figures.
+MAX_MEMORY_RATIO = 1.1
+MAX_START_SECONDS = 12.0
+MAX_LOADS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
-    """What decides what may be expected.
+class CpuFeatures:
+    """Properties of the processor that decide which speed may be expected.
 
     Attributes:
-        cores: That may be used.
-        amx: Whether tiles are multiplied in bfloat16.
-        avx512_bf16: Whether vectors are.
+        cores: Number of usable cores.
+        amx: Whether it has matrix tiles for bfloat16.
+        avx512_bf16: Whether it has vector instructions for bfloat16.
     """
 
     cores: int
@@ -44,45 +45,19 @@ class Machine:
     avx512_bf16: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """A figure beside its goal.
-
-    Attributes:
-        name: Of the figure.
-        figure: What was reached.
-        goal: What was to be reached.
-    """
-
-    name: str
-    figure: float
-    goal: float
-
-    @property
-    def is_met(self) -> bool:
-        """Whether it is."""
-        if self.name in AT_MOST:
-            return self.figure <= self.goal
-        return self.figure >= self.goal
-
-    def line(self) -> str:
-        """Returns a row of a table."""
-        sign = "<=" if self.name in AT_MOST else ">="
-        answer = "yes" if self.is_met else "no"
-        return f"{self.name:28}{self.figure:8.3f}   {sign} {self.goal:<6.4g} {answer}"
-
-
-def parse_machine(cpuinfo: str, cores: int) -> Machine:
-    """Returns the machine that /proc/cpuinfo describes."""
+def parse_cpuinfo(cpuinfo: str, cores: int) -> CpuFeatures:
+    """Returns the features listed in the text of /proc/cpuinfo."""
     lines = (line for line in cpuinfo.splitlines() if line.startswith("flags"))
     flags = next(lines, "").split()
-    return Machine(cores, amx="amx_bf16" in flags, avx512_bf16="avx512_bf16" in flags)
+    return CpuFeatures(
+        cores, amx="amx_bf16" in flags, avx512_bf16="avx512_bf16" in flags
+    )
 
 
-def goals(network: str, machine: Machine) -> dict[str, float]:
-    """Returns what each ratio is to be at the least.
+def lower_bounds(network: str, cpu: CpuFeatures) -> dict[str, float]:
+    """Returns the lower bound of each ratio.
 
-    What a precision gains is asked of the large network alone.
+    Ratios that depend on the dtype are asked of the large network alone.
     """
     equal = {
         "ratio_to_stock_equal": 1.0,
@@ -91,11 +66,11 @@ def goals(network: str, machine: Machine) -> dict[str, float]:
     }
     if network == FREE:
         return {"ratio_to_bare_loop": 0.85, "ratio_to_float32_job": 1.0, **equal}
-    installed = 3.0 if machine.amx else 1.5
-    gained = installed if machine.amx or machine.avx512_bf16 else 1.0
+    installed = 3.0 if cpu.amx else 1.5
+    bfloat16 = installed if cpu.amx or cpu.avx512_bf16 else 1.0
     return {
         "ratio_to_bare_loop": 0.95,
-        "ratio_to_float32_job": gained,
+        "ratio_to_float32_job": bfloat16,
         **equal,
         "ratio_to_stock_installed": installed,
         "ratio_to_ray_installed": installed,
@@ -104,42 +79,16 @@ def goals(network: str, machine: Machine) -> dict[str, float]:
 
 
 def ways(network: str) -> set[str]:
-    """Returns the ways that a network is measured with."""
-    wanted = goals(network, Machine(1, amx=False, avx512_bf16=False))
-    return {OURS} | {way for ratio in wanted for way in YARDSTICKS[ratio]}
+    """Returns the ways that are measured with a network."""
+    bounds = lower_bounds(network, CpuFeatures(1, amx=False, avx512_bf16=False))
+    return {OURS} | {way for ratio in bounds for way in COMPARED[ratio]}
 
 
-def ratios(
-    network: str, speeds: Mapping[str, Sequence[float]], machine: Machine
-) -> list[Verdict]:
-    """Returns the verdicts on what was measured.
-
-    Args:
-        network: That was run.
-        speeds: Images a second by way, round by round.
-        machine: Where.
-    """
+def ratios(network: str, rounds: Rounds[str], cpu: CpuFeatures) -> list[Verdict]:
+    """Returns the verdicts on the ratios of images a second."""
     verdicts = []
-    for name, goal in goals(network, machine).items():
-        other = fastest(YARDSTICKS[name], speeds)
-        if other is not None:
-            figure = median_ratio(speeds[OURS], speeds[other])
-            verdicts.append(Verdict(name, figure, goal))
+    for name, bound in lower_bounds(network, cpu).items():
+        peer = rounds.highest(COMPARED[name], SPEED)
+        if peer is not None:
+            verdicts.append(at_least(name, rounds.ratio(OURS, peer, SPEED), bound))
     return verdicts
-
-
-def fastest(names: Sequence[str], speeds: Mapping[str, Sequence[float]]) -> str | None:
-    """Returns the one with the highest median, None if none was measured."""
-    measured = [name for name in names if name in speeds]
-    return max(measured, key=lambda name: statistics.median(speeds[name]), default=None)
-
-
-def median_ratio(ours: Sequence[float], others: Sequence[float]) -> float:
-    """Returns the median of the rounds' ratios."""
-    pairs = zip(ours, others, strict=True)
-    return round(statistics.median(one / other for one, other in pairs), 3)
-
-
-def at_most(name: str, figure: float) -> Verdict:
-    """Returns the verdict on what is to be small."""
-    return Verdict(name, round(figure, 3), AT_MOST[name])

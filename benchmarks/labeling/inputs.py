@@ -1,4 +1,4 @@
-"""What labeling is measured on: photographs and classifiers, made on the spot."""
+"""Generated inputs of the labeling benchmark: photographs and classifiers."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.training.input_pipeline import make_jpegs
+from benchmarks.measuring import photographs
 from classifier.data.config import ImageConfig
 from classifier.training import presets
-from classifier.training.config import TrainConfig
 from stage import artifact
 
 RESNET = "resnet_rs_50_160"
-#: As many pixels and classes, and a network that costs next to nothing.
+#: As many pixels and classes, but a network that costs next to nothing.
 FREE = "free"
 NETWORKS = (RESNET, FREE)
 NUM_CLASSES = 1000
-#: Different images, 56 MB: more than the caches next to a core hold.
+CLASS_NAMES = tuple(f"class {label}" for label in range(NUM_CLASSES))
+#: Distinct images, 56 MB: more than the caches next to a core hold.
 NUM_JPEGS = 512
-#: Side of the cells that the free network averages before its one dense layer.
+#: Side of the cells that the free network averages before its only dense layer.
 FREE_CELL = 20
 
 
 def write_jpegs(directory: pathlib.Path) -> list[bytes]:
-    """Writes the different images as files, and returns them."""
+    """Writes the distinct images as files, and returns them."""
     directory.mkdir()
-    jpegs = list(make_jpegs(np.random.default_rng(0), NUM_JPEGS))
+    jpegs = list(photographs.make_jpegs(np.random.default_rng(0), NUM_JPEGS))
     for index, jpeg in enumerate(jpegs):
         (directory / f"{index:05d}.jpg").write_bytes(jpeg)
     return jpegs
@@ -39,54 +39,40 @@ def write_jpegs(directory: pathlib.Path) -> list[bytes]:
 
 def write_records(
     directory: pathlib.Path, jpegs: Sequence[bytes], *, shards: int, size: int
-) -> pathlib.Path:
-    """Writes TFRecords of `size` images each, and returns their directory.
-
-    As they are equal, only the first is written; the others are links to it.
-    """
+) -> None:
+    """Writes TFRecords of `size` images each: equal files, so all but one are links."""
     directory.mkdir()
     paths = [directory / f"photographs-{i:05d}.tfrecord" for i in range(shards)]
-    _write_file(paths[0], itertools.islice(itertools.cycle(jpegs), size))
+    images = itertools.islice(itertools.cycle(jpegs), size)
+    photographs.write_tfrecord(paths[0], map(photographs.make_example, images))
     for path in paths[1:]:
         os.link(paths[0], path)
-    return directory
 
 
-def export_network(
-    name: str, directory: pathlib.Path, jpegs: Sequence[bytes]
-) -> pathlib.Path:
-    """Writes a classifier that tells some images apart, and returns its directory."""
+def export_network(name: str, directory: pathlib.Path, jpegs: Sequence[bytes]) -> None:
+    """Writes a classifier that distinguishes the images."""
     from classifier.export.facts import Evaluation
     from classifier.export.saved_classifier import export_classifier
+    from classifier.models.factory import build_network
 
     recipe = presets.find(RESNET)
+    size = recipe.image.size
     artifact.start_or_resume(
         directory, {"config": dataclasses.asdict(recipe), "network": name}
     )
-    model = _build_free(recipe.image.size) if name == FREE else _build(recipe)
-    _teach(model, jpegs, recipe.image)
+    if name == FREE:
+        model = _build_free(size)
+    else:
+        model = build_network(recipe.model, image_size=size, num_classes=NUM_CLASSES)
+    _fit_last_layer(model, jpegs, recipe.image)
     export_classifier(
         model,
         directory,
         image=recipe.image,
-        class_names=class_names(),
+        class_names=CLASS_NAMES,
         evaluation=Evaluation(num_examples=1, num_correct=0, cross_entropy=0.0),
     )
     artifact.complete(directory, seconds=0.0)
-    return directory
-
-
-def class_names() -> tuple[str, ...]:
-    """Returns a name for each class."""
-    return tuple(f"class {label}" for label in range(NUM_CLASSES))
-
-
-def _build(recipe: TrainConfig) -> Any:
-    from classifier.models.factory import build_network
-
-    return build_network(
-        recipe.model, image_size=recipe.image.size, num_classes=NUM_CLASSES
-    )
 
 
 def _build_free(size: int) -> Any:
@@ -99,11 +85,11 @@ def _build_free(size: int) -> Any:
     return keras.Model(inputs, logits, name=FREE)
 
 
-def _teach(model: Any, jpegs: Sequence[bytes], image: ImageConfig) -> None:
-    """Makes each image a class, that of the nearest features: sets the last layer.
+def _fit_last_layer(model: Any, jpegs: Sequence[bytes], image: ImageConfig) -> None:
+    """Sets the last layer to a nearest-neighbor classifier, one class per image.
 
-    With random weights all logits are nearly equal and rounding decides which is the
-    highest; in a trained classifier it does not.
+    With random weights all logits are nearly equal, and rounding would decide which
+    is the highest; in a trained classifier it does not.
     """
     import keras
 
@@ -111,24 +97,13 @@ def _teach(model: Any, jpegs: Sequence[bytes], image: ImageConfig) -> None:
 
     last = model.layers[-1]
     pixels = np.stack([evaluation_image(jpeg, image) for jpeg in jpegs])
-    found = keras.Model(model.inputs, last.input).predict(pixels, verbose=0)
-    center = found.mean(axis=0)
-    apart = found - center
-    scale = 1 / apart.var(axis=0).sum()
-    kernel = np.zeros((found.shape[1], NUM_CLASSES), np.float32)
-    kernel[:, : len(jpegs)] = scale * apart.T
+    features = keras.Model(model.inputs, last.input).predict(pixels, verbose=0)
+    center = features.mean(axis=0)
+    offsets = features - center
+    scale = 1 / offsets.var(axis=0).sum()
+    kernel = np.zeros((features.shape[1], NUM_CLASSES), np.float32)
+    kernel[:, : len(jpegs)] = scale * offsets.T
     bias = np.full(NUM_CLASSES, -10.0, np.float32)
-    bias[: len(jpegs)] = -scale * (apart @ center + np.square(apart).sum(axis=1) / 2)
+    norms = np.square(offsets).sum(axis=1) / 2
+    bias[: len(jpegs)] = -scale * (offsets @ center + norms)
     last.set_weights([kernel, bias])
-
-
-def _write_file(path: pathlib.Path, jpegs: Any) -> None:
-    import tensorflow as tf
-
-    from classifier.data.readers import IMAGE_FEATURE
-
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for jpeg in jpegs:
-            image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[jpeg]))
-            features = tf.train.Features(feature={IMAGE_FEATURE: image})
-            writer.write(tf.train.Example(features=features).SerializeToString())

@@ -1,4 +1,4 @@
-"""The classifier in the hands of a peer: from encoded images to logits."""
+"""The classifier as peers call it: from encoded images to logits."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from benchmarks.labeling.task import BATCH_SIZE, Task
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask
 from classifier.export.facts import EXPORT
 from classifier.inference.engine import Engine
 from classifier.inference.ensemble import Classifier
 
-#: From encoded images, at most `BATCH_SIZE`, to logits float32 [B,K].
+#: From at most `BATCH_SIZE` encoded images to logits float32 [B,K].
 Model = Callable[[Sequence[bytes]], NDArray[np.float32]]
 
 
-def limit_threads(task: Task) -> None:
-    """Has TensorFlow compute with the task's threads; call it before anything else."""
+def limit_threads(task: LabelingTask) -> None:
+    """Limits TensorFlow to the task's threads; call it before any other use."""
     tf.config.threading.set_intra_op_parallelism_threads(task.threads)
     tf.config.threading.set_inter_op_parallelism_threads(task.threads)
 
 
-def open_classifier(task: Task) -> Classifier:
-    """Returns the classifier on the engine that the task names."""
+def open_classifier(task: LabelingTask) -> Classifier:
+    """Returns the classifier on the task's engine."""
     return Classifier(
         task.classifier, Engine(str(task.engine), str(task.dtype)), task.threads
     )
 
 
-def open_model(task: Task) -> Model:
-    """Returns the model, warmed up: our engine, or the SavedModel as it is."""
+def open_model(task: LabelingTask) -> Model:
+    """Returns the model, warmed up: the task's engine, or else the plain SavedModel."""
     limit_threads(task)
     model = _saved_model(task) if task.engine is None else _on_engine(task)
     image = tf.io.encode_jpeg(np.zeros((375, 500, 3), np.uint8)).numpy()
@@ -39,13 +39,13 @@ def open_model(task: Task) -> Model:
     return model
 
 
-def _saved_model(task: Task) -> Model:
+def _saved_model(task: LabelingTask) -> Model:
     loaded = tf.saved_model.load(f"{task.classifier}/{EXPORT}")
     serve = loaded.signatures["serving_default"]
 
     def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
-        # By name: given by position, TensorFlow first writes the images into the text
-        # of an error, which takes longer than to decode them.
+        # A positional argument would be slow: TensorFlow first formats the images
+        # into the text of an error.
         logits: NDArray[np.float32] = serve(encoded=tf.constant(encoded))[
             "logits"
         ].numpy()
@@ -55,10 +55,6 @@ def _saved_model(task: Task) -> Model:
     return run
 
 
-def _on_engine(task: Task) -> Model:
+def _on_engine(task: LabelingTask) -> Model:
     classifier = open_classifier(task)
-
-    def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
-        return classifier.logits(classifier.preprocess(encoded))
-
-    return run
+    return lambda encoded: classifier.logits(classifier.preprocess(encoded))

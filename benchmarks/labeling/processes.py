@@ -7,16 +7,16 @@ from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any
 
-from benchmarks.labeling.task import Task, Timesheet
+from benchmarks.labeling.task import LabelingTask, Timesheet
 
-#: Seconds that a process waits for the others to be ready.
+#: Seconds that a process waits at the barrier for the others.
 PATIENCE = 600
 
-#: Its number, what to wait at before the first image, the task, and where to note.
-Label = Callable[[int, Any, Task, Timesheet], None]
+#: Takes the process's index, the barrier before the first image, the task, the log.
+Label = Callable[[int, Any, LabelingTask, Timesheet], None]
 
 
-def run_together(label: Label, task: Task, sheet: Timesheet) -> None:
+def run_together(label: Label, task: LabelingTask, sheet: Timesheet) -> None:
     """Runs `label` in each of the task's processes.
 
     Raises:
@@ -25,8 +25,8 @@ def run_together(label: Label, task: Task, sheet: Timesheet) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(task.processes, timeout=PATIENCE)
     processes = [
-        context.Process(target=label, args=(part, barrier, task, sheet))
-        for part in range(task.processes)
+        context.Process(target=label, args=(index, barrier, task, sheet))
+        for index in range(task.processes)
     ]
     for process in processes:
         process.start()
@@ -35,6 +35,6 @@ def run_together(label: Label, task: Task, sheet: Timesheet) -> None:
         connection.wait([process.sentinel for process in running])
         running = [process for process in processes if process.is_alive()]
         if any(process.exitcode for process in processes):
-            barrier.abort()  # The others wait for it.
+            barrier.abort()  # Releases the others.
     if any(process.exitcode for process in processes):
         raise RuntimeError(f"{task.way}: a process failed")

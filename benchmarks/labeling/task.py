@@ -1,36 +1,48 @@
-"""One run of one way to label images, and what its processes say about it."""
+"""One way to label images, and the record of what its processes did.
+
+Imports nothing heavy: a peer's start is measured.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
+import tempfile
 import time
-from typing import NamedTuple
+from typing import Any
 
-#: Images that every peer is given at once, as ours is.
+#: Images per call, of ours and of every peer.
 BATCH_SIZE = 64
 RECORDS = "*.tfrecord"
 JPEGS = "*.jpg"
+#: By way: its module, and the packages that it needs.
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "bare": ("bare", ("tensorflow",)),
+    "stock": ("beam_stock", ("apache_beam",)),
+    "ray": ("ray_data", ("ray",)),
+    "timm": ("timm_compiled", ("timm", "torchvision")),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a run labels, and how.
+class LabelingTask:
+    """Images to label, and how.
 
     Attributes:
-        way: Which program labels: `ours`, or one of `labeling_peers.PEERS`.
+        way: Program that labels: `ours`, or a key of `PEERS`.
         classifier: Directory of the exported classifier.
         records: Directory of the images in TFRecords.
-        jpegs: Directory of the same images as files, fewer: those repeat.
-        num_images: In the records.
-        engine: Of `classifier.inference.engine`; None for the tuned choice.
-        dtype: Likewise.
-        processes: That label side by side.
-        threads: Of each of them.
-        loaders: Further processes that decode, of each of them.
-        batch: Images of a call, where the way leaves a choice.
+        jpegs: Directory of the distinct images as files.
+        num_images: Number of images in the records.
+        engine: Name in `classifier.inference.engine`; None for the automatic choice.
+        dtype: Computation type of the engine; None for the automatic choice.
+        processes: Number of processes that label side by side.
+        threads: Threads per process.
+        loaders: Further processes that decode, per process.
+        batch: Images per call, where the way leaves a choice.
     """
 
     way: str
@@ -45,46 +57,23 @@ class Task:
     loaders: int = 0
     batch: int = BATCH_SIZE
 
-    def to_json(self) -> str:
-        """Returns what `from_json` reads."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Task:
-        """Returns the task that was written."""
-        return cls(**json.loads(text))
-
     def record_files(self) -> list[str]:
-        """Returns the paths of the records, in order."""
+        """Returns the paths of the TFRecords, in order."""
         return sorted(map(str, pathlib.Path(self.records).glob(RECORDS)))
 
     def jpeg_files(self) -> list[str]:
-        """Returns the path of each image, in order."""
+        """Returns `num_images` paths of JPEGs, repeated where there are fewer."""
         paths = sorted(map(str, pathlib.Path(self.jpegs).glob(JPEGS)))
         repeats = -(-self.num_images // len(paths))
         return (paths * repeats)[: self.num_images]
 
 
-class Total(NamedTuple):
-    """What all processes did together.
-
-    Attributes:
-        num_images: That were labeled.
-        begin: Of the first image, in seconds since the epoch.
-        seconds: From there to the end of the last.
-    """
-
-    num_images: int
-    begin: float
-    seconds: float
-
-
 @dataclasses.dataclass(frozen=True)
 class Timesheet:
-    """What the processes of a run were doing when; each writes files of its own.
+    """Log of a run; each process appends to files of its own.
 
     Attributes:
-        directory: Of the files.
+        directory: Directory of the files.
     """
 
     directory: str
@@ -94,26 +83,27 @@ class Timesheet:
         self._append("loads", "1")
 
     def note_batch(self, started: float, num_images: int) -> None:
-        """Notes images that are labeled now, the first of them begun at `started`."""
+        """Notes a batch that was begun at `started` and has ended now."""
         self._append("batches", json.dumps([started, time.time(), num_images]))
 
     def loads(self) -> list[int]:
-        """Returns how often each process that loaded the model has done so."""
+        """Returns the number of loads of each process that loaded the model."""
         return [len(lines) for lines in self._read("loads")]
 
-    def total(self) -> Total:
-        """Returns what was done.
+    def total(self) -> dict[str, float]:
+        """Returns begin, when the first image was begun, and images_per_second.
 
         Raises:
-            ValueError: If nothing was labeled.
+            ValueError: If there is no batch.
         """
         batches = [
             json.loads(line) for lines in self._read("batches") for line in lines
         ]
         if not batches:
-            raise ValueError(f"no images were labeled, says {self.directory}")
+            raise ValueError(f"expected batches in {self.directory}, got none")
         starts, ends, counts = zip(*batches, strict=True)
-        return Total(sum(counts), min(starts), max(ends) - min(starts))
+        seconds = max(ends) - min(starts)
+        return {"begin": min(starts), "images_per_second": sum(counts) / seconds}
 
     def _append(self, kind: str, line: str) -> None:
         path = pathlib.Path(self.directory) / f"{os.getpid()}.{kind}"
@@ -123,3 +113,14 @@ class Timesheet:
     def _read(self, kind: str) -> list[list[str]]:
         paths = sorted(pathlib.Path(self.directory).glob(f"*.{kind}"))
         return [path.read_text().splitlines() for path in paths]
+
+
+def run(fields: dict[str, Any]) -> dict[str, float]:
+    """Runs a peer in this process (see `benchmarks.measuring.peers`)."""
+    task = LabelingTask(**fields)
+    module, _ = PEERS[task.way]
+    peer = importlib.import_module(f"benchmarks.labeling.{module}")
+    with tempfile.TemporaryDirectory() as directory:
+        sheet = Timesheet(directory)
+        peer.run(task, sheet)
+        return sheet.total()

@@ -1,6 +1,6 @@
-"""timm's network at its best on a CPU: bfloat16, compiled, frozen, channels_last.
+"""timm's network at its fastest on a CPU: bfloat16, compiled, frozen, channels_last.
 
-Images are files, decoded and resized by torchvision, which is faster than Pillow.
+torchvision decodes and resizes the image files; it is faster than Pillow.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.labeling.processes import run_together
-from benchmarks.labeling.task import Task, Timesheet
+from benchmarks.labeling.task import LabelingTask, Timesheet
 
 NETWORK = "resnetrs50"
 NUM_CLASSES = 1000
 SIZE = 160
-#: Share of the shorter side that is kept, as of ours.
+#: Share of the shorter side that is kept, equal to ours.
 CROP = 0.875
 
 
-def run(task: Task, sheet: Timesheet) -> None:
-    """Labels the images; they are dealt to the processes."""
+def run(task: LabelingTask, sheet: Timesheet) -> None:
+    """Labels the images, divided among the processes."""
     run_together(_label, task, sheet)
 
 
-class Images:
-    """A dataset of pixels uint8 [3,S,S] as PyTorch's loader wants it.
-
-    Args:
-        paths: JPEGs.
-    """
+class JpegDataset:
+    """PyTorch dataset of uint8 [3,S,S] from JPEG files."""
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths
@@ -38,7 +34,7 @@ class Images:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Any:
-        """Returns the center of an image, resized."""
+        """Returns the center crop of an image, resized."""
         from torchvision import io
         from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -57,7 +53,7 @@ class Images:
 
 
 def compile_network() -> Callable[[Any], Any]:
-    """Returns the network, from pixels uint8 [B,3,S,S] to logits [B,K]."""
+    """Returns the network from uint8 [B,3,S,S] to logits float32 [B,K]."""
     import timm
     import torch
 
@@ -72,7 +68,7 @@ def compile_network() -> Callable[[Any], Any]:
     return torch.compile(logits_of)
 
 
-def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
+def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
@@ -80,7 +76,7 @@ def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
     batch = torch.zeros((task.batch, 3, SIZE, SIZE), dtype=torch.uint8)
     batch = batch.contiguous(memory_format=torch.channels_last)
     loader = torch.utils.data.DataLoader(
-        Images(task.jpeg_files()[part :: task.processes]),
+        JpegDataset(task.jpeg_files()[index :: task.processes]),
         batch_size=task.batch,
         num_workers=task.loaders,
     )
@@ -90,6 +86,6 @@ def _label(part: int, barrier: Any, task: Task, sheet: Timesheet) -> None:
         barrier.wait()
         started = time.time()
         for images in loader:
-            batch[: len(images)] = images  # The last one is filled up, as ours is.
+            batch[: len(images)] = images  # The last one is padded, as ours is.
             network(batch)[: len(images)].argmax(dim=1).numpy()
             sheet.note_batch(started, len(images))

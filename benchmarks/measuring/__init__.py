@@ -1,1 +1,1 @@
-"""What all benchmarks share: taking turns, test photographs, process watching."""
+"""Shared by all benchmarks: test images, turns, process watching, peers, goals."""

@@ -1,1 +1,1 @@
-"""Selection, measured beside its peers."""
+"""The selection job beside its peers."""

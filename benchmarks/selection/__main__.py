@@ -1,28 +1,28 @@
-"""Measures the selection job beside everything it has to be faster than.
+"""Measures the selection job beside its peers.
 
   python -m benchmarks.selection
   python -m benchmarks.selection --rows=130000000 --rounds=1
 
-Predictions lie in Parquet files, as the labeling job leaves them: classes frequent as
-Zipf has it, confidences crowded below 1, and of each class an even share is wanted, so
-that a part of the classes has more and the others less. Each way runs in processes of
-its own and may use all cores:
+Predictions lie in Parquet files, as the labeling job leaves them. Class frequencies
+follow Zipf's law, confidences crowd below 1, and an even share of each class is wanted,
+so that some classes have more and the others less. Each way runs in processes of its
+own and may use all cores:
 
-* `ours`: `beam_jobs.select_labels`, the command as it is, its start included.
+* `ours`: the command `beam_jobs.select_labels`, its start included.
 * `duckdb`, `duckdb_with_key`: DuckDB's window query, by confidence and the key's hash,
-  or by the key besides, as ours. The faster is the yardstick.
+  or then by the key as in ours. The faster is compared.
 * `top`, `top_processes`: Beam's Top.LargestPerKey on the local runner, in one process
-  or in one for each core. The faster is the yardstick. It gets `--top_rows` only, and
-  the ratio is that of seconds per row, though with all rows its heaps were larger.
-* `scan`: Arrow reads label, confidence and the key's hash, and that is all.
+  or in one per core. The faster is compared. It gets `--top_rows` only, and the ratio
+  is of seconds per row, though with all rows its heaps would be larger.
+* `scan`: Arrow reads label, confidence and the key's hash, and nothing else.
 
-All have to find the same cut-offs, else the benchmark fails. They take turns for
-several rounds; a figure is the median over the rounds, also the ratio. Memory is that
-of all processes of a way together at its peak. The start is what a way takes for 10,000
-rows. What is not installed is left out; DuckDB comes with the extra `bench`.
+All ways must find the same cut-offs, otherwise the benchmark fails. All have a turn in
+each round; a figure is the median over the rounds, also a ratio. Memory is the peak of
+all processes of a way together. The start is the time for 10,000 rows. What is not
+installed is left out; DuckDB comes with the extra `bench`.
 
-130 million predictions are 4 GB of files for each number of classes, made in two
-minutes; `--data_dir` keeps them. The last line is all figures as JSON.
+130 million predictions are 4 GB of files per number of classes, made in two minutes;
+`--data_dir` keeps them. The last line is all figures as JSON.
 """
 
 from __future__ import annotations
@@ -35,23 +35,31 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks.measuring.turns import take_turns
-from benchmarks.selection import goals, inputs, peers, runs
-from benchmarks.selection.goals import Case, Sizes, Table
-from benchmarks.selection.runs import Run
-from benchmarks.selection.task import Task
+from benchmarks.measuring import peers
+from benchmarks.measuring.goals import as_json, format_table
+from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
+from benchmarks.selection import goals, inputs, runs
+from benchmarks.selection.goals import RowCounts, SelectionCase
+from benchmarks.selection.task import PEERS, CutOff, SelectionTask
 from stage import cli
 
 _ROWS = flags.DEFINE_integer(
-    "rows", 10_000_000, "Predictions.", lower_bound=10 * goals.START_ROWS
+    "rows", 10_000_000, "Number of predictions.", lower_bound=10 * goals.START_ROWS
 )
 _TOP_ROWS = flags.DEFINE_integer(
-    "top_rows", 1_000_000, "Of them, for Beam's Top.", lower_bound=goals.START_ROWS
+    "top_rows",
+    1_000_000,
+    "Number of predictions for Beam's Top.",
+    lower_bound=goals.START_ROWS,
 )
-_CLASSES = flags.DEFINE_list("classes", ["1000", "20000"], "A table for each number.")
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns of each way.", lower_bound=1)
+_CLASSES = flags.DEFINE_list(
+    "classes", ["1000", "20000"], "Numbers of classes, a table for each."
+)
+_ROUNDS = flags.DEFINE_integer(
+    "rounds", 3, "Number of turns of each way.", lower_bound=1
+)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where the predictions are kept for the next time, if anywhere."
+    "data_dir", None, "Directory that keeps the predictions; by default none does."
 )
 
 
@@ -59,75 +67,69 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        numbers = [_positive("classes", text) for text in _CLASSES.value]
-    ways = peers.installed()
-    sizes = Sizes(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
-    figures: dict[str, Any] = {"rows": sizes.rows, "top_rows": sizes.top_rows}
+        numbers = [_parse_positive(text) for text in _CLASSES.value]
+    ways = peers.installed({way: (package,) for way, (_, package) in PEERS.items()})
+    counts = RowCounts(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
+    figures: dict[str, Any] = counts._asdict()
     with tempfile.TemporaryDirectory() as temporary:
         directory = pathlib.Path(_DATA_DIR.value or temporary)
         for classes in numbers:
-            table = _measure(directory, sizes, classes, ways)
-            figures[f"classes_{classes}"] = _tell(table, classes)
+            rounds = _measure(directory, counts, classes, ways)
+            share = _share(counts.rows, classes)
+            cli.log(f"\n{classes:,} classes, {share:,} images of each")
+            figures[f"classes_{classes}"] = _report(counts, rounds)
     cli.log(json.dumps(figures))
 
 
-def _positive(flag: str, text: str) -> int:
+def _parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"--{flag}: expected positive numbers, got {text!r}")
+        raise ValueError(f"--classes: expected positive numbers, got {text!r}")
     return int(text)
 
 
+def _share(rows: int, classes: int) -> int:
+    """Returns the number of images to select of each class."""
+    return max(1, rows // classes)
+
+
 def _measure(
-    directory: pathlib.Path, sizes: Sizes, classes: int, ways: Sequence[str]
-) -> Table:
-    """Returns what every way reaches, with the same result."""
+    directory: pathlib.Path, counts: RowCounts, classes: int, ways: Sequence[str]
+) -> Rounds[SelectionCase]:
+    """Returns the figures of every way, checking that the cut-offs are equal."""
     tasks = {}
-    for case in sizes.cases(ways):
-        predictions = inputs.open_inputs(directory, rows=case.rows, classes=classes)
-        share = max(1, case.rows // classes)
-        tasks[case] = case, Task(case.way, str(predictions), share)
-    for path in {task.predictions for _, task in tasks.values()}:
-        inputs.keep_in_memory(pathlib.Path(path))
-    rounds = take_turns(tasks, _measure_turn, rounds=_ROUNDS.value)
-    goals.require_equal_cut_offs(rounds)
-    return Table(sizes, rounds)
+    for case in counts.cases(ways):
+        path = inputs.open_inputs(directory, rows=case.rows, classes=classes)
+        task = SelectionTask(case.way, str(path), _share(case.rows, classes))
+        tasks[case] = case, task
+    for predictions in {task.predictions for _, task in tasks.values()}:
+        inputs.keep_in_memory(pathlib.Path(predictions))
+    expected: dict[int, list[CutOff]] = {}
+
+    def measure(turn: tuple[SelectionCase, SelectionTask]) -> Figures:
+        case, task = turn
+        figures, cut_offs = runs.measure(task)
+        cli.log(format_row(case, figures))
+        # Cases of ours come first.
+        goals.check_equal(case, cut_offs, expected.setdefault(case.rows, cut_offs))
+        return figures
+
+    return take_turns(tasks, measure, rounds=_ROUNDS.value)
 
 
-def _measure_turn(turn: tuple[Case, Task]) -> Run:
-    """Returns what a way takes; tells it, for a full run takes long."""
-    case, task = turn
-    run = runs.measure(task)
-    cli.log(_row(case, run))
-    return run
-
-
-def _tell(table: Table, classes: int) -> dict[str, Any]:
-    """Prints a table, and returns its figures."""
-    rows = table.sizes.rows
-    cli.log(f"\n{classes:,} classes, {max(1, rows // classes):,} images of each")
-    cli.log(f"{'':16}{'rows':>13}{'seconds':>9}{'of CPU':>9}{'peak GB':>9}")
-    medians = {case: table.median(case) for case in table.rounds}
-    for case, run in medians.items():
-        cli.log(_row(case, run))
-    figures = table.figures()
-    cli.log(f"\n{'':28}{'reached':>9}   goal     met")
-    for name, figure in figures.items():
-        cli.log(goals.line(name, figure, rows=rows))
-    cli.log("")
-    return {
-        **figures,
-        "runs": [
-            [*case, *(round(figure, 3) for figure in run[:3])]
-            for case, run in medians.items()
-        ],
-    }
-
-
-def _row(case: Case, run: Run) -> str:
-    return (
-        f"{case.way:16}{case.rows:13,}{run.seconds:9.2f}{run.cpu_seconds:9.2f}"
-        f"{run.peak_gb:9.3f}"
-    )
+def _report(counts: RowCounts, rounds: Rounds[SelectionCase]) -> dict[str, Any]:
+    """Prints tables, and returns their figures."""
+    verdicts = [
+        goals.verdict(name, figure, rows=counts.rows)
+        for name, figure in goals.figures(counts, rounds)
+    ]
+    for line in (*rounds.table(), *format_table(verdicts), ""):
+        cli.log(line)
+    figures = ("seconds", "cpu_seconds", "peak_gb")
+    medians = [
+        [*case, *(round(rounds.median(case, figure), 3) for figure in figures)]
+        for case in rounds.turns
+    ]
+    return {**as_json(verdicts), "runs": medians}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The floor: reading the columns with Arrow, and nothing else."""
+"""The lower bound: Arrow reads the columns, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pathlib
 
 import pyarrow.parquet as pq
 
-from benchmarks.selection.task import CutOff, Task
+from benchmarks.selection.task import CutOff, SelectionTask
 from stage.system import num_cores
 
 COLUMNS = ["label", "confidence", "key_hash"]
 
 
-def run(task: Task) -> list[CutOff]:
-    """Reads all rows, a thread on each core; finds no cut-offs."""
+def run(task: SelectionTask) -> list[CutOff]:
+    """Reads all rows, one thread per core; finds no cut-offs."""
     files = sorted(pathlib.Path(task.predictions).glob("*.parquet"))
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         for _ in pool.map(_read, files):

@@ -1,4 +1,4 @@
-"""Beam's own way: Top.LargestPerKey on the local runner."""
+"""Plain Beam: Top.LargestPerKey on the local runner."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, Task
+from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, SelectionTask
 from stage.system import num_cores
 
-#: Confidence, and the hash of the key with all bits turned, as the lower comes first.
-Place = tuple[float, int]
+#: Confidence, and the inverted hash of the key: the lower hash ranks first.
+Rank = tuple[float, int]
 _ALL_BITS = 2**64 - 1
 
 
-def run(task: Task) -> list[CutOff]:
-    """Returns the cut-offs, found in one process or in one for each core."""
+def run(task: SelectionTask) -> list[CutOff]:
+    """Returns the cut-offs, found in one process or in one per core."""
     files = sorted(map(str, pathlib.Path(task.predictions).glob("*.parquet")))
     options = PipelineOptions(["--runner=FnApiRunner", *_workers(task.way)])
     with tempfile.TemporaryDirectory() as directory:
@@ -32,29 +32,29 @@ def run(task: Task) -> list[CutOff]:
                 pipeline
                 | beam.Create(files)
                 | beam.Reshuffle()
-                | "Read" >> beam.FlatMap(read_places)
+                | "Read" >> beam.FlatMap(read_ranks)
                 | beam.combiners.Top.LargestPerKey(task.images_per_class)
-                | "Cut" >> beam.MapTuple(cut_off_of)
+                | "Cut" >> beam.MapTuple(find_cut_off)
                 | beam.combiners.ToList()
                 | "Write" >> beam.Map(_write, output)
             )
         return [CutOff(*row) for row in json.loads(pathlib.Path(output).read_text())]
 
 
-def read_places(path: str) -> Iterator[tuple[int, Place]]:
-    """Yields label and place of each confident row of a file."""
+def read_ranks(path: str) -> Iterator[tuple[int, Rank]]:
+    """Yields label and rank of each confident row of a file."""
     rows = pq.read_table(path, columns=["label", "confidence", "key_hash"])
     threshold = np.float32(CONFIDENCE_THRESHOLD)
     rows = rows.filter(pc.greater_equal(rows["confidence"], threshold))
-    turned = ~rows["key_hash"].to_numpy()
-    places = zip(rows["confidence"].to_pylist(), turned.tolist(), strict=True)
-    yield from zip(rows["label"].to_pylist(), places, strict=True)
+    inverted = ~rows["key_hash"].to_numpy()
+    ranks = zip(rows["confidence"].to_pylist(), inverted.tolist(), strict=True)
+    yield from zip(rows["label"].to_pylist(), ranks, strict=True)
 
 
-def cut_off_of(label: int, best: Sequence[Place]) -> CutOff:
-    """Returns the cut-off of a class, from its best places in order."""
-    confidence, turned = best[-1]
-    return CutOff(label, len(best), confidence, _ALL_BITS - turned)
+def find_cut_off(label: int, best: Sequence[Rank]) -> CutOff:
+    """Returns the cut-off of a class, from its best ranks in order."""
+    confidence, inverted = best[-1]
+    return CutOff(label, len(best), confidence, _ALL_BITS - inverted)
 
 
 def _workers(way: str) -> list[str]:

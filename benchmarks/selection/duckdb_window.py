@@ -1,13 +1,13 @@
-"""DuckDB's way: a window query over the Parquet files."""
+"""DuckDB: a window query over the Parquet files."""
 
 from __future__ import annotations
 
 import duckdb
 
-from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, Task
+from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff, SelectionTask
 from stage.system import num_cores
 
-#: Of several spellings with the same result it is the fastest.
+#: The fastest of several equivalent queries.
 QUERY = """
     WITH ranked AS (
         SELECT label, confidence, key_hash, row_number() OVER (
@@ -21,11 +21,11 @@ QUERY = """
 ORDER = "confidence DESC, key_hash"
 
 
-def run(task: Task) -> list[CutOff]:
+def run(task: SelectionTask) -> list[CutOff]:
     """Returns the cut-offs.
 
-    The order ends with the key's hash, or with the key as ours does, which takes DuckDB
-    longer: it sorts all columns that it orders by.
+    Ties are broken by the key's hash, or then by the key as in ours. The latter takes
+    DuckDB longer, since it sorts every column that it orders by.
     """
     connection = duckdb.connect()
     connection.execute(f"SET threads = {num_cores()}")

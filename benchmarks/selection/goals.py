@@ -1,66 +1,54 @@
-"""What selecting has to reach, against what: arithmetic and words, no measuring."""
+"""Goals of the selection job, and the figures that they are asked of."""
 
 from __future__ import annotations
 
-import dataclasses
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from benchmarks.selection.runs import Run
-from benchmarks.selection.task import OURS
+from benchmarks.measuring.goals import AT_LEAST, AT_MOST, Verdict
+from benchmarks.measuring.turns import Rounds
+from benchmarks.selection.task import OURS, CutOff
 
-#: What some goals are asked at: with fewer rows the start is most of ours.
+#: Number of rows from which all goals apply; below, the start is most of our time.
 FULL_ROWS = 130_000_000
-#: Of the small run that tells what the start is.
+#: Rows of the small run that measures the start.
 START_ROWS = 10_000
-#: Seconds more than the start that a tenth of the rows must take to be told from it.
-TELLING_SECONDS = 0.5
-#: The same by different means; the fastest is the yardstick.
+#: Least seconds, without the start, for a ratio of seconds to mean anything.
+MIN_WORK_SECONDS = 0.5
+#: Variants of one peer; the fastest is compared.
 DUCKDB = ("duckdb", "duckdb_with_key")
 TOP = ("top", "top_processes")
 SCAN = ("scan",)
+#: By figure: direction and bound.
+GOALS: dict[str, tuple[str, float | None]] = {
+    "seconds": (AT_MOST, 15.0),
+    "peak_memory_gb": (AT_MOST, 1.0),
+    "ratio_to_duckdb": (AT_LEAST, 2.0),
+    "memory_ratio_to_duckdb": (AT_MOST, 0.5),
+    "ratio_to_top": (AT_LEAST, 10.0),
+    "memory_ratio_10x": (AT_MOST, 1.1),
+    "seconds_ratio_10x": (AT_MOST, 12.0),
+}
+#: Goals that apply at `FULL_ROWS` alone.
+FULL_GOALS = ("seconds", "ratio_to_duckdb", "memory_ratio_to_duckdb", "ratio_to_top")
 
 
-class Case(NamedTuple):
-    """A way, and how many rows it selects from."""
+class SelectionCase(NamedTuple):
+    """A way, and the number of rows that it selects from."""
 
     way: str
     rows: int
 
-
-class Goal(NamedTuple):
-    """What a figure is to be.
-
-    Attributes:
-        bound: Of the figure.
-        is_most: Whether the figure is to be at most that, or at least.
-        is_full: Whether that is asked at `FULL_ROWS` alone.
-    """
-
-    bound: float
-    is_most: bool
-    is_full: bool = False
+    def __str__(self) -> str:
+        return f"{self.way:16}{self.rows:12,}"
 
 
-GOALS = {
-    "seconds": Goal(15.0, is_most=True, is_full=True),
-    "peak_memory_gb": Goal(1.0, is_most=True),
-    "ratio_to_duckdb": Goal(2.0, is_most=False, is_full=True),
-    "memory_ratio_to_duckdb": Goal(0.5, is_most=True, is_full=True),
-    "ratio_to_top": Goal(10.0, is_most=False, is_full=True),
-    "memory_ratio_10x": Goal(1.1, is_most=True),
-    "seconds_ratio_10x": Goal(12.0, is_most=True),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """How many rows are selected from.
+class RowCounts(NamedTuple):
+    """Numbers of rows to select from.
 
     Attributes:
-        rows: By ours, and by all that can.
-        top_rows: By Beam's Top.
+        rows: Rows for ours, and for every way that can take as many.
+        top_rows: Rows for Beam's Top.
     """
 
     rows: int
@@ -68,143 +56,74 @@ class Sizes:
 
     @property
     def tenth(self) -> int:
-        """Rows that memory and seconds are compared with."""
+        """Rows of the run that memory and seconds are compared with."""
         return self.rows // 10
 
-    def cases(self, ways: Iterable[str]) -> list[Case]:
-        """Returns what is measured, each case once, of ours and some other ways."""
-        cases = [Case(OURS, rows) for rows in (self.rows, self.tenth, self.top_rows)]
+    def cases(self, ways: Iterable[str]) -> list[SelectionCase]:
+        """Returns the distinct cases, those of ours first."""
+        counts = (self.rows, self.tenth, self.top_rows)
+        cases = [SelectionCase(OURS, rows) for rows in counts]
         for way in ways:
-            cases.append(Case(way, self.top_rows if way in TOP else self.rows))
-        cases += [Case(way, START_ROWS) for way in dict(cases)]
+            cases.append(SelectionCase(way, self.top_rows if way in TOP else self.rows))
+        cases += [SelectionCase(way, START_ROWS) for way in dict(cases)]
         return list(dict.fromkeys(cases))
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """What was measured.
+def figures(
+    counts: RowCounts, rounds: Rounds[SelectionCase]
+) -> Iterator[tuple[str, float]]:
+    """Yields every figure of ours."""
 
-    Attributes:
-        sizes: Rows that were selected from.
-        rounds: Runs by case, round by round.
-    """
+    def fastest(ways: Sequence[str], rows: int) -> SelectionCase | None:
+        return rounds.lowest([SelectionCase(way, rows) for way in ways], "seconds")
 
-    sizes: Sizes
-    rounds: Mapping[Case, Sequence[Run]]
+    def work_seconds(case: SelectionCase) -> float:
+        start = rounds.median(SelectionCase(case.way, START_ROWS), "seconds")
+        return rounds.median(case, "seconds") - start
 
-    def median(self, case: Case) -> Run:
-        """Returns the medians over the rounds."""
-        figures = zip(*(run[:3] for run in self.rounds[case]), strict=True)
-        return Run(*map(statistics.median, figures))
-
-    def start_seconds(self, way: str) -> float:
-        """Returns what a way takes for next to no rows."""
-        return self.median(Case(way, START_ROWS)).seconds
-
-    def work_seconds(self, case: Case) -> float:
-        """Returns what the rows take: without the start."""
-        return self.median(case).seconds - self.start_seconds(case.way)
-
-    def figures(self) -> dict[str, float]:
-        """Returns every figure of ours, rounded."""
-        sizes = self.sizes
-        ours, tenth = Case(OURS, sizes.rows), Case(OURS, sizes.tenth)
-        start = self.start_seconds(OURS)
-        found = {
-            "seconds": self.median(ours).seconds,
-            "start_seconds": start,
-            "peak_memory_gb": self.median(ours).peak_gb,
-            "memory_ratio_10x": self._ratio(ours, tenth, _memory),
-            **self._beside_duckdb(ours),
-            **self._beside_top(ours),
-            **self._beside_scan(ours),
-        }
-        if self.work_seconds(tenth) >= TELLING_SECONDS:
-            ratio = self.work_seconds(ours) / self.work_seconds(tenth)
-            found["seconds_ratio_10x"] = ratio
-        return {name: round(figure, 3) for name, figure in found.items()}
-
-    def fastest(self, ways: Sequence[str], rows: int) -> Case | None:
-        """Returns the case of the fastest of some ways, None if none was measured."""
-        cases = [Case(way, rows) for way in ways if Case(way, rows) in self.rounds]
-        return min(cases, key=lambda case: self.median(case).seconds, default=None)
-
-    def _beside_duckdb(self, ours: Case) -> dict[str, float]:
-        peer = self.fastest(DUCKDB, ours.rows)
-        if peer is None:
-            return {}
-        after_start = self.work_seconds(peer) / self.work_seconds(ours)
-        return {
-            "ratio_to_duckdb": self._ratio(peer, ours, _seconds),
-            "ratio_to_duckdb_after_start": after_start,
-            "memory_ratio_to_duckdb": self._ratio(ours, peer, _memory),
-        }
-
-    def _beside_top(self, ours: Case) -> dict[str, float]:
-        peer = self.fastest(TOP, self.sizes.top_rows)
-        if peer is None:
-            return {}
-        times = ours.rows / peer.rows
-        after_start = self.work_seconds(peer) / self.work_seconds(ours) * times
-        equal = Case(OURS, peer.rows)
-        return {
-            "ratio_to_top": self._ratio(peer, ours, _seconds) * times,
-            "ratio_to_top_after_start": after_start,
-            "ratio_to_top_at_equal_rows": self._ratio(peer, equal, _seconds),
-        }
-
-    def _beside_scan(self, ours: Case) -> dict[str, float]:
-        peer = self.fastest(SCAN, ours.rows)
-        if peer is None:
-            return {}
-        return {"ratio_to_scan": self._ratio(peer, ours, _seconds)}
-
-    def _ratio(self, one: Case, other: Case, of: Callable[[Run], float]) -> float:
-        """Returns the median of the rounds' ratios."""
-        pairs = zip(self.rounds[one], self.rounds[other], strict=True)
-        return statistics.median(of(a) / of(b) for a, b in pairs)
+    ours = SelectionCase(OURS, counts.rows)
+    tenth = SelectionCase(OURS, counts.tenth)
+    yield "seconds", rounds.median(ours, "seconds")
+    yield "start_seconds", rounds.median(SelectionCase(OURS, START_ROWS), "seconds")
+    yield "peak_memory_gb", rounds.median(ours, "peak_gb")
+    yield "memory_ratio_10x", rounds.ratio(ours, tenth, "peak_gb")
+    if duckdb := fastest(DUCKDB, counts.rows):
+        after_start = work_seconds(duckdb) / work_seconds(ours)
+        yield "ratio_to_duckdb", rounds.ratio(duckdb, ours, "seconds")
+        yield "ratio_to_duckdb_after_start", after_start
+        yield "memory_ratio_to_duckdb", rounds.ratio(ours, duckdb, "peak_gb")
+    if top := fastest(TOP, counts.top_rows):
+        times = counts.rows / counts.top_rows
+        equal = SelectionCase(OURS, counts.top_rows)
+        after_start = work_seconds(top) / work_seconds(ours) * times
+        yield "ratio_to_top", rounds.ratio(top, ours, "seconds") * times
+        yield "ratio_to_top_after_start", after_start
+        yield "ratio_to_top_at_equal_rows", rounds.ratio(top, equal, "seconds")
+    if scan := fastest(SCAN, counts.rows):
+        yield "ratio_to_scan", rounds.ratio(scan, ours, "seconds")
+    if work_seconds(tenth) >= MIN_WORK_SECONDS:
+        yield "seconds_ratio_10x", work_seconds(ours) / work_seconds(tenth)
 
 
-def line(name: str, figure: float, *, rows: int) -> str:
-    """Returns a figure as a row of a table, beside its goal where it has one."""
-    reached = f"{name:28}{figure:9.3f}"
-    if name not in GOALS:
-        return reached
-    goal = GOALS[name]
-    sign = "<=" if goal.is_most else ">="
-    return f"{reached}   {sign} {goal.bound:<6.4g}{answer(name, figure, rows=rows)}"
+def verdict(name: str, figure: float, *, rows: int) -> Verdict:
+    """Returns a figure, rounded, beside its goal, where it has one."""
+    direction, bound = GOALS.get(name, (AT_MOST, None))
+    is_exempt = name in FULL_GOALS and rows < FULL_ROWS
+    exemption = f"asked at {FULL_ROWS:,} rows" if is_exempt else ""
+    return Verdict(name, round(figure, 3), direction, bound, exemption)
 
 
-def answer(name: str, figure: float, *, rows: int) -> str:
-    """Returns whether a goal is met, or at how many rows it is asked."""
-    goal = GOALS[name]
-    if goal.is_full and rows < FULL_ROWS:
-        return f"asked at {FULL_ROWS:,} rows"
-    is_met = figure <= goal.bound if goal.is_most else figure >= goal.bound
-    return "yes" if is_met else "no"
-
-
-def require_equal_cut_offs(rounds: Mapping[Case, Sequence[Run]]) -> None:
-    """Checks that all ways end each class at the same image, as ours.
+def check_equal(
+    case: SelectionCase, cut_offs: Sequence[CutOff], expected: Sequence[CutOff]
+) -> None:
+    """Checks that a way ends each class at the same image as ours.
 
     Raises:
-        RuntimeError: If one does not.
+        RuntimeError: If it does not.
     """
-    for case, runs in rounds.items():
-        expected = rounds[Case(OURS, case.rows)][0].cut_offs
-        for run in runs:
-            if case.way in SCAN or run.cut_offs == expected:
-                continue
-            differing = sorted(set(run.cut_offs) ^ set(expected))
-            raise RuntimeError(
-                f"{case.way} selects otherwise than ours out of {case.rows:,} rows: "
-                f"{differing[0]} is a cut-off of one of them alone"
-            )
-
-
-def _seconds(run: Run) -> float:
-    return run.seconds
-
-
-def _memory(run: Run) -> float:
-    return run.peak_gb
+    if case.way not in SCAN and list(cut_offs) != list(expected):
+        differing = sorted(set(cut_offs) ^ set(expected))
+        raise RuntimeError(
+            f"expected the same cut-offs of {case.way} and of ours out of "
+            f"{case.rows:,} rows, got {differing[0]} from one of them alone"
+        )

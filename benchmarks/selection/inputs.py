@@ -1,4 +1,4 @@
-"""What selecting is measured on: predictions as the labeling job leaves them."""
+"""Generated inputs of the selection benchmark: a directory of predictions."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from numpy.typing import NDArray
 
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
+from stage.status import OK
 
 SEED = 0
-#: Of a file at most: 130 million images in 1,024 shards.
+#: Most rows per file: 130 million images make 1,024 shards.
 SHARD_ROWS = 127_000
-#: Of a block, one group of a file's rows.
+#: Rows per block, which is a row group of the file.
 BLOCK_ROWS = 2**14
 UNDECODABLE, UNDECODABLE_SHARE = "undecodable", 0.001
-#: Share of the images that the teacher is sure of, and mean and deviation of the top
-#: class's logit against all others: of them and of the rest. Of the sure ones, 1 % are
-#: exactly 1.0 in float32.
+#: Share of the images that the teacher is sure of; mean and standard deviation of the
+#: top class's logit against all others, of these and of the rest. 1 % of the sure
+#: images have a confidence of exactly 1.0 in float32.
 SURE_SHARE = 0.4
 SURE_LOGIT = (8.0, 4.0)
 OTHER_LOGIT = (1.0, 1.5)
 
 
 def open_inputs(directory: pathlib.Path, *, rows: int, classes: int) -> pathlib.Path:
-    """Returns a directory of predictions, the same for the same numbers.
+    """Returns a directory of predictions, deterministic in its arguments.
 
     Args:
-        directory: Where they are made, unless they are there.
-        rows: Of all files, which are of equal size, give or take one row.
-        classes: That the labels are of, frequent as Zipf has it.
+        directory: Parent directory; predictions already there are reused.
+        rows: Number of predictions, divided evenly among the files.
+        classes: Number of classes; their frequencies follow Zipf's law.
     """
     path = directory / f"predictions-{rows}-{classes}"
     shards = -(-rows // SHARD_ROWS)
@@ -58,13 +59,13 @@ def open_inputs(directory: pathlib.Path, *, rows: int, classes: int) -> pathlib.
 
 
 def keep_in_memory(path: pathlib.Path) -> None:
-    """Reads all files, so that the operating system has them ready for everybody."""
+    """Reads all files, so that they are in the page cache for every way."""
     for file in path.glob("*.parquet"):
         file.read_bytes()
 
 
 def shard_sizes(rows: int) -> list[int]:
-    """Returns the rows of each file."""
+    """Returns the number of rows of each file."""
     shards = -(-rows // SHARD_ROWS)
     return [rows // shards + (index < rows % shards) for index in range(shards)]
 
@@ -72,8 +73,7 @@ def shard_sizes(rows: int) -> list[int]:
 def make_blocks(index: int, size: int, *, classes: int) -> Iterator[pa.Table]:
     """Yields the rows of a shard.
 
-    Top classes, hashes of the encoded image and words for errors are left null: no
-    selection reads them.
+    Top classes, image hashes and error texts are null: no selection reads them.
     """
     rng = np.random.default_rng([SEED, classes, index])
     cumulative = np.cumsum(class_shares(classes))
@@ -86,7 +86,7 @@ def make_blocks(index: int, size: int, *, classes: int) -> Iterator[pa.Table]:
             "key": _keys(index, start, rows),
             "key_hash": _hashes(rng, rows),
             "perceptual_hash": pa.array(_hashes(rng, rows), mask=is_missing),
-            "status": np.where(is_missing, UNDECODABLE, prediction_schema.OK),
+            "status": np.where(is_missing, UNDECODABLE, OK),
             "label": pa.array(labels.astype(np.int32), mask=is_missing),
             "confidence": pa.array(_confidences(rng, rows), mask=is_missing),
         }
@@ -98,7 +98,7 @@ def make_blocks(index: int, size: int, *, classes: int) -> Iterator[pa.Table]:
 
 
 def class_shares(classes: int) -> NDArray[np.float64]:
-    """Returns how frequent each label is, [K] that add up to 1, in a random order."""
+    """Returns the frequency of each class, [K] with sum 1, in random order."""
     ranks = np.random.default_rng([SEED, classes]).permutation(classes) + 1
     shares: NDArray[np.float64] = 1 / ranks / (1 / ranks).sum()
     return shares
@@ -116,7 +116,7 @@ def _hashes(rng: np.random.Generator, rows: int) -> NDArray[np.uint64]:
 
 
 def _confidences(rng: np.random.Generator, rows: int) -> NDArray[np.float32]:
-    """Returns float32 [rows] in [0, 1]: many just below 1, where floats are sparse."""
+    """Returns float32 [rows] in [0, 1], many just below 1, where floats are sparse."""
     is_sure = rng.random(rows) < SURE_SHARE
     mean, deviation = np.where(is_sure[:, None], SURE_LOGIT, OTHER_LOGIT).T
     logits = mean + deviation * rng.standard_normal(rows)

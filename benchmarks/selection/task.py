@@ -1,24 +1,33 @@
-"""What a way to select is given, and what it says; imports nothing heavy.
+"""One way to select, and the cut-offs that it finds.
 
-A peer's start is measured, so it shall be its own.
+Imports nothing heavy: a peer's start is measured.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from typing import Any, NamedTuple
 
 OURS = "ours"
 CONFIDENCE_THRESHOLD = 0.3
+#: By way: its module, and the package that it needs.
+PEERS = {
+    "duckdb": ("duckdb_window", "duckdb"),
+    "duckdb_with_key": ("duckdb_window", "duckdb"),
+    "top": ("beam_top", "apache_beam"),
+    "top_processes": ("beam_top", "apache_beam"),
+    "scan": ("arrow_scan", "pyarrow"),
+}
 
 
 class CutOff(NamedTuple):
-    """Where a class ends.
+    """The last selected image of a class.
 
     Attributes:
-        label: Of the class.
-        unique: Images kept.
-        confidence: Of the last of them.
-        key_hash: Likewise.
+        label: The class.
+        unique: Number of selected images.
+        confidence: Confidence of the last one.
+        key_hash: Hash of its key.
     """
 
     label: int
@@ -27,15 +36,23 @@ class CutOff(NamedTuple):
     key_hash: int
 
 
-class Task(NamedTuple):
-    """What is selected from, and how.
+class SelectionTask(NamedTuple):
+    """Predictions to select from, and how.
 
     Attributes:
-        way: Which program selects: `ours`, or one of `selecting_peers.PEERS`.
-        predictions: Directory of them.
-        images_per_class: To be kept of each class.
+        way: Program that selects: `ours`, or a key of `PEERS`.
+        predictions: Directory of the predictions.
+        images_per_class: Number of images to select of each class.
     """
 
     way: str
     predictions: str
     images_per_class: int
+
+
+def run(fields: dict[str, Any]) -> list[CutOff]:
+    """Runs a peer in this process (see `benchmarks.measuring.peers`)."""
+    task = SelectionTask(**fields)
+    module, _ = PEERS[task.way]
+    peer = importlib.import_module(f"benchmarks.selection.{module}")
+    return sorted(peer.run(task))

@@ -1,4 +1,4 @@
-"""Measures RandAugment: images a second on one core, beside two other ways to do it.
+"""Measures RandAugment in images a second on one core, beside two peers.
 
   python -m benchmarks.training.randaugment
 
@@ -10,10 +10,10 @@ operations of magnitude 10 on each:
 * `keras`: `keras.layers.RandAugment` inside tf.data, image by image. A policy of its
   own with eleven operations, resampling as cheaply as ours; its images are float32.
 
-The process is bound to one core and TensorFlow to one thread. The three take turns for
-several rounds; a figure is the median over rounds. The first batch of a turn is not
+The process is bound to one core and TensorFlow to one thread. All ways have a turn in
+each round; a figure is the median over the rounds. The first batch of a turn is not
 counted. The second table is ours with a single operation; it includes drawing and
-batching, which is all there is to Solarize at magnitude 10. The last line is all
+batching, which is the whole cost of Solarize at magnitude 10. The last line is all
 figures as JSON.
 """
 
@@ -22,33 +22,31 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from benchmarks.measuring.goals import Verdict, as_json, at_least, format_table
 from benchmarks.measuring.photographs import make_photographs
-from benchmarks.measuring.turns import take_turns
+from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.data.config import OPERATIONS, AugmentConfig
 from stage import cli
 
-_SECONDS = flags.DEFINE_float(
-    "seconds", 0.5, "Duration of one measurement.", lower_bound=0.0
-)
+_SECONDS = flags.DEFINE_float("seconds", 0.5, "Seconds per turn.", lower_bound=0.0)
 
 SIZE = 224
-#: Different images, 5 MB: more than the caches next to a core hold.
+#: Distinct images, 5 MB: more than the caches next to a core hold.
 NUM_IMAGES = 32
-#: Enough to hide what a batch costs, few enough for turns to be short.
+#: Enough to hide the cost of a batch, few enough for short turns.
 BATCH = 8
 ROUNDS = 7
-#: The second table has many rows; its measurements are this much shorter.
+#: Duration of the second table's turns, which are many, as a share of the first's.
 OPERATION_SHARE = 0.1
-#: Images a second that one core is to make at the least.
+#: Least images a second on one core.
 GOAL = 250
+SPEED = "images_per_second"
 #: The published recipe: N = 2, M = 10.
 CONFIG = AugmentConfig()
 _LEVEL = CONFIG.magnitude / 10
@@ -70,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     images = make_photographs(
         np.random.default_rng(0), NUM_IMAGES, height=SIZE, width=SIZE
     )
-    speeds = _images_per_second(
+    rounds = _take_turns(
         {
             "ours": _ours(images, CONFIG),
             "pillow": _pillow(images),
@@ -78,11 +76,14 @@ def main(argv: Sequence[str]) -> None:
         },
         seconds=_SECONDS.value,
     )
-    operations = _images_per_second(
-        {name: _ours(images, _only(name)) for name in OPERATIONS},
+    operations = _take_turns(
+        {
+            name: _ours(images, AugmentConfig(num_ops=1, operations=(name,)))
+            for name in OPERATIONS
+        },
         seconds=_SECONDS.value * OPERATION_SHARE,
     )
-    _tell(speeds, {name: 1e6 / speed for name, speed in operations.items()})
+    _report(rounds, {name: 1e6 / operations.median(name, SPEED) for name in OPERATIONS})
 
 
 def _bind_to_one_core() -> None:
@@ -90,28 +91,13 @@ def _bind_to_one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def _only(name: str) -> AugmentConfig:
-    return AugmentConfig(num_ops=1, operations=(name,))
+def _take_turns(ways: Mapping[str, Batches], *, seconds: float) -> Rounds[str]:
+    def measure(batches: Batches) -> Figures:
+        next(batches)  # One-time initialization, and fills caches.
+        count, elapsed = repeat(lambda: next(batches), seconds=seconds)
+        return {SPEED: BATCH * count / elapsed}
 
-
-def _images_per_second(
-    ways: Mapping[str, Batches], *, seconds: float
-) -> dict[str, float]:
-    """Returns the median over rounds, in each of which every way has its turn."""
-    rounds = take_turns(ways, lambda batches: _speed(batches, seconds), rounds=ROUNDS)
-    return {name: statistics.median(speeds) for name, speeds in rounds.items()}
-
-
-def _speed(batches: Batches, seconds: float) -> float:
-    next(batches)  # Makes what is made once, and fills caches.
-    started = time.perf_counter()
-    count = 0
-    elapsed = 0.0
-    while elapsed < seconds or count == 0:
-        next(batches)
-        count += BATCH
-        elapsed = time.perf_counter() - started
-    return count / elapsed
+    return take_turns(ways, measure, rounds=ROUNDS)
 
 
 def _ours(images: np.ndarray, config: AugmentConfig) -> Batches:
@@ -136,13 +122,13 @@ def _keras(images: np.ndarray) -> Batches:
 
 
 def _batches(images: np.ndarray, function: Callable[[Any, Any], Any]) -> Batches:
-    """Yields batches out of tf.data with one thread, endlessly."""
+    """Yields batches of tf.data with one thread, endlessly."""
     import tensorflow as tf
 
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
-    # By default map and batch work ahead, so while another way has its turn.
+    # By default map and batch work ahead, also during the turns of other ways.
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
     dataset = tf.data.Dataset.from_tensor_slices(images).repeat().enumerate()
@@ -171,8 +157,8 @@ def with_pillow(name: str, image: Any, sign: float, position: Sequence[float]) -
 
     Args:
         name: One of OPERATIONS.
-        image: RGB.
-        sign: -1 or 1, the direction of a geometric operation.
+        image: RGB image.
+        sign: Direction of a geometric operation, -1 or 1.
         position: Row and column of Cutout's center in [0,1).
     """
     from PIL import Image, ImageEnhance, ImageOps
@@ -214,7 +200,7 @@ _SOLARIZE_ADD_TABLE = [
 def _affine(image: Any, coefficients: tuple[float, ...]) -> Any:
     from PIL import Image
 
-    # Pillow counts from the corners of pixels, the policy from their centers.
+    # Pillow's coordinates are of pixel corners, the policy's of pixel centers.
     a, b, c, d, e, f = coefficients
     centered = (a, b, c - (a + b - 1) / 2, d, e, f - (d + e - 1) / 2)
     return image.transform(
@@ -234,23 +220,24 @@ def _cutout(image: Any, position: Sequence[float]) -> Any:
     return image
 
 
-def _tell(speeds: Mapping[str, float], microseconds: Mapping[str, float]) -> None:
-    ours = speeds["ours"]
-    cli.log(f"{'':14}images/s  ours is faster")
-    for name, speed in speeds.items():
-        cli.log(f"{name:14}{speed:8.0f}  {ours / speed:13.2f}x")
+def _report(rounds: Rounds[str], microseconds: Mapping[str, float]) -> None:
+    """Prints tables and JSON."""
+    speeds = rounds.medians(SPEED)
+    ratios = [
+        Verdict(f"ratio_to_{peer}", round(speeds["ours"] / speeds[peer], 3))
+        for peer in ("pillow", "keras")
+    ]
+    goal = at_least(SPEED, speeds["ours"], GOAL)
+    for line in (*rounds.table(), *format_table([goal, *ratios])):
+        cli.log(line)
     cli.log(f"\n{'operation':14}microseconds an image")
     for name, duration in sorted(microseconds.items(), key=lambda item: -item[1]):
         cli.log(f"{name:14}{duration:8.0f}")
-    verdict = "met" if ours >= GOAL else "missed"
-    cli.log(f"\ngoal of {GOAL} images a second and core: {verdict}")
+    durations = {name: round(duration, 1) for name, duration in microseconds.items()}
     figures = {
-        "images_per_second": {name: round(speed, 1) for name, speed in speeds.items()},
-        "ratio_to_pillow": round(ours / speeds["pillow"], 3),
-        "ratio_to_keras": round(ours / speeds["keras"], 3),
-        "microseconds_per_operation": {
-            name: round(duration, 1) for name, duration in microseconds.items()
-        },
+        SPEED: speeds,
+        **as_json(ratios),
+        "microseconds_per_operation": durations,
     }
     cli.log(json.dumps(figures))
 

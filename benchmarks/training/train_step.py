@@ -7,15 +7,15 @@ updated weights, velocities and averages, with dropout and stochastic depth of t
 published recipe.
 
 * `ours`: `classifier.training.backend_jax`, one XLA program, layers in bfloat16.
-* `timm`: `timm.create_model("resnetrs50")` and so on at its best: torch.compile,
+* `timm`: `timm.create_model("resnetrs50")` and so on at its fastest: torch.compile,
   channels_last, bfloat16 by AMP, SGD with Nesterov momentum in one fused kernel, and
   `ModelEmaV3`.
 
-They take turns for several rounds in one process; a figure is the median over rounds.
-Compiling is not counted. `peak_memory_gb` is what each framework's own allocator
-reports. Neither TensorFlow nor, for ours alone, PyTorch is needed. Without a GPU the
-same command compares small images in float32, which says nothing about GPUs, and says
-so. The last line is all figures as JSON.
+Both have a turn in each round, in one process; a figure is the median over the rounds.
+Compiling is not counted. `peak_memory_gb` is by each framework's own allocator. Needs
+neither TensorFlow nor, for ours alone, PyTorch. Without a GPU the same command compares
+small images in float32, which predicts nothing about GPUs. The last line is all figures
+as JSON.
 """
 
 from __future__ import annotations
@@ -24,38 +24,36 @@ import dataclasses
 import importlib.util
 import json
 import os
-import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from absl import flags
 
-from benchmarks.measuring.turns import take_turns
+from benchmarks.measuring.goals import AT_LEAST, Verdict, as_json, format_table
+from benchmarks.measuring.turns import Figures, take_turns
 from classifier.training import devices, presets
 from classifier.training.config import TrainConfig
 from stage import cli
 
-_SECONDS = flags.DEFINE_float(
-    "seconds", 5.0, "Duration of one measurement.", lower_bound=0.0
-)
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "Seconds per turn.", lower_bound=0.0)
 
 ROUNDS = 5
 NUM_CLASSES = 1000
-#: Steps before the first measurement: compilers and allocators have settled.
+SPEED = "images_per_second"
+#: Steps before the first turn, for compilers and allocators.
 WARM_UP = 3
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """One network to be trained.
+class TrainedNetwork(NamedTuple):
+    """One network to train.
 
     Attributes:
-        preset: Ours.
-        timm: The same network there.
-        batch_size: Images of a step: as many as keep a GPU of 80 GB busy.
-        goal: Images a second that one H200 is to train at the least.
+        preset: Our preset.
+        timm: timm's name of the same network.
+        batch_size: Images per step, enough to keep a GPU of 80 GB busy.
+        goal: Least images a second on one H200.
     """
 
     preset: str
@@ -64,31 +62,31 @@ class Case:
     goal: int | None = None
 
 
-GPU_CASES = (
-    Case(preset="resnet_rs_50_160", timm="resnetrs50", batch_size=1024, goal=7200),
-    Case(preset="resnet_rs_152_256", timm="resnetrs152", batch_size=256, goal=1060),
+GPU_NETWORKS = (
+    TrainedNetwork("resnet_rs_50_160", "resnetrs50", 1024, goal=7200),
+    TrainedNetwork("resnet_rs_152_256", "resnetrs152", 256, goal=1060),
 )
-TOY_CASES = (Case(preset="resnet_rs_50_64", timm="resnetrs50", batch_size=16),)
+TOY_NETWORKS = (TrainedNetwork("resnet_rs_50_64", "resnetrs50", 16),)
 
 
-class Peer(Protocol):
-    """A way to train."""
+class Trainer(Protocol):
+    """One way to train."""
 
     def step(self) -> None:
-        """Starts one step."""
+        """Starts a step."""
 
     def wait(self) -> None:
-        """Returns when all steps are done."""
+        """Waits for all steps."""
 
     def peak_memory(self) -> float | None:
-        """Returns GB of the device's memory used at most; None where unknown."""
+        """Returns the peak of the device's memory in GB; None where unknown."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        # PyTorch wants memory, too.
+        # Leaves memory to PyTorch.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         hardware = devices.open_devices("jax")
     import jax
@@ -96,55 +94,62 @@ def main(argv: Sequence[str]) -> None:
     on_gpu = jax.default_backend() == "gpu"
     cli.log(hardware.describe())
     if not on_gpu:
-        cli.log("no GPU: a toy comparison on the CPU, which says nothing about one")
+        cli.log("no GPU: a toy comparison, which predicts nothing about GPUs")
     if importlib.util.find_spec("timm") is None:
         cli.log("timm is not installed: ours alone")
-    figures = {}
-    for case in GPU_CASES if on_gpu else TOY_CASES:
-        figures[case.preset] = _measure(case, on_gpu=on_gpu)
-        _tell(case, figures[case.preset])
+    figures = {
+        network.preset: _measure(network, on_gpu=on_gpu)
+        for network in (GPU_NETWORKS if on_gpu else TOY_NETWORKS)
+    }
     cli.log(json.dumps({"device": hardware.kind, "is_toy": not on_gpu, **figures}))
 
 
-def _measure(case: Case, *, on_gpu: bool) -> dict[str, Any]:
-    peers: dict[str, Peer] = {"ours": _Ours(_config(case, on_gpu=on_gpu))}
+def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
+    """Returns the figures of a network, and prints them."""
+    config = _config(network, on_gpu=on_gpu)
+    trainers: dict[str, Trainer] = {"ours": _Ours(config)}
     if importlib.util.find_spec("timm") is not None:
-        peers["timm"] = _Timm(case, _config(case, on_gpu=on_gpu))
-    for peer in peers.values():
+        trainers["timm"] = _Timm(network, config)
+    for trainer in trainers.values():
         for _ in range(WARM_UP):
-            peer.step()
-        peer.wait()
-    rounds = take_turns(
-        peers, lambda peer: case.batch_size * _steps_per_second(peer), rounds=ROUNDS
-    )
-    speeds = {name: statistics.median(speeds) for name, speeds in rounds.items()}
-    figures: dict[str, Any] = {
-        "images_per_second": {name: round(speed, 1) for name, speed in speeds.items()},
-        "peak_memory_gb": {name: peer.peak_memory() for name, peer in peers.items()},
-    }
+            trainer.step()
+        trainer.wait()
+
+    def measure(trainer: Trainer) -> Figures:
+        return {SPEED: network.batch_size * _steps_per_second(trainer)}
+
+    rounds = take_turns(trainers, measure, rounds=ROUNDS)
+    speeds = rounds.medians(SPEED)
+    memory = {name: trainer.peak_memory() for name, trainer in trainers.items()}
+    verdicts = []
     if "timm" in speeds:
-        figures["ratio_to_timm"] = round(speeds["ours"] / speeds["timm"], 3)
-    return figures
+        ratio = round(speeds["ours"] / speeds["timm"], 3)
+        verdicts.append(Verdict("ratio_to_timm", ratio))
+    cli.log(f"\n{network.preset}, peak GB: {memory}")
+    goal = Verdict("images_per_second", speeds["ours"], AT_LEAST, network.goal)
+    for line in (*rounds.table(), *format_table([goal, *verdicts])):
+        cli.log(line)
+    return {SPEED: speeds, "peak_memory_gb": memory, **as_json(verdicts)}
 
 
-def _config(case: Case, *, on_gpu: bool) -> TrainConfig:
+def _config(network: TrainedNetwork, *, on_gpu: bool) -> TrainConfig:
     return dataclasses.replace(
-        presets.find(case.preset),
-        global_batch_size=case.batch_size,
+        presets.find(network.preset),
+        global_batch_size=network.batch_size,
         dtype="bfloat16" if on_gpu else "float32",
     )
 
 
-def _steps_per_second(peer: Peer) -> float:
+def _steps_per_second(trainer: Trainer) -> float:
     """Returns the speed over at least one step, and as many as the time allows."""
     started = time.perf_counter()
     count = 0
     while count == 0 or time.perf_counter() - started < _SECONDS.value:
-        peer.step()
+        trainer.step()
         count += 1
         if count % WARM_UP == 0:
-            peer.wait()  # Else the host would run far ahead of the device.
-    peer.wait()
+            trainer.wait()  # Keeps the host from running far ahead.
+    trainer.wait()
     return count / (time.perf_counter() - started)
 
 
@@ -197,7 +202,7 @@ class _Ours:
 class _Timm:
     """timm's network in a step of PyTorch's, after timm's own training script."""
 
-    def __init__(self, case: Case, config: TrainConfig) -> None:
+    def __init__(self, network: TrainedNetwork, config: TrainConfig) -> None:
         import timm
         import torch
         from timm.utils import ModelEmaV3
@@ -206,7 +211,7 @@ class _Timm:
         self._kind = "cuda" if torch.cuda.is_available() else "cpu"
         self._config = config
         model = timm.create_model(
-            case.timm,
+            network.timm,
             num_classes=NUM_CLASSES,
             drop_rate=config.model.dropout_rate,
             drop_path_rate=config.model.stochastic_depth_rate,
@@ -250,19 +255,6 @@ class _Timm:
         if self._kind != "cuda":
             return None
         return round(self._torch.cuda.max_memory_allocated() / 1e9, 2)
-
-
-def _tell(case: Case, figures: Mapping[str, Any]) -> None:
-    for name, speed in figures["images_per_second"].items():
-        memory = figures["peak_memory_gb"][name]
-        gigabytes = "" if memory is None else f"  {memory:6.2f} GB"
-        cli.log(f"{case.preset:18} {name:5} {speed:9.1f} images/s{gigabytes}")
-    if "ratio_to_timm" in figures:
-        cli.log(f"{case.preset:18} ours is {figures['ratio_to_timm']:.2f}x timm")
-    if case.goal is not None:
-        met = figures["images_per_second"]["ours"] >= case.goal
-        verdict = "met" if met else "missed"
-        cli.log(f"{case.preset:18} goal of {case.goal} on one H200: {verdict}")
 
 
 if __name__ == "__main__":

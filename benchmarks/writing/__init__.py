@@ -1,1 +1,1 @@
-"""Writing records, measured beside Beam's own way."""
+"""The writing job beside Beam's own TFRecord sink."""

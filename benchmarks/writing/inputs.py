@@ -1,9 +1,8 @@
-"""What writing is measured on: images, what was said of them, and which to keep."""
+"""Generated inputs of the writing benchmark: images, predictions and a selection."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import pathlib
 import subprocess
@@ -11,28 +10,28 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.measuring.photographs import make_photographs
+from benchmarks.measuring import photographs
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
+from stage.status import OK
 
 NUM_CLASSES = 1000
 TOP_K = 10
-#: Images of a file, about as many as in ImageNet's.
+#: Images per file, about as many as in ImageNet's.
 SHARD_SIZE = 1000
-#: Different photographs; each image is one of them and bytes behind its end.
+#: Distinct photographs; each image is one of them and distinct bytes after its end.
 NUM_JPEGS = 256
 _HEIGHT, _WIDTH, _QUALITY = 96, 128, 85
 
 
 @dataclasses.dataclass(frozen=True)
-class Inputs:
-    """Directories that are made once and read by every way to write.
+class WritingInputs:
+    """Directories that every way reads.
 
     Attributes:
-        root: Of all of them.
-        num_images: Of the corpus.
+        root: Parent of all of them.
+        num_images: Number of images.
     """
 
     root: str
@@ -40,7 +39,7 @@ class Inputs:
 
     @property
     def images(self) -> str:
-        """As `--images`."""
+        """The images, as a value of `--images`."""
         return f"tfrecord:{self.root}/images/*.tfrecord"
 
     @property
@@ -54,15 +53,15 @@ class Inputs:
         return f"{self.root}/selection"
 
 
-def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> Inputs:
-    """Makes images, random predictions, and a selection of nearly all of them.
+def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> WritingInputs:
+    """Makes images, random predictions, and a selection of nearly all images.
 
     Args:
         root: Directory to make.
-        num_images: Of the corpus.
-        num_bytes: Of each image.
+        num_images: Number of images.
+        num_bytes: Size of each image.
     """
-    inputs = Inputs(str(root), num_images)
+    inputs = WritingInputs(str(root), num_images)
     _write_images(root / "images", num_images, num_bytes)
     _write_predictions(inputs)
     subprocess.run(
@@ -70,7 +69,7 @@ def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> Inputs:
             *(sys.executable, "-m", "beam_jobs.select_labels"),
             f"--predictions={inputs.predictions}",
             f"--output={inputs.selection}",
-            # As many records as images; some are copies, where a class has fewer.
+            # As many records as images: small classes are filled up with copies.
             *("--confidence_threshold=0", "--duplicate_bits=-1"),
         ],
         check=True,
@@ -80,18 +79,17 @@ def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> Inputs:
 
 
 def make_jpegs(rng: np.random.Generator, count: int) -> Iterator[bytes]:
-    """Yields different small photographs."""
-    for pixels in make_photographs(rng, count, height=_HEIGHT, width=_WIDTH):
-        content = io.BytesIO()
-        Image.fromarray(pixels).save(content, "JPEG", quality=_QUALITY)
-        yield content.getvalue()
+    """Yields distinct small photographs."""
+    return photographs.make_jpegs(
+        rng, count, height=_HEIGHT, width=_WIDTH, quality=_QUALITY
+    )
 
 
 def pad(jpeg: bytes, index: int, num_bytes: int) -> bytes:
-    """Returns an image of its own: decoders ignore what is behind the end.
+    """Returns a distinct image: decoders ignore the bytes after the end.
 
     Raises:
-        ValueError: If it is larger already.
+        ValueError: If the image is too large already.
     """
     end = index.to_bytes(8, "big")
     if len(jpeg) + len(end) > num_bytes:
@@ -103,23 +101,20 @@ def pad(jpeg: bytes, index: int, num_bytes: int) -> bytes:
 
 
 def _write_images(directory: pathlib.Path, num_images: int, num_bytes: int) -> None:
-    import tensorflow as tf
-
-    from classifier.data.readers import IMAGE_FEATURE
-
     directory.mkdir(parents=True)
     jpegs = itertools.cycle(make_jpegs(np.random.default_rng(0), NUM_JPEGS))
     for start in range(0, num_images, SHARD_SIZE):
-        path = directory / f"{start // SHARD_SIZE:05d}.tfrecord"
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for index in range(start, min(start + SHARD_SIZE, num_images)):
-                image = tf.train.Feature()
-                image.bytes_list.value.append(pad(next(jpegs), index, num_bytes))
-                features = tf.train.Features(feature={IMAGE_FEATURE: image})
-                writer.write(tf.train.Example(features=features).SerializeToString())
+        end = min(start + SHARD_SIZE, num_images)
+        photographs.write_tfrecord(
+            directory / f"{start // SHARD_SIZE:05d}.tfrecord",
+            (
+                photographs.make_example(pad(next(jpegs), index, num_bytes))
+                for index in range(start, end)
+            ),
+        )
 
 
-def _write_predictions(inputs: Inputs) -> None:
+def _write_predictions(inputs: WritingInputs) -> None:
     from classifier.data.sources import open_source
 
     source = open_source(inputs.images)
@@ -133,11 +128,11 @@ def _write_predictions(inputs: Inputs) -> None:
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     for shard in source.shards:
         examples = source.reader.examples(shard.files[0])
-        block = _block(shard.index, [(one.key, one.image) for one in examples])
-        path = pathlib.Path(inputs.predictions) / prediction_schema.shard_name(
-            shard.index
+        block = _block(
+            shard.index, [(example.key, example.image) for example in examples]
         )
-        with path.open("wb") as file:
+        name = prediction_schema.shard_name(shard.index)
+        with pathlib.Path(inputs.predictions, name).open("wb") as file:
             tables = iter([prediction_schema.to_table(block, top_k=TOP_K)])
             prediction_schema.write_shard(file, tables, fingerprint=fingerprint)
     artifact.complete(inputs.predictions, seconds=0.0)
@@ -149,14 +144,14 @@ def _block(
     count = len(examples)
     rng = np.random.default_rng(seed)
     probabilities = rng.random((count, NUM_CLASSES), np.float32)
-    # One of them stands out; which one is random, so that classes are of a size.
+    # A random class stands out, so that classes are of about equal size.
     probabilities[np.arange(count), rng.integers(NUM_CLASSES, size=count)] += 500
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return prediction_schema.Block(
         first_index=0,
         keys=[key.decode() for key, _ in examples],
         images=[image for _, image in examples],
-        status=[prediction_schema.OK] * count,
+        status=[OK] * count,
         errors=[""] * count,
         probabilities=probabilities,
         pixels=rng.integers(0, 256, (count, 9, 9, 3), np.uint8),

@@ -1,12 +1,10 @@
 import dataclasses
-import io
 import itertools
 import json
 import statistics
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from benchmarks.training import input_pipeline as benchmark
 from classifier.data import preprocessing
@@ -36,9 +34,12 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jpegs(source):
-    """The encoded images of the first file."""
+    """The encoded images of the first file, none of them twice."""
     examples = source.reader.read(dataclasses.asdict(source.files[0]))
-    return [example["image"] for example in examples.as_numpy_iterator()]
+    images = [example["image"] for example in examples.as_numpy_iterator()]
+    assert len(set(images)) == len(images)
+    assert len(images) == benchmark.NUM_IMAGES // benchmark.NUM_FILES
+    return images
 
 
 def first(dataset):
@@ -62,8 +63,9 @@ def test_the_command_prints_every_figure():
         ratio = figures[name]
         expected = np.median(np.divide(rounds[way], rounds["decoder"]))
         assert ratio == pytest.approx(expected, rel=0.01)
-        met = "met" if ratio >= 0.7 else "missed"
-        assert f"{way}: goal of 0.7 of the decoder's images: {met}, {ratio}" in lines
+        met = "yes" if ratio >= 0.7 else "no"
+        (row,) = (line.split() for line in lines if line.startswith(f"{name} "))
+        assert row == [name, f"{ratio:.3f}", ">=", "0.7", met]
     by_size = figures["images_per_second_by_size"]
     assert set(by_size) == {"160", "192", "224", "256", "320"}
     assert by_size["160"] == speeds["ours"]
@@ -88,7 +90,10 @@ def test_the_warm_up_does_not_count():
     speed = benchmark.measure(
         batches(), seconds=10.0, clock=lambda: now, processor_clock=lambda: 1.5 * now
     )
-    assert speed == (benchmark.BATCH / 0.5, 1.5)
+    assert speed == {
+        "images_per_second": benchmark.BATCH / 0.5,
+        "cores_at_work": 1.5,
+    }
 
 
 def test_one_batch_is_measured_at_the_least():
@@ -96,7 +101,7 @@ def test_one_batch_is_measured_at_the_least():
     speed = benchmark.measure(
         itertools.repeat(None), seconds=0.0, clock=lambda: next(ticks)
     )
-    assert speed.images == benchmark.BATCH / 0.25
+    assert speed["images_per_second"] == benchmark.BATCH / 0.25
 
 
 def test_ours_are_the_batches_of_training(source):
@@ -115,29 +120,10 @@ def test_a_size_stands_for_all_its_recipes():
 def test_the_decoder_decodes_to_the_last_pixel(source, jpegs):
     found = first(benchmark.decoder(source))
     assert found.shape == (benchmark.BATCH, 3)
-    # The files take turns, so the first gives every so-manieth image.
+    # The files take turns: one image in INTERLEAVE is of the first.
     corners = [preprocessing.decode(jpeg).numpy()[-1, -1] for jpeg in jpegs]
     of_first = found[:: input_pipeline.INTERLEAVE]
     np.testing.assert_array_equal(of_first, corners[: len(of_first)])
-
-
-def test_images_are_like_photographs(jpegs):
-    assert len(jpegs) == benchmark.NUM_IMAGES // benchmark.NUM_FILES
-    # ImageNet's have 110 kB on average.
-    assert 100e3 < np.mean([len(jpeg) for jpeg in jpegs]) < 120e3
-    few = jpegs[:16]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in few])
-    assert pixels.shape[1:] == (375, 500, 3)
-    assert len({image.tobytes() for image in pixels}) == len(few)
-    pixels = pixels.astype(int)
-    # Neighbors are more alike than pixels far apart, also across the seam of a shift.
-    far = np.abs(pixels[:, :, 20:] - pixels[:, :, :-20]).mean()
-    for axis in (1, 2):
-        near = np.abs(np.diff(pixels, axis=axis)).mean(axis=(0, 3 - axis, 3))
-        assert 5 < near.mean() < 0.6 * far
-        assert near.max() < 2 * near.mean()
-    # Clipping is rare.
-    assert np.mean((pixels == 0) | (pixels == 255)) < 0.05
 
 
 def test_the_mixture_is_what_a_student_trains_on(source, jpegs, tmp_path):

@@ -1,0 +1,36 @@
+import pytest
+
+from benchmarks.measuring.goals import (
+    AT_LEAST,
+    AT_MOST,
+    Verdict,
+    as_json,
+    at_least,
+    at_most,
+    format_table,
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (at_least("ratio", 1.19, 1.2), "1.190 >= 1.2 no"),
+        (at_least("ratio", 1.2, 1.2), "1.200 >= 1.2 yes"),
+        (at_most("ratio", 1.1, 1.1), "1.100 <= 1.1 yes"),
+        (at_most("ratio", 1.101, 1.1), "1.101 <= 1.1 no"),
+        # The figure as it is printed decides.
+        (at_most("ratio", 1.1004, 1.1), "1.100 <= 1.1 yes"),
+        (Verdict("ratio", 4.0), "4.000"),
+        (Verdict("ratio", 4.0, AT_LEAST, 15.0, "not asked"), "4.000 >= 15 not asked"),
+        (Verdict("ratio", 7300.0, AT_LEAST, 7200), "7300.000 >= 7200 yes"),
+    ],
+)
+def test_a_line_tells_on_which_side_of_the_goal_a_figure_is(verdict, expected):
+    assert verdict.line().split() == ["ratio", *expected.split()]
+
+
+def test_the_table_and_the_json_have_every_figure():
+    verdicts = [at_most("memory", 0.51234, 1.0), Verdict("start", 4.0, AT_MOST)]
+    _, *lines = format_table(verdicts)
+    assert lines == [verdict.line() for verdict in verdicts]
+    assert as_json(verdicts) == {"memory": 0.512, "start": 4.0}
