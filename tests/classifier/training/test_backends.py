@@ -1,10 +1,12 @@
 """TensorFlow and JAX, one device and eight, one process and two: the same training."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from classifier.inference import ensemble
@@ -15,11 +17,11 @@ from tests.images import random_images, write_folder
 
 NUM_STEPS = 10
 NUM_IMAGES = 22
-#: Ten steps that differ by their rounding alone: no noise inside the network, whose
-#: random numbers each backend draws in its own way, and a learning rate as low as in
-#: the first steps of a published warm-up. Where a ReLU's input is zero but for its
-#: rounding, one place's gradient differs by all of that unit; a high rate blows that
-#: up, and many places make it small.
+#: Ten steps that differ by rounding alone. There is no noise inside the network, whose
+#: random numbers each backend draws in its own way. Where a ReLU's input is zero but
+#: for its rounding, the gradient differs by the whole unit at that position: a learning
+#: rate as low as in the first steps of a published warm-up, and many positions, keep
+#: the effect small.
 RECIPE = (
     "--preset=tiny",
     "--set=model.width_multiplier=0.0625",
@@ -38,7 +40,7 @@ RECIPE = (
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory, config):
-    """Of every run: images, recipe, and the same weights to start from."""
+    """Flags of every run: images, recipe, and the same initial weights."""
     root = tmp_path_factory.mktemp("images")
     labels = [i % 3 for i in range(NUM_IMAGES)]
     write_folder(root, random_images(NUM_IMAGES), labels)
@@ -91,7 +93,7 @@ def final(directory):
 
 
 def differences(left, right, group):
-    """Of each float array of a group, the largest one."""
+    """The largest difference in each float array of a group."""
     names = [name for name in left if name.startswith(f"{group}/")]
     names = [name for name in names if left[name].dtype == np.float32]
     assert len(names) > 50
@@ -110,13 +112,13 @@ def assert_same_state(left, right):
 @pytest.mark.parametrize("name", ["jax", "eight", "two"])
 def test_losses_weights_and_averages_are_the_same(runs, name):
     root, _ = runs
-    # The training moved: sameness is not that of the start.
+    # The weights have changed since the start.
     kernels = [
         checkpoint.read(path)
         for path in sorted(root.glob("tensorflow/checkpoints/step-*"))
     ]
-    name_of_one = "model/logits/kernel"
-    assert np.abs(kernels[-1][name_of_one] - kernels[0][name_of_one]).max() > 5e-4
+    kernel = "model/logits/kernel"
+    assert np.abs(kernels[-1][kernel] - kernels[0][kernel]).max() > 5e-4
     assert len(losses(root / "tensorflow")) == NUM_STEPS
     np.testing.assert_allclose(
         losses(root / name), losses(root / "tensorflow"), rtol=1e-4
@@ -137,13 +139,13 @@ def test_the_exported_classifier_is_the_same(runs, name):
     assert found["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-4)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     probabilities = [
-        ensemble.Classifier(root / each).probabilities(pixels)
+        tf.nn.softmax(ensemble.Classifier(root / each).logits(pixels)).numpy()
         for each in ("tensorflow", name)
     ]
     np.testing.assert_allclose(*probabilities, atol=1e-4)
 
 
-def test_only_the_first_process_speaks(runs):
+def test_only_the_first_process_logs(runs):
     _, printed = runs
     assert "jax on 4 x cpu in 2 processes" in printed["first"]
     assert f"step {NUM_STEPS}/{NUM_STEPS}" in printed["first"]
@@ -177,7 +179,7 @@ def test_a_checkpoint_of_one_backend_resumes_in_the_other(
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_the_profile_is_a_trace_that_names_its_steps(runs, name):
     root, printed = runs
-    assert f"a trace of 5 steps is in {root / name / 'profile'}" in printed[name]
+    assert str(root / name / "profile") in printed[name]
     (path,) = (root / name / "profile").glob("plugins/profile/*/*.xplane.pb")
     space = xplane_pb2.XSpace()
     space.ParseFromString(path.read_bytes())
@@ -204,7 +206,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(arguments, tmp_path):
     )
     output, _ = process.communicate()
     assert process.returncode == 1
-    assert output.splitlines()[-1] == (
-        "error: global_batch_size must be divisible by the 3 devices, got 16"
+    assert re.fullmatch(
+        r"error: global_batch_size\b.*\b3\b.*\b16", output.splitlines()[-1]
     )
     assert not (tmp_path / "run").exists()
