@@ -9,7 +9,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.labeling import job as labeling_job
 from beam_jobs.labeling.job import LabelingConfig
-from beam_jobs.runners.options import parse_beam_arguments
+from beam_jobs.runners.run import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.sources import open_source
 from stage import artifact, cli

@@ -1,6 +1,5 @@
-"""Faults that only whole commands can meet; most of these tests are slow."""
+"""Faults of whole commands; most of these tests are slow."""
 
-import concurrent.futures
 import shutil
 import signal
 
@@ -10,7 +9,7 @@ import pytest
 from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from stage import artifact
-from tests.commands import start
+from tests.commands import call, start
 from tests.faults import catalog, disks, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
@@ -71,7 +70,7 @@ def end(process, *, status):
 # --- the other two jobs --------------------------------------------------------
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory):
-    """The last lines of two commands that meet what has changed since labeling."""
+    """The output of two commands whose inputs changed since labeling."""
     root = tmp_path_factory.mktemp("changed")
     for shard in range(2):
         write_records(root / "in" / f"part-{shard}", IMAGES[shard::2])
@@ -102,10 +101,9 @@ def messages(tmp_path_factory):
             f"--output={root}/other",
         ),
     }
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        started = {fault: start(*words) for fault, words in commands.items()}
-        ended = pool.map(lambda process: end(process, status=1), started.values())
-        return dict(zip(started, ended, strict=True))
+    ended = {fault: call(*words) for fault, words in commands.items()}
+    assert all(process.returncode == 1 for process in ended.values()), ended
+    return {fault: process.stdout + process.stderr for fault, process in ended.items()}
 
 
 def select(root):
@@ -137,7 +135,7 @@ def spoil(path):
 )
 def test_what_changed_since_labeling(fault, messages):
     assert fault.end == catalog.FAILED
-    (line,) = [one for one in messages[fault.name].splitlines() if "error" in one]
+    (line,) = [line for line in messages[fault.name].splitlines() if "error" in line]
     assert line.startswith("error: ")
     fault.check(line)
 

@@ -67,7 +67,7 @@ def test_a_full_temporary_directory(fault, run, undisturbed, tmp_path, monkeypat
     with disks.mounted(scratch, "size=12k"), monkeypatch.context() as patch:
         # The log of the failure is to be kept elsewhere.
         patch.setattr("beam_jobs.writing.spool.tempfile.tempdir", str(scratch))
-        patch.setattr("beam_jobs.runners.run.tempfile.mkstemp", mkstemp_in(tmp_path))
+        patch.setattr("beam_jobs.runners.local.tempfile.mkstemp", mkstemp_in(tmp_path))
         fails(fault, run)
     assert not list(scratch.iterdir())
     run.write()
