@@ -1,4 +1,4 @@
-"""Images that tests make themselves."""
+"""Random images, and files of them in every form that a source can have."""
 
 import io
 import pathlib
@@ -6,9 +6,14 @@ import tarfile
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
+from classifier.data.sources import open_source
+
+#: Forms of a source, see `open_labeled`.
+FORMS = ("folder", "tfrecord", "tfds", "webdataset")
 
 
 def random_pixels(rng, height=24, width=20):
@@ -55,8 +60,78 @@ def write_tar(path: pathlib.Path, members, mode="w"):
 
 
 def write_folder(root: pathlib.Path, images, labels=None):
-    """Writes `a/00000.png` and so on; without labels all lie in one folder."""
+    """Writes `a/00000.png` and so on; without labels into one folder."""
     for index, image in enumerate(images):
         folder = root if labels is None else root / "abcdefghij"[labels[index]]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{index:05d}.png").write_bytes(image)
+
+
+def write_labeled_tar(path: pathlib.Path, images, labels):
+    """Writes a WebDataset tar file: `0.png`, `0.cls`, `1.png` and so on."""
+    members = [
+        (f"{index}.{extension}", content)
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+        for extension, content in (("png", image), ("cls", b"%d" % label))
+    ]
+    write_tar(path, members)
+
+
+def write_tfds(directory: pathlib.Path, pictures, values, labels=("class",)):
+    """Writes a prepared TFDS dataset `NAME/1.0.0` of shards of four examples.
+
+    Args:
+        directory: Where it is to be; its parent's name is that of the dataset.
+        pictures: Encoded images by the name of their feature.
+        values: The class of each example, in 0..2.
+        labels: Names of the features that hold the class.
+    """
+    directory.mkdir(parents=True)
+    kinds = {
+        "id": tfds.features.Text(),
+        **{name: tfds.features.Image(shape=(None, None, 3)) for name in pictures},
+        **{name: tfds.features.ClassLabel(names=["a", "b", "c"]) for name in labels},
+    }
+    identity = tfds.core.DatasetIdentity(
+        name=directory.parent.name,
+        version="1.0.0",
+        data_dir=directory,
+        module_name="",
+    )
+    features = tfds.features.FeaturesDict(kinds)
+    writer = tfds.core.SequentialWriter(
+        tfds.core.DatasetInfo(builder=identity, features=features),
+        max_examples_per_shard=4,
+        overwrite=False,
+    )
+    writer.initialize_splits(["train"])
+    examples = [
+        {
+            "id": str(index),
+            **{name: io.BytesIO(images[index]) for name, images in pictures.items()},
+            **dict.fromkeys(labels, value),
+        }
+        for index, value in enumerate(values)
+    ]
+    writer.add_examples({"train": examples})
+    writer.close_all()
+    return directory
+
+
+def open_labeled(form, root: pathlib.Path, images, labels):
+    """Returns a source of labeled images, in any of `FORMS`.
+
+    Except for a folder, the images are in two or more files.
+    """
+    if form == "folder":
+        write_folder(root / "images", images, labels)
+        return open_source(f"folder:{root}/images")
+    if form == "tfds":
+        directory = write_tfds(root / "shapes" / "1.0.0", {"image": images}, labels)
+        return open_source(f"tfds:{directory}:train[:2]+train[2:]")
+    names = root / "names.txt"
+    names.write_text("a\nb\nc\n")
+    write = write_records if form == "tfrecord" else write_labeled_tar
+    write(root / "0", images[:6], labels[:6])
+    write(root / "1", images[6:], labels[6:])
+    return open_source(f"{form}:{root}/?", class_names_file=str(names))

@@ -1,16 +1,20 @@
-import errno
-import io
-import os
+import re
 
 import pytest
-import tensorflow_datasets as tfds
 
 from classifier.data import sources
 from classifier.data.examples import UNLABELED
 from classifier.data.python_reader import read_examples
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
-from tests.images import random_images, write_folder, write_records, write_tar
+from tests.images import (
+    random_images,
+    write_folder,
+    write_labeled_tar,
+    write_records,
+    write_tar,
+    write_tfds,
+)
 
 LABELS = [0, 1, 2, 0, 1, 2, 0]
 
@@ -29,7 +33,7 @@ def images():
 def tfds_dir(tmp_path_factory, images):
     """A prepared TFDS dataset of two shards."""
     directory = tmp_path_factory.mktemp("tfds") / "shapes" / "1.0.0"
-    return prepare(directory, {"picture": images})
+    return write_tfds(directory, {"picture": images}, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -37,41 +41,7 @@ def two_images_dir(tmp_path_factory, images):
     """One whose records hold two images each, and two labels."""
     directory = tmp_path_factory.mktemp("tfds") / "pairs" / "1.0.0"
     pairs = {"picture": images, "thumbnail": images[:1] * len(images)}
-    return prepare(directory, pairs, labels=("class", "color"))
-
-
-def prepare(directory, pictures, labels=("class",), classes=LABELS):
-    directory.mkdir(parents=True)
-    kinds = {
-        "id": tfds.features.Text(),
-        **{name: tfds.features.Image(shape=(None, None, 3)) for name in pictures},
-        **{name: tfds.features.ClassLabel(names=["a", "b", "c"]) for name in labels},
-    }
-    writer = tfds.core.SequentialWriter(
-        tfds.core.DatasetInfo(
-            builder=tfds.core.DatasetIdentity(
-                name=directory.parent.name,
-                version="1.0.0",
-                data_dir=directory,
-                module_name="",
-            ),
-            features=tfds.features.FeaturesDict(kinds),
-        ),
-        max_examples_per_shard=4,
-        overwrite=False,
-    )
-    writer.initialize_splits(["train"])
-    examples = [
-        {
-            "id": str(i),
-            **{name: io.BytesIO(images[i]) for name, images in pictures.items()},
-            **dict.fromkeys(labels, label),
-        }
-        for i, label in enumerate(classes)
-    ]
-    writer.add_examples({"train": examples})
-    writer.close_all()
-    return directory
+    return write_tfds(directory, pairs, LABELS, labels=("class", "color"))
 
 
 def test_labeled_folder(tmp_path, images):
@@ -95,7 +65,7 @@ def test_unlabeled_folder_may_be_any_tree(tmp_path, images, monkeypatch):
     assert source.class_names is None
     assert [len(shard.files) for shard in source.shards] == [3, 3, 1]
     assert {label for _, _, label in read(source)} == {UNLABELED}
-    with pytest.raises(ValueError, match="sub-folder of its class"):
+    with pytest.raises(ValueError, match=f"folder:{tmp_path}"):
         source.labeled_class_names()
 
 
@@ -147,37 +117,37 @@ def test_further_features_come_along(tfds_dir):
     source = open_source(f"tfds:{tfds_dir}:train", more_features=("id",))
     examples = read_files(source.reader, source.files).as_numpy_iterator()
     assert [e["id"] for e in examples] == [b"%d" % i for i in range(len(LABELS))]
-    with pytest.raises(ValueError, match="no feature 'wings'"):
+    with pytest.raises(ValueError, match="'wings'"):
         open_source(f"tfds:{tfds_dir}:train", more_features=("wings",))
 
 
 @pytest.mark.parametrize(
-    ("spec", "error", "message"),
+    ("spec", "error", "named"),
     [
-        ("photos", ValueError, "expected a source as tfds:NAME:SPLIT"),
-        ("zip:photos", ValueError, "expected a source as tfds:NAME:SPLIT"),
-        ("folder:", ValueError, "expected a source as"),
-        ("tfds:mnist", ValueError, "expected tfds:NAME:SPLIT"),
-        ("folder:/no/such", FileNotFoundError, "no folder '/no/such'"),
-        ("tfrecord:/no/such*", FileNotFoundError, "no file matches"),
-        ("webdataset:/no/such*.tar", FileNotFoundError, "no file matches"),
-        ("tfrecord:/no/**", ValueError, r"a pattern without \*\*, got '/no/\*\*'"),
-        ("folder:ftp://host/x", ValueError, "no file system 'ftp://' is known"),
-        ("tfrecord:ftp://host/x", ValueError, "no file system 'ftp://' is known"),
-        ("tfds:ftp://host/x:train", ValueError, "no file system 'ftp://' is known"),
-        ("tfds:nosuchset:train", FileNotFoundError, "no TFDS dataset 'nosuchset'"),
-        ("tfds:/no/such/dir:train", FileNotFoundError, "no TFDS dataset"),
+        ("photos", ValueError, "tfds:NAME:SPLIT.*'photos'"),
+        ("zip:photos", ValueError, "tfds:NAME:SPLIT.*'zip:photos'"),
+        ("folder:", ValueError, "folder:PATH.*'folder:'"),
+        ("tfds:mnist", ValueError, "tfds:NAME:SPLIT.*'tfds:mnist'"),
+        ("folder:/no/such", FileNotFoundError, "'/no/such'"),
+        ("tfrecord:/no/such*", FileNotFoundError, r"'/no/such\*'"),
+        ("webdataset:/no/such*.tar", FileNotFoundError, r"'/no/such\*.tar'"),
+        ("tfrecord:/no/**", ValueError, r"'/no/\*\*'"),
+        ("folder:ftp://host/x", ValueError, "'ftp://'"),
+        ("tfrecord:ftp://host/x", ValueError, "'ftp://'"),
+        ("tfds:ftp://host/x:train", ValueError, "'ftp://'"),
+        ("tfds:nosuchset:train", FileNotFoundError, "'nosuchset'"),
+        ("tfds:/no/such/dir:train", FileNotFoundError, "'/no/such/dir'"),
     ],
 )
-def test_what_is_not_there_is_named(spec, error, message, tmp_path):
-    with pytest.raises(error, match=message):
+def test_what_does_not_exist_is_named(spec, error, named, tmp_path):
+    with pytest.raises(error, match=named):
         open_source(spec, data_dir=str(tmp_path))
 
 
 def test_empty_folder_and_unknown_split(tmp_path, tfds_dir):
-    with pytest.raises(ValueError, match="no files"):
+    with pytest.raises(ValueError, match=str(tmp_path)):
         open_source(f"folder:{tmp_path}")
-    with pytest.raises(ValueError, match="no split 'dev', the dataset has train"):
+    with pytest.raises(ValueError, match=r"'dev'.*train"):
         open_source(f"tfds:{tfds_dir}:dev")
 
 
@@ -192,38 +162,33 @@ def test_descriptions_tell_sources_apart_but_not_machines(tmp_path, images):
 
 def test_tar_files(tmp_path, images):
     for part in range(2):
-        members = [
-            (f"{i}.{extension}", content)
-            for i in range(part, len(images), 2)
-            for extension, content in (("png", images[i]), ("cls", b"%d" % LABELS[i]))
-        ]
-        write_tar(tmp_path / f"{part}.tar", members)
+        write_labeled_tar(tmp_path / f"{part}.tar", images[part::2], LABELS[part::2])
     names = tmp_path / "names.txt"
     names.write_text("ant\nbee\ncat\n")
     source = open_source(f"webdataset:{tmp_path}/*.tar", class_names_file=str(names))
     assert source.labeled_class_names() == ("ant", "bee", "cat")
     assert source.num_examples == len(images)
     keys, encoded, labels = zip(*read(source), strict=True)
-    assert keys[:2] == ("0.tar#0/0", "0.tar#1/2")
+    assert keys[:2] == ("0.tar#0/0", "0.tar#1/1")
     assert encoded == tuple(images[::2] + images[1::2])
     assert labels == tuple(LABELS[::2] + LABELS[1::2])
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "image", "error"),
+    ("kind", "name", "image", "named"),
     [
-        ("tfrecord", "photo", b"", "no feature 'photo', only 'image/class/label', 'im"),
-        ("tfrecord", "image/class/label", b"", "expected bytes in 'image/class/label'"),
-        ("webdataset", "in.png", b"in", ""),
+        ("tfrecord", "photo", b"", "'photo'.*'image/class/label', 'image/encoded'"),
+        ("tfrecord", "image/class/label", b"", "'image/class/label'"),
+        ("webdataset", "in.png", b"in", "^$"),
     ],
 )
-def test_images_by_another_name(tmp_path, kind, name, image, error):
+def test_images_by_another_name(tmp_path, kind, name, image, named):
     write_records(tmp_path / "tfrecord", [b"x"], LABELS[:1])
     write_tar(tmp_path / "webdataset", [("0.in.png", b"in"), ("0.out.png", b"out")])
     source = open_source(f"{kind}:{tmp_path}/{kind}", image_feature=name)
     (found,) = read_examples(source.reader, source.files)
     assert found.image == image
-    assert found.error.startswith(error)
+    assert re.search(named, found.error)
 
 
 def test_one_of_several_images(two_images_dir, images):
@@ -233,21 +198,18 @@ def test_one_of_several_images(two_images_dir, images):
         assert [image for _, image, _ in read(source)] == expected
         found = read_examples(source.reader, source.files)
         assert [example.image for example in found] == expected
-        with pytest.raises(ValueError, match="tfds: one ClassLabel or one that is"):
+        with pytest.raises(ValueError, match="ClassLabel"):
             source.labeled_class_names()
     source = open_source(spec, image_feature="picture", label_feature="color")
     assert [label for _, _, label in read(source)] == LABELS
-    with pytest.raises(
-        ValueError, match="expected one image feature, it has picture, "
-    ):
+    with pytest.raises(ValueError, match="picture, thumbnail"):
         open_source(spec)
-    message = "'class' is no Image feature, those are: picture, thumbnail"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"'class'.*picture, thumbnail"):
         open_source(spec, image_feature="class")
 
 
 def test_a_folder_has_no_features(tmp_path):
-    with pytest.raises(ValueError, match="a folder holds no records with features"):
+    with pytest.raises(ValueError, match=f"folder:{tmp_path}"):
         open_source(f"folder:{tmp_path}", image_feature="image")
 
 
@@ -259,62 +221,19 @@ def test_labels_of_records_by_another_name(tmp_path, images):
 
 @pytest.mark.parametrize("split", ["train+train", "train[:3]+train[2:]"])
 def test_ranges_that_overlap_would_give_a_key_twice(tfds_dir, split):
-    with pytest.raises(ValueError, match="two images would have the same key, as "):
+    with pytest.raises(ValueError, match=r"shapes-train\.tfrecord-0000"):
         open_source(f"tfds:{tfds_dir}:{split}")
     source = open_source(f"tfds:{tfds_dir}:train[3:]+train[:3]")
     assert source.num_examples == len(LABELS)
 
 
 def test_names_that_differ_in_bytes_that_are_not_utf8(tmp_path):
-    (tmp_path / "a\udcff").write_bytes(b"one")
-    (tmp_path / r"a\xfe").write_bytes(b"two")
+    (tmp_path / "a\udcff").write_bytes(b"first")
+    (tmp_path / r"a\xfe").write_bytes(b"second")
     source = open_source(f"folder:{tmp_path}")
     keys = [example.key for example in read_examples(source.reader, source.files)]
     assert sorted(keys) == [b"a\\xfe", b"a\xff"]
     assert source.describe()["num_files"] == 2
-    (tmp_path / r"a\xff").write_bytes(b"three")
-    with pytest.raises(ValueError, match=r"the same key, as a\\xff is listed twice"):
+    (tmp_path / r"a\xff").write_bytes(b"third")
+    with pytest.raises(ValueError, match=r"a\\xff"):
         open_source(f"folder:{tmp_path}")
-
-
-def test_what_a_folder_lists(tmp_path):
-    """Links are followed but in circles; pipes, which would block, are no images."""
-    photos = tmp_path / "photos"
-    (photos / ".cache").mkdir(parents=True)
-    (photos / ".cache" / "x").touch()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "linked").write_bytes(b"12345")
-    (photos / "b").symlink_to(tmp_path / "other")
-    (photos / "circle").symlink_to(photos)
-    (photos / "broken").symlink_to(tmp_path / "nothing")
-    os.mkfifo(photos / "pipe")
-    source = open_source(f"folder:{photos}")
-    assert [(f.name, f.size) for f in source.files] == [("b/linked", 5), ("broken", -1)]
-    found = [e.status for e in read_examples(source.reader, source.files)]
-    assert found == ["ok", "missing"]
-
-
-def test_a_folder_that_cannot_be_listed(tmp_path, images, monkeypatch):
-    write_folder(tmp_path, images, LABELS)
-
-    def forbid(path):
-        if path.endswith("b"):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return scandir(path)
-
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", forbid)
-    with pytest.raises(PermissionError, match="/b"):
-        open_source(f"folder:{tmp_path}")
-
-
-def test_patterns_may_be_relative_and_match_folders(tmp_path, images, monkeypatch):
-    write_records(tmp_path / "x" / "one", images[:1])
-    write_records(tmp_path / "two", images[1:3])
-    (tmp_path / ".hidden").touch()
-    monkeypatch.chdir(tmp_path)
-    (file,) = open_source("tfrecord:*").files
-    assert (file.path, file.name) == ("two", "two")
-    assert file.size == (tmp_path / "two").stat().st_size
-    (file,) = open_source("tfrecord:x/one").files
-    assert (file.path, file.name) == ("x/one", "one")

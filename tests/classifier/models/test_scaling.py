@@ -68,7 +68,7 @@ def test_what_cannot_be_scaled_is_refused():
         scaling.scale(
             ModelConfig(name="VGG16"), image_size=224, factor=2, num_epochs=350
         )
-    with pytest.raises(ValueError, match="scale .*-1"):
+    with pytest.raises(ValueError, match=r"scale .*-1"):
         scaling.scale(RS50, image_size=160, factor=-1, num_epochs=350)
     with pytest.raises(ValueError, match=r"\d{4,}"):
         scaling.scale(RS50, image_size=320, factor=99, num_epochs=350)

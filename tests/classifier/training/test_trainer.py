@@ -1,5 +1,3 @@
-"""Training without one fold: the run sees none of its images."""
-
 import dataclasses
 import itertools
 import pathlib
@@ -12,6 +10,8 @@ from classifier.data import preprocessing
 from classifier.data.folds import Fold
 from classifier.data.python_reader import read_examples
 from classifier.training import trainer
+from stage import artifact
+from tests.classifier.training.fakes import FakeBackend, run_context
 from tests.images import FORMS, open_labeled, random_images, write_folder
 
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
@@ -126,3 +126,99 @@ def test_enough_files_must_be_left_for_the_input_shards(tmp_path, images, config
     run = open_folder(tmp_path, config)
     with pytest.raises(ValueError, match=r"\b4\b"):
         trainer.leave_out(run, Fold(folds=2, fold=0))
+
+
+def folders(root, images, **labels):
+    """Writes folders of images and their labels; returns the specs."""
+    specs = []
+    for name, own in labels.items():
+        write_folder(root / name, images[: len(own or images)], own)
+        specs.append(f"folder:{root / name}")
+    return specs
+
+
+def test_sources_must_have_the_same_classes(tmp_path, images):
+    labeled, evaluation, unlabeled = folders(
+        tmp_path, images, labeled=LABELS, evaluation=[0, 1], unlabeled=None
+    )
+    for first, second in ((labeled, evaluation), (evaluation, labeled)):
+        with pytest.raises(ValueError, match=r"\b[23]\b.*\b[32]\b"):
+            trainer.open_sources(labeled=first, evaluation=second)
+    with pytest.raises(ValueError, match=unlabeled):
+        trainer.open_sources(labeled=labeled, evaluation=unlabeled)
+    sources = trainer.open_sources(labeled=labeled, evaluation=labeled)
+    assert sources.class_names == ("a", "b", "c")
+
+
+def test_a_run_checks_what_it_is_given(tmp_path, images, config):
+    write_folder(tmp_path / "good", images, LABELS)
+    write_folder(tmp_path / "bad", [*images[:-1], b"text"], LABELS)
+    good, bad = (f"folder:{tmp_path / name}" for name in ("good", "bad"))
+    sources = trainer.open_sources(labeled=good, evaluation=good)
+    with pytest.raises(ValueError, match=r"--new_head\b.*--init_from"):
+        trainer.open_run(config, sources, new_head=True)
+    many = dataclasses.replace(config, input_shards=12, global_batch_size=12)
+    with pytest.raises(ValueError, match=r"\b12\b.*input_shards\b.*\b11\b"):
+        trainer.open_run(many, sources)
+    sources = trainer.open_sources(labeled=good, evaluation=bad)
+    with pytest.raises(ValueError, match="b/00010.png"):
+        trainer.open_run(config, sources)
+
+
+def test_a_label_outside_the_classes_stops_the_pipeline(config):
+    make_target = trainer.hard_targets(config, num_classes=3)
+    target = make_target({"label": tf.constant(1, tf.int64)})
+    np.testing.assert_allclose(target, [0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3], rtol=1e-6)
+    for label in (-1, 3):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            make_target({"label": tf.constant(label, tf.int64)})
+
+
+class Wired:
+    """Training in which backend and export are replaced."""
+
+    def __init__(self, monkeypatch, backend):
+        self.exported = []
+        monkeypatch.setattr(trainer, "_open_backend", lambda *_: backend)
+        monkeypatch.setattr(trainer, "export_run", lambda *a: self.exported.append(a))
+        monkeypatch.setattr(trainer.tf.config.experimental, ENABLE, lambda: None)
+
+    def train(self, run, workdir):
+        artifact.start_or_resume(workdir, run.describe())
+        context, lines = run_context(workdir)
+        trainer.train(run, run.labeled_batches, context)
+        return lines
+
+
+ENABLE = "enable_op_determinism"
+
+
+class Blind(FakeBackend):
+    """Predicts class 0 for every image."""
+
+    def predict(self, images):
+        return np.eye(3)[np.zeros(len(images), int)]
+
+
+def test_a_run_is_evaluated_exported_and_completed(
+    monkeypatch, tmp_path, images, config
+):
+    write_folder(tmp_path / "images", images, LABELS)
+    wired = Wired(monkeypatch, Blind())
+    lines = wired.train(open_folder(tmp_path / "images", config), tmp_path / "run")
+    ((workdir, evaluation),) = wired.exported
+    assert workdir == tmp_path / "run"
+    assert (evaluation.num_examples, evaluation.num_correct) == (11, LABELS.count(0))
+    assert artifact.is_complete(workdir)
+    assert f"{config.num_steps} steps" in lines[1]
+
+
+def test_a_bad_image_met_while_training_is_named(monkeypatch, tmp_path, images, config):
+    write_folder(tmp_path / "images", images, LABELS)
+    run = open_folder(tmp_path / "images", config)
+    (tmp_path / "images" / "b" / "00004.png").write_bytes(b"text")
+    wired = Wired(monkeypatch, Blind())
+    with pytest.raises(ValueError, match="b/00004.png"):
+        wired.train(run, tmp_path / "run")
+    assert wired.exported == []
+    assert not artifact.is_complete(tmp_path / "run")

@@ -1,0 +1,99 @@
+"""Listing of folders and patterns, on a real file system."""
+
+import errno
+import os
+
+import pytest
+from etils import epath
+
+from classifier.data import listing
+from classifier.data.examples import MISSING
+from classifier.data.listing import list_folder, list_matches
+from classifier.data.python_reader import read_examples
+from classifier.data.sources import open_source
+
+
+def write(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def named(found):
+    return [(file.name, file.size) for file in found]
+
+
+def test_links_are_followed_except_cycles_and_pipes_are_ignored(tmp_path):
+    photos = tmp_path / "photos"
+    write(photos, ".cache/x")
+    write(tmp_path, "other/linked")
+    (photos / "b").symlink_to(tmp_path / "other")
+    (photos / "cycle").symlink_to(photos)
+    (photos / "broken").symlink_to(tmp_path / "nothing")
+    (photos / "itself").symlink_to(photos / "itself")
+    os.mkfifo(photos / "pipe")
+    found = list_folder(str(photos))
+    assert named(found) == [("b/linked", 12), ("broken", -1), ("itself", -1)]
+    source = open_source(f"folder:{photos}")
+    statuses = [e.status for e in read_examples(source.reader, source.files)]
+    assert statuses[:2] == ["ok", MISSING]
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    write(tmp_path, "a/1", "b/2", "c/3")
+    scandir = os.scandir
+
+    def forbid(path):
+        if path.endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbid)
+    with pytest.raises(PermissionError, match="/b"):
+        list_folder(str(tmp_path))
+
+
+@pytest.mark.parametrize("has_sizes", [True, False])
+def test_other_file_systems_list_the_same(tmp_path, monkeypatch, has_sizes):
+    """`epath`'s listing of a local folder is the one of `os.scandir`."""
+    write(tmp_path, "b/2", "b/c/3", "1", ".hidden", ".cache/4")
+    files = [(file.path, file.name) for file in list_folder(str(tmp_path))]
+    assert [name for _, name in files] == ["1", "b/2", "b/c/3"]
+    monkeypatch.setattr(listing, "_is_remote", lambda path: True)
+    if has_sizes:  # Like Beam's file systems, where `rglob` returns files only.
+        path_type = type(epath.Path(tmp_path))
+        monkeypatch.setattr(path_type, "size", 7, raising=False)
+        monkeypatch.setattr(
+            path_type,
+            "rglob",
+            lambda top, _: (path / n for path, _, names in top.walk() for n in names),
+        )
+    found = list_folder(str(tmp_path))
+    assert [(file.path, file.name) for file in found] == files
+    assert {file.size for file in found} == ({7} if has_sizes else {-1})
+
+
+def test_patterns_may_be_relative_and_do_not_match_folders(tmp_path, monkeypatch):
+    write(tmp_path, "x/1", "two", ".hidden")
+    monkeypatch.chdir(tmp_path)
+    (file,) = list_matches("*")
+    assert (file.path, file.name, file.size) == ("two", "two", 3)
+    (file,) = list_matches("x/1")
+    assert (file.path, file.name) == ("x/1", "1")
+
+
+def test_names_are_relative_to_the_deepest_common_folder(tmp_path):
+    write(tmp_path, "a/x/1", "a/x/2", "a/y/1", "b/x/1")
+    found = list_matches(f"{tmp_path}/*/x/*")
+    assert [file.name for file in found] == ["a/x/1", "a/x/2", "b/x/1"]
+    assert [file.name for file in list_matches(f"{tmp_path}/a/*/1")] == ["x/1", "y/1"]
+    assert [file.name for file in list_matches(f"{tmp_path}/a/x/*")] == ["1", "2"]
+    assert list_matches(f"{tmp_path}/c/*") == []
+
+
+def test_unsuitable_patterns_and_file_systems_are_refused():
+    with pytest.raises(ValueError, match=r"'/no/\*\*'"):
+        list_matches("/no/**")
+    with pytest.raises(ValueError, match="ftp://"):
+        listing.is_folder("ftp://host/x")
