@@ -32,8 +32,6 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from benchmarks.labeling import goals, inputs, runs
 from benchmarks.labeling.bench import SMALL_SHARE, LabelingBench
 from benchmarks.labeling.goals import CASES, OURS, SPEED, CpuFeatures
@@ -43,18 +41,18 @@ from benchmarks.measuring import peers
 from benchmarks.measuring.goals import as_json, at_most, format_table
 from benchmarks.measuring.turns import Figures, format_row, take_turns
 from stage import cli
+from stage.flags import CommandFlags
 
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 3, "Number of turns of each way.", lower_bound=1
-)
-_IMAGES = flags.DEFINE_integer(
+FLAGS = CommandFlags()
+_ROUNDS = FLAGS.integer("rounds", 3, "Number of turns of each way.", lower_bound=1)
+_IMAGES = FLAGS.integer(
     "images", 2000, "Images per turn; the free network gets more.", lower_bound=100
 )
-_CASES = flags.DEFINE_list(
-    "cases", list(CASES), f"Ways that ours is compared with, of {', '.join(CASES)}."
+_CASES = FLAGS.string(
+    "cases", ",".join(CASES), "Ways that ours is compared with, separated by commas."
 )
-_NETWORKS = flags.DEFINE_list(
-    "networks", list(inputs.NETWORKS), f"Networks, of {', '.join(inputs.NETWORKS)}."
+_NETWORKS = FLAGS.string(
+    "networks", ",".join(inputs.NETWORKS), "Networks, separated by commas."
 )
 
 
@@ -62,21 +60,21 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        peers.check_known("cases", _CASES.value, CASES)
-        peers.check_known("networks", _NETWORKS.value, inputs.NETWORKS)
+        cases = peers.split_names("cases", _CASES.value, CASES)
+        networks = peers.split_names("networks", _NETWORKS.value, inputs.NETWORKS)
     packages = {way: packages for way, (_, packages) in PEERS.items()}
     cases = peers.installed(
-        {case: packages.get(case.partition("_")[0], ()) for case in _CASES.value}
+        {case: packages.get(case.partition("_")[0], ()) for case in cases}
     )
     cli.load_tensorflow()
     cpu = _read_cpu()
     cli.log(str(cpu))
-    figures: dict[str, Any] = {"machine": dataclasses.asdict(cpu)}
+    figures: dict[str, Any] = {"machine": cpu._asdict()}
     with tempfile.TemporaryDirectory() as directory:
         bench = LabelingBench(pathlib.Path(directory), cpu.cores, _IMAGES.value)
-        for network in _NETWORKS.value:
+        for network in networks:
             figures[network] = _measure(bench, network, cases, cpu)
-        loads = bench.count_loads(_NETWORKS.value[-1])
+        loads = bench.count_loads(networks[-1])
     verdict = at_most("models_loaded_per_process", loads, goals.MAX_LOADS)
     cli.log(f"\n{verdict.line()}")
     cli.log(json.dumps(figures | as_json([verdict])))
@@ -152,4 +150,4 @@ def _fastest_setting(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 from benchmarks.labeling.inputs import FREE
 from benchmarks.measuring.goals import Verdict, at_least
@@ -30,8 +30,7 @@ MAX_START_SECONDS = 12.0
 MAX_LOADS = 1.0
 
 
-@dataclasses.dataclass(frozen=True)
-class CpuFeatures:
+class CpuFeatures(NamedTuple):
     """Properties of the processor that decide which speed may be expected.
 
     Attributes:

@@ -33,11 +33,17 @@ def installed(packages: Mapping[str, Sequence[str]]) -> list[str]:
     return found
 
 
-def check_known(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError if a flag's list holds an unknown name."""
+def split_names(flag: str, text: str, known: Sequence[str]) -> list[str]:
+    """Returns the names in a flag's value, which are separated by commas.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    names = text.split(",")
     for name in names:
         if name not in known:
             raise ValueError(f"--{flag}: expected {', '.join(known)}, got {name!r}")
+    return names
 
 
 def main(argv: Sequence[str]) -> None:

@@ -33,8 +33,6 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from benchmarks.measuring import peers
 from benchmarks.measuring.goals import as_json, format_table
 from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
@@ -42,23 +40,23 @@ from benchmarks.selection import goals, inputs, runs
 from benchmarks.selection.goals import RowCounts, SelectionCase
 from benchmarks.selection.task import PEERS, CutOff, SelectionTask
 from stage import cli
+from stage.flags import CommandFlags
 
-_ROWS = flags.DEFINE_integer(
+FLAGS = CommandFlags()
+_ROWS = FLAGS.integer(
     "rows", 10_000_000, "Number of predictions.", lower_bound=10 * goals.START_ROWS
 )
-_TOP_ROWS = flags.DEFINE_integer(
+_TOP_ROWS = FLAGS.integer(
     "top_rows",
     1_000_000,
     "Number of predictions for Beam's Top.",
     lower_bound=goals.START_ROWS,
 )
-_CLASSES = flags.DEFINE_list(
-    "classes", ["1000", "20000"], "Numbers of classes, a table for each."
+_CLASSES = FLAGS.string(
+    "classes", "1000,20000", "Numbers of classes with commas between, a table for each."
 )
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 3, "Number of turns of each way.", lower_bound=1
-)
-_DATA_DIR = flags.DEFINE_string(
+_ROUNDS = FLAGS.integer("rounds", 3, "Number of turns of each way.", lower_bound=1)
+_DATA_DIR = FLAGS.string(
     "data_dir", None, "Directory that keeps the predictions; by default none does."
 )
 
@@ -67,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        numbers = [_parse_positive(text) for text in _CLASSES.value]
+        numbers = [_parse_positive(text) for text in _CLASSES.value.split(",")]
     ways = peers.installed({way: (package,) for way, (_, package) in PEERS.items()})
     counts = RowCounts(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
     figures: dict[str, Any] = counts._asdict()
@@ -133,4 +131,4 @@ def _report(counts: RowCounts, rounds: Rounds[SelectionCase]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -35,7 +35,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from benchmarks.measuring import photographs
 from benchmarks.measuring.goals import as_json, at_least, format_table
@@ -43,8 +42,10 @@ from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.training import presets
 from classifier.training.config import TrainConfig
 from stage import cli
+from stage.flags import CommandFlags
 
-_TURN_SECONDS = flags.DEFINE_float(
+FLAGS = CommandFlags()
+_TURN_SECONDS = FLAGS.number(
     "turn_seconds", 1.0, "Seconds per turn, without the warm-up.", lower_bound=0.0
 )
 
@@ -323,4 +324,4 @@ def _report(rounds: Rounds[str], by_size: dict[int, float]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

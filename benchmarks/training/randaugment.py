@@ -26,15 +26,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from benchmarks.measuring.goals import Verdict, as_json, at_least, format_table
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.data.config import OPERATIONS, AugmentConfig
 from stage import cli
+from stage.flags import CommandFlags
 
-_SECONDS = flags.DEFINE_float("seconds", 0.5, "Seconds per turn.", lower_bound=0.0)
+FLAGS = CommandFlags()
+_SECONDS = FLAGS.number("seconds", 0.5, "Seconds per turn.", lower_bound=0.0)
 
 SIZE = 224
 #: Distinct images, 5 MB: more than the caches next to a core hold.
@@ -243,4 +244,4 @@ def _report(rounds: Rounds[str], microseconds: Mapping[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -29,15 +29,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from absl import flags
 
 from benchmarks.measuring.goals import AT_LEAST, Verdict, as_json, format_table
 from benchmarks.measuring.turns import Figures, take_turns
 from classifier.training import devices, presets
 from classifier.training.config import TrainConfig
 from stage import cli
+from stage.flags import CommandFlags
 
-_SECONDS = flags.DEFINE_float("seconds", 5.0, "Seconds per turn.", lower_bound=0.0)
+FLAGS = CommandFlags()
+_SECONDS = FLAGS.number("seconds", 5.0, "Seconds per turn.", lower_bound=0.0)
 
 ROUNDS = 5
 NUM_CLASSES = 1000
@@ -258,4 +259,4 @@ class _Timm:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

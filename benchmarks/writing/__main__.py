@@ -26,37 +26,35 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
-from absl import flags
-
 from benchmarks.measuring import peers
 from benchmarks.measuring.goals import as_json, format_table
 from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
 from benchmarks.writing import goals, inputs, runs
 from benchmarks.writing.runs import MEMORY, OURS, SPEED, SPEED_WITH_START, WAYS
 from stage import cli
+from stage.flags import CommandFlags
 
 #: Records per output file, about as many as by the job's default.
 RECORDS_PER_SHARD = 4096
 #: Share of the images in the run that memory is compared with.
 SMALL_SHARE = 1 / 10
-_IMAGES = flags.DEFINE_integer("images", 100_000, "Number of images.", lower_bound=100)
-_BYTES = flags.DEFINE_integer("bytes", 12_000, "Size of each image.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer(
-    "rounds", 3, "Number of turns of each way.", lower_bound=1
-)
-_WAYS = flags.DEFINE_list("ways", list(WAYS), f"Ways, of {', '.join(WAYS)}.")
+FLAGS = CommandFlags()
+_IMAGES = FLAGS.integer("images", 100_000, "Number of images.", lower_bound=100)
+_BYTES = FLAGS.integer("bytes", 12_000, "Size of each image.", lower_bound=1)
+_ROUNDS = FLAGS.integer("rounds", 3, "Number of turns of each way.", lower_bound=1)
+_WAYS = FLAGS.string("ways", ",".join(WAYS), "Ways, separated by commas.")
 
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        peers.check_known("ways", _WAYS.value, WAYS)
+        ways = peers.split_names("ways", _WAYS.value, WAYS)
     cli.load_tensorflow()
     with tempfile.TemporaryDirectory() as directory:
         root = pathlib.Path(directory)
         small = _measure(root / "small", round(SMALL_SHARE * _IMAGES.value), [OURS])
-        rounds = _measure(root / "all", _IMAGES.value, [OURS, *_WAYS.value])
+        rounds = _measure(root / "all", _IMAGES.value, [OURS, *ways])
     verdicts = list(goals.verdicts(rounds, small))
     for line in ("", *rounds.table(), *format_table(verdicts)):
         cli.log(line)
@@ -82,4 +80,4 @@ def _measure(root: pathlib.Path, num_images: int, ways: Sequence[str]) -> Rounds
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -9,21 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from absl import flags
-
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
-_IMAGES = flags.DEFINE_string("images", None, "Source of the images.", required=True)
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "Directory of predictions.", required=True
-)
-_SELECTION = flags.DEFINE_string(
-    "selection", None, "Directory of the selection.", required=True
-)
-_NUM_SHARDS = flags.DEFINE_integer(
-    "num_shards", None, "Number of output files.", required=True
-)
-_OUTPUT = flags.DEFINE_string("output", None, "Output directory.", required=True)
+FLAGS = CommandFlags()
+_IMAGES = FLAGS.string("images", None, "Source of the images.", required=True)
+_PREDICTIONS = FLAGS.predictions()
+_SELECTION = FLAGS.selection()
+_NUM_SHARDS = FLAGS.num_shards(4, "Number of output files.")
+_OUTPUT = FLAGS.output("Output directory.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -82,4 +76,4 @@ def read_records(index: int, job: Any) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -24,9 +24,11 @@ def test_what_is_not_installed_is_left_out(capsys):
 
 
 def test_an_unknown_name_of_a_flag_is_an_error():
-    peers.check_known("ways", ["ours"], ["ours", "stock"])
+    assert peers.split_names("ways", "stock,ours", ["ours", "stock"]) == [
+        *("stock", "ours")
+    ]
     with pytest.raises(ValueError, match=r"--ways.*'mine'"):
-        peers.check_known("ways", ["ours", "mine"], ["ours", "stock"])
+        peers.split_names("ways", "ours,mine", ["ours", "stock"])
 
 
 def test_starting_a_peer_imports_nothing_heavy():

@@ -8,14 +8,16 @@ from tests import commands
 
 @pytest.mark.slow
 def test_the_command_prints_every_figure(tmp_path):
-    lines = commands.run(
+    ended = commands.call(
         "benchmarks.selection",
         "--rows=100000",
         "--top_rows=10000",
         "--classes=20",
         "--rounds=1",
         f"--data_dir={tmp_path}",
-    ).splitlines()
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
     figures = json.loads(lines[-1])
     assert figures["rows"] == 100_000
     table = figures["classes_20"]
@@ -25,3 +27,10 @@ def test_the_command_prints_every_figure(tmp_path):
     assert table["ratio_to_top"] > 0
     (row,) = (line for line in lines if line.startswith("peak_memory_gb"))
     assert re.search(r"<= 1 +(yes|no)$", row)
+
+
+def test_a_number_of_classes_must_be_positive():
+    ended = commands.call("benchmarks.selection", "--classes=20,0")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: --classes: ")
+    assert "'0'" in ended.stderr
