@@ -52,7 +52,6 @@ def make_card(facts: CardFacts) -> str:
     """Returns the card, as Markdown."""
     return _template().render(
         vars(facts),
-        asdict=dataclasses.asdict,
         records=records,
         settings=dict(_flatten(dataclasses.asdict(facts.selection.settings))),
         wire_types=records.wire_types(top_k=facts.top_k),

@@ -21,17 +21,17 @@ SPLIT = "train"
 TARGET_FEATURES = ("top_labels", "top_probabilities")
 #: TensorFlow's type in a serialized record, and a description, by feature.
 FIELDS = {
-    "image": ("string", "the encoded image, byte for byte as it was found"),
-    "label": ("int64", "the teacher's most probable class"),
-    "confidence": ("float32", "the probability that it gave it, from 0 to 1"),
-    "top_labels": ("int64", "its most probable classes, the first of them `label`"),
+    "image": ("string", "encoded image, unchanged"),
+    "label": ("int64", "class with the highest probability"),
+    "confidence": ("float32", "probability of that class, in [0, 1]"),
+    "top_labels": ("int64", "most probable classes, `label` first"),
     "top_probabilities": ("float32", "their probabilities"),
-    "key": ("string", "the image's name, unique among the images that were labeled"),
-    "source": ("string", "the shard of those that the image is in"),
-    "row": ("int64", "which image of that shard it is, from 0 on"),
-    "teacher": ("string", "the fingerprint of the teacher"),
-    "round": ("int64", "of self-training, from 1 on"),
-    "copy": ("int64", "0; in the second record of the same image 1, and so on"),
+    "key": ("string", "name of the image, unique among the labeled images"),
+    "source": ("string", "input shard of the image"),
+    "row": ("int64", "position of the image in the shard, from 0 on"),
+    "teacher": ("string", "fingerprint of the teacher"),
+    "round": ("int64", "round of self-training, from 1 on"),
+    "copy": ("int64", "0 for the first record of an image, 1 for the second, ..."),
 }
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import jinja2
 from markupsafe import Markup
 
+from pseudo_label.selection.decision import funnel_title
 from workflow.report.analysis.figures import Figures
 from workflow.report.analysis.missing import Missing
 from workflow.report.analysis.run_files import Stage
@@ -75,7 +76,7 @@ def environment() -> jinja2.Environment:
     for function in (
         *(text.shorten, text.coordinate, text.count, text.percent, text.between),
         *(text.points, contact_sheets.data_address, describe_below),
-        *(command_line, versions),
+        *(command_line, versions, funnel_title),
     ):
         found.filters[function.__name__] = function
     return found
