@@ -128,18 +128,12 @@ def test_enough_files_must_be_left_for_the_input_shards(tmp_path, images, config
         trainer.leave_out(run, Fold(folds=2, fold=0))
 
 
-def folders(root, images, **labels):
-    """Writes folders of images and their labels; returns the specs."""
-    specs = []
-    for name, own in labels.items():
-        write_folder(root / name, images[: len(own or images)], own)
-        specs.append(f"folder:{root / name}")
-    return specs
-
-
 def test_sources_must_have_the_same_classes(tmp_path, images):
-    labeled, evaluation, unlabeled = folders(
-        tmp_path, images, labeled=LABELS, evaluation=[0, 1], unlabeled=None
+    write_folder(tmp_path / "three", images, LABELS)
+    write_folder(tmp_path / "two", images[:2], [0, 1])
+    write_folder(tmp_path / "none", images[:2])
+    labeled, evaluation, unlabeled = (
+        f"folder:{tmp_path / name}" for name in ("three", "two", "none")
     )
     for first, second in ((labeled, evaluation), (evaluation, labeled)):
         with pytest.raises(ValueError, match=r"\b[23]\b.*\b[32]\b"):
@@ -161,7 +155,7 @@ def test_a_run_checks_what_it_is_given(tmp_path, images, config):
     with pytest.raises(ValueError, match=r"\b12\b.*input_shards\b.*\b11\b"):
         trainer.open_run(many, sources)
     sources = trainer.open_sources(labeled=good, evaluation=bad)
-    with pytest.raises(ValueError, match="b/00010.png"):
+    with pytest.raises(ValueError, match=r"b/00010\.png"):
         trainer.open_run(config, sources)
 
 
@@ -174,51 +168,48 @@ def test_a_label_outside_the_classes_stops_the_pipeline(config):
             make_target({"label": tf.constant(label, tf.int64)})
 
 
-class Wired:
-    """Training in which backend and export are replaced."""
-
-    def __init__(self, monkeypatch, backend):
-        self.exported = []
-        monkeypatch.setattr(trainer, "_open_backend", lambda *_: backend)
-        monkeypatch.setattr(trainer, "export_run", lambda *a: self.exported.append(a))
-        monkeypatch.setattr(trainer.tf.config.experimental, ENABLE, lambda: None)
-
-    def train(self, run, workdir):
-        artifact.start_or_resume(workdir, run.describe())
-        context, lines = run_context(workdir)
-        trainer.train(run, run.labeled_batches, context)
-        return lines
-
-
-ENABLE = "enable_op_determinism"
-
-
-class Blind(FakeBackend):
+class BlindBackend(FakeBackend):
     """Predicts class 0 for every image."""
 
     def predict(self, images):
         return np.eye(3)[np.zeros(len(images), int)]
 
 
-def test_a_run_is_evaluated_exported_and_completed(
-    monkeypatch, tmp_path, images, config
-):
+@pytest.fixture
+def exports(monkeypatch):
+    """Replaces backend and export; collects the arguments of `export_run`."""
+    calls = []
+    monkeypatch.setattr(trainer, "_open_backend", lambda *_: BlindBackend())
+    monkeypatch.setattr(
+        trainer, "export_run", lambda *arguments: calls.append(arguments)
+    )
+    # Would hold for the rest of the test process.
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    return calls
+
+
+def train(run, workdir):
+    artifact.start_or_resume(workdir, run.describe())
+    context, lines = run_context(workdir)
+    trainer.train(run, run.labeled_batches, context)
+    return lines
+
+
+def test_a_run_is_evaluated_exported_and_completed(exports, tmp_path, images, config):
     write_folder(tmp_path / "images", images, LABELS)
-    wired = Wired(monkeypatch, Blind())
-    lines = wired.train(open_folder(tmp_path / "images", config), tmp_path / "run")
-    ((workdir, evaluation),) = wired.exported
+    lines = train(open_folder(tmp_path / "images", config), tmp_path / "run")
+    ((workdir, evaluation),) = exports
     assert workdir == tmp_path / "run"
     assert (evaluation.num_examples, evaluation.num_correct) == (11, LABELS.count(0))
     assert artifact.is_complete(workdir)
     assert f"{config.num_steps} steps" in lines[1]
 
 
-def test_a_bad_image_met_while_training_is_named(monkeypatch, tmp_path, images, config):
+def test_a_bad_image_met_while_training_is_named(exports, tmp_path, images, config):
     write_folder(tmp_path / "images", images, LABELS)
     run = open_folder(tmp_path / "images", config)
     (tmp_path / "images" / "b" / "00004.png").write_bytes(b"text")
-    wired = Wired(monkeypatch, Blind())
-    with pytest.raises(ValueError, match="b/00004.png"):
-        wired.train(run, tmp_path / "run")
-    assert wired.exported == []
+    with pytest.raises(ValueError, match=r"b/00004\.png"):
+        train(run, tmp_path / "run")
+    assert exports == []
     assert not artifact.is_complete(tmp_path / "run")
