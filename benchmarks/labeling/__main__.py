@@ -122,7 +122,7 @@ def _measure(
     timm = tasks["timm"]
     return {
         "engines": engines,
-        "bare_loop": rounds.highest(goals.BARE, SPEED),
+        "bare_loop": rounds.best(goals.BARE, SPEED),
         "timm": [timm.processes, timm.loaders, timm.batch] if "timm" in ways else None,
         SPEED: rounds.medians(SPEED),
         "rounds": rounds.all(SPEED),

@@ -87,7 +87,7 @@ def ratios(network: str, rounds: Rounds[str], cpu: CpuFeatures) -> list[Verdict]
     """Returns the verdicts on the ratios of images a second."""
     verdicts = []
     for name, bound in lower_bounds(network, cpu).items():
-        peer = rounds.highest(COMPARED[name], SPEED)
+        peer = rounds.best(COMPARED[name], SPEED)
         if peer is not None:
             verdicts.append(at_least(name, rounds.ratio(OURS, peer, SPEED), bound))
     return verdicts

@@ -44,15 +44,16 @@ class Rounds(Generic[Name]):
         pairs = zip(self.turns[numerator], self.turns[denominator], strict=True)
         return statistics.median(a[figure] / b[figure] for a, b in pairs)
 
-    def lowest(self, names: Iterable[Name], figure: str) -> Name | None:
-        """Returns the way with the lowest median, None if none was measured."""
-        measured = [name for name in names if name in self.turns]
-        return min(measured, key=lambda name: self.median(name, figure), default=None)
+    def best(
+        self, names: Iterable[Name], figure: str, *, lowest: bool = False
+    ) -> Name | None:
+        """Returns the way with the highest median, or the lowest.
 
-    def highest(self, names: Iterable[Name], figure: str) -> Name | None:
-        """Returns the way with the highest median, None if none was measured."""
-        measured = [name for name in names if name in self.turns]
-        return max(measured, key=lambda name: self.median(name, figure), default=None)
+        Ways that were not measured are skipped; None if none was.
+        """
+        names = [name for name in names if name in self.turns]
+        pick = min if lowest else max
+        return pick(names, key=lambda name: self.median(name, figure), default=None)
 
     def table(self) -> Iterator[str]:
         """Yields the lines of a table of medians."""

@@ -26,7 +26,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -70,19 +70,6 @@ GPU_NETWORKS = (
 TOY_NETWORKS = (TrainedNetwork("resnet_rs_50_64", "resnetrs50", 16),)
 
 
-class Trainer(Protocol):
-    """One way to train."""
-
-    def step(self) -> None:
-        """Starts a step."""
-
-    def wait(self) -> None:
-        """Waits for all steps."""
-
-    def peak_memory(self) -> float | None:
-        """Returns the peak of the device's memory in GB; None where unknown."""
-
-
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
@@ -107,7 +94,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
     """Returns the figures of a network, and prints them."""
-    config = _config(network, on_gpu=on_gpu)
+    config = dataclasses.replace(
+        presets.find(network.preset),
+        global_batch_size=network.batch_size,
+        dtype="bfloat16" if on_gpu else "float32",
+    )
     trainers: dict[str, Trainer] = {"ours": _Ours(config)}
     if importlib.util.find_spec("timm") is not None:
         trainers["timm"] = _Timm(network, config)
@@ -131,14 +122,6 @@ def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
     for line in (*rounds.table(), *format_table([goal, *verdicts])):
         cli.log(line)
     return {SPEED: speeds, "peak_memory_gb": memory, **as_json(verdicts)}
-
-
-def _config(network: TrainedNetwork, *, on_gpu: bool) -> TrainConfig:
-    return dataclasses.replace(
-        presets.find(network.preset),
-        global_batch_size=network.batch_size,
-        dtype="bfloat16" if on_gpu else "float32",
-    )
 
 
 def _steps_per_second(trainer: Trainer) -> float:
@@ -165,7 +148,11 @@ def _batch(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Ours:
-    """The step as `--backend=jax` compiles it, on the first device."""
+    """The step as `--backend=jax` compiles it, on the first device.
+
+    `step` starts a step, `wait` waits for all steps, and `peak_memory` returns GB of
+    the device's memory, None where unknown.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         import jax
@@ -201,7 +188,7 @@ class _Ours:
 
 
 class _Timm:
-    """timm's network in a step of PyTorch's, after timm's own training script."""
+    """timm's network in a PyTorch step as in timm's training script; like `_Ours`."""
 
     def __init__(self, network: TrainedNetwork, config: TrainConfig) -> None:
         import timm
@@ -256,6 +243,9 @@ class _Timm:
         if self._kind != "cuda":
             return None
         return round(self._torch.cuda.max_memory_allocated() / 1e9, 2)
+
+
+Trainer: TypeAlias = _Ours | _Timm
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ def verdicts(rounds: Rounds[str], small: Rounds[str]) -> Iterator[Verdict]:
 
     Speed is compared with the faster of the stock ways, memory with the smaller.
     """
-    fastest = rounds.highest(STOCK, SPEED)
-    smallest = rounds.lowest(STOCK, MEMORY)
+    fastest = rounds.best(STOCK, SPEED)
+    smallest = rounds.best(STOCK, MEMORY, lowest=True)
     if fastest is not None and smallest is not None:
         yield at_least("ratio_to_stock", rounds.ratio(OURS, fastest, SPEED), 2.0)
         with_start = rounds.ratio(OURS, fastest, SPEED_WITH_START)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,32 +25,24 @@ NUM_JPEGS = 256
 _HEIGHT, _WIDTH, _QUALITY = 96, 128, 85
 
 
-@dataclasses.dataclass(frozen=True)
-class WritingInputs:
-    """Directories that every way reads.
+class WritingInputs(NamedTuple):
+    """What every way reads.
 
     Attributes:
-        root: Parent of all of them.
+        root: Parent directory.
         num_images: Number of images.
     """
 
     root: str
     num_images: int
 
-    @property
-    def images(self) -> str:
-        """The images, as a value of `--images`."""
-        return f"tfrecord:{self.root}/images/*.tfrecord"
-
-    @property
-    def predictions(self) -> str:
-        """Directory of the predictions."""
-        return f"{self.root}/predictions"
-
-    @property
-    def selection(self) -> str:
-        """Directory of the selection."""
-        return f"{self.root}/selection"
+    def flags(self) -> dict[str, str]:
+        """Returns the flags that name images, predictions and selection."""
+        return {
+            "images": f"tfrecord:{self.root}/images/*.tfrecord",
+            "predictions": f"{self.root}/predictions",
+            "selection": f"{self.root}/selection",
+        }
 
 
 def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> WritingInputs:
@@ -62,13 +54,14 @@ def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> WritingI
         num_bytes: Size of each image.
     """
     inputs = WritingInputs(str(root), num_images)
+    flags = inputs.flags()
     _write_images(root / "images", num_images, num_bytes)
-    _write_predictions(inputs)
+    _write_predictions(flags["images"], root / "predictions")
     subprocess.run(
         [
             *(sys.executable, "-m", "beam_jobs.select_labels"),
-            f"--predictions={inputs.predictions}",
-            f"--output={inputs.selection}",
+            f"--predictions={flags['predictions']}",
+            f"--output={flags['selection']}",
             # As many records as images: small classes are filled up with copies.
             *("--confidence_threshold=0", "--duplicate_bits=-1"),
         ],
@@ -114,17 +107,17 @@ def _write_images(directory: pathlib.Path, num_images: int, num_bytes: int) -> N
         )
 
 
-def _write_predictions(inputs: WritingInputs) -> None:
+def _write_predictions(images: str, directory: pathlib.Path) -> None:
     from classifier.data.sources import open_source
 
-    source = open_source(inputs.images)
+    source = open_source(images)
     config = {
         "images": source.describe(),
         "teachers": [artifact.fingerprint([b"teacher"])],
         "class_names": [f"class {label}" for label in range(NUM_CLASSES)],
         "top_k": TOP_K,
     }
-    artifact.start_or_resume(inputs.predictions, config)
+    artifact.start_or_resume(directory, config)
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     for shard in source.shards:
         examples = source.reader.examples(shard.files[0])
@@ -132,10 +125,10 @@ def _write_predictions(inputs: WritingInputs) -> None:
             shard.index, [(example.key, example.image) for example in examples]
         )
         name = prediction_schema.shard_name(shard.index)
-        with pathlib.Path(inputs.predictions, name).open("wb") as file:
+        with (directory / name).open("wb") as file:
             tables = iter([prediction_schema.to_table(block, top_k=TOP_K)])
             prediction_schema.write_shard(file, tables, fingerprint=fingerprint)
-    artifact.complete(inputs.predictions, seconds=0.0)
+    artifact.complete(directory, seconds=0.0)
 
 
 def _block(

@@ -70,9 +70,7 @@ def write_command(
         beam = [] if is_ours else ["--direct_num_workers=1"]
     return [
         *(sys.executable, "-m", module),
-        f"--images={inputs.images}",
-        f"--predictions={inputs.predictions}",
-        f"--selection={inputs.selection}",
+        *(f"--{name}={value}" for name, value in inputs.flags().items()),
         f"--num_shards={num_shards}",
         f"--output={output}",
         *(["--", *beam] if beam else []),

@@ -32,10 +32,10 @@ def test_medians_and_ratios_are_over_the_rounds():
 
 def test_the_median_decides_which_way_is_the_fastest():
     rounds = Rounds({"slow": turns(99, 95, 500), "fast": turns(100, 100, 50)})
-    assert rounds.highest(["slow", "missing", "fast"], "speed") == "fast"
-    assert rounds.lowest(["slow", "missing", "fast"], "speed") == "slow"
-    assert rounds.highest(["missing"], "speed") is None
-    assert rounds.lowest([], "speed") is None
+    assert rounds.best(["slow", "missing", "fast"], "speed") == "fast"
+    assert rounds.best(["slow", "missing", "fast"], "speed", lowest=True) == "slow"
+    assert rounds.best(["missing"], "speed") is None
+    assert rounds.best([], "speed", lowest=True) is None
 
 
 def test_the_table_has_a_row_for_each_way():

@@ -13,7 +13,7 @@ from pseudo_label.selection.decision import open_selection
 
 
 def test_images_are_different_photographs_of_one_size(made):
-    source = open_source(made.images)
+    source = open_source(made.flags()["images"])
     examples = list(read_files(source.reader, source.files).as_numpy_iterator())
     images = [example["image"] for example in examples]
     assert len(set(images)) == len(images) == 1007
@@ -31,8 +31,8 @@ def test_an_image_cannot_be_made_smaller():
 
 
 def test_nearly_all_images_are_selected(made):
-    predictions = prediction_set.open_predictions(made.predictions)
-    funnel = open_selection(made.selection, predictions).funnel
+    predictions = prediction_set.open_predictions(made.flags()["predictions"])
+    funnel = open_selection(made.flags()["selection"], predictions).funnel
     assert funnel.read == predictions.num_images == 1007
     assert 0.6 * 1007 < funnel.unique_kept < funnel.read
     assert funnel.records >= funnel.unique_kept

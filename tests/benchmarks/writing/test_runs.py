@@ -14,9 +14,9 @@ def inputs(tmp_path):
 def test_ours_is_the_bare_command_line(inputs):
     assert runs.write_command("ours", inputs, "out", 24)[1:] == [
         *("-m", "beam_jobs.write_records"),
-        f"--images={inputs.images}",
-        f"--predictions={inputs.predictions}",
-        f"--selection={inputs.selection}",
+        f"--images=tfrecord:{inputs.root}/images/*.tfrecord",
+        f"--predictions={inputs.root}/predictions",
+        f"--selection={inputs.root}/selection",
         "--num_shards=24",
         "--output=out",
     ]
