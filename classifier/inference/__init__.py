@@ -1,1 +1,1 @@
-"""Trained classifiers at work: engines, ensembles, calibration, evaluation."""
+"""Inference of exported classifiers: engines, ensembles, calibration, evaluation."""

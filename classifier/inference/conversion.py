@@ -75,7 +75,8 @@ def check_output(output: str) -> None:
     """
     if epath.Path(output).exists():
         raise ValueError(f"{output} already exists; delete it or name another output")
-    _find_format(output)
+    if _find_suffix(output) == ".onnx":
+        _require_onnx()
 
 
 def export(directory: epath.PathLike, output: str) -> Agreement:
@@ -91,14 +92,15 @@ def export(directory: epath.PathLike, output: str) -> Agreement:
     Raises:
         ValueError: If the logits differ, or the format cannot hold the network.
     """
-    file_format = _find_format(output)
+    suffix = _find_suffix(output)
+    write, load = _FORMATS[suffix]
     path, target = epath.Path(directory), epath.Path(output)
     with tempfile.TemporaryDirectory() as scratch:
-        written = epath.Path(scratch) / f"network{file_format.suffix}"
-        file_format.write(path, written)
+        written = epath.Path(scratch) / f"network{suffix}"
+        write(path, written)
         pixels = sample_pixels(read_facts(path)["image"]["size"])
         agreement = compare(
-            _load_saved_model(path / EXPORT)(pixels), file_format.load(written)(pixels)
+            _load_saved_model(path / EXPORT)(pixels), load(written)(pixels)
         )
         if not agreement.is_close:
             raise ValueError(f"{output} differs from the classifier: {agreement}")
@@ -130,35 +132,15 @@ def sample_pixels(size: int) -> NDArray[np.uint8]:
     return np.stack(images)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Format:
-    """A file format of networks.
-
-    Attributes:
-        suffix: Suffix of the file name, or "".
-        write: Function of a classifier's directory and a new file or directory.
-        load: Function from that file or directory to the network.
-    """
-
-    suffix: str
-    write: Callable[[epath.Path, epath.Path], None]
-    load: Callable[[epath.Path], Network]
-
-
-def _find_format(output: str) -> _Format:
+def _find_suffix(output: str) -> str:
     name = epath.Path(output).name
     suffix = "" if output.endswith("/") else pathlib.PurePath(name).suffix
-    if suffix == ".keras":
-        return _Format(suffix, _write_keras, _load_keras)
-    if suffix == ".onnx":
-        _require_onnx()
-        return _Format(suffix, _write_onnx, _load_onnx)
-    if suffix == "":
-        return _Format(suffix, _write_saved_model, _load_saved_model)
-    raise ValueError(
-        "expected a name that ends in .keras or .onnx, or, for a SavedModel, has no "
-        f"suffix or a trailing slash, got {output!r}"
-    )
+    if suffix not in _FORMATS:
+        raise ValueError(
+            "expected a name that ends in .keras or .onnx, or, for a SavedModel, with "
+            f"no suffix or a slash, got {output!r}"
+        )
+    return suffix
 
 
 # --- SavedModel ------------------------------------------------------------------
@@ -244,15 +226,11 @@ def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
 def _convert(export: epath.Path) -> Any:
     """Returns the signature `pixels` of a SavedModel as a model of ONNX."""
     import tf2onnx
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     # It logs every optimization that it skips.
     logging.getLogger(tf2onnx.__name__).setLevel(logging.CRITICAL)
-    loaded = tf.saved_model.load(str(export))  # The signature alone loses its weights.
-    # The converter would treat the graph's other captured tensors as inputs.
-    frozen = convert_variables_to_constants_v2(loaded.signatures["pixels"])
+    # Else the converter would treat the graph's captured tensors as inputs.
+    frozen = NetworkLoader(export).frozen
     (spec,) = frozen.inputs
     model, _ = tf2onnx.convert.from_function(
         tf.function(lambda pixels: {"logits": frozen(pixels)[0]}),
@@ -286,3 +264,17 @@ def _copy(source: epath.Path, target: epath.Path) -> None:
     target.mkdir()
     for inner in source.iterdir():
         _copy(inner, target / inner.name)
+
+
+#: By suffix: how a classifier's network is written to a new path, and loaded from it.
+_FORMATS: dict[
+    str,
+    tuple[
+        Callable[[epath.Path, epath.Path], None],
+        Callable[[epath.Path], Network],
+    ],
+] = {
+    "": (_write_saved_model, _load_saved_model),
+    ".keras": (_write_keras, _load_keras),
+    ".onnx": (_write_onnx, _load_onnx),
+}

@@ -164,7 +164,7 @@ class NetworkLoader:
         return run
 
     def _load_bfloat16(self) -> Network:
-        frozen = self._frozen  # TensorFlow rewrites only weights that are constants.
+        frozen = self.frozen  # TensorFlow rewrites only weights that are constants.
 
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             with _rewritten_to_bfloat16():
@@ -179,8 +179,8 @@ class NetworkLoader:
         return tf.saved_model.load(str(self._export))
 
     @functools.cached_property
-    def _frozen(self) -> Any:
-        """The signature as a function without variables."""
+    def frozen(self) -> Any:
+        """Network as a concrete function of TensorFlow whose weights are constants."""
         from tensorflow.python.framework.convert_to_constants import (
             convert_variables_to_constants_v2,
         )

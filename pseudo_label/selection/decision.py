@@ -129,11 +129,12 @@ class Funnel:
 
     def by_title(self) -> dict[str, int]:
         """Returns the counts by the names that messages use."""
-        titles = {"beyond_quota": "over quota"}
-        return {
-            titles.get(name, name.replace("_", " ")): count
-            for name, count in vars(self).items()
-        }
+        return {funnel_title(name): count for name, count in vars(self).items()}
+
+
+def funnel_title(name: str) -> str:
+    """Returns the title of one of the funnel's counts."""
+    return {"beyond_quota": "over quota"}.get(name, name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

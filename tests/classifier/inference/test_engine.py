@@ -1,3 +1,5 @@
+import gc
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,12 @@ def test_an_ensemble_runs_on_the_engine(exported, exported_second, images):
         for ensemble in (Ensemble(directories), Ensemble(directories, ALL[2]))
     )
     np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+def test_a_network_outlives_its_loader(exported, config):
+    loader = engine.NetworkLoader(exported[0] / "export")
+    network = loader.load(REFERENCE, batch_size=2, threads=1)
+    del loader
+    gc.collect()
+    size = config.image.size
+    assert network(np.zeros([2, size, size, 3], np.uint8)).shape == (2, 3)

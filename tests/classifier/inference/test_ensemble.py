@@ -1,21 +1,17 @@
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from classifier.data import preprocessing
 from classifier.export.facts import read_facts
-from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference.ensemble import (
     BATCH_SIZE,
     Classifier,
     Ensemble,
     mean_probabilities,
 )
-from tests.conftest import CLASS_NAMES, export
+from tests.conftest import CLASS_NAMES
 from tests.images import random_images
 
 
@@ -26,40 +22,6 @@ def images():
 
 def predicted(ensemble, images):
     return ensemble.predict(ensemble.decode(images))
-
-
-def test_the_three_signatures_agree_with_the_model(exported, config, images):
-    directory, model = exported
-    signatures = tf.saved_model.load(str(directory / "export")).signatures
-    assert set(signatures) == {"serving_default", "preprocess", "pixels"}
-    pixels = np.stack([preprocessing.evaluation_image(i, config.image) for i in images])
-    expected = model(pixels, training=False)
-    encoded = tf.constant(images)
-    found = signatures["preprocess"](encoded)["pixels"]
-    assert found.dtype == tf.uint8
-    np.testing.assert_array_equal(found, pixels)
-    for logits in (
-        signatures["pixels"](found)["logits"],
-        signatures["serving_default"](encoded)["logits"],
-    ):
-        assert logits.dtype == tf.float32
-        np.testing.assert_allclose(logits, expected, atol=1e-5)
-
-
-def test_the_keras_file_is_the_same_model(exported, images, config):
-    directory, model = exported
-    loaded = keras.saving.load_model(directory / "model.keras")
-    pixels = np.stack([preprocessing.evaluation_image(i, config.image) for i in images])
-    np.testing.assert_allclose(loaded(pixels), model(pixels), atol=1e-6)
-
-
-def test_facts_name_classes_and_preprocessing(exported, exported_second):
-    facts = [read_facts(d) for d, _ in (exported, exported_second)]
-    assert facts[0]["class_names"] == list(CLASS_NAMES)
-    assert facts[0]["image"]["size"] == 32
-    assert facts[0]["evaluation"]["top1"] == 0.5
-    assert facts[0]["fingerprint"] != facts[1]["fingerprint"]
-    assert len(facts[0]["fingerprint"]) == 64
 
 
 def test_an_ensemble_is_the_mean_of_its_members_at_their_own_sizes(
@@ -155,22 +117,3 @@ def test_probabilities_come_from_the_logits_of_those_that_decode(
         ensemble.predict(decoded).probabilities[[0, 2, 3, 4, 5]],
     )
     assert ensemble.logits(ensemble.decode([b"text"])).shape == (2, 0, 3)
-
-
-def test_teachers_must_be_complete_classifiers_of_the_same_classes(
-    exported, tmp_path, config
-):
-    with pytest.raises(FileNotFoundError, match="none"):
-        read_ensemble_facts([tmp_path / "none"])
-    with pytest.raises(ValueError, match="complete"):
-        read_ensemble_facts([tmp_path])
-    (tmp_path / "COMPLETED").write_text("{}")
-    with pytest.raises(ValueError, match=r"classifier\.json"):
-        read_ensemble_facts([tmp_path])
-    other, _ = export(tmp_path / "other", config, seed=1, class_names=("a", "b", "x"))
-    with pytest.raises(ValueError, match=r"class 2.*'c'.*'x'"):
-        read_ensemble_facts([exported[0], other])
-
-
-def test_exported_facts_are_json(exported):
-    json.loads((exported[0] / "classifier.json").read_text())
