@@ -88,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
             return
     with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         pipeline.run(job, options, argv)
-    for line in pipeline.tell(_OUTPUT.value):
+    for line in pipeline.format_lines(_OUTPUT.value):
         log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 

@@ -1,8 +1,8 @@
-"""Paths on any file system that Beam knows: gs://, s3://, hdfs:// and so on.
+"""Paths on Beam's file systems: gs://, s3://, hdfs:// and so on.
 
-`epath` by itself reads those through TensorFlow, whose clients know neither
-emulators nor most of the systems. `register` has it go through Beam, with Beam's
-credentials and options; local paths stay as they are.
+`epath` by itself uses TensorFlow's clients, which support neither emulators nor most
+file systems. After `register` it uses Beam's, with Beam's credentials and options, for
+all paths but local ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stage.retry import retrying
 
 T = TypeVar("T")
 
-#: By scheme: what it needs, and the extra of Beam that installs it.
+#: By scheme: a module that it needs, and the extra of Beam that installs it.
 _NEEDS = {
     "gs": ("google.cloud.storage", "gcp"),
     "s3": ("boto3", "aws"),
@@ -41,17 +41,17 @@ _NEEDS = {
 }
 _ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
 _BUFFER = 2**20
-#: Files that are copied side by side.
-_COPIES = 16
+#: Files to copy in parallel.
+_PARALLEL_COPIES = 16
 _registered: set[str] = set()
 
 
 def register(options: PipelineOptions | None = None) -> None:
-    """Has `epath.Path` go through Beam for all prefixes that Beam knows.
+    """Makes `epath.Path` use Beam's file systems for all their prefixes.
 
     Args:
-        options: Beam's options of file systems, as `--s3_endpoint_url`. A worker has
-            them from its job.
+        options: Options of file systems, such as `--s3_endpoint_url`. Workers receive
+            them from the job.
     """
     if options is not None:
         FileSystems.set_options(options)
@@ -67,30 +67,30 @@ def register(options: PipelineOptions | None = None) -> None:
 def fetch(
     path: epath.PathLike, directory: epath.PathLike, *, leave_out: tuple[str, ...] = ()
 ) -> epath.Path:
-    """Returns a local copy of a remote tree; a local path comes back as it is.
+    """Returns a local copy of a remote directory; returns a local path as it is.
 
     Args:
-        path: Of the tree.
-        directory: Local, to copy it to.
-        leave_out: Files and folders at the top of the tree that are not wanted.
+        path: Directory to copy.
+        directory: Local directory to copy to.
+        leave_out: Names at the top of the directory that are not copied.
 
     Raises:
-        FileNotFoundError: If there is nothing.
-        OSError: If it cannot be read.
+        FileNotFoundError: If there is no file.
+        OSError: If a file cannot be read.
     """
     source, target = epath.Path(path), epath.Path(directory)
     if not isinstance(source, RemotePath):
         return source
     names = [str(found).removeprefix(f"{source}/") for found in source.rglob("*")]
     if not names:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+        raise _os_error(errno.ENOENT, source)
 
     def copy(name: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(retrying((source / name).read_bytes))
 
     wanted = [name for name in names if name.split("/")[0] not in leave_out]
-    with concurrent.futures.ThreadPoolExecutor(_COPIES) as pool:
+    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_COPIES) as pool:
         list(pool.map(copy, wanted))
     return target
 
@@ -98,16 +98,15 @@ def fetch(
 class RemotePath(epath.Path):
     """A path on one of Beam's file systems.
 
-    Object stores have no folders: one is there when something is below it. What a
-    file system raises comes as the OSError that a local file would raise, after
-    further tries where it may pass.
+    In an object store, a folder exists if there is a file in it. Transient errors are
+    retried; errors of a file system are raised as the OSError of a local file.
     """
 
-    _found: FileMetadata | None = None  # Of a path that was listed.
+    _found: FileMetadata | None = None  # Set on a path that was listed.
 
     def __str__(self) -> str:
         scheme, *parts = self.parts or (".",)
-        if not scheme.endswith(":"):  # Relative to another.
+        if not scheme.endswith(":"):  # A relative path.
             return "/".join([scheme, *parts])
         return f"{scheme}//{'/'.join(parts)}"
 
@@ -119,11 +118,11 @@ class RemotePath(epath.Path):
 
     @property
     def size(self) -> int:
-        """Bytes of a file as it was listed, -1 of a path that was not."""
+        """Size of a listed file in bytes; -1 for a path that was not listed."""
         return -1 if self._found is None else int(self._found.size_in_bytes)
 
     def is_absolute(self) -> bool:
-        """Whether it needs no working directory: always."""
+        """Always true: there is no working directory."""
         return True
 
     def resolve(self, strict: bool = False) -> RemotePath:
@@ -131,25 +130,25 @@ class RemotePath(epath.Path):
         return self
 
     def exists(self) -> bool:
-        """Whether there is such a file or folder."""
+        """Whether the file or folder exists."""
         return self._is_there() or self.is_dir()
 
     def is_dir(self) -> bool:
-        """Whether there is something below it."""
+        """Whether there is a file below it."""
         pattern = _literal(self) + ("/*" if self._has_folders() else "/**")
         limit = 1 if _literal(self) == str(self) else None
         below = _match(pattern, limit)
         return any(found.path.startswith(f"{self}/") for found in below)
 
     def stat(self) -> StatResult:
-        """Returns size and time; of a listed file without asking again.
+        """Returns size and time, for a listed file those of the listing.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If the file does not exist.
         """
         if self._found is None:
             if not self._is_there():
-                raise _not_found(self)
+                raise _os_error(errno.ENOENT, self)
             self._found = _ask(self, lambda fs: fs.metadata(str(self)))
         return StatResult(
             is_directory=False,
@@ -158,7 +157,7 @@ class RemotePath(epath.Path):
         )
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """Yields the files that match; `*` matches no hidden ones."""
+        """Yields the matching files; `*` does not match hidden ones."""
         is_hidden_wanted = pattern.rpartition("/")[2].startswith(".")
         for found in _match(f"{_literal(self)}/{pattern}"):
             path = self._listed(found)
@@ -166,7 +165,7 @@ class RemotePath(epath.Path):
                 yield path
 
     def rglob(self, pattern: str) -> Iterator[RemotePath]:
-        """Yields all files below, however deep; no pattern but `*`."""
+        """Yields all files at any depth; the pattern must be `*`."""
         if pattern != "*":
             raise NotImplementedError(f"rglob({pattern!r})")
         if not self._has_folders():
@@ -180,7 +179,7 @@ class RemotePath(epath.Path):
                 yield path
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """Yields files and folders right below."""
+        """Yields the files and folders in a folder."""
         depth = len(self.parts)
         names = {path.parts[depth] for path in self.rglob("*")}
         for name in sorted(names):
@@ -189,10 +188,10 @@ class RemotePath(epath.Path):
     def open(self, mode: str = "r", **_: Any) -> Any:
         """Opens a file to read or to write, as bytes or as UTF-8.
 
-        A written file is there, or there anew, when it is closed.
+        A written file appears, or is replaced, when it is closed.
 
         Raises:
-            OSError: Here or later.
+            OSError: If that fails; also from methods of the file.
         """
         if mode == "rb":
             raw: io.RawIOBase = _Reading(str(self))
@@ -206,13 +205,13 @@ class RemotePath(epath.Path):
         raise ValueError(f"expected mode r, rb, w or wb, got {mode!r}")
 
     def write_bytes(self, data: bytes) -> int:
-        """Writes a whole file, again where an error may pass."""
+        """Writes a file, retrying after transient errors."""
         return retrying(lambda: super(RemotePath, self).write_bytes(data))
 
     def mkdir(
         self, mode: int | None = None, parents: bool = False, exist_ok: bool = False
     ) -> None:
-        """Makes a folder, where the file system has any."""
+        """Makes a folder if the file system has folders."""
         if self._has_folders() and not self._is_there():
             _ask(self, lambda fs: fs.mkdirs(str(self)))
 
@@ -221,58 +220,58 @@ class RemotePath(epath.Path):
         if self._is_there():
             _ask(self, lambda fs: fs.delete([str(self)]))
         elif not missing_ok:
-            raise _not_found(self)
+            raise _os_error(errno.ENOENT, self)
 
     def rmtree(self, missing_ok: bool = False) -> None:
-        """Deletes all files below."""
+        """Deletes all files at any depth."""
         paths = [str(path) for path in self.rglob("*")]
         if not paths and not missing_ok:
-            raise _not_found(self)
+            raise _os_error(errno.ENOENT, self)
         _ask(self, lambda fs: fs.delete(paths))
 
     def replace(self, target: epath.PathLike) -> RemotePath:
-        """Moves a file, in an object store by a copy: the target is never half there.
+        """Moves a file, in an object store by an atomic copy.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the file does not exist.
         """
         there = type(self)(target)
         if self._has_folders():
             there.unlink(missing_ok=True)
             _ask(self, lambda fs: fs.rename([str(self)], [str(there)]))
         else:
-            # Beam's own `rename` gives up where a whole batch is answered 503.
+            # Beam's own `rename` gives up after one answer 503 to a whole batch.
             _ask(self, lambda fs: fs.copy([str(self)], [str(there)]))
             _ask(self, lambda fs: fs.delete([str(self)]))
         return there
 
     def rename(self, target: epath.PathLike) -> RemotePath:
-        """Moves a file to where none is.
+        """Moves a file.
 
         Raises:
-            FileExistsError: If one is.
+            FileExistsError: If the target exists.
         """
         if type(self)(target).exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            raise _os_error(errno.EEXIST, target)
         return self.replace(target)
 
     def copy(self, dst: epath.PathLike, overwrite: bool = False) -> epath.Path:
         """Copies a file to any file system."""
         target = epath.Path(dst)
         if target.exists() and not overwrite:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            raise _os_error(errno.EEXIST, target)
         target.write_bytes(self.read_bytes())
         return target
 
     def _is_there(self) -> bool:
-        is_bucket = len(self.parts) < 3  # They know no other file of that name.
+        is_bucket = len(self.parts) < 3  # A bucket is not a file.
         return not is_bucket and _ask(self, lambda fs: bool(fs.exists(str(self))))
 
     def _has_folders(self) -> bool:
         return bool(_system(str(self)).has_dirs())
 
     def _listed(self, found: FileMetadata) -> RemotePath | None:
-        """Returns what was listed, if it is below this path and no mark of a folder."""
+        """Returns a listed file below this path; None for a folder's marker object."""
         if found.path.endswith("/") or not found.path.startswith(f"{self}/"):
             return None
         path = type(self)(found.path)
@@ -281,7 +280,7 @@ class RemotePath(epath.Path):
 
 
 class _Reading(io.RawIOBase):
-    """A file of Beam's that raises OSErrors."""
+    """A file of Beam to read, which raises OSErrors."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -310,7 +309,7 @@ class _Reading(io.RawIOBase):
 
 
 class _Writing(io.RawIOBase):
-    """Likewise, to write to."""
+    """A file of Beam to write, which raises OSErrors."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -327,19 +326,19 @@ class _Writing(io.RawIOBase):
     def close(self) -> None:
         if self.closed:
             return
-        super().close()  # First: what fails must not be tried again when collected.
+        super().close()  # First, lest a failure is repeated by the garbage collector.
         if not hasattr(self, "_file"):
             return
         try:
             with _os_errors(self._path):
                 self._file.close()
         except OSError:
-            with contextlib.suppress(Exception):  # Google's writer would try likewise.
+            with contextlib.suppress(Exception):  # Stops Google's writer retrying.
                 getattr(self._file, "terminate", lambda: None)()
             raise
 
 
-#: Else Beam decompresses what ends in .gz, and counts bytes in another way.
+#: Otherwise Beam decompresses names in .gz, and counts other bytes.
 _AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
@@ -347,7 +346,7 @@ def _system(path: str) -> FileSystem:
     """Returns Beam's file system for a path.
 
     Raises:
-        ValueError: If it is not installed.
+        ValueError: If its extra is not installed.
         OSError: If it cannot be reached.
     """
     scheme = path.partition("://")[0]
@@ -362,7 +361,7 @@ def _system(path: str) -> FileSystem:
 
 
 def _ask(path: Any, action: Callable[[FileSystem], T]) -> T:
-    """Returns what a file system answers, asked again where an error may pass."""
+    """Returns the result of an action on a file system, retried as in `retrying`."""
 
     def ask() -> T:
         system = _system(str(path))
@@ -378,18 +377,18 @@ def _match(pattern: str, limit: int | None = None) -> list[FileMetadata]:
 
     try:
         return _ask(pattern, match)
-    except FileNotFoundError:  # No such bucket.
+    except FileNotFoundError:  # The bucket does not exist.
         return []
 
 
 def _literal(path: RemotePath) -> str:
-    """Returns a pattern for a path itself: Beam's patterns cannot quote a character."""
+    """Returns a pattern that matches a path; Beam's patterns have no escapes."""
     return re.sub(r"[*?\[\]]", "?", str(path))
 
 
 @contextlib.contextmanager
 def _os_errors(path: str) -> Iterator[None]:
-    """Raises as OSErrors what the clients of file systems raise."""
+    """Converts the errors of file systems to OSErrors."""
     try:
         yield
     except Exception as error:
@@ -402,16 +401,22 @@ def _to_os_error(error: Any, path: str) -> OSError:
         error = next(iter(details.values())) if isinstance(details, dict) else details
     if isinstance(error, OSError) and error.errno is not None:
         return error
-    # Of Google's, Amazon's and Azure's errors; Beam's batches give the bare number.
-    code = error if isinstance(error, int) else getattr(error, "code", None)
-    code = code if code is not None else getattr(error, "status_code", None)
-    if code is None:  # Of Google's uploads.
-        code = getattr(getattr(error, "response", None), "status_code", None)
-    number = _ERRNO_OF_HTTP.get(code) if isinstance(code, int) else None
-    if number is not None:
-        return OSError(number, os.strerror(number), path)
+    code = _http_status(error)
+    if isinstance(code, int) and code in _ERRNO_OF_HTTP:
+        return _os_error(_ERRNO_OF_HTTP[code], path)
     return OSError(f"{path}: {type(error).__name__}: {error}")
 
 
-def _not_found(path: RemotePath) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+def _http_status(error: Any) -> Any:
+    """Returns the HTTP status of an error of a client, if it has one."""
+    if isinstance(error, int):  # From Beam's batches.
+        return error
+    for name in ("code", "status_code"):  # Clients of Google, Amazon and Azure.
+        if getattr(error, name, None) is not None:
+            return getattr(error, name)
+    # Google's uploads.
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _os_error(number: int, path: Any) -> OSError:
+    return OSError(number, os.strerror(number), str(path))

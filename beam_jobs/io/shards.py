@@ -1,17 +1,17 @@
-"""Shards as work for Beam."""
+"""The shards of a source as a PCollection."""
 
 from __future__ import annotations
 
 import apache_beam as beam
 
-#: Numbers that one element of the graph stands for.
-_AT_ONCE = 1000
+#: Shards per element of the graph.
+_SHARDS_PER_ELEMENT = 1000
 
 
 class Shards(beam.PTransform):
-    """A PCollection of the numbers of shards, spread over the workers.
+    """Makes a PCollection of shard numbers, spread over the workers.
 
-    The graph stays small, however many they are: services limit it.
+    The graph holds ranges of numbers to stay below the size limits of services.
     """
 
     def __init__(self, num_shards: int) -> None:
@@ -23,7 +23,9 @@ class Shards(beam.PTransform):
         end = self._num_shards
         return (
             begin
-            | beam.Create(list(range(0, end, _AT_ONCE)))
-            | beam.FlatMap(lambda start: range(start, min(start + _AT_ONCE, end)))
+            | beam.Create(list(range(0, end, _SHARDS_PER_ELEMENT)))
+            | beam.FlatMap(
+                lambda start: range(start, min(start + _SHARDS_PER_ELEMENT, end))
+            )
             | beam.Reshuffle()
         )

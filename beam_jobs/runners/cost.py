@@ -1,7 +1,6 @@
-"""What labeling on Dataflow will take: hours of workers, and money.
+"""Estimates the time and cost of labeling on Dataflow.
 
-The rate is one that was measured, the prices are those of `prices.json`, which tells
-their date and where they are from.
+The rate is a measured one; the prices are in `prices.json` with date and source.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ class Pool:
     """The workers of a job.
 
     Attributes:
-        machine: Type of the virtual machine that is one worker.
-        workers: How many at most.
-        disk_gb: Size of the disk of each.
-        accelerator: Name of the one that each has, if any.
+        machine: Machine type of a worker, a virtual machine.
+        workers: Maximum number of workers.
+        disk_gb: Disk size of a worker in GB.
+        accelerator: Name of the accelerator of each worker, or None.
     """
 
     machine: str
@@ -39,7 +38,7 @@ class Pool:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """A type of machine, as it is billed."""
+    """The billed resources of a machine type."""
 
     vcpus: int
     memory_gb: float
@@ -50,10 +49,9 @@ class AcceleratorPrice:
     """The price of an accelerator.
 
     Attributes:
-        hour: Of one accelerator.
-        confirmed: Whether the table's source has it; else it is Compute Engine's list
-            price, from another source.
-        instead_of_machine: Whether vCPUs and memory are not billed beside it.
+        hour: Price of one accelerator per hour.
+        confirmed: Whether it is Dataflow's price; otherwise it is Compute Engine's.
+        instead_of_machine: Whether the price includes vCPUs and memory.
     """
 
     hour: float
@@ -63,18 +61,18 @@ class AcceleratorPrice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
-    """A table of prices and what is to be known of it.
+    """A table of prices.
 
     Attributes:
-        date: When the prices were looked up.
-        region: Where they hold.
-        currency: That of all prices.
-        source: Where they are from.
-        vcpu_hour: Of one vCPU of a batch job, whatever the machine.
-        memory_gb_hour: Likewise, of memory.
-        disk_gb_hour: Likewise, of a standard disk.
-        accelerators: By the names that `--accelerator` takes.
-        machines: By type.
+        date: Date of the prices.
+        region: Cloud region of the prices.
+        currency: Currency of the prices.
+        source: Origin of the prices.
+        vcpu_hour: Price of a vCPU of a batch job per hour.
+        memory_gb_hour: Price of a GB of memory per hour.
+        disk_gb_hour: Price of a GB of standard disk per hour.
+        accelerators: Prices by the values of `--accelerator`.
+        machines: Resources by machine type.
     """
 
     date: str
@@ -89,7 +87,7 @@ class Prices:
 
     @classmethod
     def read(cls) -> Prices:
-        """Returns the table that lies beside this module."""
+        """Returns the table next to this module."""
         file = importlib.resources.files(__package__) / PRICES
         table = json.loads(file.read_text())
         for column, kind in (("accelerators", AcceleratorPrice), ("machines", Machine)):
@@ -115,16 +113,16 @@ class Prices:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CostEstimate:
-    """What a job will take.
+    """Estimated time and cost of a job.
 
     Attributes:
         num_images: Images to label.
-        images_per_second: Of one worker.
+        images_per_second: Rate of one worker.
         pool: The workers.
-        worker_hours: Of all workers together.
-        hours: From start to end, with all workers at work.
-        costs: Money by what it is paid for.
-        prices: What the costs were reckoned with.
+        worker_hours: Hours of all workers together.
+        hours: Hours from start to end, with all workers busy.
+        costs: Costs by resource.
+        prices: Prices of the costs.
     """
 
     num_images: int
@@ -137,19 +135,19 @@ class CostEstimate:
 
     @property
     def total(self) -> float:
-        """All costs."""
+        """Sum of all costs."""
         return math.fsum(self.costs.values())
 
 
 def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
-    """Returns the images a second of one worker.
+    """Returns the images per second of one worker.
 
     Args:
-        measured: Images a second of one core or, if workers have an accelerator, of
-            one worker. A vCPU is taken for a core, which is half of one on most
-            machines: a rate measured on the machines of the pool is the better one.
+        measured: Images per second of one core or, with an accelerator, of one worker.
+            A vCPU counts as a core, although on most machines it is half of one:
+            measure on the pool's machine type.
         pool: The workers.
-        prices: The table that knows the machine.
+        prices: Table with the machine type.
 
     Raises:
         ValueError: If the table has no such machine.
@@ -162,14 +160,13 @@ def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
 def estimate(
     num_images: int, *, images_per_second: float, pool: Pool, prices: Prices
 ) -> CostEstimate:
-    """Returns what labeling will take.
+    """Returns the estimated time and cost of labeling.
 
     Args:
         num_images: Images to label.
-        images_per_second: Of one worker: all of a virtual machine, its accelerator
-            included.
+        images_per_second: Rate of one worker, a whole virtual machine.
         pool: The workers.
-        prices: What they cost.
+        prices: Prices of the workers.
 
     Raises:
         ValueError: If a number is not positive, or the table has no such machine or
@@ -197,7 +194,7 @@ def estimate(
 
 
 def describe(estimate: CostEstimate) -> list[str]:
-    """Returns the lines that tell an estimate to people."""
+    """Returns an estimate as lines for the user."""
     pool, prices = estimate.pool, estimate.prices
     worker = pool.machine + (f" with {pool.accelerator}" if pool.accelerator else "")
     lines = [

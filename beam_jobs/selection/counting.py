@@ -1,7 +1,7 @@
-"""Passes over predictions that count them, or take a few of them out.
+"""Passes over predictions that count them or collect a few of them.
 
-A worker counts all shards of a bundle into the same arrays, which then are added up:
-what travels does not depend on how many predictions there are.
+A worker counts all shards of a bundle into the same arrays, which Beam adds up: the
+shuffled bytes do not depend on the number of predictions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -31,23 +31,21 @@ from pseudo_label.selection.decision import Dropped
 from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.tally import Tally
 
-#: Of a process, on a thread each: most of the work is done outside of Python.
+#: Threads of a process, a shard each: most of the work is done outside of Python.
 SHARDS_AT_ONCE = 2
-#: Those that wait for a thread among them.
-_SHARDS_UNDER_WAY = 2 * SHARDS_AT_ONCE
-_COUNTED = ("label", "confidence")
+#: Maximum shards in work or waiting for a thread.
+_MAX_PENDING = 2 * SHARDS_AT_ONCE
 _RANKED = ("label", "confidence", "key_hash")
 
 
 @dataclasses.dataclass(frozen=True)
-class Reader:
-    """Reads what selecting looks at of a shard.
+class PredictionReader:
+    """Reads the columns of a shard that a selection depends on.
 
     Attributes:
-        directory: Of the predictions.
+        directory: Directory of the predictions.
         num_classes: K.
-        dropped_in: Directory that `dropping.drop` wrote to; None where nothing is
-            dropped.
+        dropped_in: Output of `dropping.drop`, None if no row is dropped.
     """
 
     directory: str
@@ -55,18 +53,18 @@ class Reader:
     dropped_in: str | None
 
     def read(self, index: int, columns: Sequence[str]) -> Iterator[tuple[int, Rows]]:
-        """Yields the blocks of a shard: how many rows have no prediction, and all rows.
+        """Yields blocks of a shard: the number of rows without prediction, all rows.
 
-        Rows that have none, or were dropped, are of class K, behind the others, of
-        which none is ever confident: so all rows are treated alike.
+        Rows without prediction and dropped rows get class K, the one after the others,
+        whose threshold no row reaches: so all rows are treated the same way.
 
         Raises:
-            ValueError: If a label or a confidence cannot be.
+            ValueError: If a label or a confidence is out of range.
         """
         path = shard_path(self.directory, index)
-        gone = np.empty(0, np.int64)
+        dropped = np.empty(0, np.int64)
         if self.dropped_in is not None:
-            gone = near_duplicates.read_dropped(self.dropped_in, index)
+            dropped = near_duplicates.read_dropped(self.dropped_in, index)
         first = 0
         for table in prediction_schema.read_rows(path, columns):
             label = table["label"].fill_null(0).to_numpy()
@@ -75,10 +73,10 @@ class Reader:
             _check("confidence", confidence, np.float32(1.0), first, path)
             label = table["label"].fill_null(self.num_classes).to_numpy()
             end = first + len(label)
-            dropped = gone[slice(*np.searchsorted(gone, [first, end]))] - first
-            if len(dropped):
+            is_here = slice(*np.searchsorted(dropped, [first, end]))
+            if is_here.start < is_here.stop:
                 label = label.copy()
-                label[dropped] = self.num_classes
+                label[dropped[is_here] - first] = self.num_classes
             rows = Rows(
                 label=label,
                 confidence=confidence,
@@ -95,7 +93,7 @@ class Reader:
 def _check(
     name: str, values: NDArray[Any], highest: Any, first: int, path: epath.Path
 ) -> None:
-    # The bits of what is negative or NaN are above those of all that may be.
+    # As uint32, the bits of negative numbers and NaN are above those of valid numbers.
     bits, highest_bits = (array.view(np.uint32) for array in (values, highest))
     if bits.max(initial=0) > highest_bits:
         bad = int((bits > highest_bits).argmax())
@@ -108,18 +106,18 @@ def _check(
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
 def count(
     shards: beam.PCollection,
-    reader: Reader,
+    reader: PredictionReader,
     thresholds: Any,
     dropped: Any,
     levels: Any = (),
 ) -> beam.PCollection:
-    """Returns one `Tally`, of all shards.
+    """Returns one `Tally` of all shards.
 
     Args:
-        shards: Their numbers.
-        reader: Reads them.
+        shards: Numbers of the shards.
+        reader: PredictionReader of the predictions.
         thresholds: float32 [K + 1] of `append_unselectable`, as a side input.
-        dropped: A side input that is there when what is dropped has been written.
+        dropped: Side input that is available when the dropped rows are written.
         levels: float32 [L] of `Tally.levels`.
     """
     counted = beam.ParDo(
@@ -134,9 +132,9 @@ def count(
 
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
 def find_windows(
-    shards: beam.PCollection, reader: Reader, windows: beam.PCollection
+    shards: beam.PCollection, reader: PredictionReader, windows: beam.PCollection
 ) -> beam.PCollection:
-    """Returns the one `RankWindows`, narrower where it was too wide."""
+    """Returns the one `RankWindows`, narrowed if it was wide."""
     histogram = (
         shards
         | "Count inside" >> beam.ParDo(_CountInside(reader), AsSingleton(windows))
@@ -147,9 +145,9 @@ def find_windows(
 
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
 def take_rows(
-    shards: beam.PCollection, reader: Reader, windows: beam.PCollection
+    shards: beam.PCollection, reader: PredictionReader, windows: beam.PCollection
 ) -> beam.PCollection:
-    """Returns one list of `Rows`, those inside of the windows."""
+    """Returns one list of the `Rows` inside of the windows."""
     return (
         shards
         | "Take inside" >> beam.ParDo(_TakeInside(reader), AsSingleton(windows))
@@ -158,10 +156,30 @@ def take_rows(
 
 
 class _Pass(beam.DoFn):
-    """Goes through the shards of a bundle, some at once; yields their total, if any."""
+    """Adds up the shards of a bundle, some at once; yields the total, if there is one.
 
-    def __init__(self, reader: Reader) -> None:
+    Subclasses define the columns to read, the total, and how rows are added to it.
+    """
+
+    columns: Sequence[str] = _RANKED
+
+    def __init__(self, reader: PredictionReader) -> None:
         self._reader = reader
+
+    def make_total(self, *side_inputs: Any) -> Any:
+        """Returns a total of no shards; None if there is nothing to add up."""
+        raise NotImplementedError
+
+    def add(
+        self,
+        total: Any,
+        rows: Rows,
+        unpredicted: int,
+        lock: threading.Lock,
+        *side_inputs: Any,
+    ) -> None:
+        """Adds rows of a shard; may be called by several threads."""
+        raise NotImplementedError
 
     def setup(self) -> None:
         filesystems.register()
@@ -173,77 +191,94 @@ class _Pass(beam.DoFn):
     def start_bundle(self) -> None:
         self._total: Any = None
         self._lock = threading.Lock()
-        self._under_way: collections.deque[Future[None]] = collections.deque()
+        self._pending: collections.deque[Future[None]] = collections.deque()
+
+    def process(self, index: int, *side_inputs: Any) -> None:
+        """Starts to add up a shard; waits if enough others are pending."""
+        if self._total is None:
+            self._total = self.make_total(*side_inputs)
+        if self._total is None:
+            return
+        if len(self._pending) >= _MAX_PENDING:
+            self._pending.popleft().result()
+        self._pending.append(
+            self._pool.submit(
+                self._add_shard, index, self._total, self._lock, side_inputs
+            )
+        )
 
     def finish_bundle(self) -> Iterator[Any]:
-        for shard in self._under_way:
+        for shard in self._pending:
             shard.result()
         if self._total is not None:
             yield GlobalWindows.windowed_value(self._total)
 
-    def _begin(self, go_through: Callable[..., None], *arguments: Any) -> None:
-        """Begins with a shard; waits while there are others enough to do."""
-        if len(self._under_way) >= _SHARDS_UNDER_WAY:
-            self._under_way.popleft().result()
-        self._under_way.append(self._pool.submit(go_through, *arguments))
+    def _add_shard(
+        self, index: int, total: Any, lock: threading.Lock, side_inputs: Any
+    ) -> None:
+        for unpredicted, rows in self._reader.read(index, self.columns):
+            self.add(total, rows, unpredicted, lock, *side_inputs)
 
 
 class _Count(_Pass):
-    """Its total is the tally."""
+    """Adds shards up to a tally, once the files of dropped rows are written."""
 
-    def __init__(self, reader: Reader, levels: NDArray[np.float32]) -> None:
+    columns = ("label", "confidence")
+
+    def __init__(self, reader: PredictionReader, levels: NDArray[np.float32]) -> None:
         super().__init__(reader)
         self._levels = levels
 
-    def process(
-        self, index: int, thresholds: NDArray[np.float32], dropped: Dropped
-    ) -> None:
-        """Counts one shard; `dropped` tells that what is dropped has been written."""
-        if self._total is None:
-            self._total = Tally.zero(thresholds, self._levels)
-        self._begin(self._count, index, self._total, self._lock)
+    def make_total(self, thresholds: NDArray[np.float32], dropped: Dropped) -> Tally:
+        return Tally.zero(thresholds, self._levels)
 
-    def _count(self, index: int, tally: Tally, lock: threading.Lock) -> None:
-        for unpredicted, rows in self._reader.read(index, _COUNTED):
-            tally.count(rows, unpredicted, lock)
+    def add(
+        self,
+        total: Tally,
+        rows: Rows,
+        unpredicted: int,
+        lock: threading.Lock,
+        *side_inputs: Any,
+    ) -> None:
+        total.count(rows, unpredicted, lock)
 
 
 class _CountInside(_Pass):
-    """Its total is the histogram inside of windows, if they are wide."""
+    """Adds shards up to the histogram inside of windows, if these are wide."""
 
-    def process(self, index: int, windows: RankWindows) -> None:
-        """Counts one shard."""
+    def make_total(self, windows: RankWindows) -> NDArray[np.int64] | None:
         if not windows.are_wide:
-            return
-        if self._total is None:
-            self._total = np.zeros((*windows.ranks.shape, windows.num_digits), np.int64)
-        self._begin(self._count_inside, index, windows, self._total, self._lock)
+            return None
+        return np.zeros((*windows.ranks.shape, windows.num_digits), np.int64)
 
-    def _count_inside(
+    def add(
         self,
-        index: int,
-        windows: RankWindows,
-        histogram: NDArray[np.int64],
+        total: NDArray[np.int64],
+        rows: Rows,
+        unpredicted: int,
         lock: threading.Lock,
+        windows: RankWindows,
     ) -> None:
-        for _, rows in self._reader.read(index, _RANKED):
-            cells = order_statistics.digit_index(rows, windows)
-            with lock:
-                np.add.at(histogram.reshape(-1), cells, 1)
+        cells = order_statistics.digit_index(rows, windows)
+        with lock:
+            np.add.at(total.reshape(-1), cells, 1)
 
 
 class _TakeInside(_Pass):
-    """Its total are the rows that are in some window."""
+    """Collects the rows inside of windows."""
 
-    def process(self, index: int, windows: RankWindows) -> None:
-        """Looks at one shard."""
-        if self._total is None:
-            self._total = []
-        self._begin(self._take_inside, index, windows, self._total)
+    def make_total(self, windows: RankWindows) -> list[Rows]:
+        return []
 
-    def _take_inside(self, index: int, windows: RankWindows, taken: list[Rows]) -> None:
-        for _, rows in self._reader.read(index, _RANKED):
-            taken.append(order_statistics.take_inside(rows, windows))
+    def add(
+        self,
+        total: list[Rows],
+        rows: Rows,
+        unpredicted: int,
+        lock: threading.Lock,
+        windows: RankWindows,
+    ) -> None:
+        total.append(order_statistics.take_inside(rows, windows))
 
     def finish_bundle(self) -> Iterator[Any]:
         for parts in super().finish_bundle():
@@ -251,7 +286,7 @@ class _TakeInside(_Pass):
 
 
 class _Add(beam.CombineFn):
-    """Adds up what knows how to be added; None for nothing."""
+    """Adds up anything that has `+`; None if there is nothing."""
 
     def create_accumulator(self) -> Any:
         return None

@@ -1,14 +1,15 @@
-"""The leak guard: rows that are not to be learned from, found with their twins.
+"""Finds leaked rows and duplicates, each with the image it matches.
 
-A part of a pipeline. What crosses a shuffle is `CANDIDATE` of each image and
-table, then a pair for each row that is dropped. Files come out per input shard, sorted,
-so they are the same whatever the runner and the number of workers.
+A `CANDIDATE` per image and hash table crosses a shuffle, then a `MATCH` per dropped
+row. There is a sorted file per input shard, so the files depend neither on the runner
+nor on the number of workers.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,26 +27,28 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Dropped
 from stage import artifact
 
-#: Of one table, compared by one worker at once: 30 MB, and four times that at work.
+#: Rows of a partition of a hash table, which one worker compares at once: 30 MB, and
+#: 120 MB while it does.
 _PARTITION_ROWS = 2**20
-#: That Beam's local runner holds of each image, by bits: measured, and rounded up.
+#: Memory of Beam's local runner per image, by bits: measured, and rounded up.
 _LOCAL_BYTES = (150, 300, 1000, 2500)
-#: Files of an excluded set that are read side by side.
-_OPEN_AT_ONCE = 16
-#: What is read of a twin.
-_TWIN_COLUMNS = ("key", "image_sha256", "confidence", "key_hash")
-#: Above any number of shards.
-_SHARDS = 2**32
-_ROWS, _PAIRS, _ALIKE = "rows", "pairs", "alike"
-_MIX = np.uint64(0xFF51AFD7ED558CCD)  # Of MurmurHash3's last step.
+#: Files of excluded sets to read in parallel.
+_PARALLEL_READS = 16
+_MATCH_COLUMNS = ("key", "image_sha256", "confidence", "key_hash")
+#: Upper limit of a shard number.
+_MAX_SHARDS = 2**32
+_CANDIDATES, _MATCHES, _REPRESENTED = "candidates", "matches", "represented"
+_MIX = np.uint64(0xFF51AFD7ED558CCD)  # From the last step of MurmurHash3.
 
 Array = NDArray[Any]
-#: A number to group by, then an array's bytes.
+#: A number to group by, and the bytes of an array.
 Block = tuple[int, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Job:
+class _DroppingJob:
+    """The arguments of `drop`, with the excluded sets in order."""
+
     predictions: PredictionSet
     excluded: tuple[PredictionSet, ...]
     set_names: tuple[str, ...]
@@ -54,22 +57,22 @@ class _Job:
 
     @property
     def sets(self) -> tuple[PredictionSet, ...]:
-        """By number: the corpus is 0."""
+        """All sets by number: the corpus is 0."""
         return (self.predictions, *self.excluded)
 
     @property
     def num_partitions(self) -> int:
-        """Parts of each table, by the bits that its hashes agree on."""
-        return max(1, -(-self.predictions.num_images // _PARTITION_ROWS))
+        """Partitions of each hash table."""
+        return max(1, math.ceil(self.predictions.num_images / _PARTITION_ROWS))
 
 
 def local_bytes(num_images: int, *, bits: int) -> int:
-    """Returns about how much memory Beam's local runner needs to compare images."""
+    """Returns the approximate memory of Beam's local runner to compare images."""
     return num_images * _LOCAL_BYTES[bits]
 
 
 def delete_dropped(output: epath.PathLike) -> None:
-    """Deletes the files that an earlier run has left."""
+    """Deletes the files of an earlier run."""
     directory = epath.Path(output) / near_duplicates.DIRECTORY
     if directory.exists():
         directory.rmtree()
@@ -83,18 +86,18 @@ def drop(
     bits: int | None,
     output: str,
 ) -> beam.PCollection[Dropped]:
-    """Writes which rows are leaked or duplicates: `near_duplicates.read_dropped`.
+    """Writes the leaked and duplicate rows for `near_duplicates.read_dropped`.
 
     Args:
-        pipeline: To add to.
+        pipeline: Pipeline to add to.
         predictions: The corpus.
-        excluded: Sets to keep apart, by the names that they get in the files.
-        bits: In which perceptual hashes of twins may differ; None where bytes alone
-            count: then there are leaks, but no duplicates.
-        output: Directory, in which `dropped` must hold no file.
+        excluded: Sets to keep out, by their names in the files.
+        bits: Maximum distance of the perceptual hashes of matching images; None to
+            find leaks of the same bytes only, and no duplicates.
+        output: Directory whose `dropped` must not contain files.
 
     Returns:
-        One element, which is there when all files are.
+        One element, available when all files are written.
 
     Raises:
         ValueError: If `bits` is out of range.
@@ -103,14 +106,14 @@ def drop(
         hamming_index.check_bits(bits)
     names = ("", *excluded)
     sets = tuple(excluded.values())
-    job = _Job(predictions, sets, names, bits, output)
+    job = _DroppingJob(predictions, sets, names, bits, output)
     return pipeline | "Drop" >> _Drop(job)
 
 
 class _Drop(beam.PTransform):
-    """Keeps the stages' names apart from those of the rest of the pipeline."""
+    """Composite transform, which gives the stages names of their own."""
 
-    def __init__(self, job: _Job) -> None:
+    def __init__(self, job: _DroppingJob) -> None:
         super().__init__()
         self._job = job
 
@@ -119,21 +122,21 @@ class _Drop(beam.PTransform):
         read = (
             begin
             | "Shards" >> shards.Shards(self._job.predictions.num_shards)
-            | "Read" >> read.with_outputs(main=_ROWS)
+            | "Read" >> read.with_outputs(main=_CANDIDATES)
         )
         found = (
-            read[_ROWS]
-            | "GroupRows" >> beam.GroupByKey()
+            read[_CANDIDATES]
+            | "GroupCandidates" >> beam.GroupByKey()
             | "FindDuplicates" >> beam.FlatMap(_find_duplicates, self._job)
         )
-        pairs = (
-            (read[_PAIRS], found)
-            | "Pairs" >> beam.Flatten()
-            | "GroupByTwin" >> beam.GroupByKey()
-            | "NameTwins" >> beam.FlatMap(_name_twins, self._job)
+        matches = (
+            (read[_MATCHES], found)
+            | "Matches" >> beam.Flatten()
+            | "GroupByMatch" >> beam.GroupByKey()
+            | "NameMatches" >> beam.FlatMap(_name_matches, self._job)
         )
         return (
-            {_PAIRS: pairs, _ALIKE: read[_ALIKE]}
+            {_MATCHES: matches, _REPRESENTED: read[_REPRESENTED]}
             | "GroupByShard" >> beam.CoGroupByKey()
             | "Write" >> beam.Map(_write_dropped, self._job)
             | "Count" >> beam.CombineGlobally(_add)
@@ -141,15 +144,15 @@ class _Drop(beam.PTransform):
 
 
 class _Read(beam.DoFn):
-    """Reads a shard, finds what is leaked, and deals the others to the tables."""
+    """Reads a shard, finds leaked rows, assigns the others to the hash tables."""
 
-    def __init__(self, job: _Job) -> None:
+    def __init__(self, job: _DroppingJob) -> None:
         self._job = job
         self._shared = shared.Shared()
 
     def setup(self) -> None:
         filesystems.register()
-        if self._job.excluded:  # Once for all threads of the process.
+        if self._job.excluded:  # Shared by all threads of the process.
             self._excluded = self._shared.acquire(lambda: _read_excluded(self._job))
 
     def process(self, index: int) -> Iterator[Any]:
@@ -160,21 +163,29 @@ class _Read(beam.DoFn):
         images = prediction_schema.read_table(job.predictions.path(index), columns)
         leaked = np.empty(0, np.int64)
         if job.excluded:
-            pairs, alike = leakage.find_leaked(images, self._excluded, shard=index)
-            leaked = np.concatenate([pairs["row"], alike["row"]])
-            for block in _by_twin(pairs):
-                yield beam.pvalue.TaggedOutput(_PAIRS, block)
-            if len(alike):
-                yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
+            matches, represented = leakage.find_leaked(
+                images, self._excluded, shard=index
+            )
+            leaked = np.concatenate([matches["row"], represented["row"]])
+            for block in _by_match(matches):
+                yield beam.pvalue.TaggedOutput(_MATCHES, block)
+            if len(represented):
+                yield beam.pvalue.TaggedOutput(
+                    _REPRESENTED, (index, represented.tobytes())
+                )
         if job.bits is not None:
             rows = near_duplicates.find_candidates(images, leaked, shard=index)
-            rows, alike = near_duplicates.best_of_hash(rows, job.predictions.read_keys)
-            if len(alike):
-                yield beam.pvalue.TaggedOutput(_ALIKE, (index, alike.tobytes()))
-            yield from _deal(rows, job.bits, job.num_partitions)
+            rows, represented = near_duplicates.best_of_hash(
+                rows, job.predictions.read_keys
+            )
+            if len(represented):
+                yield beam.pvalue.TaggedOutput(
+                    _REPRESENTED, (index, represented.tobytes())
+                )
+            yield from _partition(rows, job.bits, job.num_partitions)
 
 
-def _read_excluded(job: _Job) -> leakage.ExcludedImages:
+def _read_excluded(job: _DroppingJob) -> leakage.ExcludedImages:
     """Returns the images of all excluded sets, in their order."""
     files = [
         (number, shard, predictions.path(shard))
@@ -185,25 +196,25 @@ def _read_excluded(job: _Job) -> leakage.ExcludedImages:
     def read_images(file: tuple[int, int, epath.Path]) -> pa.Table:
         return prediction_schema.read_table(file[2], leakage.COLUMNS)
 
-    with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         parts = list(pool.map(read_images, files))
-    places = [np.zeros(len(part), near_duplicates.POSITION) for part in parts]
-    for (number, shard, _), place in zip(files, places, strict=True):
-        place["match_set"], place["match_shard"] = number, shard
-        place["match_row"] = np.arange(len(place))
+    positions = [np.zeros(len(part), near_duplicates.POSITION) for part in parts]
+    for (number, shard, _), position in zip(files, positions, strict=True):
+        position["match_set"], position["match_shard"] = number, shard
+        position["match_row"] = np.arange(len(position))
     return leakage.ExcludedImages.of(
         pa.concat_tables(parts),
-        np.concatenate(places),
+        np.concatenate(positions),
         bits=job.bits,
     )
 
 
-def _deal(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
-    """Yields the rows for each table, those together whose hashes may be."""
+def _partition(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
+    """Yields candidates by hash table and partition; close hashes share one."""
     for table, mask in enumerate(hamming_index.masks(bits)):
         keys = rows["hash"] & mask
         keys = (keys ^ (keys >> np.uint64(33))) * _MIX
-        # As uint16, which NumPy sorts by counting: there is one for a million rows.
+        # As uint16, which NumPy sorts by counting; there is one per million rows.
         partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
             np.uint16
         )
@@ -211,52 +222,58 @@ def _deal(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
             yield table * num_partitions + partition, part.tobytes()
 
 
-def _find_duplicates(group: tuple[int, Iterable[bytes]], job: _Job) -> Iterator[Block]:
+def _find_duplicates(
+    group: tuple[int, Iterable[bytes]], job: _DroppingJob
+) -> Iterator[Block]:
     number, blocks = group
     if job.bits is None:
         return
-    pairs = near_duplicates.match_duplicates(
+    matches = near_duplicates.match_duplicates(
         _join(blocks, near_duplicates.CANDIDATE),
         job.predictions.read_keys,
         bits=job.bits,
         table=number // job.num_partitions,
     )
-    yield from _by_twin(pairs)
+    yield from _by_match(matches)
 
 
-def _by_twin(pairs: Array) -> Iterator[Block]:
-    """Yields pairs by the file that their twins are in."""
-    files = pairs["match_set"].astype(np.int64) * _SHARDS + pairs["match_shard"]
-    for file, part in near_duplicates.split_by(pairs, files):
+def _by_match(matches: Array) -> Iterator[Block]:
+    """Yields matches by the file of the matching image."""
+    files = matches["match_set"].astype(np.int64) * _MAX_SHARDS + matches["match_shard"]
+    for file, part in near_duplicates.split_by(matches, files):
         yield file, part.tobytes()
 
 
-def _name_twins(
-    group: tuple[int, Iterable[bytes]], job: _Job
+def _name_matches(
+    group: tuple[int, Iterable[bytes]], job: _DroppingJob
 ) -> Iterator[tuple[int, tuple[bytes, list[str]]]]:
-    """Yields pairs with what their twins' rows say, by the shard of what is dropped."""
-    number, shard = divmod(group[0], _SHARDS)
-    pairs = _join(group[1], near_duplicates.MATCH)
-    twins = prediction_schema.read_table(
-        job.sets[number].path(shard), _TWIN_COLUMNS
-    ).take(pairs["match_row"])
-    named = np.zeros(len(pairs), near_duplicates.NAMED_MATCH)
+    """Yields matches with columns of the matching row, by the shard of the dropped."""
+    number, shard = divmod(group[0], _MAX_SHARDS)
+    matches = _join(group[1], near_duplicates.MATCH)
+    matching = prediction_schema.read_table(
+        job.sets[number].path(shard), _MATCH_COLUMNS
+    ).take(matches["match_row"])
+    named = np.zeros(len(matches), near_duplicates.NAMED_MATCH)
     for name in near_duplicates.MATCH.names or ():
-        named[name] = pairs[name]
-    named["confidence"] = twins["confidence"].fill_null(0).to_numpy()
-    named["key_hash"] = twins["key_hash"].to_numpy()
-    named["digest"] = near_duplicates.to_digests(twins["image_sha256"])
-    for index, at in near_duplicates.split_by(np.arange(len(pairs)), pairs["shard"]):
-        yield index, (named[at].tobytes(), twins["key"].take(at).to_pylist())
+        named[name] = matches[name]
+    named["confidence"] = matching["confidence"].fill_null(0).to_numpy()
+    named["key_hash"] = matching["key_hash"].to_numpy()
+    named["digest"] = near_duplicates.to_digests(matching["image_sha256"])
+    for index, at in near_duplicates.split_by(
+        np.arange(len(matches)), matches["shard"]
+    ):
+        yield index, (named[at].tobytes(), matching["key"].take(at).to_pylist())
 
 
-def _write_dropped(group: tuple[int, dict[str, Iterable[Any]]], job: _Job) -> Dropped:
-    index, found = group
-    named = list(found[_PAIRS])
+def _write_dropped(
+    group: tuple[int, dict[str, Iterable[Any]]], job: _DroppingJob
+) -> Dropped:
+    index, grouped = group
+    named = list(grouped[_MATCHES])
     rows = near_duplicates.resolve_matches(
         _join([block for block, _ in named], near_duplicates.NAMED_MATCH),
         [key for _, keys in named for key in keys],
-        _join(found[_ALIKE], near_duplicates.REPRESENTED),
+        _join(grouped[_REPRESENTED], near_duplicates.REPRESENTED),
         prediction_schema.read_table(
             job.predictions.path(index), ["key", near_duplicates.BYTES_COLUMN]
         ),

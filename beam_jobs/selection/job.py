@@ -1,4 +1,4 @@
-"""What a selection job is asked for, and whether its inputs fit together."""
+"""Request and inputs of a selection job, and the checks of both."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage.calibration_files import read_temperature
 
-#: Where a calibration tells. Fewer labels that are right teach a student more than many
-#: that are not.
+#: With a calibration. A student learns more from fewer correct labels than from many
+#: wrong ones.
 DEFAULT_TARGET_PRECISION = 0.97
 KEEP_DUPLICATES = -1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SelectionRequest:
-    """What the user said, as the flags of `beam_jobs.select_labels` explain it."""
+    """Values of the flags of `beam_jobs.select_labels`, which describe them."""
 
     predictions: str
     calibration: str | None = None
@@ -54,14 +54,14 @@ class SelectionRequest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SelectionJob:
-    """A selection job whose inputs are there and fit together.
+    """A selection job with inputs that belong together.
 
     Attributes:
-        predictions: To select of.
-        settings: What to keep.
-        excluded: Predictions of images that must not be learned from, by name.
-        calibration: Labeled images to judge by, if there are any.
-        what_if: Whether to tell what other settings would keep.
+        predictions: Predictions to select from.
+        settings: Settings of the selection.
+        excluded: Predictions of images that must not be selected, by name.
+        calibration: Predictions of labeled images, to estimate the precision.
+        what_if: Whether to tabulate the results of other settings.
         output: Directory of the selection.
     """
 
@@ -76,14 +76,14 @@ class SelectionJob:
         for name, images in self.excluded.items():
             if images.teachers != self.predictions.teachers:
                 raise ValueError(
-                    f"--exclude={name} was labeled by other teachers; label it with "
-                    "those of the predictions: what images look like is compared as "
-                    "they see them"
+                    f"--exclude={name} was labeled by other teachers than the "
+                    "predictions; label it with the same, since looks are compared "
+                    "at their image size"
                 )
 
     @property
     def config(self) -> dict[str, Any]:
-        """What decides the content of the selection."""
+        """Everything that decides the content of the selection."""
         return {
             "settings": dataclasses.asdict(self.settings),
             "predictions": self.predictions.fingerprint,
@@ -101,7 +101,7 @@ class SelectionJob:
 
     @property
     def drops(self) -> bool:
-        """Whether images may be dropped whatever their confidence is."""
+        """Whether images may be dropped as leaked or duplicate."""
         return bool(self.excluded) or self.settings.duplicate_bits is not None
 
 
@@ -114,11 +114,11 @@ def _check_temperature(calibrated: float, labeled: float) -> None:
 
 
 def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
-    """Returns the job, after checking that what it needs is there and agrees.
+    """Returns the job, after checking its inputs.
 
     Raises:
-        ValueError: If it is not, or does not.
-        FileNotFoundError: If something is not there.
+        ValueError: If an input is broken, or inputs do not belong together.
+        FileNotFoundError: If an input is missing.
     """
     predictions = open_predictions(request.predictions)
     calibration = None
@@ -147,22 +147,23 @@ def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
 
 
 def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
-    """Yields what the user should know before the work.
+    """Yields warnings for the user.
 
     Args:
-        job: What is to be done.
-        is_local: Whether Beam's local runner does it.
+        job: The job.
+        is_local: Whether Beam's local runner runs it.
     """
     rule = job.settings.thresholds
     if job.calibration is None and rule.rule == thresholds.FIXED:
         yield (
-            f"nothing tells how many labels of confidence {rule.values[0]:g} and more "
-            "are right; --calibration, which teacher.calibrate makes, would"
+            "the precision of labels with a confidence of at least "
+            f"{rule.values[0]:g} is unknown; give a --calibration, the output of "
+            "teacher.calibrate"
         )
     if not job.excluded:
         yield (
-            "nothing keeps images to evaluate on out of the selection; --exclude, with "
-            "predictions of them, would"
+            "the selection may contain images to evaluate on; give --exclude, "
+            "predictions of them, to keep them out"
         )
     bits = job.settings.duplicate_bits
     if is_local and bits is not None:
@@ -172,9 +173,8 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
         if needed > free:
             yield (
                 f"comparing {num_images:,} images by looks takes about "
-                f"{needed / 1e9:.0f} GB of memory, of which {free / 1e9:.0f} are free; "
-                "another --runner spreads it over workers, --duplicate_bits=-1 does "
-                "without"
+                f"{needed / 1e9:.0f} GB of memory, but {free / 1e9:.0f} GB are free; "
+                "use another --runner or --duplicate_bits=-1"
             )
 
 
@@ -210,7 +210,7 @@ def _plan_thresholds(
 
 
 def _open_excluded(directories: Sequence[str]) -> dict[str, PredictionSet]:
-    """Opens sets by the names they are shown with: the end of their paths."""
+    """Returns sets by the names that outputs show: the ends of their paths."""
     excluded = {}
     for directory in directories:
         path = epath.Path(directory)

@@ -205,7 +205,7 @@ def test_files_come_and_go(root):
     assert not moved.exists()
     moved.unlink(missing_ok=True)
     for fails in (moved.unlink, moved.stat, moved.read_bytes):
-        with pytest.raises(FileNotFoundError, match="No such file or directory: '"):
+        with pytest.raises(FileNotFoundError, match=str(moved)):
             fails()
 
 
@@ -244,7 +244,7 @@ def test_artifacts(root):
     assert artifact.read_json(root / "b.json") == [2]
     artifact.complete(root, seconds=1.0)
     assert artifact.start_or_resume(root, {"a": 1})
-    with pytest.raises(ValueError, match="was begun with other settings"):
+    with pytest.raises(ValueError, match=str(root)):
         artifact.start_or_resume(root, {"a": 2})
     names = {path.name for path in root.iterdir()}
     assert names == {"config.json", "b.json", "COMPLETED"}
@@ -285,9 +285,9 @@ def test_sources(root, tmp_path):
     assert (file.name, file.size) == ("2.tfrecord", len(content))
     found = [(e.key, e.image) for e in read_examples(source.reader, source.files)]
     assert found == [(b"2.tfrecord#0", b"red"), (b"2.tfrecord#1", b"green")]
-    with pytest.raises(FileNotFoundError, match="no file matches"):
+    with pytest.raises(FileNotFoundError, match=f"{root}/z"):
         open_source(f"tfrecord:{root}/z/*")
-    with pytest.raises(FileNotFoundError, match="no folder"):
+    with pytest.raises(FileNotFoundError, match=f"{root}/z"):
         open_source(f"folder:{root}/z")
 
 
@@ -334,8 +334,7 @@ def test_what_passes_is_waited_for(store, no_waiting, method, error):
 
 def test_what_stays_is_raised_as_an_os_error(store, no_waiting):
     ObjectStore.failures.extend([("open", AnswerError(503))] * 9)
-    message = "mem://bucket/root/a: AnswerError: answered 503"
-    with pytest.raises(OSError, match=message):
+    with pytest.raises(OSError, match=r"mem://bucket/root/a: AnswerError.*503"):
         (store / "a").read_bytes()
     assert no_waiting == list(retry.DELAYS)
 
@@ -364,7 +363,7 @@ def test_local_trees_stay_where_they_are(tmp_path):
 )
 def test_what_is_not_installed_is_named(path, extra, monkeypatch):
     monkeypatch.setitem(filesystems._NEEDS, path.partition(":")[0], ("no_such", extra))
-    line = rf"://.* needs Beam's extra: pip install 'apache-beam\[{extra}\]'"
+    line = rf"://.* pip install 'apache-beam\[{extra}\]'"
     for use in (epath.Path(path).exists, epath.Path(path).read_bytes):
         with pytest.raises(ValueError, match=line):
             use()

@@ -149,7 +149,7 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
     (tmp_path / "predictions" / "COMPLETED").unlink()
     job(engine="auto", dtype="auto")
     assert trials == [4]
-    with pytest.raises(ValueError, match='engine was "openvino", is now "tensorflow"'):
+    with pytest.raises(ValueError, match=r"engine.*openvino.*tensorflow"):
         job()
 
 
@@ -163,9 +163,7 @@ def test_engines_agree_on_every_label(job, tmp_path):
 
 
 def test_too_many_bad_images_fail_the_job(job, tmp_path):
-    with pytest.raises(
-        LabelingError, match=r"7\.7% of 13 images are bad \(12 ok, 1 un"
-    ):
+    with pytest.raises(LabelingError, match=r"7\.7%.* 13 .*12 ok, 1 undecodable"):
         job(max_bad_fraction=0.07)
     assert not artifact.is_complete(tmp_path / "predictions")
     assert job(max_bad_fraction=0.08)[-1].startswith("labeled 12 of 13")
@@ -173,7 +171,7 @@ def test_too_many_bad_images_fail_the_job(job, tmp_path):
 
 def test_another_teacher_is_refused(job, exported_second, tmp_path):
     job()
-    with pytest.raises(ValueError, match="teachers was"):
+    with pytest.raises(ValueError, match="teachers"):
         job(teachers=(str(exported_second[0]),))
 
 
@@ -214,7 +212,7 @@ def test_the_temperature_stands_in_the_config_and_another_is_refused(
     one = write_calibration(tmp_path / "one", 1.0, exported[0])
     job(calibration=one)  # Of no other content.
     other = write_calibration(tmp_path / "other", 1.5, exported[0])
-    with pytest.raises(ValueError, match=r"temperature was 1\.0, is now 1\.5"):
+    with pytest.raises(ValueError, match=r"temperature.* 1\.0.* 1\.5"):
         job(calibration=other)
 
 
@@ -222,7 +220,7 @@ def test_a_calibration_of_other_teachers_is_refused(
     job, exported, exported_second, tmp_path
 ):
     other = write_calibration(tmp_path / "other", 1.5, exported_second[0])
-    with pytest.raises(ValueError, match="is of other teachers"):
+    with pytest.raises(ValueError, match=other):
         job(calibration=other)
     assert not (tmp_path / "predictions").exists()
 
@@ -235,7 +233,7 @@ def test_teachers_of_several_temperatures_need_a_calibration(
     facts = {**read_facts(warm), "temperature": 1.5}
     (warm / "classifier.json").write_text(json.dumps(facts))
     both = (str(exported[0]), str(warm))
-    with pytest.raises(ValueError, match=r"of one temperature, got \[1.0, 1.5\]"):
+    with pytest.raises(ValueError, match=r"\[1\.0, 1\.5\].*--calibration"):
         job(teachers=both)
     job(teachers=both, calibration=write_calibration(tmp_path / "c", 1.2, *both))
 
@@ -256,15 +254,15 @@ def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "expected one of --teacher and --model_handler"),
-        ({"teachers": ("a",), "model_handler": "b:c"}, "expected one of"),
-        ({"model_handler": "b:c"}, "--model_handler and --class_names go together"),
+        ({}, "--teacher.*--model_handler"),
+        ({"teachers": ("a",), "model_handler": "b:c"}, "--teacher.*--model_handler"),
+        ({"model_handler": "b:c"}, "--model_handler.*--class_names"),
         (
             {"model_handler": "b:c", "class_names_file": "d", "calibration": "e"},
-            "--calibration is of teachers, not of a --model_handler",
+            "--calibration.*--model_handler",
         ),
-        ({"teachers": ("a",), "max_bad_fraction": 1.5}, r"in \[0, 1\], got 1.5"),
-        ({"teachers": ("a",), "max_pixels": 0}, "must be positive, got 0"),
+        ({"teachers": ("a",), "max_bad_fraction": 1.5}, r"max_bad_fraction.* 1\.5"),
+        ({"teachers": ("a",), "max_pixels": 0}, "max_pixels.* 0"),
     ],
 )
 def test_settings_are_checked(settings, message):

@@ -148,23 +148,23 @@ def test_what_is_not_finite_is_a_row_with_a_reason(images):
 @pytest.mark.parametrize(
     ("rows", "found"),
     [
-        (lambda n: np.zeros((n, 4)), r"got 64 of shape \(4,\)"),
-        (lambda n: np.zeros((n - 1, CLASSES)), r"got 63 of shape \(3,\)"),
-        (lambda n: [], "got 0 of shape"),
+        (lambda n: np.zeros((n, 4)), r"64 .*\(4,\)"),
+        (lambda n: np.zeros((n - 1, CLASSES)), r"63 .*\(3,\)"),
+        (lambda n: [], " 0 "),
     ],
 )
 def test_other_classes_or_fewer_rows_are_refused(rows, found, images):
     predictor = HandlerPredictor(Fixed(rows), num_classes=CLASSES)
-    with pytest.raises(ValueError, match=rf"expected 64 rows of 3 logits.*{found}"):
+    with pytest.raises(ValueError, match=rf" 64 .* 3 .*{found}"):
         predictor.predict(predictor.decode(images))
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("no_such_module:handler", "No module named"),
+        ("no_such_module:handler", "no_such_module"),
         (f"{__name__}:nothing", "nothing"),
-        (f"{__name__}:NOT_A_HANDLER", "expected a Beam ModelHandler, got dict"),
+        (f"{__name__}:NOT_A_HANDLER", "ModelHandler.* dict"),
         ("words", "words"),
     ],
 )

@@ -118,7 +118,7 @@ def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
 def test_a_rate_that_is_none_is_refused(rate):
-    with pytest.raises(ValueError, match="positive number of images a second"):
+    with pytest.raises(ValueError, match="images a second"):
         estimate(10, images_per_second=rate, pool=POOL, prices=PRICES)
 
 
@@ -127,12 +127,12 @@ def test_a_rate_that_is_none_is_refused(rate):
 )
 def test_what_has_no_price_is_refused(change):
     pool = dataclasses.replace(POOL, **change)
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=str(next(iter(change.values())))):
         estimate(10, images_per_second=1.0, pool=pool, prices=PRICES)
 
 
 def test_an_unknown_machine_is_answered_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"n2-standard-4.*got 'm9-huge'.*prices\.json"):
+    with pytest.raises(ValueError, match=r"n2-standard-4.*m9-huge.*prices\.json"):
         PRICES.machine("m9-huge")
 
 

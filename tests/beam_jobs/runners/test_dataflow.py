@@ -117,12 +117,12 @@ def test_a_missing_option_is_named_as_flag_and_as_variable(option, variable):
     "path", ["my-bucket/tmp", "gs://my-bucket", "gs://My_Bucket/tmp", "gs://b/tmp"]
 )
 def test_a_path_for_which_beam_would_make_a_bucket_is_refused(path):
-    with pytest.raises(ValueError, match="expected gs://BUCKET/FOLDER, got"):
+    with pytest.raises(ValueError, match="gs://BUCKET/FOLDER"):
         filled(temp_location=path)
 
 
 def test_a_template_is_refused():
-    with pytest.raises(ValueError, match="run nothing"):
+    with pytest.raises(ValueError, match="--template_location"):
         filled("--template_location=gs://my-bucket/template")
 
 
@@ -143,7 +143,7 @@ def test_a_job_has_a_name_that_dataflow_takes_and_no_other_job_has(name, now):
 
 def test_workers_see_buckets_alone():
     dataflow.require_bucket(images="gs://my-bucket/images", output="gs://my-bucket/x")
-    with pytest.raises(ValueError, match=r"--output in a bucket.*got 'runs/x'"):
+    with pytest.raises(ValueError, match=r"--output.*runs/x"):
         dataflow.require_bucket(images="gs://my-bucket/images", output="runs/x")
 
 
@@ -161,13 +161,13 @@ def test_an_accelerator_is_one_option(name):
 
 
 def test_an_unknown_accelerator_is_answered_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"nvidia-l4.*got 'nvidia-m5'"):
+    with pytest.raises(ValueError, match=r"nvidia-l4.*nvidia-m5"):
         filled("--accelerator=nvidia-m5")
 
 
 def test_an_accelerator_is_not_asked_for_in_two_ways():
     by_hand = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:2"
-    with pytest.raises(ValueError, match="got both"):
+    with pytest.raises(ValueError, match=r"--accelerator.*worker_accelerator="):
         filled("--accelerator=nvidia-l4", by_hand)
 
 
@@ -203,7 +203,7 @@ def test_what_a_stage_makes_may_not_be_shuffled(stage):
     def build(pipeline):
         _ = labeling(pipeline) | "Shuffle" >> stage
 
-    with pytest.raises(ValueError, match=r"Shuffle.* would shuffle what Label makes"):
+    with pytest.raises(ValueError, match=r"Shuffle.*Label"):
         dataflow.check(build, filled())
 
 
@@ -221,14 +221,14 @@ def test_a_stage_in_another_environment_is_refused():
         hinted = beam.Map(lambda index: index).with_resource_hints(min_ram="24GB")
         _ = labeling(pipeline) | "Again" >> hinted
 
-    with pytest.raises(ValueError, match=r"expected one environment .* got 2"):
+    with pytest.raises(ValueError, match=f"{IMAGE}.* 2: "):
         dataflow.check(build, filled())
 
 
 @pytest.mark.usefixtures("no_network")
 def test_a_graph_too_large_to_submit_is_refused(monkeypatch):
     monkeypatch.setattr(dataflow, "MAX_GRAPH_BYTES", 10_000)
-    with pytest.raises(ValueError, match=r"at most 10,000 bytes, got .* TFRecords"):
+    with pytest.raises(ValueError, match="10,000"):
         dataflow.check(labeling, filled())
 
 
@@ -387,7 +387,7 @@ def test_a_job_that_ends_otherwise_is_an_error_that_says_where_to_look(submit, s
 def test_a_job_out_of_sight_is_an_error_that_says_where_to_look(submit):
     with (
         Service([]) as service,
-        pytest.raises(RuntimeError, match="the job goes on") as error,
+        pytest.raises(RuntimeError) as error,
     ):
         submit(service)
     assert PAGE in str(error.value)

@@ -22,13 +22,13 @@ def test_another_runner_stays_and_may_have_options_of_its_own():
 
 @pytest.mark.parametrize("argument", ["--direct_num_worker=2", "--bogus"])
 def test_an_unknown_option_is_refused(argument):
-    with pytest.raises(ValueError, match="Beam has no option --"):
+    with pytest.raises(ValueError, match=argument.partition("=")[0]):
         parse(argument)
 
 
 @pytest.mark.parametrize("argument", ["runs/demo", "-x"])
 def test_what_is_no_option_is_refused(argument):
-    with pytest.raises(ValueError, match="expected Beam options as --name=value"):
+    with pytest.raises(ValueError, match=f"--name=value.*{argument}"):
         parse(argument)
 
 

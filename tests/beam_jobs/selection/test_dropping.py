@@ -190,7 +190,7 @@ def test_files_of_an_earlier_run_are_deleted(tmp_path):
 
 def test_bits_out_of_range_are_refused(drop):
     images, excluded = make_corpus(seed=7, count=6)
-    with pytest.raises(ValueError, match=r"bits must be in 0\.\.3, got 4"):
+    with pytest.raises(ValueError, match=r"bits.* 0\.\.3.* 4"):
         drop(images, [np.arange(6)], excluded, bits=4)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import types
 
@@ -41,12 +42,12 @@ def shard(place, index):
 
 def test_a_missing_shard(place):
     shard(place, 1).unlink()
-    refuses(place, r"predictions are missing: .*00001")
+    refuses(place, "00001")
 
 
 def test_a_doubled_shard(place):
     shutil.copy(shard(place, 0), shard(place, 2))
-    refuses(place, r"00002\.parquet holds the rows of shard 0")
+    refuses(place, r"00002\.parquet.* shard 0")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_doubled_shard(place):
 )
 def test_a_shard_too_many(place, name):
     shutil.copy(shard(place, 0), shard(place, 0).with_name(name))
-    refuses(place, f"{name} belongs to none of the 3 shards")
+    refuses(place, name)
 
 
 def test_predictions_of_two_teachers_mixed(place, tmp_path):
@@ -62,25 +63,25 @@ def test_predictions_of_two_teachers_mixed(place, tmp_path):
     shutil.copytree(place.root / "images", other.root / "images")
     chain.predict(other, teachers=("another",))
     shutil.copy(shard(other, 1), shard(place, 1))
-    refuses(place, r"00001\.parquet is of another labeling run")
+    refuses(place, r"00001\.parquet")
 
 
 def test_an_excluded_set_of_other_teachers(place, tmp_path):
     other = chain.Chain(tmp_path / "other")
     shutil.copytree(place.root / "images", other.root / "images")
     chain.predict(other, teachers=("another",))
-    refuses(place, "was labeled by other teachers", exclude=(other.predictions,))
-    refuses(place, "two sets are called", exclude=(place.predictions,) * 2)
+    refuses(place, "--exclude=other/predictions", exclude=(other.predictions,))
+    refuses(place, "--exclude", exclude=(place.predictions,) * 2)
 
 
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"confidence_threshold": -0.1}, r"confidence_threshold must be in \[0, 1\]"),
-        ({"confidence_threshold": float("nan")}, "must be in"),
-        ({"images_per_class": -1}, "images_per_class must be at least 1, got -1"),
-        ({"max_copies": 0}, "max_copies must be at least 1, got 0"),
-        ({"duplicate_bits": 4}, r"must be in 0\.\.3, got 4"),
+        ({"confidence_threshold": -0.1}, r"confidence_threshold.* -0\.1"),
+        ({"confidence_threshold": float("nan")}, "confidence_threshold.* nan"),
+        ({"images_per_class": -1}, "images_per_class.* -1"),
+        ({"max_copies": 0}, "max_copies.* 0"),
+        ({"duplicate_bits": 4}, r"0\.\.3.* 4"),
     ],
 )
 def test_settings_out_of_range(place, request_, words):
@@ -90,14 +91,14 @@ def test_settings_out_of_range(place, request_, words):
 def test_unknown_names_in_a_class_file(place):
     path = place.root / "thresholds.json"
     path.write_text(json.dumps({"ant": 0.5, "cow": 0.5}))
-    refuses(place, "unknown class 'cow'", class_thresholds=str(path))
+    refuses(place, "cow", class_thresholds=str(path))
 
 
 def test_a_target_without_data_or_beside_a_threshold(place):
-    refuses(place, "--target_precision needs --calibration", target_precision=0.9)
+    refuses(place, "--target_precision.*--calibration", target_precision=0.9)
     refuses(
         place,
-        "expected one of --target_precision and a threshold",
+        "--target_precision",
         target_precision=0.9,
         calibration="somewhere",
         confidence_threshold=0.5,
@@ -133,17 +134,17 @@ def calibrate(place, **facts):
 def test_a_calibration_that_does_not_belong(place):
     other = calibrate(place, teachers=["other"])
     request = {"calibration": other, "confidence_threshold": 0.5}
-    refuses(place, "is of other teachers, or of these in another order", **request)
+    refuses(place, other, **request)
     calibrate(place, temperature=2.0)
-    refuses(place, "labeled at temperature 1.0, the calibration is at 2.0", **request)
+    refuses(place, r"1\.0.* 2\.0.*--calibration", **request)
     shutil.rmtree(other)
-    refuses(place, "calibration: no directory", FileNotFoundError, **request)
+    refuses(place, other, FileNotFoundError, **request)
 
 
 def test_a_target_that_is_out_of_reach(place):
     refuses(
         place,
-        r"no threshold reaches a precision of 97\.00% .* best is 50\.00%, at 0\.8000",
+        r"97\.00%.* 50\.00%.* 0\.8000",
         calibration=calibrate(place),
     )
 
@@ -151,13 +152,13 @@ def test_a_target_that_is_out_of_reach(place):
 def test_the_way_a_threshold_is_found(place):
     assert plan(place).settings.thresholds.values == (0.5,)
     (warning, *_) = selection_job.warn(plan(place), is_local=True)
-    assert "nothing tells how many labels of confidence 0.5" in warning
+    assert re.search(r"0\.5 .*--calibration", warning)
     by_target = plan(place, calibration=calibrate(place), target_precision=0.5)
     rule = by_target.settings.thresholds
     assert (rule.rule, rule.target) == ("target_precision", 0.5)
     assert rule.values[0] == pytest.approx(0.8)
     warnings = selection_job.warn(by_target, is_local=True)
-    assert not any("tells" in warning for warning in warnings)
+    assert not any("--calibration" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +180,12 @@ def test_too_little_memory_to_compare_by_looks(
     predictions = dataclasses.replace(job.predictions, num_images=num_images)
     job = dataclasses.replace(job, predictions=predictions)
     warnings = list(selection_job.warn(job, is_local=is_local))
-    assert any("1 are free" in warning for warning in warnings) == warns
+    assert any("--duplicate_bits=-1" in warning for warning in warnings) == warns
 
 
 def test_an_output_with_other_settings(place):
     job = plan(place, confidence_threshold=0.5)
     artifact.start_or_resume(job.output, job.config)
     other = plan(place, confidence_threshold=0.6)
-    with pytest.raises(ValueError, match=r"begun with other settings: .*values"):
+    with pytest.raises(ValueError, match="values"):
         artifact.start_or_resume(other.output, other.config)

@@ -152,7 +152,9 @@ def test_the_estimate_is_of_the_images_that_the_rules_keep(place):
     assert selection.settings.thresholds.target == 0.97
     estimate = selection.estimate
     assert (estimate.above_threshold.right, estimate.above_threshold.images) == (3, 3)
-    assert any("right: " in line for line in pipeline.tell(str(place.root / "own")))
+    assert any(
+        "right: " in line for line in pipeline.format_lines(str(place.root / "own"))
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.0, -1.0, 1.0000001, np.inf])
@@ -162,7 +164,7 @@ def test_confidences_that_cannot_be_stop_the_job(place, tmp_path, value):
     path = files_of(broken)[2]
     confidence = pq.read_table(path)["confidence"].to_pylist()
     _change(path, confidence=pa.array([*confidence[:5], value, *confidence[6:]]))
-    with pytest.raises(RuntimeError, match=r"00002.*row 5: expected a confidence in 0"):
+    with pytest.raises(RuntimeError, match=r"00002.*row 5: .*confidence"):
         run(broken, "own", confidence_threshold=0.0)
     assert not (tmp_path / "own" / "selection.json").exists()
 
@@ -173,9 +175,7 @@ def test_labels_that_cannot_be_stop_the_job(place, tmp_path, value):
     shutil.copytree(place.predictions, broken.predictions)
     labels = pq.read_table(files_of(broken)[0])["label"].to_pylist()
     _change(files_of(broken)[0], label=pa.array([*labels[:2], value, *labels[3:]]))
-    with pytest.raises(
-        RuntimeError, match=rf"row 2: expected a label in 0\.\.2, got {value}"
-    ):
+    with pytest.raises(RuntimeError, match=rf"row 2: .*label.* 0\.\.2.* {value}"):
         run(broken, "own", confidence_threshold=0.0)
 
 

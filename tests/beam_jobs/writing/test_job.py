@@ -207,9 +207,9 @@ def test_a_run_that_ends_midway_goes_on(run, made, monkeypatch):
 
 
 def test_another_number_of_shards_is_refused(run, made):
-    with pytest.raises(ValueError, match="num_shards was 12, is now 5"):
+    with pytest.raises(ValueError, match=r"num_shards.* 12.* 5"):
         run.write(num_shards=5)
-    with pytest.raises(ValueError, match="round was 1, is now 2"):
+    with pytest.raises(ValueError, match=r"round.* 1.* 2"):
         run.write(num_shards=12, round_number=2)
     assert digests(run.dataset) == digests(made.dataset)
 
@@ -230,7 +230,7 @@ def test_an_image_that_changed_stops_its_group_before_anything_is_published(run,
     images = random_images(24 * 5)[shard::24]
     images[row] = images[row][:-1] + b"x"
     write_records(path, images)
-    words = rf"shard {shard}, row {row} \(part-{shard:02d}#{row}\): the image is not"
+    words = rf"shard {shard}, row {row} \(part-{shard:02d}#{row}\)"
     with pytest.raises(PipelineError, match=words):
         run.write(num_shards=12)
     written = {path.name for path in shards_of(run.dataset)}
@@ -253,7 +253,7 @@ def test_another_number_of_images_stops_it(run):
     write_records(path, random_images(24 * 5)[5::24][:-1])
     assert path.stat().st_size < size
     artifact.start_or_resume(job.output, job.config)
-    with pytest.raises(PipelineError, match="shard 5: expected 5 images, got 4"):
+    with pytest.raises(PipelineError, match=r"shard 5: .* 5 images.* 4"):
         writing_job.run(job, chain.OPTIONS)
 
 
@@ -278,8 +278,8 @@ def test_several_teachers_have_one_fingerprint(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"round_number": 0}, "round must be >= 1, got 0"),
-        ({"num_shards": -1}, "num_shards must be >= 0, got -1"),
+        ({"round_number": 0}, "round.* 0"),
+        ({"num_shards": -1}, "num_shards.* -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(made, settings, words):

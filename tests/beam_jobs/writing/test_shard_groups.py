@@ -31,8 +31,8 @@ def test_there_are_many_groups_that_mix_and_keep_copies_apart(sizes):
         # Of about one size: no output shard is made of twice as many as another.
         share = [len(group.inputs) / len(group.outputs) for group in groups]
         mean = num_inputs / num_outputs
-        for group, one in zip(groups, share, strict=True):
-            assert abs(one - mean) <= 1 / len(group.outputs)
+        for group, ratio in zip(groups, share, strict=True):
+            assert abs(ratio - mean) <= 1 / len(group.outputs)
     more = (num_inputs // 8, num_outputs // max(4, max_copies))
     assert len(groups) == max(1, min(more))
 

@@ -23,21 +23,21 @@ def frames(contents):
 @given(
     st.lists(st.tuples(st.integers(0, 69), st.integers(0, 3), st.binary(max_size=9)))
 )
-def test_records_leave_in_the_order_of_their_places(records):
+def test_records_are_read_in_the_order_of_their_keys(records):
     with Spool(70) as held:
-        for shard, place, content in records:
-            held.append(shard, place, content)
+        for shard, sort_key, content in records:
+            held.append(shard, sort_key, content)
         for shard in {shard for shard, _, _ in records}:
-            of_shard = [(place, content) for s, place, content in records if s == shard]
+            of_shard = [(key, content) for s, key, content in records if s == shard]
             expected = [content for _, content in sorted(of_shard, key=lambda r: r[0])]
             assert b"".join(held.read(shard)) == frames(expected)
 
 
-def test_places_are_of_64_bits_and_records_of_any_length():
+def test_keys_have_64_bits_and_records_any_length():
     contents = {2**64 - 1: b"last", 0: b"", 2**63: bytes(3 * 2**18)}
     with Spool(1) as held:
-        for place, content in contents.items():
-            held.append(0, place, content)
+        for sort_key, content in contents.items():
+            held.append(0, sort_key, content)
         expected = [content for _, content in sorted(contents.items())]
         assert b"".join(held.read(0)) == frames(expected)
 
@@ -66,8 +66,8 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with disks.mounted(tmp_path, "size=1m"), Spool(1) as held:
         with pytest.raises(WritingError) as refusal:
-            for place in range(100):
-                held.append(0, place, bytes(50_000))
+            for sort_key in range(100):
+                held.append(0, sort_key, bytes(50_000))
         words = str(refusal.value)
-        assert f"cannot hold records in {tmp_path}: No space left on device" in words
+        assert f"{tmp_path}: No space left on device" in words
         assert "TMPDIR=" in words
