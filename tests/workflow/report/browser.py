@@ -27,14 +27,14 @@ def find():
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-#: Seconds; it answers within one.
+#: Seconds to wait for an answer.
 _PATIENCE = 60
 
 
 class Browser:
     """A browser with one tab.
 
-    `events` are those it has told of: (method, parameters).
+    `events` are those it has sent: (method, parameters).
     """
 
     def __init__(self, executable, profile):
@@ -106,7 +106,7 @@ class Browser:
     def _read(self):
         while b"\0" not in self._unread:
             ready, _, _ = select.select([self._out], [], [], _PATIENCE)
-            assert ready, f"the browser says nothing for {_PATIENCE} seconds"
+            assert ready, f"no answer of the browser for {_PATIENCE} seconds"
             chunk = os.read(self._out, 2**20)
             assert chunk, "the browser has ended"
             self._unread += chunk

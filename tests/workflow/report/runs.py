@@ -1,7 +1,6 @@
 """A made-up run with all files that the report reads, as the stages write them.
 
-A classifier is as sure as it is often right, and takes a class for one of its two
-neighbors; a later one changes its mind about some images.
+The classifiers are calibrated, confuse neighboring classes, and differ in some images.
 """
 
 import dataclasses
@@ -18,6 +17,7 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 from tests.pseudo_label.selection import selections
+from workflow.report.analysis import figures, verdict
 from workflow.samples import tiles
 
 HOSTILE = (
@@ -34,24 +34,27 @@ HOSTILE = (
 )
 
 
+NAMES = ("ant", "bee", "cat", "dog")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the run is to be like.
+    """The properties of a made-up run.
 
     Attributes:
         class_names: K names.
-        accuracies: Of the first teacher and the student of each round.
+        accuracies: Accuracies of the first teacher and of the student of each round.
         control: Accuracy of the control.
-        images: Unlabeled ones.
-        shards: That they are in.
-        tested: Test images.
+        images: Number of unlabeled images.
+        shards: Number of their shards.
+        tested: Number of test images.
         threshold: Lowest confidence that is kept.
-        images_per_class: Quota.
-        tiles: Of each contact sheet.
-        side: Of a thumbnail in pixels.
+        images_per_class: Quota of a class.
+        tiles: Number of tiles of each contact sheet.
+        side: Side of a thumbnail in pixels.
         calibrated: Whether the first round has a calibration.
         agreement: Share of the pseudo-labels that students repeat without noise.
-        under_noise: Likewise under noise, at the end.
+        under_noise: Share that they repeat under noise at the end of training.
     """
 
     class_names: tuple = (*HOSTILE, "ant", "bee")
@@ -67,6 +70,12 @@ class Plan:
     calibrated: bool = False
     agreement: float = 0.97
     under_noise: float = 0.85
+
+
+def read_figures(run):
+    """The figures of a run and the report that they belong to."""
+    report = verdict.make_report(run)
+    return figures.read_figures(run, report), report
 
 
 def make(root, plan=None):
@@ -197,10 +206,10 @@ def write_evaluation(rng, directory, tested, accuracy, plan, **more):
         }
     )
     pq.write_table(table, directory / "evaluation.parquet")
-    figures = {"num_examples": len(tested), "num_correct": right, "num_undecodable": 0}
-    figures["top1"] = right / len(tested)
-    write(directory / "evaluation.json", {**figures, **more})
-    return figures["top1"]
+    facts = {"num_examples": len(tested), "num_correct": right, "num_undecodable": 0}
+    facts["top1"] = right / len(tested)
+    write(directory / "evaluation.json", {**facts, **more})
+    return facts["top1"]
 
 
 def write_calibration(rng, directory, plan):

@@ -48,7 +48,7 @@ def test_it_loads_in_peace(tab, url, width, dark):
         if method == "Network.requestWillBeSent"
     ]
     assert requested[0] == url
-    assert all(one.startswith("data:") for one in requested[1:])
+    assert all(url.startswith("data:") for url in requested[1:])
     complaints = [
         (method, event)
         for method, event in tab.events

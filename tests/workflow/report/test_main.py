@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from tests.commands import run as run_command
-from tests.commands import start
+from tests.commands import call
 from tests.workflow.report import runs
 from workflow.report import write_report
 
@@ -14,44 +13,40 @@ def run(tmp_path_factory):
     return runs.make(tmp_path_factory.mktemp("report") / "run", plan)
 
 
+def report(*arguments):
+    process = call("workflow.report", *arguments)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.rstrip().splitlines()
+
+
 def test_a_run_is_reported_on_in_both_forms(run):
-    output = run_command("workflow.report", f"--run={run}")
+    *lines, last = report(f"--run={run}")
     content = json.loads((run / write_report.REPORT).read_text())
     html = (run / "report.html").read_text("utf-8")
     assert content["headline"] in html
-    *lines, last = output.rstrip().splitlines()
     assert last == f"  {run / 'report.html'}"
     assert lines[-1].endswith("s of stages, seed 1")
 
 
-def test_both_forms_stand_side_by_side(run, tmp_path):
-    def write():
-        lines = write_report.report_on(run, tmp_path / "other run.json")
-        assert lines[-1].strip() == str(tmp_path / "other run.html")
-        return [path.read_bytes() for path in sorted(tmp_path.iterdir())]
-
-    html, content = write()
-    assert b'href="other%20run.json"' in html
-    assert json.loads(content)["headline"] in html.decode()
-    # The same run has the same report.
-    assert write() == [html, content]
-
-
-def test_a_page_does_not_take_the_place_of_its_figures(run, tmp_path):
-    with pytest.raises(ValueError, match=r"\.json.*report\.html"):
-        write_report.report_on(run, tmp_path / "report.html")
-
-
 def test_several_runs_are_compared(run, tmp_path):
-    write_report.report_on(run, run / write_report.REPORT)
-    lines = write_report.compare([run, run], tmp_path / "summary.json")
-    assert "better in 2 of 2" in lines[-1]
-    assert len(json.loads((tmp_path / "summary.json").read_text())["runs"]) == 2
+    report(f"--run={run}")
+    output = tmp_path / "summary.json"
+    *_, last = report(f"--run={run}", f"--run={run}", f"--output={output}")
+    assert "better in 2 of 2" in last
+    assert len(json.loads(output.read_text())["runs"]) == 2
 
 
-def test_what_is_no_run_is_refused(tmp_path):
-    process = start("workflow.report", f"--run={tmp_path}")
-    output, _ = process.communicate()
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--run={run}/none",), "{run}/none/round-1/teacher/evaluation"),
+        (("--run={run}", "--run={run}"), "--output"),
+        (("--run={run}", "more"), "more"),
+        ((), "--run"),
+    ],
+)
+def test_what_is_no_run_is_refused(run, flags, named):
+    process = call("workflow.report", *(flag.format(run=run) for flag in flags))
     assert process.returncode == 1
-    assert "is not complete; run its stage first" in output
-    assert "Traceback" not in output
+    assert named.format(run=run) in process.stderr
+    assert "Traceback" not in process.stderr

@@ -249,7 +249,7 @@ def test_no_class_fills_a_sheet():
 def test_every_kept_image_is_drawn_as_often_as_any_other():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 40, dtype=np.uint64).tolist()
-    shards = to_tables([(("ok", ""), 0, 1.0, one, "") for one in hashes], 2)
+    shards = to_tables([(("ok", ""), 0, 1.0, key_hash, "") for key_hash in hashes], 2)
     selection, _ = select(shards, selections.config(images_per_class=40))
     count = collections.Counter()
     for seed in range(100):
@@ -301,10 +301,10 @@ def test_reasons_are_told_in_words():
         "0/04": "looks the same but for 1 of 64 bits",
         "0/05": "",
     }
-    twins = {tile["key"]: (tile["twin_set"], tile["twin_key"]) for tile in tiles}
-    assert twins["0/02"] == ("test", "twin of 2")
-    assert twins["0/04"] == ("", "twin of 4")
-    assert twins["0/05"] == (None, None)
+    matches = {tile["key"]: (tile["twin_set"], tile["twin_key"]) for tile in tiles}
+    assert matches["0/02"] == ("test", "twin of 2")
+    assert matches["0/04"] == ("", "twin of 4")
+    assert matches["0/05"] == (None, None)
 
 
 @pytest.mark.parametrize("name", ["per_sheet", "thumbnail_size", "max_shards"])

@@ -179,7 +179,7 @@ def test_no_more_shards_are_read_than_asked_for(run):
     settings = SampleConfig(per_sheet=7, max_shards=2, seed=1)
     job = plan(run, settings)
     assert len(job.shards) == 2
-    for shard in set(range(NUM_SHARDS)) - {*job.shards, 5}:  # There is a twin in 5.
+    for shard in set(range(NUM_SHARDS)) - {*job.shards, 5}:  # There is a match in 5.
         (run.root / "images" / f"part-{shard:02d}").unlink()
         pathlib.Path(job.corpus.predictions.path(shard)).unlink()
     assert {tile.shard for tile in draw(job)} == set(job.shards)
@@ -254,7 +254,7 @@ def test_images_are_found_by_their_rows(tmp_path, kind):
     images = random_images(9)
     write_folder(tmp_path / "folder", images)
     write_records(tmp_path / "part", images)
-    write_tar(tmp_path / "tar", [(f"{i}.png", one) for i, one in enumerate(images)])
+    write_tar(tmp_path / "tar", [(f"{i}.png", image) for i, image in enumerate(images)])
     names = {"folder": "folder", "tfrecord": "part", "webdataset": "tar"}
     source = open_source(f"{kind}:{tmp_path / names[kind]}")
     every = list(read_examples(source.reader, source.shards[0].files))

@@ -87,9 +87,12 @@ def test_what_is_transparent_is_gray():
 
 
 def test_sheets_of_photographs_are_small():
-    """Eight of 24 tiles, two of the eight with twins."""
+    """Eight of 24 tiles, two of the eight with matches."""
     rng = np.random.default_rng(0)
     for side in (200, 96, 48, 32):
         photographs = make_photographs(rng, 6, height=side, width=side)
-        made = [thumbnails.make_thumbnail(encode(one), 96) for one in photographs]
-        assert 10 * 24 * np.mean([len(one.encoded) for one in made]) < 1_200_000
+        made = [thumbnails.make_thumbnail(encode(image), 96) for image in photographs]
+        assert (
+            10 * 24 * np.mean([len(thumbnail.encoded) for thumbnail in made])
+            < 1_200_000
+        )

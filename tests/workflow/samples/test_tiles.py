@@ -7,7 +7,7 @@ from workflow.samples.tiles import Sample
 
 
 def make_samples():
-    one = Sample(
+    kept = Sample(
         sheet="random",
         position=0,
         key='../<b>"\n\u2028',
@@ -21,10 +21,10 @@ def make_samples():
         twin_key=None,
         twin_thumbnail=None,
     )
-    bad = dataclasses.replace(
-        one, sheet="undecodable", label=None, confidence=None, thumbnail=None
+    undecodable = dataclasses.replace(
+        kept, sheet="undecodable", label=None, confidence=None, thumbnail=None
     )
-    return [one, bad]
+    return [kept, undecodable]
 
 
 def test_samples_are_read_as_they_were_written(tmp_path):

@@ -75,7 +75,7 @@ def test_of_fewer_pseudo_labels_than_labels_that_is_the_cause():
     found = diagnosis.diagnose(
         evidence(labeled=200, records=9, kept=precision(2, of=2), agreement=1.0)
     )
-    assert [(one.name, one.state) for one in found] == [
+    assert [(cause.name, cause.state) for cause in found] == [
         *(("labels", "likely"), ("fit", "unknown"), ("noise", "unknown"))
     ]
     assert "Only 9 pseudo-labels" in found[0].finding

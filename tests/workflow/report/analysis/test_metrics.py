@@ -37,8 +37,8 @@ images = st.lists(
 )
 
 
-def pairs(both, one, other, neither):
-    counts = [both, one, other, neither]
+def pairs(both, only_first, only_second, neither):
+    counts = [both, only_first, only_second, neither]
     return (
         np.repeat([True, True, False, False], counts),
         np.repeat([True, False, True, False], counts),
@@ -94,10 +94,10 @@ def test_reliability_is_that_of_the_calibration(images):
     found = metrics.reliability(some)
     expected = temperature_scaling.calibration_error(some.confidence, some.is_right)
     assert found.error == pytest.approx(expected, abs=1e-6)
-    assert sum(one.precision.images for one in found.bins) == len(images)
+    assert sum(bin_.precision.images for bin_ in found.bins) == len(images)
     surplus = some.confidence.mean() - some.is_right.mean()
     assert found.surplus == pytest.approx(surplus, abs=1e-6)
-    middles = [one.confidence for one in found.bins]
+    middles = [bin_.confidence for bin_ in found.bins]
     assert middles == sorted(middles)
 
 
@@ -109,13 +109,13 @@ def test_precision_of_each_class_is_counted(images, cut):
     for label, predicted, confidence in images:
         if np.float32(confidence) >= cuts[predicted]:
             by_class[NAMES[predicted]].append(label == predicted)
-    assert {one.name: one.precision.estimate for one in found} == {
+    assert {class_.name: class_.precision.estimate for class_ in found} == {
         name: pytest.approx(np.mean(right)) for name, right in by_class.items()
     }
-    for one in found:
-        right = by_class[one.name]
+    for class_ in found:
+        right = by_class[class_.name]
         expected = precision.Precision.of(np.array(right))
-        assert one.precision == expected
+        assert class_.precision == expected
 
 
 @given(images=images)
@@ -130,16 +130,19 @@ def test_confusions_are_counted_from_the_most_frequent_on(images):
         )
         for said in (predicted, predicted[::-1])
     )
-    assert {(one.name, one.taken_for) for one in found} == {*by_teacher, *by_student}
-    for one in found:
-        pair = one.name, one.taken_for
-        assert (one.teacher, one.student) == (by_teacher[pair], by_student[pair])
-        assert one.of == label.count(NAMES.index(one.name))
-    peaks = [max(one.teacher, one.student) for one in found]
+    assert {(pair.name, pair.taken_for) for pair in found} == {*by_teacher, *by_student}
+    for confusion in found:
+        pair = confusion.name, confusion.taken_for
+        assert (confusion.teacher, confusion.student) == (
+            by_teacher[pair],
+            by_student[pair],
+        )
+        assert confusion.of == label.count(NAMES.index(confusion.name))
+    peaks = [max(pair.teacher, pair.student) for pair in found]
     assert peaks == sorted(peaks, reverse=True)
     alone = metrics.confusions(teacher, NAMES, count=2)
     assert len(alone) <= 2
-    assert all(one.student is None for one in alone)
+    assert all(pair.student is None for pair in alone)
 
 
 @given(images=images)

@@ -107,13 +107,13 @@ def test_a_loss_is_told_with_its_likeliest_cause(run):
         {"round": 3, "below": ["student 2"], "causes": [{"state": "unlikely"}]},
     ]
     lines = list(verdict.format_lines({**found, "diagnoses": losses}))
-    told = [line for line in lines if "below its teacher" in line]
-    assert told == [
+    shown = [line for line in lines if "below its teacher" in line]
+    assert shown == [
         "  student 2 ends below its teacher and the control; likeliest cause: "
         "Labels are wrong.",
         "  student 3 ends below its teacher; no figure is beyond its bound",
     ]
-    without = [line for line in lines if line not in told]
+    without = [line for line in lines if line not in shown]
     assert without == list(verdict.format_lines(found))
 
 

@@ -22,8 +22,8 @@ def parse(chart):
     tree = ET.fromstring(macro("graphics.html", "chart")(chart))
     assert tree.get("role") == "img"
     named = [tree.find("title"), tree.find("desc")]
-    assert tree.get("aria-labelledby").split() == [one.get("id") for one in named]
-    assert all(one.text for one in named)
+    assert tree.get("aria-labelledby").split() == [part.get("id") for part in named]
+    assert all(part.text for part in named)
     width, height = map(float, tree.get("viewBox").split()[2:])
     for x, y in places(tree):
         assert -1 <= x <= width + 1
@@ -42,11 +42,11 @@ def places(tree):
 
 
 def of_class(tree, name):
-    return [one for one in tree.iter() if name in one.get("class", "").split()]
+    return [mark for mark in tree.iter() if name in mark.get("class", "").split()]
 
 
 def texts(tree):
-    return [one.text for one in tree.iter("text")]
+    return [label.text for label in tree.iter("text")]
 
 
 def calibration(count=400):
@@ -72,11 +72,11 @@ def test_dots_are_where_the_bins_are():
     # The reference line goes from 0 to 1 on both axes.
     (reference,) = of_class(tree, "reference")
     left, bottom, right, top = map(float, re.findall(r"[\d.]+", reference.get("d")))
-    for dot, one in zip(dots, found.bins, strict=True):
+    for dot, bin_ in zip(dots, found.bins, strict=True):
         x = (float(dot.get("cx")) - left) / (right - left)
         y = (float(dot.get("cy")) - bottom) / (top - bottom)
-        assert x == pytest.approx(one.confidence, abs=0.001)
-        assert y == pytest.approx(one.precision.estimate, abs=0.001)
+        assert x == pytest.approx(bin_.confidence, abs=0.001)
+        assert y == pytest.approx(bin_.precision.estimate, abs=0.001)
 
 
 def test_few_images_have_a_hollow_dot():
@@ -92,7 +92,7 @@ def test_bars_are_as_high_as_there_are_images(is_logarithmic):
     found = Confidences(bars=bars, lowest=0.06, highest=0.5)
     tree = parse(charts.confidences(found, name="c", is_logarithmic=is_logarithmic))
     boxes = of_class(tree, "bar")
-    heights = [float(one.get("height")) for one in boxes]
+    heights = [float(box.get("height")) for box in boxes]
     assert heights[:5] == sorted(heights[:5])
     assert heights[0] == heights[-1] == 0
     if is_logarithmic:
@@ -100,7 +100,7 @@ def test_bars_are_as_high_as_there_are_images(is_logarithmic):
     else:
         assert heights[3] == pytest.approx(0.1 * heights[4], abs=0.1)
     # What is not kept differs by its pattern.
-    hatched = ["hatched" in one.get("class") for one in boxes]
+    hatched = ["hatched" in box.get("class") for box in boxes]
     assert hatched == [True] * 3 + [False] * 47
     assert len(of_class(tree, "reference")) == 2
 
@@ -114,7 +114,7 @@ def test_lines_have_names_and_dashes_of_their_own():
     )
     tree = parse(charts.ranks(ranks, name="r"))
     assert {"before", "kept", "records"} <= set(texts(tree))
-    looks = [one.get("class") for one in of_class(tree, "line")]
+    looks = [line.get("class") for line in of_class(tree, "line")]
     assert len(looks) == len(set(looks)) == 3
     assert {"0", "1", "10", "100"} <= set(texts(tree))
 
@@ -147,8 +147,8 @@ def test_names_of_thresholds_that_keep_next_to_nothing_do_not_overlap():
         for level, share in shares.items()
     ]
     tree = parse(charts.coverage(points, None, name="c", low=0))
-    names = [one for one in tree.iter() if (one.text or "").startswith("\u2265")]
-    ends = sorted(float(one.get("x")) for one in names)
+    names = [mark for mark in tree.iter() if (mark.text or "").startswith("\u2265")]
+    ends = sorted(float(mark.get("x")) for mark in names)
     assert len(ends) >= 3
     assert min(np.diff(ends)) >= 40
 
@@ -159,7 +159,7 @@ def test_a_name_stands_at_the_end_of_its_line():
         for run, last in (("a", 0.9), ("b", 0.89), ("b", 0.7), ("c", 0.2))
     ]
     tree = parse(charts.learning(series, name="l", title="t", y_name="right"))
-    labels = {one.text: float(one.get("y")) for one in of_class(tree, "label")}
+    labels = {label.text: float(label.get("y")) for label in of_class(tree, "label")}
     assert list(labels) == ["a", "b", "c"]
     heights = list(labels.values())
     assert np.all(np.diff(heights) >= 14)

@@ -246,8 +246,8 @@ def luminance(color):
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def contrast(one, other):
-    high, low = sorted([luminance(one), luminance(other)], reverse=True)
+def contrast(first, second):
+    high, low = sorted([luminance(first), luminance(second)], reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 

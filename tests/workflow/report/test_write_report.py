@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from tests.workflow.report import runs
+from workflow.report import write_report
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    plan = runs.Plan(class_names=("a", "b"), images=200, tested=200)
+    return runs.make(tmp_path_factory.mktemp("report") / "run", plan)
+
+
+def test_both_forms_stand_side_by_side(run, tmp_path):
+    def write():
+        lines = write_report.report_on(run, tmp_path / "other run.json")
+        assert lines[-1].strip() == str(tmp_path / "other run.html")
+        return [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+
+    html, content = write()
+    assert b'href="other%20run.json"' in html
+    assert json.loads(content)["headline"] in html.decode()
+    # The same run has the same report.
+    assert write() == [html, content]
+
+
+def test_a_page_does_not_take_the_place_of_its_figures(run, tmp_path):
+    with pytest.raises(ValueError, match=r"\.json.*report\.html"):
+        write_report.report_on(run, tmp_path / "report.html")
+
+
+def test_several_reports_are_compared(run, tmp_path):
+    write_report.report_on(run)
+    lines = write_report.compare([run, run], tmp_path / "summary.json")
+    assert "better in 2 of 2" in lines[-1]
+    assert len(json.loads((tmp_path / "summary.json").read_text())["runs"]) == 2
+
+
+def test_a_run_without_a_report_cannot_be_compared(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"report\.json"):
+        write_report.compare([tmp_path], tmp_path / "summary.json")
