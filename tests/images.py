@@ -81,9 +81,9 @@ def write_tfds(directory: pathlib.Path, pictures, values, labels=("class",)):
     """Writes a prepared TFDS dataset `NAME/1.0.0` of shards of four examples.
 
     Args:
-        directory: Where it is to be; its parent's name is that of the dataset.
+        directory: Path `.../NAME/1.0.0` to create.
         pictures: Encoded images by the name of their feature.
-        values: The class of each example, in 0..2.
+        values: Class of each example, in 0..2.
         labels: Names of the features that hold the class.
     """
     directory.mkdir(parents=True)

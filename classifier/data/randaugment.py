@@ -154,28 +154,16 @@ def _rotate(level: Any, size: int, config: AugmentConfig) -> list[Any]:
     return [cos, -sin, center * (1 - cos + sin), sin, cos, center * (1 - sin - cos)]
 
 
-def _shear_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
-    return [1.0, level * SHEAR, 0.0, 0.0, 1.0, 0.0]
-
-
-def _shear_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
-    return [1.0, 0.0, 0.0, level * SHEAR, 1.0, 0.0]
-
-
-def _translate_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
-    return [1.0, 0.0, level * config.translate_pixels, 0.0, 1.0, 0.0]
-
-
-def _translate_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
-    return [1.0, 0.0, 0.0, 0.0, 1.0, level * config.translate_pixels]
+def _shift(x: Any = 0.0, y: Any = 0.0) -> list[Any]:
+    return [1.0, 0.0, x, 0.0, 1.0, y]
 
 
 _AFFINES: dict[str, Callable[[Any, int, AugmentConfig], list[Any]]] = {
     "Rotate": _rotate,
-    "ShearX": _shear_x,
-    "ShearY": _shear_y,
-    "TranslateX": _translate_x,
-    "TranslateY": _translate_y,
+    "ShearX": lambda level, size, config: [1.0, level * SHEAR, 0.0, 0.0, 1.0, 0.0],
+    "ShearY": lambda level, size, config: [1.0, 0.0, 0.0, level * SHEAR, 1.0, 0.0],
+    "TranslateX": lambda level, size, config: _shift(x=level * config.translate_pixels),
+    "TranslateY": lambda level, size, config: _shift(y=level * config.translate_pixels),
 }
 #: Axes of translations. By whole pixels, slicing is four times as fast as sampling.
 _TRANSLATION_AXES = {"TranslateX": 1, "TranslateY": 0}
@@ -286,10 +274,6 @@ def _equalize(image: Any, level: float, config: AugmentConfig) -> Any:
     return tf.reshape(tf.gather_nd(table, bins[..., None]), image.shape)
 
 
-def _invert(image: Any, level: float, config: AugmentConfig) -> Any:
-    return WHITE - image
-
-
 def _posterize(image: Any, level: float, config: AugmentConfig) -> Any:
     """Keeps the highest bits: 0 give black, 8 the image itself."""
     bits = min(int(level * POSTERIZE_BITS), 8)
@@ -346,7 +330,7 @@ def _sharpness(image: Any, level: float, config: AugmentConfig) -> Any:
 _COLORS: dict[str, Callable[[Any, float, AugmentConfig], Any]] = {
     "AutoContrast": _auto_contrast,
     "Equalize": _equalize,
-    "Invert": _invert,
+    "Invert": lambda image, level, config: WHITE - image,
     "Posterize": _posterize,
     "Solarize": _solarize,
     "SolarizeAdd": _solarize_add,

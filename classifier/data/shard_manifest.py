@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 from etils import epath
 
 from classifier.data.examples import File
-from classifier.data.readers import FolderReader
-from classifier.data.sources import Shard, Source, chunked
+from classifier.data.sources import Shard, Source, make_shards
 from stage import artifact, parquet
 
 MANIFEST = "shards.parquet"
@@ -102,7 +101,7 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
             f"{source.spec} is not what {output} was made of: {new[0].name} is new "
             f"({counts}); label_images --allow_new_shards adds them"
         )
-    shards = (*frozen, *_new_shards(new, source, len(frozen)))
+    shards = (*frozen, *make_shards(new, source.reader, len(frozen)))
     return dataclasses.replace(source, shards=shards)
 
 
@@ -157,15 +156,6 @@ def _difference(old: File, new: File) -> str:
     if old.size != new.size and min(old.size, new.size) >= 0:
         return f"had {old.size:,} bytes, has {new.size:,}"
     return ""
-
-
-def _new_shards(
-    files: Sequence[File], source: Source, first_index: int
-) -> Iterable[Shard]:
-    """Returns new files as shards of the source's own size."""
-    if isinstance(source.reader, FolderReader):
-        return chunked(files, first_index)
-    return (Shard(index, (file,)) for index, file in enumerate(files, first_index))
 
 
 def _table(shards: Sequence[Shard]) -> pa.Table:

@@ -240,7 +240,7 @@ def _open_tfds(
         label_feature=label,
         more_features=names[2],
     )
-    return Source(spec, _one_file_each(files), class_names, reader)
+    return Source(spec, make_shards(files, reader), class_names, reader)
 
 
 def _find_builder(name: str, data_dir: str | None) -> Any:
@@ -309,20 +309,20 @@ def _open_folder(spec: str, root: str) -> Source:
         for file in found
     ]
     class_names = tuple(folders) if is_labeled else None
-    return Source(spec, chunked(files), class_names, FolderReader())
+    reader = FolderReader()
+    return Source(spec, make_shards(files, reader), class_names, reader)
 
 
-def chunked(files: Sequence[File], first_index: int = 0) -> tuple[Shard, ...]:
-    """Returns shards of `FOLDER_SHARD_SIZE` files each, the last perhaps smaller."""
-    starts = range(0, len(files), FOLDER_SHARD_SIZE)
+def make_shards(
+    files: Sequence[File], reader: Reader, first_index: int = 0
+) -> tuple[Shard, ...]:
+    """Returns shards of `FOLDER_SHARD_SIZE` images each, or of one record file each."""
+    size = FOLDER_SHARD_SIZE if isinstance(reader, FolderReader) else 1
+    starts = range(0, len(files), size)
     return tuple(
-        Shard(index, tuple(files[start : start + FOLDER_SHARD_SIZE]))
+        Shard(index, tuple(files[start : start + size]))
         for index, start in enumerate(starts, first_index)
     )
-
-
-def _one_file_each(files: Sequence[File]) -> tuple[Shard, ...]:
-    return tuple(Shard(index, (file,)) for index, file in enumerate(files))
 
 
 def _open_pattern(
@@ -335,7 +335,7 @@ def _open_pattern(
     class_names = None
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)
-    return Source(spec, _one_file_each(files), class_names, reader)
+    return Source(spec, make_shards(files, reader), class_names, reader)
 
 
 def _check_keys(source: Source) -> None:

@@ -24,18 +24,18 @@ def animation(sizes):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_tells_its_size(kind):
+def test_every_format_states_its_size(kind):
     assert claimed_pixels(encode(PIXELS, kind)) == 24 * 20
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_cut_image_tells_its_size_or_nothing(kind):
+def test_a_cut_image_states_its_size_or_nothing(kind):
     content = encode(PIXELS, kind)
     for length in range(0, len(content), 7):
         assert claimed_pixels(content[:length]) in (None, 24 * 20)
 
 
-def test_what_is_no_image_tells_nothing():
+def test_other_bytes_state_no_size():
     for content in (b"", b"text", b"\x89PNG\r\n\x1a\n", encode(PIXELS, "TIFF")):
         assert claimed_pixels(content) is None
 

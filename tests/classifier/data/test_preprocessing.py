@@ -163,9 +163,10 @@ def test_bicubic_overshoot_is_clipped_not_wrapped():
 @pytest.mark.parametrize("config", [WHOLE, CROPPING])
 def test_training_image_depends_on_the_seed_alone(pixels, config):
     encoded = encode(pixels)
-    eager = preprocessing.training_image(encoded, config, seed=tf.constant([1, 2]))
+    seed = tf.constant([1, 2])
+    eager = preprocessing.training_image(encoded, config, seed=seed)
     dataset = tf.data.Dataset.from_tensors(encoded).map(
-        lambda one: preprocessing.training_image(one, config, seed=tf.constant([1, 2]))
+        lambda image: preprocessing.training_image(image, config, seed=seed)
     )
     np.testing.assert_array_equal(eager, next(iter(dataset)))
     assert eager.dtype == tf.uint8
@@ -198,6 +199,6 @@ def test_training_crops_differ_between_seeds_and_mirror_half(pixels):
 @pytest.mark.parametrize(
     "content", [b"", b"no image", encode(np.zeros((9, 9, 3), np.uint8))[:40]]
 )
-def test_what_is_no_image_raises(content):
+def test_other_bytes_than_an_image_raise(content):
     with pytest.raises(tf.errors.InvalidArgumentError):
         preprocessing.evaluation_image(content, WHOLE)

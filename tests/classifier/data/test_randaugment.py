@@ -340,7 +340,7 @@ def test_geometric_operations_at_magnitude_zero_are_the_identity(
 
 
 def ramp():
-    """Returns uint8 [256,256,3]: each column its number, row 0 to 255 alike."""
+    """Returns uint8 [256,256,3]: all rows are 0 to 255."""
     return np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 256, 0).repeat(3, 2)
 
 

@@ -8,12 +8,9 @@ import pytest
 import tensorflow as tf
 
 from classifier import summary
-from classifier.models import factory, variants
-from classifier.models import flops as models_flops
+from classifier.models import factory, flops, variants
 from classifier.models.config import ModelConfig
 from classifier.training import presets
-from classifier.training.backend_tensorflow import TensorFlowBackend
-from stage.overrides import override_all
 from tests import commands
 
 SLOW = pytest.mark.slow
@@ -27,7 +24,7 @@ CHANNELS = {
     350: 156_096,
     420: 185_280,
 }
-#: One resolution of each depth; `classifier.summary`, below, has all of them.
+#: One resolution of each depth; the test of `classifier.summary` has all of them.
 ROWS = [(50, 160), (101, 192), (152, 224), (200, 256), (270, 256), (350, 320)]
 
 
@@ -42,48 +39,11 @@ ROWS = [(50, 160), (101, 192), (152, 224), (200, 256), (270, 256), (350, 320)]
 def test_a_published_network_to_the_last_weight_and_multiply_add(depth, size):
     recipe = presets.find(f"resnet_rs_{depth}_{size}")
     model = factory.build_network(recipe.model, image_size=size, num_classes=1000)
-    parameters, flops = summary.PUBLISHED[depth, size]
+    parameters, billion_flops = summary.PUBLISHED[depth, size]
     assert factory.count_parameters(model) == parameters
     moving = [v for v in model.non_trainable_variables if "moving" in v.path]
     assert sum(v.shape[0] for v in moving) == 2 * CHANNELS[depth]
-    assert round(2 * models_flops.count_multiply_adds(model) / 1e9, 2) == flops
-
-
-@SLOW
-def test_the_summary_of_all_published_networks():
-    lines = commands.run("classifier.summary").splitlines()
-    rows = [line.split() for line in lines[2:]]
-    assert len(rows) == len(summary.PUBLISHED) == 11
-    for row in rows:
-        assert row[1] == row[2]
-        assert row[3] == row[4]
-        assert row[5] == "equal"
-
-
-def test_a_summary_that_differs_ends_with_status_1(monkeypatch, capsys):
-    published = {(50, 160): summary.PUBLISHED[50, 160], (50, 64): (35_691_912, 4.56)}
-    monkeypatch.setattr(summary, "PUBLISHED", published)
-    monkeypatch.setitem(
-        presets.PRESETS, "resnet_rs_50_64", presets.find("resnet_rs_50_64")
-    )
-    assert summary._compare_published() == 1
-    verdicts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert verdicts == ["equal", "DIFFERENT"]
-
-
-def test_the_summary_of_a_scaled_network():
-    output = commands.run(
-        "classifier.summary",
-        "--preset=tiny",
-        "--num_classes=10",
-        "--scale=3",
-        "--epochs=400",
-    )
-    before, after, *settings = output.splitlines()
-    assert before.startswith("resnet_rs_14 at 32 px: 688,754 parameters, 2.545 million")
-    assert after.startswith("resnet_rs_65 at 32 px")
-    assert "  --set=model.name=resnet_rs_65" in settings
-    assert override_all(presets.tiny(), [s.strip()[6:] for s in settings])
+    assert round(2 * flops.count_multiply_adds(model) / 1e9, 2) == billion_flops
 
 
 @pytest.mark.parametrize("name", ["resnet_rs_14", "MobileNetV3Small"])
@@ -127,13 +87,13 @@ def test_names_of_variables_are_the_same_in_every_process():
 
 @pytest.mark.parametrize("num_classes", [0, 1])
 def test_too_few_classes_are_refused(num_classes):
-    with pytest.raises(ValueError, match=f"at least 2 classes, got {num_classes}"):
+    with pytest.raises(ValueError, match=rf"\b2\b.*\b{num_classes}$"):
         factory.build_network(ModelConfig(), image_size=32, num_classes=num_classes)
 
 
 def test_an_image_too_small_for_a_network_is_refused():
     config = ModelConfig(name="InceptionV3")
-    with pytest.raises(ValueError, match=r"cannot build InceptionV3: .*75x75"):
+    with pytest.raises(ValueError, match=r"InceptionV3.*75x75"):
         factory.build_network(config, image_size=32, num_classes=2)
 
 
@@ -159,54 +119,5 @@ def test_any_network_of_keras_keeps_the_contract(name):
     assert logits.dtype == tf.float32
     assert np.all(np.isfinite(logits))
     assert not np.allclose(np.sum(logits, axis=-1), 1.0)  # Logits, no probabilities.
-    assert models_flops.count_multiply_adds(model) > 1e6
-    keras.utils.clear_session()
-
-
-def step(recipe):
-    """Returns the figures of one training step, and the parameters it moved."""
-    backend = TensorFlowBackend(
-        *(
-            factory.build_network(
-                recipe.model, image_size=recipe.image.size, num_classes=10
-            )
-            for _ in "12"
-        ),
-        recipe,
-    )
-    size = recipe.image.size
-    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-    batch = {"image": tf.constant(images), "target": tf.one_hot([1, 2], 10)}
-    before = backend.arrays()
-    figures = {}
-    for _ in range(2):  # The first is at the learning rate 0 where there is warm-up.
-        figures = backend.train_step(batch)
-    after = backend.arrays()
-    moved = sum(
-        not np.array_equal(before[name], after[name])
-        for name in before
-        if name.startswith("model/") and name.endswith("kernel")
-    )
-    return figures, moved
-
-
-ABLATIONS = [name for name in presets.PRESETS if name.startswith("ablation_")]
-
-
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_each_step_of_the_ablation_trains(name):
-    """On the smallest network; the real ones are in the slow tests."""
-    settings = ["model.name=resnet_rs_14", "model.width_multiplier=0.25"]
-    recipe = override_all(presets.find(name), [*settings, "image.size=64"])
-    figures, moved = step(recipe)
-    assert np.isfinite(figures["train/loss"])
-    assert moved >= 5
-
-
-@SLOW
-@pytest.mark.parametrize("name", [*ABLATIONS, "fine_tune", "resnet_rs_50_160"])
-def test_each_preset_trains_as_it_is(name):
-    figures, moved = step(presets.find(name))
-    assert np.isfinite(figures["train/loss"])
-    assert moved >= 5
+    assert flops.count_multiply_adds(model) > 1e6
     keras.utils.clear_session()

@@ -35,6 +35,6 @@ def test_other_networks_count_as_their_papers_state(name, parameters, billion):
     assert multiply_adds / 1e9 == pytest.approx(billion, rel=0.02)
 
 
-def test_what_cannot_be_counted_is_refused():
-    with pytest.raises(ValueError, match="cannot count the multiply-adds of Conv3D"):
+def test_unknown_operations_are_refused():
+    with pytest.raises(ValueError, match="Conv3D"):
         count(keras.layers.Conv3D(2, 1), shape=(4, 4, 4, 3))

@@ -1,3 +1,5 @@
+"""The architecture of ResNet-RS, its initial weights and its own layers."""
+
 import dataclasses
 
 import keras
@@ -21,6 +23,14 @@ TINY = ModelConfig(
 )
 
 
+def flatten(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from flatten(layer)
+        else:
+            yield layer
+
+
 def test_every_parameter_gets_a_gradient():
     model = build_resnet_rs(TINY, image_size=64, num_classes=5)
     for variable in model.trainable_variables:
@@ -36,7 +46,7 @@ def test_every_parameter_gets_a_gradient():
         for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
         if gradient is None or not np.any(gradient)
     ]
-    # Of the head only class 0 was asked for; its gradient is not zero as a whole.
+    # The head's gradient is zero except for class 0.
     assert dead == []
 
 
@@ -149,14 +159,6 @@ def test_the_stride_is_on_the_3x3_convolution(resnet_d):
         assert layers[f"{name}_spatial_conv"].strides == (stride, stride)
 
 
-def flatten(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from flatten(layer)
-        else:
-            yield layer
-
-
 def test_stochastic_depth_rate_grows_by_stage():
     config = ModelConfig(name="resnet_rs_50", stochastic_depth_rate=0.1)
     model = build_resnet_rs(config, image_size=32, num_classes=2)
@@ -215,11 +217,7 @@ def test_a_network_of_groups_has_the_same_variables():
     )
     assert variable_names(plain) == variable_names(grouped)
     kinds = [
-        sum(isinstance(layer, GroupedBatchNormalization) for layer in flat(model))
+        sum(isinstance(layer, GroupedBatchNormalization) for layer in flatten(model))
         for model in (plain, grouped)
     ]
     assert kinds == [0, 20]
-
-
-def flat(model):
-    return model._flatten_layers(include_self=False)

@@ -28,7 +28,7 @@ def test_interpolated_blocks_are_the_usual_ones_where_there_are_any():
     ("depth", "nearest"), [(0, 14), (13, 14), (51, 50), (300, 299), (9999, 420)]
 )
 def test_other_depths_are_refused(depth, nearest):
-    with pytest.raises(ValueError, match=f"nearest is {nearest}$"):
+    with pytest.raises(ValueError, match=rf"\b{nearest}$"):
         variants.stage_blocks(depth)
 
 

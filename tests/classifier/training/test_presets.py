@@ -1,9 +1,15 @@
 import dataclasses
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from classifier.data.config import OPERATIONS
+from classifier.models import factory
 from classifier.training import presets
+from classifier.training.backend_tensorflow import TensorFlowBackend
+from stage.overrides import override_all
 
 #: Depth, side, dropout, stochastic depth and RandAugment's magnitude in the configs of
 #: the published checkpoints.
@@ -129,3 +135,52 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         presets.find("resnet_rs_152x224")
     with pytest.raises(ValueError, match=r"\b50\b"):
         presets.find("resnet_rs_51")
+
+
+def step(recipe):
+    """Returns the figures of one training step, and the parameters it moved."""
+    backend = TensorFlowBackend(
+        *(
+            factory.build_network(
+                recipe.model, image_size=recipe.image.size, num_classes=10
+            )
+            for _ in "12"
+        ),
+        recipe,
+    )
+    size = recipe.image.size
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+    batch = {"image": tf.constant(images), "target": tf.one_hot([1, 2], 10)}
+    before = backend.arrays()
+    figures = {}
+    for _ in range(2):  # The first is at the learning rate 0 where there is warm-up.
+        figures = backend.train_step(batch)
+    after = backend.arrays()
+    moved = sum(
+        not np.array_equal(before[name], after[name])
+        for name in before
+        if name.startswith("model/") and name.endswith("kernel")
+    )
+    return figures, moved
+
+
+ABLATIONS = [name for name in presets.PRESETS if name.startswith("ablation_")]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_each_step_of_the_ablation_trains(name):
+    """On the smallest network; the real ones are in the slow tests."""
+    settings = ["model.name=resnet_rs_14", "model.width_multiplier=0.25"]
+    recipe = override_all(presets.find(name), [*settings, "image.size=64"])
+    figures, moved = step(recipe)
+    assert np.isfinite(figures["train/loss"])
+    assert moved >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*ABLATIONS, "fine_tune", "resnet_rs_50_160"])
+def test_each_preset_trains_as_it_is(name):
+    figures, moved = step(presets.find(name))
+    assert np.isfinite(figures["train/loss"])
+    assert moved >= 5
+    keras.utils.clear_session()

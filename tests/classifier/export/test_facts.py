@@ -1,0 +1,44 @@
+"""`classifier.json` is read without Keras or TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from classifier.export.facts import CLASSIFIER, Evaluation, read_facts
+from tests.commands import ROOT
+from tests.conftest import CLASS_NAMES
+
+
+def test_facts_are_read_without_keras_and_tensorflow():
+    program = (
+        "import sys, classifier.export.facts; "
+        "sys.exit(not {'keras', 'tensorflow', 'jax'}.isdisjoint(sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_facts_name_classes_and_preprocessing(exported, exported_second):
+    facts = [read_facts(d) for d, _ in (exported, exported_second)]
+    assert facts[0] == json.loads((exported[0] / "classifier.json").read_text())
+    assert facts[0]["class_names"] == list(CLASS_NAMES)
+    assert facts[0]["image"]["size"] == 32
+    assert facts[0]["evaluation"]["top1"] == 0.5
+    assert facts[0]["fingerprint"] != facts[1]["fingerprint"]
+    assert len(facts[0]["fingerprint"]) == 64
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=rf"{tmp_path}.*classifier\.json"):
+        read_facts(tmp_path)
+    (tmp_path / CLASSIFIER).write_text("{")
+    with pytest.raises(ValueError, match=r"classifier\.json"):
+        read_facts(tmp_path)
+    (tmp_path / CLASSIFIER).write_text(json.dumps({"class_names": ["a"]}))
+    assert read_facts(tmp_path) == {"class_names": ["a"]}
+
+
+def test_top1_is_the_share_of_correct_images():
+    evaluation = Evaluation(num_examples=8, num_correct=6, cross_entropy=1.0)
+    assert evaluation.top1 == 0.75
