@@ -58,14 +58,19 @@ class Rounds(Generic[Name]):
     def table(self) -> Iterator[str]:
         """Yields the lines of a table of medians."""
         figures = list(next(iter(self.turns.values()))[0])
-        yield f"{'':30}" + "".join(f"{figure:>20}" for figure in figures)
+        yield f"{'':30}" + "".join(f"{figure:>{_width(figure)}}" for figure in figures)
         for name in self.turns:
             yield format_row(name, {f: self.median(name, f) for f in figures})
 
 
 def format_row(name: object, figures: Figures) -> str:
     """Returns the figures of a way as a row of a table."""
-    return f"{name!s:30}" + "".join(f"{value:20,.5g}" for value in figures.values())
+    cells = (f"{value:{_width(key)},.5g}" for key, value in figures.items())
+    return f"{name!s:30}" + "".join(cells)
+
+
+def _width(figure: str) -> int:
+    return max(10, len(figure)) + 2
 
 
 def take_turns(
