@@ -1,36 +1,69 @@
-import pytest
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+import pathlib
+import re
 
-from beam_jobs.runners.run import parse_beam_arguments
+import apache_beam as beam
+import pytest
+
+from beam_jobs.runners import run
+from beam_jobs.runners.options import PipelineError
 
 
 def parse(*arguments):
-    return parse_beam_arguments(["program", *arguments], name="test")
+    return run.parse_beam_arguments(["program", *arguments], name="test")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--runner=DirectRunner",)])
-def test_a_local_run_names_the_runner_that_reads_the_direct_options(arguments):
-    options = parse(*arguments, "--direct_num_workers=2")
-    assert options.view_as(StandardOptions).runner == "FnApiRunner"
-    assert options.view_as(DirectOptions).direct_num_workers == 2
+def test_an_accelerator_is_dataflows():
+    with pytest.raises(ValueError, match=r"--accelerator.*DataflowRunner"):
+        parse("--accelerator=nvidia-l4")
 
 
-def test_another_runner_stays_and_may_have_options_of_its_own():
-    options = parse("--runner=FlinkRunner", "--checkpointing_interval=1000")
-    assert options.view_as(StandardOptions).runner == "FlinkRunner"
+def test_dataflow_needs_options_of_its_own():
+    with pytest.raises(ValueError, match="--region"):
+        parse("--runner=DataflowRunner", "--project=my-project")
 
 
-@pytest.mark.parametrize("argument", ["--direct_num_worker=2", "--bogus"])
-def test_an_unknown_option_is_refused(argument):
-    with pytest.raises(ValueError, match=argument.partition("=")[0]):
-        parse(argument)
+DATAFLOW = (
+    *("--runner=DataflowRunner", "--project=my-project", "--region=europe-west4"),
+    *("--temp_location=gs://my-bucket/tmp", "--sdk_container_image=image"),
+)
 
 
-@pytest.mark.parametrize("argument", ["runs/demo", "-x"])
-def test_what_is_no_option_is_refused(argument):
-    with pytest.raises(ValueError, match=f"--name=value.*{argument}"):
-        parse(argument)
+@pytest.mark.parametrize(
+    ("arguments", "threads"),
+    [
+        (DATAFLOW, 1),
+        ((*DATAFLOW, "--accelerator=nvidia-l4"), 0),
+        (("--runner=FlinkRunner",), 1),
+        (("--direct_num_workers=1",), 0),
+        (("--direct_num_workers=2", "--direct_running_mode=multi_processing"), 4),
+        (("--direct_num_workers=9", "--direct_running_mode=multi_processing"), 1),
+    ],
+)
+def test_threads_of_a_worker(monkeypatch, arguments, threads):
+    monkeypatch.setattr(run, "num_cores", lambda: 8)
+    assert run.threads_of_worker(parse(*arguments)) == threads
 
 
-def test_switches_may_be_turned_off():
-    parse("--no_save_main_session")
+def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail(number):
+        raise ValueError(f"bad number {number}")
+
+    def build(pipeline):
+        _ = pipeline | beam.Create([7]) | beam.Map(fail)
+
+    with pytest.raises(PipelineError) as error:
+        run.run_pipeline(build, parse("--direct_num_workers=1"))
+    line = str(error.value)
+    assert "\n" not in line
+    assert line.startswith("bad number 7 ")
+    (log,) = re.findall(rf"{tmp_path}/\S+\.log", line)
+    assert "bad number 7" in pathlib.Path(log).read_text()
+
+
+def test_a_success_leaves_no_log(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    numbers = lambda pipeline: pipeline | beam.Create([1])  # noqa: E731
+    run.run_pipeline(numbers, parse("--direct_num_workers=1"))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,20 @@
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+
+from beam_jobs.io import shards
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 10])
+def test_each_shard_is_there_once(monkeypatch, count):
+    monkeypatch.setattr(shards, "_SHARDS_PER_ELEMENT", 3)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        found = pipeline | shards.Shards(count)
+        assert_that(found, equal_to(list(range(count))))
+
+
+def test_the_graph_is_small_however_many_they_are():
+    pipeline = beam.Pipeline()
+    _ = pipeline | shards.Shards(1_000_000)
+    graph = pipeline.to_runner_api()
+    assert graph.ByteSize() < 100_000

@@ -1,0 +1,102 @@
+import os
+import pathlib
+import sys
+import threading
+
+import pytest
+
+from beam_jobs.runners import local, supervisor
+from beam_jobs.runners.options import parse
+
+PROCESSES = parse(
+    ["", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+)
+
+
+@pytest.fixture
+def deaths(monkeypatch):
+    """The deaths that are reported to the supervisor, which goes on for once."""
+    found = []
+
+    def end_after_death(code, *, has_progress, log, save_log):
+        found.append((code, has_progress))
+
+    monkeypatch.setattr(supervisor, "end_after_death", end_after_death)
+    return found
+
+
+def fail_in_thread(name, error):
+    def fail():
+        raise error
+
+    thread = threading.Thread(target=fail, name=name)
+    thread.start()
+    thread.join()
+
+
+def watch(options, counts):
+    return local.restart_on_death(
+        options,
+        count_done=iter(counts).__next__,
+        log=lambda line: None,
+        save_log=lambda: "",
+    )
+
+
+WORKER_ENDED = RuntimeError("Worker subprocess exited with return code -9")
+
+
+@pytest.mark.parametrize("done", [3, 4])
+def test_the_first_death_of_a_worker_counts(deaths, done):
+    with watch(PROCESSES, [3, done]), local.workers_log():
+        fail_in_thread("run_worker", WORKER_ENDED)
+        fail_in_thread("run_worker", WORKER_ENDED)
+    assert deaths == [("-9", done > 3)]
+
+
+def test_errors_of_other_threads_are_for_the_log(deaths, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with local.workers_log() as save, watch(PROCESSES, [0]):
+        fail_in_thread("consume", OSError("lost connection"))
+        content = pathlib.Path(save("more")).read_text()
+    assert not deaths
+    assert "Traceback" in content
+    assert "lost connection" in content
+    assert content.endswith("more")
+
+
+def test_the_hook_is_there_only_for_worker_processes_and_the_block():
+    before = threading.excepthook
+    with watch(parse(["", "--direct_num_workers=1"]), []):
+        assert threading.excepthook is before
+    with watch(PROCESSES, [0]):
+        assert threading.excepthook is not before
+    assert threading.excepthook is before
+
+
+def test_the_name_of_the_thread_is_beams():
+    """Otherwise the job would hang; tests/faults kills a real worker."""
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    source = pathlib.Path(worker_handlers.__file__).read_text()
+    assert f"name='{local._WORKER_THREAD}'" in source
+
+
+def test_the_log_takes_what_others_write(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stderr = sys.stderr
+    with local.workers_log() as save:
+        os.write(2, b"from a library\n")
+        sys.stderr.write("for the user\n")
+        path = save()
+    assert sys.stderr is stderr
+    os.write(2, b"afterwards\n")
+    assert pathlib.Path(path).read_text() == "from a library\n"
+    assert capfd.readouterr().err == "for the user\nafterwards\n"
+
+
+def test_a_log_that_is_not_saved_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyError), local.workers_log():
+        raise KeyError
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,94 @@
+import pytest
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+)
+
+from beam_jobs.runners import options as beam_options
+
+
+def parse(*arguments):
+    return beam_options.parse(["program", *arguments])
+
+
+def direct(options):
+    found = options.view_as(DirectOptions)
+    return found.direct_num_workers, found.direct_running_mode
+
+
+@pytest.mark.parametrize("arguments", [(), ("--runner=DirectRunner",)])
+def test_a_local_run_names_the_runner_that_reads_the_direct_options(arguments):
+    options = parse(*arguments, "--direct_num_workers=2")
+    assert options.view_as(StandardOptions).runner == "FnApiRunner"
+    assert direct(options)[0] == 2
+    assert beam_options.is_local(options)
+    assert not beam_options.is_dataflow(options)
+
+
+def test_another_runner_stays_and_may_have_options_of_its_own():
+    options = parse("--runner=FlinkRunner", "--checkpointing_interval=1000")
+    assert options.view_as(StandardOptions).runner == "FlinkRunner"
+    assert not beam_options.is_local(options)
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner", "DataflowRunner"])
+@pytest.mark.parametrize("argument", ["--direct_num_worker=2", "--bogus"])
+def test_an_unknown_option_is_refused(runner, argument):
+    with pytest.raises(ValueError, match=argument.partition("=")[0]):
+        parse(f"--runner={runner}", argument)
+
+
+@pytest.mark.parametrize("argument", ["runs/demo", "-x"])
+def test_an_argument_that_is_no_option_is_refused(argument):
+    with pytest.raises(ValueError, match=rf"--name=value.*{argument}"):
+        parse(argument)
+
+
+def test_switches_may_be_turned_off():
+    parse("--no_save_main_session")
+
+
+def test_zero_workers_are_as_many_as_cores(monkeypatch):
+    monkeypatch.setattr(beam_options, "num_cores", lambda: 7)
+    assert direct(parse("--direct_num_workers=0"))[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "units", "expected"),
+    [
+        ((), 100, (4, "multi_processing")),
+        ((), 3, (3, "multi_processing")),
+        ((), 0, (1, "multi_processing")),
+        (("--direct_num_workers=2",), 100, (2, "in_memory")),
+        (("--direct_running_mode=in_memory",), 100, (1, "in_memory")),
+    ],
+)
+def test_work_is_spread_over_cores_unless_the_user_says_otherwise(
+    monkeypatch, arguments, units, expected
+):
+    monkeypatch.setattr(beam_options, "num_cores", lambda: 4)
+    argv = ["program", *arguments]
+    options = beam_options.parse(argv)
+    beam_options.spread(options, argv, units=units)
+    assert direct(options) == expected
+
+
+def test_work_of_other_runners_is_theirs_to_spread():
+    options = PipelineOptions(["--runner=FlinkRunner"])
+    before = options.get_all_options()
+    beam_options.spread(options, [], units=9)
+    assert options.get_all_options() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--direct_num_workers=2", "--direct_running_mode=multi_processing"), True),
+        (("--direct_num_workers=1", "--direct_running_mode=multi_processing"), False),
+        (("--direct_num_workers=2", "--direct_running_mode=multi_threading"), False),
+        (("--runner=FlinkRunner", "--direct_running_mode=multi_processing"), False),
+    ],
+)
+def test_worker_processes(arguments, expected):
+    assert beam_options.has_worker_processes(parse(*arguments)) == expected
