@@ -1,4 +1,4 @@
-"""A small chain without a network: predictions made up, selected and written."""
+"""A small chain without a network: made-up predictions, a selection, a dataset."""
 
 from __future__ import annotations
 
@@ -32,22 +32,19 @@ from tests.images import random_images, write_records
 
 CLASS_NAMES = ("ant", "bee | wasp", "cat <img>")
 TOP_K = 2
+_SORT_KEY = ("confidence", "key_hash", "key")
 OPTIONS = parse_beam_arguments(["", "--direct_num_workers=1"], name="chain")
 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """Directories of the stages of one run.
-
-    Attributes:
-        root: Of all of them.
-    """
+    """Directories of the stages of one run, inside the directory `root`."""
 
     root: pathlib.Path
 
     @property
     def images(self) -> str:
-        """As `--images`."""
+        """Value of the flag `--images`."""
         return f"tfrecord:{self.root}/images/part-*"
 
     @property
@@ -98,11 +95,11 @@ def make(
     """Makes images, predictions of them and a selection.
 
     Args:
-        root: Directory of all.
-        num_shards: Of the images.
-        per_shard: Images of each.
-        teachers: Fingerprints.
-        selection: As for `select`.
+        root: Directory of the run.
+        num_shards: Number of shards of images.
+        per_shard: Images of each shard.
+        teachers: Fingerprints of the classifiers.
+        selection: Further arguments of `select`.
     """
     chain = Chain(root)
     images = random_images(num_shards * per_shard)
@@ -129,14 +126,14 @@ def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
         probabilities = np.random.default_rng(shard.index).dirichlet(
             [0.3] * len(CLASS_NAMES), len(examples)
         )
-        # One of each shard has no prediction.
+        # The first image of each shard has no prediction.
         status = ["undecodable", *["ok"] * (len(examples) - 1)]
         block = prediction_schema.Block(
             first_index=0,
             keys=[key_text(example.key) for example in examples],
             images=[example.image for example in examples],
             status=status,
-            errors=["" if one == "ok" else "broken" for one in status],
+            errors=["" if code == "ok" else "broken" for code in status],
             probabilities=probabilities.astype(np.float32),
             pixels=np.random.default_rng(shard.index).integers(
                 0, 256, (len(examples), 32, 32, 3), dtype=np.uint8
@@ -162,15 +159,7 @@ def select(
     max_copies: int = 3,
     dropped: dict[int, list[int]] | None = None,
 ) -> None:
-    """Selects by sorting everything.
-
-    Args:
-        chain: Whose predictions.
-        threshold: Of all classes.
-        images_per_class: Records of each.
-        max_copies: Of an image.
-        dropped: Rows by shard that look the same as others.
-    """
+    """Selects by sorting all predictions; `dropped` are the duplicates by shard."""
     directory = pathlib.Path(chain.selection)
     rows = []
     for index, path in enumerate(sorted(pathlib.Path(chain.predictions).glob("p*"))):
@@ -213,16 +202,16 @@ def _rule(
     kept = rows[: settings.images_per_class]
     records = min(len(kept) * settings.max_copies, settings.images_per_class)
     copies, extra = divmod(records, max(1, len(kept)))
-    places = [OrderStatistic(row["confidence"], row["key_hash"], row["key"]) for row in kept]
+    keys = [OrderStatistic(*(row[name] for name in _SORT_KEY)) for row in kept]
     return ClassRule(
         name=name,
         threshold=threshold,
         confident=len(rows),
         unique=len(kept),
         records=records,
-        cut_off=places[-1] if kept else None,
+        cut_off=keys[-1] if kept else None,
         copies=copies,
-        extra_cut_off=places[extra - 1] if extra else None,
+        extra_cut_off=keys[extra - 1] if extra else None,
     )
 
 

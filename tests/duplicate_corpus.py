@@ -1,4 +1,4 @@
-"""Corpora with many twins, and by brute force which of their images are dropped."""
+"""Corpora with many duplicates, and the dropped images by brute force."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Some rows of predictions; no confidence is that of what cannot be decoded."""
+    """Rows of predictions; the confidence of what cannot be decoded is NaN."""
 
     keys: np.ndarray
     key_hash: np.ndarray
@@ -33,7 +33,7 @@ class Images:
         return ~np.isnan(self.confidence)
 
     def to_table(self):
-        """All columns of predictions; what nobody looks at is null."""
+        """All columns of predictions; those that nothing reads are null."""
         digests = [digest.tobytes() for digest in self.digests]
         known = {
             "record_index": np.arange(len(self)),
@@ -97,7 +97,7 @@ def prediction_set(directory, images, parts, class_names=("a", "b")):
 
 
 def rank(images):
-    """The place of each image in the order of all, 0 for the best."""
+    """Returns the rank of each image, 0 for the best."""
     confidence = np.nan_to_num(images.confidence, nan=-1.0)
     order = sorted(
         range(len(images)),
@@ -107,21 +107,21 @@ def rank(images):
 
 
 def brute_force(corpus, excluded, *, bits):
-    """From the definition: by key the reason, same bytes, distance, set, twin's key."""
+    """Returns by key of the dropped: reason, same bytes, distance, set, match's key."""
     leaked = find_leaked(corpus, excluded, bits=bits)
     dropped = {}
-    for index, (name, twin, distance) in leaked.items():
-        same = (corpus.digests[index] == excluded[name].digests[twin]).all()
-        found = ("leaked", same, distance, name, excluded[name].keys[twin])
+    for index, (name, match, distance) in leaked.items():
+        same = (corpus.digests[index] == excluded[name].digests[match]).all()
+        found = ("leaked", same, distance, name, excluded[name].keys[match])
         dropped[corpus.keys[index]] = found
     if bits is not None:
         may_be = corpus.ok & corpus.has_hash
         may_be[list(leaked)] = False
         rows = corpus.take(np.flatnonzero(may_be))
-        for index, twin in find_duplicates(rows, bits=bits).items():
-            same = (rows.digests[index] == rows.digests[twin]).all()
-            distance = np.bitwise_count(rows.hashes[index] ^ rows.hashes[twin])
-            found = ("duplicate", same, distance, "", rows.keys[twin])
+        for index, match in find_duplicates(rows, bits=bits).items():
+            same = (rows.digests[index] == rows.digests[match]).all()
+            distance = np.bitwise_count(rows.hashes[index] ^ rows.hashes[match])
+            found = ("duplicate", same, distance, "", rows.keys[match])
             dropped[rows.keys[index]] = found
     return dropped
 
@@ -129,24 +129,24 @@ def brute_force(corpus, excluded, *, bits):
 def find_leaked(corpus, excluded, *, bits):
     found = {}
     for index in np.flatnonzero(corpus.ok):
-        twins = []
+        matches = []
         for number, (name, images) in enumerate(excluded.items()):
             same = (images.digests == corpus.digests[index]).all(axis=1)
             distance = np.bitwise_count(images.hashes ^ corpus.hashes[index])
             is_alike = distance <= (-1 if bits is None else bits)
             near = images.has_hash & is_alike & corpus.has_hash[index]
             near &= images.ok
-            twins += [((0, 0, number, i), name) for i in np.flatnonzero(same)[:1]]
+            matches += [((0, 0, number, i), name) for i in np.flatnonzero(same)[:1]]
             for i in np.flatnonzero(near):
-                twins.append(((1, int(distance[i]), number, i), name))
-        if twins:
-            (_, distance, _, twin), name = min(twins)
-            found[int(index)] = (name, twin, distance)
+                matches.append(((1, int(distance[i]), number, i), name))
+        if matches:
+            (_, distance, _, match), name = min(matches)
+            found[int(index)] = (name, match, distance)
     return found
 
 
 def find_duplicates(rows, *, bits):
-    """By index the best twin's index."""
+    """Returns the index of the best match by index of the duplicate."""
     best_first = np.argsort(rank(rows))
     hashes = rows.hashes[best_first]
     found = {}

@@ -40,7 +40,7 @@ def make_records(kind):
 
 def write(directory, records):
     """Writes two shards as a dataset; returns the serialized records."""
-    serialized = [dataset_records.serialize(one) for one in records]
+    serialized = [dataset_records.serialize(record) for record in records]
     for shard, contents in enumerate((serialized[:2], serialized[2:])):
         path = directory / dataset_records.shard_name(shard, 2)
         with tf.io.TFRecordWriter(str(path)) as writer:
@@ -100,7 +100,7 @@ def check(example, original, leaving_out=None):
 def test_records_are_those_of_tfds(data):
     """Of its own serializer, which is several times slower."""
     top_k = data.draw(st.integers(1, 3))
-    one = Record(
+    record = Record(
         image=encode(random_pixels(np.random.default_rng(0))),
         label=data.draw(st.integers(0, 2)),
         confidence=data.draw(SHARE),
@@ -115,12 +115,12 @@ def test_records_are_those_of_tfds(data):
     )
     schema = dataset_records.features(NAMES, top_k=top_k)
     example = {
-        **dataclasses.asdict(one),
-        "top_labels": np.array(one.top_labels),
-        "top_probabilities": np.array(one.top_probabilities, np.float32),
+        **dataclasses.asdict(record),
+        "top_labels": np.array(record.top_labels),
+        "top_probabilities": np.array(record.top_probabilities, np.float32),
     }
     expected = schema.serialize_example(schema.encode_example(example))
-    found = dataset_records.serialize(one)
+    found = dataset_records.serialize(record)
     parse = tf.train.Example.FromString
     assert parse(found) == parse(expected)
     assert found == parse(found).SerializeToString(deterministic=True)

@@ -87,10 +87,10 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     ]
     tally = Tally.zero(every)
     for table, part in zip(tables, parts, strict=True):
-        one = Tally.zero(every)
-        one.count(part)
-        one.read, one.undecodable = table.num_rows, table["label"].null_count
-        tally += one
+        counted = Tally.zero(every)
+        counted.count(part)
+        counted.read, counted.undecodable = table.num_rows, table["label"].null_count
+        tally += counted
     places = find_places(parts, tables, tally, config, narrowings)
     rules = selection_tally.make_rules(
         tally, places, config, class_names=classes, thresholds=thresholds

@@ -24,9 +24,9 @@ def make_rows(rng, num_classes, count):
     )
 
 
-def sorted_places(rows, rank):
-    """Places from sorting each class, which `ranking` avoids."""
-    places = []
+def sort_all(rows, rank):
+    """Order statistics from sorting each class."""
+    statistics = []
     for label, wanted in enumerate(rank):
         members = [
             (-float(confidence), int(key_hash))
@@ -37,13 +37,13 @@ def sorted_places(rows, rank):
             )
         ]
         members.sort()
-        places.append(
+        statistics.append(
             [
                 OrderStatistic(-members[r - 1][0], members[r - 1][1]) if r else None
                 for r in wanted
             ]
         )
-    return places
+    return statistics
 
 
 def make_bins(rng, num_classes):
@@ -71,8 +71,15 @@ def count_inside(rows, windows):
     seed=st.integers(0, 2**32),
     num_classes=st.integers(1, 30),
     size=st.integers(0, 3000),
+    max_bins=st.sampled_from([2**8, 2**12, 2**23]),
 )
-def test_places_are_those_of_sorting(seed, num_classes, size):
+def test_order_statistics_are_those_of_sorting(seed, num_classes, size, max_bins):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_statistics, "_MAX_BINS", max_bins)
+        check_order_statistics(seed, num_classes, size)
+
+
+def check_order_statistics(seed, num_classes, size):
     rng = np.random.default_rng(seed)
     rows = make_rows(rng, num_classes, size)
     of_class = np.bincount(rows.label, minlength=num_classes)
@@ -81,7 +88,7 @@ def test_places_are_those_of_sorting(seed, num_classes, size):
     )
     bins = make_bins(rng, num_classes)
     windows = order_statistics.find_windows(count(rows, bins), rank, bins)
-    expected = sorted_places(rows, rank)
+    expected = sort_all(rows, rank)
     for _ in range(3):
         inside = order_statistics.take_inside(rows, windows)
         assert len(inside.row) <= windows.rows

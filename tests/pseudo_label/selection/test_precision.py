@@ -4,8 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -60,6 +62,14 @@ def test_the_threshold_is_the_lowest_that_reaches_the_target(calibration, target
 def test_wilson_interval_is_the_published_one(successes, trials, low, high):
     interval = selection_precision.wilson_interval(successes, trials)
     np.testing.assert_allclose(interval, (low, high), atol=5e-5)
+
+
+@given(trials=st.integers(1, 500), data=st.data())
+def test_wilson_interval_is_scipys(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    interval = selection_precision.wilson_interval(successes, trials)
+    expected = binomtest(successes, trials).proportion_ci(method="wilson")
+    np.testing.assert_allclose(interval, expected, atol=1e-12)
 
 
 @given(trials=st.integers(1, 500), data=st.data())
@@ -139,7 +149,7 @@ def estimate_and_truth(digits, *, per_class, seed, folds=3, target=0.97):
         is_unseen = fold == left_out
         out_of_fold[is_unseen] = member.predict_proba(images[known[is_unseen]])
         ensemble += member.predict_proba(images[rest]) / folds
-    judged = LabeledPredictions(
+    predictions = LabeledPredictions(
         fingerprint="f",
         kind="out_of_fold",
         teachers=("t",) * folds,
@@ -148,9 +158,9 @@ def estimate_and_truth(digits, *, per_class, seed, folds=3, target=0.97):
         predicted=out_of_fold.argmax(axis=1).astype(np.int32),
         confidence=out_of_fold.max(axis=1).astype(np.float32),
     )
-    threshold = selection_precision.threshold_for(judged, target)
+    threshold = selection_precision.threshold_for(predictions, target)
     estimate = selection_precision.precision_above(
-        judged, np.full(10, threshold, np.float32)
+        predictions, np.full(10, threshold, np.float32)
     )
     is_kept = ensemble.max(axis=1).astype(np.float32) >= threshold
     truth = (ensemble.argmax(axis=1) == labels[rest])[is_kept].mean()
@@ -159,7 +169,12 @@ def estimate_and_truth(digits, *, per_class, seed, folds=3, target=0.97):
 
 @pytest.mark.parametrize("per_class", [5, 20])
 def test_the_estimate_on_digits_is_near_the_truth(digits, per_class):
-    pairs = [estimate_and_truth(digits, per_class=per_class, seed=s) for s in range(8)]
+    # Threads take 30 times as long on matrices as small as these.
+    with threadpoolctl.threadpool_limits(1):
+        pairs = [
+            estimate_and_truth(digits, per_class=per_class, seed=seed)
+            for seed in range(8)
+        ]
     estimate, truth = np.transpose(pairs)
     # Seen over 30 seeds: 1.4 points for 5 labels a class, 1.2 for 20.
     assert np.abs(estimate - truth).mean() < 0.025

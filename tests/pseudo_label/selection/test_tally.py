@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pseudo_label.selection import order_statistics
 from pseudo_label.selection.decision import count_copies
 from tests.pseudo_label.selection.selections import (
     brute_force,
@@ -25,10 +26,15 @@ from tests.pseudo_label.selection.selections import (
     config=config_strategy,
     cut=st.integers(0, 60),
     narrowings=st.integers(0, 2),
+    max_bins=st.sampled_from([2**8, 2**8, 2**8, 2**23]),
 )
-def test_equals_brute_force_however_the_rows_are_split(rows, config, cut, narrowings):
+def test_equals_brute_force_however_the_rows_are_split(
+    rows, config, cut, narrowings, max_bins
+):
     table = to_table(rows)
-    selection = run([table[:cut], table[cut:]], config, narrowings=narrowings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(order_statistics, "_MAX_BINS", max_bins)
+        selection = run([table[:cut], table[cut:]], config, narrowings=narrowings)
     copies = count_copies(table, selection)
     assert copies.tolist() == brute_force(rows, config)
     funnel = selection.funnel
