@@ -67,7 +67,7 @@ def _compile_and_log(
     compile_at = tpu_compiler.step_compiler(recipe, chips)
     batch_size = _BATCH.value
     cli.log(
-        f"{name}, {recipe.dtype}, {batch_size} images a chip, {topology} "
+        f"{name}, {recipe.dtype}, {batch_size} images per chip, {topology} "
         f"({len(chips)} x {chips[0].device_kind})"
     )
     available = tpu_compiler.chip_memory(chips)
@@ -79,30 +79,34 @@ def _compile_and_log(
             lambda size: _or_none(compile_at, size), batch_size, available
         )
         cli.log(
-            f"  too large: {error} The largest batch that fits is {fits} images a chip "
-            f"({too_large} do not fit); up to {comfortable} nothing is computed twice "
-            "to save memory"
+            f"  too large: {error} The largest batch that fits is {fits} images per "
+            f"chip ({too_large} do not fit); up to {comfortable} nothing is computed "
+            "twice to save memory"
         )
         return True
+    cli.log(_format_report(report, batch_size=batch_size, available=available))
+    cli.log(f"  compiled in  {time.monotonic() - started:.0f} s")
+    return False
+
+
+def _format_report(report: StepReport, *, batch_size: int, available: int) -> str:
     megabytes = {kind: n / 1e6 for kind, n in report.bytes_by_type.items()}
     by_type = ", ".join(f"{kind} {size:.1f}" for kind, size in megabytes.items())
-    again = f", {report.recomputed} operations twice" if report.recomputed else ""
-    cli.log(
-        f"  memory       {report.peak_bytes / 1e9:.2f} of {available / 1e9:.2f} GB a "
+    twice = f", {report.recomputed} operations twice" if report.recomputed else ""
+    return (
+        f"  memory       {report.peak_bytes / 1e9:.2f} of {available / 1e9:.2f} GB per "
         f"chip\n"
-        f"  FLOPs        {report.flops / 1e12:.3f} T a step and chip, "
-        f"{report.flops / batch_size / 1e9:.2f} G an image{again}\n"
-        f"  all-reduces  {report.all_reduces} a step, of {sum(megabytes.values()):.1f} "
-        f"MB ({by_type})\n"
-        f"  compiled in  {time.monotonic() - started:.0f} s"
+        f"  FLOPs        {report.flops / 1e12:.3f} T per step and chip, "
+        f"{report.flops / batch_size / 1e9:.2f} G per image{twice}\n"
+        f"  all-reduces  {report.all_reduces} per step, of "
+        f"{sum(megabytes.values()):.1f} MB ({by_type})"
     )
-    return False
 
 
 def _or_none(
     compile_at: Callable[[int], StepReport], batch_size: int
 ) -> StepReport | None:
-    cli.log(f"  trying {batch_size} images a chip")
+    cli.log(f"  trying {batch_size} images per chip")
     try:
         return compile_at(batch_size)
     except TooLargeError:
