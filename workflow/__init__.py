@@ -1,1 +1,1 @@
-"""The chain as a whole: rounds, contact sheets and the report."""
+"""Commands about a whole run: further rounds, contact sheets, and the report."""

@@ -1,7 +1,5 @@
-"""The report on a run: a page to look at, and the same figures as JSON.
+"""The report on a run: an HTML page, and the same figures as JSON.
 
-Made from files alone. `run_files` knows where they are, `survey` passes over the
-predictions, `judged` and `diagnosis` compute, `figures` gathers all of it; `page` puts
-together what `charts`, `sheets` and the sections draw, through `markup`, which escapes
-whatever is not its own work.
+Both are made from the run's files alone: `analysis` reads them and computes the
+figures, `rendering` fills the templates of the page.
 """

@@ -39,7 +39,6 @@ _READ_AT_ONCE = 4
 _NO_BYTES = hashlib.sha256(b"").digest()
 #: Columns that a candidate and a sample share.
 _SHARED = ("sheet", "key", "shard", "row", "label", "confidence", "copies", "twin_key")
-Log = Callable[[str], None]
 
 
 class SamplingError(RuntimeError):
@@ -155,7 +154,7 @@ def plan(request: DrawingRequest, settings: SampleConfig, *, output: str) -> Dra
     )
 
 
-def run(job: DrawingJob, *, log: Log = lambda line: None) -> None:
+def run(job: DrawingJob, *, log: Callable[[str], None] = lambda line: None) -> None:
     """Draws the tiles and writes them.
 
     Raises:

@@ -116,7 +116,7 @@ class Confidences:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """What other settings would keep.
+    """Results of other settings of the selection.
 
     Attributes:
         threshold: Threshold of the selection; None if classes have their own.
@@ -144,8 +144,8 @@ class RoundFigures:
         classes: Classes before and after the selection.
         class_precision: Classes of the lowest precision, worst first.
         judged_classes: Number of classes whose precision is known.
-        what_if: What other settings would keep.
-        coverage: What other thresholds would keep, and how precisely.
+        what_if: Results of other settings.
+        coverage: Coverage and precision at other thresholds.
         churn: Changes against the round before; None in the first.
     """
 

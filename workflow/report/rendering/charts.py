@@ -289,7 +289,7 @@ def learning(series: Sequence[Series], *, name: str, title: str, y_name: str) ->
     Args:
         series: At least one curve.
         name: Prefix of the chart's ids.
-        title: What is shown.
+        title: Title of the chart.
         y_name: Name of the values; values of at most 1 are taken for shares.
     """
     height = 250.0

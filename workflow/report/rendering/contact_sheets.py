@@ -11,7 +11,7 @@ from workflow.samples.tiles import SHEETS, Sample
 
 #: Bytes of all images on a page, in base64: leaves room for the rest within 5 MB.
 BUDGET = 3_600_000
-#: Title of each sheet, and what to look for.
+#: Title of each sheet, and the question it answers.
 _TITLES = {
     "highest": (
         "Surest",
@@ -40,7 +40,7 @@ class ContactSheet:
 
     Attributes:
         title: Heading of the sheet.
-        question: What to look for.
+        question: Question that the sheet answers.
         shown: Tiles that the page has room for.
         total: Number of tiles there are.
     """

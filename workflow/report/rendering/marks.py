@@ -70,8 +70,8 @@ class Chart:
 
     Attributes:
         name: Prefix of the ids, unique on the page.
-        title: What is shown.
-        description: Its main figures, in a sentence.
+        title: Title of the chart.
+        description: Main figures of the chart, in a sentence.
         marks: The drawing, from back to front.
         height: Height in units.
         width: Width in units.
@@ -153,7 +153,7 @@ def dot(at: Point, radius: float, class_: str) -> Mark:
 
 
 def label(x: float, y: float, text: str, class_: str) -> Mark:
-    """Returns a line of text; its class says on which side of x it stands."""
+    """Returns a line of text, aligned to x by its class."""
     return Mark("text", {**_coordinates({"x": x, "y": y}), "class": class_}, text)
 
 
