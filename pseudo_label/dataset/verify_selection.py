@@ -26,9 +26,9 @@ from pseudo_label.predictions.prediction_set import teacher_fingerprint
 from pseudo_label.selection.decision import (
     COLUMNS,
     SELECTION,
-    Funnel,
     Selection,
     count_copies,
+    funnel_title,
 )
 from stage import artifact, parquet
 
@@ -36,6 +36,8 @@ _COLUMNS = (
     *COLUMNS,
     *("record_index", "image_sha256", "top_labels", "top_probabilities"),
 )
+#: Fields of a rule that are counted again.
+_RULE_COUNTS = ("confident", "unique", "records")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,12 +102,7 @@ def open_chain(
         ValueError: If one is not complete, or they do not belong together.
     """
     path = artifact.require_complete(dataset, "dataset")
-    config = artifact.read_json(path / artifact.CONFIG)
-    for name in ("record_version", "predictions", "selection", "teacher", "round"):
-        if name not in config:
-            raise ValueError(
-                f"{path} is no dataset of write_records: no {name} in its config.json"
-            )
+    config = _read_config(path)
     inputs = artifact.read_json(path / "inputs.json")
     predicted = artifact.require_complete(
         predictions or _resolve(dataset, inputs["predictions"]), "predictions"
@@ -115,17 +112,13 @@ def open_chain(
     )
     labeling = artifact.read_json(predicted / artifact.CONFIG)
     decision = (selected / SELECTION).read_bytes()
-    expect = [
-        ("predictions", artifact.config_fingerprint(labeling)),
-        ("selection", hashlib.sha256(decision).hexdigest()),
-        ("teacher", teacher_fingerprint(labeling["teachers"])),
-    ]
-    for name, fingerprint in expect:
-        if config[name] != fingerprint:
-            raise ValueError(
-                f"{path} was made with another {name}: expected {config[name][:12]}, "
-                f"got {fingerprint[:12]}"
-            )
+    parents = {
+        "predictions": artifact.config_fingerprint(labeling),
+        "selection": hashlib.sha256(decision).hexdigest(),
+        "teacher": teacher_fingerprint(labeling["teachers"]),
+    }
+    for name, fingerprint in parents.items():
+        _check_fingerprint(f"{path}: {name}", config[name], fingerprint)
     chain = Chain(
         dataset=path,
         config=config,
@@ -150,7 +143,7 @@ def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
     """
     rules = chain.selection.classes
     funnel: collections.Counter[str] = collections.Counter()
-    by_class = np.zeros((3, len(rules)), np.int64)
+    by_class = {name: np.zeros(len(rules), np.int64) for name in _RULE_COUNTS}
     parts = []
     for index in range(chain.num_inputs):
         rows = prediction_schema.read_table(
@@ -160,19 +153,14 @@ def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
         funnel.update(of_shard)
         kept = np.flatnonzero(copies)
         parts.append(Kept(np.full(len(kept), index), copies[kept], rows.take(kept)))
-    found_funnel = Funnel(
-        **{field.name: funnel[field.name] for field in dataclasses.fields(Funnel)}
-    ).by_title()
+    for name, found in by_class.items():
+        for rule, number in zip(rules, found.tolist(), strict=True):
+            title = f"class {rule.name!r}: {name}"
+            check(Count(title, getattr(rule, name), number), "the selection")
     counts = [
-        Count(title, expected, found_funnel[title])
-        for title, expected in chain.selection.funnel.by_title().items()
+        Count(funnel_title(name), expected, funnel[name])
+        for name, expected in vars(chain.selection.funnel).items()
     ]
-    for label, rule in enumerate(rules):
-        for name, found in zip(
-            ("confident", "unique", "records"), by_class[:, label], strict=True
-        ):
-            what = f"class {rule.name!r}: {name}"
-            check(Count(what, getattr(rule, name), int(found)), "the selection")
     for count in counts:
         check(count, "the selection")
     return _join(parts), counts
@@ -187,12 +175,11 @@ def check(count: Count, source: str) -> None:
 
 
 def _decide(
-    chain: Chain, index: int, rows: pa.Table, by_class: NDArray[np.int64]
+    chain: Chain, index: int, rows: pa.Table, by_class: dict[str, NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Returns the number of records of each row and the shard's part of the funnel.
 
-    Adds to `by_class`, int64 [3,K]: images at or above the threshold, images kept, and
-    records.
+    Adds to `by_class`, int64 [K] for each of `_RULE_COUNTS`.
     """
     dropped, reasons = _read_dropped(chain, index)
     copies = count_copies(rows, chain.selection, dropped)
@@ -205,9 +192,9 @@ def _decide(
     )
     confidence = rows["confidence"].fill_null(0).to_numpy()
     is_confident = is_candidate & (confidence >= thresholds[labels])
-    np.add.at(by_class[0], labels[is_confident], 1)
-    np.add.at(by_class[1], labels[copies > 0], 1)
-    np.add.at(by_class[2], labels, copies)
+    np.add.at(by_class["confident"], labels[is_confident], 1)
+    np.add.at(by_class["unique"], labels[copies > 0], 1)
+    np.add.at(by_class["records"], labels, copies)
     unique, records = int(np.sum(copies > 0)), int(copies.sum())
     return copies, {
         **reasons,
@@ -240,13 +227,31 @@ def _join(parts: Sequence[Kept]) -> Kept:
     )
 
 
-def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
-    if chain.selection.predictions != chain.config["predictions"]:
+def _read_config(dataset: epath.Path) -> dict[str, Any]:
+    config: dict[str, Any] = artifact.read_json(dataset / artifact.CONFIG)
+    for name in ("record_version", "predictions", "selection", "teacher", "round"):
+        if name not in config:
+            raise ValueError(
+                f"{dataset} is no dataset of write_records: no {name} in its "
+                f"{artifact.CONFIG}"
+            )
+    return config
+
+
+def _check_fingerprint(what: str, expected: str, found: str) -> None:
+    if found != expected:
         raise ValueError(
-            f"{chain.selection_directory} was made of other predictions: expected "
-            f"{chain.config['predictions'][:12]}, got "
-            f"{chain.selection.predictions[:12]}"
+            f"{what}: expected the one with fingerprint {expected[:12]}, got "
+            f"{found[:12]}"
         )
+
+
+def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
+    _check_fingerprint(
+        f"{chain.selection_directory}: predictions",
+        chain.config["predictions"],
+        chain.selection.predictions,
+    )
     names = [rule.name for rule in chain.selection.classes]
     if names != list(class_names):
         raise ValueError(

@@ -49,13 +49,13 @@ def test_other_dropped_rows(run):
 def test_another_selection(run):
     path = run.root / "selection" / "selection.json"
     change_json(path, lambda selection: selection["funnel"])
-    check_refused(run, f"{run.dataset} .*selection", r"\b[0-9a-f]{12}\b")
+    check_refused(run, f"{run.dataset}: selection", r"\b[0-9a-f]{12}\b")
 
 
 def test_other_predictions(run):
     path = run.root / "predictions" / "config.json"
     change_json(path, lambda config: config.update(top_k=1))
-    check_refused(run, f"{run.dataset} .*predictions", r"\b[0-9a-f]{12}\b")
+    check_refused(run, f"{run.dataset}: predictions", r"\b[0-9a-f]{12}\b")
 
 
 @pytest.mark.parametrize("name", ["dataset", "predictions", "selection"])
