@@ -22,7 +22,7 @@ _IMAGES = FLAGS.image_source(
     "Images to label: tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB."
 )
 _ALLOW_NEW_SHARDS = FLAGS.boolean(
-    "allow_new_shards", "Continue although files were added since the first run."
+    "allow_new_shards", False, "Continue although files were added since the first run."
 )
 _TEACHER = FLAGS.members("teacher", required=False)
 _MODEL_HANDLER = FLAGS.string(
@@ -31,7 +31,9 @@ _MODEL_HANDLER = FLAGS.string(
     "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded images "
     "to logits, instead of a teacher.",
 )
-_CALIBRATION = FLAGS.calibration("which has the temperature of the same teachers")
+_CALIBRATION = FLAGS.artifact(
+    "calibration", " for the same teachers, which has their temperature", required=False
+)
 _CLASS_NAMES = FLAGS.class_names("with --model_handler")
 _ENGINE = FLAGS.string(
     "engine", "auto", "tensorflow, openvino, or auto for the fastest on this machine."
@@ -101,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
         )
         filesystems.register(options)
         source = shard_manifest.match(
-            open_source(_IMAGES.images.value, **_IMAGES.arguments()),
+            open_source(**_IMAGES.arguments()),
             _OUTPUT.value,
             allow_new_shards=settings.allow_new_shards,
         )

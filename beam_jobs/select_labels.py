@@ -18,8 +18,8 @@ from stage import artifact, cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
-_PREDICTIONS = FLAGS.predictions()
-_CALIBRATION = FLAGS.calibration("from labeled images")
+_PREDICTIONS = FLAGS.artifact("predictions")
+_CALIBRATION = FLAGS.artifact("calibration", required=False)
 _TARGET_PRECISION = FLAGS.number(
     "target_precision",
     None,
@@ -36,6 +36,7 @@ _CLASS_THRESHOLDS = FLAGS.string(
 )
 _ADAPTIVE = FLAGS.boolean(
     "adaptive",
+    False,
     "Lower the threshold of classes with fewer confident images, as FlexMatch does; "
     "harms classes that really are rare.",
 )
@@ -53,7 +54,7 @@ _MAX_COPIES = FLAGS.integer(
 )
 _EXCLUDE = FLAGS.exclude(
     "Predictions, by the same teachers, of images that must not be selected: those to "
-    "evaluate on, those that are labeled."
+    "evaluate on, those that are labeled"
 )
 _DUPLICATE_BITS = FLAGS.integer(
     "duplicate_bits",
@@ -63,7 +64,9 @@ _DUPLICATE_BITS = FLAGS.integer(
     lower_bound=-1,
     upper_bound=3,
 )
-_WHAT_IF = FLAGS.boolean("what_if", "Also report what other settings would keep.")
+_WHAT_IF = FLAGS.boolean(
+    "what_if", False, "Also report what other settings would keep."
+)
 _OUTPUT = FLAGS.output("Directory of the selection to make.")
 
 

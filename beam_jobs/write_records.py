@@ -21,8 +21,8 @@ from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
-_PREDICTIONS = FLAGS.predictions()
-_SELECTION = FLAGS.selection()
+_PREDICTIONS = FLAGS.artifact("predictions")
+_SELECTION = FLAGS.artifact("selection")
 _OUTPUT = FLAGS.output("Directory of the dataset to make.")
 _NUM_SHARDS = FLAGS.num_shards(
     0, "Number of TFRecord files; 0 for one per 4,096 records, at least 4."
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
 
         filesystems.register(options)
         job = writing_job.plan(
-            open_source(_IMAGES.images.value, **_IMAGES.arguments()),
+            open_source(**_IMAGES.arguments()),
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             round_number=_ROUND.value,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -60,12 +59,7 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         if error is None:
@@ -104,15 +98,14 @@ class Progress:
             self._has_first_shard = True
             self._origin = now, self._images, count
         seconds = max(now - since, 1e-9)
-        self._log(
-            tqdm.format_meter(
-                count,
-                self._labeling.num_shards,
-                seconds,
-                ascii=".#",
-                bar_format=_FORMAT,
-                initial=shards,
-                images=self._images,
-                speed=(self._images - images) / seconds,
-            )
+        line = tqdm.format_meter(
+            count,
+            self._labeling.num_shards,
+            seconds,
+            ascii=".#",
+            bar_format=_FORMAT,
+            initial=shards,
+            images=self._images,
+            speed=(self._images - images) / seconds,
         )
+        self._log(line)

@@ -95,19 +95,11 @@ class Prices:
         return cls(**table)
 
     def machine(self, name: str) -> Machine:
-        """Returns a type of machine.
-
-        Raises:
-            ValueError: If the table does not have it.
-        """
+        """Returns a machine type; raises ValueError if it is missing."""
         return _find("machine_type", name, self.machines)
 
     def accelerator(self, name: str) -> AcceleratorPrice:
-        """Returns the price of an accelerator.
-
-        Raises:
-            ValueError: If the table does not have it.
-        """
+        """Returns the price of an accelerator; raises ValueError if it is missing."""
         return _find("accelerator", name, self.accelerators)
 
 
@@ -142,15 +134,13 @@ class CostEstimate:
 def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
     """Returns the images per second of one worker.
 
+    A vCPU counts as a core, although on most machines it is half of one: measure on
+    the pool's machine type.
+
     Args:
         measured: Images per second of one core or, with an accelerator, of one worker.
-            A vCPU counts as a core, although on most machines it is half of one:
-            measure on the pool's machine type.
         pool: The workers.
         prices: Table with the machine type.
-
-    Raises:
-        ValueError: If the table has no such machine.
     """
     if pool.accelerator:
         return measured
@@ -169,8 +159,7 @@ def estimate(
         prices: Prices of the workers.
 
     Raises:
-        ValueError: If a number is not positive, or the table has no such machine or
-            accelerator.
+        ValueError: If a number is not positive or a price is missing.
     """
     positive = {
         "images": num_images,

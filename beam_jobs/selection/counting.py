@@ -170,27 +170,20 @@ class _Pass(beam.DoFn):
         """Returns a total of no shards; None if there is nothing to add up."""
         raise NotImplementedError
 
-    def add(
-        self,
-        total: Any,
-        rows: Rows,
-        unpredicted: int,
-        lock: threading.Lock,
-        *side_inputs: Any,
-    ) -> None:
-        """Adds rows of a shard; may be called by several threads."""
+    def add(self, total: Any, rows: Rows, unpredicted: int, *side_inputs: Any) -> None:
+        """Adds rows of a shard to the total, which several threads may share."""
         raise NotImplementedError
 
     def setup(self) -> None:
         filesystems.register()
         self._pool = ThreadPoolExecutor(SHARDS_AT_ONCE)
+        self._lock = threading.Lock()
 
     def teardown(self) -> None:
         self._pool.shutdown()
 
     def start_bundle(self) -> None:
         self._total: Any = None
-        self._lock = threading.Lock()
         self._pending: collections.deque[Future[None]] = collections.deque()
 
     def process(self, index: int, *side_inputs: Any) -> None:
@@ -201,11 +194,8 @@ class _Pass(beam.DoFn):
             return
         if len(self._pending) >= _MAX_PENDING:
             self._pending.popleft().result()
-        self._pending.append(
-            self._pool.submit(
-                self._add_shard, index, self._total, self._lock, side_inputs
-            )
-        )
+        shard = self._pool.submit(self._add_shard, index, self._total, side_inputs)
+        self._pending.append(shard)
 
     def finish_bundle(self) -> Iterator[Any]:
         for shard in self._pending:
@@ -213,11 +203,9 @@ class _Pass(beam.DoFn):
         if self._total is not None:
             yield GlobalWindows.windowed_value(self._total)
 
-    def _add_shard(
-        self, index: int, total: Any, lock: threading.Lock, side_inputs: Any
-    ) -> None:
+    def _add_shard(self, index: int, total: Any, side_inputs: Sequence[Any]) -> None:
         for unpredicted, rows in self._reader.read(index, self.columns):
-            self.add(total, rows, unpredicted, lock, *side_inputs)
+            self.add(total, rows, unpredicted, *side_inputs)
 
 
 class _Count(_Pass):
@@ -232,15 +220,8 @@ class _Count(_Pass):
     def make_total(self, thresholds: NDArray[np.float32], dropped: Dropped) -> Tally:
         return Tally.zero(thresholds, self._levels)
 
-    def add(
-        self,
-        total: Tally,
-        rows: Rows,
-        unpredicted: int,
-        lock: threading.Lock,
-        *side_inputs: Any,
-    ) -> None:
-        total.count(rows, unpredicted, lock)
+    def add(self, total: Any, rows: Rows, unpredicted: int, *_: Any) -> None:
+        total.count(rows, unpredicted, self._lock)
 
 
 class _CountInside(_Pass):
@@ -251,16 +232,9 @@ class _CountInside(_Pass):
             return None
         return np.zeros((*windows.ranks.shape, windows.num_digits), np.int64)
 
-    def add(
-        self,
-        total: NDArray[np.int64],
-        rows: Rows,
-        unpredicted: int,
-        lock: threading.Lock,
-        windows: RankWindows,
-    ) -> None:
+    def add(self, total: Any, rows: Rows, _: int, windows: RankWindows) -> None:
         cells = order_statistics.digit_index(rows, windows)
-        with lock:
+        with self._lock:
             np.add.at(total.reshape(-1), cells, 1)
 
 
@@ -270,14 +244,7 @@ class _TakeInside(_Pass):
     def make_total(self, windows: RankWindows) -> list[Rows]:
         return []
 
-    def add(
-        self,
-        total: list[Rows],
-        rows: Rows,
-        unpredicted: int,
-        lock: threading.Lock,
-        windows: RankWindows,
-    ) -> None:
+    def add(self, total: Any, rows: Rows, _: int, windows: RankWindows) -> None:
         total.append(order_statistics.take_inside(rows, windows))
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -11,7 +11,6 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterator
-from types import TracebackType
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -51,22 +50,17 @@ class Spool:
     def __enter__(self) -> Spool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # Unwritten records are not needed.
             self._stack.close()
 
     def append(self, shard: int, sort_key: int, content: bytes) -> None:
-        """Appends a record.
+        """Appends a record to a shard.
 
         Args:
-            shard: Number of its shard.
+            shard: Number of the shard.
             sort_key: Integer of 64 bits; records of equal keys keep their order.
-            content: The record, without TFRecord's framing.
+            content: Record without TFRecord's framing.
 
         Raises:
             WritingError: If the disk is full.

@@ -27,7 +27,6 @@ from beam_jobs.writing import shard_groups
 from beam_jobs.writing.shard_groups import Group
 from beam_jobs.writing.spool import Spool, WritingError
 from classifier.data import shard_manifest
-from classifier.data.examples import Example
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import Source
 from pseudo_label.dataset import records
@@ -98,7 +97,10 @@ class WritingJob:
         return shard_groups.plan_groups(
             self.predictions.num_shards,
             self.num_shards,
-            max_copies=_most_copies(self.selection),
+            max_copies=max(
+                rule.copies + (rule.extra_cut_off is not None)
+                for rule in self.selection.classes
+            ),
         )
 
     @property
@@ -203,9 +205,10 @@ def selected_images(
     for example in read_examples(job.source.reader, shard.files):
         if row is not None and row["record_index"] == count:
             if hashlib.sha256(example.image).digest() != row["image_sha256"]:
+                error = f" ({example.status}: {example.error})" if example.error else ""
                 raise WritingError(
                     f"shard {index}, row {count} ({row['key']}): the image is not the "
-                    f"one that was labeled{_describe_error(example)}"
+                    f"one that was labeled{error}"
                 )
             yield row, int(copies[count]), example.image
             row = next(rows, None)
@@ -245,13 +248,6 @@ def _count_records(job: WritingJob, group: Group) -> NDArray[np.int64]:
     return lengths
 
 
-def _most_copies(selection: Selection) -> int:
-    """Returns the maximum copies of an image."""
-    return max(
-        rule.copies + (rule.extra_cut_off is not None) for rule in selection.classes
-    )
-
-
 def make_record(
     job: WritingJob, shard: int, row: dict[str, Any], image: bytes, copy: int
 ) -> Record:
@@ -269,7 +265,3 @@ def make_record(
         round=job.round,
         copy=copy,
     )
-
-
-def _describe_error(example: Example) -> str:
-    return f" ({example.status}: {example.error})" if example.error else ""

@@ -1,4 +1,4 @@
-"""Labeling while its processes are killed at random moments."""
+"""Labeling while its processes are killed at random times."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ import psutil
 
 from tests.infra import jobs
 
-#: Seconds after a shard within which a kill falls.
+#: Maximum seconds between a finished shard and a kill.
 WORK_SECONDS = 2.0
 
 
 @dataclasses.dataclass
 class Toll:
-    """What happened so far."""
+    """Counts of kills, starts and completed outputs."""
 
     launchers: int = 0
+    jobs: int = 0
     workers: int = 0
     starts: int = 0
     outputs: int = 0
 
     @property
     def kills(self) -> int:
-        """Processes killed."""
-        return self.launchers + self.workers
+        """Number of processes killed."""
+        return self.launchers + self.jobs + self.workers
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills ({self.launchers} launchers, {self.workers} workers), "
-            f"{self.starts} starts, {self.outputs} outputs"
+            f"{self.kills} kills ({self.launchers} launchers, {self.jobs} jobs, "
+            f"{self.workers} workers), {self.starts} starts, {self.outputs} outputs"
         )
 
 
 class Chaos:
-    """A labeling job that is not left alone.
+    """Kills processes of labeling commands and checks their outputs.
 
     Args:
-        root: With `in/` and `teacher/` in it.
-        seed: Of the moments and the victims.
+        root: Directory with `in/` and `teacher/`.
+        seed: Seed of the times and processes of the kills.
     """
 
     def __init__(self, root: pathlib.Path, seed: int) -> None:
@@ -52,16 +53,16 @@ class Chaos:
         self._orphans: list[psutil.Process] = []
         self.toll = Toll()
 
-    def run(self, kills: int, tell: Callable[[Toll], None] = lambda toll: None) -> Toll:
-        """Labels, undisturbed at first, until so many kills are survived.
+    def run(self, kills: int, log: Callable[[Toll], None] = lambda toll: None) -> Toll:
+        """Labels without kills, then until a number of kills is reached.
 
         Args:
-            kills: So many.
-            tell: Is told of each output that is as it should be.
+            kills: Number of kills.
+            log: Receives the counts after each output.
 
         Raises:
-            RuntimeError: If a launcher fails that nobody has harmed, stops getting on,
-                or completes an output that differs.
+            RuntimeError: If a command fails without a kill, hangs, or completes an
+                output with other bytes.
         """
         started = time.monotonic()
         self._start_up = self._label_undisturbed()
@@ -70,13 +71,13 @@ class Chaos:
             self._complete(output, kills)
             jobs.compare(output, self._root / "undisturbed")
             self.toll.outputs += 1
-            tell(self.toll)
+            log(self.toll)
         self._bury_orphans()
         self.seconds = time.monotonic() - started
         return self.toll
 
     def _label_undisturbed(self) -> float:
-        """Returns after how many seconds the first shard was done."""
+        """Returns the seconds until the first shard was done."""
         output = self._root / "undisturbed"
         with jobs.running(self._root, output) as process:
             started = time.monotonic()
@@ -88,7 +89,7 @@ class Chaos:
         return seconds
 
     def _complete(self, output: pathlib.Path, kills: int) -> None:
-        """Starts the job again and again until it has ended well."""
+        """Starts the command until it succeeds."""
         while True:
             self.toll.starts += 1
             was_harmed = False
@@ -102,7 +103,7 @@ class Chaos:
                 raise RuntimeError(f"unharmed, labeling failed: {jobs.log_of(output)}")
 
     def _disturb(self, process: psutil.Popen, output: pathlib.Path) -> bool:
-        """Waits for a moment and kills; returns whether anybody was there to kill."""
+        """Waits a random time, then kills a process; returns whether there was one."""
         if self._rng.random() < 0.5:
             jobs.wait(process, self._rng.uniform(0, self._start_up))
         else:
@@ -111,15 +112,20 @@ class Chaos:
         workers = jobs.workers_of(process)
         if process.poll() is not None:
             return False
-        if workers and self._rng.random() < 0.5:
-            with contextlib.suppress(psutil.NoSuchProcess):  # It was about to end.
+        children = process.children()
+        with contextlib.suppress(psutil.NoSuchProcess):  # It was about to end.
+            if workers and self._rng.random() < 0.5:
                 self._rng.choice(workers).kill()
                 self.toll.workers += 1
-        else:
-            self._orphans += workers
-            process.kill()
-            process.wait()
-            self.toll.launchers += 1
+                return True
+            self._orphans += [*children, *workers]
+            if children and self._rng.random() < 0.5:
+                children[0].kill()
+                self.toll.jobs += 1
+            else:
+                process.kill()
+                self.toll.launchers += 1
+        process.wait(jobs.PATIENCE)
         return True
 
     def _bury_orphans(self) -> None:
@@ -128,5 +134,5 @@ class Chaos:
             orphan.kill()
         if alive:
             raise RuntimeError(
-                f"{len(alive)} workers outlived the job by {jobs.PATIENCE:.0f} s"
+                f"{len(alive)} processes outlived a kill by {jobs.PATIENCE:.0f} s"
             )

@@ -5,6 +5,7 @@ find them anywhere.
 """
 
 import collections
+import concurrent.futures
 import hashlib
 import http.client
 import http.server
@@ -35,7 +36,7 @@ SLOW = 1.5
 
 
 class Network(http.server.ThreadingHTTPServer):
-    """Passes requests on to the emulator, but for those that it is told to spoil."""
+    """Proxy of the emulator that spoils some requests."""
 
     daemon_threads = True
 
@@ -257,6 +258,35 @@ def digests(directory, pattern):
     }
 
 
+def run_jobs(place, teacher, *beam_flags):
+    """Labels, selects and writes the images of a directory."""
+    images = f"--images=folder:{place}/photos"
+    predictions, selection = f"{place}/predictions", f"{place}/selection"
+    commands.run(
+        "beam_jobs.label_images",
+        images,
+        f"--teacher={teacher}",
+        "--engine=tensorflow",  # Not the fastest at the moment.
+        "--dtype=float32",
+        f"--output={predictions}",
+        *beam_flags,
+    )
+    commands.run(
+        "beam_jobs.select_labels",
+        f"--predictions={predictions}",
+        "--confidence_threshold=0",
+        "--images_per_class=4",
+        f"--output={selection}",
+    )
+    commands.run(
+        "beam_jobs.write_records",
+        images,
+        f"--predictions={predictions}",
+        f"--selection={selection}",
+        f"--output={place}/dataset",
+    )
+
+
 @pytest.mark.slow
 def test_the_jobs_give_the_same_bytes_as_on_local_files(
     network, bucket, tmp_path, exported
@@ -275,36 +305,13 @@ def test_the_jobs_give_the_same_bytes_as_on_local_files(
         look=[None, "503", None, "reset"],
     )
     workers = ("--", "--direct_num_workers=2", "--direct_running_mode=multi_processing")
-    for place, teacher, more in (
-        (tmp_path, exported[0], ()),
-        (bucket, bucket / "teacher", workers),
-    ):
-        images_flag = f"--images=folder:{place}/photos"
-        predictions = f"{place}/predictions"
-        selection = f"{place}/selection"
-        commands.run(
-            "beam_jobs.label_images",
-            images_flag,
-            f"--teacher={teacher}",
-            "--engine=tensorflow",  # Else the fastest at the moment.
-            "--dtype=float32",
-            f"--output={predictions}",
-            *more,
-        )
-        commands.run(
-            "beam_jobs.select_labels",
-            f"--predictions={predictions}",
-            "--confidence_threshold=0",
-            "--images_per_class=4",
-            f"--output={selection}",
-        )
-        commands.run(
-            "beam_jobs.write_records",
-            images_flag,
-            f"--predictions={predictions}",
-            f"--selection={selection}",
-            f"--output={place}/dataset",
-        )
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        ended = [
+            pool.submit(run_jobs, tmp_path, exported[0]),
+            pool.submit(run_jobs, bucket, bucket / "teacher", *workers),
+        ]
+    for chain in ended:
+        chain.result()
     for name, pattern in (
         ("predictions", "predictions-*"),
         ("predictions", "*.json"),

@@ -1,6 +1,6 @@
-"""Dataflow without Dataflow: dry runs, and a service that this file plays.
+"""Dataflow without a network: dry runs, and a fake of the service.
 
-Beam's real client speaks to that service, and stages to a real emulator of buckets.
+Beam's real client submits to the fake service and stages to an emulator of buckets.
 """
 
 import http.server
@@ -234,13 +234,13 @@ def test_a_graph_too_large_to_submit_is_refused(monkeypatch):
 
 # --- the service ---------------------------------------------------------------
 class Service:
-    """Plays Dataflow's REST API for one job of one region.
+    """Fake of Dataflow's REST API for one job of one region.
 
     Attributes:
-        url: Where it listens.
-        submitted: The job it was given.
-        states: What it says of the job, one after the other, the last again and again.
-        error: What it says of why the job has failed.
+        url: Address of the service.
+        submitted: The submitted job.
+        states: States to answer with in turn; the last one is repeated.
+        error: Message of the failed job.
     """
 
     def __init__(self, states, error=""):
@@ -316,19 +316,19 @@ def bucket():
 
 @pytest.fixture
 def submit(bucket, monkeypatch):
-    """Submits the labeling job to a service; returns what was said."""
+    """Submits the labeling job to a service; returns the lines for the user."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
     # Beam looks at the job every five seconds.
     hasty = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01))
     monkeypatch.setattr(dataflow_runner, "time", hasty)
 
     def submit(service, *more):
-        said = []
+        lines = []
         endpoint = f"--dataflow_endpoint={service.url}"
         found = filled("--no_auth", endpoint, "--job_name=birds", *more)
-        result = dataflow.run(labeling, found, log=said.append)
+        result = dataflow.run(labeling, found, log=lines.append)
         assert result.metrics().query()["counters"] == []
-        return said
+        return lines
 
     return submit
 
@@ -374,13 +374,13 @@ def test_the_service_is_told_of_container_limits_and_accelerator(submit):
 def test_a_job_that_ends_otherwise_is_an_error_that_says_where_to_look(submit, state):
     states = ["JOB_STATE_RUNNING", f"JOB_STATE_{state}"]
     with (
-        Service(states, error="a worker said why") as service,
+        Service(states, error="the reason of a worker") as service,
         pytest.raises(RuntimeError, match=f"State: {state}") as error,
     ):
         submit(service)
     assert PAGE in str(error.value)
     # Of a job that somebody has ended, Beam asks for no reasons.
-    assert ("a worker said why" in str(error.value)) == (state == "FAILED")
+    assert ("the reason of a worker" in str(error.value)) == (state == "FAILED")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -1,0 +1,72 @@
+"""How the flags reach the job, which is tested in labeling/."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from beam_jobs import label_images
+from stage import artifact
+from tests.commands import call
+from tests.images import random_images, write_records
+
+DATAFLOW = (
+    "--",
+    *("--runner=DataflowRunner", "--project=project", "--region=us-central1"),
+    *("--temp_location=gs://bucket/tmp", "--sdk_container_image=image"),
+)
+
+
+def test_every_image_is_labeled_once(exported, tmp_path):
+    write_records(tmp_path / "images" / "part-0", random_images(3))
+    write_records(tmp_path / "images" / "part-1", [b"text", *random_images(2)])
+    command = (
+        "beam_jobs.label_images",
+        f"--images=tfrecord:{tmp_path}/images/*",
+        *(f"--teacher={exported[0]}", f"--output={tmp_path}/predictions"),
+        *("--engine=tensorflow", "--dtype=float32", "--top_k=2"),
+        *("--", "--direct_num_workers=1"),
+    )
+    process = call(*command)
+    assert process.returncode == 0, process.stderr
+    rows = [
+        row
+        for path in sorted((tmp_path / "predictions").glob("predictions-*"))
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["undecodable", "ok", "ok"]
+    config = artifact.read_json(tmp_path / "predictions" / artifact.CONFIG)
+    assert config["top_k"] == 2
+    assert artifact.is_complete(tmp_path / "predictions")
+    assert "already complete" in call(*command).stdout
+
+
+def label(*arguments):
+    return call("beam_jobs.label_images", "--images=tfrecord:none", *arguments)
+
+
+def test_an_estimate_needs_no_images():
+    process = label(
+        *("--output=none", "--estimate=1000000", "--images_per_second=20", *DATAFLOW)
+    )
+    assert process.returncode == 0, process.stderr
+    assert "1,000,000" in process.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--images_per_second=20",), DATAFLOW], ids=["runner", "rate"]
+)
+def test_an_estimate_needs_a_rate_and_dataflow(arguments):
+    process = label("--output=none", "--estimate=1000", *arguments)
+    assert process.returncode == 1
+    assert "--images_per_second" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("teacher", "named"),
+    [("runs/teacher", "runs/teacher"), ("gs://bucket/teacher", "--engine")],
+)
+def test_dataflow_needs_what_its_workers_can_see(teacher, named):
+    label_images.FLAGS.parse(
+        ["", "--images=x", "--output=gs://bucket/out", f"--teacher={teacher}"]
+    )
+    with pytest.raises(ValueError, match=named):
+        label_images._check_for_dataflow("gs://bucket/images")
