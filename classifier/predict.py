@@ -22,7 +22,7 @@ FLAGS = CommandFlags(mixed=True)
 _CLASSIFIER = FLAGS.members("classifier")
 _TOP_K = FLAGS.top_k(5, "Number of classes to print per image.")
 _JSON = FLAGS.boolean(
-    "json", "Print one line of JSON per image, with file, status, top or error."
+    "json", False, "Print one line of JSON per image, with file, status, top or error."
 )
 
 

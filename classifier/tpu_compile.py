@@ -28,10 +28,10 @@ from stage.overrides import override_all
 
 FLAGS = CommandFlags()
 _PRESET = FLAGS.strings(
-    "preset", ("resnet_rs_50_160", "resnet_rs_152_224"), "Recipes to compile."
+    "preset", ["resnet_rs_50_160", "resnet_rs_152_224"], "Recipes to compile"
 )
 _TOPOLOGY = FLAGS.strings(
-    "topology", ("v5e:2x2", "v4:2x2x1"), "Chips to compile for, in libtpu's notation."
+    "topology", ["v5e:2x2", "v4:2x2x1"], "Chips to compile for, in libtpu's notation"
 )
 _BATCH = FLAGS.integer(
     "per_chip_batch_size", 128, "Images per step and chip.", lower_bound=1

@@ -18,8 +18,8 @@ from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
-_PREDICTIONS = FLAGS.predictions(moved=True)
-_SELECTION = FLAGS.selection(moved=True)
+_PREDICTIONS = FLAGS.artifact("predictions", ", if moved since", required=False)
+_SELECTION = FLAGS.artifact("selection", ", if moved since", required=False)
 
 
 def main(argv: Sequence[str]) -> None:

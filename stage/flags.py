@@ -7,8 +7,9 @@ so that one process can import, and run, several commands.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import sys
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -19,83 +20,45 @@ Flag: TypeAlias = flags.FlagHolder
 
 #: Former names of flags, and the present ones.
 RENAMED = {"precision": "dtype"}
+#: Flags for the output directory of another command, and that command.
+ARTIFACTS = {
+    "calibration": "teacher.calibrate",
+    "predictions": "beam_jobs.label_images",
+    "selection": "beam_jobs.select_labels",
+    "pseudo_labeled": "beam_jobs.write_records",
+    "student": "student.train",
+}
 
 _SOURCES = "tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SourceFlags:
-    """How labeled images are read."""
-
-    data_dir: Flag
-    class_names: Flag
+class FlagGroup(types.SimpleNamespace):
+    """Flags as attributes, named like the arguments of the function they are for."""
 
     def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `classifier.data.sources.open_source`."""
-        return {
-            "data_dir": self.data_dir.value,
-            "class_names_file": self.class_names.value,
-        }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingDataFlags:
-    """Labeled images to train on and to evaluate on."""
-
-    labeled: Flag
-    evaluation: Flag
-    source: SourceFlags
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `classifier.training.trainer.open_sources`."""
-        return {
-            "labeled": self.labeled.value,
-            "evaluation": self.evaluation.value,
-            **self.source.arguments(),
-        }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingFlags:
-    """Recipe, hardware and directory of a training run."""
-
-    preset: Flag
-    set: Flag
-    seed: Flag
-    workdir: Flag
-    init_from: Flag
-    new_head: Flag
-    backend: Flag
-    distributed: Flag
-    profile: Flag
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageFlags:
-    """The images that a job reads."""
-
-    images: Flag
-    image_feature: Flag
-    data_dir: Flag
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `classifier.data.sources.open_source`."""
-        return {
-            "data_dir": self.data_dir.value,
-            "image_feature": self.image_feature.value,
-        }
+        """Returns the values of all flags as keyword arguments."""
+        return {name: flag.value for name, flag in vars(self).items()}
 
 
 class CommandFlags:
     """The flags of one command.
+
+    `string`, `strings`, `integer`, `number`, `boolean` and `choice` define a flag that
+    only this command has, with absl's arguments: name, default, help text and so on.
 
     Args:
         mixed: Whether flags may follow other arguments.
     """
 
     def __init__(self, *, mixed: bool = False) -> None:
-        self.values = flags.FlagValues()
-        self.values.set_gnu_getopt(mixed)
+        self.values = values = flags.FlagValues()
+        values.set_gnu_getopt(mixed)
+        self.string = functools.partial(flags.DEFINE_string, flag_values=values)
+        self.strings = functools.partial(flags.DEFINE_multi_string, flag_values=values)
+        self.integer = functools.partial(flags.DEFINE_integer, flag_values=values)
+        self.number = functools.partial(flags.DEFINE_float, flag_values=values)
+        self.boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
+        self.choice = functools.partial(flags.DEFINE_enum, flag_values=values)
 
     def parse(self, argv: Sequence[str]) -> list[str]:
         """Parses a command line; an earlier one has no effect on the values.
@@ -133,52 +96,10 @@ class CommandFlags:
         except flags.Error as error:
             _exit(error)
 
-    # Kinds of flags, for those that only one command has.
-
-    def string(
-        self, name: str, default: str | None, text: str, *, required: bool = False
-    ) -> Flag:
-        """Defines a flag whose value is a string."""
-        return flags.DEFINE_string(
-            name, default, text, flag_values=self.values, required=required
-        )
-
-    def strings(
-        self, name: str, default: Sequence[str], text: str, *, required: bool = False
-    ) -> Flag:
-        """Defines a flag that may be repeated; its value is a list of strings."""
-        return flags.DEFINE_multi_string(
-            name,
-            None if required else list(default),
-            text.removesuffix("."),  # absl continues the sentence.
-            flag_values=self.values,
-            required=required,
-        )
-
-    def integer(
-        self, name: str, default: int | None, text: str, **bounds: int | None
-    ) -> Flag:
-        """Defines a flag whose value is an integer; see `lower_bound` in absl."""
-        return flags.DEFINE_integer(
-            name, default, text, flag_values=self.values, **bounds
-        )
-
-    def number(
-        self, name: str, default: float | None, text: str, **bounds: float | None
-    ) -> Flag:
-        """Defines a flag whose value is a float; see `lower_bound` in absl."""
-        return flags.DEFINE_float(
-            name, default, text, flag_values=self.values, **bounds
-        )
-
-    def boolean(self, name: str, text: str) -> Flag:
-        """Defines a flag that is off unless given."""
-        return flags.DEFINE_bool(name, False, text, flag_values=self.values)
-
     # Flags that several commands have, alone ...
 
     def output(self, text: str, *, required: bool = True) -> Flag:
-        """Defines `--output`, which is what the command makes."""
+        """Defines `--output`, the path of what the command makes."""
         return self.string("output", None, text, required=required)
 
     def workdir(self, text: str = "Directory of the classifier to make.") -> Flag:
@@ -189,6 +110,19 @@ class CommandFlags:
         """Defines `--run`, the directory of all files of a run."""
         return self.string("run", None, text, required=required)
 
+    def artifact(self, name: str, use: str = "", *, required: bool = True) -> Flag:
+        """Defines a flag for the output directory of another command."""
+        text = f"Directory that {ARTIFACTS[name]} has made{use}."
+        return self.string(name, None, text, required=required)
+
+    def members(self, name: str, of: str = "", *, required: bool = True) -> Flag:
+        """Defines a flag for the directories of one classifier or of an ensemble."""
+        text = (
+            f"Directory of a trained classifier{of}. If repeated, the probabilities "
+            "of all are averaged"
+        )
+        return self.strings(name, None if required else [], text, required=required)
+
     def evaluation(self) -> Flag:
         """Defines `--evaluation`, labeled images that are never trained on."""
         text = f"Labeled images to evaluate on, never trained on: {_SOURCES}."
@@ -196,9 +130,8 @@ class CommandFlags:
 
     def data_dir(self) -> Flag:
         """Defines `--data_dir`, where TFDS finds datasets."""
-        return self.string(
-            "data_dir", None, "Directory of TFDS datasets; TFDS's own if not given."
-        )
+        text = "Directory of TFDS datasets; TFDS's own if not given."
+        return self.string("data_dir", None, text)
 
     def class_names(self, use: str) -> Flag:
         """Defines `--class_names`, a text file."""
@@ -215,63 +148,20 @@ class CommandFlags:
 
     def set(self, example: str) -> Flag:
         """Defines `--set`, which changes one setting of a recipe."""
-        return self.strings("set", (), f"A setting of the recipe, such as {example}.")
+        return self.strings("set", [], f"A setting of the recipe, such as {example}")
 
     def seed(self, effect: str, **bounds: int) -> Flag:
         """Defines `--seed`."""
         return self.integer("seed", 0, f"Random seed of {effect}.", **bounds)
 
     def backend(self, backends: Sequence[str]) -> Flag:
-        """Defines `--backend`, what trains."""
-        return flags.DEFINE_enum(
-            "backend",
-            backends[0],
-            backends,
-            "tensorflow for the CPU or one GPU; jax for TPUs, several GPUs, or the "
-            "CPU.",
-            flag_values=self.values,
-        )
-
-    def members(self, name: str, *, required: bool = True, of: str = "") -> Flag:
-        """Defines a flag for the directories of one classifier or of an ensemble."""
-        text = (
-            f"Directory of a trained classifier{of}. If repeated, the probabilities "
-            "of all are averaged."
-        )
-        return self.strings(name, (), text, required=required)
-
-    def student(self) -> Flag:
-        """Defines `--student`, the directory of a trained student."""
-        text = "Directory of the trained student."
-        return self.string("student", None, text, required=True)
-
-    def pseudo_labeled(self, absent: str) -> Flag:
-        """Defines `--pseudo_labeled`, a dataset of pseudo-labeled images."""
-        text = f"Dataset made by beam_jobs.write_records; {absent}."
-        return self.string("pseudo_labeled", None, text)
-
-    def predictions(self, *, moved: bool = False) -> Flag:
-        """Defines `--predictions`, required unless it says where they `moved`."""
-        return self._input("predictions", "beam_jobs.label_images", moved)
-
-    def selection(self, *, moved: bool = False) -> Flag:
-        """Defines `--selection`, required unless it says where it `moved`."""
-        return self._input("selection", "beam_jobs.select_labels", moved)
-
-    def _input(self, name: str, command: str, moved: bool) -> Flag:
-        text = f"Directory that {command} has made."
-        if moved:
-            text = f"Present directory of the {name}, if moved since."
-        return self.string(name, None, text, required=not moved)
-
-    def calibration(self, use: str) -> Flag:
-        """Defines `--calibration`, what is known of the teachers' errors."""
-        text = f"Directory that teacher.calibrate has made, {use}."
-        return self.string("calibration", None, text)
+        """Defines `--backend`, what trains; the first is the default."""
+        text = "tensorflow for CPU or one GPU; jax for TPUs, several GPUs or the CPU."
+        return self.choice("backend", backends[0], backends, text)
 
     def exclude(self, text: str) -> Flag:
         """Defines `--exclude`, predictions of images that must not be selected."""
-        return self.strings("exclude", (), text)
+        return self.strings("exclude", [], text)
 
     def num_shards(self, default: int, text: str, **bounds: int) -> Flag:
         """Defines `--num_shards`, the number of files to write."""
@@ -283,32 +173,45 @@ class CommandFlags:
 
     # ... and in groups.
 
-    def source(self) -> SourceFlags:
-        """Defines `--data_dir` and `--class_names`."""
-        return SourceFlags(
-            data_dir=self.data_dir(), class_names=self.class_names("for tfrecord:")
+    def source(self) -> FlagGroup:
+        """Defines how labeled images are read, see `sources.open_source`."""
+        return FlagGroup(
+            data_dir=self.data_dir(),
+            class_names_file=self.class_names("needed for tfrecord:"),
         )
 
-    def training_data(self) -> TrainingDataFlags:
-        """Defines `--labeled`, `--evaluation` and how they are read."""
+    def image_source(self, text: str) -> FlagGroup:
+        """Defines the images that a job reads, see `sources.open_source`."""
+        return FlagGroup(
+            spec=self.string("images", None, text, required=True),
+            image_feature=self.string(
+                "image_feature",
+                None,
+                "Feature of a record that holds the encoded image, if not the usual.",
+            ),
+            data_dir=self.data_dir(),
+        )
+
+    def training_data(self) -> FlagGroup:
+        """Defines the images of a training run, see `trainer.open_sources`."""
         text = f"Labeled images: {_SOURCES}; a folder has a sub-folder for each class."
-        return TrainingDataFlags(
+        return FlagGroup(
             labeled=self.string("labeled", None, text, required=True),
             evaluation=self.evaluation(),
-            source=self.source(),
+            **vars(self.source()),
         )
 
     def training(
         self, presets: Iterable[str], backends: Sequence[str], *, example: str
-    ) -> TrainingFlags:
-        """Defines the flags of a training run.
+    ) -> FlagGroup:
+        """Defines recipe, hardware and directory of a training run.
 
         Args:
             presets: Names of presets.
             backends: Names of backends, the default first.
             example: An assignment for `--set`.
         """
-        return TrainingFlags(
+        return FlagGroup(
             preset=self.preset("tiny", presets),
             set=self.set(example),
             seed=self.seed("weights, data order and noise"),
@@ -320,7 +223,7 @@ class CommandFlags:
                 "for a weights file of tf_keras.applications.resnet_rs.",
             ),
             new_head=self.boolean(
-                "new_head", "Initialize the last layer anew, for other classes."
+                "new_head", False, "Initialize the last layer anew, for other classes."
             ),
             backend=self.backend(backends),
             distributed=self.string(
@@ -331,20 +234,8 @@ class CommandFlags:
                 "process 0.",
             ),
             profile=self.boolean(
-                "profile", "Write a trace of a few steps for TensorBoard."
+                "profile", False, "Write a trace of a few steps for TensorBoard."
             ),
-        )
-
-    def image_source(self, text: str) -> ImageFlags:
-        """Defines `--images` and how they are read."""
-        return ImageFlags(
-            images=self.string("images", None, text, required=True),
-            image_feature=self.string(
-                "image_feature",
-                None,
-                "Feature of a record that holds the encoded image, if not the usual.",
-            ),
-            data_dir=self.data_dir(),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from etils import epath
 
 
 def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
@@ -23,3 +24,20 @@ def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
         pa.ArrowException: If the file is broken.
     """
     return pq.ParquetFile(file).read(columns=columns, use_threads=False)
+
+
+def read_parquet_file(
+    path: epath.PathLike, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Returns the table in a file.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If the file is broken.
+    """
+    content = epath.Path(path).read_bytes()
+    try:
+        return read_parquet(pa.BufferReader(content), columns)
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is broken: {reason}") from error

@@ -1,3 +1,3 @@
-"""Status of an image in every table: `ok`, or a word that says what is wrong."""
+"""Status of an image in every table: `ok`, or a word for the failure."""
 
 OK = "ok"

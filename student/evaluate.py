@@ -18,11 +18,11 @@ from stage import artifact, cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
-_STUDENT = FLAGS.student()
+_STUDENT = FLAGS.artifact("student")
 _EVALUATION = FLAGS.evaluation()
 _SOURCE = FLAGS.source()
-_PSEUDO_LABELED = FLAGS.pseudo_labeled("the student was trained on it")
-_TEACHER = FLAGS.members("teacher", required=False, of=" that labeled for the student")
+_PSEUDO_LABELED = FLAGS.artifact("pseudo_labeled", " for the student", required=False)
+_TEACHER = FLAGS.members("teacher", " that labeled for the student", required=False)
 _OUTPUT = FLAGS.output("Directory of the evaluation to make.")
 
 

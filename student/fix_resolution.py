@@ -20,7 +20,7 @@ from stage.overrides import override_all
 from student.training import presets
 
 FLAGS = CommandFlags()
-_STUDENT = FLAGS.student()
+_STUDENT = FLAGS.artifact("student")
 _DATA = FLAGS.training_data()
 _WORKDIR = FLAGS.workdir()
 _IMAGE_SIZE = FLAGS.integer(

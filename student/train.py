@@ -23,9 +23,13 @@ from student.training import budget, presets
 
 FLAGS = CommandFlags()
 _DATA = FLAGS.training_data()
-_PSEUDO_LABELED = FLAGS.pseudo_labeled("without, only labeled images are used")
+_PSEUDO_LABELED = FLAGS.artifact(
+    "pseudo_labeled", "; without, only labeled images are used", required=False
+)
 _CONTROL = FLAGS.boolean(
-    "control", "Train on labeled images alone, for as long as with --pseudo_labeled."
+    "control",
+    False,
+    "Train on labeled images alone, for as long as with --pseudo_labeled.",
 )
 _RUN = FLAGS.training(
     presets.PRESETS, devices.BACKENDS, example="mixture.labeled_fraction=0.5"

@@ -22,14 +22,13 @@ from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
-_PREDICTIONS = FLAGS.predictions()
-_SELECTION = FLAGS.selection()
-_EXCLUDE = FLAGS.exclude("Predictions that were excluded, as given to select_labels.")
+_PREDICTIONS = FLAGS.artifact("predictions")
+_SELECTION = FLAGS.artifact("selection")
+_EXCLUDE = FLAGS.exclude("Predictions that were excluded, as given to select_labels")
 _EXCLUDE_IMAGES = FLAGS.strings(
     "exclude_images",
-    (),
-    "The images of each --exclude, in the same order; without them only their keys are "
-    "shown.",
+    [],
+    "Images of an --exclude, in the same order; without, only their keys are shown",
 )
 _OUTPUT = FLAGS.output("Directory of the samples to make.")
 _PER_SHEET = FLAGS.integer(
@@ -59,12 +58,13 @@ def main(argv: Sequence[str]) -> None:
 
         filesystems.register(options)
         request = drawing.DrawingRequest(
-            images=_IMAGES.images.value,
+            images=_IMAGES.spec.value,
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             exclude=tuple(_EXCLUDE.value),
             exclude_images=tuple(_EXCLUDE_IMAGES.value),
-            **_IMAGES.arguments(),
+            data_dir=_IMAGES.data_dir.value,
+            image_feature=_IMAGES.image_feature.value,
         )
         settings = SampleConfig(
             per_sheet=_PER_SHEET.value,

@@ -14,8 +14,8 @@ from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.string("images", None, "Source of the images.", required=True)
-_PREDICTIONS = FLAGS.predictions()
-_SELECTION = FLAGS.selection()
+_PREDICTIONS = FLAGS.artifact("predictions")
+_SELECTION = FLAGS.artifact("selection")
 _NUM_SHARDS = FLAGS.num_shards(4, "Number of output files.")
 _OUTPUT = FLAGS.output("Output directory.")
 

@@ -10,8 +10,8 @@ def flags():
 
 
 def test_each_command_line_starts_from_the_defaults(flags):
-    name = flags.strings("name", ("a",), "Names.")
-    control = flags.boolean("control", "Control.")
+    name = flags.strings("name", ["a"], "Names")
+    control = flags.boolean("control", False, "Control.")
     assert flags.parse(["command", "--name=b", "--name=c", "--control", "rest"])
     assert (name.value, control.value) == (["b", "c"], True)
     assert flags.parse(["command", "rest"]) == ["command", "rest"]

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stage.parquet import read_parquet
+from stage.parquet import read_parquet, read_parquet_file
 
 TABLE = pa.table({"key": ["a", "b", "c"], "label": [1, 2, 3]})
 
@@ -30,3 +30,14 @@ def test_a_broken_file_raises_an_error_of_arrow(cut):
     pq.write_table(TABLE, buffer)
     with pytest.raises(pa.ArrowException):
         read_parquet(pa.BufferReader(buffer.getvalue()[:cut]))
+
+
+def test_a_file_is_named_where_it_is_broken_or_missing(tmp_path):
+    path = tmp_path / "rows.parquet"
+    with pytest.raises(FileNotFoundError, match=r"rows\.parquet"):
+        read_parquet_file(path)
+    pq.write_table(TABLE, path)
+    assert read_parquet_file(path, ["key"]) == TABLE.select(["key"])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"rows\.parquet"):
+        read_parquet_file(path)

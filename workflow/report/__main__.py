@@ -19,7 +19,7 @@ from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.strings(
-    "run", (), "Directory of a run; repeat it to compare runs.", required=True
+    "run", None, "Directory of a run, repeated to compare runs", required=True
 )
 _OUTPUT = FLAGS.output(
     "JSON file to write, beside it the HTML page; RUN/report.json if there is one run.",
