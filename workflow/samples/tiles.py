@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from stage import parquet
+from stage.parquet import read_parquet_file
 
 FILE = "samples.parquet"
 VERSION = 1
@@ -88,11 +88,5 @@ def read_samples(directory: epath.PathLike) -> list[Sample]:
         FileNotFoundError: If there is no file.
         ValueError: If the file is broken.
     """
-    path = epath.Path(directory) / FILE
-    content = path.read_bytes()
-    try:
-        table = parquet.read_parquet(pa.BufferReader(content), schema().names)
-    except pa.ArrowException as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path} is broken: {words}") from error
+    table = read_parquet_file(epath.Path(directory) / FILE, schema().names)
     return [Sample(**row) for row in table.to_pylist()]

@@ -22,15 +22,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection import precision
 from pseudo_label.selection.decision import SELECTION, Selection
 from pseudo_label.selection.precision import LabeledPredictions
-from stage import artifact, parquet
+from stage import artifact
 from stage.calibration_files import CALIBRATION_ROWS
+from stage.parquet import read_parquet_file
 from workflow.report.analysis.missing import MissingError
 from workflow.report.analysis.prediction_counts import LabeledRound
 
@@ -218,11 +218,7 @@ def read_evaluated(path: pathlib.Path) -> EvaluatedImages:
         ValueError: If the file is broken.
     """
     columns = ["key", "label", "predicted", "confidence"]
-    try:
-        table = parquet.read_parquet(path, columns).sort_by("key")
-    except pa.ArrowException as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"{path} is broken: {words}") from error
+    table = read_parquet_file(path, columns).sort_by("key")
     return EvaluatedImages(
         key=table["key"].to_numpy(),
         label=table["label"].to_numpy(),
