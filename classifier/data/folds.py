@@ -80,10 +80,7 @@ def assign(
     Args:
         keys: [N] unique keys.
         labels: [N] classes.
-        num_folds: F.
-
-    Returns:
-        [N] in 0..F-1.
+        num_folds: F, upper bound of the result [N].
     """
     order = sorted(range(len(keys)), key=lambda i: (labels[i], _hash(keys[i])))
     folds = np.empty(len(keys), np.int64)

@@ -74,12 +74,9 @@ class Draw(NamedTuple):
 
 
 def augment(image: Any, config: AugmentConfig, *, seed: Any) -> Any:
-    """Returns the image uint8 [S,S,3] after randomly drawn operations.
+    """Returns the image uint8 [S,S,3], S static, after randomly drawn operations.
 
-    Args:
-        image: uint8 [S,S,3], of static shape.
-        config: Operations and their strength.
-        seed: int32 [2]; determines the pixels.
+    The seed, int32 [2], determines the pixels.
     """
     if config.num_ops == 0:
         return image
@@ -154,16 +151,29 @@ def _rotate(level: Any, size: int, config: AugmentConfig) -> list[Any]:
     return [cos, -sin, center * (1 - cos + sin), sin, cos, center * (1 - sin - cos)]
 
 
-def _shift(x: Any = 0.0, y: Any = 0.0) -> list[Any]:
-    return [1.0, 0.0, x, 0.0, 1.0, y]
+def _shear_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, level * SHEAR, 0.0, 0.0, 1.0, 0.0]
 
 
+def _shear_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, 0.0, level * SHEAR, 1.0, 0.0]
+
+
+def _translate_x(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, level * config.translate_pixels, 0.0, 1.0, 0.0]
+
+
+def _translate_y(level: Any, size: int, config: AugmentConfig) -> list[Any]:
+    return [1.0, 0.0, 0.0, 0.0, 1.0, level * config.translate_pixels]
+
+
+# Named functions: AutoGraph mistakes the lambdas of one expression for each other.
 _AFFINES: dict[str, Callable[[Any, int, AugmentConfig], list[Any]]] = {
     "Rotate": _rotate,
-    "ShearX": lambda level, size, config: [1.0, level * SHEAR, 0.0, 0.0, 1.0, 0.0],
-    "ShearY": lambda level, size, config: [1.0, 0.0, 0.0, level * SHEAR, 1.0, 0.0],
-    "TranslateX": lambda level, size, config: _shift(x=level * config.translate_pixels),
-    "TranslateY": lambda level, size, config: _shift(y=level * config.translate_pixels),
+    "ShearX": _shear_x,
+    "ShearY": _shear_y,
+    "TranslateX": _translate_x,
+    "TranslateY": _translate_y,
 }
 #: Axes of translations. By whole pixels, slicing is four times as fast as sampling.
 _TRANSLATION_AXES = {"TranslateX": 1, "TranslateY": 0}
@@ -274,6 +284,10 @@ def _equalize(image: Any, level: float, config: AugmentConfig) -> Any:
     return tf.reshape(tf.gather_nd(table, bins[..., None]), image.shape)
 
 
+def _invert(image: Any, level: float, config: AugmentConfig) -> Any:
+    return WHITE - image
+
+
 def _posterize(image: Any, level: float, config: AugmentConfig) -> Any:
     """Keeps the highest bits: 0 give black, 8 the image itself."""
     bits = min(int(level * POSTERIZE_BITS), 8)
@@ -330,7 +344,7 @@ def _sharpness(image: Any, level: float, config: AugmentConfig) -> Any:
 _COLORS: dict[str, Callable[[Any, float, AugmentConfig], Any]] = {
     "AutoContrast": _auto_contrast,
     "Equalize": _equalize,
-    "Invert": lambda image, level, config: WHITE - image,
+    "Invert": _invert,
     "Posterize": _posterize,
     "Solarize": _solarize,
     "SolarizeAdd": _solarize_add,

@@ -40,11 +40,7 @@ _SCHEMA = pa.schema(
 
 
 def match_predictions(source: Source, directory: str) -> Source:
-    """Returns the images of predictions, in the shards that were frozen.
-
-    Args:
-        source: Source as it is listed now.
-        directory: Directory of the predictions.
+    """Returns the listed images of predictions, in the shards that were frozen.
 
     Raises:
         ValueError: If the predictions were made of other images.
@@ -63,11 +59,7 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
     """Returns the source in the shards that a job's first run froze; writes nothing.
 
     Paths and labels are the current ones, numbers and order of shards the frozen ones.
-
-    Args:
-        source: Source as it is listed now.
-        output: Directory of the job.
-        allow_new_shards: Whether new files are allowed; they are appended as shards.
+    New files, if they are allowed, are appended as new shards.
 
     Raises:
         ValueError: If a file is gone or changed, or is new and not allowed.

@@ -60,11 +60,8 @@ def build_network(
 def freeze(model: keras.Model, *, stages: int) -> None:
     """Makes the stem and the first stages of a ResNet-RS untrainable.
 
-    Their batch-norm normalizes with its running statistics.
-
-    Args:
-        model: A ResNet-RS.
-        stages: Number of stages in 0..4; 0 does not freeze the stem either.
+    Their batch-norm normalizes with its running statistics. The number of stages is in
+    0..4; 0 does not freeze the stem either.
     """
     if stages == 0:
         return

@@ -98,13 +98,7 @@ class GroupedBatchNormalization(layers.BatchNormalization):
 def build_resnet_rs(
     config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
 ) -> keras.Model:
-    """Returns the network with initial weights.
-
-    Args:
-        config: Variant and regularization.
-        image_size: Side S of the square input in pixels.
-        num_classes: K, width of the head.
-        seed: Seed of the initial weights, of dropout and of stochastic depth.
+    """Returns the network with initial weights, see `factory.build_network`.
 
     Raises:
         ValueError: If the config names another network.

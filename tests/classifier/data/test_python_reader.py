@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import re
-import struct
 import tarfile
 import time
 import zlib
@@ -14,7 +13,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from classifier.data import python_reader, tfrecord
+from classifier.data import python_reader
 from classifier.data.examples import (
     BAD_RECORD,
     CORRUPT_RECORD,
@@ -161,15 +160,10 @@ def test_a_file_with_fewer_records_than_it_should_have(records):
     assert [e.status for e in read(records, skip=9, take=2)] == [CORRUPT_RECORD] * 2
 
 
-def frame(content, length=None):
-    """A record that may claim another length, with the right checksum of that."""
-    stream = io.BytesIO()
-    tfrecord.write_record(stream, content)
-    if length is None:
-        return stream.getvalue()
-    header = struct.pack("<Q", length)
-    checksum = struct.pack("<I", tfrecord._checksum(header))
-    return header + checksum + stream.getvalue()[12:]
+def write_raw(path, *records):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
 
 
 def feature(**kind):
@@ -189,8 +183,7 @@ def feature(**kind):
 )
 def test_records_without_exactly_one_image(tmp_path, features, named):
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    content = frame(example.SerializeToString()) + frame(make_example(b"good"))
-    (tmp_path / "data").write_bytes(content)
+    write_raw(tmp_path / "data", example.SerializeToString(), make_example(b"good"))
     bad, good = read(tmp_path / "data")
     assert bad == Example(b"data#0", b"", -1, BAD_RECORD, bad.error)
     assert "'image/encoded'" in bad.error
@@ -199,7 +192,7 @@ def test_records_without_exactly_one_image(tmp_path, features, named):
 
 
 def test_a_record_that_is_no_example(tmp_path):
-    (tmp_path / "data").write_bytes(frame(b"\xff\xff\xff"))
+    write_raw(tmp_path / "data", b"\xff\xff\xff")
     (bad,) = read(tmp_path / "data")
     assert bad.status == BAD_RECORD
     assert "tf.train.Example" in bad.error
@@ -211,7 +204,7 @@ def test_several_labels_count_as_none(tmp_path):
         "image/class/label": feature(int64_list={"value": [3, 7]}),
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    (tmp_path / "data").write_bytes(frame(example.SerializeToString()))
+    write_raw(tmp_path / "data", example.SerializeToString())
     assert read(tmp_path / "data") == [expected(0, b"a")]
 
 
