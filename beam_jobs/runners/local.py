@@ -71,7 +71,7 @@ def restart_on_death(
     Args:
         options: Options of the pipeline.
         count_done: Returns the number of finished units of work.
-        log: Receives a line if the job goes on.
+        log: Receives a line if the job is restarted.
         save_log: The function that `workers_log` yields.
     """
     if not has_worker_processes(options):

@@ -22,8 +22,6 @@ Main = Callable[[Sequence[str]], None]
 MAX_DEATHS = 3
 #: Exit status of a child that asks for a restart, minus the worker deaths in a row.
 _RESTART = 100
-
-
 #: Worker deaths in a row before this process was started; None without a supervisor.
 _deaths_before: int | None = None
 
@@ -36,7 +34,7 @@ def supervised(main: Main) -> Main:
 
     def run(argv: Sequence[str]) -> None:
         deaths = 0
-        while deaths <= MAX_DEATHS:
+        while True:
             status = _fork(deaths)
             if status is None:
                 main(argv)
@@ -60,7 +58,7 @@ def end_after_death(
     Args:
         code: Exit status of the worker process that died.
         has_progress: Whether a unit of work was done since this process started.
-        log: Receives a line if the job goes on.
+        log: Receives a line if the job is restarted.
         save_log: Keeps the log of the workers in a file, returns its path.
     """
     cli.kill_children()
@@ -73,7 +71,7 @@ def end_after_death(
         )
         sys.stderr.flush()
         os._exit(1)
-    log(f"a worker process ended with {code}; going on")
+    log(f"a worker process ended with {code}; restarting the job")
     os._exit(_RESTART + deaths)
 
 
@@ -96,7 +94,7 @@ def _fork(deaths: int) -> int | None:
         if code < 0:
             sys.stderr.write(
                 f"error: the job was ended by {signal.Signals(-code).name}; the same "
-                "command goes on from here\n"
+                "command resumes it\n"
             )
         return code if code >= 0 else 128 - code
     os.close(held_by_parent)
