@@ -139,6 +139,16 @@ def test_the_curve_ends_where_all_is_kept():
     )
 
 
+def test_without_a_labeled_image_there_is_no_curve():
+    nothing = Precision.of(np.empty(0, bool))
+    point = metrics.CoveragePoint(threshold=0.5, coverage=0.4, precision=nothing)
+    low = charts.lowest_precision([[point]], [])
+    assert low == 0.9
+    tree = parse(charts.coverage([point], (0.4, nothing), name="c", low=low))
+    assert not of_class(tree, "dot")
+    assert "selected" not in texts(tree)
+
+
 def test_names_of_thresholds_that_keep_next_to_nothing_do_not_overlap():
     precision = Precision.of(np.ones(9, bool))
     shares = {0.0: 1.0, 0.5: 0.9, 0.7: 0.5, 0.9: 0.14, 0.95: 0.06, 0.99: 0.01}

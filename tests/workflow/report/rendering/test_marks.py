@@ -58,3 +58,7 @@ def test_marks_hold_rounded_coordinates():
     dot = marks.dot((1, 2), 3.5, "c")
     assert list(dot.attributes.values()) == ["1", "2", "3.5", "c"]
     assert (box.tag, dot.tag) == ("rect", "circle")
+
+
+def test_an_axis_of_one_value_has_one_tick():
+    assert marks.ticks(2.5, 2.5) == (2.5,)
