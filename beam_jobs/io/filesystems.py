@@ -110,12 +110,6 @@ class RemotePath(epath.Path):
             return "/".join([scheme, *parts])
         return f"{scheme}//{'/'.join(parts)}"
 
-    def __fspath__(self) -> str:
-        return str(self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self)!r})"
-
     @property
     def size(self) -> int:
         """Size of a listed file in bytes; -1 for a path that was not listed."""
