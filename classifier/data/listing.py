@@ -17,7 +17,7 @@ _FIRST_WILDCARD = re.compile(r"[^/]*[*?\[]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Found:
+class ListedFile:
     """A listed file.
 
     Attributes:
@@ -48,7 +48,7 @@ def is_folder(path: str) -> bool:
     return bool(open_path(path).is_dir())
 
 
-def list_folder(root: str) -> list[Found]:
+def list_folder(root: str) -> list[ListedFile]:
     """Returns all files of a tree except hidden ones, ordered by name.
 
     Raises:
@@ -58,7 +58,7 @@ def list_folder(root: str) -> list[Found]:
     return sorted(walk(root), key=lambda found: found.name)
 
 
-def list_matches(pattern: str) -> list[Found]:
+def list_matches(pattern: str) -> list[ListedFile]:
     """Returns the files that a pattern matches, ordered by path.
 
     Names are relative to the deepest folder that contains all matches.
@@ -81,7 +81,7 @@ def list_matches(pattern: str) -> list[Found]:
     while root and not str(paths[-1]).startswith(root + "/"):
         root = root.rpartition("/")[0]
     return [
-        Found(str(path), str(path).removeprefix(root).lstrip("/"), _size(path))
+        ListedFile(str(path), str(path).removeprefix(root).lstrip("/"), _size(path))
         for path in paths
     ]
 
@@ -90,7 +90,7 @@ def _is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _walk_local(root: str) -> Iterator[Found]:
+def _walk_local(root: str) -> Iterator[ListedFile]:
     folders = [(root, "")]
     while folders:
         folder, prefix = folders.pop()
@@ -105,7 +105,7 @@ def _walk_local(root: str) -> Iterator[Found]:
                 # Broken links are listed and fail when read. Pipes are skipped:
                 # reading one would block.
                 elif entry.is_symlink() or entry.is_file():
-                    yield Found(entry.path, name, _local_size(entry))
+                    yield ListedFile(entry.path, name, _local_size(entry))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -121,12 +121,12 @@ def _is_cycle(folder: str, link: str) -> bool:
     return os.path.join(os.path.realpath(folder), "").startswith(target)
 
 
-def _walk_remote(root: str) -> Iterator[Found]:
+def _walk_remote(root: str) -> Iterator[ListedFile]:
     top = open_path(root)
     for path in _remote_files(top):
         name = str(path).removeprefix(str(top)).lstrip("/")
         if not any(part.startswith(".") for part in name.split("/")):
-            yield Found(str(path), name, _size(path))
+            yield ListedFile(str(path), name, _size(path))
 
 
 def _remote_files(top: epath.Path) -> Iterator[epath.Path]:
