@@ -4,6 +4,7 @@ import json
 
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from pseudo_label.dataset import records as dataset_records
 from pseudo_label.dataset import verify_records
@@ -143,3 +144,12 @@ def test_metadata_with_other_counts(run):
 def test_other_class_names(run):
     (run.dataset / "label.labels.txt").write_text("ant\nbee\ncow\n")
     check_refused(run, f"{run.dataset}", "3")
+
+
+def test_other_features(run):
+    features = dataset_records.features(chain.CLASS_NAMES, top_k=chain.TOP_K)
+    features = tfds.features.FeaturesDict(
+        {name: value for name, value in features.items() if name != "round"}
+    )
+    features.save_config(str(run.dataset))
+    check_refused(run, r"features\.json", "round")

@@ -66,3 +66,15 @@ def test_bytes_count_though_neither_can_be_decoded_and_hashes_do_not():
         assert (match.tolist(), distance.tolist()) == ([1], [0])
         match, _ = exclude([broken.take([0])], bits=bits).find(image.to_table())
         assert match.tolist() == [-1]
+
+
+def test_without_bits_only_equal_bytes_are_a_leak():
+    rng = np.random.default_rng(0)
+    images = duplicate_corpus.make_images(
+        rng, 2, prefix="k", pool=np.zeros(1, np.uint64)
+    )
+    images.hashes[:] = 0
+    images.has_hash[:] = True
+    images.digests[:] = [[1] * 4, [2] * 4]
+    match, distance = exclude([images.take([0])], bits=None).find(images.to_table())
+    assert (match.tolist(), distance.tolist()) == ([0, -1], [0, -1])

@@ -141,3 +141,46 @@ def test_dropped_rows_are_read_back(tmp_path):
     assert near_duplicates.dropped_path(
         tmp_path, 3
     ).name == prediction_schema.shard_name(3)
+
+
+def test_rows_have_the_match_of_their_representative_or_itself():
+    """Row 1 leaked, and represents row 2; row 3 stays, and represents row 4."""
+    matches = np.zeros(2, near_duplicates.NAMED_MATCH)
+    matches["row"] = 1
+    matches["match_set"], matches["match_shard"], matches["match_row"] = 1, 5, [8, 9]
+    matches["confidence"] = [0.5, 0.9]
+    represented = np.array([(2, 1), (4, 3)], near_duplicates.REPRESENTED)
+    images = pa.table(
+        {
+            "key": [f"k{row}" for row in range(5)],
+            "image_sha256": pa.array([bytes([row]) * 32 for row in range(5)]).cast(
+                pa.binary(32)
+            ),
+        }
+    )
+    table = near_duplicates.resolve_matches(
+        matches, ["x8", "x9"], represented, images, shard=7, set_names=["", "test"]
+    )
+    names = ["record_index", "reason", "twin_set", "twin_shard", "twin_row", "twin_key"]
+    assert table.schema == near_duplicates.dropped_schema()
+    assert [tuple(row.values()) for row in table.select(names).to_pylist()] == [
+        (1, "leaked", "test", 5, 9, "x9"),
+        (2, "leaked", "test", 5, 9, "x9"),
+        (4, "duplicate", "", 7, 3, "k3"),
+    ]
+    assert table["key"].to_pylist() == ["k1", "k2", "k4"]
+    assert table["same_bytes"].to_pylist() == [False, False, False]
+
+
+@given(numbers=st.lists(st.integers(0, 5), max_size=30))
+def test_splitting_keeps_the_order_within_each_number(numbers):
+    rows = np.zeros(len(numbers), near_duplicates.REPRESENTED)
+    rows["row"] = np.arange(len(numbers))
+    found = {
+        number: part["row"].tolist()
+        for number, part in near_duplicates.split_by(rows, np.array(numbers, int))
+    }
+    assert found == {
+        number: [i for i, other in enumerate(numbers) if other == number]
+        for number in sorted(set(numbers))
+    }

@@ -95,3 +95,12 @@ def test_several_teachers_have_one_fingerprint():
     )
     assert one == "aa"
     assert two == artifact.fingerprint([b"aa", b"bb"]) != one
+
+
+def test_several_shards_may_be_empty(directory):
+    opened = prediction_set.open_predictions(str(directory))
+    fingerprint = prediction_schema.read_facts(opened.path(0)).fingerprint
+    for shard in (1, 2):
+        with opened.path(shard).open("wb") as file:
+            prediction_schema.write_shard(file, iter([]), fingerprint=fingerprint)
+    assert prediction_set.open_predictions(str(directory)).num_images == 8

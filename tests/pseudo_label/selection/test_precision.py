@@ -87,6 +87,12 @@ def test_precision_of_nothing_is_unknown():
     assert str(precision) == "unknown"
 
 
+def test_precision_is_printed_with_its_interval_and_number_of_images():
+    text = str(Precision.of(np.arange(1000) < 980))
+    for figure in ("98.00%", "96.93%", "98.70%", "1,000"):
+        assert figure in text
+
+
 def test_precision_above_takes_each_class_at_its_threshold():
     some = LabeledPredictions(
         fingerprint="f",
