@@ -9,13 +9,6 @@ from classifier.training import devices, tpu_compiler
 from classifier.training.tpu_compiler import StepReport, TooLargeError
 from tests import commands
 
-REPORT = StepReport(
-    peak_bytes=3_000_000_000,
-    flops=4e12,
-    all_reduces=5,
-    bytes_by_type={"bf16": 6_000_000, "f32": 1_000_000},
-    recomputed=0,
-)
 #: Images per chip that fit the made-up chip.
 LARGEST = 64
 
@@ -27,7 +20,13 @@ def made_up_chips(monkeypatch):
     def compile_at(batch_size):
         if batch_size > LARGEST:
             raise TooLargeError("RESOURCE_EXHAUSTED")
-        return REPORT
+        return StepReport(
+            peak_bytes=batch_size * 250_000_000,
+            flops=4e12,
+            all_reduces=5,
+            bytes_by_type={"bf16": 6_000_000, "f32": 1_000_000},
+            recomputed=0,
+        )
 
     chip = types.SimpleNamespace(device_kind="TPU v9")
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -44,13 +43,13 @@ def compile_tiny(*flags):
 
 
 def test_the_costs_of_a_step_are_printed(made_up_chips):
-    process = compile_tiny("--per_chip_batch_size=64")
+    process = compile_tiny("--per_chip_batch_size=8")
     assert process.returncode == 0, process.stderr
     title, memory, flops, reduces, _ = process.stdout.splitlines()
     assert "4 x TPU v9" in title
-    assert "3.00 of 16.00 GB" in memory
+    assert "2.00 of 16.00 GB" in memory
     assert "4.000 T" in flops
-    assert "62.50 G per image" in flops
+    assert "500.00 G per image" in flops
     assert "5 per step, of 7.0 MB (bf16 6.0, f32 1.0)" in reduces
 
 

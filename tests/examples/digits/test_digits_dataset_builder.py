@@ -38,13 +38,13 @@ def test_images_to_calibrate_on_come_from_the_unlabeled_ones():
     np.testing.assert_array_equal(splits["labeled"], without["labeled"])
     both = np.concatenate([splits["calibration"], splits["unlabeled"]])
     np.testing.assert_array_equal(np.sort(both), np.sort(without["unlabeled"]))
-    with pytest.raises(ValueError, match="calibration_images must be below 1147"):
+    with pytest.raises(ValueError, match=r"calibration_images.*1147"):
         draw(seed=1, calibration_images=1147)
 
 
 @pytest.mark.parametrize("labels_per_class", [0, 1000])
 def test_too_many_labels_are_refused(labels_per_class):
-    with pytest.raises(ValueError, match="labels_per_class must be in"):
+    with pytest.raises(ValueError, match="labels_per_class"):
         draw(seed=0, labels_per_class=labels_per_class)
 
 
