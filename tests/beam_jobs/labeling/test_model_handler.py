@@ -1,18 +1,11 @@
-"""The job with models of one's own: both examples, and what a model can do wrong."""
+"""The job with other models, and what a model can do wrong."""
 
-import io
-
-import keras
 import numpy as np
-import onnx
 import pytest
-import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
-from PIL import Image
 
 from beam_jobs.labeling.model_handler import HandlerPredictor, ModelHandlerLoader
 from classifier.inference.ensemble import BATCH_SIZE
-from examples.own_model import keras_application, onnx_file
 from tests.images import random_images
 
 SIZE = 32
@@ -52,66 +45,6 @@ def probabilities(predictor, images):
     predicted = predictor.predict(predictor.decode(images))
     assert predicted.status == ["ok"] * len(images)
     return predicted.probabilities
-
-
-def save_onnx(path, weights):
-    """The mean of each channel, times a matrix."""
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [
-            helper.make_node("GlobalAveragePool", ["pixels"], ["mean"]),
-            helper.make_node("Flatten", ["mean"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-        ],
-        "network",
-        [helper.make_tensor_value_info("pixels", floats, ["B", 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info("logits", floats, ["B", CLASSES])],
-        [onnx.numpy_helper.from_array(weights, "weights")],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
-
-
-def softmax(logits):
-    return tf.nn.softmax(logits).numpy()
-
-
-def test_a_keras_application_labels_as_it_predicts(tmp_path, images):
-    network = keras.applications.MobileNetV3Small(
-        input_shape=(SIZE, SIZE, 3),
-        weights=None,
-        classes=CLASSES,
-        classifier_activation=None,
-        alpha=0.35,
-    )
-    network.save(tmp_path / "network.keras")
-    handler = keras_application.Handler(str(tmp_path / "network.keras"))
-    pixels = [
-        tf.image.resize(tf.io.decode_png(image, channels=3), (SIZE, SIZE))
-        for image in images
-    ]
-    np.testing.assert_allclose(
-        probabilities(HandlerPredictor(handler, num_classes=CLASSES), images),
-        softmax(network.predict(np.stack(pixels), verbose=0)),
-        atol=1e-6,
-    )
-
-
-def test_an_onnx_file_labels_as_its_formula_says(tmp_path, images):
-    weights = np.random.default_rng(0).normal(size=(3, CLASSES)).astype(np.float32)
-    save_onnx(tmp_path / "network.onnx", weights)
-    loader = ModelHandlerLoader(
-        spec=f"examples.own_model.onnx_file:Handler:{tmp_path}/network.onnx",
-        num_classes=CLASSES,
-    )
-    means = [
-        np.asarray(Image.open(io.BytesIO(image)).resize((SIZE, SIZE), 2)).mean((0, 1))
-        for image in images
-    ]
-    scaled = (np.array(means) / 255 - onnx_file.MEAN) / onnx_file.DEVIATION
-    found = probabilities(loader.load(), images)
-    np.testing.assert_allclose(found, softmax(scaled @ weights), atol=1e-5)
-    assert len({row.tobytes() for row in found}) == len(images)
 
 
 def test_a_batch_is_always_full_and_holds_decodable_images_only(images):
