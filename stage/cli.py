@@ -36,7 +36,7 @@ _INTERRUPTED = 130
 _RESUMABLE = "the same command goes on from here"
 
 
-def run(main: Main, flags: CommandFlags | None = None) -> None:
+def run(main: Main, flags: CommandFlags) -> None:
     """Runs a command as a program: parses the command line and calls `main`.
 
     Exits with status 1 and one line if training diverges, and with
@@ -44,15 +44,14 @@ def run(main: Main, flags: CommandFlags | None = None) -> None:
 
     Args:
         main: The command; takes the program's name and the arguments that are no flags.
-        flags: The flags that `main` reads; absl's own if not given.
+        flags: The flags that `main` reads.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
     logging.set_verbosity(logging.ERROR)
     signal.signal(signal.SIGINT, _interrupt)
-    parser = flags.parse_program if flags else app.parse_flags_with_usage
-    app.run(lambda argv: _run_main(main, argv), flags_parser=parser)
+    app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
 
 
 def call(main: Main, flags: CommandFlags, arguments: Sequence[str]) -> int:

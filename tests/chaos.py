@@ -12,16 +12,14 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
-from absl import flags
-
 from stage import cli
+from stage.flags import CommandFlags
 from tests.infra import jobs
 from tests.infra.disturbed import Chaos
 
-_KILLS = flags.DEFINE_integer(
-    "kills", 200, "Number of processes to kill.", lower_bound=1
-)
-_SEED = flags.DEFINE_integer("seed", 1, "Seed of the times and processes of the kills.")
+FLAGS = CommandFlags()
+_KILLS = FLAGS.integer("kills", 200, "Number of processes to kill.", lower_bound=1)
+_SEED = FLAGS.integer("seed", 1, "Random seed of the times and processes of the kills.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,4 +35,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

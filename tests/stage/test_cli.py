@@ -163,13 +163,14 @@ def test_children_are_ended():
 INTERRUPTED = """
 import os, signal
 from stage import cli
+from stage.flags import CommandFlags
 def main(argv):
     assert os.environ["MALLOC_ARENA_MAX"] == "1"
     try:
         signal.raise_signal(signal.SIGINT)
     finally:
         print("not reached")
-cli.run(main)
+cli.run(main, CommandFlags())
 """
 
 

@@ -18,6 +18,7 @@ PROGRAM = """
 import pathlib, subprocess, sys, time
 from beam_jobs.runners import supervisor
 from stage import cli
+from stage.flags import CommandFlags
 
 root = pathlib.Path(sys.argv.pop())
 
@@ -33,7 +34,7 @@ def main(argv):
     path.rename(root / f"start-{start}")
     STEPS
 
-cli.run(RUN)
+cli.run(RUN, CommandFlags())
 """
 
 
