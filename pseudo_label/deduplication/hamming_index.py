@@ -49,11 +49,6 @@ def masks(bits: int) -> tuple[np.uint64, ...]:
     )
 
 
-def distances(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Returns the Hamming distance of each pair of hashes."""
-    return np.bitwise_count(a ^ b)
-
-
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Hashes sorted by the bits of one mask.

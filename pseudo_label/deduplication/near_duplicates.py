@@ -171,7 +171,7 @@ def match_duplicates(
     for name in ("shard", "row"):
         matches[name] = rows[name][dropped]
         matches[f"match_{name}"] = better[name]
-    matches["distance"] = hamming_index.distances(rows["hash"][dropped], better["hash"])
+    matches["distance"] = np.bitwise_count(rows["hash"][dropped] ^ better["hash"])
     return matches
 
 
@@ -209,7 +209,7 @@ def resolve_matches(
         [set_names[number] for number in matches["match_set"]],
         matches["match_shard"],
         matches["match_row"].astype(np.int64),
-        match_keys[order].tolist(),
+        match_keys.take(order),
     ]
     return pa.table(columns, schema=dropped_schema())
 
@@ -287,17 +287,17 @@ def _are_repeated(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return repeated[np.minimum(at, len(repeated) - 1)] == values
 
 
-def _best_matches(matches: Array, keys: Sequence[str]) -> tuple[Array, Array]:
+def _best_matches(matches: Array, keys: Sequence[str]) -> tuple[Array, pa.Array]:
     """Returns the best match of each row, ascending by row, and its key."""
     order = _order(matches, lambda tied: [keys[index] for index in tied])
     _, first = np.unique(matches["row"][order], return_index=True)
     best = order[first]
-    return matches[best], _objects([keys[index] for index in best])
+    return matches[best], pa.array(keys, pa.string()).take(best)
 
 
 def _add_represented(
-    matches: Array, keys: Array, represented: Array, images: pa.Table, *, shard: int
-) -> tuple[Array, Array]:
+    matches: Array, keys: pa.Array, represented: Array, images: pa.Table, *, shard: int
+) -> tuple[Array, pa.Array]:
     """Returns matches and their keys, with those of represented rows appended."""
     rows, representatives = represented["row"], represented["representative"]
     at = np.searchsorted(matches["row"], representatives)
@@ -310,15 +310,8 @@ def _add_represented(
     kept_match["row"] = rows[~is_dropped]
     kept_match["match_shard"], kept_match["match_row"] = shard, kept
     kept_match["digest"] = to_digests(images[BYTES_COLUMN])[kept]
-    kept_keys = _objects(images["key"].take(kept).to_pylist())
+    kept_keys = images["key"].take(kept).combine_chunks()
     return (
         np.concatenate([matches, same_match, kept_match]),
-        np.concatenate([keys, keys[at], kept_keys]),
+        pa.concat_arrays([keys, keys.take(at), kept_keys]),
     )
-
-
-def _objects(values: Sequence[str]) -> Array:
-    """Returns strings as an array of objects."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
