@@ -9,5 +9,5 @@ def test_six_kills_change_nothing(tmp_path):
     jobs.prepare(tmp_path)
     toll = Chaos(tmp_path, seed=1).run(kills=6)
     assert toll.kills == 6
-    assert toll.launchers
+    assert toll.launchers + toll.jobs
     assert toll.workers
