@@ -9,7 +9,6 @@ from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
 import math
-import os
 from collections.abc import Callable
 
 import apache_beam as beam
@@ -131,8 +130,12 @@ def finish(job: WritingJob) -> str:
     artifact.write_json(
         output / INPUTS,
         {
-            "predictions": _relative_path(job.output, job.predictions.directory),
-            "selection": _relative_path(job.output, job.selection_directory),
+            "predictions": artifact.relative_path(
+                job.predictions.directory, start=job.output
+            ),
+            "selection": artifact.relative_path(
+                job.selection_directory, start=job.output
+            ),
         },
     )
     artifact.write_bytes(output / CARD, _make_card(job, split.num_bytes).encode())
@@ -153,13 +156,6 @@ def _write_metadata(shards: list[Written], job: WritingJob) -> None:
         shard_lengths=[shard.length for shard in shards],
         num_bytes=sum(shard.num_bytes for shard in shards),
     )
-
-
-def _relative_path(directory: str, path: str) -> str:
-    """Returns a path relative to a directory; absolute if on another file system."""
-    if path.rpartition("://")[0] != directory.rpartition("://")[0]:
-        return path if "://" in path else os.path.abspath(path)
-    return os.path.relpath(path, directory)
 
 
 def _make_card(job: WritingJob, num_bytes: int) -> str:

@@ -11,7 +11,6 @@ import collections
 import dataclasses
 import hashlib
 import json
-import posixpath
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,10 +104,12 @@ def open_chain(
     config = _read_config(path)
     inputs = artifact.read_json(path / "inputs.json")
     predicted = artifact.require_complete(
-        predictions or _resolve(dataset, inputs["predictions"]), "predictions"
+        predictions or artifact.resolve_path(inputs["predictions"], start=dataset),
+        "predictions",
     )
     selected = artifact.require_complete(
-        selection or _resolve(dataset, inputs["selection"]), "selection"
+        selection or artifact.resolve_path(inputs["selection"], start=dataset),
+        "selection",
     )
     labeling = artifact.read_json(predicted / artifact.CONFIG)
     decision = (selected / SELECTION).read_bytes()
@@ -258,11 +259,3 @@ def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
             f"{chain.selection_directory}: expected the {len(class_names)} classes of "
             f"the predictions, got {len(names)} others"
         )
-
-
-def _resolve(directory: str, path: str) -> str:
-    """Returns a path, which may be relative to the directory, as an absolute one."""
-    if "://" in path or posixpath.isabs(path):
-        return path
-    scheme, separator, rest = directory.rpartition("://")
-    return scheme + separator + posixpath.normpath(posixpath.join(rest, path))

@@ -115,11 +115,17 @@ def test_one_process_works_in_a_directory_at_a_time(tmp_path):
         ("gs://bucket/labels", "/runs/dataset", "gs://bucket/labels"),
         ("gs://bucket/labels", "s3://bucket/dataset", "gs://bucket/labels"),
         ("/runs/labels", "gs://bucket/dataset", "/runs/labels"),
+        ("/data/labels", "/runs/dataset", "../../data/labels"),
+        ("gs://c/labels", "gs://b/dataset", "../../c/labels"),
     ],
 )
 def test_a_relative_path_leads_back(path, start, relative):
     assert artifact.relative_path(path, start=start) == relative
     assert artifact.resolve_path(relative, start=start) == path
+
+
+def test_a_path_that_is_not_relative_stays():
+    assert artifact.resolve_path("/data/labels", start="runs/dataset") == "/data/labels"
 
 
 def test_directories_that_are_moved_together_still_find_each_other():

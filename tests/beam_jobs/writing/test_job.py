@@ -20,7 +20,6 @@ from classifier.data import shard_manifest
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.dataset import records as dataset_records
-from pseudo_label.dataset import verify_selection
 from stage import artifact
 from tests import chain
 from tests.images import random_images, write_records
@@ -301,23 +300,6 @@ def test_shards_are_as_many_as_the_records_ask_for(made):
     )
     many = dataclasses.replace(job, selection=selection, num_shards=12)
     assert many.units == 3
-
-
-@pytest.mark.parametrize(
-    ("dataset", "other", "expected"),
-    [
-        ("runs/a/dataset", "runs/a/predictions", "../predictions"),
-        ("/runs/dataset", "/data/predictions", "../../data/predictions"),
-        ("gs://b/a/dataset", "gs://b/a/predictions", "../predictions"),
-        ("gs://b/dataset", "gs://c/predictions", "../../c/predictions"),
-        ("/runs/dataset", "gs://b/predictions", "gs://b/predictions"),
-        ("gs://b/dataset", "/data/predictions", "/data/predictions"),
-    ],
-)
-def test_inputs_are_found_from_the_dataset(dataset, other, expected):
-    seen = writing_job._relative_path(dataset, other)
-    assert seen == expected
-    assert verify_selection._resolve(dataset, seen) == other
 
 
 def test_inputs_and_card_lie_beside_the_records(made):

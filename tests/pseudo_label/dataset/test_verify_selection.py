@@ -82,19 +82,6 @@ def test_inputs_that_were_moved(run):
     assert verify(run, **moved)
 
 
-@pytest.mark.parametrize(
-    ("directory", "path", "found"),
-    [
-        ("runs/a/dataset", "../predictions", "runs/a/predictions"),
-        ("runs/a/dataset", "/data/predictions", "/data/predictions"),
-        ("gs://bucket/a/dataset", "../predictions", "gs://bucket/a/predictions"),
-        ("runs/a/dataset", "gs://bucket/predictions", "gs://bucket/predictions"),
-    ],
-)
-def test_paths_are_relative_to_the_dataset(directory, path, found):
-    assert verify_selection._resolve(directory, path) == found
-
-
 def test_the_predictions_of_another_selection(run):
     """The dataset names this selection, which names other predictions."""
     path = run.root / "selection" / "selection.json"
