@@ -4,7 +4,7 @@ import resource
 import tempfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.writing import spool
@@ -23,6 +23,7 @@ def frames(contents):
 @given(
     st.lists(st.tuples(st.integers(0, 69), st.integers(0, 3), st.binary(max_size=9)))
 )
+@settings(deadline=None)  # Opens 64 files.
 def test_records_are_read_in_the_order_of_their_keys(records):
     with Spool(70) as held:
         for shard, sort_key, content in records:
