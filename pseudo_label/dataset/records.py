@@ -126,11 +126,7 @@ def write_metadata(
 ) -> None:
     """Writes `features.json` and `dataset_info.json` beside the shards.
 
-    Args:
-        directory: Directory of the shards.
-        schema: Features of the records.
-        shard_lengths: Number of records in each shard.
-        num_bytes: Size of all records together.
+    `shard_lengths` are numbers of records, and `num_bytes` is the size of all records.
     """
     schema.save_config(directory)
     info = {

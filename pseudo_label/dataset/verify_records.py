@@ -28,10 +28,6 @@ _MAX_ROWS = 2**40
 def count_records(chain: Chain, kept: Kept) -> list[Count]:
     """Compares every record of every file with the images that are kept.
 
-    Args:
-        chain: The dataset and its parents.
-        kept: The images that are kept.
-
     Raises:
         ValueError: At the first record that differs, is surplus or is missing, and if
             files or metadata do not agree with the records.

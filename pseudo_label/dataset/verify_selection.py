@@ -29,7 +29,7 @@ from pseudo_label.selection.decision import (
     count_copies,
     funnel_title,
 )
-from stage import artifact, parquet
+from stage import artifact
 
 _COLUMNS = (
     *COLUMNS,
@@ -89,12 +89,7 @@ class Kept:
 def open_chain(
     dataset: str, *, predictions: str | None = None, selection: str | None = None
 ) -> Chain:
-    """Returns a dataset and its parents.
-
-    Args:
-        dataset: Directory of the dataset.
-        predictions: Directory of the predictions, if they were moved.
-        selection: Directory of the selection, if it was moved.
+    """Returns a dataset and its parents, which may have been moved to other paths.
 
     Raises:
         FileNotFoundError: If a directory does not exist.
@@ -134,10 +129,7 @@ def open_chain(
 
 
 def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
-    """Decides about every prediction again.
-
-    Returns:
-        The images that are kept, and the counts of the funnel.
+    """Decides again about every prediction; returns the kept ones and the funnel.
 
     Raises:
         ValueError: If a count differs from `selection.json`.
@@ -182,7 +174,10 @@ def _decide(
 
     Adds to `by_class`, int64 [K] for each of `_RULE_COUNTS`.
     """
-    dropped, reasons = _read_dropped(chain, index)
+    dropped_rows = near_duplicates.read_dropped_rows(
+        chain.selection_directory, index, ["record_index", "reason"]
+    )
+    dropped = dropped_rows["record_index"].to_numpy()
     copies = count_copies(rows, chain.selection, dropped)
     labels = rows["label"].fill_null(-1).to_numpy()
     is_candidate = labels >= 0
@@ -198,7 +193,7 @@ def _decide(
     np.add.at(by_class["records"], labels, copies)
     unique, records = int(np.sum(copies > 0)), int(copies.sum())
     return copies, {
-        **reasons,
+        **collections.Counter(dropped_rows["reason"].to_pylist()),
         "read": rows.num_rows,
         "undecodable": undecodable,
         "below_threshold": int(np.sum(is_candidate & ~is_confident)),
@@ -207,17 +202,6 @@ def _decide(
         "copies": records - unique,
         "records": records,
     }
-
-
-def _read_dropped(chain: Chain, index: int) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Returns the dropped rows of a shard, and their number by reason."""
-    path = near_duplicates.dropped_path(chain.selection_directory, index)
-    if not path.exists():
-        return np.zeros(0, np.int64), {}
-    with path.open("rb") as file:
-        rows = parquet.read_parquet(file, ["record_index", "reason"])
-    reasons = collections.Counter(rows["reason"].to_pylist())
-    return rows["record_index"].to_numpy(), reasons
 
 
 def _join(parts: Sequence[Kept]) -> Kept:

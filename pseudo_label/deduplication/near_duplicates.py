@@ -92,18 +92,19 @@ def write_dropped(file: BinaryIO, rows: pa.Table) -> None:
     pq.write_table(rows, file, compression="zstd")
 
 
-def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
-    """Returns the dropped rows of an input shard, int64, ascending.
+def read_dropped_rows(
+    directory: epath.PathLike, index: int, columns: Sequence[str]
+) -> pa.Table:
+    """Returns columns of the dropped rows of an input shard, ascending by position."""
+    none = dropped_schema().empty_table().select(list(columns))
+    path = dropped_path(directory, index)
+    rows = prediction_schema.read_rows(path, columns) if path.exists() else ()
+    return pa.concat_tables([none, *rows])
 
-    Args:
-        directory: Directory of the selection, which may contain `dropped/`.
-        index: Index of the input shard.
-    """
-    file = dropped_path(directory, index)
-    if not file.exists():
-        return np.empty(0, np.int64)
-    columns = ["record_index"]
-    rows = pa.concat_tables(prediction_schema.read_rows(file, columns))
+
+def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
+    """Returns the positions of the dropped rows of an input shard, int64, ascending."""
+    rows = read_dropped_rows(directory, index, ["record_index"])
     return rows["record_index"].to_numpy()
 
 
@@ -215,11 +216,9 @@ def resolve_matches(
 
 
 def make_represented(rows: Array, representative: Array) -> Array:
-    """Returns REPRESENTED for the rows that do not represent themselves.
+    """Returns REPRESENTED for the rows of a shard that do not represent themselves.
 
-    Args:
-        rows: [N] rows of one shard.
-        representative: [N], index among `rows` of each row's representative.
+    `representative` is the index among `rows` of each row's representative, [N].
     """
     others = np.flatnonzero(representative != np.arange(len(rows)))
     represented = np.zeros(len(others), REPRESENTED)

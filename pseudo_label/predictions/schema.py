@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -119,7 +120,7 @@ def write_shard(
         tables: The shard's rows in order.
         fingerprint: Fingerprint of the labeling run, stored in the footer.
     """
-    counts: dict[str, int] = {}
+    counts: collections.Counter[str] = collections.Counter()
     with pq.ParquetWriter(
         file,
         schema(),
@@ -128,8 +129,7 @@ def write_shard(
     ) as writer:
         for table in _groups(tables):
             writer.write_table(table)
-            for status in table.column("status").to_pylist():
-                counts[status] = counts.get(status, 0) + 1
+            counts.update(table["status"].to_pylist())
         writer.add_key_value_metadata(
             {
                 _VERSION: str(SCHEMA_VERSION).encode(),

@@ -21,6 +21,7 @@ from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact
+from stage.validation import check_positive
 
 SELECTION = "selection.json"
 SCHEMA_VERSION = 2
@@ -50,11 +51,8 @@ class SelectionConfig:
     duplicate_bits: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("images_per_class", "max_copies"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
+        check_positive("images_per_class", self.images_per_class)
+        check_positive("max_copies", self.max_copies)
         if self.duplicate_bits is not None:
             hamming_index.check_bits(self.duplicate_bits)
 
@@ -220,7 +218,7 @@ class Selection:
             settings=SelectionConfig.from_json(content["settings"]),
             predictions=content["predictions"],
             funnel=Funnel(**content["funnel"]),
-            estimate=_estimate_from_json(content["estimate"]),
+            estimate=content["estimate"] and _estimate_from_json(content["estimate"]),
             sparse_classes=tuple(
                 SparseClass(**sparse) for sparse in content[_SPARSE_CLASSES]
             ),
@@ -335,9 +333,7 @@ def _rule_from_json(content: dict[str, Any]) -> ClassRule:
     return ClassRule(**{**content, **cut_offs})
 
 
-def _estimate_from_json(content: dict[str, Any] | None) -> PrecisionEstimate | None:
-    if content is None:
-        return None
+def _estimate_from_json(content: dict[str, Any]) -> PrecisionEstimate:
     return PrecisionEstimate(
         kind=content["kind"],
         above_threshold=Precision(**content["above_threshold"]),

@@ -82,32 +82,20 @@ class Rows:
 
     def take(self, indices: NDArray[Any]) -> Rows:
         """Returns the rows at some positions, or where a mask is true."""
-        return Rows(
-            *(getattr(self, field.name)[indices] for field in dataclasses.fields(self))
-        )
+        return Rows(*(column[indices] for column in vars(self).values()))
 
     @classmethod
     def concatenate(cls, parts: Iterable[Rows]) -> Rows:
         """Returns the rows of all parts."""
-        parts = [*parts, cls.none()]
-        return cls(
-            *(
-                np.concatenate([getattr(part, field.name) for part in parts])
-                for field in dataclasses.fields(cls)
-            )
-        )
+        columns = [vars(part).values() for part in (*parts, cls.none())]
+        return cls(*map(np.concatenate, zip(*columns, strict=True)))
 
     @classmethod
     def none(cls) -> Rows:
         """Returns zero rows."""
         integers = np.empty(0, np.int32)
-        return cls(
-            integers,
-            np.empty(0, np.float32),
-            np.empty(0, np.uint64),
-            integers,
-            integers,
-        )
+        floats, hashes = np.empty(0, np.float32), np.empty(0, np.uint64)
+        return cls(integers, floats, hashes, integers, integers)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -121,22 +121,12 @@ def append_unselectable(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.append(thresholds, np.float32(np.inf)).astype(np.float32)
 
 
-def count_unique(
+def count_kept(
     confident: NDArray[np.int64], config: SelectionConfig
-) -> NDArray[np.int64]:
-    """Returns the number of images kept of each class, int64 [K]."""
-    unique: NDArray[np.int64] = np.minimum(confident, config.images_per_class)
-    return unique
-
-
-def count_records(
-    unique: NDArray[np.int64], config: SelectionConfig
-) -> NDArray[np.int64]:
-    """Returns the number of records of each class, copies included, int64 [K]."""
-    records: NDArray[np.int64] = np.minimum(
-        unique * config.max_copies, config.images_per_class
-    )
-    return records
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the images kept of each class and their records, int64 [K] each."""
+    unique = np.minimum(confident, config.images_per_class)
+    return unique, np.minimum(unique * config.max_copies, config.images_per_class)
 
 
 def wanted_ranks(
@@ -147,9 +137,8 @@ def wanted_ranks(
     The first rank is that of the last image kept, the second that of the last image
     written once more than the others.
     """
-    unique = count_unique(confident, config)
-    extra = count_records(unique, config) % np.maximum(unique, 1)
-    return np.stack([unique, extra], axis=1)
+    unique, records = count_kept(confident, config)
+    return np.stack([unique, records % np.maximum(unique, 1)], axis=1)
 
 
 def make_rules(
@@ -170,8 +159,7 @@ def make_rules(
         thresholds: float32 [K].
     """
     confident = tally.confident
-    unique = count_unique(confident, config)
-    records = count_records(unique, config)
+    unique, records = count_kept(confident, config)
     return tuple(
         ClassRule(
             name=name,

@@ -16,7 +16,7 @@ from pseudo_label.selection.precision import (
     Precision,
     precision_above,
 )
-from pseudo_label.selection.tally import Tally, count_records, count_unique
+from pseudo_label.selection.tally import Tally, count_kept
 
 #: Thresholds that are always in the table.
 THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -76,9 +76,8 @@ def make_table(
     for index, threshold in enumerate(levels(config)):
         for quota in quotas:
             settings = dataclasses.replace(config, images_per_class=quota)
-            unique = count_unique(reaching[:, index + 1], settings)
-            num_records = int(count_records(unique, settings).sum())
-            num_unique = int(unique.sum())
+            unique, records = count_kept(reaching[:, index + 1], settings)
+            num_unique, num_records = int(unique.sum()), int(records.sum())
             precision = None
             if calibration is not None:
                 lowest = np.maximum(cut_offs[quota], threshold)

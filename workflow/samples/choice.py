@@ -21,6 +21,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.selection import decision
 from pseudo_label.selection.decision import Selection, count_copies
 from stage.status import OK
+from stage.validation import check_positive
 from workflow.samples import tiles
 from workflow.samples.tiles import SHEETS
 
@@ -49,10 +50,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for name in ("per_sheet", "thumbnail_size", "max_shards"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
+            check_positive(name, getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)

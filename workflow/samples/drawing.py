@@ -214,7 +214,9 @@ def _match(source: Source, predictions: PredictionSet) -> LabeledSet:
 
 def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
     """Returns the candidates of one input shard."""
-    dropped = _read_dropped(job.selection_directory, shard)
+    dropped = near_duplicates.read_dropped_rows(
+        job.selection_directory, shard, choice.DROPPED_COLUMNS
+    )
     found = [
         choice.find_candidates(
             rows, dropped, job.selection, shard=shard, config=job.settings
@@ -224,15 +226,6 @@ def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
         )
     ]
     return choice.choose(found, job.settings)
-
-
-def _read_dropped(directory: str, shard: int) -> pa.Table:
-    schema = near_duplicates.dropped_schema()
-    found = [schema.empty_table().select(list(choice.DROPPED_COLUMNS))]
-    path = near_duplicates.dropped_path(directory, shard)
-    if path.exists():
-        found += prediction_schema.read_rows(path, choice.DROPPED_COLUMNS)
-    return pa.concat_tables(found)
 
 
 def _rows_by_shard(
