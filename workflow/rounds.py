@@ -11,13 +11,14 @@ is worth it, and with 3, after printing the reason, if not.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stage import artifact, cli
-from stage.calibration_files import CALIBRATION
+from stage.calibration_files import CALIBRATION, HELD_OUT
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -70,57 +71,44 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
     """Returns the accuracies of the first teacher and each student, on how many images.
 
     Raises:
-        ValueError: If no student was evaluated, or they were on different images.
+        ValueError: If no student was evaluated, or not all on the same images.
     """
-    accuracies: list[float] = []
-    images: list[dict[str, Any]] = []
-    num_images = 0
-    while True:
-        directory = run / f"round-{len(accuracies) + 1}" / "calibration"
-        if not artifact.is_complete(directory):
-            break
-        facts = artifact.read_json(directory / CALIBRATION)
-        config = artifact.read_json(directory / artifact.CONFIG)
-        accuracies.append(facts["accuracy"])
-        images.append({"kind": config["kind"], **config["labeled"]})
-        num_images = facts["num_images"]
-    if len(accuracies) < 2:
+    candidates = (run / f"round-{n}" / "calibration" for n in itertools.count(1))
+    directories = list(itertools.takewhile(artifact.is_complete, candidates))
+    if len(directories) < 2:
         raise ValueError(
             f"expected {run}/round-1/calibration and round-2/calibration, of a teacher "
             "and its student; make rounds CALIBRATION= makes them"
         )
-    for number, labeled in enumerate(images, start=1):
-        if labeled != images[0] or labeled["kind"] != "held_out":
+    configs = [artifact.read_json(path / artifact.CONFIG) for path in directories]
+    for path, config in zip(directories, configs, strict=True):
+        is_same = config["labeled"] == configs[0]["labeled"]
+        if not is_same or config["kind"] != HELD_OUT:
             raise ValueError(
-                f"{run}/round-{number}/calibration: expected all rounds on "
-                "the same images, none of them trained on (CALIBRATION=)"
+                f"{path}: expected all rounds on the same images, none of them trained "
+                "on (CALIBRATION=)"
             )
-    return accuracies, num_images
+    facts = [artifact.read_json(path / CALIBRATION) for path in directories]
+    return [fact["accuracy"] for fact in facts], facts[-1]["num_images"]
 
 
 def compare_rounds(accuracies: Sequence[float]) -> tuple[Round, ...]:
-    """Returns the rounds.
-
-    Args:
-        accuracies: Accuracies of the first teacher, then of each student, in [0, 1].
-    """
+    """Returns the rounds, from the accuracies of the first teacher and each student."""
     return tuple(
         Round(
             round=number,
-            teacher_accuracy=accuracies[number - 1],
-            student_accuracy=accuracies[number],
-            is_best=accuracies[number] > max(accuracies[:number]),
+            teacher_accuracy=teacher,
+            student_accuracy=student,
+            is_best=student > max(accuracies[:number]),
         )
-        for number in range(1, len(accuracies))
+        for number, (teacher, student) in enumerate(itertools.pairwise(accuracies), 1)
     )
 
 
 def reason_to_stop(rounds: Sequence[Round], *, patience: int) -> str | None:
     """Returns why no other round is worth it, or None if one is.
 
-    Args:
-        rounds: All rounds, at least one.
-        patience: Consecutive students that may fail to beat the best before them.
+    `patience` consecutive students may fail to beat the best before them.
     """
     failed = rounds[-patience:]
     if len(failed) < patience or any(each.is_best for each in failed):

@@ -15,7 +15,7 @@ from workflow.report.analysis import diagnosis, metrics, run_files, verdict
 from workflow.report.analysis.diagnosis import Cause, Evidence
 from workflow.report.analysis.learning_curves import Series, read_learning, under_noise
 from workflow.report.analysis.metrics import Confusion, Interval
-from workflow.report.analysis.missing import Missing, attempt, require
+from workflow.report.analysis.missing import Missing, attempt, known, require
 from workflow.report.analysis.round_figures import RoundFigures, read_round
 from workflow.report.analysis.run_files import EvaluatedImages, Run, Stage
 from workflow.samples import tiles
@@ -114,12 +114,7 @@ class Figures:
 
 
 def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
-    """Returns the figures of a run.
-
-    Args:
-        path: Directory of the run.
-        report: Result of `verdict.make_report`.
-    """
+    """Returns the figures of a run, given the result of `verdict.make_report`."""
     run = Run(path)
     rounds = tuple(
         read_round(run, facts["round"], facts["funnel"]) for facts in report["rounds"]
@@ -165,8 +160,7 @@ def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _class_names(run: Run) -> tuple[str, ...]:
-    found = attempt(lambda: run.labeled_round(1).class_names)
-    return () if isinstance(found, Missing) else found
+    return known(attempt(lambda: run.labeled_round(1).class_names)) or ()
 
 
 def _accuracies(report: dict[str, Any]) -> Iterator[Accuracy]:
@@ -247,8 +241,8 @@ def _diagnose(
     sizes = config.get("sizes") or {}
     evidence = Evidence(
         teacher_accuracy=teacher.share.estimate,
-        kept=None if isinstance(found.kept, Missing) else found.kept,
-        curve=() if isinstance(found.coverage, Missing) else found.coverage,
+        kept=known(found.kept),
+        curve=known(found.coverage) or (),
         agreement=_agreement(run, number),
         under_noise=under_noise(series, f"student {number}"),
         config=config["config"],
@@ -278,11 +272,11 @@ def _agreement(run: Run, number: int) -> float | None:
 
 def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
     teacher = require(_evaluated(run, 1)).decoded()
-    student = _evaluated(run, rounds + 1)
+    student = known(_evaluated(run, rounds + 1))
     return metrics.confusions(
         teacher,
         run.labeled_round(1).class_names,
-        None if isinstance(student, Missing) else student.decoded(),
+        student.decoded() if student else None,
         count=_MOST_PAIRS,
     )
 

@@ -6,6 +6,7 @@ of `teacher.calibrate` or the test images.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -121,21 +122,16 @@ def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> In
         first: bool [N], whether one classifier is right about each image.
         second: bool [N], whether the other is.
     """
-    both = int((first & second).sum())
-    only_first, only_second = int(first.sum()) - both, int(second.sum()) - both
-    neither = len(first) - both - only_first - only_second
-    product = (
-        (both + only_first)
-        * (only_second + neither)
-        * (both + only_second)
-        * (only_first + neither)
-    )
-    surplus = float(both * neither - only_first * only_second)
+    images = len(first)
+    right, other, both = (int(mask.sum()) for mask in (first, second, first & second))
+    product = right * (images - right) * other * (images - other)
+    # Images that both get right, beyond those expected by chance, times all images.
+    surplus = float(both * images - right * other)
     if surplus > 0:
-        surplus = max(0.0, surplus - len(first) / 2)
+        surplus = max(0.0, surplus - images / 2)
     return difference(
-        share(int(first.sum()), len(first)),
-        share(int(second.sum()), len(second)),
+        share(right, images),
+        share(other, images),
         correlation=surplus / math.sqrt(product) if product else 0.0,
     )
 
@@ -178,10 +174,7 @@ def class_precisions(
 ) -> tuple[ClassPrecision, ...]:
     """Returns the precision of each class that has an image.
 
-    Args:
-        labeled: Predictions for labeled images.
-        cuts: float32 [K], lowest confidence that is kept.
-        class_names: K names.
+    `cuts` are the lowest confidences kept, float32 [K].
     """
     is_kept = labeled.confidence >= cuts[labeled.predicted]
     predicted = labeled.predicted[is_kept]
@@ -202,30 +195,23 @@ def confusions(
     *,
     count: int,
 ) -> tuple[Confusion, ...]:
-    """Returns the most frequent confusions of either classifier.
+    """Returns at most `count` confusions, the most frequent of either classifier.
 
-    Args:
-        teacher: Predictions of the teacher.
-        class_names: K names.
-        student: Predictions of its student for the same images.
-        count: Largest number of confusions.
+    Both predictions are for the same images.
     """
     by_teacher = _wrong_pairs(teacher)
-    by_student = _wrong_pairs(student) if student is not None else {}
-    pairs = {
-        pair: (by_teacher.get(pair, 0), by_student.get(pair, 0))
-        for pair in by_teacher | by_student
-    }
+    by_student = _wrong_pairs(student) if student else collections.Counter()
+    most, both = by_teacher | by_student, by_teacher + by_student
     images = np.bincount(teacher.label, minlength=len(class_names))
     # Of equal counts, the lower classes come first.
-    order = sorted(pairs, key=lambda pair: (-max(pairs[pair]), -sum(pairs[pair]), pair))
+    order = sorted(most, key=lambda pair: (-most[pair], -both[pair], pair))
     return tuple(
         Confusion(
             name=class_names[label],
             taken_for=class_names[predicted],
             of=int(images[label]),
-            teacher=pairs[label, predicted][0],
-            student=pairs[label, predicted][1] if student is not None else None,
+            teacher=by_teacher[label, predicted],
+            student=by_student[label, predicted] if student else None,
         )
         for label, predicted in order[:count]
     )
@@ -246,12 +232,9 @@ def coverage_levels(labeled: LabeledPredictions) -> NDArray[np.float32]:
 def coverage_curve(
     labeled: LabeledPredictions, levels: NDArray[np.float32], coverage: Sequence[float]
 ) -> tuple[CoveragePoint, ...]:
-    """Returns the effect of each threshold.
+    """Returns the effect of each of the thresholds `levels`, float32 [L].
 
-    Args:
-        labeled: Predictions for labeled images.
-        levels: float32 [L] thresholds.
-        coverage: [L] share of the unlabeled images that reach each threshold.
+    `coverage` is the share of the unlabeled images that reach each of them, [L].
     """
     return tuple(
         CoveragePoint(
@@ -268,14 +251,8 @@ def _precision(right: float, images: float) -> Precision:
     return Precision(**vars(found), images=int(images), right=int(right))
 
 
-def _wrong_pairs(labeled: LabeledPredictions) -> dict[tuple[int, int], int]:
+def _wrong_pairs(labeled: LabeledPredictions) -> collections.Counter[tuple[int, int]]:
     """Returns the number of images by true and wrongly predicted class."""
     is_wrong = ~labeled.is_right
-    pairs = np.stack([labeled.label[is_wrong], labeled.predicted[is_wrong]], axis=1)
-    found, images = np.unique(pairs, axis=0, return_counts=True)
-    return {
-        (label, predicted): count
-        for (label, predicted), count in zip(
-            found.tolist(), images.tolist(), strict=True
-        )
-    }
+    labels, predicted = labeled.label[is_wrong], labeled.predicted[is_wrong]
+    return collections.Counter(zip(labels.tolist(), predicted.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Figures that a run does not have: a report is written of whatever is there."""
+"""Figures that a run does not have: the report shows whatever is there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Missing:
-    """Stands for a figure that is not there.
+    """Reason why a figure is not there, in one line, and the command that makes it.
 
-    Attributes:
-        reason: Reason, in one line.
-        command: Command that makes it; empty if none does.
+    The command is empty if there is none.
     """
 
     reason: str
@@ -42,12 +40,13 @@ def attempt(compute: Callable[[], T]) -> T | Missing:
         return Missing(reason=f"There is no {error} in a file of another version.")
 
 
-def require(found: T | Missing) -> T:
-    """Returns a figure.
+def known(found: T | Missing) -> T | None:
+    """Returns a figure, or None if it is missing."""
+    return None if isinstance(found, Missing) else found
 
-    Raises:
-        MissingError: If it is missing.
-    """
+
+def require(found: T | Missing) -> T:
+    """Returns a figure; raises MissingError if it is missing."""
     if isinstance(found, Missing):
         raise MissingError(found.reason, found.command)
     return found

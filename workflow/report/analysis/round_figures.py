@@ -17,7 +17,7 @@ from pseudo_label.selection.what_if import WhatIfCell
 from stage import artifact
 from workflow.report.analysis import metrics, prediction_counts
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
-from workflow.report.analysis.missing import Missing, attempt, require
+from workflow.report.analysis.missing import Missing, attempt, known, require
 from workflow.report.analysis.prediction_counts import (
     Churn,
     LabeledRound,
@@ -33,7 +33,7 @@ _MOST_RANKS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Judges:
+class ReferenceImages:
     """The labeled images that precision is estimated on.
 
     Attributes:
@@ -151,7 +151,7 @@ class RoundFigures:
 
     round: int
     funnel: dict[str, int]
-    judges: Judges | Missing
+    judges: ReferenceImages | Missing
     kept: Precision | Missing
     kept_share: float | None
     reliability: Reliability | Missing
@@ -165,24 +165,18 @@ class RoundFigures:
 
 
 def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
-    """Returns the figures of a round.
-
-    Args:
-        run: The run.
-        number: Number of the round.
-        funnel: Number of images after each step.
-    """
+    """Returns the figures of a round, from 1 on, whose funnel is known."""
     labeled = attempt(lambda: run.labeled_round(number))
-    judges = attempt(lambda: run.labeled_predictions(number))
+    reference = attempt(lambda: run.labeled_predictions(number))
     levels = np.empty(0, np.float32)
-    if not isinstance(judges, Missing):
-        levels = metrics.coverage_levels(judges)
+    if not isinstance(reference, Missing):
+        levels = metrics.coverage_levels(reference)
     counts = attempt(
         lambda: prediction_counts.count_predictions(require(labeled), levels)
     )
     precisions = attempt(
         lambda: metrics.class_precisions(
-            require(judges),
+            require(reference),
             _cuts(require(labeled).selection),
             require(labeled).class_names,
         )
@@ -190,18 +184,18 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     return RoundFigures(
         round=number,
         funnel=funnel,
-        judges=attempt(
-            lambda: Judges(kind=require(judges).kind, images=len(require(judges).label))
-        ),
-        kept=attempt(lambda: _kept(require(labeled).selection, judges)),
-        kept_share=_kept_share(labeled),
-        reliability=attempt(lambda: metrics.reliability(require(judges))),
+        judges=attempt(lambda: _count_reference(require(reference))),
+        kept=attempt(lambda: _kept(require(labeled).selection, reference)),
+        kept_share=known(attempt(lambda: _kept_share(require(labeled)))),
+        reliability=attempt(lambda: metrics.reliability(require(reference))),
         confidences=attempt(lambda: _confidences(require(labeled), require(counts))),
         classes=attempt(lambda: _classes(require(labeled), counts)),
         class_precision=attempt(lambda: _worst(require(precisions))),
-        judged_classes=0 if isinstance(precisions, Missing) else len(precisions),
-        what_if=attempt(lambda: _what_if(require(labeled), counts, judges)),
-        coverage=attempt(lambda: _coverage(require(judges), levels, require(counts))),
+        judged_classes=len(known(precisions) or ()),
+        what_if=attempt(lambda: _what_if(require(labeled), counts, reference)),
+        coverage=attempt(
+            lambda: _coverage(require(reference), levels, require(counts))
+        ),
         churn=attempt(lambda: _churn(run, number)) if number > 1 else None,
     )
 
@@ -217,15 +211,17 @@ def _cuts(selection: Selection) -> NDArray[np.float32]:
     )
 
 
-def _kept(selection: Selection, judges: LabeledPredictions | Missing) -> Precision:
+def _count_reference(reference: LabeledPredictions) -> ReferenceImages:
+    return ReferenceImages(kind=reference.kind, images=len(reference.label))
+
+
+def _kept(selection: Selection, reference: LabeledPredictions | Missing) -> Precision:
     if selection.estimate is not None:
         return selection.estimate.kept
-    return precision.precision_above(require(judges), _cuts(selection))
+    return precision.precision_above(require(reference), _cuts(selection))
 
 
-def _kept_share(labeled: LabeledRound | Missing) -> float | None:
-    if isinstance(labeled, Missing):
-        return None
+def _kept_share(labeled: LabeledRound) -> float | None:
     funnel = labeled.selection.funnel
     return funnel.unique_kept / funnel.read if funnel.read else None
 
@@ -241,15 +237,13 @@ def _confidences(labeled: LabeledRound, counts: PredictionCounts) -> Confidences
 
 def _classes(labeled: LabeledRound, counts: PredictionCounts | Missing) -> Classes:
     rules = labeled.selection.classes
-    predicted = None if isinstance(counts, Missing) else counts.predicted.tolist()
+    unknown = [None] * len(rules)
+    predicted = unknown if isinstance(counts, Missing) else counts.predicted.tolist()
     classes = [
         ClassCount(
-            name=rule.name,
-            predicted=predicted[label] if predicted else None,
-            unique=rule.unique,
-            records=rule.records,
+            name=rule.name, predicted=images, unique=rule.unique, records=rule.records
         )
-        for label, rule in enumerate(rules)
+        for rule, images in zip(rules, predicted, strict=True)
     ]
     fewest = classes
     if len(classes) > MOST_ROWS:
@@ -287,15 +281,15 @@ def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]
 def _what_if(
     labeled: LabeledRound,
     counts: PredictionCounts | Missing,
-    judges: LabeledPredictions | Missing,
+    reference: LabeledPredictions | Missing,
 ) -> WhatIf:
     settings = labeled.selection.settings
     path = labeled.dropped_in / WHAT_IF
     if path.exists():
         cells = what_if.from_json(artifact.read_json(path))
     else:
-        calibration = None if isinstance(judges, Missing) else judges
-        cells = what_if.make_table(require(counts).tally, settings, calibration)
+        tally = require(counts).tally
+        cells = what_if.make_table(tally, settings, known(reference))
     thresholds = settings.thresholds.values
     is_common = len(thresholds) == 1 and not settings.thresholds.adaptive
     return WhatIf(
@@ -306,10 +300,10 @@ def _what_if(
 
 
 def _coverage(
-    judges: LabeledPredictions, levels: NDArray[np.float32], counts: PredictionCounts
+    reference: LabeledPredictions, levels: NDArray[np.float32], counts: PredictionCounts
 ) -> tuple[CoveragePoint, ...]:
     coverage = (counts.reached / max(1, counts.images)).tolist()
-    return metrics.coverage_curve(judges, levels, coverage)
+    return metrics.coverage_curve(reference, levels, coverage)
 
 
 def _churn(run: Run, number: int) -> Churn:
