@@ -7,13 +7,9 @@ made by the user are never changed.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
 
-from classifier.training.config import TrainConfig
-
-ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+from classifier.training.config import ConfigT, TrainConfig, replace_paths
 
 #: Epochs over the labeled images of every published ResNet-RS (Bello et al. 2021).
 EPOCHS = 350
@@ -78,10 +74,8 @@ def scale_batch_size(
     size, rate = config.global_batch_size, config.optimizer.peak_learning_rate
     while size % 2 == 0 and size // 2 >= MIN_BATCH_SIZE and num_seen < size * MIN_STEPS:
         size, rate = size // 2, rate / 2
-    optimizer = config.optimizer
-    if "optimizer.peak_learning_rate" not in fixed:
-        optimizer = dataclasses.replace(optimizer, peak_learning_rate=rate)
-    return dataclasses.replace(config, global_batch_size=size, optimizer=optimizer)
+    values = {"global_batch_size": size, "optimizer.peak_learning_rate": rate}
+    return replace_paths(config, values, fixed=fixed)
 
 
 def with_num_steps(
@@ -97,12 +91,9 @@ def with_num_steps(
     if "num_steps" in fixed:
         return config
     factor = steps / config.num_steps
-    changes: dict[str, Any] = {"num_steps": steps}
-    if "evaluate_every" not in fixed:
-        changes["evaluate_every"] = max(1, round(config.evaluate_every * factor))
-    if "optimizer.warmup_steps" not in fixed:
-        warmup_steps = round(config.optimizer.warmup_steps * factor)
-        changes["optimizer"] = dataclasses.replace(
-            config.optimizer, warmup_steps=warmup_steps
-        )
-    return dataclasses.replace(config, **changes)
+    values = {
+        "num_steps": steps,
+        "evaluate_every": max(1, round(config.evaluate_every * factor)),
+        "optimizer.warmup_steps": round(config.optimizer.warmup_steps * factor),
+    }
+    return replace_paths(config, values, fixed=fixed)

@@ -6,7 +6,8 @@ Fields are replaced with `stage.overrides.override_all`.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypeVar
 
 from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models.config import NUM_STAGES, ModelConfig
@@ -169,6 +170,27 @@ def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
         "expected one of model.batch_norm_momentum and optimizer.ema_decay to be "
         f"positive, the other 0, got {momentum} and {decay}",
     )
+
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+
+
+def replace_paths(
+    config: ConfigT, values: Mapping[str, Any], *, fixed: Collection[str] = ()
+) -> ConfigT:
+    """Returns the recipe with values replaced by path, except for `fixed` paths.
+
+    A path is a field of the recipe, or of one of its groups as in `model.dropout_rate`.
+    """
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for path, value in values.items():
+        if path not in fixed:
+            group, _, name = path.rpartition(".")
+            groups.setdefault(group, {})[name] = value
+    fields = groups.pop("")
+    for group, changes in groups.items():
+        fields[group] = dataclasses.replace(getattr(config, group), **changes)
+    return dataclasses.replace(config, **fields)
 
 
 def from_json(content: dict[str, Any]) -> TrainConfig:

@@ -81,11 +81,6 @@ def ema_decay(step: Any, config: OptimizerConfig) -> Any:
     return ops.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
 
 
-def ema(*, average: Any, value: Any, decay: Any) -> Any:
-    """Returns the moving average updated with a value."""
-    return average - (1.0 - decay) * (average - value)
-
-
 def averaged(
     averages: Sequence[Any],
     values: Sequence[Any],
@@ -98,6 +93,6 @@ def averaged(
         return list(values)
     decay = ema_decay(step, config)
     return [
-        ema(average=average, value=value, decay=decay)
+        average - (1.0 - decay) * (average - value)
         for average, value in zip(averages, values, strict=True)
     ]

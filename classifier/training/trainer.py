@@ -47,23 +47,17 @@ class Sources:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingRun:
+class TrainingRun(Sources):
     """A training run with checked inputs.
 
     Attributes:
         config: The recipe.
-        labeled: Images to learn from.
-        evaluation: Images to evaluate on, never learned from.
-        class_names: K names by label.
         model: Network with its initial weights.
         initial_weights: Origin of the initial weights; None for random ones.
         left_out: Fold of the labeled images not learned from; None if all are used.
     """
 
     config: TrainConfig
-    labeled: Source
-    evaluation: Source
-    class_names: tuple[str, ...]
     model: keras.Model
     initial_weights: dict[str, Any] | None
     left_out: dict[str, Any] | None = None
@@ -155,12 +149,7 @@ def open_run(
             source, num_classes=len(class_names), count=CHECKED_AHEAD
         )
     return TrainingRun(
-        config=config,
-        labeled=sources.labeled,
-        evaluation=sources.evaluation,
-        class_names=class_names,
-        model=model,
-        initial_weights=initial,
+        **vars(sources), config=config, model=model, initial_weights=initial
     )
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Collection
 
 from classifier.training import budget
+from classifier.training.config import replace_paths
 from student.training.config import StudentConfig
 
 #: Pseudo-labeled images per labeled image of a batch, as Noisy Student's published
@@ -78,10 +79,12 @@ def fit_budget(
         budget.supervised_steps(sizes.labeled, batch_size), round(seen / batch_size)
     )
     config = budget.with_num_steps(config, steps, fixed=fixed)
-    config = _widen(config, sizes, fixed)
+    width = {"model.width_multiplier": _width(config, sizes)}
+    config = replace_paths(config, width, fixed=fixed)
     if sizes.pseudo_labeled:
-        config = _set_mixture(config, sizes, fixed)
-        config = _scale_noise(config, sizes, fixed)
+        fraction = {"mixture.labeled_fraction": _labeled_fraction(config, sizes)}
+        config = replace_paths(config, fraction, fixed=fixed)
+        config = replace_paths(config, _noise_rates(config, sizes), fixed=fixed)
     return config
 
 
@@ -114,45 +117,30 @@ def describe(config: StudentConfig, sizes: Sizes) -> str:
     return line
 
 
-def _widen(
-    config: StudentConfig, sizes: Sizes, fixed: Collection[str]
-) -> StudentConfig:
+def _width(config: StudentConfig, sizes: Sizes) -> float:
     width = config.model.width_multiplier
-    has_few = sizes.pseudo_labeled < sizes.labeled
-    if "model.width_multiplier" in fixed or has_few or width >= FULL_WIDTH:
-        return config
-    model = dataclasses.replace(
-        config.model, width_multiplier=min(width * WIDER, FULL_WIDTH)
-    )
-    return dataclasses.replace(config, model=model)
+    if sizes.pseudo_labeled < sizes.labeled or width >= FULL_WIDTH:
+        return width
+    return min(width * WIDER, FULL_WIDTH)
 
 
-def _set_mixture(
-    config: StudentConfig, sizes: Sizes, fixed: Collection[str]
-) -> StudentConfig:
-    if "mixture.labeled_fraction" in fixed:
-        return config
+def _labeled_fraction(config: StudentConfig, sizes: Sizes) -> float:
     all_labeled = config.num_steps * config.global_batch_size / sizes.labeled
     at_max_epochs = max(MAX_EPOCHS / all_labeled, 1.0 / (1.0 + MAX_RATIO))
     # Below it, pseudo-labeled images would be seen more often than labeled ones.
     proportional = sizes.labeled / sizes.total
-    fraction = max(proportional, min(1.0 / (1.0 + RATIO), at_max_epochs))
-    mixture = dataclasses.replace(config.mixture, labeled_fraction=fraction)
-    return dataclasses.replace(config, mixture=mixture)
+    return max(proportional, min(1.0 / (1.0 + RATIO), at_max_epochs))
 
 
-def _scale_noise(
-    config: StudentConfig, sizes: Sizes, fixed: Collection[str]
-) -> StudentConfig:
-    """Reduces the network's noise in proportion to the epochs, if these are few.
+def _noise_rates(config: StudentConfig, sizes: Sizes) -> dict[str, float]:
+    """Returns the network's noise, reduced in proportion to the epochs if few.
 
     The noise on images is not reduced: with RandAugment's magnitude some operations get
     stronger, but Posterize and Solarize weaker.
     """
     _, pseudo_labeled = epochs(config, sizes)
-    rates = {
-        name: min(1.0, pseudo_labeled / NOISE_EPOCHS) * getattr(config.model, name)
-        for name in ("dropout_rate", "stochastic_depth_rate")
-        if f"model.{name}" not in fixed
+    factor = min(1.0, pseudo_labeled / NOISE_EPOCHS)
+    return {
+        "model.dropout_rate": factor * config.model.dropout_rate,
+        "model.stochastic_depth_rate": factor * config.model.stochastic_depth_rate,
     }
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **rates))

@@ -9,10 +9,9 @@ teacher's.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from classifier.training import budget, presets
-from classifier.training.config import TrainConfig
+from classifier.training.config import TrainConfig, replace_paths
 from stage.overrides import unknown
 from student.training.config import MixtureConfig, StudentConfig
 
@@ -34,7 +33,8 @@ FROZEN_STAGES = 3
 
 def student_of(teacher: TrainConfig) -> StudentConfig:
     """Returns the student's recipe for a teacher's."""
-    return StudentConfig(**_fields(teacher))
+    names = (field.name for field in dataclasses.fields(teacher))
+    return StudentConfig(**{name: getattr(teacher, name) for name in names})
 
 
 def semi_supervised(supervised: TrainConfig) -> StudentConfig:
@@ -51,21 +51,12 @@ def semi_supervised(supervised: TrainConfig) -> StudentConfig:
     """
     mixture = MixtureConfig(labeled_fraction=0.25, target_kind="soft", temperature=1.0)
     factor = round(1 / mixture.labeled_fraction)
-    optimizer = dataclasses.replace(
-        supervised.optimizer, warmup_steps=supervised.optimizer.warmup_steps * factor
-    )
-    fields = _fields(supervised) | {
+    values = {
         "mixture": mixture,
-        "optimizer": optimizer,
+        "optimizer.warmup_steps": supervised.optimizer.warmup_steps * factor,
         "num_steps": supervised.num_steps * factor,
     }
-    return StudentConfig(**fields)
-
-
-def _fields(config: TrainConfig) -> dict[str, Any]:
-    return {
-        field.name: getattr(config, field.name) for field in dataclasses.fields(config)
-    }
+    return replace_paths(student_of(supervised), values)
 
 
 #: Recipes with a name of their own.
@@ -110,22 +101,16 @@ def last_phase(
     """
     steps = round(LAST_EPOCHS * num_labeled / trained.global_batch_size)
     config = budget.with_num_steps(trained, max(MIN_LAST_STEPS, steps))
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(
-            config.model, dropout_rate=0.0, stochastic_depth_rate=0.0
-        ),
-        image=dataclasses.replace(
-            config.image,
-            size=image_size or larger_image_size(config.image.size),
-            min_crop_area=1.0,
-            random_flip=False,
-        ),
-        augment=dataclasses.replace(config.augment, num_ops=0),
-        optimizer=dataclasses.replace(
-            config.optimizer,
-            peak_learning_rate=LAST_RATE * config.optimizer.peak_learning_rate,
-            warmup_steps=0,
-        ),
-        frozen_stages=FROZEN_STAGES,
-    )
+    rate = LAST_RATE * config.optimizer.peak_learning_rate
+    values = {
+        "model.dropout_rate": 0.0,
+        "model.stochastic_depth_rate": 0.0,
+        "image.size": image_size or larger_image_size(config.image.size),
+        "image.min_crop_area": 1.0,
+        "image.random_flip": False,
+        "augment.num_ops": 0,
+        "optimizer.peak_learning_rate": rate,
+        "optimizer.warmup_steps": 0,
+        "frozen_stages": FROZEN_STAGES,
+    }
+    return replace_paths(config, values)

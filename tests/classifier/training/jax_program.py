@@ -1,4 +1,4 @@
-"""What JAX says about the training step, as one line of JSON for `test_backend_jax`.
+"""Facts about the training step in JAX, as one line of JSON for `test_backend_jax`.
 
 A program of its own: Keras has one backend in a process. It finds eight devices.
 """

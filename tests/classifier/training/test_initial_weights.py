@@ -14,17 +14,20 @@ from tests.conftest import CLASS_NAMES, export
 SLOW = pytest.mark.slow
 
 
-def random_reference(depth, size, num_classes, seed=0):
-    """A published network with random weights, batch-norm statistics included."""
+def build_reference(depth, size, num_classes):
+    """A published network with its own random weights."""
     import tf_keras
 
-    build = getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")
-    reference = build(
+    return getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")(
         weights=None,
         classes=num_classes,
         input_shape=(size, size, 3),
         classifier_activation=None,
     )
+
+
+def randomize(reference, seed=0):
+    """Gives a published network random weights, batch-norm statistics included."""
     rng = np.random.default_rng(seed)
     for weight in reference.weights:
         name, shape = weight.name, tuple(weight.shape)
@@ -42,52 +45,51 @@ def random_reference(depth, size, num_classes, seed=0):
     return reference
 
 
-SIZES = pytest.mark.parametrize(
-    ("depth", "size"),
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         (50, 160),
         (50, 224),
-        pytest.param(101, 160, marks=SLOW),
-        pytest.param(101, 192, marks=SLOW),
-        pytest.param(152, 192, marks=SLOW),
-        pytest.param(152, 256, marks=SLOW),
+        pytest.param((101, 160), marks=SLOW),
+        pytest.param((101, 192), marks=SLOW),
+        pytest.param((152, 192), marks=SLOW),
+        pytest.param((152, 256), marks=SLOW),
     ],
+    ids=lambda pair: "{}-{}".format(*pair),
 )
-
-
-@SIZES
-def test_the_network_is_the_published_function(tmp_path, depth, size):
-    """Logits of `tf_keras.applications.resnet_rs`, its weights read from its file."""
-    reference = random_reference(depth, size, num_classes=100)
-    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=100)
-    assert expected.std() > 0.1
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
-
-
-@SIZES
-def test_fresh_weights_of_the_published_network_give_its_logits(tmp_path, depth, size):
-    """To the bit: at depth 152 a difference in the last one would reach thousands."""
-    import tf_keras
-
-    build = getattr(tf_keras.applications.resnet_rs, f"ResNetRS{depth}")
-    reference = build(
-        weights=None, input_shape=(size, size, 3), classifier_activation=None
+def networks(request):
+    """The published network, its fresh weights, ours, and images."""
+    depth, size = request.param
+    reference = build_reference(depth, size, num_classes=1000)
+    model = factory.build_network(
+        ModelConfig(name=f"resnet_rs_{depth}"), image_size=size, num_classes=1000
     )
-    expected, logits = compute_both(reference, tmp_path, depth, size, num_classes=1000)
+    images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
+    return reference, reference.get_weights(), model, images
+
+
+def logits_of_both(reference, model, images, directory):
+    """Logits of the published network, and of ours with weights from its file."""
+    reference.save_weights(directory / "weights.h5")
+    take_over(model, directory / "weights.h5")
+    expected = reference(images.astype(np.float32), training=False).numpy()
+    return expected, model(images, training=False).numpy()
+
+
+def test_fresh_weights_of_the_published_network_give_its_logits(networks, tmp_path):
+    """To the bit: at depth 152 a difference in the last one would reach thousands."""
+    reference, fresh, model, images = networks
+    reference.set_weights(fresh)
+    expected, logits = logits_of_both(reference, model, images, tmp_path)
     np.testing.assert_array_equal(logits, expected)
 
 
-def compute_both(reference, directory, depth, size, num_classes):
-    reference.save_weights(directory / "weights.h5")
-    model = factory.build_network(
-        ModelConfig(name=f"resnet_rs_{depth}"),
-        image_size=size,
-        num_classes=num_classes,
-    )
-    take_over(model, directory / "weights.h5")
-    images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), np.uint8)
-    expected = reference(images.astype(np.float32), training=False).numpy()
-    return expected, model(images, training=False).numpy()
+def test_the_network_is_the_published_function(networks, tmp_path):
+    """Logits of `tf_keras.applications.resnet_rs`, its weights read from its file."""
+    reference, _, model, images = networks
+    expected, logits = logits_of_both(randomize(reference), model, images, tmp_path)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 def take_over(model, path, *, new_head=False):
@@ -102,7 +104,7 @@ def take_over(model, path, *, new_head=False):
 def reference(tmp_path_factory):
     """The weights file of a published network of 50 layers and three classes."""
     path = tmp_path_factory.mktemp("reference") / "weights.h5"
-    random_reference(50, 64, num_classes=3).save_weights(path)
+    randomize(build_reference(50, 64, num_classes=3)).save_weights(path)
     return path
 
 
@@ -113,23 +115,19 @@ def build(name="resnet_rs_50", num_classes=3, **settings):
 
 
 @pytest.mark.parametrize(
-    ("name", "num_classes", "message"),
+    ("name", "num_classes", "named"),
     [
-        ("resnet_rs_101", 3, r"expected stage3_block7_reduce_conv/kernel .* got none"),
-        ("resnet_rs_26", 3, r"no stage1_block3_\w+/\w+, the file has one of shape"),
-        (
-            "resnet_rs_50",
-            5,
-            r"logits/kernel of shape \(2048, 5\), got \(2048, 3\); --new",
-        ),
+        ("resnet_rs_101", 3, r"stage3_block7_reduce_conv/kernel\b.*\bnone"),
+        ("resnet_rs_26", 3, r"stage1_block3_\w+/\w+"),
+        ("resnet_rs_50", 5, r"logits/kernel\b.*\(2048, 5\).*\(2048, 3\).*--new_head"),
     ],
 )
 def test_a_file_of_another_network_names_the_tensor(
-    reference, name, num_classes, message
+    reference, name, num_classes, named
 ):
     model = build(name, num_classes)
     before = model.get_weights()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=named):
         take_over(model, reference)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -157,13 +155,13 @@ def test_a_file_without_a_head_needs_a_new_one(tmp_path):
         weights=None, include_top=False, input_shape=(64, 64, 3)
     )
     headless.save_weights(tmp_path / "notop.h5")
-    with pytest.raises(ValueError, match=r"logits/kernel .* got none; --new_head"):
+    with pytest.raises(ValueError, match=r"logits/kernel\b.*\bnone\b.*--new_head"):
         take_over(build(), tmp_path / "notop.h5")
     take_over(build(), tmp_path / "notop.h5", new_head=True)
 
 
 def test_a_saved_model_of_the_old_format_is_read_too(tmp_path, reference):
-    model = random_reference(50, 64, num_classes=3)
+    model = randomize(build_reference(50, 64, num_classes=3))
     with pytest.warns(UserWarning):
         model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "a") as file:
@@ -198,9 +196,9 @@ def test_names_of_published_tensors(name, ours):
 
 def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="is no HDF5 file of weights"):
+    with pytest.raises(ValueError, match=r"weights\.h5\b.*HDF5"):
         take_over(build(), tmp_path / "weights.h5")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(FileNotFoundError, match=r"missing\.h5"):
         take_over(build(), tmp_path / "missing.h5")
 
 
@@ -217,7 +215,7 @@ def test_a_classifier_of_ours_is_taken_over_to_the_bit(exported, config):
 
 def test_a_classifier_of_other_classes_needs_a_new_head(exported, config):
     directory, trained = exported
-    with pytest.raises(ValueError, match=r"expected 3 classes, got 2; --new_head"):
+    with pytest.raises(ValueError, match=r"\b3\b.*\b2\b.*--new_head"):
         initial_weights.open_weights(
             str(directory), class_names=("x", "y"), new_head=False
         )
@@ -237,10 +235,8 @@ def test_another_network_than_the_classifier_names_the_tensor(exported):
     opened = initial_weights.open_weights(
         str(directory), class_names=CLASS_NAMES, new_head=False
     )
-    message = (
-        r"expected stem_0_conv/kernel of shape \(3, 3, 3, 32\), got \(3, 3, 3, 2\)"
-    )
-    with pytest.raises(ValueError, match=message):
+    named = r"stem_0_conv/kernel\b.*\(3, 3, 3, 32\).*\(3, 3, 3, 2\)"
+    with pytest.raises(ValueError, match=named):
         initial_weights.assign(build(), opened, new_head=False)
 
 

@@ -119,7 +119,7 @@ def test_evaluation_sees_every_image_once_in_order_and_fills_up(source, config):
 def test_bad_examples_are_named(tmp_path, images):
     write_records(tmp_path / "part", [*images[:2], b"text"], [0, 3, 1])
     source = open_source(f"tfrecord:{tmp_path}/part")
-    with pytest.raises(ValueError, match=r"part#1: label 3 .*part#2: cannot be dec"):
+    with pytest.raises(ValueError, match=r"part#1\b.*\b3\b.*part#2\b"):
         input_pipeline.check_examples(source, num_classes=NUM_CLASSES)
 
 

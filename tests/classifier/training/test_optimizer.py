@@ -63,5 +63,13 @@ def test_ema_decay_ramps_up_to_its_limit():
     np.testing.assert_allclose(decays, [0.1, 0.91, 0.99], rtol=1e-6)
 
 
-def test_ema_moves_towards_the_value():
-    assert optimizer.ema(average=1.0, value=2.0, decay=0.75) == 1.25
+def test_averages_move_towards_the_values():
+    decay = 0.99
+    found = optimizer.averaged([1.0, -2.0], [2.0, 2.0], step=10_000, config=CONFIG)
+    expected = [decay * 1.0 + (1 - decay) * 2.0, decay * -2.0 + (1 - decay) * 2.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_without_a_decay_the_averages_are_the_values():
+    config = OptimizerConfig(ema_decay=0.0)
+    assert optimizer.averaged([1.0], [2.0], step=3, config=config) == [2.0]

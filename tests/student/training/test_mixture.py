@@ -107,9 +107,7 @@ def test_every_group_of_a_batch_has_the_same_share(mixed, mixed_in_groups):
     assert is_hard.tolist() == ([True] + [False] * 3) * 2
     # The same images, in another order.
     order = [0, 2, 3, 4, 1, 5, 6, 7]
-    np.testing.assert_array_equal(
-        mixed_in_groups["image"], mixed[0]["image"][order]
-    )
+    np.testing.assert_array_equal(mixed_in_groups["image"], mixed[0]["image"][order])
 
 
 def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
