@@ -86,12 +86,16 @@ def restart_on_death(
             text = "".join(traceback.format_exception(args.exc_value))
             os.write(2, text.encode())
         elif is_first.acquire(blocking=False):
-            supervisor.end_after_death(
-                str(args.exc_value).rpartition(" ")[2],
-                has_progress=count_done() > before,
-                log=log,
-                save_log=save_log,
-            )
+            try:
+                supervisor.end_after_death(
+                    str(args.exc_value).rpartition(" ")[2],
+                    has_progress=count_done() > before,
+                    log=log,
+                    save_log=save_log,
+                )
+            except Exception:  # Otherwise the job would hang: the disk may be full.
+                traceback.print_exc()
+                os._exit(1)
 
     excepthook, threading.excepthook = threading.excepthook, handle
     try:

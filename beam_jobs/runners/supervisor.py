@@ -1,12 +1,13 @@
-"""Starts a local job again after one of its worker processes was killed.
+"""Restarts a local job after one of its worker processes was killed.
 
 FnApiRunner hangs when a worker process dies, so the process that runs the pipeline has
 to be replaced. `supervised` forks a command before it has imported anything heavy: the
-child runs it, the parent waits, and forks another child where the first asks for it.
+child runs it, the parent waits, and forks another child if the first asks for it.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -20,10 +21,11 @@ Main = Callable[[Sequence[str]], None]
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
-#: Exit status of a child that asks for a restart, minus the worker deaths in a row.
-_RESTART = 100
-#: Worker deaths in a row before this process was started; None without a supervisor.
-_deaths_before: int | None = None
+#: Worker deaths in a row before this process was started.
+_deaths_before = 0
+#: One byte shared with the supervisor: worker deaths in a row, if this process asks for
+#: a restart. No exit status means that, as libraries might exit with any.
+_request: mmap.mmap | None = None
 
 
 def supervised(main: Main) -> Main:
@@ -33,15 +35,18 @@ def supervised(main: Main) -> Main:
     """
 
     def run(argv: Sequence[str]) -> None:
+        # The system forgets how children ended if the caller has ignored SIGCHLD.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         deaths = 0
         while True:
-            status = _fork(deaths)
+            request = mmap.mmap(-1, 1)
+            status = _fork(deaths, request)
             if status is None:
                 main(argv)
                 return
-            if not _RESTART < status <= _RESTART + MAX_DEATHS:
+            deaths = request[0]
+            if not deaths:
                 sys.exit(status)
-            deaths = status - _RESTART
 
     return run
 
@@ -53,7 +58,7 @@ def end_after_death(
     log: Callable[[str], None],
     save_log: Callable[[], str],
 ) -> NoReturn:
-    """Ends this process at once; its supervisor starts it again if that may help.
+    """Ends this process at once; its supervisor restarts it if that may help.
 
     Args:
         code: Exit status of the worker process that died.
@@ -61,51 +66,61 @@ def end_after_death(
         log: Receives a line if the job is restarted.
         save_log: Keeps the log of the workers in a file, returns its path.
     """
-    cli.kill_children()
-    deaths = 1 if has_progress else (_deaths_before or 0) + 1
-    if deaths > MAX_DEATHS or _deaths_before is None:
+    deaths = 1 if has_progress else _deaths_before + 1
+    if deaths > MAX_DEATHS or _request is None:
         sys.stderr.write(
             f"error: a worker process ended with {code}, {deaths} times in a row "
             "without one more shard done; is there enough memory? (more in "
             f"{save_log()})\n"
         )
         sys.stderr.flush()
-        os._exit(1)
-    log(f"a worker process ended with {code}; restarting the job")
-    os._exit(_RESTART + deaths)
+    else:
+        log(f"a worker process ended with {code}; restarting the job")
+        _request[0] = deaths
+    # Last: the main thread may fail, and end this process, when workers are gone.
+    cli.kill_children()
+    os._exit(1)
 
 
-def _fork(deaths: int) -> int | None:
+def _fork(deaths: int, request: mmap.mmap) -> int | None:
     """Starts a child and waits for it.
 
     Returns:
         Exit status of the child, 128 + N after signal N; None in the child itself.
     """
-    global _deaths_before
+    global _deaths_before, _request
     sys.stdout.flush()
     sys.stderr.flush()
     lifeline, held_by_parent = os.pipe()
+    # Ctrl-C reaches both processes; the parent ends the child and its workers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
+    if not child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if child:
         os.close(lifeline)
         _, status = os.waitpid(child, 0)
         os.close(held_by_parent)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            sys.stderr.write(
-                f"error: the job was ended by {signal.Signals(-code).name}; the same "
-                "command resumes it\n"
-            )
-        return code if code >= 0 else 128 - code
+        return _exit_status(status)
     os.close(held_by_parent)
-    # The parent ends this process and its workers on Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    _deaths_before = deaths
+    _deaths_before, _request = deaths, request
     return None
+
+
+def _exit_status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return code
+    name = signal.Signals(-code).name
+    sys.stderr.write(f"error: {name} ended the job; the same command resumes it\n")
+    return 128 - code
 
 
 def _end_with_parent(lifeline: int) -> None:
     os.read(lifeline, 1)  # Returns when the other end is closed.
-    cli.kill_children()
-    os._exit(1)
+    try:
+        cli.kill_children()
+    finally:
+        os._exit(1)

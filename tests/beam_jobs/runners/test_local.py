@@ -54,6 +54,15 @@ def test_the_first_death_of_a_worker_counts(deaths, done):
     assert deaths == [("-9", done > 3)]
 
 
+def test_a_death_that_cannot_be_reported_ends_the_process(monkeypatch, capsys):
+    statuses = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    with watch(PROCESSES, [0]):  # The second count fails.
+        fail_in_thread("run_worker", WORKER_ENDED)
+    assert statuses == [1]
+    assert "StopIteration" in capsys.readouterr().err
+
+
 def test_errors_of_other_threads_are_for_the_log(deaths, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with local.workers_log() as save, watch(PROCESSES, [0]):

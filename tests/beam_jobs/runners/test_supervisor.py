@@ -15,16 +15,16 @@ from tests.commands import ROOT
 
 #: Each start writes its process id into `root`, starts a worker, and does `$steps`.
 PROGRAM = """
-import pathlib, subprocess, sys, time
+import pathlib, subprocess, sys, threading, time
 from beam_jobs.runners import supervisor
 from stage import cli
 from stage.flags import CommandFlags
 
 root = pathlib.Path(sys.argv.pop())
 
-def die(**more):
+def die(*, has_progress, log=cli.log):
     supervisor.end_after_death(
-        "9", log=cli.log, save_log=lambda: "the.log", **more)
+        "9", has_progress=has_progress, log=log, save_log=lambda: "the.log")
 
 def main(argv):
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
@@ -34,6 +34,7 @@ def main(argv):
     path.rename(root / f"start-{start}")
     STEPS
 
+BEFORE
 cli.run(RUN, CommandFlags())
 """
 
@@ -43,15 +44,17 @@ def command(tmp_path):
     """Starts a command of some steps; ends what it has started."""
     started = []
 
-    def start(steps, *, run="supervisor.supervised(main)"):
+    def start(steps, *, run="supervisor.supervised(main)", before="", **more):
         body = textwrap.indent(textwrap.dedent(steps), "    ").lstrip()
         program = PROGRAM.replace("STEPS", body).replace("RUN", run)
+        program = program.replace("BEFORE", textwrap.dedent(before))
         process = subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            **more,
         )
         started.append(process)
         return process
@@ -95,7 +98,7 @@ def wait_for_end(*pids):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("status", [0, 1, 75])
+@pytest.mark.parametrize("status", [0, 1, 75, 101, 255])
 def test_a_command_that_ends_by_itself_runs_once(command, tmp_path, status):
     process = command(f"worker.kill(); print('done'); sys.exit({status})")
     assert process.communicate(timeout=60)[0] == "done\n"
@@ -127,6 +130,31 @@ def test_progress_is_worth_more_restarts(command, tmp_path):
     assert len(processes(tmp_path)) == 10
 
 
+def test_a_job_that_fails_as_its_workers_are_killed_is_restarted(command, tmp_path):
+    process = command(
+        """
+        if start == 0:
+            arguments = {"has_progress": True, "log": lambda line: time.sleep(0.5)}
+            threading.Thread(target=die, kwargs=arguments, daemon=True).start()
+            worker.wait()
+            sys.exit(1)
+        worker.kill()
+        """
+    )
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(processes(tmp_path)) == 2
+
+
+def test_the_status_is_known_if_the_end_of_children_is_ignored(command):
+    process = command(
+        "worker.kill(); sys.exit(75)",
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )
+    assert not process.communicate(timeout=60)[0]
+    assert process.returncode == 75
+
+
 def test_without_a_supervisor_a_death_ends_the_command(command, tmp_path):
     process = command("die(has_progress=True)", run="main")
     assert "the.log" in process.communicate(timeout=60)[0]
@@ -145,6 +173,26 @@ def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
     assert process.returncode == 130
     assert len(output.splitlines()) == 1
     wait_for_end(*pids)
+
+
+def test_an_interrupt_right_after_the_fork_is_handled_by_the_parent(command, tmp_path):
+    process = command(
+        "worker.kill()",
+        before="""
+        import os, signal
+
+        def fork_and_interrupt(fork=os.fork):
+            pid = fork()
+            if not pid:
+                os.kill(os.getpid(), signal.SIGINT)
+            return pid
+
+        os.fork = fork_and_interrupt
+        """,
+    )
+    assert not process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert len(processes(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
