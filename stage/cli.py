@@ -33,7 +33,7 @@ ENVIRONMENT = {
 
 #: Exit status that a shell reports for a program ended by Ctrl-C.
 _INTERRUPTED = 130
-_RESUMABLE = "the same command goes on from here"
+_RESUMABLE = "the same command resumes it"
 
 
 def run(main: Main, flags: CommandFlags) -> None:

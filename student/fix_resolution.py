@@ -48,17 +48,9 @@ def main(argv: Sequence[str]) -> None:
         config = override_all(recipe, _SET.value)
         hardware.check(config)
         run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        context = devices.RunContext(
-            workdir=_WORKDIR.value,
-            log=cli.log_for(_WORKDIR.value, is_first=hardware.is_first),
-            devices=hardware,
-        )
-        if hardware.on_first_process(
-            lambda: artifact.start_or_resume(_WORKDIR.value, run.describe())
-        ):
-            context.log("already complete")
-            return
-    trainer.train(run, run.labeled_batches, context)
+        context = devices.start_run(run.describe(), hardware, workdir=_WORKDIR.value)
+    if context is not None:
+        trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from classifier.training import devices
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
@@ -66,25 +66,20 @@ def main(argv: Sequence[str]) -> None:
         if _CONTROL.value:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
-        workdir = _RUN.workdir.value
-        context = devices.RunContext(
-            workdir=workdir,
-            log=cli.log_for(workdir, is_first=hardware.is_first),
-            devices=hardware,
-            profile=_RUN.profile.value,
-        )
         description = {
             **run.describe(),
             "sizes": dataclasses.asdict(sizes),
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
-        if hardware.on_first_process(
-            lambda: artifact.start_or_resume(workdir, description)
-        ):
-            context.log("already complete")
-            return
-    context.log(budget.describe(config, sizes))
-    trainer.train(run, make_batches, context)
+        context = devices.start_run(
+            description,
+            hardware,
+            workdir=_RUN.workdir.value,
+            profile=_RUN.profile.value,
+        )
+    if context is not None:
+        context.log(budget.describe(config, sizes))
+        trainer.train(run, make_batches, context)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from classifier.training import budget, devices, presets
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 
@@ -57,20 +57,14 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
-        workdir = _RUN.workdir.value
-        context = devices.RunContext(
-            workdir=workdir,
-            log=cli.log_for(workdir, is_first=hardware.is_first),
-            devices=hardware,
+        context = devices.start_run(
+            run.describe(),
+            hardware,
+            workdir=_RUN.workdir.value,
             profile=_RUN.profile.value,
         )
-        description = run.describe()
-        if hardware.on_first_process(
-            lambda: artifact.start_or_resume(workdir, description)
-        ):
-            context.log("already complete")
-            return
-    trainer.train(run, run.labeled_batches, context)
+    if context is not None:
+        trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
-from stage import cli
+from stage import artifact, cli
 
 BACKENDS = ("tensorflow", "jax")
 #: `--distributed` where the environment defines the processes, as on a TPU pod slice.
@@ -245,3 +245,29 @@ def load_backend(backend: str, distributed: str | None = None) -> Devices:
 
         tf.config.set_visible_devices([], "GPU")
     return found
+
+
+def start_run(
+    description: dict[str, Any],
+    devices: Devices,
+    *,
+    workdir: str,
+    profile: bool = False,
+) -> RunContext | None:
+    """Starts or resumes a run in its workdir; returns None if it is complete already.
+
+    Args:
+        description: Content of the workdir's `config.json`.
+        devices: Devices to compute on.
+        workdir: Directory of the run.
+        profile: Whether to trace a few steps.
+
+    Raises:
+        ValueError: If the workdir has another config, or holds something else.
+        OSError: If the workdir cannot be written.
+    """
+    log = cli.log_for(workdir, is_first=devices.is_first)
+    if devices.on_first_process(lambda: artifact.start_or_resume(workdir, description)):
+        log("already complete")
+        return None
+    return RunContext(workdir=workdir, log=log, devices=devices, profile=profile)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from classifier.training.config import TrainConfig
-from classifier.training.devices import ONE_PROCESS, Devices, open_devices
+from classifier.training.devices import (
+    ONE_PROCESS,
+    Devices,
+    open_devices,
+    start_run,
+)
+from stage import artifact
 from tests.commands import ROOT
 
 
@@ -46,6 +52,23 @@ def test_what_the_first_refuses_is_refused_with_its_words():
 
     with pytest.raises(ValueError, match=r"^its words$"):
         ONE_PROCESS.on_first_process(refuse)
+
+
+def test_a_run_is_started_and_resumed_until_it_is_complete(tmp_path, capsys):
+    workdir = str(tmp_path / "runs" / "teacher")
+    for _ in range(2):
+        context = start_run({"a": 1}, ONE_PROCESS, workdir=workdir, profile=True)
+        assert (context.workdir, context.devices) == (workdir, ONE_PROCESS)
+        assert context.profile
+    assert artifact.read_json(f"{workdir}/config.json") == {"a": 1}
+    context.log("a line")
+    artifact.complete(workdir, seconds=0)
+    assert start_run({"a": 1}, ONE_PROCESS, workdir=workdir) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "runs/teacher: a line"
+    assert len(lines) == 2
+    with pytest.raises(ValueError, match=r"a\b.*1.*2"):
+        start_run({"a": 2}, ONE_PROCESS, workdir=workdir)
 
 
 @pytest.mark.parametrize(
