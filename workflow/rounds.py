@@ -39,11 +39,7 @@ STOP = 3
 class Round:
     """The accuracies of a round, on images that no classifier was trained on.
 
-    Attributes:
-        round: Number of the round, from 1 on.
-        teacher_accuracy: Accuracy of the teacher, in [0, 1].
-        student_accuracy: Accuracy of the student, in [0, 1].
-        is_best: Whether the student beats all before it, the first teacher included.
+    `is_best` is whether the student beats all before it and the first teacher.
     """
 
     round: int

@@ -84,9 +84,7 @@ class Table:
     ) -> NDArray[np.int64]:
         """Returns the lowest value of the hashes near each query, int64 [Q], or NONE.
 
-        Args:
-            queries: uint64 [Q].
-            per_bit: Amount added to a hash's value for each bit that differs.
+        `per_bit` is added to a hash's value for each bit that differs.
         """
         lowest = np.full(len(queries), NONE)
         keys = queries & self._mask

@@ -58,11 +58,7 @@ class ExcludedImages:
         return cls(positions, digests, hashes, has_hash, bits)
 
     def find(self, images: pa.Table) -> tuple[Array, Array]:
-        """Returns the index of each image's match, -1 for none, and its distance.
-
-        Args:
-            images: [R] rows with the columns `COLUMNS`.
-        """
+        """Returns the index of each image's match, -1 for none, and its distance."""
         hashes, has_hash = to_hashes(images["perceptual_hash"])
         distinct, inverse = np.unique(hashes[has_hash], return_inverse=True)
         # The distance decides, then the index: values are per_bit * distance + index.
@@ -114,12 +110,8 @@ def find_leaked(
 ) -> tuple[Array, Array]:
     """Returns the leaked rows of a shard: MATCH and REPRESENTED.
 
-    One row represents all with the same match at the same distance.
-
-    Args:
-        images: All rows of the shard, with the columns `COLUMNS` and `confidence`.
-        excluded: Images of the excluded sets.
-        shard: Index of the shard.
+    One row represents all with the same match at the same distance. `images` are all
+    rows of the shard, with the columns `COLUMNS` and `confidence`.
     """
     ok = np.flatnonzero(images["confidence"].is_valid().to_numpy())
     found, distances = excluded.find(images.select(COLUMNS).take(ok))

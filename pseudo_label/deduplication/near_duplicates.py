@@ -111,10 +111,7 @@ def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
 def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
     """Returns the rows of a shard, CANDIDATE, that may be duplicates of others.
 
-    Args:
-        images: All rows of the shard, with the columns `COLUMNS`.
-        leaked: Positions of the leaked rows.
-        shard: Index of the shard.
+    `images` are all rows of the shard, `leaked` the positions of the leaked ones.
     """
     hashes, may_be = to_hashes(images["perceptual_hash"])
     may_be &= images["confidence"].is_valid().to_numpy()

@@ -113,12 +113,9 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
 def write_shard(
     file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str
 ) -> dict[str, int]:
-    """Writes a whole predictions file; returns the number of rows by status.
+    """Writes the rows of a shard to a file; returns their number by status.
 
-    Args:
-        file: File opened for writing.
-        tables: The shard's rows in order.
-        fingerprint: Fingerprint of the labeling run, stored in the footer.
+    The footer holds the fingerprint of the labeling run.
     """
     counts: collections.Counter[str] = collections.Counter()
     with pq.ParquetWriter(
@@ -178,9 +175,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
 def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yields some columns of a file's rows, in order and in blocks.
 
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If it is broken or no predictions file.
+    Raises the errors of `read_facts`.
     """
     with _naming(path), _open(path) as file:
         parquet = pq.ParquetFile(file)
@@ -192,7 +187,7 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
-    """Returns some columns of all rows of a file, in order; see `read_rows`."""
+    """Returns some columns of all rows of a file, in order."""
     none = schema().empty_table().select(list(columns))
     return pa.concat_tables([none, *read_rows(path, columns)])
 

@@ -262,10 +262,7 @@ def count_copies(
 ) -> NDArray[np.int64]:
     """Returns the number of records of each row, int64 [rows]; 0 if it is not kept.
 
-    Args:
-        rows: Predictions that the selection was made of, with the columns `COLUMNS`.
-        selection: The decision.
-        dropped: Positions of the dropped rows among the rows.
+    `dropped` are the positions of the dropped rows among `rows`.
     """
     copies = np.zeros(rows.num_rows, np.int64)
     labels = rows["label"].fill_null(-1).to_numpy()

@@ -292,9 +292,7 @@ def digit_index(rows: Rows, windows: RankWindows) -> NDArray[np.int64]:
 def narrow(windows: RankWindows, histogram: NDArray[np.int64]) -> RankWindows:
     """Returns windows of the one digit that each rank has.
 
-    Args:
-        windows: The windows to narrow.
-        histogram: int64 [K, NUM_RANKS, num_digits], counts of `digit_index`.
+    The histogram, int64 [K, NUM_RANKS, num_digits], counts values of `digit_index`.
     """
     found, before, inside = _find_digits(histogram, windows.ranks - windows.rows_before)
     size = np.uint64(1) << windows.shift

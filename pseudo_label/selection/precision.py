@@ -131,11 +131,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def threshold_for(calibration: LabeledPredictions, target: float) -> float:
-    """Returns the lowest threshold at which the precision reaches a target.
-
-    Raises:
-        ValueError: If none does.
-    """
+    """Returns the lowest threshold that reaches a precision, or raises ValueError."""
     thresholds, index, counts = np.unique(
         calibration.confidence, return_inverse=True, return_counts=True
     )

@@ -84,11 +84,10 @@ class Tally:
         unpredicted: int = 0,
         lock: AbstractContextManager[Any] = _NO_LOCK,
     ) -> None:
-        """Counts rows.
+        """Counts rows, of label K if they cannot be selected; hashes are not used.
 
         Args:
-            rows: Rows of one shard, label K for those that cannot be selected. Their
-                hashes are not used.
+            rows: Rows of one shard.
             unpredicted: Number of rows without a prediction.
             lock: Held while counts change, for threads that share the tally.
         """

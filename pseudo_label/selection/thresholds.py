@@ -59,10 +59,7 @@ def read_class_thresholds(
 ) -> tuple[float, ...]:
     """Returns the threshold of each class from a JSON file, {class name: threshold}.
 
-    Args:
-        path: JSON file.
-        class_names: K names by label.
-        default: Threshold of classes that are not in the file.
+    `default` is the threshold of classes that are not in the file.
 
     Raises:
         ValueError: If the file has another form, a name is unknown, a threshold is not
@@ -102,11 +99,8 @@ def adapt(
 
     The rule is FlexMatch's (Zhang et al. 2021, section 3.2) with its convex mapping
     x / (2 - x). It lowers the thresholds of classes that are rare in the corpus as well
-    as of those learned badly, to 0 for a class without a confident image.
-
-    Args:
-        thresholds: float32 [K], thresholds of the class with most confident images.
-        confident: int64 [K], images at or above the thresholds.
+    as of those learned badly, to 0 for a class without a confident image. `confident`
+    counts the images at or above `thresholds`.
     """
     learned = confident / max(1, confident.max())
     return (thresholds * (learned / (2.0 - learned))).astype(np.float32)

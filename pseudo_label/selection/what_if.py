@@ -59,12 +59,8 @@ def make_table(
     """Returns the cells, by threshold, then by images per class.
 
     Counts are exact. The precision is that of the labeled images that the same settings
-    would keep, where the cut-off of a quota is rounded down to the end of its bin.
-
-    Args:
-        tally: Counts of the whole corpus, with the levels `levels(config)`.
-        config: Settings of the selection.
-        calibration: Labeled images, if there are any.
+    would keep, where the cut-off of a quota is rounded down to the end of its bin. The
+    tally is of the whole corpus, with the levels `levels(config)`.
     """
     reaching = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
     quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})

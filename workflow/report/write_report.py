@@ -15,10 +15,8 @@ REPORT = "report.json"
 def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str]:
     """Writes the JSON file and the page, and returns the lines to print.
 
-    Args:
-        run: Directory of the run.
-        output: JSON file, RUN/report.json by default; the page is written beside it,
-            with the suffix .html.
+    The JSON file is RUN/report.json by default. The page is written beside it, with the
+    suffix .html.
 
     Raises:
         ValueError: If the JSON file has another suffix, or the run is broken.
@@ -30,12 +28,11 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     content = verdict.make_report(run)
     found = figures.read_figures(run, content)
     content = figures.to_json(found, content)
-    html = output.with_suffix(".html")
     samples = figures.read_samples(run, found)
-    text = page.make_page(found, samples, json_name=output.name)
-    artifact.write_bytes(html, text.encode())
+    html = page.make_page(found, samples, json_name=output.name)
+    artifact.write_bytes(output.with_suffix(".html"), html.encode())
     artifact.write_json(output, content)
-    return [*verdict.format_lines(content), f"  {html}"]
+    return [*verdict.format_lines(content), f"  {output.with_suffix('.html')}"]
 
 
 def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:

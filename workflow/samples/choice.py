@@ -133,12 +133,8 @@ def find_candidates(
 ) -> pa.Table:
     """Returns the rows that may become tiles, with `candidate_schema`.
 
-    Args:
-        rows: Consecutive predictions of an input shard, with `COLUMNS`.
-        dropped: Leaks and duplicates of the shard, with `DROPPED_COLUMNS`.
-        selection: The decision.
-        shard: Index of the input shard.
-        config: Settings of the sheets.
+    `rows` are consecutive predictions of an input shard, with `COLUMNS`; `dropped` are
+    the leaks and duplicates of the shard, with `DROPPED_COLUMNS`.
     """
     index = rows["record_index"].to_numpy()
     dropped = dropped.filter(pc.is_in(dropped["record_index"], pa.array(index)))

@@ -77,13 +77,8 @@ class LabeledSet:
 class DrawingJob:
     """A drawing with checked inputs.
 
-    Attributes:
-        corpus: The images to draw from.
-        selection: The decision about them.
-        selection_directory: Directory of the selection.
-        excluded: Excluded sets whose images are available, by the selection's names.
-        settings: Settings of the sheets.
-        output: Directory of the samples.
+    `excluded` holds the excluded sets whose images are available, by their names in the
+    selection.
     """
 
     corpus: LabeledSet
@@ -132,12 +127,7 @@ class ImageLocation:
 
 
 def plan(request: DrawingRequest, settings: SampleConfig, *, output: str) -> DrawingJob:
-    """Returns the job, after checking that its inputs belong together.
-
-    Raises:
-        ValueError: If they do not.
-        FileNotFoundError: If an input is missing.
-    """
+    """Returns the job, after checking that its inputs exist and belong together."""
     predictions = open_predictions(request.predictions)
     selection = open_selection(request.selection, predictions)
     excluded = _open_excluded(request)
@@ -250,12 +240,7 @@ def _match_location(tile: Mapping[str, Any]) -> ImageLocation:
 def _make_thumbnails(
     job: DrawingJob, set_name: str, shard: int, rows: Sequence[int]
 ) -> dict[ImageLocation, Thumbnail]:
-    """Returns the thumbnails of some images of a shard, without empty files.
-
-    Raises:
-        SamplingError: If an image is not the one that was labeled.
-        OSError: If the shard cannot be read.
-    """
+    """Returns the thumbnails of some images of a shard, without empty files."""
     labeled = job.sets[set_name]
     path = labeled.predictions.path(shard)
     table = prediction_schema.read_table(path, ["key", "image_sha256"]).take(

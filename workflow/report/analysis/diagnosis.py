@@ -97,17 +97,16 @@ def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
 
 
 def _labels(evidence: Evidence) -> Cause:
-    if evidence.kept is None or evidence.kept.estimate is None:
-        return _unknown(LABELS, "How many of the kept labels are right is not known.")
-    mistakes = 1.0 - evidence.teacher_accuracy
-    bound = 1.0 - MISTAKES_LEFT * mistakes
     kept = evidence.kept
-    severity = (1.0 - evidence.kept.estimate) / max(MISTAKES_LEFT * mistakes, 1e-3)
+    if kept is None or kept.estimate is None:
+        return _unknown(LABELS, "How many of the kept labels are right is not known.")
+    allowed = MISTAKES_LEFT * (1.0 - evidence.teacher_accuracy)
+    bound = 1.0 - allowed
     remedy, flags = _higher_threshold(evidence.curve, bound)
     return _known(
         LABELS,
-        severity,
-        f"Of the kept labels {_percent(evidence.kept.estimate)} are right "
+        (1.0 - kept.estimate) / max(allowed, 1e-3),
+        f"Of the kept labels {_percent(kept.estimate)} are right "
         f"({_percent(kept.low)} to {_percent(kept.high)}, by {kept.images:,} labeled "
         f"images); at least {_percent(bound)} should be, half the mistakes of the "
         f"teacher, which is right about {_percent(evidence.teacher_accuracy)}.",

@@ -27,13 +27,7 @@ _MOST_PAIRS = 12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Accuracy of a classifier on the test images.
-
-    Attributes:
-        name: `control`, `teacher` or `student N`.
-        share: Accuracy, in [0, 1].
-        images: Number of test images.
-    """
+    """Accuracy of `control`, `teacher` or `student N` on a number of test images."""
 
     name: str
     share: Interval
@@ -42,13 +36,9 @@ class Accuracy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gain:
-    """Difference between the accuracies of two classifiers.
+    """Difference between the accuracies of two classifiers, in [-1, 1].
 
-    Attributes:
-        name: Name of the one.
-        over: Name of the other.
-        share: The difference, in [-1, 1].
-        paired: Whether the interval is of a comparison image by image.
+    `paired` is whether the interval is of a comparison image by image.
     """
 
     name: str
@@ -165,10 +155,7 @@ def _class_names(run: Run) -> tuple[str, ...]:
 
 def _accuracies(report: dict[str, Any]) -> Iterator[Accuracy]:
     images = report["num_test_images"]
-    shares = {
-        "control": report["control_accuracy"],
-        "teacher": report["teacher_accuracy"],
-    }
+    shares = {name: report[f"{name}_accuracy"] for name in ("control", "teacher")}
     for facts in report["rounds"]:
         shares[f"student {facts['round']}"] = facts["student_accuracy"]
     for name, accuracy in shares.items():
@@ -190,7 +177,8 @@ def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
         *((after, before) for before, after in itertools.pairwise(line)),
     ]
     for first, second in dict.fromkeys(pairs):
-        yield _gain(first, second, evaluated[first.name], evaluated[second.name])
+        images = known(evaluated[first.name]), known(evaluated[second.name])
+        yield _gain(first, second, *images)
 
 
 def _evaluated(run: Run, number: int) -> EvaluatedImages | Missing:
@@ -201,30 +189,19 @@ def _evaluated(run: Run, number: int) -> EvaluatedImages | Missing:
 def _gain(
     first: Accuracy,
     second: Accuracy,
-    first_images: EvaluatedImages | Missing,
-    second_images: EvaluatedImages | Missing,
+    first_images: EvaluatedImages | None,
+    second_images: EvaluatedImages | None,
 ) -> Gain:
-    share = metrics.difference(first.share, second.share)
-    paired = _paired_difference(first_images, second_images)
-    # Outside of the training loop one or two images may be predicted differently.
-    is_paired = (
-        paired is not None
-        and abs(paired.estimate - share.estimate) * first.images <= 2.0
-    )
-    if paired is not None and is_paired:
-        share = dataclasses.replace(paired, estimate=share.estimate)
+    """Returns the gain, paired if the images of both are known and the same."""
+    share, is_paired = metrics.difference(first.share, second.share), False
+    a, b = first_images, second_images
+    if a and b and np.array_equal(a.key, b.key):
+        paired = metrics.paired_difference(a.is_right, b.is_right)
+        # Outside of the training loop one or two images may be predicted differently.
+        is_paired = abs(paired.estimate - share.estimate) * first.images <= 2.0
+        if is_paired:
+            share = dataclasses.replace(paired, estimate=share.estimate)
     return Gain(name=first.name, over=second.name, share=share, paired=is_paired)
-
-
-def _paired_difference(
-    first: EvaluatedImages | Missing, second: EvaluatedImages | Missing
-) -> Interval | None:
-    """Returns the difference image by image; None if the images are not the same."""
-    if isinstance(first, Missing) or isinstance(second, Missing):
-        return None
-    if not np.array_equal(first.key, second.key):
-        return None
-    return metrics.paired_difference(first.is_right, second.is_right)
 
 
 def _diagnose(

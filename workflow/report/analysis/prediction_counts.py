@@ -103,9 +103,7 @@ def count_predictions(
 ) -> PredictionCounts:
     """Counts all predictions in one pass.
 
-    Args:
-        labeled: The round.
-        levels: float32 [L] confidences, ascending.
+    `levels` are confidences, float32 [L], ascending.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -143,12 +141,7 @@ def count_predictions(
 
 
 def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> Churn:
-    """Compares the predictions of two rounds image by image.
-
-    Args:
-        before: The earlier round.
-        after: The later round.
-        round: Number of the later round.
+    """Compares the predictions of two rounds image by image; `round` is the later one.
 
     Raises:
         FileNotFoundError: If a file is missing.

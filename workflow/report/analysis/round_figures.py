@@ -34,12 +34,7 @@ _MOST_RANKS = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReferenceImages:
-    """The labeled images that precision is estimated on.
-
-    Attributes:
-        kind: `held_out`, `out_of_fold` or `test`.
-        images: Number of images.
-    """
+    """Number and kind (`held_out`, `out_of_fold` or `test`) of labeled images."""
 
     kind: str
     images: int
@@ -47,14 +42,7 @@ class ReferenceImages:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassCount:
-    """Images of a class before and after the selection.
-
-    Attributes:
-        name: Name of the class.
-        predicted: Images predicted as the class; None if unknown.
-        unique: Images kept.
-        records: Images kept and their copies.
-    """
+    """Images predicted as a class (None if unknown), kept, and kept with copies."""
 
     name: str
     predicted: int | None
@@ -64,9 +52,7 @@ class ClassCount:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Images per class in descending order, at some ranks.
-
-    Each list of counts is ordered by itself.
+    """The counts of `ClassCount` at some ranks; each is in descending order by itself.
 
     Attributes:
         places: Ranks, from 1 to the number of classes.
@@ -101,13 +87,7 @@ class Classes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Confidences:
-    """Histogram of the confidence of all images.
-
-    Attributes:
-        bars: Images per bar, of equal width from 0 to 1.
-        lowest: Lowest threshold of a class.
-        highest: Highest threshold of a class.
-    """
+    """Histogram of the confidence of all images, and the range of thresholds."""
 
     bars: tuple[int, ...]
     lowest: float

@@ -106,11 +106,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The directory of a run whose stages have ended.
-
-    Attributes:
-        path: The directory.
-    """
+    """The directory of a run whose stages have ended."""
 
     path: pathlib.Path
 
@@ -177,7 +173,7 @@ class Run:
     def labeled_predictions(self, number: int) -> LabeledPredictions:
         """Returns predictions of a round's teacher for labeled images.
 
-        Those of its calibration, or for the test images without one.
+        They are those of its calibration, or without one for the test images.
 
         Raises:
             MissingError: If there is neither, or no image could be decoded.
@@ -212,11 +208,7 @@ class Run:
 
 
 def read_evaluated(path: pathlib.Path) -> EvaluatedImages:
-    """Returns the predictions in a file.
-
-    Raises:
-        ValueError: If the file is broken.
-    """
+    """Returns the predictions in a file; raises ValueError if it is broken."""
     columns = ["key", "label", "predicted", "confidence"]
     table = read_parquet_file(path, columns).sort_by("key")
     return EvaluatedImages(

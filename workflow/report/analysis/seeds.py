@@ -17,10 +17,7 @@ def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     The last student is compared with the first teacher, with the teacher that labeled
     for it, and with the control. Differences are paired within each run: a hard draw of
-    data is hard for all of them.
-
-    Args:
-        reports: Contents of the runs' `report.json`.
+    data is hard for all of them. Each of `reports` is the content of a `report.json`.
     """
     rows = [_row(report) for report in reports]
     return {

@@ -82,11 +82,7 @@ def _format_losses(report: dict[str, Any]) -> Iterator[str]:
 
 
 def describe_below(names: Sequence[str]) -> str:
-    """Returns the classifiers that a student ended below, as words.
-
-    Args:
-        names: Names of their `Accuracy`.
-    """
+    """Returns the classifiers that a student ended below, as words."""
     return " and ".join(
         "the control" if name == "control" else "its teacher" for name in names
     )

@@ -6,8 +6,9 @@ what was not kept is hatched.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from pseudo_label.selection.precision import Precision
 from workflow.report.analysis.learning_curves import (
@@ -162,12 +163,8 @@ def coverage(
 ) -> Chart:
     """Returns the precision of the labels by the share of images a threshold keeps.
 
-    Args:
-        points: The curve.
-        kept: Share of images that the selection keeps and its precision, None if
-            unknown.
-        name: Prefix of the chart's ids.
-        low: Precision at the lower edge.
+    `kept` is the share of images that the selection keeps and its precision, None if
+    unknown; `low` is the precision at the lower edge.
     """
     height = 290.0
     known = [point for point in points if point.precision.estimate is not None]
@@ -254,16 +251,7 @@ def accuracy_and_loss(
         if curve.run.startswith("teacher"):
             names[curve.run] = "teachers"
     names["control"] = "control"
-    accuracy, loss = (
-        [
-            Series(run=names[run], metric=metric, points=curve.points)
-            for run in names
-            for curve in series
-            if (curve.run, curve.metric) == (run, metric)
-        ]
-        for metric in (EVALUATION, LOSS)
-    )
-    return accuracy, loss
+    return _pick(series, EVALUATION, names), _pick(series, LOSS, names)
 
 
 def under_noise(series: Sequence[Series], run: str) -> list[Series]:
@@ -271,26 +259,31 @@ def under_noise(series: Sequence[Series], run: str) -> list[Series]:
 
     Separately for pseudo-labeled and labeled images where both are known.
     """
-    names = dict(
-        zip(UNDER_NOISE, ("pseudo-labeled", "labeled", "all images"), strict=True)
+    pseudo_labeled, labeled, both = (
+        _pick(series, metric, {run: name})
+        for metric, name in zip(
+            UNDER_NOISE, ("pseudo-labeled", "labeled", "all images"), strict=True
+        )
     )
-    found = [
-        Series(run=names[curve.metric], metric=curve.metric, points=curve.points)
-        for metric in UNDER_NOISE
+    return [*pseudo_labeled, *labeled] or both
+
+
+def _pick(
+    series: Sequence[Series], metric: str, names: Mapping[str, str]
+) -> list[Series]:
+    """Returns the curves of a metric, in the order of `names`, which renames runs."""
+    return [
+        dataclasses.replace(curve, run=name)
+        for run, name in names.items()
         for curve in series
         if (curve.run, curve.metric) == (run, metric)
     ]
-    return [curve for curve in found if curve.metric != UNDER_NOISE[-1]] or found
 
 
 def learning(series: Sequence[Series], *, name: str, title: str, y_name: str) -> Chart:
     """Returns learning curves; those of the same run name share a line style.
 
-    Args:
-        series: At least one curve.
-        name: Prefix of the chart's ids.
-        title: Title of the chart.
-        y_name: Name of the values; values of at most 1 are taken for shares.
+    There is at least one. Values of at most 1 are taken for shares.
     """
     height = 250.0
     values = [value for curve in series for _, value in curve.points]

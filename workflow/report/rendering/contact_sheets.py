@@ -34,16 +34,9 @@ _TITLES = {
 _TYPES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class ContactSheet:
-    """A sheet of the page.
-
-    Attributes:
-        title: Heading of the sheet.
-        question: Question that the sheet answers.
-        shown: Tiles that the page has room for.
-        total: Number of tiles there are.
-    """
+    """A sheet: the tiles that the page has room for, of `total` that there are."""
 
     title: str
     question: str
@@ -54,22 +47,15 @@ class ContactSheet:
 def arrange(samples: Iterable[Sample]) -> list[ContactSheet]:
     """Returns all sheets, empty ones too, cut to what fits into the budget.
 
-    Args:
-        samples: Tiles of a round, by sheet and position.
+    The samples are ordered by sheet and position.
     """
-    by_sheet = {
-        sheet: list(tiles)
-        for sheet, tiles in itertools.groupby(samples, key=lambda tile: tile.sheet)
-    }
+    by_sheet: dict[str, list[Sample]] = {sheet: [] for sheet in SHEETS}
+    for sample in samples:
+        by_sheet[sample.sheet].append(sample)
     shown = _fit_budget(by_sheet)
     return [
-        ContactSheet(
-            title=_TITLES[sheet][0],
-            question=_TITLES[sheet][1],
-            shown=shown.get(sheet, []),
-            total=len(by_sheet.get(sheet, [])),
-        )
-        for sheet in SHEETS
+        ContactSheet(*_TITLES[sheet], shown[sheet], len(tiles))
+        for sheet, tiles in by_sheet.items()
     ]
 
 

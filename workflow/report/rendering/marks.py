@@ -51,13 +51,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """An SVG element.
-
-    Attributes:
-        tag: Name of the element.
-        attributes: Its attributes; the class selects its style.
-        text: Its text, not escaped.
-    """
+    """An SVG element, whose class selects its style; the text is not escaped."""
 
     tag: str
     attributes: dict[str, str]
@@ -162,10 +156,8 @@ def end_labels(
 ) -> list[Mark]:
     """Returns the names of lines right of their ends, without overlap.
 
-    Args:
-        ends: Name, end point and class of each line.
-        top: Lowest y coordinate of a name.
-        bottom: Highest y coordinate of a name.
+    `ends` holds the name, end point and class of each line. Names stay between `top`
+    and `bottom`.
     """
     order = sorted(ends, key=lambda end: end[1][1])
     heights = spread([at[1] for _, at, _ in order], top=top, bottom=bottom)

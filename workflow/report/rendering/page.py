@@ -35,27 +35,22 @@ def make_page(
 ) -> str:
     """Returns the page.
 
-    Args:
-        figures: Figures of the run.
-        samples: Tiles of the contact sheets of the last round.
-        json_name: Name of the file with the same figures beside the page.
+    `samples` are the tiles of the last round's contact sheets, and `json_name` is the
+    file with the same figures beside the page.
     """
     style = importlib.resources.files(__package__).joinpath(STYLE).read_text()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = (
-        environment()
-        .get_template("page.html")
-        .render(
-            figures=figures,
-            sheets=samples
-            if isinstance(samples, Missing)
-            else contact_sheets.arrange(samples),
-            json_name=json_name,
-            style=Markup(style),  # The content of a style element is not escaped.
-            style_hash=digest,
-        )
+    sheets = (
+        samples if isinstance(samples, Missing) else contact_sheets.arrange(samples)
     )
-    return text.replace_hidden(page)
+    page = environment().get_template("page.html")
+    content = page.render(
+        figures=figures,
+        sheets=sheets,
+        json_name=json_name,
+        style=Markup(style),  # The content of a style element is not escaped.
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+    return text.replace_hidden(content)
 
 
 @functools.cache
