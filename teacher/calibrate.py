@@ -45,17 +45,17 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from classifier.inference import calibration
 
-        plan = calibration.plan(
+        config, parts = calibration.plan(
             _TEACHER.value,
             held_out=_open(_HELD_OUT.value),
             out_of_fold=_open(_OUT_OF_FOLD.value),
         )
-        if artifact.start_or_resume(_OUTPUT.value, plan.config):
+        if artifact.start_or_resume(_OUTPUT.value, config):
             log("already complete")
             return
     with cli.exit_on_job_error():
-        predicted = [calibration.predict(part) for part in plan.parts]
-        facts = calibration.write(_OUTPUT.value, plan.config, predicted)
+        predicted = [calibration.predict(part) for part in parts]
+        facts = calibration.write(_OUTPUT.value, config, predicted)
     for line in calibration.describe(facts):
         log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)

@@ -6,12 +6,7 @@ from collections.abc import Iterable
 
 
 def read_class_names(path: str) -> tuple[str, ...]:
-    """Returns the lines of a text file, one class name each.
-
-    Raises:
-        ValueError: If a name is repeated, there are fewer than two, or the file is not
-            UTF-8.
-    """
+    """Returns the lines of a UTF-8 text file: two or more different class names."""
     try:
         with open(path, encoding="utf-8") as file:
             names = tuple(line.strip() for line in file if line.strip())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.data.examples import key_text
+from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
 from classifier.data.sources import Source
 from stage.status import OK
@@ -40,11 +40,7 @@ class Fold:
 
 
 def find_fold(folds: int, fold: int | None) -> Fold | None:
-    """Returns the fold named by `--folds` and `--fold`, None if there are no folds.
-
-    Raises:
-        ValueError: If there is no such fold, or only one of the two is given.
-    """
+    """Returns the fold named by `--folds` and `--fold`, None if there are no folds."""
     if (folds == 0) != (fold is None):
         raise ValueError(
             f"--folds and --fold go together, got --folds={folds} and "
@@ -59,9 +55,8 @@ def assign_source(source: Source, num_folds: int) -> list[NDArray[np.int64]]:
     Raises:
         ValueError: If an image cannot be read or has no label, a class has only one
             image, or there are fewer images than folds.
-        OSError: If a transient error persists.
     """
-    examples = [_read_labels(source, index) for index in range(len(source.files))]
+    examples = [_read_labels(source, file) for file in source.files]
     keys = [key for file in examples for key, _ in file]
     labels = np.array([label for file in examples for _, label in file], np.int64)
     _check(source, keys, labels, num_folds)
@@ -76,11 +71,6 @@ def assign(
 
     The examples of a class, sorted by a hash of their keys, are assigned round-robin;
     the next class continues with the next fold.
-
-    Args:
-        keys: [N] unique keys.
-        labels: [N] classes.
-        num_folds: F, upper bound of the result [N].
     """
     order = sorted(range(len(keys)), key=lambda i: (labels[i], _hash(keys[i])))
     folds = np.empty(len(keys), np.int64)
@@ -93,9 +83,8 @@ def _hash(key: bytes) -> bytes:
     return hashlib.blake2b(key, digest_size=16).digest()
 
 
-def _read_labels(source: Source, index: int) -> list[tuple[bytes, int]]:
+def _read_labels(source: Source, file: File) -> list[tuple[bytes, int]]:
     """Returns key and label of every example in one of the source's files."""
-    file = source.files[index]
     if isinstance(source.reader, FolderReader):  # The listing holds both.
         return [(os.fsencode(file.name), file.label)]
     labels = []

@@ -52,10 +52,9 @@ def _gif_pixels(encoded: bytes) -> int:
                 position += _LZW_CODE_SIZE
             else:
                 position += _GIF_EXTENSION_HEAD
-            while encoded[
-                position
-            ]:  # Blocks of up to 255 bytes; an empty one ends them.
-                position += 1 + encoded[position]
+            # Blocks of up to 255 bytes; an empty one ends them.
+            while size := encoded[position]:
+                position += 1 + size
             position += 1
     except (IndexError, struct.error):
         pass  # The file is cut off.

@@ -6,37 +6,19 @@ systems through `epath`, where more of them can be registered.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator
 
 from etils import epath
 
+from classifier.data.examples import File
+
 _FIRST_WILDCARD = re.compile(r"[^/]*[*?\[]")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ListedFile:
-    """A listed file.
-
-    Attributes:
-        path: Location of the file.
-        name: Path relative to the listed folder, with slashes.
-        size: Bytes, -1 if unknown.
-    """
-
-    path: str
-    name: str
-    size: int
-
-
 def open_path(path: str) -> epath.Path:
-    """Returns a path on any registered file system.
-
-    Raises:
-        ValueError: If the file system is unknown.
-    """
+    """Returns a path; raises ValueError if its file system is not registered."""
     try:
         return epath.Path(path)
     except KeyError as error:
@@ -48,17 +30,16 @@ def is_folder(path: str) -> bool:
     return bool(open_path(path).is_dir())
 
 
-def list_folder(root: str) -> list[ListedFile]:
+def list_folder(root: str) -> list[File]:
     """Returns all files of a tree except hidden ones, ordered by name.
 
-    Raises:
-        OSError: If a folder cannot be listed.
+    Names are relative to the root. Raises OSError if a folder cannot be listed.
     """
     walk = _walk_remote if _is_remote(root) else _walk_local
-    return sorted(walk(root), key=lambda found: found.name)
+    return sorted(walk(root), key=lambda file: file.name)
 
 
-def list_matches(pattern: str) -> list[ListedFile]:
+def list_matches(pattern: str) -> list[File]:
     """Returns the files that a pattern matches, ordered by path.
 
     Names are relative to the deepest folder that contains all matches.
@@ -81,7 +62,11 @@ def list_matches(pattern: str) -> list[ListedFile]:
     while root and not str(paths[-1]).startswith(root + "/"):
         root = root.rpartition("/")[0]
     return [
-        ListedFile(str(path), str(path).removeprefix(root).lstrip("/"), _size(path))
+        File(
+            path=str(path),
+            name=str(path).removeprefix(root).lstrip("/"),
+            size=_size(path),
+        )
         for path in paths
     ]
 
@@ -90,7 +75,7 @@ def _is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _walk_local(root: str) -> Iterator[ListedFile]:
+def _walk_local(root: str) -> Iterator[File]:
     folders = [(root, "")]
     while folders:
         folder, prefix = folders.pop()
@@ -105,7 +90,8 @@ def _walk_local(root: str) -> Iterator[ListedFile]:
                 # Broken links are listed and fail when read. Pipes are skipped:
                 # reading one would block.
                 elif entry.is_symlink() or entry.is_file():
-                    yield ListedFile(entry.path, name, _local_size(entry))
+                    size = _local_size(entry)
+                    yield File(path=entry.path, name=name, size=size)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -121,21 +107,16 @@ def _is_cycle(folder: str, link: str) -> bool:
     return os.path.join(os.path.realpath(folder), "").startswith(target)
 
 
-def _walk_remote(root: str) -> Iterator[ListedFile]:
+def _walk_remote(root: str) -> Iterator[File]:
     top = open_path(root)
-    for path in _remote_files(top):
+    if hasattr(top, "size"):  # Beam's file systems.
+        paths = top.rglob("*")
+    else:  # TensorFlow's, in training.
+        paths = (folder / name for folder, _, names in top.walk() for name in names)
+    for path in paths:
         name = str(path).removeprefix(str(top)).lstrip("/")
         if not any(part.startswith(".") for part in name.split("/")):
-            yield ListedFile(str(path), name, _size(path))
-
-
-def _remote_files(top: epath.Path) -> Iterator[epath.Path]:
-    if hasattr(top, "size"):  # Beam's file systems.
-        yield from top.rglob("*")
-    else:  # TensorFlow's, in training.
-        for folder, _, names in top.walk():
-            for name in names:
-                yield folder / name
+            yield File(path=str(path), name=name, size=_size(path))
 
 
 def _size(path: epath.Path) -> int:

@@ -119,15 +119,10 @@ def read_records(file: File, parse: Parse) -> Iterator[Example]:
 
 
 def parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, int]:
-    """Returns the image and the label of a serialized `tf.train.Example`.
+    """Returns the features `image` and `label` of a serialized `tf.train.Example`.
 
-    Args:
-        record: The serialized bytes.
-        image: Name of the image feature.
-        label: Name of the label feature, None to read no label.
-
-    Raises:
-        ValueError: If the record does not hold exactly one image.
+    The label is -1 where it is no single integer. Raises ValueError if the record does
+    not hold exactly one image.
     """
     try:
         features = tf.train.Example.FromString(record).features.feature

@@ -70,7 +70,7 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
     frozen: list[Shard] = []
     gone: list[str] = []
     changed: list[str] = []
-    for shard in _read_all(output):
+    for shard in _read_shards(_path(output)):
         files = []
         for old in shard.files:
             file = listed.pop((old.name, old.skip), None)
@@ -98,14 +98,10 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
 
 
 def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
-    """Freezes the source's shards and returns the result of `match`.
-
-    Raises:
-        ValueError: If `match` does.
-    """
+    """Writes the source's shards unless they are frozen; otherwise acts as `match`."""
     source = match(source, output, allow_new_shards=allow_new_shards)
     path = _path(output)
-    if not path.exists() or _read_all(output) != source.shards:
+    if not path.exists() or _read_shards(path) != source.shards:
         with artifact.replacing(path) as temporary, temporary.open("wb") as file:
             pq.write_table(
                 _table(source.shards), file, row_group_size=_GROUP_ROWS, version="2.6"
@@ -160,6 +156,10 @@ def _table(shards: Sequence[Shard]) -> pa.Table:
     return pa.table(columns, schema=_SCHEMA)
 
 
+def _read_shards(path: epath.Path) -> tuple[Shard, ...]:
+    return _shards(parquet.read_parquet_file(path))
+
+
 def _shards(table: pa.Table) -> tuple[Shard, ...]:
     columns = table.to_pydict()
     indices = columns.pop("shard")
@@ -175,16 +175,6 @@ def _shards(table: pa.Table) -> tuple[Shard, ...]:
     return tuple(
         Shard(index, tuple(file for _, file in rows)) for index, rows in grouped
     )
-
-
-def _read_all(output: epath.PathLike) -> tuple[Shard, ...]:
-    path = _path(output)
-    try:
-        with path.open("rb") as file:
-            return _shards(parquet.read_parquet(file))
-    except pa.ArrowException as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is broken: {reason}") from error
 
 
 @functools.lru_cache(maxsize=4)

@@ -174,7 +174,6 @@ def open_source(
         ValueError: If the spec is malformed, there are no images, or two images would
             have the same key.
         FileNotFoundError: If the spec names nothing that exists.
-        OSError: If a folder cannot be listed.
     """
     kind, _, rest = spec.partition(":")
     if kind not in _KINDS or not rest:
@@ -184,8 +183,9 @@ def open_source(
             raise ValueError(f"{spec}: a folder holds no records with features")
         source = _open_folder(spec, rest)
     elif kind == "tfds":
-        features = (image_feature, label_feature, tuple(more_features))
-        source = _open_tfds(spec, rest, data_dir, features)
+        source = _open_tfds(
+            spec, rest, data_dir, image_feature, label_feature, tuple(more_features)
+        )
     else:
         reader: Reader = RecordReader(
             image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE
@@ -201,7 +201,9 @@ def _open_tfds(
     spec: str,
     rest: str,
     data_dir: str | None,
-    names: tuple[str | None, str | None, tuple[str, ...]],
+    image_feature: str | None,
+    label_feature: str | None,
+    more_features: tuple[str, ...],
 ) -> Source:
     match = _TFDS_PATTERN.match(rest)
     if match is None:
@@ -217,13 +219,14 @@ def _open_tfds(
             f"{spec}: expected TFRECORD files, got {builder.info.file_format.name}"
         )
     features = builder.info.features
-    image = _find_feature(spec, features, tfds.features.Image, names[0])
-    label = _find_feature(spec, features, tfds.features.ClassLabel, names[1])
+    image = _find_feature(spec, features, tfds.features.Image, image_feature)
+    label = _find_feature(spec, features, tfds.features.ClassLabel, label_feature)
     if image is None:
         raise ValueError(f"{spec} has no image feature, only {', '.join(features)}")
-    for name in names[2]:
+    for name in more_features:
         if name not in features:
-            raise ValueError(f"{spec} has no feature {name!r}")
+            known = ", ".join(features)
+            raise ValueError(f"{spec} has no feature {name!r}, only {known}")
     files = [
         File(
             path=str(part.filename),
@@ -238,7 +241,7 @@ def _open_tfds(
         directory=str(builder.data_dir),
         image_feature=image,
         label_feature=label,
-        more_features=names[2],
+        more_features=more_features,
     )
     return Source(spec, make_shards(files, reader), class_names, reader)
 
@@ -328,10 +331,9 @@ def make_shards(
 def _open_pattern(
     spec: str, pattern: str, class_names_file: str | None, reader: Reader
 ) -> Source:
-    found = listing.list_matches(pattern)
-    if not found:
+    files = listing.list_matches(pattern)
+    if not files:
         raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
-    files = [File(path=file.path, name=file.name, size=file.size) for file in found]
     class_names = None
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)

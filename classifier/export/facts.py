@@ -38,15 +38,10 @@ class Evaluation:
 
 
 def read_facts(directory: epath.PathLike) -> dict[str, Any]:
-    """Returns `classifier.json`: class names, preprocessing, figures, fingerprint.
-
-    Raises:
-        ValueError: If the file is missing or broken.
-    """
+    """Returns `classifier.json`; raises ValueError if it is missing or broken."""
     path = epath.Path(directory) / CLASSIFIER
     if not path.exists():
         raise ValueError(
             f"{directory}: expected an exported classifier, found no {CLASSIFIER}"
         )
-    facts: dict[str, Any] = artifact.read_json(path)
-    return facts
+    return artifact.read_json(path)

@@ -64,9 +64,8 @@ def export_classifier(
 def load_network(path: epath.PathLike) -> keras.Model:
     """Returns the network of a `.keras` file.
 
-    A `.keras` file stores the module path of each custom layer. Keras looks up the
-    registered name first, and the imports above register our layers, so files that
-    store a module's former path load, too.
+    Keras finds our layers by the names that the imports above register, so that files
+    which store a module's former path load, too.
     """
     return keras.saving.load_model(str(path), compile=False)
 

@@ -25,8 +25,7 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
     """Returns the facts of classifiers that can be averaged.
 
     Raises:
-        ValueError: If a classifier is incomplete, its signatures are unsuitable, or
-            the classes differ.
+        ValueError: If a classifier is incomplete or unsuitable, or the classes differ.
         FileNotFoundError: If a directory does not exist.
     """
     facts = []
@@ -40,16 +39,11 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
 
 
 def check_signatures(export: epath.PathLike, num_classes: int) -> None:
-    """Checks that a SavedModel is a classifier's, without loading it.
-
-    Raises:
-        ValueError: If it is no SavedModel, lacks a signature, or has another number of
-            classes.
-    """
+    """Raises ValueError unless a SavedModel, which is not loaded, is a classifier's."""
     path = epath.Path(export)
     signatures = _read(path).meta_graphs[0].signature_def
     if not (path / _VARIABLES / "variables.index").exists():
-        raise ValueError(f"{export}: no variables/variables.index in it")
+        raise ValueError(f"{export}: expected variables/variables.index, found none")
     names = sorted(name for name in signatures if not name.startswith("__"))
     for name, output in (("preprocess", "pixels"), ("pixels", "logits")):
         if name not in names or output not in signatures[name].outputs:
@@ -80,11 +74,9 @@ def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
 
 @contextlib.contextmanager
 def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
-    """Yields a directory with the same SavedModel under another default signature.
+    """Yields a directory with a local SavedModel under another default signature.
 
-    Args:
-        signature: Name of the signature to serve by default.
-        export: SavedModel on the local disk; its variables are linked, not copied.
+    The variables are linked, not copied.
     """
     path = pathlib.Path(export)
     saved = _read(epath.Path(export))

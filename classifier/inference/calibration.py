@@ -56,16 +56,8 @@ class CalibrationPart:
 
 
 @dataclasses.dataclass(frozen=True)
-class CalibrationPlan:
-    """Config of a calibration, and the images to predict."""
-
-    config: dict[str, Any]
-    parts: tuple[CalibrationPart, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class PartPredictions:
-    """What the teachers of a part predict.
+    """Predictions of a part's teachers.
 
     Attributes:
         fold: Fold of the part.
@@ -82,8 +74,8 @@ class PartPredictions:
 
 def plan(
     teachers: Sequence[str], *, held_out: Source | None, out_of_fold: Source | None
-) -> CalibrationPlan:
-    """Returns which teachers predict which images.
+) -> tuple[dict[str, Any], list[CalibrationPart]]:
+    """Returns the config of a calibration, and which teachers predict which images.
 
     Args:
         teachers: Directories of the classifiers that will label as one ensemble.
@@ -97,9 +89,9 @@ def plan(
         FileNotFoundError: If there is no such teacher.
     """
     if (held_out is None) == (out_of_fold is None):
-        raise ValueError("expected one of --held_out and --out_of_fold")
+        given = "neither" if held_out is None else "both"
+        raise ValueError(f"expected one of --held_out and --out_of_fold, got {given}")
     facts = read_ensemble_facts(teachers)
-    class_names = facts[0]["class_names"]
     if held_out is not None:
         kind, source = HELD_OUT, held_out
         parts = [_plan_held_out(teachers, source)]
@@ -107,6 +99,7 @@ def plan(
         kind, source = OUT_OF_FOLD, out_of_fold
         left_out = [member.get("left_out") for member in facts]
         parts = _plan_out_of_fold(teachers, left_out, source)
+    class_names = facts[0]["class_names"]
     check_same_classes(class_names, source.labeled_class_names(), source.spec)
     config = {
         "teachers": [member["fingerprint"] for member in facts],
@@ -114,7 +107,7 @@ def plan(
         "labeled": source.describe(),
         "class_names": class_names,
     }
-    return CalibrationPlan(config, tuple(parts))
+    return config, parts
 
 
 def _plan_held_out(teachers: Sequence[str], source: Source) -> CalibrationPart:
@@ -169,11 +162,10 @@ def _plan_out_of_fold(
 
 
 def predict(part: CalibrationPart) -> PartPredictions:
-    """Returns what the teachers of a part predict for its images.
+    """Returns the predictions of a part's teachers for its images.
 
     Raises:
         ValueError: If a decoded image has no label in range.
-        OSError: If a transient read error persists.
     """
     ensemble = Ensemble(part.teachers)
     num_classes = len(ensemble.class_names)
@@ -201,11 +193,7 @@ def write(
 ) -> dict[str, Any]:
     """Fits the temperature; writes `calibration.parquet` and `calibration.json`.
 
-    Returns:
-        The content of `calibration.json`.
-
-    Raises:
-        ValueError: If there is no image.
+    Returns the content of `calibration.json`. Raises ValueError if there is no image.
     """
     parts = [part.labeled for part in predicted if part.keys]
     if not parts:
@@ -269,10 +257,10 @@ def describe(facts: dict[str, Any]) -> list[str]:
     bad = f" ({undecodable} undecodable)" if undecodable else ""
     error = facts["calibration_error"]
     reason = facts["temperature_reason"]
+    why = f": {reason}" if reason else ""
+    after = "" if reason else f" -> {error['after']:.2%}"
     return [
         f"{facts['accuracy']:.2%} of {facts['num_images']:,} images {kind}{bad} right",
-        f"temperature {facts['temperature']}"
-        + (f": {reason}" if reason else "")
-        + f", calibration error {error['before']:.2%}"
-        + (f" -> {error['after']:.2%}" if not reason else ""),
+        f"temperature {facts['temperature']}{why}, "
+        f"calibration error {error['before']:.2%}{after}",
     ]

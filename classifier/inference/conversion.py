@@ -12,7 +12,6 @@ import json
 import logging
 import pathlib
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -69,14 +68,19 @@ class Agreement:
 
 
 def check_output(output: str) -> None:
-    """Raises ValueError if nothing can be exported to an output.
+    """Raises ValueError if an output exists, or its format is unknown or unavailable.
 
-    It exists already, its suffix names no format, or a package is not installed.
+    ONNX needs packages of its own.
     """
     if epath.Path(output).exists():
         raise ValueError(f"{output} already exists; delete it or name another output")
     if _find_suffix(output) == ".onnx":
-        _require_onnx()
+        for package in ("onnx", "onnxruntime", "tf2onnx"):
+            if importlib.util.find_spec(package) is None:
+                raise ValueError(
+                    f"ONNX needs the package {package}: "
+                    "pip install 'noisy-student-rs[onnx]'"
+                )
 
 
 def export(directory: epath.PathLike, output: str) -> Agreement:
@@ -191,15 +195,6 @@ def _load_keras(path: epath.Path) -> Network:
 
 
 # --- ONNX ------------------------------------------------------------------------
-def _require_onnx() -> None:
-    for package in ("onnx", "onnxruntime", "tf2onnx"):
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(
-                f"ONNX needs the package {package}: "
-                "pip install 'noisy-student-rs[onnx]'"
-            )
-
-
 def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
     import onnx
 
@@ -266,14 +261,8 @@ def _copy(source: epath.Path, target: epath.Path) -> None:
         _copy(inner, target / inner.name)
 
 
-#: By suffix: how a classifier's network is written to a new path, and loaded from it.
-_FORMATS: dict[
-    str,
-    tuple[
-        Callable[[epath.Path, epath.Path], None],
-        Callable[[epath.Path], Network],
-    ],
-] = {
+#: Functions that write a classifier's network to a new path and load it, by suffix.
+_FORMATS = {
     "": (_write_saved_model, _load_saved_model),
     ".keras": (_write_keras, _load_keras),
     ".onnx": (_write_onnx, _load_onnx),

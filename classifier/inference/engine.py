@@ -158,8 +158,7 @@ class NetworkLoader:
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             # By keyword: see `saved_model.load_preprocess`.
             outputs = loaded.signatures["pixels"](pixels=tf.constant(pixels))
-            logits: NDArray[np.float32] = outputs["logits"].numpy()
-            return logits
+            return outputs["logits"].numpy()
 
         return run
 
@@ -169,8 +168,7 @@ class NetworkLoader:
         def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             with _rewritten_to_bfloat16():
                 (logits,) = frozen(tf.constant(pixels))
-            result: NDArray[np.float32] = logits.numpy()
-            return result
+            return logits.numpy()
 
         return run
 
@@ -202,18 +200,16 @@ def _with_fixed_batch(run: Network, size: int) -> Network:
     The logits of an image then do not depend on the number of images.
     """
 
-    def run_padded(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        padded = pixels
-        if len(pixels) < size:
-            padded = np.zeros((size, *pixels.shape[1:]), np.uint8)
-            padded[: len(pixels)] = pixels
-        return run(padded)[: len(pixels)]
+    def run_batches(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = []
+        for start in range(0, len(pixels), size):
+            batch = pixels[start : start + size]
+            if missing := size - len(batch):
+                batch = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            logits.append(run(batch))
+        return np.concatenate(logits)[: len(pixels)]
 
-    def run_all(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        starts = range(0, len(pixels), size)
-        return np.concatenate([run_padded(pixels[i : i + size]) for i in starts])
-
-    return run_all
+    return run_batches
 
 
 def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
@@ -238,7 +234,7 @@ def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
 
 @contextlib.contextmanager
 def _rewritten_to_bfloat16() -> Iterator[None]:
-    """Makes TensorFlow rewrite the graphs called meanwhile: a process-wide option."""
+    """Sets TensorFlow's process-wide option to rewrite the graphs that are called."""
     tf.config.optimizer.set_experimental_options({_BFLOAT16_OPTION: True})
     try:
         yield

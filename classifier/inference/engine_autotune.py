@@ -48,13 +48,9 @@ def time_engines(
     *,
     seconds: float = SECONDS,
 ) -> list[EngineTiming]:
-    """Returns the timing of each candidate on all cores.
+    """Returns the timing of each candidate on all cores, for `seconds` each.
 
-    Args:
-        classifier: Classifier whose network is timed.
-        candidates: Engines to time.
-        encoded: Real images; those that cannot be decoded are left out.
-        seconds: Time per candidate.
+    The images should be real; batches of those that cannot be decoded are left out.
     """
     engines = [REFERENCE, *(engine for engine in candidates if engine != REFERENCE)]
     networks = {
@@ -70,18 +66,15 @@ def time_engines(
     for start in range(NUM_ROUNDS):
         expected: list[int] = []
         for engine, network in networks.items():
-            labels, speed = _time(
-                network, batches[start::NUM_ROUNDS], seconds / NUM_ROUNDS
-            )
+            timed = batches[start::NUM_ROUNDS]
+            labels, speed = _time(network, timed, seconds / NUM_ROUNDS)
             expected = expected or labels
             # A slower engine got to fewer images.
             same[engine] += [a == b for a, b in zip(labels, expected, strict=False)]
             speeds[engine] = max(speeds[engine], speed)
+    agreement = {engine: sum(hits) / max(1, len(hits)) for engine, hits in same.items()}
     return [
-        EngineTiming(
-            engine, speeds[engine], sum(same[engine]) / max(1, len(same[engine]))
-        )
-        for engine in candidates
+        EngineTiming(engine, speeds[engine], agreement[engine]) for engine in candidates
     ]
 
 

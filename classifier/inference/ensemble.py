@@ -105,9 +105,7 @@ class Classifier:
         Raises:
             InvalidArgumentError: If an image cannot be decoded.
         """
-        images = tf.constant(list(encoded), tf.string)
-        pixels: NDArray[np.uint8] = self._preprocess(images).numpy()
-        return pixels
+        return self._preprocess(tf.constant(list(encoded), tf.string)).numpy()
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns logits float32 [B,K] of pixels uint8 [B,S,S,3]."""
@@ -232,10 +230,8 @@ def _check_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
 def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Predictions:
     """Returns a prediction for every image.
 
-    Args:
-        decoded: B images.
-        probabilities: float32 [G,K] of the images that could be decoded, in order. A
-            row that is not finite becomes a row with a reason.
+    The probabilities [G,K] are of the images that could be decoded, in order; a row
+    that is not finite becomes a row with a reason.
     """
     good = np.array(decoded.good, int)
     status, error = list(decoded.status), list(decoded.error)
@@ -250,12 +246,7 @@ def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Pred
 def mean_probabilities(
     logits: NDArray[np.float32], temperatures: Sequence[float]
 ) -> NDArray[np.float32]:
-    """Returns the mean float32 [B,K] of the members' probabilities.
-
-    Args:
-        logits: float32 [M,B,K] of M members.
-        temperatures: M temperatures, one per member.
-    """
+    """Returns the mean probabilities float32 [B,K] of M members' logits [M,B,K]."""
     total = np.zeros(logits.shape[1:], np.float32)
     for member, temperature in zip(logits, temperatures, strict=True):
         total += softmax(member / np.float32(temperature))
@@ -266,8 +257,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the softmax [B,K] of logits [B,K]; NaN where a logit is not finite."""
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        probabilities: NDArray[np.float32] = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
+        return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _first_sentence(message: str) -> str:

@@ -45,7 +45,6 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
 
     Raises:
         ValueError: If there is no image, or one has no label in range.
-        OSError: If a transient read error persists.
     """
     tables = [
         _rows(ensemble, batch, source.spec)
@@ -65,24 +64,22 @@ def summarize(rows: pa.Table) -> dict[str, Any]:
     """
     right = is_right(rows)
     known = rows["predicted"].is_valid().to_numpy()
-    error = None
-    if known.any():
-        confidence = rows["confidence"].drop_null().to_numpy()
-        error = calibration_error(confidence, right[known])
+    confidence = rows["confidence"].drop_null().to_numpy()
     return {
         "num_examples": len(right),
         "num_correct": int(right.sum()),
         "num_undecodable": int((~known).sum()),
         "top1": float(right.mean()),
-        "calibration_error": error,
+        "calibration_error": (
+            calibration_error(confidence, right[known]) if known.any() else None
+        ),
     }
 
 
 def is_right(rows: pa.Table) -> NDArray[np.bool_]:
     """Returns bool [N], whether the prediction of each row is its label."""
-    hits = pc.fill_null(pc.equal(rows["label"], rows["predicted"]), False)
-    right: NDArray[np.bool_] = hits.to_numpy()
-    return right
+    hits = pc.equal(rows["label"], rows["predicted"])
+    return pc.fill_null(hits, False).to_numpy()
 
 
 def write(output: epath.PathLike, figures: dict[str, Any], rows: pa.Table) -> None:

@@ -49,7 +49,6 @@ def list_images(paths: Iterable[str]) -> list[File]:
 
     Raises:
         ValueError: If a directory holds no file.
-        OSError: If a directory cannot be listed.
     """
     files = []
     for path in paths:
@@ -69,15 +68,9 @@ def list_images(paths: Iterable[str]) -> list[File]:
 def predict_files(
     ensemble: Ensemble, files: Sequence[File], *, top_k: int
 ) -> Iterator[FilePrediction]:
-    """Yields the prediction of each file, in order.
+    """Yields the prediction of each file of one image, in order.
 
-    Args:
-        ensemble: Classifiers whose mean probabilities count.
-        files: Files of one image each.
-        top_k: Number of classes to name; all if there are fewer.
-
-    Raises:
-        OSError: If a transient read error persists.
+    It names `top_k` classes, all if there are fewer.
     """
     for batch in python_reader.read_batches(FolderReader(), files, BATCH_SIZE):
         predictions = ensemble.predict(
@@ -87,9 +80,8 @@ def predict_files(
             status, error = example.status, example.error
             if status == OK:
                 status, error = predictions.status[row], predictions.error[row]
-            top: tuple[TopClass, ...] = ()
-            if status == OK:
-                top = _top(predictions.probabilities[row], ensemble.class_names, top_k)
+            count = top_k if status == OK else 0
+            top = _top(predictions.probabilities[row], ensemble.class_names, count)
             yield FilePrediction(key_text(example.key), status, error, top)
 
 

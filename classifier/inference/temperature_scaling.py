@@ -42,13 +42,9 @@ class LabeledLogits:
 
 
 def fit_temperature(parts: Sequence[LabeledLogits]) -> tuple[float, str | None]:
-    """Returns the temperature of the highest likelihood, or 1.0 and a reason.
+    """Returns the most likely temperature, in 0.1..10, and None, or 1.0 and a reason.
 
-    Args:
-        parts: Images; different classifiers may have predicted each part.
-
-    Returns:
-        The temperature in 0.1..10 and None, or 1.0 and why none was fitted.
+    Different classifiers may have predicted each part.
     """
     count = sum(len(part.labels) for part in parts)
     if count < MIN_IMAGES:
@@ -61,8 +57,8 @@ def fit_temperature(parts: Sequence[LabeledLogits]) -> tuple[float, str | None]:
     best = int(np.argmin([loss(point) for point in grid]))
     if best in (0, len(grid) - 1):
         return 1.0, (
-            f"the likelihood is highest at {np.exp(grid[best]):.1f} or beyond: the "
-            "images do not tell it"
+            f"the likelihood is highest at {np.exp(grid[best]):.1f} or beyond, "
+            f"expected a maximum in {MIN_TEMPERATURE}..{MAX_TEMPERATURE}"
         )
     minimum = minimize_scalar(
         loss,
@@ -98,11 +94,7 @@ def calibration_error(
 ) -> float:
     """Returns the expected calibration error, in [0, 1], over equally wide bins.
 
-    In each bin the accuracy is compared with the mean confidence.
-
-    Args:
-        confidence: float32 [N] probability of the top class, in (0, 1].
-        is_right: bool [N], whether the top class is the label.
+    In each bin, the mean of `is_right` [N] is compared with that of `confidence` [N].
     """
     gaps = np.bincount(
         confidence_bins(confidence), is_right - confidence.astype(np.float64)

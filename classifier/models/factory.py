@@ -42,8 +42,7 @@ def build_network(
             are float32.
 
     Raises:
-        ValueError: If there are too few classes, or the image is too small for the
-            network.
+        ValueError: If there are too few classes, or the image is too small.
     """
     if num_classes < MIN_CLASSES:
         raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")

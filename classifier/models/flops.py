@@ -37,7 +37,7 @@ def count_multiply_adds(model: keras.Model) -> int:
 
 @contextlib.contextmanager
 def _functions_unwrapped() -> Iterator[None]:
-    """Traces nested functions in place: Keras's grouped convolution is one."""
+    """Traces nested functions, such as Keras's grouped convolution, in place."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:

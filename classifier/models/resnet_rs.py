@@ -98,11 +98,7 @@ class GroupedBatchNormalization(layers.BatchNormalization):
 def build_resnet_rs(
     config: ModelConfig, *, image_size: int, num_classes: int, seed: int = 0
 ) -> keras.Model:
-    """Returns the network with initial weights, see `factory.build_network`.
-
-    Raises:
-        ValueError: If the config names another network.
-    """
+    """Returns the network with initial weights, see `factory.build_network`."""
     if config.depth is None:
         raise ValueError(f"expected a ResNet-RS, got {config.name}")
     build = _Builder(config, seed)

@@ -63,13 +63,10 @@ def scale(
     The resolution contributes its slow share of the factor, depth or width the rest.
 
     Args:
-        model: ResNet-RS to scale.
+        model: ResNet-RS to scale; ValueError for another network.
         image_size: Side of its input in pixels.
         factor: Factor of the multiply-adds per image; below 1 shrinks the network.
         num_epochs: Length of the planned training; selects depth or width.
-
-    Raises:
-        ValueError: If there is no such network.
     """
     depth = _depth(model)
     if factor <= 0.0:

@@ -78,9 +78,9 @@ def change(path, **changes):
 
 
 def calibrate(teachers, output, **sources):
-    planned = plan(teachers, **{"held_out": None, "out_of_fold": None, **sources})
-    assert not artifact.start_or_resume(output, planned.config)
-    facts = write(output, planned.config, [predict_part(p) for p in planned.parts])
+    config, parts = plan(teachers, **{"held_out": None, "out_of_fold": None, **sources})
+    assert not artifact.start_or_resume(output, config)
+    facts = write(output, config, [predict_part(part) for part in parts])
     return facts, pq.read_table(output / "calibration.parquet").to_pylist()
 
 
@@ -231,7 +231,7 @@ def test_images_must_have_labels_of_the_teachers_classes(teachers, tmp_path):
     source = open_source(
         f"tfrecord:{tmp_path}/images/part", class_names_file=str(names)
     )
-    (part,) = plan(teachers(0), held_out=source, out_of_fold=None).parts
+    _, (part,) = plan(teachers(0), held_out=source, out_of_fold=None)
     with pytest.raises(ValueError, match=r"part#1: .*0\.\.2, got 7"):
         predict_part(part)
     names.write_text("x\ny\nz\n")
