@@ -69,11 +69,10 @@ def _open_split(chain: Chain) -> Any:
             f"{chain.dataset}/features.json: expected {', '.join(records.FIELDS)}, got "
             f"{', '.join(info.features)}"
         )
-    expected = [rule.name for rule in chain.selection.classes]
-    if names != expected:
+    if names != chain.selection.class_names:
         raise ValueError(
-            f"{chain.dataset}: expected the {len(expected)} classes of the selection, "
-            f"got {len(names)} others"
+            f"{chain.dataset}: expected the {len(chain.selection.classes)} classes of "
+            f"the selection, got {len(names)} others"
         )
     return split
 

@@ -183,11 +183,8 @@ def _decide(
     is_candidate = labels >= 0
     undecodable = int(np.sum(~is_candidate))
     is_candidate[dropped] = False
-    thresholds = np.array(
-        [rule.threshold for rule in chain.selection.classes], np.float32
-    )
     confidence = rows["confidence"].fill_null(0).to_numpy()
-    is_confident = is_candidate & (confidence >= thresholds[labels])
+    is_confident = is_candidate & (confidence >= chain.selection.thresholds[labels])
     np.add.at(by_class["confident"], labels[is_confident], 1)
     np.add.at(by_class["unique"], labels[copies > 0], 1)
     np.add.at(by_class["records"], labels, copies)
@@ -237,7 +234,7 @@ def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
         chain.config["predictions"],
         chain.selection.predictions,
     )
-    names = [rule.name for rule in chain.selection.classes]
+    names = chain.selection.class_names
     if names != list(class_names):
         raise ValueError(
             f"{chain.selection_directory}: expected the {len(class_names)} classes of "

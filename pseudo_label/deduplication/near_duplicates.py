@@ -43,14 +43,18 @@ CANDIDATE = np.dtype(
     ]
 )
 #: Position of a matching image. Set 0 is the corpus; the others are excluded sets.
-_POSITION = [("match_set", "<i4"), ("match_shard", "<i4"), ("match_row", "<i4")]
-POSITION = np.dtype(_POSITION)
+POSITION = np.dtype(
+    [("match_set", "<i4"), ("match_shard", "<i4"), ("match_row", "<i4")]
+)
 #: A row of the corpus to drop, and the position of its match.
-_MATCH = [("shard", "<i4"), ("row", "<i4"), ("distance", "<i4"), *_POSITION]
-MATCH = np.dtype(_MATCH)
+MATCH = np.dtype(
+    [("shard", "<i4"), ("row", "<i4"), ("distance", "<i4"), *POSITION.descr]
+)
 #: The same with columns of the matching row; its key travels beside the array.
 _DIGEST = ("digest", "<u8", (4,))
-NAMED_MATCH = np.dtype([*_MATCH, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGEST])
+NAMED_MATCH = np.dtype(
+    [*MATCH.descr, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGEST]
+)
 #: A row that was not compared itself, but by a representative in the same shard. If
 #: the representative is dropped, both have the same match; else it is the match.
 REPRESENTED = np.dtype([("row", "<i4"), ("representative", "<i4")])

@@ -225,6 +225,21 @@ class Selection:
             classes=tuple(map(_rule_from_json, content["classes"])),
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes by label."""
+        return [rule.name for rule in self.classes]
+
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        """Threshold of each class, float32 [K]."""
+        return np.array([rule.threshold for rule in self.classes], np.float32)
+
+    @property
+    def lowest_kept(self) -> NDArray[np.float32]:
+        """Lowest confidence kept of each class, float32 [K]; infinite if none is."""
+        return self.cut_offs[0].confidence
+
     @functools.cached_property
     def cut_offs(self) -> tuple[_CutOffs, _CutOffs]:
         """Cut-offs and extra cut-offs of all classes as arrays."""

@@ -170,7 +170,8 @@ def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
         accuracy.name: _evaluated(run, number)
         for number, accuracy in enumerate(line, start=1)
     }
-    evaluated[control.name] = attempt(lambda: run.evaluated(run.control_evaluation()))
+    of_control = run.path / "control" / "evaluation"
+    evaluated[control.name] = attempt(lambda: run.evaluated(of_control))
     pairs = [
         (line[-1], line[0]),
         (line[-1], control),

@@ -109,12 +109,11 @@ def count_predictions(
         FileNotFoundError: If a file is missing.
         ValueError: If a file is broken, or a label is not below K.
     """
-    rules = labeled.selection.classes
-    num_classes = len(rules)
-    thresholds = np.array([rule.threshold for rule in rules], np.float32)
+    selection = labeled.selection
+    num_classes = len(selection.classes)
     tally = Tally.zero(
-        selection_tally.append_unselectable(thresholds),
-        what_if.levels(labeled.selection.settings),
+        selection_tally.append_unselectable(selection.thresholds),
+        what_if.levels(selection.settings),
     )
     predicted = np.zeros(num_classes, np.int64)
     bars = np.zeros(NUM_BARS, np.int64)
@@ -212,9 +211,5 @@ def _rows(label: NDArray[np.int32], confidence: NDArray[np.float32]) -> Rows:
 
 def _columns_to_decide(selection: Selection) -> Sequence[str]:
     """Returns the columns for `count_copies`; keys, which are long, only for ties."""
-    has_ties = any(
-        cut_off is not None and cut_off.key is not None
-        for rule in selection.classes
-        for cut_off in (rule.cut_off, rule.extra_cut_off)
-    )
+    has_ties = any(any(cut_offs.keys) for cut_offs in selection.cut_offs)
     return COLUMNS if has_ties else COLUMNS[:-1]

@@ -157,7 +157,7 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     precisions = attempt(
         lambda: metrics.class_precisions(
             require(reference),
-            _cuts(require(labeled).selection),
+            require(labeled).selection.lowest_kept,
             require(labeled).class_names,
         )
     )
@@ -180,17 +180,6 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     )
 
 
-def _cuts(selection: Selection) -> NDArray[np.float32]:
-    """Returns the lowest confidence kept of each class, float32 [K]."""
-    return np.array(
-        [
-            rule.cut_off.confidence if rule.cut_off is not None else np.inf
-            for rule in selection.classes
-        ],
-        np.float32,
-    )
-
-
 def _count_reference(reference: LabeledPredictions) -> ReferenceImages:
     return ReferenceImages(kind=reference.kind, images=len(reference.label))
 
@@ -198,7 +187,7 @@ def _count_reference(reference: LabeledPredictions) -> ReferenceImages:
 def _kept(selection: Selection, reference: LabeledPredictions | Missing) -> Precision:
     if selection.estimate is not None:
         return selection.estimate.kept
-    return precision.precision_above(require(reference), _cuts(selection))
+    return precision.precision_above(require(reference), selection.lowest_kept)
 
 
 def _kept_share(labeled: LabeledRound) -> float | None:

@@ -43,7 +43,7 @@ _ORDER = (
 )
 #: Directories of a round that show that it has begun.
 _ROUND_STAGES = ("predictions", "selection", "dataset", "student")
-_NUMBERED = re.compile(r"-[0-9]+$")
+_NUMBERED = re.compile(r"(.*)-([0-9]+)")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -136,10 +136,6 @@ class Run:
         if number == 1:
             return self.round(1) / "teacher" / "evaluation"
         return self.round(number - 1) / "evaluation"
-
-    def control_evaluation(self) -> pathlib.Path:
-        """Returns the directory of the evaluation of the control."""
-        return self.path / "control" / "evaluation"
 
     def members(self) -> list[pathlib.Path]:
         """Returns the classifiers of the first teacher."""
@@ -257,9 +253,8 @@ def _order(path: pathlib.PurePath) -> list[tuple[int, str, int]]:
     """Returns the sort key of a directory; member-10 comes after member-9."""
     parts = []
     for part in path.parts:
-        stem, _, number = part.rpartition("-")
-        if not _NUMBERED.search(part):
-            stem, number = part, "0"
+        numbered = _NUMBERED.fullmatch(part)
+        stem, number = numbered.groups() if numbered else (part, "0")
         rank = _ORDER.index(stem) if stem in _ORDER else len(_ORDER)
         parts.append((rank, stem, int(number)))
     return parts

@@ -167,17 +167,15 @@ def end_labels(
     ]
 
 
-def spread(
-    heights: Sequence[float], *, top: float, bottom: float, gap: float = _LINE_HEIGHT
-) -> list[float]:
-    """Returns ascending heights moved apart to keep a gap, in one pass each way."""
+def spread(heights: Iterable[float], *, top: float, bottom: float) -> list[float]:
+    """Returns ascending heights moved apart by a line, in one pass each way."""
     moved: list[float] = []
     for height in heights:
-        moved.append(max(height, moved[-1] + gap if moved else top))
+        moved.append(max(height, moved[-1] + _LINE_HEIGHT if moved else top))
     ceiling = bottom
     for index in reversed(range(len(moved))):
         moved[index] = min(moved[index], ceiling)
-        ceiling = moved[index] - gap
+        ceiling = moved[index] - _LINE_HEIGHT
     return moved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 
@@ -28,10 +29,7 @@ def shorten(value: str, columns: int = NAME_COLUMNS) -> str:
     widths = [_width(character) for character in line]
     if len(value) <= 4 * TOOLTIP_COLUMNS and sum(widths) <= columns:
         return line
-    end = taken = 0
-    while end < len(line) and taken + widths[end] < columns:
-        taken += widths[end]
-        end += 1
+    end = sum(total < columns for total in itertools.accumulate(widths))
     return line[:end].rstrip() + "…"
 
 

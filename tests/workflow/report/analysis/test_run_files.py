@@ -76,7 +76,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
         (lambda run: run.labeled_round(3), "make labels ROUND=3"),
         (lambda run: run.labeled_predictions(1), "make report"),
         (lambda run: run.labeled_predictions(3), "make evaluation ROUND=2"),
-        (lambda run: run.evaluated(run.control_evaluation()), "make report"),
+        (lambda run: run.evaluated(run.path / "control" / "evaluation"), "make report"),
     ],
 )
 def test_the_command_that_makes_a_file_is_named(tmp_path, find, command):

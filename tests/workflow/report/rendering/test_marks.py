@@ -30,7 +30,7 @@ def test_ticks_are_round_and_within(low, width, count):
 
 @given(st.lists(st.floats(30, 200), min_size=1, max_size=10).map(sorted))
 def test_names_are_moved_apart_and_no_further(heights):
-    moved = marks.spread(heights, top=30, bottom=230, gap=14)
+    moved = marks.spread(heights, top=30, bottom=230)
     assert np.all(np.diff(moved) >= 14 - 1e-6)
     assert moved[-1] <= 230
     if all(b - a >= 14 for a, b in itertools.pairwise(heights)):
