@@ -26,6 +26,7 @@ def test_multiply_adds_of_single_layers():
     ("name", "parameters", "billion"),
     [("EfficientNetB0", 5.3e6, 0.39), ("ConvNeXtTiny", 28.6e6, 4.5)],
 )
+@pytest.mark.usefixtures("zero_weights")
 def test_other_networks_count_as_their_papers_state(name, parameters, billion):
     model = factory.build_network(
         ModelConfig(name=name), image_size=224, num_classes=1000

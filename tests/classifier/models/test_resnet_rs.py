@@ -160,7 +160,7 @@ def test_the_stride_is_on_the_3x3_convolution(resnet_d):
 
 
 def test_stochastic_depth_rate_grows_by_stage():
-    config = ModelConfig(name="resnet_rs_50", stochastic_depth_rate=0.1)
+    config = dataclasses.replace(TINY, name="resnet_rs_50", stochastic_depth_rate=0.1)
     model = build_resnet_rs(config, image_size=32, num_classes=2)
     blocks = [f"stage{i}_block1" for i in (1, 2, 3, 4)]
     rates = [model.get_layer(b).get_layer(f"{b}_drop").rate for b in blocks]
