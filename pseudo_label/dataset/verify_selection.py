@@ -41,16 +41,12 @@ _RULE_COUNTS = ("confident", "unique", "records")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A dataset and its parents, whose fingerprints agree.
+    """The directories of a dataset and its parents, whose fingerprints agree.
 
     Attributes:
-        dataset: Directory of the dataset.
-        config: Content of its `config.json`.
-        predictions: Directory of the predictions.
+        config: Content of the dataset's `config.json`.
         num_inputs: Number of predictions files, one for each input shard.
         top_k: Number of top classes stored for each image.
-        selection_directory: Directory of the selection.
-        selection: Content of its `selection.json`.
     """
 
     dataset: epath.Path

@@ -63,20 +63,18 @@ def make_table(
     tally is of the whole corpus, with the levels `levels(config)`.
     """
     reaching = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
-    quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})
     cumulative = np.cumsum(tally.histogram[:-1], axis=1)
-    cut_offs = {
-        quota: _quota_cut_offs(cumulative, tally.bins, quota) for quota in quotas
-    }
+    quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})
+    cut_offs = [_quota_cut_offs(cumulative, tally.bins, quota) for quota in quotas]
     cells = []
     for index, threshold in enumerate(levels(config)):
-        for quota in quotas:
+        for quota, cut_off in zip(quotas, cut_offs, strict=True):
             settings = dataclasses.replace(config, images_per_class=quota)
             unique, records = count_kept(reaching[:, index + 1], settings)
             num_unique, num_records = int(unique.sum()), int(records.sum())
             precision = None
             if calibration is not None:
-                lowest = np.maximum(cut_offs[quota], threshold)
+                lowest = np.maximum(cut_off, threshold)
                 precision = precision_above(calibration, lowest)
             cells.append(
                 WhatIfCell(
@@ -99,15 +97,12 @@ def to_json(cells: Sequence[WhatIfCell]) -> list[dict[str, Any]]:
 
 def from_json(content: Sequence[dict[str, Any]]) -> tuple[WhatIfCell, ...]:
     """Returns the cells whose `to_json` was stored."""
-    return tuple(
-        WhatIfCell(
-            **{
-                **cell,
-                "precision": cell["precision"] and Precision(**cell["precision"]),
-            }
-        )
-        for cell in content
-    )
+    return tuple(map(_cell_from_json, content))
+
+
+def _cell_from_json(cell: dict[str, Any]) -> WhatIfCell:
+    precision = cell["precision"] and Precision(**cell["precision"])
+    return WhatIfCell(**{**cell, "precision": precision})
 
 
 def format_table(cells: Sequence[WhatIfCell]) -> Iterator[str]:

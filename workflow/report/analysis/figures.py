@@ -76,15 +76,10 @@ class Figures:
     """The figures of a report besides those of `verdict.make_report`.
 
     Attributes:
-        run: Name of the run.
-        headline: The verdict as a headline.
         class_names: K names; empty without predictions.
         accuracies: Accuracies of control, teacher and students.
         gains: Gains of the last student over teacher and control, then of each student
             over its teacher.
-        diagnoses: Diagnosis of every round.
-        rounds: Figures of every round.
-        learning: Learning curves of all training runs.
         confusions: Confusions of the first teacher and the last student.
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.

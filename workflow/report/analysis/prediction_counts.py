@@ -29,14 +29,9 @@ _NO_HASH = np.uint64(0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabeledRound:
-    """A round's predictions and the selection made of them.
+    """A round's predictions, by their directory, and the selection made of them.
 
-    Attributes:
-        predictions: Directory of the predictions.
-        num_shards: Number of its files.
-        class_names: K names by label.
-        dropped_in: Directory of the selection, which lists the dropped rows.
-        selection: The decision.
+    `dropped_in` is the directory of the selection, which lists the dropped rows.
     """
 
     predictions: epath.Path
@@ -129,7 +124,9 @@ def count_predictions(
         above += np.bincount(reached, minlength=len(above))
         selectable = np.where(is_known, label, num_classes).astype(np.int32)
         selectable[dropped] = num_classes
-        tally.count(_rows(selectable, confidence), len(label) - len(known))
+        none: NDArray[Any] = np.broadcast_to(_NO_HASH, label.shape)
+        rows = Rows(selectable, confidence, none, none, none)
+        tally.count(rows, len(label) - len(known))
     return PredictionCounts(
         images=tally.read,
         predicted=predicted,
@@ -202,11 +199,6 @@ def _count_labels(
             f"{len(counts) - 1}"
         )
     return counts
-
-
-def _rows(label: NDArray[np.int32], confidence: NDArray[np.float32]) -> Rows:
-    nothing: NDArray[Any] = np.broadcast_to(_NO_HASH, label.shape)
-    return Rows(label, confidence, nothing, nothing, nothing)
 
 
 def _columns_to_decide(selection: Selection) -> Sequence[str]:

@@ -72,11 +72,9 @@ class Classes:
     """All classes before and after the selection.
 
     Attributes:
-        count: Number of classes.
         empty: Number of classes without a kept image.
         fewest: Classes with the fewest kept images; few classes are listed in full, by
             label.
-        ranks: Counts of all classes.
     """
 
     count: int
@@ -96,11 +94,10 @@ class Confidences:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WhatIf:
-    """Results of other settings of the selection.
+    """The settings of the selection, and the results of others.
 
     Attributes:
         threshold: Threshold of the selection; None if classes have their own.
-        images_per_class: Images per class of the selection.
         cells: Results by threshold, then by images per class.
     """
 
@@ -114,17 +111,12 @@ class RoundFigures:
     """The figures of a round.
 
     Attributes:
-        round: Number of the round, from 1 on.
         funnel: Number of images after each step.
         judges: Labeled images that precision is estimated on.
         kept: Precision of the kept labels.
         kept_share: Images kept, as a share of all.
-        reliability: Reliability of the teacher.
-        confidences: Histogram of the confidence.
-        classes: Classes before and after the selection.
         class_precision: Classes of the lowest precision, worst first.
         judged_classes: Number of classes whose precision is known.
-        what_if: Results of other settings.
         coverage: Coverage and precision at other thresholds.
         churn: Changes against the round before; None in the first.
     """

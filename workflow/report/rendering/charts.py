@@ -53,7 +53,7 @@ _NARROW = 330.0
 _LABELED_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 
 
-def reliability(found: Reliability, *, name: str) -> Chart:
+def reliability(found: Reliability) -> Chart:
     """Returns the accuracy of the teacher by its confidence."""
     height = 330.0
     x = _shares(_LEFT, 390.0)
@@ -71,7 +71,6 @@ def reliability(found: Reliability, *, name: str) -> Chart:
             dot((at, y(precision.estimate or 0.0)), radius, f"dot first {few}")
         )
     return Chart(
-        name=name,
         title="Reliability diagram",
         description=f"The expected calibration error is {found.error:.1%}.",
         marks=[
@@ -83,7 +82,7 @@ def reliability(found: Reliability, *, name: str) -> Chart:
     )
 
 
-def confidences(found: Confidences, *, name: str, is_logarithmic: bool) -> Chart:
+def confidences(found: Confidences, *, is_logarithmic: bool) -> Chart:
     """Returns a histogram of the confidence of all images."""
     height = 250.0
     x = _shares(_LEFT, 390.0)
@@ -102,7 +101,6 @@ def confidences(found: Confidences, *, name: str, is_logarithmic: bool) -> Chart
             f"Thresholds of classes are {found.lowest:.3g} to {found.highest:.3g}."
         )
     return Chart(
-        name=name,
         title="Histogram of the confidence of all images",
         description=description,
         marks=[
@@ -123,7 +121,7 @@ def _threshold(x: Axis, y: Axis, found: Confidences) -> Iterator[Mark]:
     yield label(x(found.lowest) + shift, y.end + 10, text, class_)
 
 
-def ranks(found: Ranks, *, name: str) -> Chart:
+def ranks(found: Ranks) -> Chart:
     """Returns the images per class, from the largest class to the smallest."""
     height = 270.0
     before = found.predicted or found.unique
@@ -138,7 +136,6 @@ def ranks(found: Ranks, *, name: str) -> Chart:
             drawn.append(line(points, f"line {class_}"))
             ends.append((text, points[-1], class_))
     return Chart(
-        name=name,
         title="Images of each class before and after the selection",
         description=f"The richest class has {max(before):,} images before it and "
         f"{max(found.unique):,} after, the poorest {min(before):,} and "
@@ -158,7 +155,6 @@ def coverage(
     points: Sequence[CoveragePoint],
     kept: tuple[float, Precision] | None,
     *,
-    name: str,
     low: float,
 ) -> Chart:
     """Returns the precision of the labels by the share of images a threshold keeps.
@@ -174,7 +170,6 @@ def coverage(
     lower = [(x(p.coverage), y(p.precision.low)) for p in known]
     curve = [(x(p.coverage), y(p.precision.estimate or 0.0)) for p in known]
     return Chart(
-        name=name,
         title="Precision of the labels by the share of images kept",
         description=_describe_coverage(known),
         marks=[
@@ -280,7 +275,7 @@ def _pick(
     ]
 
 
-def learning(series: Sequence[Series], *, name: str, title: str, y_name: str) -> Chart:
+def learning(series: Sequence[Series], *, title: str, y_name: str) -> Chart:
     """Returns learning curves; those of the same run name share a line style.
 
     There is at least one. Values of at most 1 are taken for shares.
@@ -298,7 +293,6 @@ def learning(series: Sequence[Series], *, name: str, title: str, y_name: str) ->
         f"{curve.run} {format_value(curve.points[-1][1])}" for curve in series
     )
     return Chart(
-        name=name,
         title=title,
         description=f"At the end: {ends}.",
         marks=[*grid(x, y, x_name="step", y_name=y_name), *_curves(series, x, y)],

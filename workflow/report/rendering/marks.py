@@ -63,7 +63,6 @@ class Chart:
     """A drawing with a description for those who cannot see it.
 
     Attributes:
-        name: Prefix of the ids, unique on the page.
         title: Title of the chart.
         description: Main figures of the chart, in a sentence.
         marks: The drawing, from back to front.
@@ -71,7 +70,6 @@ class Chart:
         width: Width in units.
     """
 
-    name: str
     title: str
     description: str
     marks: Sequence[Mark]

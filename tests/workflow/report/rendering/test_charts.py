@@ -19,7 +19,7 @@ from workflow.report.rendering import charts
 
 def parse(chart):
     """The chart's tree; its marks are within its frame."""
-    tree = ET.fromstring(macro("graphics.html", "chart")(chart))
+    tree = ET.fromstring(macro("graphics.html", "chart")(chart, "chart"))
     assert tree.get("role") == "img"
     named = [tree.find("title"), tree.find("desc")]
     assert tree.get("aria-labelledby").split() == [part.get("id") for part in named]
@@ -66,7 +66,7 @@ def calibration(count=400):
 
 def test_dots_are_where_the_bins_are():
     found = metrics.reliability(calibration())
-    tree = parse(charts.reliability(found, name="r"))
+    tree = parse(charts.reliability(found))
     dots = of_class(tree, "dot")
     assert len(dots) == len(found.bins)
     # The reference line goes from 0 to 1 on both axes.
@@ -80,9 +80,9 @@ def test_dots_are_where_the_bins_are():
 
 
 def test_few_images_have_a_hollow_dot():
-    tree = parse(charts.reliability(metrics.reliability(calibration(30)), name="r"))
+    tree = parse(charts.reliability(metrics.reliability(calibration(30))))
     assert of_class(tree, "few")
-    tree = parse(charts.reliability(metrics.reliability(calibration(4000)), name="r"))
+    tree = parse(charts.reliability(metrics.reliability(calibration(4000))))
     assert not of_class(tree, "few")
 
 
@@ -90,7 +90,7 @@ def test_few_images_have_a_hollow_dot():
 def test_bars_are_as_high_as_there_are_images(is_logarithmic):
     bars = (0, 1, 10, 100, 1000) + (0,) * 45
     found = Confidences(bars=bars, lowest=0.06, highest=0.5)
-    tree = parse(charts.confidences(found, name="c", is_logarithmic=is_logarithmic))
+    tree = parse(charts.confidences(found, is_logarithmic=is_logarithmic))
     boxes = of_class(tree, "bar")
     heights = [float(box.get("height")) for box in boxes]
     assert heights[:5] == sorted(heights[:5])
@@ -112,7 +112,7 @@ def test_lines_have_names_and_dashes_of_their_own():
         unique=(50, 20, 0),
         records=(50, 50, 0),
     )
-    tree = parse(charts.ranks(ranks, name="r"))
+    tree = parse(charts.ranks(ranks))
     assert {"before", "kept", "records"} <= set(texts(tree))
     looks = [line.get("class") for line in of_class(tree, "line")]
     assert len(looks) == len(set(looks)) == 3
@@ -128,15 +128,13 @@ def test_the_curve_ends_where_all_is_kept():
     kept = Precision.of(some.is_right[some.confidence >= 0.7])
     low = charts.lowest_precision([points], [kept])
     assert low == 0.5
-    tree = parse(charts.coverage(points, (0.3, kept), name="c", low=low))
+    tree = parse(charts.coverage(points, (0.3, kept), low=low))
     (curve,) = of_class(tree, "line")
     xs = [float(x) for x in re.findall(r"[ML]([\d.]+) ", curve.get("d"))]
     assert xs[0] == 385
     assert xs == sorted(xs, reverse=True)
     assert "selected" in texts(tree)
-    assert "selected" not in texts(
-        parse(charts.coverage(points, None, name="c", low=0))
-    )
+    assert "selected" not in texts(parse(charts.coverage(points, None, low=0)))
 
 
 def test_without_a_labeled_image_there_is_no_curve():
@@ -144,7 +142,7 @@ def test_without_a_labeled_image_there_is_no_curve():
     point = metrics.CoveragePoint(threshold=0.5, coverage=0.4, precision=nothing)
     low = charts.lowest_precision([[point]], [])
     assert low == 0.9
-    tree = parse(charts.coverage([point], (0.4, nothing), name="c", low=low))
+    tree = parse(charts.coverage([point], (0.4, nothing), low=low))
     assert not of_class(tree, "dot")
     assert "selected" not in texts(tree)
 
@@ -156,7 +154,7 @@ def test_names_of_thresholds_that_keep_next_to_nothing_do_not_overlap():
         metrics.CoveragePoint(threshold=level, coverage=share, precision=precision)
         for level, share in shares.items()
     ]
-    tree = parse(charts.coverage(points, None, name="c", low=0))
+    tree = parse(charts.coverage(points, None, low=0))
     names = [mark for mark in tree.iter() if (mark.text or "").startswith("\u2265")]
     ends = sorted(float(mark.get("x")) for mark in names)
     assert len(ends) >= 3
@@ -168,7 +166,7 @@ def test_a_name_stands_at_the_end_of_its_line():
         Series(run=run, metric="m", points=((100.0, 0.5), (200.0, last)))
         for run, last in (("a", 0.9), ("b", 0.89), ("b", 0.7), ("c", 0.2))
     ]
-    tree = parse(charts.learning(series, name="l", title="t", y_name="right"))
+    tree = parse(charts.learning(series, title="t", y_name="right"))
     labels = {label.text: float(label.get("y")) for label in of_class(tree, "label")}
     assert list(labels) == ["a", "b", "c"]
     heights = list(labels.values())
@@ -178,7 +176,7 @@ def test_a_name_stands_at_the_end_of_its_line():
 
 def test_losses_begin_at_zero():
     series = [Series(run="a", metric="m", points=((1.0, 2.5), (9.0, 1.5)))]
-    tree = parse(charts.learning(series, name="l", title="t", y_name="loss"))
+    tree = parse(charts.learning(series, title="t", y_name="loss"))
     assert {"0", "1", "2"} <= set(texts(tree))
     assert not any("%" in text for text in texts(tree))
 
