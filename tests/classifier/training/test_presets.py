@@ -167,10 +167,19 @@ def step(recipe):
 ABLATIONS = [name for name in presets.PRESETS if name.startswith("ablation_")]
 
 
+@pytest.fixture
+def eager():
+    """Avoids graphs: tracing them takes longer than a few steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_each_step_of_the_ablation_trains(name):
     """On the smallest network; the real ones are in the slow tests."""
-    settings = ["model.name=resnet_rs_14", "model.width_multiplier=0.25"]
+    settings = ["model.name=resnet_rs_14", "model.width_multiplier=0.0625"]
     recipe = override_all(presets.find(name), [*settings, "image.size=64"])
     figures, moved = step(recipe)
     assert np.isfinite(figures["train/loss"])
