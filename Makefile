@@ -108,10 +108,13 @@ ifneq ($(THREADS),)
 export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
 
-ifeq ($(filter local flink prism dataflow,$(RUNNER)),)
-$(error expected RUNNER=local, flink, prism or dataflow, got RUNNER=$(RUNNER))
-endif
 include infra/runners.mk infra/dataflow.mk
+
+RUNNERS := $(sort dataflow \
+	$(patsubst BEAM_FLAGS_%,%,$(filter BEAM_FLAGS_%,$(.VARIABLES))))
+ifeq ($(filter $(RUNNERS),$(RUNNER)),)
+$(error expected RUNNER= as one of $(RUNNERS), got RUNNER=$(RUNNER))
+endif
 
 .PHONY: help setup demo clean-demo demo-seeds rounds teacher calibration labels selection \
 	records verify student evaluation samples control report format lint typecheck test \

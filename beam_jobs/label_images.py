@@ -15,48 +15,51 @@ from typing import Any
 
 from beam_jobs.runners import supervisor
 from stage import artifact, cli
-from stage.flags import CommandFlags
+from stage.flags import SOURCES, CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
-_IMAGES = FLAGS.image_source(
-    "Images to label: tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB."
-)
-_ALLOW_NEW_SHARDS = FLAGS.boolean(
-    "allow_new_shards", False, "Continue although files were added since the first run."
-)
-_TEACHER = FLAGS.members("teacher", required=False)
-_MODEL_HANDLER = FLAGS.string(
-    "model_handler",
-    None,
-    "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded images "
-    "to logits, instead of a teacher.",
-)
-_CALIBRATION = FLAGS.artifact(
-    "calibration", " for the same teachers, which has their temperature", required=False
-)
-_CLASS_NAMES = FLAGS.class_names("with --model_handler")
-_ENGINE = FLAGS.string(
-    "engine", "auto", "tensorflow, openvino, or auto for the fastest on this machine."
-)
-_DTYPE = FLAGS.string(
-    "dtype",
-    "auto",
-    "float32, bfloat16, or auto for the fastest whose results agree with float32.",
-)
+_IMAGES = FLAGS.image_source(f"Images to label: {SOURCES}.")
 _OUTPUT = FLAGS.output("Directory of the predictions to make.")
-_TOP_K = FLAGS.top_k(10, "Number of classes to keep per image, at most all classes.")
-_MAX_PIXELS = FLAGS.integer(
-    "max_pixels",
-    100_000_000,
-    "Largest image to decode, in pixels.",
-    lower_bound=1,
-)
-_MAX_BAD_FRACTION = FLAGS.number(
-    "max_bad_fraction",
-    0.5,
-    "Largest share of images without prediction; the job fails above it.",
-    lower_bound=0,
-    upper_bound=1,
+_SETTINGS = FlagGroup(
+    teachers=FLAGS.members("teacher", required=False),
+    model_handler=FLAGS.string(
+        "model_handler",
+        None,
+        "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded "
+        "images to logits, instead of a teacher.",
+    ),
+    class_names_file=FLAGS.class_names("with --model_handler"),
+    calibration=FLAGS.artifact(
+        "calibration",
+        " for the same teachers, which has their temperature",
+        required=False,
+    ),
+    top_k=FLAGS.top_k(10, "Number of classes to keep per image, at most all classes."),
+    engine=FLAGS.string(
+        "engine",
+        "auto",
+        "tensorflow, openvino, or auto for the fastest on this machine.",
+    ),
+    dtype=FLAGS.string(
+        "dtype",
+        "auto",
+        "float32, bfloat16, or auto for the fastest whose results agree with float32.",
+    ),
+    max_pixels=FLAGS.integer(
+        "max_pixels", 100_000_000, "Largest image to decode, in pixels.", lower_bound=1
+    ),
+    max_bad_fraction=FLAGS.number(
+        "max_bad_fraction",
+        0.5,
+        "Largest share of images without prediction; the job fails above it.",
+        lower_bound=0,
+        upper_bound=1,
+    ),
+    allow_new_shards=FLAGS.boolean(
+        "allow_new_shards",
+        False,
+        "Continue although files were added since the first run.",
+    ),
 )
 _ESTIMATE = FLAGS.integer(
     "estimate",
@@ -89,18 +92,7 @@ def main(argv: Sequence[str]) -> None:
         from classifier.data import shard_manifest
         from classifier.data.sources import open_source
 
-        settings = labeling_job.LabelingConfig(
-            teachers=tuple(_TEACHER.value),
-            model_handler=_MODEL_HANDLER.value,
-            class_names_file=_CLASS_NAMES.value,
-            calibration=_CALIBRATION.value,
-            top_k=_TOP_K.value,
-            engine=_ENGINE.value,
-            dtype=_DTYPE.value,
-            max_pixels=_MAX_PIXELS.value,
-            max_bad_fraction=_MAX_BAD_FRACTION.value,
-            allow_new_shards=_ALLOW_NEW_SHARDS.value,
-        )
+        settings = labeling_job.LabelingConfig(**_SETTINGS.arguments())
         filesystems.register(options)
         source = shard_manifest.match(
             open_source(**_IMAGES.arguments()),
@@ -143,9 +135,10 @@ def _check_for_dataflow(image_path: str) -> None:
     from beam_jobs.runners import dataflow
 
     paths = {"images": image_path, "output": _OUTPUT.value}
-    for teacher in _TEACHER.value:
+    teachers = _SETTINGS.teachers.value
+    for teacher in teachers:
         dataflow.require_bucket(teacher=teacher, **paths)
-    if "auto" in (_ENGINE.value, _DTYPE.value) and _TEACHER.value:
+    if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
         raise ValueError(
             "expected --engine and --dtype: the fastest on this machine need not "
             "be the fastest on Dataflow's workers"

@@ -8,7 +8,7 @@ The ending of --output selects the format:
   student.onnx   ONNX: `pixels` uint8 [B,S,S,3] to `logits` float32 [B,K]; the class
                  names are in its metadata
   student.keras  Keras, with built-in layers only: opens without this project
-  student/       SavedModel, image bytes to logits; any other ending gives this, too
+  student/       SavedModel, image bytes to logits; for a name without a suffix
 
 The exported network is read back. If its logits differ from the classifier's, it is
 deleted and the command fails.

@@ -29,7 +29,8 @@ ARTIFACTS = {
     "student": "student.train",
 }
 
-_SOURCES = "tfds:NAME:SPLIT, folder:PATH or tfrecord:GLOB"
+#: The forms of a source of images.
+SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
 
 
 class FlagGroup(types.SimpleNamespace):
@@ -63,11 +64,8 @@ class CommandFlags:
     def parse(self, argv: Sequence[str]) -> list[str]:
         """Parses a command line; an earlier one has no effect on the values.
 
-        Returns:
-            The program's name and the arguments that are no flags.
-
-        Raises:
-            SystemExit: If a flag is unknown, missing or malformed.
+        Returns the program's name and the arguments that are no flags; exits if a flag
+        is unknown, missing or malformed.
         """
         self.values.unparse_flags()
         return self._parse(self.values, argv)
@@ -96,7 +94,7 @@ class CommandFlags:
         except flags.Error as error:
             _exit(error)
 
-    # Flags that several commands have, alone ...
+    # Flags that several commands have: single ones ...
 
     def output(self, text: str, *, required: bool = True) -> Flag:
         """Defines `--output`, the path of what the command makes."""
@@ -125,7 +123,7 @@ class CommandFlags:
 
     def evaluation(self) -> Flag:
         """Defines `--evaluation`, labeled images that are never trained on."""
-        text = f"Labeled images to evaluate on, never trained on: {_SOURCES}."
+        text = f"Labeled images to evaluate on, never trained on: {SOURCES}."
         return self.string("evaluation", None, text, required=True)
 
     def data_dir(self) -> Flag:
@@ -171,7 +169,7 @@ class CommandFlags:
         """Defines `--top_k`, the number of classes of each image."""
         return self.integer("top_k", default, text, lower_bound=1)
 
-    # ... and in groups.
+    # ... and groups.
 
     def source(self) -> FlagGroup:
         """Defines how labeled images are read, see `sources.open_source`."""
@@ -194,7 +192,7 @@ class CommandFlags:
 
     def training_data(self) -> FlagGroup:
         """Defines the images of a training run, see `trainer.open_sources`."""
-        text = f"Labeled images: {_SOURCES}; a folder has a sub-folder for each class."
+        text = f"Labeled images: {SOURCES}; a folder has a sub-folder for each class."
         return FlagGroup(
             labeled=self.string("labeled", None, text, required=True),
             evaluation=self.evaluation(),
@@ -206,10 +204,7 @@ class CommandFlags:
     ) -> FlagGroup:
         """Defines recipe, hardware and directory of a training run.
 
-        Args:
-            presets: Names of presets.
-            backends: Names of backends, the default first.
-            example: An assignment for `--set`.
+        The first backend is the default; `example` is an assignment for `--set`.
         """
         return FlagGroup(
             preset=self.preset("tiny", presets),

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from stage import artifact, cli
-from stage.flags import CommandFlags
+from stage.flags import SOURCES, CommandFlags
 
 FLAGS = CommandFlags()
 _TEACHER = FLAGS.members("teacher")
 _HELD_OUT = FLAGS.string(
     "held_out",
     None,
-    "Labeled images that no teacher was trained on: tfds:NAME:SPLIT, folder:PATH or "
-    "tfrecord:GLOB. All teachers predict each of them.",
+    f"Labeled images that no teacher was trained on: {SOURCES}. All teachers predict "
+    "each of them.",
 )
 _OUT_OF_FOLD = FLAGS.string(
     "out_of_fold",

@@ -30,7 +30,8 @@ import numpy as np
 from benchmarks.measuring.goals import Verdict, as_json, at_least, format_table
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
-from classifier.data.config import OPERATIONS, AugmentConfig
+from classifier.data.config import PUBLISHED_OPERATIONS as OPERATIONS
+from classifier.data.config import AugmentConfig
 from stage import cli
 from stage.flags import CommandFlags
 

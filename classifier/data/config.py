@@ -12,11 +12,13 @@ from stage.validation import check
 GEOMETRIC_OPERATIONS = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 #: The sixteen operations that ResNet-RS was trained with. The identity is not among
 #: them: every drawn operation changes the image.
-OPERATIONS = (
+PUBLISHED_OPERATIONS = (
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize"),
     *("Color", "Contrast", "Brightness", "Sharpness", "ShearX", "ShearY"),
     *("TranslateX", "TranslateY", "Cutout", "SolarizeAdd"),
 )
+#: All operations that a recipe may name; add others here.
+OPERATIONS = PUBLISHED_OPERATIONS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class AugmentConfig:
 
     num_ops: int = 2
     magnitude: float = 10.0
-    operations: tuple[str, ...] = OPERATIONS
+    operations: tuple[str, ...] = PUBLISHED_OPERATIONS
     translate_pixels: float = 100.0
     cutout_pixels: float = 40.0
     interpolation: Literal["nearest", "bilinear"] = "nearest"

@@ -47,7 +47,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if variants.depth_of(self.name) is None and (
-            self.name not in variants.KERAS_APPLICATIONS
+            self.name not in variants.KNOWN_NAMES
         ):
             raise ValueError(unknown("model", self.name, variants.KNOWN_NAMES))
         check_positive("model.width_multiplier", self.width_multiplier)

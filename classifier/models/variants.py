@@ -40,7 +40,7 @@ KERAS_APPLICATIONS = (
     "Xception",
 )
 
-#: Names suggested for an unknown one; depths in between are valid, too.
+#: Names that are valid, but for the depths in between.
 KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICATIONS)
 
 

@@ -28,9 +28,11 @@ def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
             ops.cast(step >= share * num_steps, "float32") for share in STEPWISE_DROPS
         )
         factor, top = STEPWISE_FACTOR**drops, 1.0
-    else:
+    elif config.schedule == "cosine":
         factor = 0.5 * (1.0 + ops.cos(math.pi * step / num_steps))
         top = 0.5 * (1.0 + math.cos(math.pi * config.warmup_steps / num_steps))
+    else:
+        raise ValueError(f"no such schedule: {config.schedule!r}")
     if config.warmup_steps > 0:
         warmup = top * step / config.warmup_steps
         factor = ops.where(step < config.warmup_steps, warmup, factor)

@@ -22,24 +22,14 @@ from student.training.config import StudentConfig
 
 @dataclasses.dataclass(frozen=True)
 class PseudoLabeled:
-    """A dataset written by `beam_jobs.write_records`.
-
-    Attributes:
-        source: Its records.
-        fingerprint: Fingerprint of its config.
-    """
+    """The records of `beam_jobs.write_records`, and the fingerprint of their config."""
 
     source: Source
     fingerprint: str
 
 
 def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoLabeled:
-    """Opens a written dataset with the K given classes.
-
-    Raises:
-        ValueError: If it is no such dataset, is not complete, or its classes differ.
-        FileNotFoundError: If it does not exist.
-    """
+    """Opens a written dataset with the K given classes."""
     path = artifact.require_complete(directory, "pseudo_labeled")
     source = open_source(
         f"tfds:{os.path.abspath(path)}:{records.SPLIT}",
@@ -64,10 +54,6 @@ def plan_batches(
     """Returns the function that makes the student's batches.
 
     Without pseudo-labeled images, all images of a batch are labeled.
-
-    Raises:
-        ValueError: If the mixture cannot be the same in all parts of a batch, or there
-            are fewer files than input shards.
     """
     if pseudo_labeled is None:
         return run.labeled_batches
@@ -176,7 +162,8 @@ def pseudo_targets(
     mixture = config.mixture
     if mixture.target_kind == "hard":
         return trainer.hard_targets(config, num_classes=num_classes)
-    temperature = mixture.temperature if mixture.target_kind == "sharpened" else 1.0
+    temperatures = {"soft": 1.0, "sharpened": mixture.temperature}
+    temperature = temperatures[mixture.target_kind]
 
     def make_target(example: dict[str, Any]) -> Any:
         return targets.soft_target(

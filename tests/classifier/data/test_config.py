@@ -5,13 +5,15 @@ import pytest
 from classifier.data.config import (
     GEOMETRIC_OPERATIONS,
     OPERATIONS,
+    PUBLISHED_OPERATIONS,
     AugmentConfig,
     ImageConfig,
 )
 
 
 def test_the_operations_are_the_sixteen_published():
-    assert len(set(OPERATIONS)) == len(OPERATIONS) == 16
+    assert len(set(PUBLISHED_OPERATIONS)) == len(PUBLISHED_OPERATIONS) == 16
+    assert set(PUBLISHED_OPERATIONS) <= set(OPERATIONS)
     assert set(GEOMETRIC_OPERATIONS) < set(OPERATIONS)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -37,6 +38,12 @@ def test_stepwise_falls_to_a_tenth_after_30_60_and_80_of_90_epochs():
     ]
     expected = [0.0, 1.28, 1.6, 1.6, 0.16, 0.16, 0.016, 0.016, 0.0016, 0.0016]
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_an_unknown_schedule_is_refused():
+    config = dataclasses.replace(CONFIG, schedule="linear")
+    with pytest.raises(ValueError, match="'linear'"):
+        rate(3, config)
 
 
 def test_nesterov_follows_the_recurrence():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from classifier.data.config import OPERATIONS
+from classifier.data.config import PUBLISHED_OPERATIONS
 from classifier.models import factory
 from classifier.training import presets
 from classifier.training.backend_tensorflow import TensorFlowBackend
@@ -43,7 +43,7 @@ def test_published_rows(depth, size, dropout, drop, magnitude):
     assert recipe.image.min_crop_area == 0.08
     assert recipe.augment.num_ops == 2
     assert recipe.augment.magnitude == magnitude
-    assert recipe.augment.operations == OPERATIONS
+    assert recipe.augment.operations == PUBLISHED_OPERATIONS
     assert recipe.augment.translate_pixels == 100
     assert recipe.augment.interpolation == "nearest"
     assert recipe.global_batch_size == 4096
