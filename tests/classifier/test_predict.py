@@ -22,19 +22,21 @@ def images(tmp_path_factory):
     return root
 
 
-def test_a_table_of_good_and_bad_images(exported, images, tmp_path):
+def test_a_table_of_good_and_bad_images(exported, tmp_path):
+    (image,) = random_images(1)
+    (tmp_path / "bird.png").write_bytes(image)
     (tmp_path / "note.txt").write_text("a bird")
     process = call(
         "classifier.predict",
         f"--classifier={exported[0]}",
-        images / "000.png",
+        tmp_path / "bird.png",
         tmp_path / "note.txt",
         tmp_path / "none.png",
         "--top_k=2",
     )
     assert process.returncode == 1
     lines = process.stdout.splitlines()
-    assert lines[0] == str(images / "000.png")
+    assert lines[0] == str(tmp_path / "bird.png")
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
     assert {line.split()[1] for line in lines[1:3]} < {"a", "b", "c"}
     assert lines[3] == str(tmp_path / "note.txt")

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import importlib.util
 import json
 import shutil
@@ -19,6 +20,13 @@ from tests.conftest import CLASS_NAMES, export
 OUTPUTS = ("network.keras", "network.onnx", "network")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def share_networks(loaders):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conversion, "NetworkLoader", loaders[0])
+        yield
+
+
 @pytest.fixture(scope="module")
 def places(exported, tmp_path_factory):
     """The network in each format, by name."""
@@ -35,21 +43,27 @@ def pixels():
     return np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
 
-def run(path, pixels):
-    """Runs a file with the library of its format alone."""
+@functools.cache
+def load(path):
+    """Loads a network with the library of its format alone."""
     if path.suffix == ".keras":
-        return keras.saving.load_model(path)(pixels)
+        return keras.saving.load_model(path)
     if path.suffix == ".onnx":
-        return onnxruntime.InferenceSession(path).run(None, {"pixels": pixels})[0]
-    signatures = tf.saved_model.load(str(path)).signatures
-    return signatures["pixels"](pixels=tf.constant(pixels))["logits"]
+        session = onnxruntime.InferenceSession(path)
+        return lambda pixels: session.run(None, {"pixels": pixels})[0]
+    loaded = tf.saved_model.load(str(path))
+
+    def run(pixels):
+        return loaded.signatures["pixels"](pixels=tf.constant(pixels))["logits"]
+
+    return run
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
 @pytest.mark.parametrize("count", [1, 5])
 def test_every_format_gives_the_models_logits(places, exported, pixels, name, count):
     expected = np.asarray(exported[1](pixels[:count], training=False))
-    found = np.asarray(run(places[name], pixels[:count]))
+    found = np.asarray(load(places[name])(pixels[:count]))
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 

@@ -81,7 +81,9 @@ def test_a_bad_image_is_a_row_with_a_reason_and_harms_no_other(exported, images)
 def test_each_member_has_the_temperature_of_its_export(
     exported, exported_second, images, tmp_path
 ):
-    shutil.copytree(exported[0], tmp_path / "soft")
+    no_export = shutil.ignore_patterns("export")
+    shutil.copytree(exported[0], tmp_path / "soft", ignore=no_export)
+    (tmp_path / "soft" / "export").symlink_to(exported[0] / "export")
     path = tmp_path / "soft" / "classifier.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": 2.0}))
     sharp, soft, other = (
