@@ -11,61 +11,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from beam_jobs.runners import supervisor
 from stage import artifact, cli
-from stage.flags import CommandFlags
+from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
-_PREDICTIONS = FLAGS.artifact("predictions")
-_CALIBRATION = FLAGS.artifact("calibration", required=False)
-_TARGET_PRECISION = FLAGS.number(
-    "target_precision",
-    None,
-    "Share of kept labels that should be right, estimated with --calibration; 0.97 if "
-    "that is given and no threshold is.",
-)
-_THRESHOLD = FLAGS.number(
-    "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."
-)
-_CLASS_THRESHOLDS = FLAGS.string(
-    "class_thresholds",
-    None,
-    "JSON file {class name: lowest confidence}; --confidence_threshold for others.",
-)
-_ADAPTIVE = FLAGS.boolean(
-    "adaptive",
-    False,
-    "Lower the threshold of classes with fewer confident images, as FlexMatch does; "
-    "harms classes that really are rare.",
-)
-_IMAGES_PER_CLASS = FLAGS.integer(
-    "images_per_class",
-    0,
-    "Number of records per class; 0 for an even share of all labeled images.",
-    lower_bound=0,
-)
-_MAX_COPIES = FLAGS.integer(
-    "max_copies",
-    3,
-    "Largest number of copies of one image, written to fill its class.",
-    lower_bound=1,
-)
-_EXCLUDE = FLAGS.exclude(
-    "Predictions, by the same teachers, of images that must not be selected: those to "
-    "evaluate on, those that are labeled"
-)
-_DUPLICATE_BITS = FLAGS.integer(
-    "duplicate_bits",
-    0,
-    "Number of the 64 bits of the perceptual hash in which two near-duplicate images "
-    "may differ; -1 keeps near-duplicates.",
-    lower_bound=-1,
-    upper_bound=3,
-)
-_WHAT_IF = FLAGS.boolean(
-    "what_if", False, "Also report what other settings would keep."
+_REQUEST = FlagGroup(
+    predictions=FLAGS.artifact("predictions"),
+    calibration=FLAGS.artifact("calibration", required=False),
+    target_precision=FLAGS.number(
+        "target_precision",
+        None,
+        "Share of kept labels that should be right, estimated with --calibration; "
+        "0.97 if that is given and no threshold is.",
+    ),
+    confidence_threshold=FLAGS.number(
+        "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."
+    ),
+    class_thresholds=FLAGS.string(
+        "class_thresholds",
+        None,
+        "JSON file {class name: lowest confidence}; --confidence_threshold for others.",
+    ),
+    adaptive=FLAGS.boolean(
+        "adaptive",
+        False,
+        "Lower the threshold of classes with fewer confident images, as FlexMatch "
+        "does; harms classes that really are rare.",
+    ),
+    images_per_class=FLAGS.integer(
+        "images_per_class",
+        0,
+        "Number of records per class; 0 for an even share of all labeled images.",
+        lower_bound=0,
+    ),
+    max_copies=FLAGS.integer(
+        "max_copies",
+        3,
+        "Largest number of copies of one image, written to fill its class.",
+        lower_bound=1,
+    ),
+    exclude=FLAGS.exclude(
+        "Predictions, by the same teachers, of images that must not be selected: those "
+        "to evaluate on, those that are labeled"
+    ),
+    duplicate_bits=FLAGS.integer(
+        "duplicate_bits",
+        0,
+        "Number of the 64 bits of the perceptual hash in which two near-duplicate "
+        "images may differ; -1 keeps near-duplicates.",
+        lower_bound=-1,
+        upper_bound=3,
+    ),
+    what_if=FLAGS.boolean(
+        "what_if", False, "Also report what other settings would keep."
+    ),
 )
 _OUTPUT = FLAGS.output("Directory of the selection to make.")
 
@@ -83,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
-        job = _plan()
+        request = selection_job.SelectionRequest(**_REQUEST.arguments())
+        job = selection_job.plan(request, output=_OUTPUT.value)
         for warning in selection_job.warn(job, is_local=is_local(options)):
             log(f"warning: {warning}")
         if artifact.start_or_resume(_OUTPUT.value, job.config):
@@ -94,27 +96,6 @@ def main(argv: Sequence[str]) -> None:
     for line in pipeline.format_lines(_OUTPUT.value):
         log(line)
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
-
-
-def _plan() -> Any:
-    from beam_jobs.selection import job as selection_job
-
-    return selection_job.plan(
-        selection_job.SelectionRequest(
-            predictions=_PREDICTIONS.value,
-            calibration=_CALIBRATION.value,
-            target_precision=_TARGET_PRECISION.value,
-            confidence_threshold=_THRESHOLD.value,
-            class_thresholds=_CLASS_THRESHOLDS.value,
-            adaptive=_ADAPTIVE.value,
-            images_per_class=_IMAGES_PER_CLASS.value,
-            max_copies=_MAX_COPIES.value,
-            exclude=tuple(_EXCLUDE.value),
-            duplicate_bits=_DUPLICATE_BITS.value,
-            what_if=_WHAT_IF.value,
-        ),
-        output=_OUTPUT.value,
-    )
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
                 f"{path} was begun with other settings: {difference}; "
                 "delete it or choose another output"
             )
-        if is_complete(path):
-            # Refresh the timestamp so that make treats the target as up to date.
-            write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
-            return True
-        return False
-    if path.exists() and not all(is_unfinished(inner) for inner in path.iterdir()):
+        if not is_complete(path):
+            return False
+        # Refresh the timestamp so that make treats the target as up to date.
+        write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
+        return True
+    if path.exists() and not all(map(is_unfinished, path.iterdir())):
         raise ValueError(f"{path} is not empty and was not made by this command")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -65,8 +65,7 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
 def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -> None:
     """Replaces the config of a directory if only the entry `changing` differs.
 
-    Does nothing if there is no config, or if more differs; `start_or_resume` then
-    reports that.
+    Otherwise does nothing: `start_or_resume` reports other differences.
     """
     path = epath.Path(directory)
     if not (path / CONFIG).exists():
@@ -110,14 +109,12 @@ def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> Non
         seconds: Wall time of the stage.
         **more: Further measurements of this run.
     """
-    versions = {"python": platform.python_version()}
-    for package in _REPORTED_PACKAGES:
-        versions[package] = importlib.metadata.version(package)
+    packages = {name: importlib.metadata.version(name) for name in _REPORTED_PACKAGES}
     facts = {
         "seconds": round(seconds, 1),
         **more,
         "command": sys.orig_argv[1:],
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **packages},
     }
     write_json(epath.Path(directory) / COMPLETED, facts)
 
@@ -128,12 +125,7 @@ def is_complete(directory: epath.PathLike) -> bool:
 
 
 def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
-    """Returns the directory's path.
-
-    Raises:
-        FileNotFoundError: If there is no such directory.
-        ValueError: If the stage that makes it has not finished.
-    """
+    """Returns the path of a directory whose stage has finished; raises otherwise."""
     path = epath.Path(directory)
     if not path.exists():
         raise FileNotFoundError(f"{what}: no directory {str(path)!r}")
@@ -185,11 +177,7 @@ def delete_unfinished(directory: epath.PathLike) -> None:
 
 
 def read_json(path: epath.PathLike) -> Any:
-    """Returns the content of a JSON file.
-
-    Raises:
-        ValueError: If the file is not valid JSON.
-    """
+    """Returns the content of a JSON file; raises ValueError if it is broken."""
     try:
         return json.loads(epath.Path(path).read_text())
     except ValueError as error:
@@ -221,12 +209,7 @@ def fingerprint(parts: Iterable[bytes]) -> str:
 
 
 def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
-    """Returns the fingerprint of a config, and so of the content that it determines.
-
-    Args:
-        config: Settings of JSON types.
-        leaving_out: Name of an entry to ignore.
-    """
+    """Returns the fingerprint of a config, except for the entry `leaving_out`."""
     counted = {name: value for name, value in config.items() if name != leaving_out}
     return fingerprint([json.dumps(counted, sort_keys=True).encode()])
 

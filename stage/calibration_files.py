@@ -19,16 +19,7 @@ OUT_OF_FOLD = "out_of_fold"
 
 
 def read_temperature(directory: epath.PathLike, *, teachers: Sequence[str]) -> float:
-    """Returns the temperature of a calibration.
-
-    Args:
-        directory: Directory of the calibration.
-        teachers: Fingerprints of the classifiers it must have been made for, in order.
-
-    Raises:
-        FileNotFoundError: If there is no such directory.
-        ValueError: If it is incomplete, is no calibration, or is of other classifiers.
-    """
+    """Returns the temperature of a calibration of teachers, given by fingerprint."""
     path = artifact.require_complete(directory, "calibration") / CALIBRATION
     if not path.exists():
         raise ValueError(f"{directory} is no calibration: no {CALIBRATION} in it")

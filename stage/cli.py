@@ -39,12 +39,9 @@ _RESUMABLE = "the same command resumes it"
 def run(main: Main, flags: CommandFlags) -> None:
     """Runs a command as a program: parses the command line and calls `main`.
 
-    Exits with status 1 and one line if training diverges, and with
-    `preemption.EXIT_STATUS` if the machine is taken away.
-
-    Args:
-        main: The command; takes the program's name and the arguments that are no flags.
-        flags: The flags that `main` reads.
+    `main` takes the program's name and the arguments that are no flags. Exits with
+    status 1 and one line if training diverges, and with `preemption.EXIT_STATUS` if the
+    machine is taken away.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -58,11 +55,6 @@ def call(main: Main, flags: CommandFlags, arguments: Sequence[str]) -> int:
     """Runs a command inside this process, as tests do, and returns its exit status.
 
     The environment is left as it is, and absl's own flags are not understood.
-
-    Args:
-        main: The command.
-        flags: The flags that `main` reads.
-        arguments: The command line without the program's name.
     """
     try:
         with warnings.catch_warnings():
@@ -120,22 +112,17 @@ def load_tensorflow() -> None:
             os.close(stderr)
 
 
-@contextlib.contextmanager
-def exit_on_user_error() -> Iterator[None]:
+def exit_on_user_error() -> contextlib.AbstractContextManager[None]:
     """Exits with one line and status 1 on errors that the user can fix.
 
-    Use it only around what precedes the work: an error in the work itself should keep
-    its traceback.
+    Only for what precedes the work: errors in the work itself keep their tracebacks.
     """
-    with _exit_on(ValueError, OSError):
-        yield
+    return _exit_on(ValueError, OSError)
 
 
-@contextlib.contextmanager
-def exit_on_job_error() -> Iterator[None]:
+def exit_on_job_error() -> contextlib.AbstractContextManager[None]:
     """Exits with one line and status 1 on errors by which a job reports its failure."""
-    with _exit_on(ValueError, OSError, RuntimeError):
-        yield
+    return _exit_on(ValueError, OSError, RuntimeError)
 
 
 @contextlib.contextmanager
@@ -161,9 +148,7 @@ def log(line: str) -> None:
 def log_for(directory: str, *, is_first: bool = True) -> Callable[[str], None]:
     """Returns a `log` that prefixes lines with the last two names of a directory.
 
-    Args:
-        directory: Output directory of the stage.
-        is_first: Whether this is the first process of the run; others print nothing.
+    Only the first process of a run prints.
     """
     if not is_first:
         return lambda line: None

@@ -35,9 +35,7 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
     """Returns `config` with fields replaced, as in "augment.magnitude=15".
 
     All fields are replaced before the config is validated, so their order is free.
-
-    Raises:
-        ValueError: If a field does not exist, or its value does not fit.
+    Raises ValueError if a field does not exist or its value does not fit.
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:
@@ -49,7 +47,7 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
         for parent in parents:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
-                raise ValueError(f"{path} is set inside another --set")
+                raise ValueError(f"{path} contradicts another --set around it")
         branch[leaf] = text
     return _replace(config, changes, prefix="")
 

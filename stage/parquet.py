@@ -11,17 +11,10 @@ from etils import epath
 
 
 def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """Returns the table in an open file or a buffer.
+    """Returns the table in an open binary file or an Arrow buffer reader.
 
     Arrow's threads are not used: one that releases a Python buffer while the
     interpreter exits would crash the process.
-
-    Args:
-        file: Open binary file, or Arrow buffer reader.
-        columns: Names of the columns to read; all if not given.
-
-    Raises:
-        pa.ArrowException: If the file is broken.
     """
     return pq.ParquetFile(file).read(columns=columns, use_threads=False)
 
@@ -29,12 +22,7 @@ def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
 def read_parquet_file(
     path: epath.PathLike, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """Returns the table in a file.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If the file is broken.
-    """
+    """Returns the table in a file; raises ValueError if it is broken."""
     content = epath.Path(path).read_bytes()
     try:
         return read_parquet(pa.BufferReader(content), columns)

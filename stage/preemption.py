@@ -27,11 +27,7 @@ class Notice:
 
 @contextlib.contextmanager
 def watched(*, is_alone: bool) -> Iterator[Notice]:
-    """Handles SIGTERM while the block runs.
-
-    Args:
-        is_alone: Whether the run has one process; JAX handles SIGTERM if it has more.
-    """
+    """Handles SIGTERM while the block runs; with several processes, JAX handles it."""
     notice = Notice()
     if not is_alone:
         yield notice

@@ -45,7 +45,6 @@ _POLICY = tenacity.Retrying(
 def retrying(action: Callable[[], T]) -> T:
     """Returns the result of the action, repeating it after transient errors.
 
-    Raises:
-        OSError: The last error, if it is permanent or all attempts fail.
+    Raises the last error if it is permanent or all attempts fail.
     """
     return _POLICY(action)

@@ -49,9 +49,7 @@ _registered: set[str] = set()
 def register(options: PipelineOptions | None = None) -> None:
     """Makes `epath.Path` use Beam's file systems for all their prefixes.
 
-    Args:
-        options: Options of file systems, such as `--s3_endpoint_url`. Workers receive
-            them from the job.
+    Workers receive the options, such as `--s3_endpoint_url`, from the job.
     """
     if options is not None:
         FileSystems.set_options(options)
@@ -67,16 +65,10 @@ def register(options: PipelineOptions | None = None) -> None:
 def fetch(
     path: epath.PathLike, directory: epath.PathLike, *, leave_out: tuple[str, ...] = ()
 ) -> epath.Path:
-    """Returns a local copy of a remote directory; returns a local path as it is.
+    """Returns a local path as it is; copies a remote directory to a local one.
 
-    Args:
-        path: Directory to copy.
-        directory: Local directory to copy to.
-        leave_out: Names at the top of the directory that are not copied.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        OSError: If a file cannot be read.
+    Raises FileNotFoundError if there is no file; `leave_out` names files and folders
+    at the top that are not copied.
     """
     source, target = epath.Path(path), epath.Path(directory)
     if not isinstance(source, RemotePath):
@@ -135,11 +127,7 @@ class RemotePath(epath.Path):
         return any(found.path.startswith(f"{self}/") for found in below)
 
     def stat(self) -> StatResult:
-        """Returns size and time, for a listed file those of the listing.
-
-        Raises:
-            FileNotFoundError: If the file does not exist.
-        """
+        """Returns size and time, for a listed file those of the listing."""
         if self._found is None:
             if not self._is_there():
                 raise _os_error(errno.ENOENT, self)
@@ -183,13 +171,9 @@ class RemotePath(epath.Path):
         """Opens a file to read or to write, as bytes or as UTF-8.
 
         A written file appears, or is replaced, when it is closed.
-
-        Raises:
-            OSError: If that fails; also from methods of the file.
         """
         if mode == "rb":
-            raw: io.RawIOBase = _Reading(str(self))
-            return io.BufferedReader(raw, _BUFFER)
+            return io.BufferedReader(_Reading(str(self)), _BUFFER)
         if mode == "wb":
             if self._has_folders():
                 self.unlink(missing_ok=True)
@@ -224,11 +208,7 @@ class RemotePath(epath.Path):
         _ask(self, lambda fs: fs.delete(paths))
 
     def replace(self, target: epath.PathLike) -> RemotePath:
-        """Moves a file, in an object store by an atomic copy.
-
-        Raises:
-            FileNotFoundError: If the file does not exist.
-        """
+        """Moves a file, in an object store by an atomic copy."""
         there = type(self)(target)
         if self._has_folders():
             there.unlink(missing_ok=True)
@@ -240,11 +220,7 @@ class RemotePath(epath.Path):
         return there
 
     def rename(self, target: epath.PathLike) -> RemotePath:
-        """Moves a file.
-
-        Raises:
-            FileExistsError: If the target exists.
-        """
+        """Moves a file; raises FileExistsError if the target exists."""
         if type(self)(target).exists():
             raise _os_error(errno.EEXIST, target)
         return self.replace(target)
@@ -337,12 +313,7 @@ _AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
 def _system(path: str) -> FileSystem:
-    """Returns Beam's file system for a path.
-
-    Raises:
-        ValueError: If its extra is not installed.
-        OSError: If it cannot be reached.
-    """
+    """Returns Beam's file system; raises ValueError if its extra is not installed."""
     scheme = path.partition("://")[0]
     module, extra = _NEEDS.get(scheme, ("apache_beam", ""))
     try:
@@ -395,9 +366,9 @@ def _to_os_error(error: Any, path: str) -> OSError:
         error = next(iter(details.values())) if isinstance(details, dict) else details
     if isinstance(error, OSError) and error.errno is not None:
         return error
-    code = _http_status(error)
-    if isinstance(code, int) and code in _ERRNO_OF_HTTP:
-        return _os_error(_ERRNO_OF_HTTP[code], path)
+    number = _ERRNO_OF_HTTP.get(_http_status(error))
+    if number is not None:
+        return _os_error(number, path)
     return OSError(f"{path}: {type(error).__name__}: {error}")
 
 

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +17,13 @@ from etils import epath
 from beam_jobs.io import shards
 from beam_jobs.labeling import worker as labeling_worker
 from beam_jobs.labeling.progress import Progress
-from beam_jobs.labeling.worker import Labeling, LabelShards, PredictorLoader, Teachers
+from beam_jobs.labeling.worker import (
+    Labeling,
+    LabelingError,
+    LabelShards,
+    PredictorLoader,
+    Teachers,
+)
 from beam_jobs.runners import run as runners
 from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
@@ -38,22 +44,9 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelingConfig:
-    """Settings of a labeling job.
+    """Values of the flags of `beam_jobs.label_images`, which describe them."""
 
-    Attributes:
-        teachers: Directories of classifiers; empty with a `model_handler`.
-        model_handler: MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler.
-        class_names_file: Text file of the `model_handler`, one class name a line.
-        calibration: Directory of a calibration of the teachers.
-        top_k: Classes to keep of each image.
-        engine: Name of an engine of `classifier.inference.engine`, or auto.
-        dtype: Data type of the network, or auto.
-        max_pixels: Maximum pixels of an image to decode.
-        max_bad_fraction: Maximum fraction of bad images, in [0, 1].
-        allow_new_shards: Whether files may have been added since the first run.
-    """
-
-    teachers: tuple[str, ...] = ()
+    teachers: Sequence[str] = ()
     model_handler: str | None = None
     class_names_file: str | None = None
     calibration: str | None = None
@@ -103,10 +96,6 @@ def plan(
         output: Directory of the predictions, empty or of an earlier run.
         threads: Threads a worker process computes with, 0 for all cores.
         log: Receives the timings of the engines.
-
-    Raises:
-        ValueError: If a teacher or the model is unusable, or the teachers differ.
-        FileNotFoundError: If an input is missing.
     """
     predictor, described = (
         _plan_handler(settings)
@@ -133,24 +122,19 @@ def plan(
 
 
 def begin(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
-    """Starts or resumes the output; returns whether it is complete.
-
-    Raises:
-        ValueError: If the output is that of another job.
-        OSError: If it cannot be written.
-    """
+    """Starts or resumes the output; returns whether it is complete."""
     output = job.labeling.output
     if settings.allow_new_shards:
         artifact.amend(output, job.config, changing="images")
-    is_complete = artifact.start_or_resume(output, job.config)
-    if not is_complete:
-        try:
-            shard_manifest.freeze(
-                source, output, allow_new_shards=settings.allow_new_shards
-            )
-        except OSError as error:
-            raise OSError(f"cannot write to {output}: {error}") from error
-    return is_complete
+    if artifact.start_or_resume(output, job.config):
+        return True
+    try:
+        shard_manifest.freeze(
+            source, output, allow_new_shards=settings.allow_new_shards
+        )
+    except OSError as error:
+        raise OSError(f"cannot write to {output}: {error}") from error
+    return False
 
 
 def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, float]:
@@ -184,27 +168,22 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
     Raises:
         LabelingError: If a shard has no predictions or those of another job, the
             source has no image, or too many images are bad.
-        ValueError: If a file is broken.
     """
-    output = epath.Path(labeling.output)
     counts: collections.Counter[str] = collections.Counter()
     for index in range(labeling.num_shards):
         path = labeling.path(index)
         if not path.exists():
-            raise labeling_worker.LabelingError(
-                f"shard {index} was not labeled: expected {path}"
-            )
+            raise LabelingError(f"shard {index} was not labeled: expected {path}")
         facts = prediction_schema.read_facts(path)
         if facts.fingerprint != labeling.fingerprint:
-            raise labeling_worker.LabelingError(
-                f"{path} was written by another labeling job"
-            )
+            raise LabelingError(f"{path} was written by another labeling job")
         counts.update(facts.status_counts)
     if not counts.total():
-        raise labeling_worker.LabelingError("there is no image in the source")
+        raise LabelingError("expected images in the source, got none")
     labeling_worker.check_bad_fraction(counts, labeling.max_bad_fraction)
     status = dict(sorted(counts.items()))
-    artifact.write_json(output / SUMMARY, {"images": counts.total(), "status": status})
+    summary = {"images": counts.total(), "status": status}
+    artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (
         f"labeled {counts[OK]:,} of {counts.total():,} images"
@@ -295,12 +274,8 @@ def _choose_engine(
 
 def _frozen_engine(output: str) -> Engine | None:
     path = epath.Path(output) / artifact.CONFIG
-    if not path.exists():
-        return None
-    config = artifact.read_json(path)
-    if "engine" not in config:
-        return None
-    return Engine(config["engine"], config["dtype"])
+    config = artifact.read_json(path) if path.exists() else {}
+    return Engine(config["engine"], config["dtype"]) if "engine" in config else None
 
 
 def _good_images(source: Source) -> Iterator[bytes]:

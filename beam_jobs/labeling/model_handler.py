@@ -58,11 +58,7 @@ class ModelHandlerLoader:
         )
 
     def handler(self) -> ModelHandler[bytes, Any, Any]:
-        """Returns the handler without loading its model.
-
-        Raises:
-            ValueError: If `spec` does not name a ModelHandler.
-        """
+        """Returns the handler without loading its model."""
         module_name, _, rest = self.spec.partition(":")
         name, has_argument, argument = rest.partition(":")
         try:
@@ -81,11 +77,7 @@ class ModelHandlerLoader:
         return found
 
     def fingerprint(self) -> str:
-        """Returns a hash of the name and, if the argument is a file, its content.
-
-        Raises:
-            ValueError: If `spec` does not name a ModelHandler.
-        """
+        """Returns a hash of the name and, if the argument is a file, its content."""
         self.handler()
         digest = hashlib.sha256(self.spec.encode())
         argument = ":".join(self.spec.split(":")[2:])
@@ -97,13 +89,7 @@ class ModelHandlerLoader:
 
 
 class HandlerPredictor:
-    """Predictor of the labeling job that runs a handler.
-
-    Args:
-        handler: Handler of encoded images.
-        num_classes: K.
-        max_pixels: Maximum pixels of an image to decode.
-    """
+    """Predictor of the labeling job that runs a handler of encoded images."""
 
     def __init__(
         self,
@@ -124,11 +110,7 @@ class HandlerPredictor:
         )
 
     def predict(self, decoded: Decoded) -> Predictions:
-        """Returns a row for each image.
-
-        Raises:
-            ValueError: If the handler does not return K numbers for each image.
-        """
+        """Returns a row for each image."""
         images = [decoded.encoded[row] for row in decoded.good]
         logits = np.zeros((0, self._num_classes), np.float32)
         if images:

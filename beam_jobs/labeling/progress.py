@@ -20,14 +20,7 @@ _FORMAT = (
 
 
 class Progress:
-    """Logs the progress of a job while the block runs.
-
-    Args:
-        labeling: The job.
-        log: Receives a line whenever more shards are labeled.
-        interval: Seconds between two looks at the output.
-        clock: Returns the time in seconds.
-    """
+    """Logs a line whenever more shards are labeled, while the block runs."""
 
     def __init__(
         self,

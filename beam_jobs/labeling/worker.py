@@ -31,12 +31,7 @@ from classifier.data.examples import Example, Reader, key_text
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard
 from classifier.inference.engine import REFERENCE, Engine
-from classifier.inference.ensemble import (
-    BATCH_SIZE,
-    Decoded,
-    Ensemble,
-    Predictions,
-)
+from classifier.inference.ensemble import BATCH_SIZE, Decoded, Ensemble, Predictions
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from stage.status import OK
@@ -80,7 +75,7 @@ class Teachers:
         temperature: Divisor of all logits.
     """
 
-    directories: tuple[str, ...]
+    directories: Sequence[str]
     engine: Engine = REFERENCE
     threads: int = 0
     max_pixels: int = MAX_PIXELS
@@ -193,11 +188,7 @@ class _Worker:
 def check_bad_fraction(
     counts: collections.Counter[str], max_bad_fraction: float
 ) -> None:
-    """Checks the number of images of each status.
-
-    Raises:
-        LabelingError: If too many images are bad.
-    """
+    """Raises LabelingError if too many images have another status than ok."""
     images = counts.total()
     bad = images - counts[OK]
     if bad > max_bad_fraction * images:
@@ -217,21 +208,12 @@ def label_shard(
 ) -> dict[str, int]:
     """Writes the predictions of one shard atomically.
 
-    Args:
-        shard: Files to read.
-        labeling: The job.
-        predictor: Predictor of the images.
-        check: Receives the status of each batch of images, and may raise.
-
-    Returns:
-        Number of rows of each status.
+    Returns the number of rows of each status; `check` receives the status of each batch
+    of images, and may raise.
     """
     path = labeling.path(shard.index)
     try:
-        with (
-            artifact.replacing(path) as temporary,
-            temporary.open("wb") as file,
-        ):
+        with artifact.replacing(path) as temporary, temporary.open("wb") as file:
             return prediction_schema.write_shard(
                 file,
                 _tables(shard, labeling, predictor, check),

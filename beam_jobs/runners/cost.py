@@ -21,14 +21,7 @@ _NOT_COUNTED = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The workers of a job.
-
-    Attributes:
-        machine: Machine type of a worker, a virtual machine.
-        workers: Maximum number of workers.
-        disk_gb: Disk size of a worker in GB.
-        accelerator: Name of the accelerator of each worker, or None.
-    """
+    """Virtual machines: their type and maximum number, and what each has."""
 
     machine: str
     workers: int
@@ -61,16 +54,9 @@ class AcceleratorPrice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
-    """A table of prices.
+    """Prices per hour of batch jobs in a cloud region.
 
     Attributes:
-        date: Date of the prices.
-        region: Cloud region of the prices.
-        currency: Currency of the prices.
-        source: Origin of the prices.
-        vcpu_hour: Price of a vCPU of a batch job per hour.
-        memory_gb_hour: Price of a GB of memory per hour.
-        disk_gb_hour: Price of a GB of standard disk per hour.
         accelerators: Prices by the values of `--accelerator`.
         machines: Resources by machine type.
     """
@@ -95,11 +81,11 @@ class Prices:
         return cls(**table)
 
     def machine(self, name: str) -> Machine:
-        """Returns a machine type; raises ValueError if it is missing."""
+        """Returns the resources of a machine type."""
         return _find("machine_type", name, self.machines)
 
     def accelerator(self, name: str) -> AcceleratorPrice:
-        """Returns the price of an accelerator; raises ValueError if it is missing."""
+        """Returns the price of an accelerator."""
         return _find("accelerator", name, self.accelerators)
 
 
@@ -109,12 +95,12 @@ class CostEstimate:
 
     Attributes:
         num_images: Images to label.
-        images_per_second: Rate of one worker.
+        images_per_second: Rate of one worker, a whole virtual machine.
         pool: The workers.
         worker_hours: Hours of all workers together.
         hours: Hours from start to end, with all workers busy.
         costs: Costs by resource.
-        prices: Prices of the costs.
+        prices: Prices of the resources.
     """
 
     num_images: int
@@ -135,12 +121,8 @@ def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
     """Returns the images per second of one worker.
 
     A vCPU counts as a core, although on most machines it is half of one: measure on
-    the pool's machine type.
-
-    Args:
-        measured: Images per second of one core or, with an accelerator, of one worker.
-        pool: The workers.
-        prices: Table with the machine type.
+    the pool's machine type. `measured` is the images per second of one core or, with an
+    accelerator, of one worker.
     """
     if pool.accelerator:
         return measured
@@ -150,17 +132,7 @@ def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
 def estimate(
     num_images: int, *, images_per_second: float, pool: Pool, prices: Prices
 ) -> CostEstimate:
-    """Returns the estimated time and cost of labeling.
-
-    Args:
-        num_images: Images to label.
-        images_per_second: Rate of one worker, a whole virtual machine.
-        pool: The workers.
-        prices: Prices of the workers.
-
-    Raises:
-        ValueError: If a number is not positive or a price is missing.
-    """
+    """Returns the estimated time and cost of labeling, see `CostEstimate`."""
     positive = {
         "images": num_images,
         "images a second": images_per_second,

@@ -91,10 +91,7 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     Args:
         options: Options to complete.
         name: Output of the job, the start of its name in the console.
-        now: Part of the job's name, which is unique.
-
-    Raises:
-        ValueError: If an option is missing or contradicts another one.
+        now: Time that is part of the job's name.
     """
     if not is_dataflow(options):
         return
@@ -118,14 +115,7 @@ def job_name(name: str, now: datetime) -> str:
 
 
 def require_bucket(**paths: str) -> None:
-    """Checks that Dataflow's workers can reach what a job reads and writes.
-
-    Args:
-        paths: Paths by the names of their flags.
-
-    Raises:
-        ValueError: If a path is not in a bucket.
-    """
+    """Raises ValueError if a path, by the name of its flag, is not in a bucket."""
     for flag, path in paths.items():
         if not path.startswith("gs://"):
             raise ValueError(
@@ -160,8 +150,8 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
         may_shuffle: Whether the outputs of stages may cross a shuffle.
 
     Raises:
-        ValueError: If stages need another environment than the given container, a
-            stage's output would cross a shuffle, or the graph is too large to submit.
+        ValueError: If stages need another environment than the given container, the
+            output of one would cross a shuffle, or the graph is too large to submit.
     """
     dry = copy.deepcopy(options)
     dry.view_as(TestOptions).dry_run = True
@@ -186,18 +176,8 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
 def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -> Any:
     """Submits the job, logs the address of its page, and waits for its end.
 
-    The job goes on in the cloud if this process ends first.
-
-    Args:
-        build: Adds the transforms to a pipeline.
-        options: Complete options, not changed.
-        log: Receives lines for the user.
-
-    Returns:
-        Beam's result, with its metrics.
-
-    Raises:
-        RuntimeError: If the job fails, or its state cannot be polled any more.
+    The job continues in the cloud if this process ends first. Returns Beam's result;
+    raises RuntimeError if the job fails or its state cannot be polled any more.
     """
     options = copy.deepcopy(options)
     pipeline = beam.Pipeline(options=options)
@@ -212,7 +192,7 @@ def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -
         raise RuntimeError(f"{error}\nThe job's page: {url}") from error
     except AssertionError as error:  # Beam's poll has died.
         raise RuntimeError(
-            f"Dataflow does not answer; the job goes on: {url}"
+            f"Dataflow does not answer; the job continues: {url}"
         ) from error
     if state != PipelineState.DONE:
         raise RuntimeError(f"expected a job that is DONE, got {state}: {url}")

@@ -66,13 +66,8 @@ def restart_on_death(
 ) -> Iterator[None]:
     """Restarts the job if a worker process dies while the block runs.
 
-    FnApiRunner hangs then; the only signal is an exception in a thread of it.
-
-    Args:
-        options: Options of the pipeline.
-        count_done: Returns the number of finished units of work.
-        log: Receives a line if the job is restarted.
-        save_log: The function that `workers_log` yields.
+    FnApiRunner hangs then; the only signal is an exception in a thread of it. For the
+    arguments see `run.run_pipeline` and `workers_log`.
     """
     if not has_worker_processes(options):
         yield

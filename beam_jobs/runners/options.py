@@ -30,12 +30,6 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
 
     Names are checked for local runs and Dataflow: other runners have options that
     Beam's Python side does not know.
-
-    Args:
-        argv: Program name, then the arguments that absl has left, those after `--`.
-
-    Raises:
-        ValueError: If an argument is not an option.
     """
     arguments = list(argv[1:])
     if arguments and not arguments[0].startswith("--"):
@@ -63,7 +57,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 
 def spread(options: PipelineOptions, argv: Sequence[str], *, units: int) -> None:
-    """Gives a local run a process for each core, unless `argv` says otherwise.
+    """Gives a local run a process for each core, unless the user has chosen.
 
     Args:
         options: Options to complete.

@@ -22,9 +22,6 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     Args:
         argv: Program name, then the arguments that absl has left, those after `--`.
         name: Output of the job, shown in Dataflow's list of jobs.
-
-    Raises:
-        ValueError: If an argument is not an option, or the runner needs another one.
     """
     options = beam_options.parse(argv)
     dataflow.fill_in(options, name=name, now=datetime.datetime.now())
@@ -59,7 +56,7 @@ def run_pipeline(
     count_done: Callable[[], int] = lambda: 0,
     may_shuffle: bool = False,
 ) -> Any:
-    """Builds a pipeline and runs it to its end.
+    """Builds a pipeline and runs it to its end; returns Beam's result.
 
     Args:
         build: Adds the transforms to a pipeline.
@@ -68,9 +65,6 @@ def run_pipeline(
         count_done: Returns the number of finished units of work. As long as it grows,
             a local job is restarted whenever a worker process dies.
         may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
-
-    Returns:
-        Beam's result, with its metrics.
 
     Raises:
         RuntimeError: If the pipeline fails.

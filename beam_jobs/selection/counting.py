@@ -56,10 +56,8 @@ class PredictionReader:
         """Yields blocks of a shard: the number of rows without prediction, all rows.
 
         Rows without prediction and dropped rows get class K, the one after the others,
-        whose threshold no row reaches: so all rows are treated the same way.
-
-        Raises:
-            ValueError: If a label or a confidence is out of range.
+        whose threshold no row reaches: so all rows are treated the same way. Labels and
+        confidences out of range raise ValueError.
         """
         path = shard_path(self.directory, index)
         dropped = np.empty(0, np.int64)
@@ -77,12 +75,13 @@ class PredictionReader:
             if is_here.start < is_here.stop:
                 label = label.copy()
                 label[dropped[is_here] - first] = self.num_classes
+            key_hash = np.broadcast_to(np.uint64(0), label.shape)
+            if "key_hash" in columns:
+                key_hash = table["key_hash"].to_numpy()
             rows = Rows(
                 label=label,
                 confidence=confidence,
-                key_hash=table["key_hash"].to_numpy()
-                if "key_hash" in columns
-                else np.broadcast_to(np.uint64(0), label.shape),
+                key_hash=key_hash,
                 shard=np.broadcast_to(np.int32(index), label.shape),
                 row=np.arange(first, end, dtype=np.int32),
             )
@@ -115,7 +114,7 @@ def count(
 
     Args:
         shards: Numbers of the shards.
-        reader: PredictionReader of the predictions.
+        reader: Reader of the predictions.
         thresholds: float32 [K + 1] of `append_unselectable`, as a side input.
         dropped: Side input that is available when the dropped rows are written.
         levels: float32 [L] of `Tally.levels`.

@@ -98,15 +98,11 @@ def drop(
 
     Returns:
         One element, available when all files are written.
-
-    Raises:
-        ValueError: If `bits` is out of range.
     """
     if bits is not None:
         hamming_index.check_bits(bits)
     names = ("", *excluded)
-    sets = tuple(excluded.values())
-    job = _DroppingJob(predictions, sets, names, bits, output)
+    job = _DroppingJob(predictions, tuple(excluded.values()), names, bits, output)
     return pipeline | "Drop" >> _Drop(job)
 
 
@@ -169,20 +165,20 @@ class _Read(beam.DoFn):
             leaked = np.concatenate([matches["row"], represented["row"]])
             for block in _by_match(matches):
                 yield beam.pvalue.TaggedOutput(_MATCHES, block)
-            if len(represented):
-                yield beam.pvalue.TaggedOutput(
-                    _REPRESENTED, (index, represented.tobytes())
-                )
+            yield from _tag_represented(index, represented)
         if job.bits is not None:
             rows = near_duplicates.find_candidates(images, leaked, shard=index)
             rows, represented = near_duplicates.best_of_hash(
                 rows, job.predictions.read_keys
             )
-            if len(represented):
-                yield beam.pvalue.TaggedOutput(
-                    _REPRESENTED, (index, represented.tobytes())
-                )
+            yield from _tag_represented(index, represented)
             yield from _partition(rows, job.bits, job.num_partitions)
+
+
+def _tag_represented(index: int, represented: Array) -> Iterator[Any]:
+    if len(represented):
+        block = index, represented.tobytes()
+        yield beam.pvalue.TaggedOutput(_REPRESENTED, block)
 
 
 def _read_excluded(job: _DroppingJob) -> leakage.ExcludedImages:
@@ -203,9 +199,7 @@ def _read_excluded(job: _DroppingJob) -> leakage.ExcludedImages:
         position["match_set"], position["match_shard"] = number, shard
         position["match_row"] = np.arange(len(position))
     return leakage.ExcludedImages.of(
-        pa.concat_tables(parts),
-        np.concatenate(positions),
-        bits=job.bits,
+        pa.concat_tables(parts), np.concatenate(positions), bits=job.bits
     )
 
 
@@ -289,11 +283,11 @@ def _write_dropped(
 
 
 def _add(parts: Iterable[Dropped]) -> Dropped:
-    leaked, duplicate = 0, 0
-    for part in parts:
-        leaked += part.leaked
-        duplicate += part.duplicate
-    return Dropped(leaked=leaked, duplicate=duplicate)
+    parts = list(parts)
+    return Dropped(
+        leaked=sum(part.leaked for part in parts),
+        duplicate=sum(part.duplicate for part in parts),
+    )
 
 
 def _join(blocks: Iterable[bytes], dtype: np.dtype[Any]) -> Array:

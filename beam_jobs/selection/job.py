@@ -35,7 +35,7 @@ class SelectionRequest:
     adaptive: bool = False
     images_per_class: int = 0
     max_copies: int = 3
-    exclude: tuple[str, ...] = ()
+    exclude: Sequence[str] = ()
     duplicate_bits: int = 0
     what_if: bool = False
 
@@ -105,36 +105,16 @@ class SelectionJob:
         return bool(self.excluded) or self.settings.duplicate_bits is not None
 
 
-def _check_temperature(calibrated: float, labeled: float) -> None:
-    if calibrated != labeled:
-        raise ValueError(
-            f"the images were labeled at temperature {labeled}, the calibration is at "
-            f"{calibrated}; give label_images the same --calibration"
-        )
-
-
 def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
-    """Returns the job, after checking its inputs.
-
-    Raises:
-        ValueError: If an input is broken, or inputs do not belong together.
-        FileNotFoundError: If an input is missing.
-    """
+    """Returns the job, after checking its inputs."""
     predictions = open_predictions(request.predictions)
-    calibration = None
-    if request.calibration is not None:
-        temperature = read_temperature(
-            request.calibration, teachers=predictions.teachers
-        )
-        _check_temperature(temperature, predictions.temperature)
-        calibration = precision.read_calibration(request.calibration)
+    calibration = _open_calibration(request.calibration, predictions)
+    bits = request.duplicate_bits
     settings = SelectionConfig(
         thresholds=_plan_thresholds(request, predictions, calibration),
         images_per_class=request.images_per_class or predictions.even_share,
         max_copies=request.max_copies,
-        duplicate_bits=None
-        if request.duplicate_bits == KEEP_DUPLICATES
-        else request.duplicate_bits,
+        duplicate_bits=None if bits == KEEP_DUPLICATES else bits,
     )
     return SelectionJob(
         predictions=predictions,
@@ -147,17 +127,12 @@ def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
 
 
 def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
-    """Yields warnings for the user.
-
-    Args:
-        job: The job.
-        is_local: Whether Beam's local runner runs it.
-    """
-    rule = job.settings.thresholds
-    if job.calibration is None and rule.rule == thresholds.FIXED:
+    """Yields warnings for the user; `is_local` for a job on Beam's local runner."""
+    config = job.settings.thresholds
+    if job.calibration is None and config.rule == thresholds.FIXED:
         yield (
             "the precision of labels with a confidence of at least "
-            f"{rule.values[0]:g} is unknown; give a --calibration, the output of "
+            f"{config.values[0]:g} is unknown; give a --calibration, the output of "
             "teacher.calibrate"
         )
     if not job.excluded:
@@ -176,6 +151,20 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
                 f"{needed / 1e9:.0f} GB of memory, but {free / 1e9:.0f} GB are free; "
                 "use another --runner or --duplicate_bits=-1"
             )
+
+
+def _open_calibration(
+    directory: str | None, predictions: PredictionSet
+) -> LabeledPredictions | None:
+    if directory is None:
+        return None
+    temperature = read_temperature(directory, teachers=predictions.teachers)
+    if temperature != predictions.temperature:
+        raise ValueError(
+            f"the images were labeled at temperature {predictions.temperature}, the "
+            f"calibration is at {temperature}; give label_images the same --calibration"
+        )
+    return precision.read_calibration(directory)
 
 
 def _plan_thresholds(

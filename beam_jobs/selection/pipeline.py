@@ -53,13 +53,7 @@ filesystems.register()
 def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
     """Writes `selection.json` and, if asked for, `what_if.json`.
 
-    Args:
-        job: The job.
-        options: Options of the pipeline.
-        argv: Arguments that `options` were parsed from.
-
-    Raises:
-        RuntimeError: If the pipeline fails.
+    `options` were parsed from `argv`.
     """
     dropping.delete_dropped(job.output)
     artifact.delete_unfinished(job.output)
@@ -207,13 +201,13 @@ def _decide(
 def _estimate(
     calibration: LabeledPredictions, rules: Sequence[ClassRule]
 ) -> PrecisionEstimate:
-    least = [rule.threshold for rule in rules]
-    cuts = [
+    lowest = [rule.threshold for rule in rules]
+    cut_offs = [
         rule.cut_off.confidence if rule.cut_off is not None else np.inf
         for rule in rules
     ]
     above, kept = (
-        precision.precision_above(calibration, np.array(lowest, np.float32))
-        for lowest in (least, cuts)
+        precision.precision_above(calibration, np.array(confidences, np.float32))
+        for confidences in (lowest, cut_offs)
     )
     return PrecisionEstimate(kind=calibration.kind, above_threshold=above, kept=kept)

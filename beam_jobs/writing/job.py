@@ -49,17 +49,8 @@ def plan(
 ) -> WritingJob:
     """Returns the job, after checking that its inputs belong together.
 
-    Args:
-        source: The labeled images.
-        predictions: Directory of their predictions.
-        selection: Directory of the selection.
-        round_number: Round of self-training, from 1 on.
-        num_shards: Shards to write, 0 for one per `RECORDS_PER_SHARD` records.
-        output: Directory of the dataset.
-
-    Raises:
-        ValueError: If the inputs differ, or no image is selected.
-        FileNotFoundError: If an input is missing.
+    For the arguments see `WritingJob`; predictions and selection are directories, and
+    without `num_shards` there is a shard per `RECORDS_PER_SHARD` records.
     """
     prediction_set = open_predictions(predictions)
     decision = open_selection(selection, prediction_set)
@@ -86,11 +77,7 @@ def plan(
 def run(
     job: WritingJob, options: PipelineOptions, *, log: Log = lambda line: None
 ) -> None:
-    """Writes the missing shards, then the metadata.
-
-    Raises:
-        RuntimeError: If the pipeline fails; running the job again resumes it.
-    """
+    """Writes the missing shards, then the metadata."""
     artifact.delete_unfinished(job.output)
     shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
     job = job.without_shards()
@@ -115,11 +102,7 @@ def run(
 
 
 def finish(job: WritingJob) -> str:
-    """Checks the number of records; returns a summary line for the user.
-
-    Raises:
-        RuntimeError: If it is not that of the selection.
-    """
+    """Checks the number of records, describes the dataset; returns a summary line."""
     split = tfds.builder_from_directory(job.output).info.splits[dataset_records.SPLIT]
     if split.num_examples != job.selection.funnel.records:
         raise RuntimeError(

@@ -33,7 +33,7 @@ class Spool:
     """Holds the records of some shards until it is closed.
 
     Its files are unnamed, in the temporary directory (`TMPDIR`): they vanish with the
-    process, however it ends.
+    process, however it ends. Methods raise WritingError if the disk is full.
     """
 
     def __init__(self, num_shards: int) -> None:
@@ -55,15 +55,9 @@ class Spool:
             self._stack.close()
 
     def append(self, shard: int, sort_key: int, content: bytes) -> None:
-        """Appends a record to a shard.
+        """Appends a record, without TFRecord's framing, to a shard.
 
-        Args:
-            shard: Number of the shard.
-            sort_key: Integer of 64 bits; records of equal keys keep their order.
-            content: Record without TFRecord's framing.
-
-        Raises:
-            WritingError: If the disk is full.
+        Sort keys have 64 bits; records of equal keys keep their order.
         """
         file = self._files[shard % len(self._files)]
         offset = file.tell()
@@ -74,11 +68,7 @@ class Spool:
         self._lengths[shard].append(file.tell() - offset)
 
     def read(self, shard: int) -> Iterator[bytes]:
-        """Yields chunks of the framed records of a shard in the order of their keys.
-
-        Raises:
-            WritingError: If the disk is full.
-        """
+        """Yields chunks of the framed records of a shard in the order of their keys."""
         file = self._files[shard % len(self._files)]
         with _explaining_errors():
             file.flush()
@@ -99,7 +89,7 @@ def _open_unnamed() -> BinaryIO:
 
 @contextlib.contextmanager
 def _explaining_errors() -> Iterator[None]:
-    """Names the disk in the message: it need not be that of the output."""
+    """Names the directory in the message: the full disk need not be the output's."""
     try:
         yield
     except OSError as error:

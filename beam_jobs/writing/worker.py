@@ -159,12 +159,7 @@ class WriteGroup(beam.DoFn):
 
 
 def write_group(job: WritingJob, group: Group) -> None:
-    """Writes the missing output shards of a group, after checking all its images.
-
-    Raises:
-        WritingError: If an image is not the labeled one, or the disk is full.
-        OSError: If a file cannot be read or written.
-    """
+    """Writes the missing output shards of a group, after checking all its images."""
     wanted = {output for output in group.outputs if not job.path(output).exists()}
     if not wanted:
         return
@@ -179,11 +174,9 @@ def write_group(job: WritingJob, group: Group) -> None:
                         spool.append(shard, sort_key, records.serialize(record))
         for shard, output in enumerate(group.outputs):
             if output in wanted:
-                with (
-                    artifact.replacing(job.path(output)) as temporary,
-                    temporary.open("wb") as file,
-                ):
-                    file.writelines(spool.read(shard))
+                path = job.path(output)
+                with artifact.replacing(path) as temporary, temporary.open("wb") as out:
+                    out.writelines(spool.read(shard))
 
 
 def selected_images(
@@ -191,9 +184,7 @@ def selected_images(
 ) -> Iterator[tuple[dict[str, Any], int, bytes]]:
     """Yields each selected row of an input shard, its number of copies and its image.
 
-    Raises:
-        WritingError: If an image is not the labeled one.
-        OSError: If a file cannot be read.
+    Raises WritingError if an image is not the labeled one.
     """
     _, copies = _read_decisions(job, index)
     if not copies.any():

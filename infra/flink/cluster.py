@@ -126,15 +126,9 @@ class Ports:
 
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """A process of the cluster.
+    """A process of the cluster, the ports it listens on, and its files' directory.
 
     A running process holds a lock on its PID file; its PID alone may have been reused.
-
-    Attributes:
-        name: Stem of its file names.
-        command: Command line of the process.
-        ports: Ports that it listens on.
-        directory: Directory of its files.
     """
 
     name: str
@@ -229,17 +223,8 @@ def services(jars: Jars, ports: Ports, directory: pathlib.Path) -> tuple[Service
 def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
     """Starts the processes that are not running; returns when all of them answer.
 
-    Args:
-        jars: Jars that `install` has downloaded.
-        ports: Ports to listen on.
-        directory: Directory of the cluster's configuration, logs and temporary files.
-
-    Returns:
-        Whether a process had to be started.
-
-    Raises:
-        ValueError: If the cluster is up with other ports.
-        OSError: If a port is taken, or a process ends or does not answer in time.
+    Configuration, logs and temporary files are in `directory`. Returns whether a
+    process had to be started; raises OSError if one does not answer in time.
     """
     directory = directory.resolve()
     every = services(jars, ports, directory)
@@ -267,11 +252,7 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
 
 
 def down(directory: pathlib.Path) -> bool:
-    """Stops all processes of a cluster; keeps its logs.
-
-    Returns:
-        Whether a process had to be stopped.
-    """
+    """Stops all processes, keeps their logs; returns whether one was running."""
     directory = directory.resolve()
     # Jars and ports matter only to start processes.
     every = services(Jars(directory), Ports(), directory)

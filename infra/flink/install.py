@@ -19,13 +19,7 @@ POM = pathlib.Path(__file__).parent / "pom.xml"
 
 @dataclasses.dataclass(frozen=True)
 class Jars:
-    """Directories of the jars, which need not exist.
-
-    They are named after the versions, so that other versions can be beside them.
-
-    Attributes:
-        home: Parent directory.
-    """
+    """Directories of the jars, named after the versions; they need not exist."""
 
     home: pathlib.Path
 
@@ -42,12 +36,7 @@ class Jars:
 
 
 def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
-    """Returns the jars, after downloading the missing ones.
-
-    Raises:
-        FileNotFoundError: If Java, or Maven where needed, is not installed.
-        OSError: If a download fails.
-    """
+    """Returns the jars, after downloading the missing ones."""
     jars = Jars(home.resolve())
     require("java", "a Java runtime, version 11 or 17, to run Flink")
     if not jars.job_server.exists():
@@ -84,8 +73,7 @@ def _fetch_flink(directory: pathlib.Path) -> pathlib.Path:
             if path.parts[1:3] == ("deps", "lib") and path.suffix == ".jar":
                 content = members.extractfile(member)
                 if content is not None:
-                    with (jars / path.name).open("wb") as file:
-                        shutil.copyfileobj(content, file)
+                    (jars / path.name).write_bytes(content.read())
     return jars
 
 
