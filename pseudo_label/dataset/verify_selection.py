@@ -159,7 +159,8 @@ def check(count: Count, source: str) -> None:
     """Raises ValueError unless the count is as expected by the source."""
     if count.expected is not None and count.found != count.expected:
         raise ValueError(
-            f"{count.what}: {source} says {count.expected:,}, found {count.found:,}"
+            f"{count.what}: expected {count.expected:,} as in {source}, found "
+            f"{count.found:,}"
         )
 
 

@@ -66,10 +66,11 @@ class ExcludedImages:
         lowest = np.full(len(distinct), hamming_index.NONE)
         for table in self._tables:
             lowest = np.minimum(lowest, table.lowest(distinct, per_bit=per_bit))
-        is_near = lowest != hamming_index.NONE
-        matches, distances = (np.full(len(hashes), -1) for _ in range(2))
-        matches[has_hash] = np.where(is_near, lowest % per_bit, -1)[inverse]
-        distances[has_hash] = np.where(is_near, lowest // per_bit, -1)[inverse]
+        nearest = np.full(len(hashes), hamming_index.NONE)
+        nearest[has_hash] = lowest[inverse]
+        is_near = nearest != hamming_index.NONE
+        matches = np.where(is_near, nearest % per_bit, -1)
+        distances = np.where(is_near, nearest // per_bit, -1)
         same = self._find_bytes(to_digests(images[BYTES_COLUMN]))
         return np.where(same >= 0, same, matches), np.where(same >= 0, 0, distances)
 

@@ -243,9 +243,7 @@ def _make_thumbnails(
     """Returns the thumbnails of some images of a shard, without empty files."""
     labeled = job.sets[set_name]
     path = labeled.predictions.path(shard)
-    table = prediction_schema.read_table(path, ["key", "image_sha256"]).take(
-        pa.array(rows)
-    )
+    table = prediction_schema.read_table(path, ["key", "image_sha256"]).take(rows)
     expected = {
         row: (key, digest)
         for row, key, digest in zip(rows, *table.to_pydict().values(), strict=True)
@@ -255,15 +253,18 @@ def _make_thumbnails(
     for row, example in examples_at(labeled.source, shard, list(expected)):
         key, digest = expected.pop(row)
         if hashlib.sha256(example.image).digest() != digest:
-            because = f" ({example.status}: {example.error})" if example.error else ""
+            reason = f" ({example.status}: {example.error})" if example.error else ""
             raise SamplingError(
                 f"shard {shard}, row {row} ({key}): the image is not the one that was "
-                f"labeled{because}"
+                f"labeled{reason}"
             )
         thumbnail = make_thumbnail(example.image, job.settings.thumbnail_size)
         made[ImageLocation(set_name, shard, row)] = thumbnail
     for row, (key, _) in expected.items():
-        raise SamplingError(f"shard {shard}, row {row} ({key}): the image is gone")
+        raise SamplingError(
+            f"shard {shard}, row {row} ({key}): expected the image that was labeled, "
+            "found none"
+        )
     return made
 
 

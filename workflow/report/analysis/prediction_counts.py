@@ -143,31 +143,26 @@ def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> 
         FileNotFoundError: If a file is missing.
         ValueError: If a file is broken, or the shards differ in length.
     """
-    total = np.zeros(4, np.int64)
+    counts = dict.fromkeys(("images", "changed", "kept", "kept_changed"), 0)
     columns = _columns_to_decide(before.selection)
     for index in range(min(before.num_shards, after.num_shards)):
         rows = prediction_schema.read_table(before.path(index), columns)
         labels = prediction_schema.read_table(after.path(index), ["label"])
         if len(rows) != len(labels):
             raise ValueError(
-                f"{after.path(index)} has {len(labels):,} images, "
-                f"{before.path(index)} has {len(rows):,}"
+                f"{after.path(index)}: expected {len(rows):,} images as in "
+                f"{before.path(index)}, got {len(labels):,} images"
             )
         dropped = near_duplicates.read_dropped(before.dropped_in, index)
         is_kept = count_copies(rows, before.selection, dropped) > 0
         was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
         is_known = (was >= 0) & (now >= 0)
-        changed = is_known & (was != now)
-        masks = (is_known, changed, is_kept & is_known, is_kept & changed)
-        total += [np.count_nonzero(mask) for mask in masks]
-    images, differing, kept, kept_differing = total.tolist()
-    return Churn(
-        round=round,
-        images=images,
-        changed=differing,
-        kept=kept,
-        kept_changed=kept_differing,
-    )
+        is_changed = is_known & (was != now)
+        counts["images"] += int(is_known.sum())
+        counts["changed"] += int(is_changed.sum())
+        counts["kept"] += int((is_kept & is_known).sum())
+        counts["kept_changed"] += int((is_kept & is_changed).sum())
+    return Churn(round=round, **counts)
 
 
 def _blocks(

@@ -134,19 +134,17 @@ def area(upper: Sequence[Point], lower: Sequence[Point], class_: str) -> Mark:
 
 def box(left: float, top: float, width: float, height: float, class_: str) -> Mark:
     """Returns a rectangle."""
-    sides = {"x": left, "y": top, "width": width, "height": height}
-    return Mark("rect", {**_coordinates(sides), "class": class_})
+    return _mark("rect", class_, x=left, y=top, width=width, height=height)
 
 
 def dot(at: Point, radius: float, class_: str) -> Mark:
     """Returns a disc."""
-    circle = {"cx": at[0], "cy": at[1], "r": radius}
-    return Mark("circle", {**_coordinates(circle), "class": class_})
+    return _mark("circle", class_, cx=at[0], cy=at[1], r=radius)
 
 
 def label(x: float, y: float, text: str, class_: str) -> Mark:
     """Returns a line of text, aligned to x by its class."""
-    return Mark("text", {**_coordinates({"x": x, "y": y}), "class": class_}, text)
+    return _mark("text", class_, text, x=x, y=y)
 
 
 def end_labels(
@@ -181,5 +179,6 @@ def _path(points: Iterable[Point]) -> str:
     return "M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in points)
 
 
-def _coordinates(values: dict[str, float]) -> dict[str, str]:
-    return {name: coordinate(value) for name, value in values.items()}
+def _mark(tag: str, class_: str, text: str = "", **values: float) -> Mark:
+    coordinates = {name: coordinate(value) for name, value in values.items()}
+    return Mark(tag, {**coordinates, "class": class_}, text)
