@@ -18,9 +18,9 @@ pipeline itself. Each way runs in processes of its own and uses all cores:
 * `timm`: timm's resnetrs50 in bfloat16, compiled and frozen, with torchvision's decoder
   and the best of several loaders.
 
-All ways have a turn in each round; a figure is the median over the rounds, also a
-ratio. Speeds are from the first image's begin to the last one's end; `start` is the
-time before. What is not installed is left out. The last line is all figures as JSON.
+All ways have a turn in each round; figures and ratios are medians over the rounds.
+Speeds are from the first image's begin to the last one's end; `start` is the time
+before. What is not installed is left out. The last line is all figures as JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from benchmarks.labeling.goals import CASES, OURS, SPEED, CpuFeatures
 from benchmarks.labeling.runs import EngineName
 from benchmarks.labeling.task import PEERS, LabelingTask
 from benchmarks.measuring import peers
-from benchmarks.measuring.goals import as_json, at_most, format_table
+from benchmarks.measuring.goals import as_json, at_most, log_tables
 from benchmarks.measuring.turns import Figures, format_row, take_turns
 from stage import cli
 from stage.flags import CommandFlags
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
         {case: packages.get(case.partition("_")[0], ()) for case in cases}
     )
     cli.load_tensorflow()
-    cpu = _read_cpu()
+    cpu = goals.read_cpu()
     cli.log(str(cpu))
     figures: dict[str, Any] = {"machine": cpu._asdict()}
     with tempfile.TemporaryDirectory() as directory:
@@ -80,23 +80,14 @@ def main(argv: Sequence[str]) -> None:
     cli.log(json.dumps(figures | as_json([verdict])))
 
 
-def _read_cpu() -> CpuFeatures:
-    from stage.system import num_cores
-
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return goals.parse_cpuinfo(text, num_cores())
-
-
 def _measure(
     bench: LabelingBench, network: str, cases: Sequence[str], cpu: CpuFeatures
 ) -> dict[str, Any]:
     """Returns all figures of a network, and prints them."""
     small, engine = _measure_turn("first", bench.task(network, SMALL_SHARE))
-    if engine is None:
-        raise RuntimeError("expected the chosen engine in the job's config, got none")
     tasks = bench.tasks(network, engine)
-    if "timm" in cases and "timm" in goals.ways(network):
+    wanted = {OURS, *cases} & goals.ways(network)
+    if "timm" in wanted:
         tasks["timm"] = _fastest_setting(bench.timm_settings(network), tasks["timm"])
     engines = []
 
@@ -106,7 +97,6 @@ def _measure(
             engines.append(engine)
         return figures
 
-    wanted = {OURS, *cases} & goals.ways(network)
     ways = {way: way for way in tasks if way in wanted}
     rounds = take_turns(ways, measure, rounds=_ROUNDS.value)
     growth = rounds.median(OURS, "worker_megabytes") / small["worker_megabytes"]
@@ -116,9 +106,9 @@ def _measure(
         at_most("memory_ratio_10x", growth, goals.MAX_MEMORY_RATIO),
         at_most("start_seconds", start, goals.MAX_START_SECONDS),
     ]
-    cli.log(f"\n{network}, {' and '.join(sorted({' '.join(e) for e in engines if e}))}")
-    for line in (*rounds.table(), *format_table(verdicts)):
-        cli.log(line)
+    names = sorted({f"{engine} {dtype}" for engine, dtype in engines})
+    cli.log(f"\n{network}, {' and '.join(names)}")
+    log_tables(rounds, verdicts)
     timm = tasks["timm"]
     return {
         "engines": engines,
@@ -133,8 +123,8 @@ def _measure(
     }
 
 
-def _measure_turn(way: str, task: LabelingTask) -> tuple[Figures, EngineName | None]:
-    """Runs a task and prints its figures: a full run takes long."""
+def _measure_turn(way: str, task: LabelingTask) -> tuple[Figures, EngineName]:
+    """Runs a task and prints its figures at once: all rounds together take long."""
     figures, engine = runs.measure(task)
     cli.log(format_row(way, figures))
     return figures, engine

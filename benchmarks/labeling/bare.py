@@ -23,10 +23,7 @@ def run(task: LabelingTask, sheet: Timesheet) -> None:
 def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> Any:
     """Returns a dataset of uint8 [B,S,S,3], preprocessed as in the export.
 
-    Args:
-        files: Paths of TFRecords.
-        image: The classifier's preprocessing, fields of `ImageConfig`.
-        parallel: Number of images decoded at once.
+    `image` has the fields of `ImageConfig`, `parallel` images are decoded at once.
     """
     import tensorflow as tf
 

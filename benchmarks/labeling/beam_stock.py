@@ -55,8 +55,7 @@ class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
 def read_handler(path: str) -> BytesHandler:
     """Returns a handler for `--model_handler` of the labeling job.
 
-    Args:
-        path: JSON file: the log's directory and the fields of a task.
+    The file holds the timesheet's directory and the fields of a task as JSON.
     """
     directory, task = json.loads(pathlib.Path(path).read_text())
     return BytesHandler(LabelingTask(**task), Timesheet(directory))
@@ -65,11 +64,10 @@ def read_handler(path: str) -> BytesHandler:
 def run(task: LabelingTask, sheet: Timesheet) -> None:
     """Labels the images: a record of top class and logit for each."""
     options = PipelineOptions(
-        [
-            "--runner=FnApiRunner",
-            f"--direct_num_workers={task.processes}",
-            "--direct_running_mode=multi_processing",
-        ]
+        [],
+        runner="FnApiRunner",
+        direct_num_workers=task.processes,
+        direct_running_mode="multi_processing",
     )
     with (
         tempfile.TemporaryDirectory() as output,

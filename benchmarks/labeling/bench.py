@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from benchmarks.labeling import inputs, runs
 from benchmarks.labeling.goals import OURS
+from benchmarks.labeling.runs import EngineName
 from benchmarks.labeling.task import LabelingTask, Timesheet
 from benchmarks.measuring.process_watch import watch
 
@@ -63,13 +64,8 @@ class LabelingBench:
             processes=self.cores,
         )
 
-    def tasks(self, network: str, engine: tuple[str, str]) -> dict[str, LabelingTask]:
-        """Returns every way through the images.
-
-        Args:
-            network: One of `inputs.NETWORKS`.
-            engine: Engine and dtype of ours and of the peers at an equal engine.
-        """
+    def tasks(self, network: str, engine: EngineName) -> dict[str, LabelingTask]:
+        """Returns every way; `engine` is of ours and of the peers at an equal one."""
         full = self.task(network)
         slow = self.task(network, SLOW_SHARE) if network == inputs.RESNET else full
         equal = replace(full, engine=engine[0], dtype=engine[1])
@@ -106,8 +102,8 @@ class LabelingBench:
         records = self.directory / "records-many"
         inputs.write_records(records, self._jpegs, shards=4 * self.cores, size=8)
         task = replace(self.task(network), records=str(records))
+        (self.directory / "sheet").mkdir()
         sheet = Timesheet(str(self.directory / "sheet"))
-        pathlib.Path(sheet.directory).mkdir()
         handler, names = self.directory / "handler", self.directory / "names.txt"
         names.write_text("\n".join(inputs.CLASS_NAMES) + "\n")
         handler.write_text(json.dumps([sheet.directory, dataclasses.asdict(task)]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import NamedTuple
 
 from benchmarks.labeling.inputs import FREE
 from benchmarks.measuring.goals import Verdict, at_least
 from benchmarks.measuring.turns import Rounds
+from stage.system import num_cores
 
 OURS = "ours"
 SPEED = "images_per_second"
@@ -42,6 +44,12 @@ class CpuFeatures(NamedTuple):
     cores: int
     amx: bool
     avx512_bf16: bool
+
+
+def read_cpu() -> CpuFeatures:
+    """Returns the features of this machine's processor."""
+    path = pathlib.Path("/proc/cpuinfo")  # Only Linux has it.
+    return parse_cpuinfo(path.read_text() if path.exists() else "", num_cores())
 
 
 def parse_cpuinfo(cpuinfo: str, cores: int) -> CpuFeatures:

@@ -46,10 +46,7 @@ def _saved_model(task: LabelingTask) -> Model:
     def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
         # A positional argument would be slow: TensorFlow first formats the images
         # into the text of an error.
-        logits: NDArray[np.float32] = serve(encoded=tf.constant(encoded))[
-            "logits"
-        ].numpy()
-        return logits
+        return serve(encoded=tf.constant(encoded))["logits"].numpy()
 
     run.loaded = loaded  # type: ignore[attr-defined]  # It owns the variables.
     return run

@@ -5,22 +5,22 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing import connection
-from typing import Any
 
 from benchmarks.labeling.task import LabelingTask, Timesheet
 
 #: Seconds that a process waits at the barrier for the others.
 PATIENCE = 600
 
-#: Takes the process's index, the barrier before the first image, the task, the log.
-Label = Callable[[int, Any, LabelingTask, Timesheet], None]
 
+def run_together(
+    label: Callable[..., None], task: LabelingTask, sheet: Timesheet
+) -> None:
+    """Runs `label(index, barrier, task, sheet)` in each of the task's processes.
 
-def run_together(label: Label, task: LabelingTask, sheet: Timesheet) -> None:
-    """Runs `label` in each of the task's processes.
+    `barrier` is to be awaited before the first image.
 
     Raises:
-        RuntimeError: If one of them fails.
+        RuntimeError: If a process fails.
     """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(task.processes, timeout=PATIENCE)

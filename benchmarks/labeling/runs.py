@@ -8,6 +8,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from benchmarks.labeling.goals import OURS
 from benchmarks.labeling.task import RECORDS, LabelingTask
@@ -15,47 +16,45 @@ from benchmarks.measuring import peers
 from benchmarks.measuring.process_watch import resident_bytes, watch
 from benchmarks.measuring.turns import Figures
 
-#: Name and dtype of an engine.
-EngineName = tuple[str, str]
+#: Name and dtype of an engine; None for a peer that was not given one.
+EngineName: TypeAlias = tuple[str | None, str | None]
 
 
-def measure(task: LabelingTask) -> tuple[Figures, EngineName | None]:
+def measure(task: LabelingTask) -> tuple[Figures, EngineName]:
     """Runs a task.
 
     Returns:
         images_per_second, from the first image's begin to the last one's end;
         start_seconds, from the command's start to the first image's begin;
-        worker_megabytes, peak resident memory of the largest labeling process. Of ours
-        also the engine.
+        worker_megabytes, peak resident memory of the largest labeling process. Also the
+        engine.
     """
     if task.way != OURS:
         command = peers.command("benchmarks.labeling.task", dataclasses.asdict(task))
         watched = watch(command, memory=resident_bytes)
-        total = watched.result
-        start = total["begin"] - watched.started
-        peak = watched.largest_process(min_depth=1)
-        return _figures(total["images_per_second"], start, peak), None
-    with tempfile.TemporaryDirectory() as directory:
-        output = pathlib.Path(directory) / "predictions"
-        watched = watch(
-            label_command(task, output),
-            memory=resident_bytes,
-            has_begun=lambda: any(output.glob(".predictions-*")),
-        )
-        speed = json.loads((output / "COMPLETED").read_text())["images_per_second"]
-        config = json.loads((output / "config.json").read_text())
-    # The command forks the job, which starts the workers or labels itself.
-    peak = watched.largest_process(min_depth=1 if task.processes == 1 else 2)
-    engine = config["engine"], config["dtype"]
-    return _figures(speed, watched.start_seconds, peak), engine
-
-
-def _figures(speed: float, start_seconds: float, peak_bytes: int) -> Figures:
-    return {
+        speed = watched.result["images_per_second"]
+        start_seconds = watched.result["begin"] - watched.started
+        engine, min_depth = (task.engine, task.dtype), 1
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            output = pathlib.Path(directory) / "predictions"
+            watched = watch(
+                label_command(task, output),
+                memory=resident_bytes,
+                has_begun=lambda: any(output.glob(".predictions-*")),
+            )
+            completed = json.loads((output / "COMPLETED").read_text())
+            config = json.loads((output / "config.json").read_text())
+        speed, start_seconds = completed["images_per_second"], watched.start_seconds
+        engine = config["engine"], config["dtype"]
+        # The command forks the job, which starts the workers or labels itself.
+        min_depth = 1 if task.processes == 1 else 2
+    figures = {
         "images_per_second": speed,
         "start_seconds": start_seconds,
-        "worker_megabytes": peak_bytes / 1e6,
+        "worker_megabytes": watched.largest_process(min_depth=min_depth) / 1e6,
     }
+    return figures, engine
 
 
 def label_command(
@@ -63,12 +62,8 @@ def label_command(
 ) -> list[str]:
     """Returns our command line for a task.
 
-    One process per core is the default, so it is not asked for.
-
-    Args:
-        task: Images to label, and how.
-        output: Directory of the predictions.
-        model: Flags that name the model, in place of the task's classifier.
+    `model` are flags that name the model, in place of the task's classifier. One
+    process per core is the default, so it is not asked for.
     """
     teacher = [f"--teacher={task.classifier}"]
     if task.engine is not None:

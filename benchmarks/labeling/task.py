@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import json
 import os
 import pathlib
@@ -70,11 +71,7 @@ class LabelingTask:
 
 @dataclasses.dataclass(frozen=True)
 class Timesheet:
-    """Log of a run; each process appends to files of its own.
-
-    Attributes:
-        directory: Directory of the files.
-    """
+    """Log of a run: a directory where each process appends to files of its own."""
 
     directory: str
 
@@ -96,9 +93,8 @@ class Timesheet:
         Raises:
             ValueError: If there is no batch.
         """
-        batches = [
-            json.loads(line) for lines in self._read("batches") for line in lines
-        ]
+        lines = itertools.chain.from_iterable(self._read("batches"))
+        batches = list(map(json.loads, lines))
         if not batches:
             raise ValueError(f"expected batches in {self.directory}, got none")
         starts, ends, counts = zip(*batches, strict=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from benchmarks.measuring.turns import Rounds
+from stage import cli
 
 AT_MOST = "<="
 AT_LEAST = ">="
@@ -49,11 +52,13 @@ def at_least(name: str, figure: float, bound: float) -> Verdict:
     return Verdict(name, round(figure, 3), AT_LEAST, bound)
 
 
-def format_table(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """Yields the lines of a table."""
-    yield f"\n{'':30}{'reached':>9}   goal      met"
+def log_tables(rounds: Rounds[Any], verdicts: Iterable[Verdict]) -> None:
+    """Prints a table of medians, and one of verdicts."""
+    for line in rounds.table():
+        cli.log(line)
+    cli.log(f"\n{'':30}{'reached':>9}   goal      met")
     for verdict in verdicts:
-        yield verdict.line()
+        cli.log(verdict.line())
 
 
 def as_json(verdicts: Iterable[Verdict]) -> dict[str, float]:

@@ -60,12 +60,12 @@ def make_example(jpeg: bytes, label: int | None = None) -> bytes:
 
     from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 
-    feature = {IMAGE_FEATURE: tf.train.Feature(bytes_list={"value": [jpeg]})}
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[IMAGE_FEATURE].bytes_list.value.append(jpeg)
     if label is not None:
-        feature[LABEL_FEATURE] = tf.train.Feature(int64_list={"value": [label]})
-    features = tf.train.Features(feature=feature)
-    serialized: bytes = tf.train.Example(features=features).SerializeToString()
-    return serialized
+        feature[LABEL_FEATURE].int64_list.value.append(label)
+    return example.SerializeToString(deterministic=True)
 
 
 def write_tfrecord(path: pathlib.Path, records: Iterable[bytes]) -> None:

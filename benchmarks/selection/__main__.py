@@ -4,9 +4,9 @@
   python -m benchmarks.selection --rows=130000000 --rounds=1
 
 Predictions lie in Parquet files, as the labeling job leaves them. Class frequencies
-follow Zipf's law, confidences crowd below 1, and an even share of each class is wanted,
-so that some classes have more and the others less. Each way runs in processes of its
-own and may use all cores:
+follow Zipf's law, many confidences are just below 1, and an even share of each class is
+wanted, so that some classes have more and the others less. Each way runs in processes
+of its own and may use all cores:
 
 * `ours`: the command `beam_jobs.select_labels`, its start included.
 * `duckdb`, `duckdb_with_key`: DuckDB's window query, by confidence and the key's hash,
@@ -17,8 +17,8 @@ own and may use all cores:
 * `scan`: Arrow reads label, confidence and the key's hash, and nothing else.
 
 All ways must find the same cut-offs, otherwise the benchmark fails. All have a turn in
-each round; a figure is the median over the rounds, also a ratio. Memory is the peak of
-all processes of a way together. The start is the time for 10,000 rows. What is not
+each round; figures and ratios are medians over the rounds. Memory is the peak of all
+processes of a way together. The start is the time for 10,000 rows. What is not
 installed is left out; DuckDB comes with the extra `bench`.
 
 130 million predictions are 4 GB of files per number of classes, made in two minutes;
@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.measuring import peers
-from benchmarks.measuring.goals import as_json, format_table
+from benchmarks.measuring.goals import as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
 from benchmarks.selection import goals, inputs, runs
 from benchmarks.selection.goals import RowCounts, SelectionCase
@@ -94,24 +94,26 @@ def _measure(
     directory: pathlib.Path, counts: RowCounts, classes: int, ways: Sequence[str]
 ) -> Rounds[SelectionCase]:
     """Returns the figures of every way, checking that the cut-offs are equal."""
-    tasks = {}
-    for case in counts.cases(ways):
-        path = inputs.open_inputs(directory, rows=case.rows, classes=classes)
-        task = SelectionTask(case.way, str(path), _share(case.rows, classes))
-        tasks[case] = case, task
-    for predictions in {task.predictions for _, task in tasks.values()}:
-        inputs.keep_in_memory(pathlib.Path(predictions))
+    cases = counts.cases(ways)
+    paths = {
+        rows: inputs.open_inputs(directory, rows=rows, classes=classes)
+        for rows in {case.rows for case in cases}
+    }
+    for path in paths.values():
+        inputs.keep_in_memory(path)
     expected: dict[int, list[CutOff]] = {}
 
-    def measure(turn: tuple[SelectionCase, SelectionTask]) -> Figures:
-        case, task = turn
-        figures, cut_offs = runs.measure(task)
+    def measure(case: SelectionCase) -> Figures:
+        rows = case.rows
+        figures, cut_offs = runs.measure(
+            SelectionTask(case.way, str(paths[rows]), _share(rows, classes))
+        )
         cli.log(format_row(case, figures))
         # Cases of ours come first.
-        goals.check_equal(case, cut_offs, expected.setdefault(case.rows, cut_offs))
+        goals.check_equal(case, cut_offs, expected.setdefault(rows, cut_offs))
         return figures
 
-    return take_turns(tasks, measure, rounds=_ROUNDS.value)
+    return take_turns({case: case for case in cases}, measure, rounds=_ROUNDS.value)
 
 
 def _report(counts: RowCounts, rounds: Rounds[SelectionCase]) -> dict[str, Any]:
@@ -120,8 +122,8 @@ def _report(counts: RowCounts, rounds: Rounds[SelectionCase]) -> dict[str, Any]:
         goals.verdict(name, figure, rows=counts.rows)
         for name, figure in goals.figures(counts, rounds)
     ]
-    for line in (*rounds.table(), *format_table(verdicts), ""):
-        cli.log(line)
+    log_tables(rounds, verdicts)
+    cli.log("")
     figures = ("seconds", "cpu_seconds", "peak_gb")
     medians = [
         [*case, *(round(rounds.median(case, figure), 3) for figure in figures)]

@@ -17,8 +17,7 @@ def run(task: SelectionTask) -> list[CutOff]:
     """Reads all rows, one thread per core; finds no cut-offs."""
     files = sorted(pathlib.Path(task.predictions).glob("*.parquet"))
     with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        for _ in pool.map(_read, files):
-            pass
+        list(pool.map(_read, files))
     return []
 
 

@@ -24,7 +24,13 @@ _ALL_BITS = 2**64 - 1
 def run(task: SelectionTask) -> list[CutOff]:
     """Returns the cut-offs, found in one process or in one per core."""
     files = sorted(map(str, pathlib.Path(task.predictions).glob("*.parquet")))
-    options = PipelineOptions(["--runner=FnApiRunner", *_workers(task.way)])
+    if task.way.endswith("processes"):
+        workers, mode = num_cores(), "multi_processing"
+    else:
+        workers, mode = 1, "in_memory"
+    options = PipelineOptions(
+        [], runner="FnApiRunner", direct_num_workers=workers, direct_running_mode=mode
+    )
     with tempfile.TemporaryDirectory() as directory:
         output = f"{directory}/cut_offs.json"
         with beam.Pipeline(options=options) as pipeline:
@@ -55,15 +61,6 @@ def find_cut_off(label: int, best: Sequence[Rank]) -> CutOff:
     """Returns the cut-off of a class, from its best ranks in order."""
     confidence, inverted = best[-1]
     return CutOff(label, len(best), confidence, _ALL_BITS - inverted)
-
-
-def _workers(way: str) -> list[str]:
-    if not way.endswith("processes"):
-        return ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
-    return [
-        f"--direct_num_workers={num_cores()}",
-        "--direct_running_mode=multi_processing",
-    ]
 
 
 def _write(cut_offs: Sequence[CutOff], path: str) -> None:

@@ -18,7 +18,6 @@ QUERY = """
     SELECT label, max(place), arg_max(confidence, place), arg_max(key_hash, place)
     FROM ranked WHERE place <= $images_per_class GROUP BY label
 """
-ORDER = "confidence DESC, key_hash"
 
 
 def run(task: SelectionTask) -> list[CutOff]:
@@ -30,7 +29,9 @@ def run(task: SelectionTask) -> list[CutOff]:
     connection = duckdb.connect()
     connection.execute(f"SET threads = {num_cores()}")
     connection.execute("SET preserve_insertion_order = false")
-    order = f"{ORDER}, key" if task.way.endswith("with_key") else ORDER
+    order = "confidence DESC, key_hash"
+    if task.way.endswith("with_key"):
+        order += ", key"
     rows = connection.execute(
         QUERY.format(order=order),
         {

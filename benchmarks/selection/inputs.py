@@ -30,26 +30,23 @@ OTHER_LOGIT = (1.0, 1.5)
 
 
 def open_inputs(directory: pathlib.Path, *, rows: int, classes: int) -> pathlib.Path:
-    """Returns a directory of predictions, deterministic in its arguments.
+    """Returns a directory of predictions, deterministic in rows and classes.
 
-    Args:
-        directory: Parent directory; predictions already there are reused.
-        rows: Number of predictions, divided evenly among the files.
-        classes: Number of classes; their frequencies follow Zipf's law.
+    Predictions already in `directory` are reused. Class frequencies follow Zipf's law.
     """
     path = directory / f"predictions-{rows}-{classes}"
-    shards = -(-rows // SHARD_ROWS)
+    sizes = shard_sizes(rows)
     config = {
         "teachers": ["none"],
         "class_names": [f"class {label}" for label in range(classes)],
         "top_k": 1,
-        "images": {"rows": rows, "num_shards": shards},
+        "images": {"rows": rows, "num_shards": len(sizes)},
         "seed": SEED,
     }
     if artifact.start_or_resume(path, config):
         return path
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-    for index, size in enumerate(shard_sizes(rows)):
+    for index, size in enumerate(sizes):
         file = epath.Path(path) / prediction_schema.shard_name(index)
         with artifact.replacing(file) as temporary, temporary.open("wb") as stream:
             blocks = make_blocks(index, size, classes=classes)

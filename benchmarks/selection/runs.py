@@ -6,8 +6,6 @@ import json
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 from benchmarks.measuring import peers
 from benchmarks.measuring.process_watch import watch
@@ -37,7 +35,11 @@ def measure(task: SelectionTask) -> tuple[Figures, list[CutOff]]:
             output = pathlib.Path(directory) / "selection"
             watched = watch(select_command(task, output))
             selection = json.loads((output / "selection.json").read_text())
-        cut_offs = list(_cut_offs(selection["classes"]))
+        cut_offs = [
+            CutOff(label, rule["unique"], **rule["cut_off"])
+            for label, rule in enumerate(selection["classes"])
+            if rule["cut_off"] is not None
+        ]
     figures = {
         "seconds": watched.seconds,
         "cpu_seconds": watched.cpu_seconds,
@@ -47,10 +49,7 @@ def measure(task: SelectionTask) -> tuple[Figures, list[CutOff]]:
 
 
 def select_command(task: SelectionTask, output: pathlib.Path) -> list[str]:
-    """Returns our command line for a task.
-
-    It does not look for near duplicates: no peer does.
-    """
+    """Returns our command line, without near duplicates: no peer looks for them."""
     return [
         *(sys.executable, "-m", "beam_jobs.select_labels"),
         f"--predictions={task.predictions}",
@@ -60,11 +59,3 @@ def select_command(task: SelectionTask, output: pathlib.Path) -> list[str]:
         "--duplicate_bits=-1",
         f"--output={output}",
     ]
-
-
-def _cut_offs(rules: Sequence[dict[str, Any]]) -> Iterator[CutOff]:
-    """Yields the cut-offs in the rules of a selection, in order of their labels."""
-    for label, rule in enumerate(rules):
-        last = rule["cut_off"]
-        if last is not None:
-            yield CutOff(label, rule["unique"], last["confidence"], last["key_hash"])

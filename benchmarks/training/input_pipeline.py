@@ -17,15 +17,16 @@ each on all cores:
 The second table is `ours` with the other published recipes: how many cores like these
 make as many images as the published networks were trained on in the same time.
 
-All ways have a turn in each round; a figure is the median over the rounds, also a
-ratio. A turn begins with a new iterator, so that nothing is read ahead during other
-turns, and counts after a warm-up. TensorFlow is made deterministic, as in training. The
-last line is all figures as JSON.
+All ways have a turn in each round; figures and ratios are medians over the rounds. A
+turn begins with a new iterator, so that nothing is read ahead during other turns, and
+counts after a warm-up. TensorFlow is deterministic, as in training. The last line is
+all figures as JSON.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -37,12 +38,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import photographs
-from benchmarks.measuring.goals import as_json, at_least, format_table
+from benchmarks.measuring.goals import as_json, at_least, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.training import presets
 from classifier.training.config import TrainConfig
 from stage import cli
 from stage.flags import CommandFlags
+from stage.system import num_cores
 
 FLAGS = CommandFlags()
 _TURN_SECONDS = FLAGS.number(
@@ -95,8 +97,6 @@ STEP_MILLISECONDS = {
 STEP_IMAGES = 128
 PUBLISHED = {name: 1000 * STEP_IMAGES / ms for name, ms in STEP_MILLISECONDS.items()}
 
-Clock = Callable[[], float]
-
 
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
@@ -112,21 +112,15 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         source = open_photographs(pathlib.Path(directory))
         pseudo_labeled = open_pseudo_labeled(pathlib.Path(directory, "dataset"), source)
-        rounds = take_turns(
-            {
-                "ours": ours(source, smallest),
-                "mixture": mixture(source, pseudo_labeled),
-                "crop": ours(source, dataclasses.replace(smallest, augment=no_noise)),
-                "decoder": decoder(source),
-            },
-            _measure,
-            rounds=ROUNDS,
-        )
-        others = take_turns(
-            {size: ours(source, config) for size, config in by_size.items()},
-            _measure,
-            rounds=SIZE_ROUNDS,
-        )
+        ways = {
+            "ours": ours(source, smallest),
+            "mixture": mixture(source, pseudo_labeled),
+            "crop": ours(source, dataclasses.replace(smallest, augment=no_noise)),
+            "decoder": decoder(source),
+        }
+        rounds = take_turns(ways, _measure, rounds=ROUNDS)
+        sizes = {size: ours(source, config) for size, config in by_size.items()}
+        others = take_turns(sizes, _measure, rounds=SIZE_ROUNDS)
     _report(rounds, {SIZE: rounds.medians(SPEED)["ours"], **others.medians(SPEED)})
 
 
@@ -146,9 +140,12 @@ def open_photographs(directory: pathlib.Path) -> Any:
         photographs.write_tfrecord(
             path, itertools.islice(records, NUM_IMAGES // NUM_FILES)
         )
-    source = open_source(
-        f"tfrecord:{directory}/*.tfrecord", class_names_file=str(names)
+    return _repeated(
+        open_source(f"tfrecord:{directory}/*.tfrecord", class_names_file=str(names))
     )
+
+
+def _repeated(source: Any) -> Any:
     return dataclasses.replace(source, shards=source.shards * REPEATS)
 
 
@@ -172,25 +169,20 @@ def open_pseudo_labeled(directory: pathlib.Path, source: Any) -> Any:
 
     rng = np.random.default_rng(1)
     artifact.start_or_resume(directory, {})
-    lengths, num_bytes = [], 0
-    for index, file in enumerate(source.files[:NUM_FILES]):
-        records = list(_pseudo_labels(source, file, rng))
-        photographs.write_tfrecord(
-            directory / dataset_records.shard_name(index, NUM_FILES), records
-        )
-        lengths.append(len(records))
-        num_bytes += sum(map(len, records))
+    files = source.files[:NUM_FILES]
+    shards = [list(_pseudo_labels(source, file, rng)) for file in files]
+    for index, records in enumerate(shards):
+        name = dataset_records.shard_name(index, NUM_FILES)
+        photographs.write_tfrecord(directory / name, records)
     dataset_records.write_metadata(
         str(directory),
         dataset_records.features(source.class_names, top_k=TOP_K),
-        shard_lengths=lengths,
-        num_bytes=num_bytes,
+        shard_lengths=list(map(len, shards)),
+        num_bytes=sum(len(record) for records in shards for record in records),
     )
     artifact.complete(directory, seconds=0.0)
-    opened = student_mixture.open_pseudo_labeled(
-        str(directory), source.class_names
-    ).source
-    return dataclasses.replace(opened, shards=opened.shards * REPEATS)
+    opened = student_mixture.open_pseudo_labeled(str(directory), source.class_names)
+    return _repeated(opened.source)
 
 
 def mixture(labeled: Any, pseudo_labeled: Any) -> Any:
@@ -198,11 +190,11 @@ def mixture(labeled: Any, pseudo_labeled: Any) -> Any:
     from student.training import mixture as student_mixture
     from student.training import presets
 
-    recipe = next(
-        recipe for recipe in presets.PRESETS.values() if recipe.image.size == SIZE
-    )
+    recipes = presets.PRESETS.values()
     config = dataclasses.replace(
-        recipe, shuffle_buffer=SHUFFLE_BUFFER, global_batch_size=BATCH
+        next(recipe for recipe in recipes if recipe.image.size == SIZE),
+        shuffle_buffer=SHUFFLE_BUFFER,
+        global_batch_size=BATCH,
     )
     return student_mixture.mixed_batches(
         labeled, pseudo_labeled, config, num_classes=NUM_CLASSES
@@ -215,7 +207,6 @@ def decoder(source: Any) -> Any:
 
     from classifier.data.readers import files_dataset
     from classifier.training import input_pipeline
-    from stage.system import num_cores
 
     def last_pixel(example: dict[str, Any]) -> Any:
         # Decodes everything, and copies next to nothing.
@@ -223,17 +214,16 @@ def decoder(source: Any) -> Any:
 
     options = tf.data.Options()
     options.autotune.enabled = False  # Faster without, as is ours.
-    cores = num_cores()
     return (
         files_dataset(source.files)
         .interleave(
             source.reader.read,
             cycle_length=input_pipeline.INTERLEAVE,
-            num_parallel_calls=min(input_pipeline.INTERLEAVE, cores),
+            num_parallel_calls=min(input_pipeline.INTERLEAVE, num_cores()),
             deterministic=True,
         )
         .repeat()
-        .map(last_pixel, num_parallel_calls=cores)
+        .map(last_pixel, num_parallel_calls=num_cores())
         .batch(BATCH, drop_remainder=True)
         .prefetch(input_pipeline.PREFETCH)
         .with_options(options)
@@ -244,20 +234,19 @@ def measure(
     batches: Iterator[Any],
     *,
     seconds: float,
-    clock: Clock = time.perf_counter,
-    processor_clock: Clock = time.process_time,
+    clock: Callable[[], float] = time.perf_counter,
+    processor_clock: Callable[[], float] = time.process_time,
 ) -> Figures:
     """Returns the speed after a warm-up.
 
     cores_at_work, processor seconds per second, is below the number of cores where
     some of them wait.
     """
-    next(batches)  # One-time initialization.
-    started = clock()
-    while clock() - started < WARM_UP_SHARE * seconds:
-        next(batches)
+    step = functools.partial(next, batches)
+    step()  # One-time initialization.
+    repeat(step, seconds=WARM_UP_SHARE * seconds, clock=clock)
     processor_started = processor_clock()
-    count, elapsed = repeat(lambda: next(batches), seconds=seconds, clock=clock)
+    count, elapsed = repeat(step, seconds=seconds, clock=clock)
     cores = (processor_clock() - processor_started) / elapsed
     return {SPEED: BATCH * count / elapsed, "cores_at_work": cores}
 
@@ -295,16 +284,13 @@ def _measure(dataset: Any) -> Figures:
 
 def _report(rounds: Rounds[str], by_size: dict[int, float]) -> None:
     """Prints tables and JSON; `by_size` is the speed of ours by image size."""
-    from stage.system import num_cores
-
     cores = num_cores()
     cli.log(f"{cores} cores")
     verdicts = [
         at_least(name, rounds.ratio(way, "decoder", SPEED), GOAL)
         for way, name in RATIOS.items()
     ]
-    for line in (*rounds.table(), *format_table(verdicts)):
-        cli.log(line)
+    log_tables(rounds, verdicts)
     cli.log(f"\n{'':20}TPUv3's images/s  ours and core  cores for as many")
     needed = {}
     for name, published in PUBLISHED.items():

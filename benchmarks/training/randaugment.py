@@ -11,7 +11,7 @@ operations of magnitude 10 on each:
   own with eleven operations, resampling as cheaply as ours; its images are float32.
 
 The process is bound to one core and TensorFlow to one thread. All ways have a turn in
-each round; a figure is the median over the rounds. The first batch of a turn is not
+each round; figures are medians over the rounds. The first batch of a turn is not
 counted. The second table is ours with a single operation; it includes drawing and
 batching, which is the whole cost of Solarize at magnitude 10. The last line is all
 figures as JSON.
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring.goals import Verdict, as_json, at_least, format_table
+from benchmarks.measuring.goals import Verdict, as_json, at_least, log_tables
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.data.config import PUBLISHED_OPERATIONS as OPERATIONS
@@ -61,7 +61,8 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-    _bind_to_one_core()
+    if hasattr(os, "sched_setaffinity"):  # Only Linux has it.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cli.load_tensorflow()
     import tensorflow as tf
 
@@ -70,27 +71,19 @@ def main(argv: Sequence[str]) -> None:
     images = make_photographs(
         np.random.default_rng(0), NUM_IMAGES, height=SIZE, width=SIZE
     )
-    rounds = _take_turns(
-        {
-            "ours": _ours(images, CONFIG),
-            "pillow": _pillow(images),
-            "keras": _keras(images),
-        },
-        seconds=_SECONDS.value,
+    ways = {
+        "ours": _ours(images, CONFIG),
+        "pillow": _pillow(images),
+        "keras": _keras(images),
+    }
+    operations = {
+        name: _ours(images, AugmentConfig(num_ops=1, operations=(name,)))
+        for name in OPERATIONS
+    }
+    _report(
+        _take_turns(ways, seconds=_SECONDS.value),
+        _take_turns(operations, seconds=_SECONDS.value * OPERATION_SHARE),
     )
-    operations = _take_turns(
-        {
-            name: _ours(images, AugmentConfig(num_ops=1, operations=(name,)))
-            for name in OPERATIONS
-        },
-        seconds=_SECONDS.value * OPERATION_SHARE,
-    )
-    _report(rounds, {name: 1e6 / operations.median(name, SPEED) for name in OPERATIONS})
-
-
-def _bind_to_one_core() -> None:
-    if hasattr(os, "sched_setaffinity"):  # Only Linux has it.
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _take_turns(ways: Mapping[str, Batches], *, seconds: float) -> Rounds[str]:
@@ -155,13 +148,10 @@ def _noisy_with_pillow(array: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def with_pillow(name: str, image: Any, sign: float, position: Sequence[float]) -> Any:
-    """Returns the Pillow image after the operation, at CONFIG's magnitude.
+    """Returns a Pillow image after one of OPERATIONS, at CONFIG's magnitude.
 
-    Args:
-        name: One of OPERATIONS.
-        image: RGB image.
-        sign: Direction of a geometric operation, -1 or 1.
-        position: Row and column of Cutout's center in [0,1).
+    `sign` is the direction of a geometric operation, -1 or 1; `position` is row and
+    column of Cutout's center in [0,1).
     """
     from PIL import Image, ImageEnhance, ImageOps
 
@@ -222,7 +212,7 @@ def _cutout(image: Any, position: Sequence[float]) -> Any:
     return image
 
 
-def _report(rounds: Rounds[str], microseconds: Mapping[str, float]) -> None:
+def _report(rounds: Rounds[str], operations: Rounds[str]) -> None:
     """Prints tables and JSON."""
     speeds = rounds.medians(SPEED)
     ratios = [
@@ -230,18 +220,15 @@ def _report(rounds: Rounds[str], microseconds: Mapping[str, float]) -> None:
         for peer in ("pillow", "keras")
     ]
     goal = at_least(SPEED, speeds["ours"], GOAL)
-    for line in (*rounds.table(), *format_table([goal, *ratios])):
-        cli.log(line)
-    cli.log(f"\n{'operation':14}microseconds an image")
-    for name, duration in sorted(microseconds.items(), key=lambda item: -item[1]):
-        cli.log(f"{name:14}{duration:8.0f}")
-    durations = {name: round(duration, 1) for name, duration in microseconds.items()}
-    figures = {
-        SPEED: speeds,
-        **as_json(ratios),
-        "microseconds_per_operation": durations,
+    log_tables(rounds, [goal, *ratios])
+    durations = {
+        name: round(1e6 / operations.median(name, SPEED), 1) for name in OPERATIONS
     }
-    cli.log(json.dumps(figures))
+    cli.log(f"\n{'operation':14}microseconds an image")
+    for name in sorted(OPERATIONS, key=durations.__getitem__, reverse=True):
+        cli.log(f"{name:14}{durations[name]:8.0f}")
+    figures = {SPEED: speeds, **as_json(ratios)}
+    cli.log(json.dumps({**figures, "microseconds_per_operation": durations}))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ published recipe.
   channels_last, bfloat16 by AMP, SGD with Nesterov momentum in one fused kernel, and
   `ModelEmaV3`.
 
-Both have a turn in each round, in one process; a figure is the median over the rounds.
+Both have a turn in each round, in one process; figures are medians over the rounds.
 Compiling is not counted. `peak_memory_gb` is by each framework's own allocator. Needs
-neither TensorFlow nor, for ours alone, PyTorch. Without a GPU the same command compares
-small images in float32, which predicts nothing about GPUs. The last line is all figures
-as JSON.
+no TensorFlow and, without timm, no PyTorch. On a CPU the same command compares small
+images in float32. The last line is all figures as JSON.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ import dataclasses
 import importlib.util
 import json
 import os
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from benchmarks.measuring.goals import AT_LEAST, Verdict, as_json, format_table
-from benchmarks.measuring.turns import Figures, take_turns
+from benchmarks.measuring.goals import AT_LEAST, Verdict, as_json, log_tables
+from benchmarks.measuring.turns import Figures, repeat, take_turns
 from classifier.training import devices, presets
 from classifier.training.config import TrainConfig
 from stage import cli
@@ -43,12 +41,13 @@ _SECONDS = FLAGS.number("seconds", 5.0, "Seconds per turn.", lower_bound=0.0)
 ROUNDS = 5
 NUM_CLASSES = 1000
 SPEED = "images_per_second"
-#: Steps before the first turn, for compilers and allocators.
-WARM_UP = 3
+#: Steps that the host starts before it waits for them, so that it runs not far ahead.
+#: As many precede the first turn, for compilers and allocators.
+STEPS = 3
 
 
 class TrainedNetwork(NamedTuple):
-    """One network to train.
+    """A network to train.
 
     Attributes:
         preset: Our preset.
@@ -103,38 +102,23 @@ def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
     if importlib.util.find_spec("timm") is not None:
         trainers["timm"] = _Timm(network, config)
     for trainer in trainers.values():
-        for _ in range(WARM_UP):
-            trainer.step()
-        trainer.wait()
+        trainer.train()
 
     def measure(trainer: Trainer) -> Figures:
-        return {SPEED: network.batch_size * _steps_per_second(trainer)}
+        count, elapsed = repeat(trainer.train, seconds=_SECONDS.value)
+        return {SPEED: network.batch_size * STEPS * count / elapsed}
 
     rounds = take_turns(trainers, measure, rounds=ROUNDS)
     speeds = rounds.medians(SPEED)
     memory = {name: trainer.peak_memory() for name, trainer in trainers.items()}
-    verdicts = []
+    ratios = []
     if "timm" in speeds:
         ratio = round(speeds["ours"] / speeds["timm"], 3)
-        verdicts.append(Verdict("ratio_to_timm", ratio))
+        ratios.append(Verdict("ratio_to_timm", ratio))
     cli.log(f"\n{network.preset}, peak GB: {memory}")
-    goal = Verdict("images_per_second", speeds["ours"], AT_LEAST, network.goal)
-    for line in (*rounds.table(), *format_table([goal, *verdicts])):
-        cli.log(line)
-    return {SPEED: speeds, "peak_memory_gb": memory, **as_json(verdicts)}
-
-
-def _steps_per_second(trainer: Trainer) -> float:
-    """Returns the speed over at least one step, and as many as the time allows."""
-    started = time.perf_counter()
-    count = 0
-    while count == 0 or time.perf_counter() - started < _SECONDS.value:
-        trainer.step()
-        count += 1
-        if count % WARM_UP == 0:
-            trainer.wait()  # Keeps the host from running far ahead.
-    trainer.wait()
-    return count / (time.perf_counter() - started)
+    goal = Verdict(SPEED, speeds["ours"], AT_LEAST, network.goal)
+    log_tables(rounds, [goal, *ratios])
+    return {SPEED: speeds, "peak_memory_gb": memory, **as_json(ratios)}
 
 
 def _batch(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +134,8 @@ def _batch(config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
 class _Ours:
     """The step as `--backend=jax` compiles it, on the first device.
 
-    `step` starts a step, `wait` waits for all steps, and `peak_memory` returns GB of
-    the device's memory, None where unknown.
+    `train` does `STEPS` steps; `peak_memory` returns GB of the device's memory, None
+    where unknown.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -175,15 +159,13 @@ class _Ours:
         self._batch = jax.device_put({"image": images, "target": targets}, layout.split)
         self._device = jax.devices()[0]
 
-    def step(self) -> None:
-        self._state, _ = self._step(self._state, self._batch)
-
-    def wait(self) -> None:
+    def train(self) -> None:
+        for _ in range(STEPS):
+            self._state, _ = self._step(self._state, self._batch)
         self._state["step"].block_until_ready()
 
     def peak_memory(self) -> float | None:
-        statistics = self._device.memory_stats() or {}
-        peak = statistics.get("peak_bytes_in_use")
+        peak = (self._device.memory_stats() or {}).get("peak_bytes_in_use")
         return None if peak is None else round(peak / 1e9, 2)
 
 
@@ -229,13 +211,12 @@ class _Timm:
             logits = self._model(pixels)
         return torch.nn.functional.cross_entropy(logits.float(), targets)
 
-    def step(self) -> None:
-        self._loss(self._images, self._targets).backward()
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._average.update(self._model)
-
-    def wait(self) -> None:
+    def train(self) -> None:
+        for _ in range(STEPS):
+            self._loss(self._images, self._targets).backward()
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            self._average.update(self._model)
         if self._kind == "cuda":
             self._torch.cuda.synchronize()
 

@@ -12,11 +12,11 @@ that of all its processes together:
   `beam.io.WriteToTFRecord(num_shards=...)`, in one process.
 * `stock_processes`: the same with a process per core.
 
-All ways have a turn in each round; a figure is the median over the rounds, also a
-ratio. Speeds are from the pipeline's start to the command's end; `start` is the time
-before, mostly imports. Speed is compared with the faster of the stock ways, with and
-without the start, memory with the smaller one. Memory of ours is also compared with
-that of a tenth of the images. The last line is all figures as JSON.
+All ways have a turn in each round; figures and ratios are medians over the rounds.
+Speeds are from the pipeline's start to the command's end; `start` is the time before,
+mostly imports. Speed is compared with the faster of the stock ways, with and without
+the start, memory with the smaller one. Memory of ours is also compared with that of a
+tenth of the images. The last line is all figures as JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Sequence
 
 from benchmarks.measuring import peers
-from benchmarks.measuring.goals import as_json, format_table
+from benchmarks.measuring.goals import as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
 from benchmarks.writing import goals, inputs, runs
 from benchmarks.writing.runs import MEMORY, OURS, SPEED, SPEED_WITH_START, WAYS
@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> None:
         small = _measure(root / "small", round(SMALL_SHARE * _IMAGES.value), [OURS])
         rounds = _measure(root / "all", _IMAGES.value, [OURS, *ways])
     verdicts = list(goals.verdicts(rounds, small))
-    for line in ("", *rounds.table(), *format_table(verdicts)):
-        cli.log(line)
+    cli.log("")
+    log_tables(rounds, verdicts)
     names = (SPEED, SPEED_WITH_START, "start_seconds", MEMORY)
     figures = {name: rounds.medians(name) for name in names}
     every = {

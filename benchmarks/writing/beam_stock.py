@@ -23,12 +23,16 @@ _OUTPUT = FLAGS.output("Output directory.")
 def main(argv: Sequence[str]) -> None:
     """Writes the records."""
     cli.load_tensorflow()
-    from beam_jobs.runners.run import parse_beam_arguments
+    import apache_beam as beam
+
+    from beam_jobs.io import shards
+    from beam_jobs.runners import run as runners
     from beam_jobs.writing import job as writing_job
     from classifier.data import shard_manifest
     from classifier.data.sources import open_source
+    from pseudo_label.dataset import records
 
-    options = parse_beam_arguments(argv, name=_OUTPUT.value)
+    options = runners.parse_beam_arguments(argv, name=_OUTPUT.value)
     job = writing_job.plan(
         open_source(_IMAGES.value),
         predictions=_PREDICTIONS.value,
@@ -39,22 +43,12 @@ def main(argv: Sequence[str]) -> None:
     )
     artifact.start_or_resume(job.output, job.config)
     shard_manifest.freeze(job.source, job.output, allow_new_shards=False)
-    run(job.without_shards(), options)
-
-
-def run(job: Any, options: Any) -> None:
-    """Writes the records of a writing job; the shard manifest is in its output."""
-    import apache_beam as beam
-
-    from beam_jobs.io import shards
-    from beam_jobs.runners import run as runners
-    from pseudo_label.dataset import records
 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
             pipeline
             | shards.Shards(job.predictions.num_shards)
-            | beam.FlatMap(read_records, job)
+            | beam.FlatMap(read_records, job.without_shards())
             | beam.io.WriteToTFRecord(
                 f"{job.output}/{records.NAME}", num_shards=job.num_shards
             )

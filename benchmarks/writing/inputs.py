@@ -26,12 +26,7 @@ _HEIGHT, _WIDTH, _QUALITY = 96, 128, 85
 
 
 class WritingInputs(NamedTuple):
-    """What every way reads.
-
-    Attributes:
-        root: Parent directory.
-        num_images: Number of images.
-    """
+    """Images, predictions and selection that every way reads, in one directory."""
 
     root: str
     num_images: int
@@ -46,13 +41,7 @@ class WritingInputs(NamedTuple):
 
 
 def make_inputs(root: pathlib.Path, num_images: int, num_bytes: int) -> WritingInputs:
-    """Makes images, random predictions, and a selection of nearly all images.
-
-    Args:
-        root: Directory to make.
-        num_images: Number of images.
-        num_bytes: Size of each image.
-    """
+    """Makes images of equal size, random predictions, and a selection of nearly all."""
     inputs = WritingInputs(str(root), num_images)
     flags = inputs.flags()
     _write_images(root / "images", num_images, num_bytes)
@@ -85,12 +74,12 @@ def pad(jpeg: bytes, index: int, num_bytes: int) -> bytes:
         ValueError: If the image is too large already.
     """
     end = index.to_bytes(8, "big")
-    if len(jpeg) + len(end) > num_bytes:
+    needed = len(jpeg) + len(end)
+    if num_bytes < needed:
         raise ValueError(
-            f"expected images of at least {len(jpeg) + len(end):,} bytes, got "
-            f"{num_bytes:,}"
+            f"--bytes: expected at least {needed:,} for these images, got {num_bytes:,}"
         )
-    return jpeg + bytes(num_bytes - len(jpeg) - len(end)) + end
+    return jpeg + bytes(num_bytes - needed) + end
 
 
 def _write_images(directory: pathlib.Path, num_images: int, num_bytes: int) -> None:

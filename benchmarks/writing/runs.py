@@ -23,12 +23,7 @@ WAYS = (OURS, OURS + PROCESSES, *STOCK)
 
 
 def measure(way: str, inputs: WritingInputs, *, num_shards: int) -> Figures:
-    """Writes the dataset into a temporary directory.
-
-    Args:
-        way: One of `WAYS`.
-        inputs: Images, predictions and selection.
-        num_shards: Number of output files.
+    """Writes the dataset into a temporary directory, in one of `WAYS`.
 
     Returns:
         images_per_second, from the pipeline's start to the command's end;
@@ -53,14 +48,7 @@ def measure(way: str, inputs: WritingInputs, *, num_shards: int) -> Figures:
 def write_command(
     way: str, inputs: WritingInputs, output: str, num_shards: int
 ) -> list[str]:
-    """Returns the command line of a way; ours decides itself how many processes work.
-
-    Args:
-        way: One of `WAYS`.
-        inputs: Images, predictions and selection.
-        output: Directory of the dataset.
-        num_shards: Number of output files.
-    """
+    """Returns a way's command line; ours chooses the number of processes itself."""
     is_ours = way.startswith(OURS)
     module = "beam_jobs.write_records" if is_ours else "benchmarks.writing.beam_stock"
     if way.endswith(PROCESSES):

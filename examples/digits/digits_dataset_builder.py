@@ -1,4 +1,4 @@
-"""A TFDS builder over the 1,797 handwritten digits inside scikit-learn.
+"""The 1,797 handwritten digits inside scikit-learn: a TFDS builder, and TFRecords.
 
 The images are real: 8x8 gray-scale scans of 43 people's digits (E. Alpaydin and C.
 Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from classifier.data.readers import IMAGE_FEATURE
 
 NUM_CLASSES = 10
 #: Number of test images, whatever the settings.
@@ -53,7 +57,7 @@ def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> Digits
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Splits `labeled`, `unlabeled`, `test` and, if wanted, `calibration` of digits."""
+    """Splits `labeled`, `unlabeled`, `test` and, if wanted, `calibration`."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (DigitsConfig(name="default"),)
@@ -116,11 +120,7 @@ def draw_splits(
 ) -> dict[str, NDArray[np.int64]]:
     """Returns the indices of each split; each image is in one split.
 
-    Args:
-        labels: [N] labels of all images.
-        labels_per_class: Number of labeled images of each class.
-        seed: Random seed; the test split depends on nothing else.
-        calibration_images: Number of further labeled images of any class.
+    `labels` [N] are of all images. The test split depends on the seed alone.
 
     Raises:
         ValueError: If a class has too few images, or no image would be unlabeled.
@@ -151,3 +151,31 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(image).save(content, format="PNG")
     return content.getvalue()
+
+
+def prepare_dataset(data_dir: str, config: DigitsConfig) -> Any:
+    """Returns the builder of the digits, written to `data_dir`."""
+    tfds.disable_progress_bar()
+    builder = Digits(data_dir=data_dir, config=config)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
+    return builder
+
+
+def export_unlabeled(builder: Any, directory: str, *, num_shards: int) -> int:
+    """Writes `unlabeled-NNNNN-of-NNNNN.tfrecord` files; returns how many images."""
+    os.makedirs(directory, exist_ok=True)
+    images = builder.as_dataset(
+        split="unlabeled", decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    encoded = [example["image"].numpy() for example in images]
+    for shard in range(num_shards):
+        name = f"unlabeled-{shard:05d}-of-{num_shards:05d}.tfrecord"
+        with tf.io.TFRecordWriter(os.path.join(directory, name)) as writer:
+            for image in encoded[shard::num_shards]:
+                example = tf.train.Example()
+                feature = example.features.feature[IMAGE_FEATURE]
+                feature.bytes_list.value.append(image)
+                writer.write(example.SerializeToString())
+    return len(encoded)

@@ -50,11 +50,10 @@ def main(argv: Sequence[str]) -> None:
             log("already complete")
             return
         cli.load_tensorflow()
-        from examples.digits import unlabeled
-        from examples.digits.digits_dataset_builder import draw
+        from examples.digits import digits_dataset_builder as digits
 
-        builder = unlabeled.prepare_dataset(_OUTPUT.value, draw(**settings))
-    num_images = unlabeled.export_shards(
+        builder = digits.prepare_dataset(_OUTPUT.value, digits.draw(**settings))
+    num_images = digits.export_unlabeled(
         builder, os.path.join(_OUTPUT.value, "unlabeled"), num_shards=num_shards
     )
     artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)

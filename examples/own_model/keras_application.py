@@ -22,11 +22,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 
 class Handler(ModelHandler[bytes, np.ndarray, keras.Model]):
-    """Runs a Keras network on pixels from 0 to 255.
-
-    Args:
-        path: Path of the `.keras` file; its network returns logits.
-    """
+    """Runs a Keras network from pixels in 0 to 255 to logits."""
 
     def __init__(self, path: str) -> None:
         super().__init__()

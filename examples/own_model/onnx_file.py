@@ -24,22 +24,16 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class Handler(ModelHandler[bytes, np.ndarray, onnxruntime.InferenceSession]):
-    """Runs a network with ONNX Runtime.
+    """Runs a network with ONNX Runtime, with one thread in each worker process."""
 
-    Args:
-        path: Path of the ONNX file.
-        threads: Number of threads of a worker process; one process runs on each core.
-    """
-
-    def __init__(self, path: str, threads: int = 1) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__()
         self._path = path
-        self._threads = threads
 
     def load_model(self) -> onnxruntime.InferenceSession:
         """Returns the network, once in a process."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = 1  # A process runs on each core.
         return onnxruntime.InferenceSession(
             self._path, options, providers=["CPUExecutionProvider"]
         )

@@ -80,5 +80,5 @@ def test_a_peer_says_when_its_first_image_began(monkeypatch):
     found = runs.measure(dataclasses.replace(TASK, way="bare"))
     assert found == (
         {"images_per_second": 8.0, "start_seconds": 3.0, "worker_megabytes": 6.0},
-        None,
+        (None, None),
     )

@@ -7,8 +7,9 @@ from benchmarks.measuring.goals import (
     as_json,
     at_least,
     at_most,
-    format_table,
+    log_tables,
 )
+from benchmarks.measuring.turns import Rounds
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,11 @@ def test_a_line_tells_on_which_side_of_the_goal_a_figure_is(verdict, expected):
     assert verdict.line().split() == ["ratio", *expected.split()]
 
 
-def test_the_table_and_the_json_have_every_figure():
+def test_the_tables_and_the_json_have_every_figure(capsys):
     verdicts = [at_most("memory", 0.51234, 1.0), Verdict("start", 4.0, AT_MOST)]
-    _, *lines = format_table(verdicts)
-    assert lines == [verdict.line() for verdict in verdicts]
+    rounds = Rounds({"ours": [{"seconds": 2.0}]})
+    log_tables(rounds, verdicts)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == list(rounds.table())
+    assert lines[-2:] == [verdict.line() for verdict in verdicts]
     assert as_json(verdicts) == {"memory": 0.512, "start": 4.0}

@@ -2,8 +2,6 @@ import dataclasses
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from benchmarks.training import input_pipeline as benchmark
 from classifier.data import preprocessing
 from classifier.training import input_pipeline, presets
-from tests import commands
+from tests.benchmarks import patched
 
 #: Images a second on TPUv3, 128 over the published step times.
 PUBLISHED = {
@@ -50,20 +48,13 @@ def first(dataset):
 
 @pytest.mark.slow
 def test_the_command_prints_every_figure():
-    # In a process of its own, which is made deterministic; with fewer rounds.
-    program = (
-        "import benchmarks.training.input_pipeline as command; from stage import cli; "
-        "command.ROUNDS = 3; command.SIZE_ROUNDS = 1; "
-        "cli.run(command.main, command.FLAGS)"
+    # Its process is made deterministic.
+    lines = patched.run(
+        "benchmarks.training.input_pipeline",
+        "--turn_seconds=0",
+        ROUNDS=3,
+        SIZE_ROUNDS=1,
     )
-    lines = subprocess.run(
-        [sys.executable, "-c", program, "--turn_seconds=0"],
-        cwd=commands.ROOT,
-        env=commands.ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
     figures = json.loads(lines[-1])
     speeds = figures["images_per_second"]
     ways = {"ours", "mixture", "crop", "decoder"}

@@ -5,8 +5,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier.data.sources import open_source
-from examples.digits.digits_dataset_builder import draw_splits, encode_png, load_images
-from examples.digits.unlabeled import export_shards
+from examples.digits.digits_dataset_builder import (
+    draw_splits,
+    encode_png,
+    export_unlabeled,
+    load_images,
+)
 from stage import artifact
 from tests.commands import call
 
@@ -73,7 +77,7 @@ def test_what_is_complete_is_not_made_again(prepared):
 def test_shards_of_any_number_hold_each_image_once(prepared, expected, tmp_path):
     (version,) = prepared.glob("digits/*/1.0.0")
     builder = tfds.builder_from_directory(version)
-    count = export_shards(builder, str(tmp_path / "shards"), num_shards=7)
+    count = export_unlabeled(builder, str(tmp_path / "shards"), num_shards=7)
     paths = sorted(map(str, (tmp_path / "shards").iterdir()))
     assert len(paths) == 7
     images = list(read_records(paths))
