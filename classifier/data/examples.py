@@ -78,13 +78,11 @@ class Reader(Protocol):
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of `{"key", "image", "label"}`; fails at broken records.
 
-        Args:
-            file: Fields of a `File`, as tensors.
+        The argument holds the fields of a `File`, as tensors.
         """
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields one example per image, placeholders included.
 
-        Raises:
-            OSError: If a transient error persists.
+        Raises OSError if a transient error persists.
         """

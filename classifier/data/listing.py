@@ -42,11 +42,8 @@ def list_folder(root: str) -> list[File]:
 def list_matches(pattern: str) -> list[File]:
     """Returns the files that a pattern matches, ordered by path.
 
-    Names are relative to the deepest folder that contains all matches.
-
-    Raises:
-        ValueError: If the pattern contains `**`, which would list a whole tree.
-        OSError: If a folder cannot be listed.
+    Names are relative to the deepest folder that contains all matches. Raises
+    ValueError for `**`, which would list all files of a tree.
     """
     if "**" in pattern:
         raise ValueError(f"expected a pattern without **, got {pattern!r}")

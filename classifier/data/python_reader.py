@@ -42,8 +42,7 @@ _STATUS_OF_ERROR = {
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG, errno.EIO), UNREADABLE),
 }
 _BUFFER = 2**18
-#: Number of remote image files fetched in parallel: each takes about 0.1 s, whatever
-#: its size.
+#: Number of remote image files fetched in parallel; each takes about 0.1 s.
 _READ_AHEAD = 16
 
 
@@ -53,8 +52,7 @@ def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
     Raises:
         OSError: If a transient error persists; the files' content never raises.
     """
-    are_remote_images = any("://" in file.path and file.take == 1 for file in files)
-    if not are_remote_images:
+    if not any("://" in file.path and file.take == 1 for file in files):
         for file in files:
             yield from reader.examples(file)
         return
@@ -65,8 +63,8 @@ def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
             pending.append(pool.submit(lambda file: list(reader.examples(file)), file))
             if len(pending) >= _READ_AHEAD:
                 yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        for future in pending:
+            yield from future.result()
 
 
 def read_batches(
@@ -159,11 +157,7 @@ def read_samples(
 
 
 def open_file(path: str) -> BinaryIO:
-    """Opens a file whose reads survive transient errors.
-
-    Raises:
-        OSError: Now or while reading, on permanent or persisting errors.
-    """
+    """Opens a file whose reads survive transient errors that do not persist."""
     return io.BufferedReader(_RetryingFile(path), _BUFFER)
 
 

@@ -40,10 +40,9 @@ _SCHEMA = pa.schema(
 
 
 def match_predictions(source: Source, directory: str) -> Source:
-    """Returns the listed images of predictions, in the shards that were frozen.
+    """Returns the images of predictions, in the shards that were frozen.
 
-    Raises:
-        ValueError: If the predictions were made of other images.
+    Raises ValueError if the predictions were made of other images.
     """
     source = match(source, directory, allow_new_shards=False)
     expected = artifact.read_json(epath.Path(directory) / artifact.CONFIG)["images"]
@@ -59,10 +58,8 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
     """Returns the source in the shards that a job's first run froze; writes nothing.
 
     Paths and labels are the current ones, numbers and order of shards the frozen ones.
-    New files, if they are allowed, are appended as new shards.
-
-    Raises:
-        ValueError: If a file is gone or changed, or is new and not allowed.
+    New files, if they are allowed, are appended as new shards. Raises ValueError if a
+    file is gone or changed, or is new and not allowed.
     """
     if not _path(output).exists():
         return source
@@ -110,12 +107,7 @@ def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) ->
 
 
 def read_shard(output: epath.PathLike, index: int) -> Shard:
-    """Returns one shard of a job, reading only the row groups that contain it.
-
-    Raises:
-        ValueError: If there is no such shard.
-        OSError: If the file cannot be read.
-    """
+    """Returns one shard of a job, reading only the row groups that contain it."""
     path = _path(output)
     stat = path.stat()
     footer = _read_footer(str(path), stat.length, stat.mtime)

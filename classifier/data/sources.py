@@ -120,11 +120,7 @@ class Source:
         return dataclasses.replace(self, shards=shards, reader=reader)
 
     def labeled_class_names(self) -> tuple[str, ...]:
-        """Returns the class names.
-
-        Raises:
-            ValueError: If the source has no labels.
-        """
+        """Returns the class names; raises ValueError if there are no labels."""
         if self.class_names is None:
             raise ValueError(
                 f"expected labeled images, got {self.spec} without labels: folder: "

@@ -138,10 +138,7 @@ def _next_frame(stream: BinaryIO, *, is_wanted: bool) -> tuple[bytes | str, int]
     """Returns the next record, or what is wrong with it, and its length.
 
     Returns None at the end of the file. The content of an unwanted record is not read.
-
-    Raises:
-        EOFError: If the file ends within the record, or the length is broken.
-        zlib.error: If decompression fails.
+    Raises EOFError or zlib.error if the rest of the file cannot be read.
     """
     header = stream.read(_HEADER.size)
     if not header:

@@ -164,8 +164,7 @@ def _plan_out_of_fold(
 def predict(part: CalibrationPart) -> PartPredictions:
     """Returns the predictions of a part's teachers for its images.
 
-    Raises:
-        ValueError: If a decoded image has no label in range.
+    Raises ValueError if a decoded image has no label in range.
     """
     ensemble = Ensemble(part.teachers)
     num_classes = len(ensemble.class_names)

@@ -84,17 +84,10 @@ def check_output(output: str) -> None:
 
 
 def export(directory: epath.PathLike, output: str) -> Agreement:
-    """Writes a classifier's network to a new file or directory.
+    """Writes a complete classifier's network and returns how it compares.
 
-    Args:
-        directory: Directory of a complete classifier.
-        output: Path with the suffix `.keras`, `.onnx`, or none for a SavedModel.
-
-    Returns:
-        How the written network compares with the classifier.
-
-    Raises:
-        ValueError: If the logits differ, or the format cannot hold the network.
+    The suffix of the output is `.keras`, `.onnx`, or none for a SavedModel. Raises
+    ValueError if the logits differ, or the format cannot hold the network.
     """
     suffix = _find_suffix(output)
     write, load = _FORMATS[suffix]

@@ -68,12 +68,7 @@ def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
     processor has no arithmetic for it, and TensorFlow's bfloat16 if OpenVINO is
     installed, which was twice as fast wherever measured (docs/benchmarks.md).
 
-    Args:
-        name: One of `ENGINES`, or auto.
-        dtype: One of `DTYPES`, or auto.
-
-    Raises:
-        ValueError: If a name is unknown, or OpenVINO is asked for and not installed.
+    Raises ValueError if a name is unknown, or OpenVINO is asked for and not installed.
     """
     _check_one_of("engine", name, (AUTO, *ENGINES))
     _check_one_of("dtype", dtype, (AUTO, *DTYPES))
@@ -135,9 +130,6 @@ class NetworkLoader:
             engine: Engine that runs the network.
             batch_size: Images that TensorFlow computes at once.
             threads: Threads of OpenVINO; TensorFlow uses those of the process.
-
-        Raises:
-            ValueError: If the engine cannot load it, as when a file is truncated.
         """
         try:
             if engine.name == "openvino":

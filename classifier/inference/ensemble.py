@@ -102,8 +102,7 @@ class Classifier:
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """Returns pixels uint8 [B,S,S,3].
 
-        Raises:
-            InvalidArgumentError: If an image cannot be decoded.
+        Raises InvalidArgumentError if an image cannot be decoded.
         """
         return self._preprocess(tf.constant(list(encoded), tf.string)).numpy()
 

@@ -41,15 +41,11 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
     """Returns a row of `SCHEMA` for every image, in the order of the source.
 
     `predicted` and `confidence` are null where `status` is not `ok`; `label` is -1
-    where the record that holds it cannot be read.
-
-    Raises:
-        ValueError: If there is no image, or one has no label in range.
+    where the record that holds it cannot be read. Raises ValueError if there is no
+    image, or one has no label in range.
     """
-    tables = [
-        _rows(ensemble, batch, source.spec)
-        for batch in python_reader.read_batches(source.reader, source.files, BATCH_SIZE)
-    ]
+    batches = python_reader.read_batches(source.reader, source.files, BATCH_SIZE)
+    tables = [_rows(ensemble, batch, source.spec) for batch in batches]
     if not tables:
         raise ValueError(f"{source.spec}: expected images, found none")
     return pa.concat_tables(tables).combine_chunks()

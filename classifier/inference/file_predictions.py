@@ -45,10 +45,8 @@ class FilePrediction:
 def list_images(paths: Iterable[str]) -> list[File]:
     """Returns files, and the files of directories, recursively and by name.
 
-    A path that does not exist is kept: reading it gives it a status.
-
-    Raises:
-        ValueError: If a directory holds no file.
+    A path that does not exist is kept: reading it gives it a status. Raises ValueError
+    if a directory holds no file.
     """
     files = []
     for path in paths:
@@ -57,7 +55,7 @@ def list_images(paths: Iterable[str]) -> list[File]:
             continue
         entries = listing.list_folder(path)
         if not entries:
-            raise ValueError(f"no files in {path!r}")
+            raise ValueError(f"expected files in {path!r}, found none")
         files += [
             File(path=entry.path, name=entry.path, take=1, size=entry.size)
             for entry in entries

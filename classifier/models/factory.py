@@ -40,9 +40,6 @@ def build_network(
         seed: Seed of the initial weights, of dropout and of stochastic depth.
         dtype: Type that layers compute in. Weights, batch-norm statistics and logits
             are float32.
-
-    Raises:
-        ValueError: If there are too few classes, or the image is too small.
     """
     if num_classes < MIN_CLASSES:
         raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")

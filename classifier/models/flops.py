@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,27 +21,19 @@ def describe(model: keras.Model) -> str:
 def count_multiply_adds(model: keras.Model) -> int:
     """Returns the multiply-adds of one image, in convolutions and dense layers.
 
-    The FLOPs in the ResNet-RS paper are twice as many.
-
-    Raises:
-        ValueError: If the graph has a multiplying operation of an unknown type.
+    The FLOPs in the ResNet-RS paper are twice as many. Raises ValueError if the graph
+    has a multiplying operation of an unknown type.
     """
     spec = tf.TensorSpec([1, *model.input_shape[1:]], model.inputs[0].dtype)
     function = tf.function(lambda image: model(image, training=False))
-    with _functions_unwrapped():
-        graph = function.get_concrete_function(spec).graph
-    return sum(_multiply_adds(operation) for operation in graph.get_operations())
-
-
-@contextlib.contextmanager
-def _functions_unwrapped() -> Iterator[None]:
-    """Traces nested functions, such as Keras's grouped convolution, in place."""
     before = tf.config.functions_run_eagerly()
+    # Traces nested functions, such as Keras's grouped convolution, in place.
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        graph = function.get_concrete_function(spec).graph
     finally:
         tf.config.run_functions_eagerly(before)
+    return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 
 #: Substrings of operation types that multiply, or may contain multiplications, and

@@ -47,8 +47,7 @@ KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICAT
 def depth_of(name: str) -> int | None:
     """Returns the depth in a ResNet-RS's name, None for another network's.
 
-    Raises:
-        ValueError: If there is no ResNet-RS of that depth.
+    Raises ValueError if there is no ResNet-RS of that depth.
     """
     match = re.fullmatch(rf"{PREFIX}(\d+)", name)
     if match is None:
@@ -63,10 +62,8 @@ def stage_blocks(depth: int) -> Blocks:
 
     As in ResNet, the depth counts one layer of the stem, three per block and the head.
     Between published depths each stage is interpolated by the total number of blocks;
-    the third stage, the longest, absorbs the rounding.
-
-    Raises:
-        ValueError: If there is no network of this depth.
+    the third stage, the longest, absorbs the rounding. Raises ValueError if there is no
+    network of this depth.
     """
     if depth in _KNOWN_BLOCKS:
         return _KNOWN_BLOCKS[depth]
