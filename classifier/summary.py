@@ -39,9 +39,8 @@ _EPOCHS = FLAGS.number(
 
 #: Number of classes of ImageNet, for which the figures were published.
 PUBLISHED_CLASSES = 1000
-#: Exact number of parameters, and billions of FLOPs (two per multiply-add), of the
-#: graph that the published networks were trained with, by depth and image size. The
-#: paper rounds them.
+#: By depth and image size: exact number of parameters, and billions of FLOPs (two per
+#: multiply-add), of the graph that was trained. The paper rounds them.
 PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
     (50, 160): (35_691_912, 4.56),
     (101, 160): (63_618_696, 8.36),
@@ -64,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         if _PRESET.value is None:
             if _SET.value or _SCALE.value is not None:
                 raise ValueError("--set and --scale need --preset")
-            sys.exit(_compare_published())
+            sys.exit(min(_compare_published(), 1))
         config = override_all(presets.find(_PRESET.value), _SET.value)
         _describe(config)
         if _SCALE.value is not None:
@@ -128,7 +127,7 @@ def _compare_published() -> int:
             f"{name:18}{parameters:>13,}{counted:>13,}{flops:>11.2f}"
             f"{counted_flops:>9.2f}  {'equal' if is_equal else 'DIFFERENT'}"
         )
-    return min(differing, 1)
+    return differing
 
 
 if __name__ == "__main__":

@@ -54,12 +54,7 @@ def plan(
     pseudo_labeled: str | None = None,
     teachers: Sequence[str] = (),
 ) -> ComparisonPlan:
-    """Opens and checks the inputs of a comparison.
-
-    Raises:
-        ValueError: If classes differ, or an input is not complete.
-        FileNotFoundError: If an input does not exist.
-    """
+    """Opens and checks the inputs of a comparison."""
     facts = read_ensemble_facts([student, *teachers])
     class_names = tuple(facts[0]["class_names"])
     check_same_classes(class_names, images.labeled_class_names(), images.spec)
@@ -81,10 +76,6 @@ def evaluate(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
 
     The figures are those of `evaluation.summarize`, with `fit` if there are
     pseudo-labels, and `teacher` if there are teachers.
-
-    Raises:
-        ValueError: If there is no image, or a label is out of range.
-        OSError: If a transient error persists.
     """
     student = Ensemble([plan.student])
     rows = evaluation.evaluate(student, plan.images)
@@ -106,11 +97,8 @@ def sample_images(dataset: Source, limit: int) -> Source:
     """Returns a sample of a written dataset in which no image is repeated.
 
     It takes the first of every shard's records, which are in the order of a hash, in
-    proportion to the length of the shard, and leaves out further copies.
-
-    Args:
-        dataset: The records.
-        limit: Maximum number of records, copies included.
+    proportion to the length of the shard, and leaves out further copies. `limit` is the
+    maximum number of records, copies included.
     """
     ends = np.cumsum([0, *(file.take for file in dataset.files)])
     shares = np.diff(ends * min(limit, ends[-1]) // max(ends[-1], 1))
@@ -129,12 +117,7 @@ def sample_images(dataset: Source, limit: int) -> Source:
 def compare(student: pa.Table, teacher: pa.Table) -> dict[str, Any]:
     """Returns the teacher's top-1, and how many images only one of the two gets right.
 
-    Args:
-        student: Rows of `evaluation.evaluate`.
-        teacher: Rows of the same images, in the same order.
-
-    Raises:
-        ValueError: If the rows have other keys.
+    Both have a row of `evaluation.evaluate` for each of the same images.
     """
     if not student["key"].equals(teacher["key"]):
         raise ValueError("the evaluation images changed during the run; start it again")

@@ -45,12 +45,7 @@ NOISE_EPOCHS = 10.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Numbers of images to learn from.
-
-    Attributes:
-        labeled: Number of labeled images.
-        pseudo_labeled: Number of pseudo-labeled records, copies included; 0 for none.
-    """
+    """Numbers of images to learn from; copies of pseudo-labeled ones are counted."""
 
     labeled: int
     pseudo_labeled: int
@@ -66,10 +61,7 @@ def fit_budget(
 ) -> StudentConfig:
     """Returns the recipe with batch size, length, width, mixture and noise for `sizes`.
 
-    Args:
-        config: The recipe, with the user's settings.
-        sizes: Numbers of images.
-        fixed: Paths of the settings made by the user, such as `num_steps`.
+    `fixed` are paths of the settings made by the user, such as `num_steps`.
     """
     seen = images_to_see(sizes.total)
     supervised = budget.EPOCHS * sizes.labeled
@@ -108,13 +100,13 @@ def describe(config: StudentConfig, sizes: Sizes) -> str:
     """Returns sizes, epochs and mixture in one line."""
     labeled, pseudo_labeled = epochs(config, sizes)
     line = f"{sizes.labeled:,} labeled images seen {labeled:,.3g} times"
-    if sizes.pseudo_labeled:
-        line += (
-            f", {sizes.pseudo_labeled:,} pseudo-labeled ones {pseudo_labeled:,.3g} "
-            f"times, {config.labeled_batch_size} and "
-            f"{config.pseudo_labeled_batch_size} of each batch"
-        )
-    return line
+    if not sizes.pseudo_labeled:
+        return line
+    return (
+        f"{line}, {sizes.pseudo_labeled:,} pseudo-labeled ones {pseudo_labeled:,.3g} "
+        f"times, {config.labeled_batch_size} and {config.pseudo_labeled_batch_size} of "
+        "each batch"
+    )
 
 
 def _width(config: StudentConfig, sizes: Sizes) -> float:

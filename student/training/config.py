@@ -37,11 +37,7 @@ class MixtureConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentConfig(TrainConfig):
-    """The recipe of a student's training run.
-
-    Attributes:
-        mixture: Mixture of labeled and pseudo-labeled images in a batch.
-    """
+    """The recipe of a student's training run."""
 
     mixture: MixtureConfig = MixtureConfig()
 

@@ -67,11 +67,7 @@ PRESETS: dict[str, StudentConfig] = {
 
 
 def find(name: str) -> StudentConfig:
-    """Returns the preset, or the ResNet-RS of a `resnet_rs_DEPTH[_SIZE]`.
-
-    Raises:
-        ValueError: If there is none; names the nearest.
-    """
+    """Returns the preset, or the ResNet-RS of a `resnet_rs_DEPTH[_SIZE]`."""
     if name in PRESETS:
         return PRESETS[name]
     recipe = presets.scaled(name)
@@ -92,12 +88,8 @@ def last_phase(
 
     Training crops make objects look larger than evaluation does; a few steps at a
     higher resolution bring the two together (Touvron et al. 2019). As in Noisy Student,
-    they train the last layers on labeled images that are not augmented.
-
-    Args:
-        trained: Recipe of the student.
-        num_labeled: Number of labeled images.
-        image_size: Side in pixels; None for `larger_image_size`.
+    they train the last layers on labeled images that are not augmented. Without
+    `image_size`, the side in pixels is `larger_image_size` of the student's.
     """
     steps = round(LAST_EPOCHS * num_labeled / trained.global_batch_size)
     config = budget.with_num_steps(trained, max(MIN_LAST_STEPS, steps))
