@@ -293,7 +293,7 @@ def _open_folder(spec: str, root: str) -> Source:
         raise FileNotFoundError(f"{spec}: no folder {root!r}")
     found = listing.list_folder(root)
     if not found:
-        raise ValueError(f"{spec}: no files in {root!r}")
+        raise ValueError(f"{spec}: expected files in {root!r}, found none")
     folders = sorted({file.name.split("/")[0] for file in found if "/" in file.name})
     is_labeled = all(file.name.count("/") == 1 for file in found)
     label_of = {folder: i for i, folder in enumerate(folders)} if is_labeled else {}

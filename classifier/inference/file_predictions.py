@@ -57,8 +57,7 @@ def list_images(paths: Iterable[str]) -> list[File]:
         if not entries:
             raise ValueError(f"expected files in {path!r}, found none")
         files += [
-            File(path=entry.path, name=entry.path, take=1, size=entry.size)
-            for entry in entries
+            dataclasses.replace(entry, name=entry.path, take=1) for entry in entries
         ]
     return files
 
