@@ -97,7 +97,7 @@ def _measure(
             engines.append(engine)
         return figures
 
-    ways = {way: way for way in tasks if way in wanted}
+    ways = [way for way in tasks if way in wanted]
     rounds = take_turns(ways, measure, rounds=_ROUNDS.value)
     growth = rounds.median(OURS, "worker_megabytes") / small["worker_megabytes"]
     start = rounds.median(OURS, "start_seconds")

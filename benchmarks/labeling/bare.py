@@ -11,9 +11,6 @@ from typing import Any
 from benchmarks.labeling.processes import run_together
 from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
 
-#: Batches that are decoded ahead.
-PREFETCH = 2
-
 
 def run(task: LabelingTask, sheet: Timesheet) -> None:
     """Labels the images, divided among the processes by file."""
@@ -44,7 +41,7 @@ def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> 
         tf.data.TFRecordDataset(files)
         .map(decode, num_parallel_calls=parallel)
         .batch(BATCH_SIZE)
-        .prefetch(PREFETCH)
+        .prefetch(2)
         .with_options(options)
     )
 

@@ -33,13 +33,7 @@ MAX_LOADS = 1.0
 
 
 class CpuFeatures(NamedTuple):
-    """Properties of the processor that decide which speed may be expected.
-
-    Attributes:
-        cores: Number of usable cores.
-        amx: Whether it has matrix tiles for bfloat16.
-        avx512_bf16: Whether it has vector instructions for bfloat16.
-    """
+    """Usable cores, and whether they have matrix or vector operations in bfloat16."""
 
     cores: int
     amx: bool
@@ -54,18 +48,14 @@ def read_cpu() -> CpuFeatures:
 
 def parse_cpuinfo(cpuinfo: str, cores: int) -> CpuFeatures:
     """Returns the features listed in the text of /proc/cpuinfo."""
-    lines = (line for line in cpuinfo.splitlines() if line.startswith("flags"))
-    flags = next(lines, "").split()
+    flags = cpuinfo.split()
     return CpuFeatures(
         cores, amx="amx_bf16" in flags, avx512_bf16="avx512_bf16" in flags
     )
 
 
 def lower_bounds(network: str, cpu: CpuFeatures) -> dict[str, float]:
-    """Returns the lower bound of each ratio.
-
-    Ratios that depend on the dtype are asked of the large network alone.
-    """
+    """Returns the lower bound of each ratio; the large network has more of them."""
     equal = {
         "ratio_to_stock_equal": 1.0,
         "ratio_to_ray_equal": 1.0,

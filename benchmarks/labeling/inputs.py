@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -42,11 +41,11 @@ def write_records(
 ) -> None:
     """Writes TFRecords of `size` images each: equal files, so all but one are links."""
     directory.mkdir()
-    paths = [directory / f"photographs-{i:05d}.tfrecord" for i in range(shards)]
+    first, *others = [directory / f"photos-{i:05d}.tfrecord" for i in range(shards)]
     images = itertools.islice(itertools.cycle(jpegs), size)
-    photographs.write_tfrecord(paths[0], map(photographs.make_example, images))
-    for path in paths[1:]:
-        os.link(paths[0], path)
+    photographs.write_tfrecord(first, map(photographs.make_example, images))
+    for path in others:
+        path.hardlink_to(first)
 
 
 def export_network(name: str, directory: pathlib.Path, jpegs: Sequence[bytes]) -> None:
@@ -57,9 +56,8 @@ def export_network(name: str, directory: pathlib.Path, jpegs: Sequence[bytes]) -
 
     recipe = presets.find(RESNET)
     size = recipe.image.size
-    artifact.start_or_resume(
-        directory, {"config": dataclasses.asdict(recipe), "network": name}
-    )
+    config = {"config": dataclasses.asdict(recipe), "network": name}
+    artifact.start_or_resume(directory, config)
     if name == FREE:
         model = _build_free(size)
     else:

@@ -8,9 +8,6 @@ from multiprocessing import connection
 
 from benchmarks.labeling.task import LabelingTask, Timesheet
 
-#: Seconds that a process waits at the barrier for the others.
-PATIENCE = 600
-
 
 def run_together(
     label: Callable[..., None], task: LabelingTask, sheet: Timesheet
@@ -23,17 +20,15 @@ def run_together(
         RuntimeError: If a process fails.
     """
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(task.processes, timeout=PATIENCE)
+    barrier = context.Barrier(task.processes, timeout=600)
     processes = [
         context.Process(target=label, args=(index, barrier, task, sheet))
         for index in range(task.processes)
     ]
     for process in processes:
         process.start()
-    running = processes
-    while running:
+    while running := [process for process in processes if process.is_alive()]:
         connection.wait([process.sentinel for process in running])
-        running = [process for process in processes if process.is_alive()]
         if any(process.exitcode for process in processes):
             barrier.abort()  # Releases the others.
     if any(process.exitcode for process in processes):

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
 from classifier.data.readers import IMAGE_FEATURE
 
-#: Blocks per file, each of about four full batches.
-BLOCKS_PER_FILE = 4
-
 
 class LabelingActor:
     """A process that holds the model."""
@@ -42,11 +39,10 @@ def run(task: LabelingTask, sheet: Timesheet) -> None:
     ray.init(num_cpus=2 * task.processes, include_dashboard=False, log_to_driver=False)
     files = task.record_files()
     with tempfile.TemporaryDirectory() as output:
-        # With much smaller blocks most batches would not be full; with larger ones
-        # the first actor that is ready would take all of them.
-        images = ray.data.read_tfrecords(
-            files, override_num_blocks=BLOCKS_PER_FILE * len(files)
-        )
+        # Four blocks per file are of about four full batches each. With smaller ones
+        # most batches would not be full; with larger ones the first actor that is
+        # ready would take all of them.
+        images = ray.data.read_tfrecords(files, override_num_blocks=4 * len(files))
         images.map_batches(
             LabelingActor,
             fn_constructor_args=(task, sheet),

@@ -1,7 +1,4 @@
-"""One way to label images, and the record of what its processes did.
-
-Imports nothing heavy: a peer's start is measured.
-"""
+"""One way to label images, and the log of its processes; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -42,8 +39,8 @@ class LabelingTask:
         dtype: Computation type of the engine; None for the automatic choice.
         processes: Number of processes that label side by side.
         threads: Threads per process.
-        loaders: Further processes that decode, per process.
-        batch: Images per call, where the way leaves a choice.
+        loaders: Further processes that decode, per process; timm's only.
+        batch: Images per call; timm's only.
     """
 
     way: str
@@ -88,11 +85,7 @@ class Timesheet:
         return [len(lines) for lines in self._read("loads")]
 
     def total(self) -> dict[str, float]:
-        """Returns begin, when the first image was begun, and images_per_second.
-
-        Raises:
-            ValueError: If there is no batch.
-        """
+        """Returns begin, when the first image was begun, and images_per_second."""
         lines = itertools.chain.from_iterable(self._read("batches"))
         batches = list(map(json.loads, lines))
         if not batches:

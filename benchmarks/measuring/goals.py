@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -34,10 +35,8 @@ class Verdict(NamedTuple):
         reached = f"{self.name:30}{self.figure:9.3f}"
         if self.bound is None:
             return reached
-        if self.direction == AT_MOST:
-            is_met = self.figure <= self.bound
-        else:
-            is_met = self.figure >= self.bound
+        compare = operator.le if self.direction == AT_MOST else operator.ge
+        is_met = compare(self.figure, self.bound)
         answer = self.exemption or ("yes" if is_met else "no")
         return f"{reached}   {self.direction} {self.bound:<7.4g}{answer}"
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 #: Mean and standard deviation of the pixels.
-MEAN = 120
-DEVIATION = 50
+MEAN, DEVIATION = 120, 50
 #: The most frequent size in ImageNet, and the quality that gives its mean of 110 kB.
 HEIGHT, WIDTH = 375, 500
 QUALITY = 88

@@ -38,8 +38,8 @@ class WatchedProcess(NamedTuple):
         seconds: Wall time.
         cpu_seconds: Processor time of all its processes.
         peak_bytes: Highest memory of all its processes at one time.
-        peak_bytes_by_depth: Highest memory of any single process by its depth: 0 for
-            the command's own process, 1 for its children, and so on.
+        peak_bytes_by_depth: Highest memory of any single process by its depth, 0 for
+            the command's own process.
     """
 
     output: str
@@ -84,7 +84,7 @@ def watch(
 
     Args:
         command: Program and arguments; runs in the repository's root.
-        memory: Size of one process.
+        memory: Size of a process in bytes.
         has_begun: Whether the work itself has begun, as opposed to imports.
 
     Raises:
@@ -109,8 +109,8 @@ def watch(
         errors.seek(0)
         printed = output.read()
         if process.returncode:
-            words = (printed + errors.read())[-2000:]
-            raise RuntimeError(f"{' '.join(command)} failed:\n{words}")
+            messages = (printed + errors.read())[-2000:]
+            raise RuntimeError(f"{' '.join(command)} failed:\n{messages}")
     return WatchedProcess(
         output=printed,
         started=started,

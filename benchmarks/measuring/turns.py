@@ -6,67 +6,63 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-Name = TypeVar("Name", bound=Hashable)
-Way = TypeVar("Way")
+#: A way that is measured, by name.
+Way = TypeVar("Way", bound=Hashable)
 #: What one turn reaches, by name of the figure.
-Figures = Mapping[str, float]
+Figures: TypeAlias = Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rounds(Generic[Name]):
-    """Measurements of some ways.
+class Rounds(Generic[Way]):
+    """Figures by way and by round."""
 
-    Attributes:
-        turns: Figures by name of the way and by round.
-    """
+    turns: Mapping[Way, Sequence[Figures]]
 
-    turns: Mapping[Name, Sequence[Figures]]
-
-    def all(self, figure: str) -> dict[Name, list[float]]:
+    def all(self, figure: str) -> dict[Way, list[float]]:
         """Returns a figure of each way and round, rounded."""
         return {
-            name: [round(turn[figure], 3) for turn in turns]
-            for name, turns in self.turns.items()
+            way: [round(turn[figure], 3) for turn in turns]
+            for way, turns in self.turns.items()
         }
 
-    def median(self, name: Name, figure: str) -> float:
+    def median(self, way: Way, figure: str) -> float:
         """Returns the median over the rounds."""
-        return statistics.median(turn[figure] for turn in self.turns[name])
+        return statistics.median(turn[figure] for turn in self.turns[way])
 
-    def medians(self, figure: str) -> dict[Name, float]:
+    def medians(self, figure: str) -> dict[Way, float]:
         """Returns the median of each way, rounded."""
-        return {name: round(self.median(name, figure), 3) for name in self.turns}
+        return {way: round(self.median(way, figure), 3) for way in self.turns}
 
-    def ratio(self, numerator: Name, denominator: Name, figure: str) -> float:
+    def ratio(self, numerator: Way, denominator: Way, figure: str) -> float:
         """Returns the median over the rounds of the ratio within a round."""
         pairs = zip(self.turns[numerator], self.turns[denominator], strict=True)
         return statistics.median(a[figure] / b[figure] for a, b in pairs)
 
     def best(
-        self, names: Iterable[Name], figure: str, *, lowest: bool = False
-    ) -> Name | None:
+        self, ways: Iterable[Way], figure: str, *, lowest: bool = False
+    ) -> Way | None:
         """Returns the way with the highest median, or the lowest.
 
         Ways that were not measured are skipped; None if none was.
         """
-        names = [name for name in names if name in self.turns]
+        measured = [way for way in ways if way in self.turns]
         pick = min if lowest else max
-        return pick(names, key=lambda name: self.median(name, figure), default=None)
+        return pick(measured, key=lambda way: self.median(way, figure), default=None)
 
     def table(self) -> Iterator[str]:
         """Yields the lines of a table of medians."""
         figures = list(next(iter(self.turns.values()))[0])
         yield f"{'':30}" + "".join(f"{figure:>{_width(figure)}}" for figure in figures)
-        for name in self.turns:
-            yield format_row(name, {f: self.median(name, f) for f in figures})
+        for way in self.turns:
+            yield format_row(way, {f: self.median(way, f) for f in figures})
 
 
-def format_row(name: object, figures: Figures) -> str:
+def format_row(way: object, figures: Figures) -> str:
     """Returns the figures of a way as a row of a table."""
     cells = (f"{value:{_width(key)},.5g}" for key, value in figures.items())
-    return f"{name!s:30}" + "".join(cells)
+    return f"{way!s:30}" + "".join(cells)
 
 
 def _width(figure: str) -> int:
@@ -74,17 +70,17 @@ def _width(figure: str) -> int:
 
 
 def take_turns(
-    ways: Mapping[Name, Way], measure: Callable[[Way], Figures], *, rounds: int
-) -> Rounds[Name]:
+    ways: Iterable[Way], measure: Callable[[Way], Figures], *, rounds: int
+) -> Rounds[Way]:
     """Returns what each way reaches in each round.
 
     All ways have one turn per round, so a period in which the machine is slower
     affects all of them.
     """
-    turns: dict[Name, list[Figures]] = {name: [] for name in ways}
+    turns: dict[Way, list[Figures]] = {way: [] for way in ways}
     for _ in range(rounds):
-        for name, way in ways.items():
-            turns[name].append(measure(way))
+        for way in turns:
+            turns[way].append(measure(way))
     return Rounds(turns)
 
 
@@ -96,8 +92,7 @@ def repeat(
 ) -> tuple[int, float]:
     """Calls `step` at least once and until the time is over.
 
-    Returns:
-        Number of calls, and the seconds that they took.
+    Returns the number of calls, and the seconds that they took.
     """
     started, elapsed, count = clock(), 0.0, 0
     while elapsed < seconds or count == 0:

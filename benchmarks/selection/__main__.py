@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        numbers = [_parse_positive(text) for text in _CLASSES.value.split(",")]
+        numbers = [_parse_classes(text) for text in _CLASSES.value.split(",")]
     ways = peers.installed({way: (package,) for way, (_, package) in PEERS.items()})
     counts = RowCounts(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
     figures: dict[str, Any] = counts._asdict()
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
     cli.log(json.dumps(figures))
 
 
-def _parse_positive(text: str) -> int:
+def _parse_classes(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--classes: expected positive numbers, got {text!r}")
     return int(text)
@@ -113,7 +113,7 @@ def _measure(
         goals.check_equal(case, cut_offs, expected.setdefault(rows, cut_offs))
         return figures
 
-    return take_turns({case: case for case in cases}, measure, rounds=_ROUNDS.value)
+    return take_turns(cases, measure, rounds=_ROUNDS.value)
 
 
 def _report(counts: RowCounts, rounds: Rounds[SelectionCase]) -> dict[str, Any]:

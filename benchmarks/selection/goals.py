@@ -44,12 +44,7 @@ class SelectionCase(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """Numbers of rows to select from.
-
-    Attributes:
-        rows: Rows for ours, and for every way that can take as many.
-        top_rows: Rows for Beam's Top.
-    """
+    """Numbers of rows to select from: of all ways but Beam's Top, and of that."""
 
     rows: int
     top_rows: int
@@ -118,11 +113,7 @@ def verdict(name: str, figure: float, *, rows: int) -> Verdict:
 def check_equal(
     case: SelectionCase, cut_offs: Sequence[CutOff], expected: Sequence[CutOff]
 ) -> None:
-    """Checks that a way ends each class at the same image as ours.
-
-    Raises:
-        RuntimeError: If it does not.
-    """
+    """Raises RuntimeError if a way ends a class at another image than ours."""
     if case.way not in SCAN and list(cut_offs) != list(expected):
         differing = sorted(set(cut_offs) ^ set(expected))
         raise RuntimeError(

@@ -1,7 +1,4 @@
-"""One way to select, and the cut-offs that it finds.
-
-Imports nothing heavy: a peer's start is measured.
-"""
+"""One way to select, and the cut-offs that it finds; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,14 +18,7 @@ PEERS = {
 
 
 class CutOff(NamedTuple):
-    """The last selected image of a class.
-
-    Attributes:
-        label: The class.
-        unique: Number of selected images.
-        confidence: Confidence of the last one.
-        key_hash: Hash of its key.
-    """
+    """The last selected image of a class, and the number of selected images."""
 
     label: int
     unique: int

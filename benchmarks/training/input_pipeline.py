@@ -14,8 +14,8 @@ each on all cores:
 * `decoder`: `tf.io.decode_jpeg` of the whole images, and nothing else, with the same
   options.
 
-The second table is `ours` with the other published recipes: how many cores like these
-make as many images as the published networks were trained on in the same time.
+The second table is how many cores like these make as many images with `ours` as the
+published networks were trained on in the same time.
 
 All ways have a turn in each round; figures and ratios are medians over the rounds. A
 turn begins with a new iterator, so that nothing is read ahead during other turns, and
@@ -32,7 +32,7 @@ import json
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,9 @@ def main(argv: Sequence[str]) -> None:
             "crop": ours(source, dataclasses.replace(smallest, augment=no_noise)),
             "decoder": decoder(source),
         }
-        rounds = take_turns(ways, _measure, rounds=ROUNDS)
+        rounds = _take_turns(ways, ROUNDS)
         sizes = {size: ours(source, config) for size, config in by_size.items()}
-        others = take_turns(sizes, _measure, rounds=SIZE_ROUNDS)
+        others = _take_turns(sizes, SIZE_ROUNDS)
     _report(rounds, {SIZE: rounds.medians(SPEED)["ours"], **others.medians(SPEED)})
 
 
@@ -237,11 +237,7 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,
 ) -> Figures:
-    """Returns the speed after a warm-up.
-
-    cores_at_work, processor seconds per second, is below the number of cores where
-    some of them wait.
-    """
+    """Returns the speed after a warm-up, and cores_at_work, CPU seconds per second."""
     step = functools.partial(next, batches)
     step()  # One-time initialization.
     repeat(step, seconds=WARM_UP_SHARE * seconds, clock=clock)
@@ -277,9 +273,12 @@ def _pseudo_labels(source: Any, file: Any, rng: np.random.Generator) -> Iterator
         )
 
 
-def _measure(dataset: Any) -> Figures:
-    # The iterator and its threads end with the call.
-    return measure(iter(dataset), seconds=_TURN_SECONDS.value)
+def _take_turns(ways: Mapping[Any, Any], rounds: int) -> Rounds[Any]:
+    def measure_way(way: Any) -> Figures:
+        # The iterator and its threads end with the call.
+        return measure(iter(ways[way]), seconds=_TURN_SECONDS.value)
+
+    return take_turns(ways, measure_way, rounds=rounds)
 
 
 def _report(rounds: Rounds[str], by_size: dict[int, float]) -> None:

@@ -19,11 +19,12 @@ figures as JSON.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -53,8 +54,12 @@ SPEED = "images_per_second"
 CONFIG = AugmentConfig()
 _LEVEL = CONFIG.magnitude / 10
 _GRAY = (128, 128, 128)
+_SOLARIZE_ADD_TABLE = [
+    min(pixel + int(110 * _LEVEL), 255) if pixel < 128 else pixel
+    for pixel in range(256)
+]
 
-Batches = Iterator[Any]
+Batches: TypeAlias = Iterator[Any]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -87,9 +92,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _take_turns(ways: Mapping[str, Batches], *, seconds: float) -> Rounds[str]:
-    def measure(batches: Batches) -> Figures:
-        next(batches)  # One-time initialization, and fills caches.
-        count, elapsed = repeat(lambda: next(batches), seconds=seconds)
+    def measure(way: str) -> Figures:
+        step = functools.partial(next, ways[way])
+        step()  # One-time initialization, and fills caches.
+        count, elapsed = repeat(step, seconds=seconds)
         return {SPEED: BATCH * count / elapsed}
 
     return take_turns(ways, measure, rounds=ROUNDS)
@@ -181,12 +187,6 @@ def with_pillow(name: str, image: Any, sign: float, position: Sequence[float]) -
         "Cutout": lambda: _cutout(image, position),
     }
     return operations[name]()
-
-
-_SOLARIZE_ADD_TABLE = [
-    min(pixel + int(110 * _LEVEL), 255) if pixel < 128 else pixel
-    for pixel in range(256)
-]
 
 
 def _affine(image: Any, coefficients: tuple[float, ...]) -> Any:

@@ -104,8 +104,8 @@ def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
     for trainer in trainers.values():
         trainer.train()
 
-    def measure(trainer: Trainer) -> Figures:
-        count, elapsed = repeat(trainer.train, seconds=_SECONDS.value)
+    def measure(way: str) -> Figures:
+        count, elapsed = repeat(trainers[way].train, seconds=_SECONDS.value)
         return {SPEED: network.batch_size * STEPS * count / elapsed}
 
     rounds = take_turns(trainers, measure, rounds=ROUNDS)

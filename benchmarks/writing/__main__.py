@@ -76,7 +76,7 @@ def _measure(root: pathlib.Path, num_images: int, ways: Sequence[str]) -> Rounds
         cli.log(format_row(f"{way}, {num_images:,} images", figures))
         return figures
 
-    return take_turns({way: way for way in ways}, measure, rounds=_ROUNDS.value)
+    return take_turns(ways, measure, rounds=_ROUNDS.value)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def run(module, *arguments, **constants):
     process = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=commands.ROOT,
-        env=commands.ENVIRONMENT,
+        # XLA compiles in half the time.
+        env={**commands.ENVIRONMENT, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -16,8 +16,8 @@ def test_every_way_has_one_turn_per_round():
         order.append(way)
         return {"speed": len(order)}
 
-    rounds = take_turns({"ours": "a", "peer": "b"}, measure, rounds=3)
-    assert order == ["a", "b"] * 3
+    rounds = take_turns(["ours", "peer"], measure, rounds=3)
+    assert order == ["ours", "peer"] * 3
     assert rounds.all("speed") == {"ours": [1, 3, 5], "peer": [2, 4, 6]}
 
 
