@@ -88,16 +88,13 @@ class LabelingBench:
         few = replace(self.task(network, SLOW_SHARE), way="timm")
         in_one = replace(few, processes=1, threads=self.cores)
         loaders = sorted({1, self.cores})
-        return [
-            few,
-            replace(few, batch=SMALL_BATCH),
-            *(replace(in_one, loaders=number) for number in loaders),
-        ]
+        settings = [replace(in_one, loaders=number) for number in loaders]
+        return [few, replace(few, batch=SMALL_BATCH), *settings]
 
     def count_loads(self, network: str) -> int:
         """Returns how often a worker of ours loads the model, the maximum over workers.
 
-        The job runs a model handler that logs it, on more shards than workers.
+        The job has more shards than workers, and a model handler that logs loads.
         """
         records = self.directory / "records-many"
         inputs.write_records(records, self._jpegs, shards=4 * self.cores, size=8)

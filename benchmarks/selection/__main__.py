@@ -4,9 +4,8 @@
   python -m benchmarks.selection --rows=130000000 --rounds=1
 
 Predictions lie in Parquet files, as the labeling job leaves them. Class frequencies
-follow Zipf's law, many confidences are just below 1, and an even share of each class is
-wanted, so that some classes have more and the others less. Each way runs in processes
-of its own and may use all cores:
+follow Zipf's law, many confidences are just below 1, and the same number of images is
+wanted of each class. Each way runs in processes of its own and may use all cores:
 
 * `ours`: the command `beam_jobs.select_labels`, its start included.
 * `duckdb`, `duckdb_with_key`: DuckDB's window query, by confidence and the key's hash,
@@ -21,7 +20,7 @@ each round; figures and ratios are medians over the rounds. Memory is the peak o
 processes of a way together. The start is the time for 10,000 rows. What is not
 installed is left out; DuckDB comes with the extra `bench`.
 
-130 million predictions are 4 GB of files per number of classes, made in two minutes;
+130 million predictions are 4 GB per number of classes, made in two minutes;
 `--data_dir` keeps them. The last line is all figures as JSON.
 """
 

@@ -2,9 +2,9 @@
 
   python -m benchmarks.training.train_step
 
-Both train the same network on a batch that is already on the device: uint8 images to
-updated weights, velocities and averages, with dropout and stochastic depth of the
-published recipe.
+Both train the same network, with the published recipe's dropout and stochastic depth,
+on a batch that is already on the device: from uint8 images to updated weights,
+velocities and averages.
 
 * `ours`: `classifier.training.backend_jax`, one XLA program, layers in bfloat16.
 * `timm`: `timm.create_model("resnetrs50")` and so on at its fastest: torch.compile,

@@ -25,11 +25,14 @@ PUBLISHED = {
     "resnet_rs_350_320": 79,
     "resnet_rs_420_320": 61,
 }
+NUM_IMAGES = 64
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return benchmark.open_photographs(tmp_path_factory.mktemp("photographs"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "NUM_IMAGES", NUM_IMAGES)
+        yield benchmark.open_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +55,11 @@ def test_the_command_prints_every_figure():
     lines = patched.run(
         "benchmarks.training.input_pipeline",
         "--turn_seconds=0",
-        ROUNDS=3,
+        ROUNDS=2,
         SIZE_ROUNDS=1,
+        NUM_IMAGES=NUM_IMAGES,
+        SHUFFLE_BUFFER=32,
+        BATCH=8,
     )
     figures = json.loads(lines[-1])
     speeds = figures["images_per_second"]

@@ -7,11 +7,18 @@ from tests import commands
 
 
 @pytest.mark.slow
-def test_the_command_prints_every_figure(monkeypatch):
-    monkeypatch.setattr(inputs, "NUM_JPEGS", 8)
-    arguments = ("--images=100", "--rounds=1", "--ways=stock")
+def test_the_command_prints_every_figure(made, monkeypatch):
+    sizes = []
+
+    def make_inputs(root, num_images, num_bytes):
+        sizes.append((num_images, num_bytes))
+        return made
+
+    monkeypatch.setattr(inputs, "make_inputs", make_inputs)
+    arguments = ("--images=100", "--bytes=12000", "--rounds=1", "--ways=stock")
     ended = commands.call("benchmarks.writing", *arguments)
     assert ended.returncode == 0, ended.stderr
+    assert sizes == [(10, 12_000), (100, 12_000)]
     lines = ended.stdout.splitlines()
     figures = json.loads(lines[-1])
     speeds = figures["images_per_second"]
