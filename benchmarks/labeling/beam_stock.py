@@ -87,8 +87,7 @@ def run(task: LabelingTask, sheet: Timesheet) -> None:
 def parse_image(record: bytes) -> bytes:
     """Returns the encoded image of a serialized `tf.train.Example`."""
     features = tf.train.Example.FromString(record).features.feature
-    image: bytes = features[IMAGE_FEATURE].bytes_list.value[0]
-    return image
+    return features[IMAGE_FEATURE].bytes_list.value[0]
 
 
 def format_row(logits: NDArray[np.float32]) -> bytes:

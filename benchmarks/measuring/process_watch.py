@@ -63,15 +63,13 @@ class WatchedProcess(NamedTuple):
 
 def resident_bytes(process: psutil.Process) -> int:
     """Returns the resident memory of a process, shared pages included."""
-    size: int = process.memory_info().rss
-    return size
+    return process.memory_info().rss
 
 
 def proportional_bytes(process: psutil.Process) -> int:
     """Returns the memory of a process, each shared page divided among its users."""
     memory = process.memory_full_info()
-    size: int = getattr(memory, "pss", memory.uss)
-    return size
+    return getattr(memory, "pss", memory.uss)
 
 
 def watch(

@@ -97,8 +97,7 @@ def make_blocks(index: int, size: int, *, classes: int) -> Iterator[pa.Table]:
 def class_shares(classes: int) -> NDArray[np.float64]:
     """Returns the frequency of each class, [K] with sum 1, in random order."""
     ranks = np.random.default_rng([SEED, classes]).permutation(classes) + 1
-    shares: NDArray[np.float64] = 1 / ranks / (1 / ranks).sum()
-    return shares
+    return 1 / ranks / (1 / ranks).sum()
 
 
 def _keys(shard: int, start: int, rows: int) -> pa.Array:

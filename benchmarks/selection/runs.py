@@ -10,14 +10,7 @@ import tempfile
 from benchmarks.measuring import peers
 from benchmarks.measuring.process_watch import watch
 from benchmarks.measuring.turns import Figures
-from benchmarks.selection.task import (
-    CONFIDENCE_THRESHOLD,
-    OURS,
-    CutOff,
-    SelectionTask,
-)
-
-MAX_COPIES = 3
+from benchmarks.selection.task import CONFIDENCE_THRESHOLD, OURS, CutOff, SelectionTask
 
 
 def measure(task: SelectionTask) -> tuple[Figures, list[CutOff]]:
@@ -55,7 +48,7 @@ def select_command(task: SelectionTask, output: pathlib.Path) -> list[str]:
         f"--predictions={task.predictions}",
         f"--confidence_threshold={CONFIDENCE_THRESHOLD}",
         f"--images_per_class={task.images_per_class}",
-        f"--max_copies={MAX_COPIES}",
+        "--max_copies=3",
         "--duplicate_bits=-1",
         f"--output={output}",
     ]

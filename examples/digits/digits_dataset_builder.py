@@ -31,13 +31,9 @@ MAX_INTENSITY = 16
 
 @dataclasses.dataclass
 class DigitsConfig(tfds.core.BuilderConfig):
-    """Size of the splits, and the seed that draws them.
+    """Sizes of the splits, and the seed that draws them.
 
-    Attributes:
-        labels_per_class: Number of labeled images of each digit.
-        calibration_images: Number of further labeled images, in a split
-            `calibration`; 0 for no such split.
-        seed: Random seed of the draw.
+    `calibration_images` further labeled images are a split of their own, if any.
     """
 
     labels_per_class: int = 5
@@ -46,7 +42,7 @@ class DigitsConfig(tfds.core.BuilderConfig):
 
 
 def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> DigitsConfig:
-    """Returns a config that is named after its settings: `labels5_seed1`."""
+    """Returns a config named after its settings, such as `labels5_seed1`."""
     calibration = f"calibration{calibration_images}_" if calibration_images else ""
     return DigitsConfig(
         name=f"labels{labels_per_class}_{calibration}seed{seed}",
