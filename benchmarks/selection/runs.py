@@ -29,9 +29,9 @@ def measure(task: SelectionTask) -> tuple[Figures, list[CutOff]]:
             watched = watch(select_command(task, output))
             selection = json.loads((output / "selection.json").read_text())
         cut_offs = [
-            CutOff(label, rule["unique"], **rule["cut_off"])
+            CutOff(label, rule["unique"], last["confidence"], last["key_hash"])
             for label, rule in enumerate(selection["classes"])
-            if rule["cut_off"] is not None
+            if (last := rule["cut_off"]) is not None
         ]
     figures = {
         "seconds": watched.seconds,

@@ -12,9 +12,9 @@ def test_the_cut_offs_of_ours_are_read_from_the_selection(monkeypatch):
         output = runs.pathlib.Path(flag.partition("=")[2])
         output.mkdir()
         rules = [
-            {"unique": 5, "cut_off": {"confidence": 0.5, "key_hash": 1}},
+            {"unique": 5, "cut_off": {"confidence": 0.5, "key_hash": 1, "key": "a"}},
             {"unique": 0, "cut_off": None},
-            {"unique": 2, "cut_off": {"confidence": 0.9, "key_hash": 2}},
+            {"unique": 2, "cut_off": {"confidence": 0.9, "key_hash": 2, "key": "b"}},
         ]
         (output / "selection.json").write_text(json.dumps({"classes": rules}))
         return WatchedProcess("", 0.0, 0.0, 5.0, 4.0, 2_000_000_000, {})
