@@ -110,3 +110,15 @@ def test_selecting_does_not_import_tensorflow():
         "sys.exit('tensorflow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_no_class_name_is_used_twice():
+    """Over all packages, so that a search for a name finds one class."""
+    names = [
+        node.name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(names) > 150
+    assert sorted(names) == sorted(set(names))

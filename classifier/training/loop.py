@@ -44,7 +44,7 @@ def fit(
             process's share of each.
         make_evaluation_batches: Returns one pass over this process's share of the
             evaluation images, see `input_pipeline.evaluation_batches`.
-        context: Where the run happens.
+        context: Directory, devices and log of the run.
 
     Returns:
         The evaluation of the final averaged network.

@@ -4,7 +4,7 @@ r"""Labels with a network of `keras.applications`, saved as a `.keras` file.
     network.save("mobilenet.keras")
 
     python -m beam_jobs.label_images --class_names=imagenet.txt \
-        --model_handler=examples.own_model.keras_application:Handler:mobilenet.keras ...
+        --model_handler=examples.own_model.keras_application:KerasHandler:mobilenet.keras ...
 
 Networks of the V2 and V3 families standardize pixels themselves; an older one needs its
 `preprocess_input` as the first layer of the saved model.
@@ -21,7 +21,7 @@ import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
 
-class Handler(ModelHandler[bytes, np.ndarray, keras.Model]):
+class KerasHandler(ModelHandler[bytes, np.ndarray, keras.Model]):
     """Runs a Keras network from pixels in 0 to 255 to logits."""
 
     def __init__(self, path: str) -> None:

@@ -1,7 +1,7 @@
 r"""Labels with an ONNX file, as exported by PyTorch.
 
     python -m beam_jobs.label_images --class_names=imagenet.txt \
-        --model_handler=examples.own_model.onnx_file:Handler:resnet.onnx ...
+        --model_handler=examples.own_model.onnx_file:OnnxHandler:resnet.onnx ...
 
 The network maps float32 [B,3,S,S], standardized as for torchvision's networks, to
 logits [B,K]. Needs the package `onnxruntime`.
@@ -23,7 +23,7 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-class Handler(ModelHandler[bytes, np.ndarray, onnxruntime.InferenceSession]):
+class OnnxHandler(ModelHandler[bytes, np.ndarray, onnxruntime.InferenceSession]):
     """Runs a network with ONNX Runtime, with one thread in each worker process."""
 
     def __init__(self, path: str) -> None:

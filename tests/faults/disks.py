@@ -12,8 +12,8 @@ def mounted(path, options):
     """Mounts a disk in memory on a directory; skips the test where that is forbidden.
 
     Args:
-        path: Of the directory.
-        options: Of mount, as `size=28k`.
+        path: Directory to mount on.
+        options: Options of mount, such as `size=28k`.
     """
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:

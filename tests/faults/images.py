@@ -38,7 +38,7 @@ def png(pixels, *, bits, color, size=None, more=b""):
 
     Args:
         pixels: [H,W] or [H,W,C].
-        bits: Of a channel.
+        bits: Bits per channel.
         color: PNG's number for the kind of color.
         size: Width and height that the header claims, if not the pixels'.
         more: A chunk before the pixels.

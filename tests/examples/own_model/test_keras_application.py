@@ -22,7 +22,7 @@ def test_a_keras_application_labels_as_it_predicts(tmp_path):
         alpha=0.35,
     )
     network.save(tmp_path / "network.keras")
-    handler = keras_application.Handler(str(tmp_path / "network.keras"))
+    handler = keras_application.KerasHandler(str(tmp_path / "network.keras"))
     pixels = [
         tf.image.resize(tf.io.decode_png(image, channels=3), (SIZE, SIZE))
         for image in IMAGES

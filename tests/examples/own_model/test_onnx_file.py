@@ -38,7 +38,7 @@ def test_an_onnx_file_labels_as_its_formula_says(tmp_path):
     weights = np.random.default_rng(0).normal(size=(3, CLASSES)).astype(np.float32)
     save_onnx(tmp_path / "network.onnx", weights)
     loader = ModelHandlerLoader(
-        spec=f"examples.own_model.onnx_file:Handler:{tmp_path}/network.onnx",
+        spec=f"examples.own_model.onnx_file:OnnxHandler:{tmp_path}/network.onnx",
         num_classes=CLASSES,
     )
     means = [
