@@ -6,14 +6,18 @@ from tests.commands import call
 from workflow.samples import tiles
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return chain.make(tmp_path_factory.mktemp("chain"))
+
+
 @pytest.fixture
-def words(tmp_path):
-    found = chain.make(tmp_path / "chain")
+def words(made, tmp_path):
     return (
         "workflow.sample_images",
-        f"--images={found.images}",
-        f"--predictions={found.predictions}",
-        f"--selection={found.selection}",
+        f"--images={made.images}",
+        f"--predictions={made.predictions}",
+        f"--selection={made.selection}",
         f"--output={tmp_path / 'samples'}",
     )
 
