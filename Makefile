@@ -336,7 +336,8 @@ typecheck: | $(VENV)/dev-installed  ## Check the types
 	$(PY) -m mypy
 
 test: | $(VENV)/dev-installed  ## Run the fast tests
-	$(PY) -m pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile
+	$(PY) -m pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile \
+		--no-loadscope-reorder
 
 test-all: | $(VENV)/dev-installed  ## Run all tests
 	$(PY) -m pytest

@@ -15,6 +15,22 @@ from classifier.training.config import OptimizerConfig
 from stage import artifact
 
 CLASS_NAMES = ("a", "b", "c")
+#: Files that take longest. They start first: with one file at a time per process, a
+#: long one started last would keep a single process busy.
+LONG_FILES = (
+    "tests/classifier/training/test_backends.py",
+    "tests/test_end_to_end.py",
+    "tests/classifier/training/test_resume.py",
+    "tests/classifier/training/test_backend_jax.py",
+    "tests/classifier/training/test_loop.py",
+    "tests/classifier/training/test_initial_weights.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of `LONG_FILES` first."""
+    ranks = {path: rank for rank, path in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.split("::")[0], len(LONG_FILES)))
 
 
 @pytest.fixture(scope="session")
