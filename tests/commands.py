@@ -25,8 +25,10 @@ ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     # Also where an accelerator, or its library, is there.
     "JAX_PLATFORMS": "cpu",
+    # Compiling takes longer than the few steps; initializers are programs too.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": COMPILED,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 
 
