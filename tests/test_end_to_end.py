@@ -18,7 +18,7 @@ from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.selection.decision import Selection, count_copies
-from tests.commands import run, run_together, start
+from tests.commands import call, finish, run, run_together, start
 from tests.images import random_images, write_folder, write_records
 
 DIGITS = "digits/labels2_seed0"
@@ -118,22 +118,35 @@ class Chain:
         return (*sources, self.data_dir)
 
 
+def succeed(*command):
+    """Runs a command inside this process; returns what it printed."""
+    process = call(*command)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
+    """Every command as a user runs it, and the jobs also inside this process."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
-    run(
+    succeed(
         "examples.digits.prepare",
         f"--output={chain.root}/data",
         "--labels_per_class=2",
         "--num_shards=6",
     )
     run_together(chain.train(1), chain.train(2))
-    run_together(
-        chain.label("predictions-1"),
-        chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
-    )
-    run_together(chain.select(1), chain.select(2, *TWO_WORKERS))
-    run_together(chain.write(1), chain.write(2, *TWO_WORKERS))
+    for first, second in (
+        (
+            chain.label("predictions-1"),
+            chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
+        ),
+        (chain.select(1), chain.select(2, *TWO_WORKERS)),
+        (chain.write(1), chain.write(2, *TWO_WORKERS)),
+    ):
+        process = start(*second)
+        succeed(*first)
+        finish(process)
     run(*chain.student())
     return chain
 
@@ -232,7 +245,7 @@ def test_two_workers_give_the_same_bytes_as_one(chain):
 
 
 def test_the_dataset_counts_as_it_should(chain):
-    lines = run("pseudo_label.verify", chain.root / "dataset-2").splitlines()
+    lines = succeed("pseudo_label.verify", chain.root / "dataset-2").splitlines()
     assert lines[-1] == "ok"
     written = tfds.builder_from_directory(str(chain.root / "dataset-2"))
     (records,) = [line.split() for line in lines if line.startswith("records read")]
@@ -249,11 +262,9 @@ def test_the_funnel_adds_up(chain, rows):
 
 def test_labeling_is_as_accurate_as_the_trainers_own_evaluation(chain):
     """To the image: one preprocessing, one network, one set of weights."""
-    run_together(
-        chain.label("test-single", chain.teachers[0], images=chain.test),
-        chain.label("test-both", *chain.teachers, images=chain.test),
-    )
-    run(
+    succeed(*chain.label("test-single", chain.teachers[0], images=chain.test))
+    succeed(*chain.label("test-both", *chain.teachers, images=chain.test))
+    succeed(
         "teacher.evaluate",
         *chain.teachers,
         f"--evaluation={chain.test}",
@@ -288,7 +299,7 @@ def test_a_second_run_does_nothing(chain):
         if path.is_file() and path.name != "COMPLETED"
     }
     for command in commands:
-        assert "already complete" in run(*command)
+        assert "already complete" in succeed(*command)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before
 
@@ -318,10 +329,8 @@ def test_killed_labeling_goes_on_where_it_was(chain, tmp_path):
     }
     assert 0 < len(done) < 100
     assert not (tmp_path / "killed" / "COMPLETED").exists()
-    output, _ = run_together(
-        (*command, f"--output={tmp_path}/killed", *ONE_PROCESS),
-        (*command, f"--output={tmp_path}/undisturbed", *ONE_PROCESS),
-    )
+    output = succeed(*command, f"--output={tmp_path}/killed", *ONE_PROCESS)
+    succeed(*command, f"--output={tmp_path}/undisturbed", *ONE_PROCESS)
     assert f"{len(done)} of 100 shards are labeled already" in output
     assert {path: path.stat().st_mtime_ns for path in done} == done
     first = digests(tmp_path / "killed", "*")
@@ -343,7 +352,7 @@ def test_bad_images_are_rows_with_a_reason(chain, tmp_path, kind):
         write_folder(tmp_path / "in" / "first", shard)
         write_folder(tmp_path / "in" / "second", good)
         images = f"folder:{tmp_path}/in"
-    output = run(
+    output = succeed(
         "beam_jobs.label_images",
         f"--images={images}",
         chain.teachers[0],
@@ -363,7 +372,7 @@ def test_bad_images_are_rows_with_a_reason(chain, tmp_path, kind):
     confidences = [row["confidence"] for row in rows]
     beside_bad = [confidences[i] for i in (0, 3, 5, 6)]
     assert beside_bad == [confidences[7 + i] for i in (0, 2, 3, 4)]
-    run(
+    succeed(
         "beam_jobs.select_labels",
         f"--predictions={tmp_path}/out",
         "--confidence_threshold=0",
@@ -374,7 +383,7 @@ def test_bad_images_are_rows_with_a_reason(chain, tmp_path, kind):
 
 
 def test_the_student_is_a_classifier_like_its_teacher(chain):
-    output = run(
+    output = succeed(
         "beam_jobs.label_images",
         f"--images={chain.test}",
         f"--teacher={chain.root}/student",
@@ -450,7 +459,7 @@ def test_images_that_changed_after_labeling_are_not_written(chain, tmp_path):
     images = random_images(6)
     write_records(tmp_path / "part-0", images)
     common = (f"--images=tfrecord:{tmp_path}/part-*",)
-    run(
+    succeed(
         "beam_jobs.label_images",
         *common,
         chain.teachers[0],
@@ -458,7 +467,7 @@ def test_images_that_changed_after_labeling_are_not_written(chain, tmp_path):
         *REFERENCE,
         *ONE_PROCESS,
     )
-    run(
+    succeed(
         "beam_jobs.select_labels",
         f"--predictions={tmp_path}/predictions",
         "--confidence_threshold=0",
