@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import re
 
 import h5py
@@ -108,10 +109,23 @@ def reference(tmp_path_factory):
     return path
 
 
-def build(name="resnet_rs_50", num_classes=3, **settings):
-    return factory.build_network(
-        ModelConfig(name=name, **settings), image_size=32, num_classes=num_classes
-    )
+@pytest.fixture(scope="module")
+def build():
+    """Returns a network with its fresh weights: the same network for the same name."""
+
+    @functools.cache
+    def build_once(name, num_classes):
+        model = factory.build_network(
+            ModelConfig(name=name), image_size=32, num_classes=num_classes
+        )
+        return model, model.get_weights()
+
+    def build(name="resnet_rs_50", num_classes=3):
+        model, fresh = build_once(name, num_classes)
+        model.set_weights(fresh)
+        return model
+
+    return build
 
 
 @pytest.mark.parametrize(
@@ -123,7 +137,7 @@ def build(name="resnet_rs_50", num_classes=3, **settings):
     ],
 )
 def test_a_file_of_another_network_names_the_tensor(
-    reference, name, num_classes, named
+    build, reference, name, num_classes, named
 ):
     model = build(name, num_classes)
     before = model.get_weights()
@@ -133,22 +147,22 @@ def test_a_file_of_another_network_names_the_tensor(
         np.testing.assert_array_equal(old, new)
 
 
-def test_a_new_head_is_fresh_and_all_else_is_taken_over(reference):
-    fresh, model = build(num_classes=5), build(num_classes=5)
-    same = build(num_classes=3)
+def test_a_new_head_is_fresh_and_all_else_is_taken_over(build, reference):
+    model, same = build(num_classes=5), build(num_classes=3)
+    heads = weights(model)
     take_over(model, reference, new_head=True)
     take_over(same, reference)
-    heads, bodies = weights(fresh), weights(same)
+    bodies = weights(same)
     for path, value in weights(model).items():
         expected = heads if path.startswith("logits") else bodies
         np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
 def weights(model):
-    return {v.path: v.numpy() for v in model.variables if v.dtype == "float32"}
+    return {v.path: np.array(v) for v in model.variables if v.dtype == "float32"}
 
 
-def test_a_file_without_a_head_needs_a_new_one(tmp_path):
+def test_a_file_without_a_head_needs_a_new_one(build, tmp_path):
     import tf_keras
 
     headless = tf_keras.applications.resnet_rs.ResNetRS50(
@@ -160,16 +174,18 @@ def test_a_file_without_a_head_needs_a_new_one(tmp_path):
     take_over(build(), tmp_path / "notop.h5", new_head=True)
 
 
-def test_a_saved_model_of_the_old_format_is_read_too(tmp_path, reference):
+def test_a_saved_model_of_the_old_format_is_read_too(build, tmp_path, reference):
     model = randomize(build_reference(50, 64, num_classes=3))
     with pytest.warns(UserWarning):
         model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "a") as file:
         file["optimizer_weights/momentum"] = np.zeros(3)
-    ours = [build(), build()]
-    take_over(ours[0], tmp_path / "model.h5")
-    take_over(ours[1], reference)
-    for first, second in zip(*(m.get_weights() for m in ours), strict=True):
+    found = []
+    for path in (tmp_path / "model.h5", reference):
+        ours = build()
+        take_over(ours, path)
+        found.append(ours.get_weights())
+    for first, second in zip(*found, strict=True):
         np.testing.assert_array_equal(first, second)
 
 
@@ -194,7 +210,7 @@ def test_names_of_published_tensors(name, ours):
     assert initial_weights.our_name(name) == ours
 
 
-def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
+def test_a_file_that_is_no_hdf5_is_refused(build, tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"weights\.h5\b.*HDF5"):
         take_over(build(), tmp_path / "weights.h5")
@@ -230,7 +246,7 @@ def test_a_classifier_of_other_classes_needs_a_new_head(exported, config):
     )
 
 
-def test_another_network_than_the_classifier_names_the_tensor(exported):
+def test_another_network_than_the_classifier_names_the_tensor(build, exported):
     directory, _ = exported
     opened = initial_weights.open_weights(
         str(directory), class_names=CLASS_NAMES, new_head=False
@@ -240,7 +256,7 @@ def test_another_network_than_the_classifier_names_the_tensor(exported):
         initial_weights.assign(build(), opened, new_head=False)
 
 
-def test_other_networks_of_ours_are_taken_over_by_position(tmp_path, config):
+def test_other_networks_of_ours_are_taken_over_by_position(build, tmp_path, config):
     other = dataclasses.replace(config, model=ModelConfig(name="MobileNetV3Small"))
     directory, trained = export(tmp_path / "other", other, seed=1)
     model = build("MobileNetV3Small")
