@@ -40,7 +40,7 @@ class Runs:
     def __init__(self, source, config):
         self._source, self._config = source, config
         self.training_batches = functools.cache(self._training_batches)
-        self.backends = functools.cache(self._backends)
+        self.backend = functools.cache(self._backend)
         self.evaluation_batches = input_pipeline.evaluation_batches(
             source, config.image, batch_size=config.global_batch_size
         )
@@ -54,21 +54,19 @@ class Runs:
             start_step=start_step,
         )
 
-    def _backends(self, config):
-        backends = [
-            TensorFlowBackend(
-                *(trainer.build(config, num_classes=3) for _ in "12"), config
-            )
-            for _ in range(2)
-        ]
-        return backends, backends[0].arrays()
+    def _backend(self, config, second):
+        """Returns a backend that serves all runs of a recipe, and its first state."""
+        backend = TensorFlowBackend(
+            *(trainer.build(config, num_classes=3) for _ in "12"), config
+        )
+        return backend, backend.arrays()
 
     def fit(
         self, workdir, config, *, second=False, kill_after=None, transform=lambda b: b
     ):
         """Trains in `workdir`; returns the state, the lines logged, the evaluation."""
-        backends, initial = self.backends(config)
-        backend = backends[second]
+        backend, _ = self.backend(config, second)
+        _, initial = self.backend(config, False)
         backend.load_arrays(initial)
 
         def make_batches(start_step):
