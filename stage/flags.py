@@ -175,7 +175,7 @@ class CommandFlags:
         """Defines how labeled images are read, see `sources.open_source`."""
         return FlagGroup(
             data_dir=self.data_dir(),
-            class_names_file=self.class_names("needed for tfrecord:"),
+            class_names_file=self.class_names("needed for tfrecord: and webdataset:"),
         )
 
     def image_source(self, text: str) -> FlagGroup:

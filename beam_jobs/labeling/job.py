@@ -275,7 +275,8 @@ def _choose_engine(
 def _frozen_engine(output: str) -> Engine | None:
     path = epath.Path(output) / artifact.CONFIG
     config = artifact.read_json(path) if path.exists() else {}
-    return Engine(config["engine"], config["dtype"]) if "engine" in config else None
+    # Jobs begun before the rename have no `dtype`; they are refused as other settings.
+    return Engine(config["engine"], config["dtype"]) if "dtype" in config else None
 
 
 def _good_images(source: Source) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.runners import supervisor
 from beam_jobs.runners.options import has_worker_processes
+from stage import cli
 
 #: Name of Beam's threads that wait for a worker process to end.
 _WORKER_THREAD = "run_worker"
@@ -90,6 +91,7 @@ def restart_on_death(
                 )
             except Exception:  # Otherwise the job would hang: the disk may be full.
                 traceback.print_exc()
+                cli.kill_children()
                 os._exit(1)
 
     excepthook, threading.excepthook = threading.excepthook, handle

@@ -113,7 +113,8 @@ def _exit_status(status: int) -> int:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return code
-    name = signal.Signals(-code).name
+    names = {int(number): number.name for number in signal.Signals}
+    name = names.get(-code, f"signal {-code}")
     sys.stderr.write(f"error: {name} ended the job; the same command resumes it\n")
     return 128 - code
 

@@ -109,7 +109,7 @@ class TrainConfig:
         check(
             self.optimizer.warmup_steps < self.num_steps,
             f"optimizer.warmup_steps must be below num_steps ({self.num_steps}), got "
-            f"{self.optimizer.warmup_steps}",
+            f"{self.optimizer.warmup_steps}; set both",
         )
         check(
             0 <= self.frozen_stages <= NUM_STAGES,

@@ -72,7 +72,7 @@ def fit(
             if is_preempted or _is_due(done, config.checkpoint_every, config):
                 journal.save(done, backend)
             if is_preempted and done < config.num_steps:
-                raise PreemptedError(f"told to end, saved at step {done}")
+                raise PreemptedError(f"SIGTERM received; saved at step {done}")
         evaluation = evaluate(backend, make_evaluation_batches(), devices)
         journal.write_evaluation(config.num_steps, evaluation, backend)
     return evaluation

@@ -113,6 +113,17 @@ class Funnel:
 
     `read = undecodable + leaked + duplicate + below_threshold + beyond_quota +
     unique_kept`, and `records = unique_kept + copies`.
+
+    Attributes:
+        read: Rows of the predictions.
+        undecodable: Rows whose status is not `ok`.
+        leaked: Images of an excluded set.
+        duplicate: Images that look the same as a better one.
+        below_threshold: Other images below the threshold of their class.
+        beyond_quota: Images above it, after `images_per_class` of their class.
+        unique_kept: Images kept.
+        copies: Additional records of kept images.
+        records: Records to write.
     """
 
     read: int

@@ -135,15 +135,15 @@ def describe(figures: dict[str, Any]) -> list[str]:
     if "fit" in figures:
         fit = figures["fit"]
         lines.append(
-            f"of {fit['num_examples']:,} pseudo-labels, {fit['agreement']:.2%} are "
-            "its own top class"
+            f"the student's top class is the label of {fit['agreement']:.2%} of "
+            f"{fit['num_examples']:,} pseudo-labels"
         )
     if "teacher" in figures:
         teacher = figures["teacher"]
         points = 100 * (figures["top1"] - teacher["top1"])
         lines.append(
-            f"the student is right on {teacher['only_student_right']:,} images that "
-            f"its teacher gets wrong, wrong on {teacher['only_teacher_right']:,} that "
-            f"it gets right ({points:+.2f} points)"
+            f"only the student is right on {teacher['only_student_right']:,} images, "
+            f"only the teacher on {teacher['only_teacher_right']:,} "
+            f"({points:+.2f} points)"
         )
     return lines

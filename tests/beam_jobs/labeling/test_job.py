@@ -109,6 +109,16 @@ def test_what_is_done_is_not_done_again(job, tmp_path):
     assert (output / "predictions-00000.parquet").stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize("engine", ["auto", "tensorflow"])
+def test_a_job_begun_with_the_former_name_of_dtype_is_refused(job, tmp_path, engine):
+    job()
+    path = tmp_path / "predictions" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "precision": config.pop("dtype")}))
+    with pytest.raises(ValueError, match="precision"):
+        job(engine=engine)
+
+
 def test_added_files_are_refused_or_labeled_behind_the_others(
     job, records, tmp_path, exported
 ):

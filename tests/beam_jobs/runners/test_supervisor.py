@@ -215,6 +215,10 @@ def test_a_child_that_is_killed_ends_the_command(command, tmp_path):
     assert len(processes(tmp_path)) == 1
 
 
+def test_signals_without_a_name_end_a_command_too():
+    assert supervisor._exit_status(40) == 128 + 40
+
+
 def test_nothing_heavy_is_imported_before_the_fork():
     code = "import sys; import beam_jobs.label_images; print(*sys.modules)"
     found = subprocess.run(

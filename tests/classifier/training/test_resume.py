@@ -95,7 +95,7 @@ def run_with_ends(images, root, backend):
     output = end(process, workdir, after=terminated, how=signal.SIGTERM)
     assert process.returncode == preemption.EXIT_STATUS == 75, output
     saved = checkpoint.Checkpoints(workdir / "checkpoints", keep=2).steps()[-1]
-    assert f"told to end, saved at step {saved};" in output.splitlines()[-1]
+    assert f"saved at step {saved};" in output.splitlines()[-1]
     assert saved == steps_done(workdir)
 
     # JAX finds the step compiled already.
@@ -135,7 +135,7 @@ def test_one_notice_ends_all_processes_after_the_same_step(images, tmp_path):
     (saved,) = checkpoint.Checkpoints(tmp_path / "run" / "checkpoints", keep=2).steps()[
         -1:
     ]
-    assert f"told to end, saved at step {saved}" in output
+    assert f"saved at step {saved}" in output
     outputs = [commands.finish(process) for process in start_both()]
     assert f"resuming at step {saved}" in outputs[0]
     assert (tmp_path / "run" / "COMPLETED").exists()
