@@ -1,8 +1,9 @@
 """The output directory of a stage: `config.json` is written first, `COMPLETED` last.
 
-Stages exchange data only through such directories. `config.json` determines the
-content of the other files: tables, records and checkpoints to the byte. What differs between runs (duration, versions, command line) is in
-`COMPLETED`, so that the artifacts of two runs can be compared.
+Stages exchange data only through such directories. `config.json` determines the content
+of the other files: tables, records and checkpoints to the byte. What differs between
+runs (duration, versions, command line) is in `COMPLETED`, so that the artifacts of two
+runs can be compared.
 """
 
 from __future__ import annotations

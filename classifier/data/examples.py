@@ -8,14 +8,6 @@ from typing import Any, Protocol
 
 from stage.status import OK
 
-#: The file existed when the source was listed, and does not any more.
-MISSING = "missing"
-#: The file exists and cannot be read: forbidden, not a file, or a broken disk.
-UNREADABLE = "unreadable"
-#: The record's bytes differ from those that were written.
-CORRUPT_RECORD = "corrupt_record"
-#: The record is intact, but does not hold exactly one image.
-BAD_RECORD = "bad_record"
 #: Label of an image without one.
 UNLABELED = -1
 

@@ -21,19 +21,10 @@ from etils import epath
 from google.protobuf.message import DecodeError
 
 from classifier.data import tfrecord, webdataset
-from classifier.data.examples import (
-    BAD_RECORD,
-    CORRUPT_RECORD,
-    MISSING,
-    UNLABELED,
-    UNREADABLE,
-    Example,
-    File,
-    Parse,
-    Reader,
-)
+from classifier.data.examples import UNLABELED, Example, File, Parse, Reader
 from classifier.data.tfrecord import Broken
 from stage.retry import retrying
+from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, UNREADABLE
 
 _STATUS_OF_ERROR = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),

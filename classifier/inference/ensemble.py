@@ -20,13 +20,9 @@ from classifier.export import saved_model
 from classifier.export.facts import EXPORT, read_facts
 from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
 from stage import artifact
-from stage.status import OK
+from stage.status import EMPTY, NOT_FINITE, OK, TOO_LARGE, UNDECODABLE
 from stage.system import num_cores
 
-EMPTY = "empty"
-UNDECODABLE = "undecodable"
-TOO_LARGE = "too_large"
-NOT_FINITE = "not_finite"
 #: Images that are read, decoded and predicted together.
 BATCH_SIZE = 64
 

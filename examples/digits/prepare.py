@@ -2,7 +2,7 @@
 
   python -m examples.digits.prepare --output=runs/demo/data --labels_per_class=5
 
-Then `tfds:digits/labels5_seed1:labeled` and `tfds:digits/labels5_seed1:test` are in `--data_dir=OUTPUT`, and
+Then `tfds:digits/labels5_seed1:labeled` and `:test` are in `--data_dir=OUTPUT`, and
 `tfrecord:OUTPUT/unlabeled/*` are the unlabeled images.
 """
 

@@ -1,10 +1,10 @@
 r"""Labels with a network of `keras.applications`, saved as a `.keras` file.
 
     network = keras.applications.MobileNetV3Small(classifier_activation=None)
-    network.save("mobilenet.keras")
+    network.save("net.keras")
 
     python -m beam_jobs.label_images --class_names=imagenet.txt \
-        --model_handler=examples.own_model.keras_application:KerasHandler:mobilenet.keras ...
+        --model_handler=examples.own_model.keras_application:KerasHandler:net.keras ...
 
 Networks of the V2 and V3 families standardize pixels themselves; an older one needs its
 `preprocess_input` as the first layer of the saved model.

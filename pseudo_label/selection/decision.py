@@ -57,7 +57,7 @@ class SelectionConfig:
             hamming_index.check_bits(self.duplicate_bits)
 
     @property
-    def fills_a_class(self) -> int:
+    def images_to_fill_class(self) -> int:
         """Images that fill a class with `max_copies` of each."""
         return -(-self.images_per_class // self.max_copies)
 

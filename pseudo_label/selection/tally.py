@@ -197,7 +197,7 @@ def find_sparse_classes(
     tally: Tally, rules: Sequence[ClassRule], config: SelectionConfig
 ) -> tuple[SparseClass, ...]:
     """Returns the classes with less than a tenth of the images that would fill them."""
-    fills = config.fills_a_class
+    fills = config.images_to_fill_class
     sparse_classes = []
     for label, rule in enumerate(rules):
         if rule.unique > 0 and rule.unique >= SPARSE_SHARE * fills:

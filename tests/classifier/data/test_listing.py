@@ -7,10 +7,10 @@ import pytest
 from etils import epath
 
 from classifier.data import listing
-from classifier.data.examples import MISSING
 from classifier.data.listing import list_folder, list_matches
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
+from stage.status import MISSING
 
 
 def write(root, *names):

@@ -14,19 +14,11 @@ import tensorflow as tf
 from etils import epath
 
 from classifier.data import python_reader
-from classifier.data.examples import (
-    BAD_RECORD,
-    CORRUPT_RECORD,
-    MISSING,
-    UNREADABLE,
-    Example,
-    File,
-    key_text,
-)
+from classifier.data.examples import Example, File, key_text
 from classifier.data.python_reader import read_batches, read_examples
 from classifier.data.readers import FolderReader, RecordReader, TarReader
 from stage import retry
-from stage.status import OK
+from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, OK, UNREADABLE
 from tests.images import make_example, random_images, write_records, write_tar
 
 IMAGES = [b"red", b"green" * 100, b"", b"blue" * 100_000]
