@@ -1,16 +1,26 @@
-import os
 import signal
+import subprocess
+import sys
 
 from stage import preemption
+from tests.commands import ROOT
+
+#: In a process of its own: pytest's workers may end at the signal.
+PROGRAM = """
+import os, signal
+from stage import preemption
+
+before = signal.getsignal(signal.SIGTERM)
+with preemption.watched(is_alone=True) as notice:
+    assert not notice.given
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert notice.given
+assert signal.getsignal(signal.SIGTERM) == before
+"""
 
 
 def test_sigterm_gives_notice_while_the_block_runs():
-    before = signal.getsignal(signal.SIGTERM)
-    with preemption.watched(is_alone=True) as notice:
-        assert not notice.given
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert notice.given
-    assert signal.getsignal(signal.SIGTERM) == before
+    subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True)
 
 
 def test_jax_receives_it_where_there_are_several_processes():
