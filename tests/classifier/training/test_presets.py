@@ -10,6 +10,7 @@ from classifier.models import factory
 from classifier.training import presets
 from classifier.training.backend_tensorflow import TensorFlowBackend
 from stage.overrides import override_all
+from tests.recipes import flatten
 
 #: Depth, side, dropout, stochastic depth and RandAugment's magnitude in the configs of
 #: the published checkpoints.
@@ -85,16 +86,6 @@ CHANGES = [
     {"model.se_ratio"},
     {"model.resnet_d"},
 ]
-
-
-def flatten(config, prefix=""):
-    fields = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            fields |= flatten(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = value
-    return fields
 
 
 @pytest.mark.parametrize("step", range(10))

@@ -4,16 +4,7 @@ import pytest
 
 from classifier.training import presets as teacher_presets
 from student.training import presets
-
-
-def flatten(config, prefix=""):
-    fields = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            fields |= flatten(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = value
-    return fields
+from tests.recipes import flatten
 
 
 def changed(before, after):
