@@ -43,10 +43,10 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
     if (path / CONFIG).exists():
         before = read_json(path / CONFIG)
         if before != config:
-            difference = _first_difference(before, config)
             raise ValueError(
-                f"{path} was begun with other settings: {difference}; "
-                "delete it or choose another output"
+                f"{path} was begun with other settings: "
+                f"{_describe_differences(before, config)}; delete it or choose another "
+                "output"
             )
         if not is_complete(path):
             return False
@@ -215,15 +215,25 @@ def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
     return fingerprint([json.dumps(counted, sort_keys=True).encode()])
 
 
-def _first_difference(before: Any, now: Any, path: str = "") -> str:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *(key for key in now if key not in before)]:
-            if before.get(key) != now.get(key):
-                inner = f"{path}.{key}" if path else key
-                return _first_difference(before.get(key), now.get(key), inner)
-    return f"{path} was {_short(before)}, is now {_short(now)}"
+def _describe_differences(before: Any, now: Any) -> str:
+    old, new = dict(_flatten(before)), dict(_flatten(now))
+    return ", ".join(
+        f"{path}: expected {_shorten(old.get(path))}, got {_shorten(new.get(path))}"
+        for path in old | new
+        if old.get(path) != new.get(path)
+    )
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
+def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yields each setting: its path, as "optimizer.momentum", and its value as JSON."""
+    if isinstance(config, dict) and config:
+        for name, value in config.items():
+            yield from _flatten(value, f"{path}.{name}" if path else name)
+    else:
+        yield path, json.dumps(config)
+
+
+def _shorten(text: str | None) -> str:
+    if text is None:
+        return "none"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -39,6 +39,22 @@ def test_other_settings_are_refused_and_named(tmp_path):
         )
 
 
+def test_all_settings_that_differ_are_named_and_no_others(tmp_path):
+    before = {"seed": 1, "model": {"depth": 50, "width": 1.0}, "names": ["a"] * 99}
+    artifact.start_or_resume(tmp_path, before)
+    now = {"seed": 2, "model": {"depth": 50, "width": 0.5}, "names": ["a"] * 98}
+    with pytest.raises(ValueError, match=r"seed.* 1.* 2.*model\.width.*names") as error:
+        artifact.start_or_resume(tmp_path, now)
+    assert "depth" not in str(error.value)
+
+
+def test_a_setting_without_a_value_is_named_where_it_was_added(tmp_path):
+    artifact.start_or_resume(tmp_path, {"seed": 1})
+    with pytest.raises(ValueError, match="added") as error:
+        artifact.start_or_resume(tmp_path, {"seed": 1, "added": None})
+    assert "seed" not in str(error.value)
+
+
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
