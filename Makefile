@@ -85,6 +85,9 @@ DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
 LIBTPU := $(VENV)/libtpu
 
+$(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if $(filter $(NUMBERS),$($(name))),,\
+	$(error expected $(name)= from 1 to 20, got $(name)=$($(name)))))
+
 ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
 $(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
 endif
@@ -158,7 +161,7 @@ $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 setup: $(INSTALLED)  ## Create .venv and install what a run needs; with TPU=vm for a TPU
 
 # --- the demo ------------------------------------------------------------------
-demo: | $(INSTALLED)  ## Run all stages on handwritten digits, a few minutes
+demo: | $(INSTALLED)  ## Run all stages on handwritten digits, in seven to ten minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report
 
 clean-demo:  ## Delete the files of the demo
@@ -228,10 +231,10 @@ report:  ## Run ROUNDS=2 rounds and report on them
 SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
 	FOLDS=$(FOLDS) CALIBRATION=$(CALIBRATION) TARGET_PRECISION=$(TARGET_PRECISION) \
-	TPU=$(TPU) \
-	CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) \
-	MAX_COPIES=$(MAX_COPIES) EXCLUDE=$(EXCLUDE) DUPLICATE_BITS=$(DUPLICATE_BITS) \
-	SELECTION_FLAGS=$(SELECTION_FLAGS) TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
+	TPU=$(TPU) CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) \
+	IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) MAX_COPIES=$(MAX_COPIES) EXCLUDE=$(EXCLUDE) \
+	DUPLICATE_BITS=$(DUPLICATE_BITS) SELECTION_FLAGS=$(SELECTION_FLAGS) \
+	TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
 
 FORCE:
 

@@ -139,5 +139,8 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
 
 def _read(directory: pathlib.Path, name: str) -> Any:
     if not artifact.is_complete(directory):
-        raise FileNotFoundError(f"{directory} is not complete; run its stage first")
+        raise FileNotFoundError(
+            f"{directory} is not complete; run its stage first (a report covers every "
+            "round that has begun)"
+        )
     return artifact.read_json(directory / name)
