@@ -8,6 +8,7 @@ shuffle.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,7 +31,6 @@ from pseudo_label.selection import order_statistics, precision, thresholds, what
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import (
     SELECTION,
-    ClassRule,
     Dropped,
     PrecisionEstimate,
     Selection,
@@ -42,7 +42,6 @@ from pseudo_label.selection.tally import Tally
 from stage import artifact
 from stage.system import num_cores
 
-WHAT_IF = "what_if.json"
 #: Predictions per process: another one takes seconds to start.
 _ROWS_PER_PROCESS = 4_000_000
 #: Maximum number of sparse classes to name in the output.
@@ -69,17 +68,16 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
 
 def format_lines(output: str) -> Iterator[str]:
     """Yields lines for the user about the selection in a directory."""
-    path = epath.Path(output)
-    selection = Selection.from_json(artifact.read_json(path / SELECTION))
+    content = artifact.read_json(epath.Path(output) / SELECTION)
+    selection = Selection.from_json(content)
     for name, count in selection.funnel.by_title().items():
         yield f"{name:>16} {count:>12,}"
     if selection.estimate is not None:
         yield f"of the labels kept, right: {selection.estimate.kept}"
     yield from _format_sparse_classes(selection)
-    if (path / WHAT_IF).exists():
-        yield from what_if.format_table(
-            what_if.from_json(artifact.read_json(path / WHAT_IF))
-        )
+    cells = what_if.read_table(output)
+    if cells is not None:
+        yield from what_if.format_table(cells)
 
 
 def _format_sparse_classes(selection: Selection) -> Iterator[str]:
@@ -114,12 +112,7 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     windows = shards | "Narrow windows" >> counting.find_windows(reader, coarse)
     rows = shards | "Rows" >> counting.take_rows(reader, windows)
     _ = tally | "Decide" >> beam.Map(
-        _decide,
-        job,
-        AsSingleton(windows),
-        AsSingleton(rows),
-        lowest=lowest,
-        dropped=dropped,
+        _decide, job, AsSingleton(windows), AsSingleton(rows), dropped
     )
 
 
@@ -170,44 +163,35 @@ def _decide(
     job: SelectionJob,
     windows: RankWindows,
     rows: Sequence[Rows],
-    lowest: NDArray[np.float32],
     dropped: Dropped,
 ) -> None:
     found = order_statistics.find_order_statistics(
         Rows.concatenate(rows), windows, job.predictions.read_keys
     )
     rules = selection_tally.make_rules(
-        tally,
-        found,
-        job.settings,
-        class_names=job.predictions.class_names,
-        thresholds=lowest,
+        tally, found, job.settings, job.predictions.class_names
     )
     selection = Selection(
         settings=job.settings,
         predictions=job.predictions.fingerprint,
         funnel=selection_tally.make_funnel(tally, dropped, rules),
-        estimate=None if job.calibration is None else _estimate(job.calibration, rules),
         sparse_classes=selection_tally.find_sparse_classes(tally, rules, job.settings),
         classes=rules,
     )
-    path = epath.Path(job.output)
+    if job.calibration is not None:
+        estimate = _estimate(job.calibration, selection)
+        selection = dataclasses.replace(selection, estimate=estimate)
     if job.what_if:
         cells = what_if.make_table(tally, job.settings, job.calibration)
-        artifact.write_json(path / WHAT_IF, what_if.to_json(cells))
-    artifact.write_json(path / SELECTION, selection.to_json())
+        what_if.write_table(job.output, cells)
+    artifact.write_json(epath.Path(job.output) / SELECTION, selection.to_json())
 
 
 def _estimate(
-    calibration: LabeledPredictions, rules: Sequence[ClassRule]
+    calibration: LabeledPredictions, selection: Selection
 ) -> PrecisionEstimate:
-    lowest = [rule.threshold for rule in rules]
-    cut_offs = [
-        rule.cut_off.confidence if rule.cut_off is not None else np.inf
-        for rule in rules
-    ]
     above, kept = (
-        precision.precision_above(calibration, np.array(confidences, np.float32))
-        for confidences in (lowest, cut_offs)
+        precision.precision_above(calibration, lowest)
+        for lowest in (selection.thresholds, selection.lowest_kept)
     )
     return PrecisionEstimate(kind=calibration.kind, above_threshold=above, kept=kept)

@@ -28,7 +28,7 @@ from pseudo_label.selection.decision import (
 from pseudo_label.selection.order_statistics import HistogramBins, OrderStatistic, Rows
 
 #: Share of the images that fill a class, with copies, below which the class is sparse.
-SPARSE_SHARE = 0.1
+_SPARSE_SHARE = 0.1
 _NO_LEVELS = np.empty(0, np.float32)
 _NO_LOCK = contextlib.nullcontext()
 
@@ -37,7 +37,7 @@ _NO_LOCK = contextlib.nullcontext()
 class Tally:
     """Counts of predictions; tallies of parts of the corpus add up.
 
-    Class K, behind the K classes, is that of rows that cannot be selected.
+    Class K, after the K classes, holds the rows that cannot be selected.
 
     Attributes:
         bins: Bins of K + 1 classes; thresholds of `append_unselectable`.
@@ -144,9 +144,7 @@ def make_rules(
     tally: Tally,
     statistics: Sequence[Sequence[OrderStatistic | None]],
     config: SelectionConfig,
-    *,
     class_names: Sequence[str],
-    thresholds: NDArray[np.float32],
 ) -> tuple[ClassRule, ...]:
     """Returns the rule of each class.
 
@@ -155,14 +153,13 @@ def make_rules(
         statistics: Order statistics of `wanted_ranks`, [K][NUM_RANKS].
         config: Settings of the selection.
         class_names: K names by label.
-        thresholds: float32 [K].
     """
     confident = tally.confident
     unique, records = count_kept(confident, config)
     return tuple(
         ClassRule(
             name=name,
-            threshold=float(thresholds[label]),
+            threshold=float(tally.bins.thresholds[label]),
             confident=int(confident[label]),
             unique=int(unique[label]),
             records=int(records[label]),
@@ -200,7 +197,7 @@ def find_sparse_classes(
     fills = config.images_to_fill_class
     sparse_classes = []
     for label, rule in enumerate(rules):
-        if rule.unique > 0 and rule.unique >= SPARSE_SHARE * fills:
+        if rule.unique > 0 and rule.unique >= _SPARSE_SHARE * fills:
             continue
         cumulative = np.cumsum(tally.histogram[label])
         filling = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.selection.decision import SelectionConfig
@@ -17,9 +17,11 @@ from pseudo_label.selection.precision import (
     precision_above,
 )
 from pseudo_label.selection.tally import Tally, count_kept
+from stage import artifact
 
+_FILE = "what_if.json"
 #: Thresholds that are always in the table.
-THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+_THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 #: Multiples of the selection's images per class that are in the table.
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -50,7 +52,7 @@ class WhatIfCell:
 def levels(config: SelectionConfig) -> NDArray[np.float32]:
     """Returns the thresholds of the table, float32 [L], including the selection's."""
     own = config.thresholds.values if len(config.thresholds.values) == 1 else ()
-    return np.unique(np.array([*THRESHOLDS, *own], np.float32))
+    return np.unique(np.array([*_THRESHOLDS, *own], np.float32))
 
 
 def make_table(
@@ -90,19 +92,22 @@ def make_table(
     return tuple(cells)
 
 
-def to_json(cells: Sequence[WhatIfCell]) -> list[dict[str, Any]]:
-    """Returns the content of `what_if.json`."""
-    return [dataclasses.asdict(cell) for cell in cells]
+def write_table(directory: epath.PathLike, cells: Sequence[WhatIfCell]) -> None:
+    """Writes `what_if.json` in the directory of the selection."""
+    content = [dataclasses.asdict(cell) for cell in cells]
+    artifact.write_json(epath.Path(directory) / _FILE, content)
 
 
-def from_json(content: Sequence[dict[str, Any]]) -> tuple[WhatIfCell, ...]:
-    """Returns the cells whose `to_json` was stored."""
-    return tuple(map(_cell_from_json, content))
-
-
-def _cell_from_json(cell: dict[str, Any]) -> WhatIfCell:
-    precision = cell["precision"] and Precision(**cell["precision"])
-    return WhatIfCell(**{**cell, "precision": precision})
+def read_table(directory: epath.PathLike) -> tuple[WhatIfCell, ...] | None:
+    """Returns the cells that `write_table` wrote; None if there is no file."""
+    path = epath.Path(directory) / _FILE
+    if not path.exists():
+        return None
+    cells = []
+    for cell in artifact.read_json(path):
+        precision = cell["precision"] and Precision(**cell["precision"])
+        cells.append(WhatIfCell(**{**cell, "precision": precision}))
+    return tuple(cells)
 
 
 def format_table(cells: Sequence[WhatIfCell]) -> Iterator[str]:

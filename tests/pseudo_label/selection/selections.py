@@ -79,8 +79,9 @@ def to_rows(table, shard=0, dropped=()):
 
 def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     """Selects from tables, each a shard; `dropped` are rows of the first."""
-    thresholds = config.thresholds.of_classes(len(classes))
-    every = selection_tally.append_unselectable(thresholds)
+    every = selection_tally.append_unselectable(
+        config.thresholds.of_classes(len(classes))
+    )
     parts = [
         to_rows(table, index, dropped if index == 0 else ())
         for index, table in enumerate(tables)
@@ -92,9 +93,7 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         counted.read, counted.undecodable = table.num_rows, table["label"].null_count
         tally += counted
     places = find_places(parts, tables, tally, config, narrowings)
-    rules = selection_tally.make_rules(
-        tally, places, config, class_names=classes, thresholds=thresholds
-    )
+    rules = selection_tally.make_rules(tally, places, config, classes)
     return Selection(
         settings=config,
         predictions="abc",

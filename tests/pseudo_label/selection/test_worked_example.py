@@ -45,8 +45,8 @@ class Example:
     """Every array of the selection, by the project's functions."""
 
     def __init__(self):
-        self.thresholds = SETTINGS.thresholds.of_classes(len(CLASSES))
-        self.tally = Tally.zero(selection_tally.append_unselectable(self.thresholds))
+        thresholds = SETTINGS.thresholds.of_classes(len(CLASSES))
+        self.tally = Tally.zero(selection_tally.append_unselectable(thresholds))
         self.tally.count(ROWS)
         self.bins = self.tally.bins
         self.bin = self.bins.index(ROWS.label, ROWS.confidence) % self.bins.num_bins
@@ -59,11 +59,7 @@ class Example:
             self.taken, self.windows, pytest.fail
         )
         self.rules = selection_tally.make_rules(
-            self.tally,
-            self.statistics,
-            SETTINGS,
-            class_names=list(map(str, CLASSES)),
-            thresholds=self.thresholds,
+            self.tally, self.statistics, SETTINGS, list(map(str, CLASSES))
         )
         self.selection = Selection(
             settings=SETTINGS,

@@ -14,7 +14,6 @@ from pseudo_label.selection import precision, what_if
 from pseudo_label.selection.decision import Selection
 from pseudo_label.selection.precision import LabeledPredictions, Precision
 from pseudo_label.selection.what_if import WhatIfCell
-from stage import artifact
 from workflow.report.analysis import metrics, prediction_counts
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
 from workflow.report.analysis.missing import Missing, attempt, known, require
@@ -25,7 +24,6 @@ from workflow.report.analysis.prediction_counts import (
 )
 from workflow.report.analysis.run_files import Run
 
-WHAT_IF = "what_if.json"
 #: Most rows of a table, whatever the number of classes.
 MOST_ROWS = 25
 #: Most points of a curve over classes.
@@ -245,10 +243,8 @@ def _what_if(
     reference: LabeledPredictions | Missing,
 ) -> WhatIf:
     settings = labeled.selection.settings
-    path = labeled.dropped_in / WHAT_IF
-    if path.exists():
-        cells = what_if.from_json(artifact.read_json(path))
-    else:
+    cells = what_if.read_table(labeled.dropped_in)
+    if cells is None:
         tally = require(counts).tally
         cells = what_if.make_table(tally, settings, known(reference))
     thresholds = settings.thresholds.values

@@ -75,8 +75,7 @@ def test_a_table_that_was_asked_for_is_taken(copied):
         empty_classes=0,
         precision=None,
     )
-    path = copied / "round-1" / "selection" / "what_if.json"
-    path.write_text(json.dumps(what_if.to_json([cell])))
+    what_if.write_table(copied / "round-1" / "selection", [cell])
     found, _ = runs.read_figures(copied)
     assert found.rounds[0].what_if.cells == (cell,)
     assert len(found.rounds[1].what_if.cells) > 1
