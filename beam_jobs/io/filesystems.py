@@ -320,7 +320,8 @@ def _system(path: str) -> FileSystem:
         importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"{scheme}:// needs Beam's extra: pip install 'apache-beam[{extra}]'"
+            f"{scheme}:// needs Beam's extra: pip install -c constraints.txt "
+            f"'apache-beam[{extra}]'"
         ) from error
     return FileSystems.get_filesystem(path)
 

@@ -161,7 +161,7 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
         graph = pipeline.run().job.proto_pipeline
     except ImportError as error:
         raise ValueError(
-            f"Dataflow needs pip install 'noisy-student-rs[gcp]': {error}"
+            f"Dataflow needs pip install -c constraints.txt -e '.[gcp]': {error}"
         ) from error
     _check_environment(graph, options.view_as(WorkerOptions).sdk_container_image)
     if not may_shuffle:

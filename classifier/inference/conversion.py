@@ -79,7 +79,7 @@ def check_output(output: str) -> None:
             if importlib.util.find_spec(package) is None:
                 raise ValueError(
                     f"ONNX needs the package {package}: "
-                    "pip install 'noisy-student-rs[onnx]'"
+                    "pip install -c constraints.txt -e '.[onnx]'"
                 )
 
 

@@ -81,7 +81,7 @@ def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
     if name == "openvino" and not has_openvino():
         raise ValueError(
             "--engine=openvino: OpenVINO is not installed; "
-            "pip install 'noisy-student-rs[openvino]'"
+            "pip install -c constraints.txt -e '.[openvino]'"
         )
     engines = [Engine(*pair) for pair in itertools.product(names, dtypes)]
     if name == dtype == AUTO and "openvino" in names:

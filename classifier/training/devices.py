@@ -177,8 +177,8 @@ def open_devices(backend: str, distributed: str | None = None) -> Devices:
         return ONE_PROCESS
     if importlib.util.find_spec("jax") is None:
         raise ValueError(
-            "--backend=jax needs JAX; install it with pip install "
-            "'noisy-student-rs[jax]', on a TPU with [tpu], on GPUs with [cuda]"
+            "--backend=jax needs JAX: pip install -c constraints.txt -e '.[jax]', on a "
+            "TPU with [tpu], on GPUs with [cuda]"
         )
     arguments = _distributed_arguments(distributed)
     os.environ["KERAS_BACKEND"] = "jax"

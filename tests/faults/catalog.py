@@ -216,7 +216,7 @@ FAULTS = (
     Fault(
         "file system whose client is not installed",
         REFUSED,
-        mentions=("s3://", "pip install 'apache-beam[aws]'"),
+        mentions=("s3://", "'apache-beam[aws]'"),
     ),
     Fault(
         "bucket that is not there", REFUSED, mentions=("'gs://no-such-bucket/photos'",)

@@ -171,7 +171,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         conversion.check_output(f"{tmp_path}/{name}")
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     conversion.check_output(str(tmp_path / "a.keras"))
-    with pytest.raises(ValueError, match=r"pip install 'noisy-student-rs\[onnx\]'"):
+    with pytest.raises(ValueError, match=r"pip install .*\[onnx\]"):
         conversion.check_output(str(tmp_path / "a.onnx"))
 
 
