@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,22 +27,18 @@ class LabeledPredictions:
     """Predictions for N labeled images that the classifiers were not trained on.
 
     Attributes:
-        fingerprint: SHA-256 of the files.
-        kind: `held_out` or `out_of_fold`.
-        teachers: Fingerprints of the classifiers.
-        temperature: Divisor of the logits.
+        kind: `held_out` or `out_of_fold`; `test` for an evaluation set.
         label: int32 [N], true classes.
         predicted: int32 [N], predicted classes.
         confidence: float32 [N] in [0, 1].
+        fingerprint: SHA-256 of the files that they were read from.
     """
 
-    fingerprint: str
     kind: str
-    teachers: tuple[str, ...]
-    temperature: float
     label: NDArray[np.int32]
     predicted: NDArray[np.int32]
     confidence: NDArray[np.float32]
+    fingerprint: str = ""
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
@@ -97,18 +92,15 @@ def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
     path = epath.Path(directory)
     head = (path / CALIBRATION).read_bytes()
     rows = (path / CALIBRATION_ROWS).read_bytes()
-    facts: dict[str, Any] = json.loads(head)
     table = parquet.read_parquet(pa.BufferReader(rows))
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
     return LabeledPredictions(
-        fingerprint=hashlib.sha256(head + rows).hexdigest(),
-        kind=facts["kind"],
-        teachers=tuple(facts["teachers"]),
-        temperature=facts["temperature"],
+        kind=json.loads(head)["kind"],
         label=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),
         confidence=table["confidence"].to_numpy(),
+        fingerprint=hashlib.sha256(head + rows).hexdigest(),
     )
 
 

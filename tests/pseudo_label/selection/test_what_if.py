@@ -48,10 +48,7 @@ def test_precision_is_of_what_the_same_settings_keep_of_labeled_images(table):
     rows = to_rows(table)
     right = np.random.default_rng(1).random(len(rows.row)) < rows.confidence
     calibration = LabeledPredictions(
-        fingerprint="f",
         kind="held_out",
-        teachers=("t",),
-        temperature=1.0,
         label=np.where(right, rows.label, 3).astype(np.int32),
         predicted=rows.label,
         confidence=rows.confidence,

@@ -73,10 +73,7 @@ class EvaluatedImages:
         """Returns the predictions for the images that could be decoded."""
         is_decoded = self.predicted >= 0
         return LabeledPredictions(
-            fingerprint="",
             kind=TEST,
-            teachers=(),
-            temperature=1.0,
             label=self.label[is_decoded],
             predicted=self.predicted[is_decoded],
             confidence=self.confidence[is_decoded],

@@ -16,10 +16,7 @@ NAMES = ("ant", "bee", "cat", "dog")
 
 def make(label, predicted, confidence):
     return LabeledPredictions(
-        fingerprint="",
         kind="test",
-        teachers=(),
-        temperature=1.0,
         label=np.array(label, np.int32),
         predicted=np.array(predicted, np.int32),
         confidence=np.array(confidence, np.float32),

@@ -54,10 +54,7 @@ def calibration(count=400):
     confidence = rng.random(count).astype(np.float32)
     right = rng.random(count) < confidence
     return LabeledPredictions(
-        fingerprint="",
         kind="test",
-        teachers=(),
-        temperature=1.0,
         label=np.where(right, 0, 1).astype(np.int32),
         predicted=np.zeros(count, np.int32),
         confidence=confidence,
