@@ -40,8 +40,8 @@ def run(main: Main, flags: CommandFlags) -> None:
     """Runs a command as a program: parses the command line and calls `main`.
 
     `main` takes the program's name and the arguments that are no flags. Exits with
-    status 1 and one line if training diverges, and with `preemption.EXIT_STATUS` if the
-    machine is taken away.
+    status 1 and one line if training diverges, and with `preemption.EXIT_STATUS` if it
+    is preempted.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -11,7 +11,7 @@ import functools
 import sys
 import types
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 from absl import flags
 
@@ -48,12 +48,12 @@ class CommandFlags:
     only this command has, with absl's arguments: name, default, help text and so on.
 
     Args:
-        mixed: Whether flags may follow other arguments.
+        allow_interspersed: Whether flags may follow other arguments.
     """
 
-    def __init__(self, *, mixed: bool = False) -> None:
+    def __init__(self, *, allow_interspersed: bool = False) -> None:
         self.values = values = flags.FlagValues()
-        values.set_gnu_getopt(mixed)
+        values.set_gnu_getopt(allow_interspersed)
         self.string = functools.partial(flags.DEFINE_string, flag_values=values)
         self.strings = functools.partial(flags.DEFINE_multi_string, flag_values=values)
         self.integer = functools.partial(flags.DEFINE_integer, flag_values=values)
@@ -86,15 +86,15 @@ class CommandFlags:
     def _parse(self, values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         try:
             return values(argv)
-        except flags.UnrecognizedFlagError as error:
-            new_name = RENAMED.get(error.flagname)
-            if new_name in self.values:
-                sys.exit(f"error: --{error.flagname} was renamed: use --{new_name}")
-            _exit(error)
         except flags.Error as error:
-            _exit(error)
+            name = getattr(error, "flagname", "")
+            new_name = RENAMED.get(name)
+            if new_name in self.values:
+                sys.exit(f"error: --{name} was renamed: use --{new_name}")
+            message = " ".join(str(error).split())
+            sys.exit(f"error: {message}\nPass --help to see the flags of this command.")
 
-    # Flags that several commands have: single ones ...
+    # Single flags that several commands have.
 
     def output(self, text: str, *, required: bool = True) -> Flag:
         """Defines `--output`, the path of what the command makes."""
@@ -113,10 +113,10 @@ class CommandFlags:
         text = f"Directory that {ARTIFACTS[name]} has made{use}."
         return self.string(name, None, text, required=required)
 
-    def members(self, name: str, of: str = "", *, required: bool = True) -> Flag:
+    def members(self, name: str, use: str = "", *, required: bool = True) -> Flag:
         """Defines a flag for the directories of one classifier or of an ensemble."""
         text = (
-            f"Directory of a trained classifier{of}. If repeated, the probabilities "
+            f"Directory of a trained classifier{use}. If repeated, the probabilities "
             "of all are averaged"
         )
         return self.strings(name, None if required else [], text, required=required)
@@ -169,7 +169,7 @@ class CommandFlags:
         """Defines `--top_k`, the number of classes of each image."""
         return self.integer("top_k", default, text, lower_bound=1)
 
-    # ... and groups.
+    # Groups of flags that several commands have.
 
     def source(self) -> FlagGroup:
         """Defines how labeled images are read, see `sources.open_source`."""
@@ -232,8 +232,3 @@ class CommandFlags:
                 "profile", False, "Write a trace of a few steps for TensorBoard."
             ),
         )
-
-
-def _exit(error: flags.Error) -> NoReturn:
-    message = " ".join(str(error).split())
-    sys.exit(f"error: {message}\nPass --help to see the flags of this command.")

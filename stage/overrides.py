@@ -47,7 +47,9 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
         for parent in parents:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
-                raise ValueError(f"{path} contradicts another --set around it")
+                raise ValueError(
+                    f"expected --set for {path} or for the group around it, got both"
+                )
         branch[leaf] = text
     return _replace(config, changes, prefix="")
 
@@ -64,7 +66,7 @@ def _replace(config: ConfigT, changes: dict[str, Any], *, prefix: str) -> Config
         old = getattr(config, name)
         if isinstance(change, dict):
             if not dataclasses.is_dataclass(old):
-                raise ValueError(f"{path} is a value, it has no fields")
+                raise ValueError(f"{path} is one setting: expected --set={path}=VALUE")
             values[name] = _replace(old, change, prefix=path + ".")
         else:
             values[name] = _parse(path, change, old, types[name])
@@ -105,5 +107,5 @@ def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
     if isinstance(old, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(old):
-        raise ValueError(f"{path} is of type {type(old).__name__}, got {text!r}")
+        raise ValueError(f"expected {path} of type {type(old).__name__}, got {text!r}")
     return value

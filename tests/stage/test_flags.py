@@ -26,9 +26,9 @@ def test_commands_may_have_flags_of_the_same_name(flags):
     assert (seed.value, other_seed.value) == (3, 0)
 
 
-def test_flags_may_follow_arguments_where_they_are_mixed():
-    for mixed, rest in ((True, ["a", "b"]), (False, ["a", "--top_k=7", "b"])):
-        flags = CommandFlags(mixed=mixed)
+def test_flags_may_follow_arguments_where_that_is_allowed():
+    for allowed, rest in ((True, ["a", "b"]), (False, ["a", "--top_k=7", "b"])):
+        flags = CommandFlags(allow_interspersed=allowed)
         flags.top_k(5, "Classes.")
         assert flags.parse(["command", "a", "--top_k=7", "b"])[1:] == rest
 
