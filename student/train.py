@@ -54,7 +54,10 @@ def main(argv: Sequence[str]) -> None:
         pseudo_labeled = _PSEUDO_LABELED.value and mixture.open_pseudo_labeled(
             _PSEUDO_LABELED.value, sources.class_names
         )
-        sizes = mixture.sizes(sources.labeled, pseudo_labeled)
+        sizes = budget.Sizes(
+            labeled=sources.labeled.num_examples,
+            pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
+        )
         config = budget.fit_budget(recipe, sizes, fixed=paths_of(_RUN.set.value))
         hardware.check(config)
         run = trainer.open_run(

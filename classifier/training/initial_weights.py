@@ -9,7 +9,7 @@ head, the last dense layer, can keep its random weights.
 
 from __future__ import annotations
 
-import dataclasses
+import io
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,67 +27,39 @@ from classifier.training.checkpoint import Arrays
 from stage import artifact
 
 H5_PREFIX = "resnet_rs_h5:"
-#: Tensors of the head: kernel and bias.
-HEAD_TENSORS = 2
 
 _HINT = "--new_head starts with a random one"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InitialWeights:
-    """Initial weights, by the names of `classifier.models.factory.variable_names`.
-
-    Attributes:
-        spec: The value of `--init_from`.
-        fingerprint: Fingerprint of the content.
-        arrays: Tensors by name; one that none of our networks has keeps its name in
-            the file.
-    """
-
-    spec: str
-    fingerprint: str
-    arrays: Arrays
-
-
-def open_weights(
-    spec: str, *, class_names: Sequence[str], new_head: bool
-) -> InitialWeights:
-    """Reads the weights of a spec (see the module).
+def load(
+    model: keras.Model, spec: str, *, class_names: Sequence[str], new_head: bool
+) -> str:
+    """Loads initial weights into a model; returns the fingerprint of their content.
 
     Args:
-        spec: The value of `--init_from`.
-        class_names: Classes of the network to train. Those of a classifier must be the
-            same, unless the head is not loaded.
+        model: Network to train.
+        spec: The value of `--init_from` (see the module).
+        class_names: Classes of the network. Those of a classifier must be the same,
+            unless the head is not loaded.
         new_head: Whether the head keeps its random weights.
 
     Raises:
-        ValueError: If it is neither a classifier nor a weights file.
+        ValueError: If it is neither a classifier nor a weights file, or a tensor does
+            not fit, which is named.
         FileNotFoundError: If it does not exist.
     """
     if spec.startswith(H5_PREFIX):
-        return _open_h5(spec)
-    path = artifact.require_complete(spec, "init_from")
-    facts = read_facts(path)
-    if not new_head:
-        try:
-            check_same_classes(facts["class_names"], class_names, spec)
-        except ValueError as error:
-            raise ValueError(f"{error}; {_HINT}") from error
-    return InitialWeights(
-        spec=spec,
-        fingerprint=facts["fingerprint"],
-        arrays=_read_classifier(path, num_classes=len(facts["class_names"])),
-    )
+        fingerprint, arrays = _read_h5(spec)
+    else:
+        fingerprint, arrays = _read_classifier(spec, None if new_head else class_names)
+    _assign(model, arrays, spec=spec, new_head=new_head)
+    return fingerprint
 
 
-def assign(model: keras.Model, weights: InitialWeights, *, new_head: bool) -> None:
-    """Assigns the weights to the model; if one does not fit, none.
-
-    Raises:
-        ValueError: If a tensor does not fit; names it.
-    """
-    head = {id(v) for v in model.trainable_variables[-HEAD_TENSORS:]}
-    unused = dict(weights.arrays)
+def _assign(model: keras.Model, arrays: Arrays, *, spec: str, new_head: bool) -> None:
+    """Assigns tensors to a model by `named_variables`; if one does not fit, none."""
+    head = {id(v) for v in model.trainable_variables[-2:]}  # Kernel and bias.
+    unused = dict(arrays)
     assignments = []
     for name, variable in named_variables(model).items():
         if not is_weight(variable):
@@ -99,34 +71,48 @@ def assign(model: keras.Model, weights: InitialWeights, *, new_head: bool) -> No
             got = "none" if array is None else array.shape
             hint = f"; {_HINT}" if id(variable) in head else ""
             raise ValueError(
-                f"{weights.spec}: expected {name} of shape {tuple(variable.shape)}, "
-                f"got {got}{hint}"
+                f"{spec}: expected {name} of shape {tuple(variable.shape)}, got "
+                f"{got}{hint}"
             )
         assignments.append((variable, array))
     if unused:
         name, array = next(iter(unused.items()))
         raise ValueError(
-            f"{weights.spec}: expected tensors of the network to train, got {name} of "
-            f"shape {array.shape} among {len(unused)} others"
+            f"{spec}: expected tensors of the network to train, got {name} of shape "
+            f"{array.shape} among {len(unused)} others"
         )
     for variable, array in assignments:
         variable.assign(array)
 
 
-def _read_classifier(path: epath.Path, *, num_classes: int) -> Arrays:
-    """Returns the weights of a classifier's network, rebuilt from `config.json`."""
+def _read_classifier(
+    spec: str, class_names: Sequence[str] | None
+) -> tuple[str, Arrays]:
+    """Returns a classifier's fingerprint, and the weights of its rebuilt network.
+
+    Its classes must be `class_names`; None for any.
+    """
+    path = artifact.require_complete(spec, "init_from")
+    facts = read_facts(path)
+    if class_names is not None:
+        try:
+            check_same_classes(facts["class_names"], class_names, spec)
+        except ValueError as error:
+            raise ValueError(f"{error}; {_HINT}") from error
     config = artifact.read_json(path / artifact.CONFIG)["config"]
     model = build_network(
         ModelConfig(**config["model"]),
         image_size=config["image"]["size"],
-        num_classes=num_classes,
+        num_classes=len(facts["class_names"]),
     )
     model.load_weights(str(path / MODEL))
     named = named_variables(model)
-    return {name: np.asarray(v) for name, v in named.items() if is_weight(v)}
+    arrays = {name: np.asarray(v) for name, v in named.items() if is_weight(v)}
+    return facts["fingerprint"], arrays
 
 
-def _open_h5(spec: str) -> InitialWeights:
+def _read_h5(spec: str) -> tuple[str, Arrays]:
+    """Returns a weights file's fingerprint, and its tensors by `our_name`."""
     path = epath.Path(spec.removeprefix(H5_PREFIX))
     if not path.exists():
         raise FileNotFoundError(f"{spec}: no such file")
@@ -138,14 +124,12 @@ def _open_h5(spec: str) -> InitialWeights:
             arrays[our_name(name)] = np.asarray(item)
 
     try:
-        with path.open("rb") as stream, h5py.File(stream, "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             # A saved model also has the state of its optimizer.
             file.get("model_weights", file).visititems(add)
     except (OSError, TypeError) as error:
         raise ValueError(f"{spec}: expected an HDF5 weights file: {error}") from error
-    return InitialWeights(
-        spec=spec, fingerprint=artifact.fingerprint([content]), arrays=arrays
-    )
+    return artifact.fingerprint([content]), arrays
 
 
 #: Parts of a bottleneck block, published name to ours. The first batch-norm lacks an

@@ -25,8 +25,8 @@ from stage.system import num_cores
 INTERLEAVE = 16
 #: Batches prepared before the training step asks for them.
 PREFETCH = 4
-#: Maximum number of bad examples listed in one error.
-NAMED_AT_ONCE = 10
+#: Maximum number of bad examples in an error message.
+MAX_LISTED = 10
 
 #: Maps an example of a source to its target, float32 [K].
 MakeTarget = Callable[[dict[str, Any]], Any]
@@ -98,16 +98,6 @@ def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> An
     return batches.prefetch(1)  # Otherwise the step would wait for the copying.
 
 
-def smooth_one_hot(labels: Any, *, num_classes: int, label_smoothing: float) -> Any:
-    """Returns hard targets float32 [...,K] for labels int [...].
-
-    A share `label_smoothing` of each row's mass is spread evenly over all K classes,
-    the label's own included.
-    """
-    one_hot = tf.one_hot(labels, num_classes)
-    return one_hot * (1.0 - label_smoothing) + label_smoothing / num_classes
-
-
 def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) -> Any:
     """Returns all examples once, in order, as full batches.
 
@@ -159,7 +149,7 @@ def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None
             preprocessing.decode(example["image"])
         except tf.errors.InvalidArgumentError:
             bad.append(f"{key}: image cannot be decoded")
-        if len(bad) >= NAMED_AT_ONCE:
+        if len(bad) >= MAX_LISTED:
             break
     if bad:
         raise ValueError(f"{source.spec}: {'; '.join(bad)}")

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras import ops
 
-#: Prefix of a batch's keys that mark some of its images.
-AMONG = "among/"
+#: Prefix of a batch's keys for masks, bool [B], of some of its images.
+MASK_PREFIX = "mask/"
 
 
 def cross_entropy(*, logits: Any, targets: Any) -> Any:
@@ -25,17 +25,17 @@ def l2(variables: Iterable[Any], *, weight_decay: float) -> Any:
 def top1(*, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Returns the top-1 accuracy in [0, 1] by metric name.
 
-    `train/top1` is that of the whole batch, `train/top1_NAME` that of the images marked
-    by `among/NAME`, bool [B], of the batch.
+    `train/top1` is that of the whole batch, `train/top1_NAME` that of the images in its
+    mask `mask/NAME`.
     """
     is_correct = ops.argmax(logits, axis=-1) == ops.argmax(batch["target"], axis=-1)
     is_correct = ops.cast(is_correct, "float32")
     metrics = {"train/top1": ops.mean(is_correct)}
-    for name, mask in batch.items():
-        if name.startswith(AMONG):
-            marked = ops.cast(mask, "float32")
-            share = ops.sum(is_correct * marked) / ops.sum(marked)
-            metrics[f"train/top1_{name.removeprefix(AMONG)}"] = share
+    for name, values in batch.items():
+        if name.startswith(MASK_PREFIX):
+            mask = ops.cast(values, "float32")
+            accuracy = ops.sum(is_correct * mask) / ops.sum(mask)
+            metrics[f"train/top1_{name.removeprefix(MASK_PREFIX)}"] = accuracy
     return metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -26,9 +26,9 @@ from stage import artifact
 #: the run when it is read.
 CHECKED_AHEAD = 10_000
 
-#: Maps the number of steps done and the input shards of this process to the batches
-#: that follow.
-MakeBatches = Callable[[int, Sequence[int]], Iterable[dict[str, Any]]]
+#: Maps the number of steps done and the index of an input shard to the dataset of this
+#: shard's share of the batches that follow.
+MakeBatches = Callable[[int, int], tf.data.Dataset]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,19 +73,16 @@ class TrainingRun(Sources):
             "left_out": self.left_out,
         }
 
-    def labeled_batches(self, start_step: int, shards: Sequence[int]) -> Any:
+    def labeled_batches(self, start_step: int, shard: int) -> Any:
         """Returns batches of labeled images alone, see `MakeBatches`."""
         config = self.config
-        return input_pipeline.over_shards(
-            lambda shard: input_pipeline.training_batches(
-                self.labeled,
-                config,
-                batch_size=config.global_batch_size // config.input_shards,
-                make_target=hard_targets(config, num_classes=len(self.class_names)),
-                start_step=start_step,
-                shard=shard,
-            ),
-            shards,
+        return input_pipeline.training_batches(
+            self.labeled,
+            config,
+            batch_size=config.global_batch_size // config.input_shards,
+            make_target=hard_targets(config, num_classes=len(self.class_names)),
+            start_step=start_step,
+            shard=shard,
         )
 
 
@@ -138,11 +135,10 @@ def open_run(
     model = build(config, num_classes=len(class_names), dtype=config.dtype)
     initial = None
     if init_from is not None:
-        weights = initial_weights.open_weights(
-            init_from, class_names=class_names, new_head=new_head
+        fingerprint = initial_weights.load(
+            model, init_from, class_names=class_names, new_head=new_head
         )
-        initial_weights.assign(model, weights, new_head=new_head)
-        initial = {"fingerprint": weights.fingerprint, "new_head": new_head}
+        initial = {"fingerprint": fingerprint, "new_head": new_head}
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_examples(
@@ -196,7 +192,8 @@ def build(
 def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
     """Returns the function from a labeled example to its smoothed target [K].
 
-    It fails inside tf.data on a label outside 0..K-1.
+    A share `label_smoothing` of the mass is spread evenly over all K classes, the
+    label's own included. Fails inside tf.data on a label outside 0..K-1.
     """
 
     def make_target(example: dict[str, Any]) -> Any:
@@ -207,8 +204,9 @@ def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
             tf.constant(num_classes, label.dtype),
             message=f"a label is not in 0..{num_classes - 1}",
         )
-        return input_pipeline.smooth_one_hot(
-            label, num_classes=num_classes, label_smoothing=config.label_smoothing
+        smoothing = config.label_smoothing
+        return tf.one_hot(label, num_classes) * (1.0 - smoothing) + (
+            smoothing / num_classes
         )
 
     return make_target
@@ -235,7 +233,9 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
         evaluation = loop.fit(
             _open_backend(run, devices),
             config,
-            make_batches=lambda start_step: make_batches(start_step, shards),
+            make_batches=lambda start_step: input_pipeline.over_shards(
+                lambda shard: make_batches(start_step, shard), shards
+            ),
             make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
                 run.evaluation.part(devices.process, devices.num_processes),
                 config.image,
@@ -243,10 +243,10 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
             ),
             context=context,
         )
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.InvalidArgumentError:
         for source in (run.labeled, run.evaluation):
             input_pipeline.check_examples(source, num_classes=len(run.class_names))
-        raise error
+        raise
     if devices.is_first:
         export_run(context.workdir, evaluation)
         artifact.complete(context.workdir, seconds=time.monotonic() - started)

@@ -8,8 +8,6 @@ from typing import Literal
 from classifier.training.config import TrainConfig
 from stage.validation import check, check_positive
 
-TargetKind = Literal["hard", "soft", "sharpened"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
@@ -24,7 +22,7 @@ class MixtureConfig:
     """
 
     labeled_fraction: float = 0.25
-    target_kind: TargetKind = "sharpened"
+    target_kind: Literal["hard", "soft", "sharpened"] = "sharpened"
     temperature: float = 0.5
 
     def __post_init__(self) -> None:

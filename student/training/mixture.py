@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,11 +12,10 @@ import tensorflow as tf
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.training import input_pipeline, trainer
-from classifier.training.losses import AMONG
+from classifier.training.losses import MASK_PREFIX
 from classifier.training.trainer import MakeBatches, TrainingRun
 from pseudo_label.dataset import records, targets
 from stage import artifact
-from student.training.budget import Sizes
 from student.training.config import StudentConfig
 
 
@@ -40,53 +39,33 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
     return PseudoLabeled(source, artifact.config_fingerprint(config))
 
 
-def sizes(labeled: Source, pseudo_labeled: PseudoLabeled | None) -> Sizes:
-    """Returns the numbers of images to learn from."""
-    return Sizes(
-        labeled=labeled.num_examples,
-        pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
-    )
-
-
 def plan_batches(
     run: TrainingRun, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
 ) -> MakeBatches:
     """Returns the function that makes the student's batches.
 
-    Without pseudo-labeled images, all images of a batch are labeled.
+    Without pseudo-labeled images, all images of a batch are labeled. Raises ValueError
+    if the parts of a batch cannot all have the same mixture.
     """
     if pseudo_labeled is None:
         return run.labeled_batches
     source = pseudo_labeled.source
-    check_divisible(config)
-    trainer.check_input_shards(source, config)
-
-    def make_batches(start_step: int, shards: Sequence[int]) -> Any:
-        return input_pipeline.over_shards(
-            lambda shard: mixed_batches(
-                run.labeled,
-                source,
-                config,
-                num_classes=len(run.class_names),
-                start_step=start_step,
-                shard=shard,
-            ),
-            shards,
-        )
-
-    return make_batches
-
-
-def check_divisible(config: StudentConfig) -> None:
-    """Raises ValueError if the parts of a batch cannot all have the same mixture."""
-    parts = config.batch_parts
-    if config.labeled_batch_size % parts:
+    if config.labeled_batch_size % config.batch_parts:
         raise ValueError(
-            f"expected labeled images of a batch to be divisible by {parts}, the "
-            "larger of input_shards and model.batch_norm_groups, got "
-            f"{config.labeled_batch_size}; change mixture.labeled_fraction or "
-            "global_batch_size"
+            "expected labeled images of a batch to be divisible by "
+            f"{config.batch_parts}, the larger of input_shards and "
+            f"model.batch_norm_groups, got {config.labeled_batch_size}; change "
+            "mixture.labeled_fraction or global_batch_size"
         )
+    trainer.check_input_shards(source, config)
+    return lambda start_step, shard: mixed_batches(
+        run.labeled,
+        source,
+        config,
+        num_classes=len(run.class_names),
+        start_step=start_step,
+        shard=shard,
+    )
 
 
 def mixed_batches(
@@ -102,8 +81,8 @@ def mixed_batches(
 
     Every batch-norm group has the same mixture, labeled images first. The loss is the
     mean over the batch, so that the labeled fraction is also the weight of the labeled
-    images in the gradient. `among/labeled` and `among/pseudo_labeled`, bool [B], mark
-    the images of each source.
+    images in the gradient. `mask/labeled` and `mask/pseudo_labeled`, bool [B], are the
+    masks of the images of each source.
     """
     shards = config.input_shards
     sources = (
@@ -124,13 +103,19 @@ def mixed_batches(
     )
     groups = config.batch_parts // shards
     batches = tf.data.Dataset.zip(streams).map(
-        lambda first, second: _mix(first, second, groups=groups)
+        functools.partial(_interleave, groups=groups)
     )
     return batches.prefetch(1)  # Otherwise the step would wait for the copying.
 
 
-def _mix(labeled: dict[str, Any], other: dict[str, Any], *, groups: int) -> Any:
+def _interleave(
+    labeled: dict[str, Any], pseudo_labeled: dict[str, Any], *, groups: int
+) -> dict[str, Any]:
     """Returns two batches as one, in groups with the same mixture."""
+    parts = [
+        {**batch, f"{MASK_PREFIX}labeled": tf.fill(batch["target"].shape[:1], value)}
+        for batch, value in ((labeled, True), (pseudo_labeled, False))
+    ]
 
     def concat(*tensors: Any) -> Any:
         grouped = [
@@ -138,17 +123,10 @@ def _mix(labeled: dict[str, Any], other: dict[str, Any], *, groups: int) -> Any:
         ]
         return tf.reshape(tf.concat(grouped, axis=1), [-1, *tensors[0].shape[1:]])
 
-    mixed = {name: concat(labeled[name], other[name]) for name in labeled}
-    is_labeled = concat(
-        *(
-            tf.fill(batch["target"].shape[:1], value)
-            for batch, value in ((labeled, True), (other, False))
-        )
-    )
+    mixed = tf.nest.map_structure(concat, *parts)
     return {
         **mixed,
-        f"{AMONG}labeled": is_labeled,
-        f"{AMONG}pseudo_labeled": ~is_labeled,
+        f"{MASK_PREFIX}pseudo_labeled": ~mixed[f"{MASK_PREFIX}labeled"],
     }
 
 

@@ -141,7 +141,7 @@ def test_the_mixture_is_what_a_student_trains_on(source, jpegs, tmp_path):
     batch = first(benchmark.mixture(source, pseudo_labeled))
     assert batch["image"].shape == (32, 160, 160, 3)
     assert batch["target"].shape == (32, 1000)
-    assert batch["among/labeled"].sum() == 8
+    assert batch["mask/labeled"].sum() == 8
     np.testing.assert_allclose(batch["target"].sum(-1), 1, rtol=1e-4)
     examples = pseudo_labeled.reader.read(dataclasses.asdict(pseudo_labeled.files[0]))
     images = [example["image"] for example in examples.as_numpy_iterator()]

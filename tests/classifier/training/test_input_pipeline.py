@@ -10,6 +10,7 @@ import tensorflow as tf
 from classifier.data import preprocessing
 from classifier.data.sources import open_source
 from classifier.training import input_pipeline, trainer
+from classifier.training.config import TrainConfig
 from tests.images import random_images, write_folder, write_records
 
 NUM_CLASSES = 3
@@ -124,9 +125,9 @@ def test_bad_examples_are_named(tmp_path, images):
 
 
 def test_smoothing_spreads_the_mass_over_all_classes():
-    targets = input_pipeline.smooth_one_hot(
-        np.array([2, 0]), num_classes=4, label_smoothing=0.1
-    )
+    config = TrainConfig(label_smoothing=0.1)
+    make_target = trainer.hard_targets(config, num_classes=4)
+    targets = make_target({"label": tf.constant([2, 0])})
     expected = [[0.025, 0.025, 0.925, 0.025], [0.925, 0.025, 0.025, 0.025]]
     np.testing.assert_allclose(targets, expected, rtol=1e-6)
 

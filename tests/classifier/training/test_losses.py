@@ -38,7 +38,7 @@ def test_top1_is_counted_among_marked_images_too():
     targets = rng.dirichlet(np.ones(3), size=64).astype(np.float32)
     marked = rng.random(64) < 0.3
     found = losses.top1(
-        logits=logits, batch={"target": targets, "among/some": marked, "image": 0}
+        logits=logits, batch={"target": targets, "mask/some": marked, "image": 0}
     )
     is_right = logits.argmax(-1) == targets.argmax(-1)
     assert found.keys() == {"train/top1", "train/top1_some"}

@@ -45,7 +45,7 @@ def run(source, config):
 
 
 def batches(run, count, start_step=0):
-    dataset = run.labeled_batches(start_step, range(run.config.input_shards))
+    dataset = run.labeled_batches(start_step, shard=0)
     return list(itertools.islice(dataset.as_numpy_iterator(), count))
 
 
@@ -81,7 +81,7 @@ def test_resuming_gives_the_batches_that_would_have_come(run, start_step):
 def test_no_state_keeps_the_stream_on_one_thread(run):
     left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=0))
     graph = tf.compat.v1.GraphDef()
-    graph.ParseFromString(left.labeled_batches(0, [0])._as_serialized_graph().numpy())
+    graph.ParseFromString(left.labeled_batches(0, 0)._as_serialized_graph().numpy())
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     found = {node.op for node in nodes}
     # A tar file is read in Python, which keeps its stream on one thread in any case.
