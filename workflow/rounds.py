@@ -26,7 +26,7 @@ _RUN = FLAGS.run("Directory of a run.")
 _PATIENCE = FLAGS.integer(
     "patience",
     1,
-    "Number of consecutive students that may fail to beat the best before them.",
+    "Number of consecutive students without a new best after which to stop.",
     lower_bound=1,
 )
 
@@ -37,9 +37,9 @@ STOP = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Round:
-    """The accuracies of a round, on images that no classifier was trained on.
+    """Accuracies of one round, in [0, 1].
 
-    `is_best` is whether the student beats all before it and the first teacher.
+    `is_best` is whether the student beats the first teacher and all earlier students.
     """
 
     round: int
@@ -64,25 +64,28 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
-    """Returns the accuracies of the first teacher and each student, on how many images.
+    """Returns the accuracies of the first teacher and each student.
+
+    Also returns the number of images, which no classifier was trained on.
 
     Raises:
-        ValueError: If no student was evaluated, or not all on the same images.
+        ValueError: If no student was evaluated, or not all on the same such images.
     """
     candidates = (run / f"round-{n}" / "calibration" for n in itertools.count(1))
     directories = list(itertools.takewhile(artifact.is_complete, candidates))
     if len(directories) < 2:
         raise ValueError(
             f"expected {run}/round-1/calibration and round-2/calibration, of a teacher "
-            "and its student; make rounds CALIBRATION= makes them"
+            f"and its student, got {len(directories)} of them; run `make rounds "
+            "CALIBRATION=...`, which makes both"
         )
     configs = [artifact.read_json(path / artifact.CONFIG) for path in directories]
     for path, config in zip(directories, configs, strict=True):
-        is_same = config["labeled"] == configs[0]["labeled"]
-        if not is_same or config["kind"] != HELD_OUT:
+        if config["kind"] != HELD_OUT or config["labeled"] != configs[0]["labeled"]:
             raise ValueError(
-                f"{path}: expected all rounds on the same images, none of them trained "
-                "on (CALIBRATION=)"
+                f"{path}: expected {HELD_OUT} images, the same as in {directories[0]}, "
+                f"got other or {config['kind']} images; calibrate all rounds with one "
+                "CALIBRATION="
             )
     facts = [artifact.read_json(path / CALIBRATION) for path in directories]
     return [fact["accuracy"] for fact in facts], facts[-1]["num_images"]
@@ -104,12 +107,12 @@ def compare_rounds(accuracies: Sequence[float]) -> tuple[Round, ...]:
 def reason_to_stop(rounds: Sequence[Round], *, patience: int) -> str | None:
     """Returns why no other round is worth it, or None if one is.
 
-    `patience` consecutive students may fail to beat the best before them.
+    None is worth it if the last `patience` students do not beat the best before them.
     """
-    failed = rounds[-patience:]
-    if len(failed) < patience or any(each.is_best for each in failed):
+    recent = rounds[-patience:]
+    if len(recent) < patience or any(result.is_best for result in recent):
         return None
-    best = max(rounds[0].teacher_accuracy, *(each.student_accuracy for each in rounds))
+    best = max(rounds[0].teacher_accuracy, *(r.student_accuracy for r in rounds))
     last = rounds[-1]
     if patience == 1:
         return (
@@ -126,9 +129,9 @@ def to_json(
     return {
         "stopped": reason is not None,
         "reason": reason,
-        "best_round": max((each.round for each in rounds if each.is_best), default=0),
+        "best_round": max((r.round for r in rounds if r.is_best), default=0),
         "num_images": num_images,
-        "rounds": [dataclasses.asdict(each) for each in rounds],
+        "rounds": [dataclasses.asdict(r) for r in rounds],
     }
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 
 from stage import artifact, cli
-from stage.flags import CommandFlags
+from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
@@ -28,19 +28,22 @@ _EXCLUDE = FLAGS.exclude("Predictions that were excluded, as given to select_lab
 _EXCLUDE_IMAGES = FLAGS.strings(
     "exclude_images",
     [],
-    "Images of an --exclude, in the same order; without, only their keys are shown",
+    "Images of each --exclude, in the same order; without them, matches are shown by "
+    "their keys only",
 )
 _OUTPUT = FLAGS.output("Directory of the samples to make.")
-_PER_SHEET = FLAGS.integer(
-    "per_sheet", 24, "Number of images per sheet.", lower_bound=1
+_SETTINGS = FlagGroup(
+    per_sheet=FLAGS.integer(
+        "per_sheet", 24, "Largest number of images per sheet.", lower_bound=1
+    ),
+    thumbnail_size=FLAGS.integer(
+        "thumbnail_size", 96, "Longer side of a thumbnail in pixels.", lower_bound=1
+    ),
+    max_shards=FLAGS.integer(
+        "max_shards", 64, "Largest number of input shards to draw from.", lower_bound=1
+    ),
+    seed=FLAGS.seed("the choice of images"),
 )
-_THUMBNAIL_SIZE = FLAGS.integer(
-    "thumbnail_size", 96, "Longer side of a thumbnail in pixels.", lower_bound=1
-)
-_MAX_SHARDS = FLAGS.integer(
-    "max_shards", 64, "Largest number of input shards to draw from.", lower_bound=1
-)
-_SEED = FLAGS.seed("the choice of images")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -61,17 +64,12 @@ def main(argv: Sequence[str]) -> None:
             images=_IMAGES.spec.value,
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
-            exclude=tuple(_EXCLUDE.value),
-            exclude_images=tuple(_EXCLUDE_IMAGES.value),
+            exclude=_EXCLUDE.value,
+            exclude_images=_EXCLUDE_IMAGES.value,
             data_dir=_IMAGES.data_dir.value,
             image_feature=_IMAGES.image_feature.value,
         )
-        settings = SampleConfig(
-            per_sheet=_PER_SHEET.value,
-            thumbnail_size=_THUMBNAIL_SIZE.value,
-            max_shards=_MAX_SHARDS.value,
-            seed=_SEED.value,
-        )
+        settings = SampleConfig(**_SETTINGS.arguments())
         job = drawing.plan(request, settings, output=_OUTPUT.value)
         if artifact.start_or_resume(_OUTPUT.value, job.config):
             log("already complete")

@@ -1,8 +1,7 @@
 """Chooses the tiles of the contact sheets.
 
 Each sheet shows the first images in a total order, so that the choice depends neither
-on blocks nor on their order: the best of the best of the parts are the best of all.
-Random orders are orders of a hash.
+on the division into blocks nor on their order. Random orders sort by a hash.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class SampleConfig:
 
     Attributes:
         per_sheet: Largest number of tiles of a sheet.
-        thumbnail_size: Largest side of a thumbnail in pixels.
+        thumbnail_size: Longer side of a thumbnail in pixels.
         max_shards: Largest number of input shards that tiles are taken from.
         seed: Seed of the random choices.
     """
@@ -58,7 +57,7 @@ class _Rule:
     """The rule by which a sheet's images are chosen.
 
     Attributes:
-        order: Columns and their directions, together different for any two images.
+        order: Columns and their directions: a total order of the images.
         in_turns: Columns whose values take turns: the first image of each value comes
             before the second of any. The last column takes precedence.
     """
@@ -87,9 +86,11 @@ _RULES = {
 def candidate_schema() -> pa.Schema:
     """Returns the columns of images that may become tiles.
 
-    Those of the file without positions and thumbnails, and further: key_hash, status;
-    margin: distance of the confidence from the cut of its class; turn: hash that
-    defines the random order; twin_set, twin_shard, twin_row: location of the match.
+    They are those of `tiles.schema` without position and thumbnails, those of the
+    predictions, the location of the match (twin_set, twin_shard, twin_row), and
+
+        margin: distance of the confidence from the cut-off of its class
+        turn: hash that defines the random order
     """
     left_out = ("position", "thumbnail", "twin_thumbnail")
     return pa.schema(
@@ -106,21 +107,21 @@ def candidate_schema() -> pa.Schema:
     )
 
 
-def mix(values: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+def seeded_hash(values: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """Returns a hash of each value, uint64; a bijection that depends on the seed.
 
-    The last steps of SplitMix64 (Steele et al. 2014).
+    Uses the finalizer of SplitMix64 (Steele et al. 2014).
     """
-    mixed = values ^ np.uint64(prediction_schema.hash_key(str(seed)))
+    hashes = values ^ np.uint64(prediction_schema.hash_key(str(seed)))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 def choose_shards(num_shards: int, config: SampleConfig) -> list[int]:
     """Returns a random choice of input shards, ascending."""
-    turns = mix(np.arange(num_shards, dtype=np.uint64), config.seed)
-    return sorted(np.argsort(turns)[: config.max_shards].tolist())
+    hashes = seeded_hash(np.arange(num_shards, dtype=np.uint64), config.seed)
+    return sorted(np.argsort(hashes)[: config.max_shards].tolist())
 
 
 def find_candidates(
@@ -138,18 +139,18 @@ def find_candidates(
     """
     index = rows["record_index"].to_numpy()
     dropped = dropped.filter(pc.is_in(dropped["record_index"], pa.array(index)))
-    at = np.searchsorted(index, dropped["record_index"].to_numpy())
-    images = _describe(rows, at, selection, shard, config.seed)
+    positions = np.searchsorted(index, dropped["record_index"].to_numpy())
+    images = _describe(rows, positions, selection, shard, config.seed)
     is_kept = images["copies"].to_numpy() > 0
     has_label = rows["label"].is_valid().to_numpy()
-    is_below = has_label & ~is_kept
-    is_below[at] = False
+    is_rejected = has_label & ~is_kept
+    is_rejected[positions] = False
     kept = images.filter(is_kept)
     by_sheet = {
         **dict.fromkeys(("highest", "random", "above_cut", "most_copied"), kept),
-        "below_cut": images.filter(is_below),
+        "below_cut": images.filter(is_rejected),
         "undecodable": images.filter(~has_label),
-        **_add_matches(images.take(at), dropped),
+        **_add_matches(images.take(positions), dropped),
     }
     return pa.concat_tables(
         _choose(sheet, images, config) for sheet, images in by_sheet.items()
@@ -183,16 +184,16 @@ def _describe(
             "row": rows["record_index"],
             "copies": count_copies(rows, selection, dropped).astype(np.int32),
             "reason": _reason(rows),
-            "margin": np.abs(confidence - _cuts(selection)[label]),
-            "turn": mix(rows["key_hash"].to_numpy(), seed),
+            "margin": np.abs(confidence - _cut_offs(selection)[label]),
+            "turn": seeded_hash(rows["key_hash"].to_numpy(), seed),
         }
     )
 
 
-def _cuts(selection: Selection) -> NDArray[np.float64]:
-    """Returns the confidence that divides each class, float64 [K].
+def _cut_offs(selection: Selection) -> NDArray[np.float64]:
+    """Returns the confidence that divides kept from rejected images, float64 [K].
 
-    That of the last image kept if the quota rejects some, else the threshold.
+    It is that of the last image kept if the quota rejects some, else the threshold.
     """
     return np.array(
         [
@@ -214,8 +215,9 @@ def _reason(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _add_matches(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:
-    """Returns the dropped images by sheet, with their match and how it was found."""
-    images = images.drop_columns("reason").append_column("reason", _how_found(dropped))
+    """Returns the dropped images by sheet, with their match and why it is one."""
+    reason = _describe_match(dropped)
+    images = images.drop_columns("reason").append_column("reason", reason)
     for name in _TWIN:
         images = images.append_column(name, dropped[name])
     return {
@@ -224,7 +226,7 @@ def _add_matches(images: pa.Table, dropped: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def _how_found(dropped: pa.Table) -> pa.ChunkedArray:
+def _describe_match(dropped: pa.Table) -> pa.ChunkedArray:
     by_look = [f"looks the same but for {bits} of 64 bits" for bits in range(1, 65)]
     words = pa.array(["same bytes", "looks the same", *by_look])
     distance = 1 + dropped["distance"].to_numpy()
@@ -238,21 +240,21 @@ def _choose(sheet: str, images: pa.Table, config: SampleConfig) -> pa.Table:
     """Returns the tiles of a sheet, in order, with `candidate_schema`."""
     rule = _RULES[sheet]
     order = pc.sort_indices(images, sort_keys=list(rule.order)).to_numpy()
-    places = np.arange(len(order))
+    ranks = np.arange(len(order))
     for name in rule.in_turns:
         values = images[name].combine_chunks().dictionary_encode().indices.to_numpy()
-        places = places[_take_turns(values[order[places]])]
+        ranks = ranks[_take_turns(values[order[ranks]])]
     # Chosen in turns, shown in order.
-    chosen = images.take(order[np.sort(places[: config.per_sheet])])
+    chosen = images.take(order[np.sort(ranks[: config.per_sheet])])
     if "sheet" not in chosen.column_names:
         chosen = chosen.append_column("sheet", pa.repeat(sheet, len(chosen)))
-    # Fills the columns that are not there with nulls.
-    none = candidate_schema().empty_table()
-    return pa.concat_tables([none, chosen], promote_options="default")
+    # Missing columns become null.
+    empty = candidate_schema().empty_table()
+    return pa.concat_tables([empty, chosen], promote_options="default")
 
 
 def _take_turns(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Returns the order in which the first of each value comes before the seconds."""
+    """Returns the order in which the first of each value precede all second ones."""
     by_value = np.argsort(values, kind="stable")
     grouped = values[by_value]
     turns = np.empty(len(values), np.int64)

@@ -1,6 +1,6 @@
-"""Draws the tiles of the contact sheets: chooses images, reads and shrinks them.
+"""Draws the tiles of the contact sheets: chooses images, reads them, makes thumbnails.
 
-A single process without Beam: the choice is one pass over a few columns of at most a
+Runs in one process without Beam: the choice is one pass over a few columns of at most a
 few dozen shards, about a second, after which a few hundred images are read. Starting
 workers would take longer.
 """
@@ -36,13 +36,13 @@ from workflow.samples.tiles import Sample
 
 #: Number of files that are read at once; each may be remote.
 _READ_AT_ONCE = 4
-_NO_BYTES = hashlib.sha256(b"").digest()
+_SHA256_OF_NOTHING = hashlib.sha256(b"").digest()
 #: Columns that a candidate and a sample share.
 _SHARED = ("sheet", "key", "shard", "row", "label", "confidence", "copies", "twin_key")
 
 
 class SamplingError(RuntimeError):
-    """An image cannot be shown; the message is for the user."""
+    """An image is missing or is not the one that was labeled."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class DrawingRequest:
     images: str
     predictions: str
     selection: str
-    exclude: tuple[str, ...] = ()
-    exclude_images: tuple[str, ...] = ()
+    exclude: Sequence[str] = ()
+    exclude_images: Sequence[str] = ()
     data_dir: str | None = None
     image_feature: str | None = None
 
@@ -77,8 +77,8 @@ class LabeledSet:
 class DrawingJob:
     """A drawing with checked inputs.
 
-    `excluded` holds the excluded sets whose images are available, by their names in the
-    selection.
+    `excluded` holds the excluded sets whose images are available, by the name that
+    their predictions have in the selection.
     """
 
     corpus: LabeledSet
@@ -181,8 +181,8 @@ def _open_excluded(request: DrawingRequest) -> dict[str, LabeledSet]:
     config = artifact.read_json(epath.Path(request.selection) / artifact.CONFIG)
     fingerprints: dict[str, str] = config.get("excluded", {})
     excluded = {}
-    specs = request.exclude_images or [None] * len(request.exclude)
-    for directory, spec in zip(request.exclude, specs, strict=True):
+    pairs = itertools.zip_longest(request.exclude, request.exclude_images)
+    for directory, spec in pairs:
         predictions = open_predictions(directory)
         names = [n for n, f in fingerprints.items() if f == predictions.fingerprint]
         if not names:
@@ -197,7 +197,7 @@ def _open_excluded(request: DrawingRequest) -> dict[str, LabeledSet]:
 
 
 def _match(source: Source, predictions: PredictionSet) -> LabeledSet:
-    """Returns images with their predictions; ValueError if they are of others."""
+    """Returns images with their predictions; raises ValueError if they do not match."""
     matched = shard_manifest.match_predictions(source, predictions.directory)
     return LabeledSet(matched, predictions)
 
@@ -221,7 +221,7 @@ def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
 def _rows_by_shard(
     job: DrawingJob, chosen: Iterable[Mapping[str, Any]]
 ) -> list[tuple[str, int, list[int]]]:
-    """Returns the rows to read, by name of the set and shard."""
+    """Returns the name of the set, the shard, and its rows to read, ascending."""
     shards = collections.defaultdict(list)
     for at in {find(tile) for tile in chosen for find in (_location, _match_location)}:
         if at.set_name in job.sets:
@@ -240,38 +240,34 @@ def _match_location(tile: Mapping[str, Any]) -> ImageLocation:
 def _make_thumbnails(
     job: DrawingJob, set_name: str, shard: int, rows: Sequence[int]
 ) -> dict[ImageLocation, Thumbnail]:
-    """Returns the thumbnails of some images of a shard, without empty files."""
+    """Returns the thumbnails of some images of a shard, except for empty files."""
     labeled = job.sets[set_name]
     path = labeled.predictions.path(shard)
     table = prediction_schema.read_table(path, ["key", "image_sha256"]).take(rows)
     expected = {
-        row: (key, digest)
+        row: (f"shard {shard}, row {row} ({key})", digest)
         for row, key, digest in zip(rows, *table.to_pydict().values(), strict=True)
-        if digest != _NO_BYTES
+        if digest != _SHA256_OF_NOTHING
     }
     made = {}
     for row, example in examples_at(labeled.source, shard, list(expected)):
-        key, digest = expected.pop(row)
+        where, digest = expected.pop(row)
         if hashlib.sha256(example.image).digest() != digest:
             reason = f" ({example.status}: {example.error})" if example.error else ""
             raise SamplingError(
-                f"shard {shard}, row {row} ({key}): the image is not the one that was "
-                f"labeled{reason}"
+                f"{where}: the image is not the one that was labeled{reason}"
             )
         thumbnail = make_thumbnail(example.image, job.settings.thumbnail_size)
         made[ImageLocation(set_name, shard, row)] = thumbnail
-    for row, (key, _) in expected.items():
-        raise SamplingError(
-            f"shard {shard}, row {row} ({key}): expected the image that was labeled, "
-            "found none"
-        )
+    for where, _ in expected.values():
+        raise SamplingError(f"{where}: expected the image that was labeled, found none")
     return made
 
 
 def examples_at(
     source: Source, shard: int, rows: Sequence[int]
 ) -> Iterator[tuple[int, Example]]:
-    """Yields some rows of a shard, ascending; reads no further than the last one."""
+    """Yields rows of a shard, ascending; reads no further than the last of them."""
     files = source.shards[shard].files
     if isinstance(source.reader, FolderReader):  # One image per file.
         files = tuple(files[row] for row in rows)
@@ -287,18 +283,19 @@ def examples_at(
 def _to_samples(
     chosen: Iterable[Mapping[str, Any]], thumbnails: Mapping[ImageLocation, Thumbnail]
 ) -> Iterator[Sample]:
+    """Yields the tiles; `chosen` is ordered by sheet."""
     positions: collections.Counter[str] = collections.Counter()
-    nothing = Thumbnail(None)
+    no_thumbnail = Thumbnail(None)
     for tile in chosen:
-        thumbnail = thumbnails.get(_location(tile), nothing)
-        reason = tile["reason"]
+        thumbnail = thumbnails.get(_location(tile), no_thumbnail)
+        reasons = [tile["reason"]]
         if tile["label"] is not None and thumbnail.error:
-            reason = f"{reason}; " * bool(reason) + f"no thumbnail: {thumbnail.error}"
+            reasons.append(f"no thumbnail: {thumbnail.error}")
         yield Sample(
             **{name: tile[name] for name in _SHARED},
             position=positions[tile["sheet"]],
-            reason=reason,
+            reason="; ".join(filter(None, reasons)),
             thumbnail=thumbnail.encoded,
-            twin_thumbnail=thumbnails.get(_match_location(tile), nothing).encoded,
+            twin_thumbnail=thumbnails.get(_match_location(tile), no_thumbnail).encoded,
         )
         positions[tile["sheet"]] += 1

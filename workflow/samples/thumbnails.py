@@ -10,10 +10,6 @@ from PIL import Image
 
 from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
 
-#: Color behind transparency.
-_GRAY = (128, 128, 128)
-_JPEG_QUALITY = 75
-
 
 @dataclasses.dataclass(frozen=True)
 class Thumbnail:
@@ -24,11 +20,11 @@ class Thumbnail:
 
 
 def make_thumbnail(encoded: bytes, size: int) -> Thumbnail:
-    """Returns an image scaled down to a longer side of `size` pixels.
+    """Returns an image scaled to a longer side of at most `size` pixels.
 
-    Smaller images are enlarged by a whole factor, each pixel to a square. Like the
-    evaluation, it takes the first frame of an animation and ignores the orientation
-    in the metadata.
+    Smaller images are enlarged by an integer factor, each pixel to a square. As in the
+    evaluation, the first frame of an animation counts, and the orientation in the
+    metadata does not.
     """
     pixels = claimed_pixels(encoded)
     if pixels is None:
@@ -61,11 +57,11 @@ def _resize(image: Image.Image, size: int) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> bytes:
-    """Returns a JPEG or a PNG, whichever is shorter."""
+    """Returns a JPEG or a PNG on a gray background, whichever is shorter."""
     if image.mode == "RGBA":
-        ground = Image.new("RGBA", image.size, _GRAY)
-        image = Image.alpha_composite(ground, image).convert("RGB")
+        background = Image.new("RGBA", image.size, "gray")
+        image = Image.alpha_composite(background, image).convert("RGB")
     jpeg, png = io.BytesIO(), io.BytesIO()
-    image.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    image.save(jpeg, "JPEG", quality=75)
     image.save(png, "PNG", optimize=True)
     return min(jpeg.getvalue(), png.getvalue(), key=len)

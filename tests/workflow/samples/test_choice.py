@@ -153,7 +153,7 @@ def brute_force(shards, selection, copies, config):
 
     def turn(row):
         hashes = np.array([row["key_hash"]], np.uint64)
-        return int(choice.mix(hashes, config.seed)[0]), row["key"]
+        return int(choice.seeded_hash(hashes, config.seed)[0]), row["key"]
 
     def margin(row):
         rule = selection.classes[row["label"]]
@@ -264,8 +264,8 @@ def test_every_kept_image_is_drawn_as_often_as_any_other():
 
 def test_mixing_loses_nothing():
     values = np.arange(10_000, dtype=np.uint64)
-    assert len(np.unique(choice.mix(values, 3))) == len(values)
-    assert (choice.mix(values, 3) != choice.mix(values, 4)).all()
+    assert len(np.unique(choice.seeded_hash(values, 3))) == len(values)
+    assert (choice.seeded_hash(values, 3) != choice.seeded_hash(values, 4)).all()
 
 
 def test_shards_are_chosen_evenly():
