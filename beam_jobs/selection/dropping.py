@@ -45,20 +45,31 @@ Array = NDArray[Any]
 Block = tuple[int, bytes]
 
 
-@dataclasses.dataclass(frozen=True)
-class _DroppingJob:
-    """The arguments of `drop`, with the excluded sets in order."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DroppingJob:
+    """Which images to compare.
+
+    Attributes:
+        predictions: The corpus.
+        excluded: Sets to keep out, by their names in the files.
+        bits: Maximum distance of the perceptual hashes of matching images; None to
+            find leaks of the same bytes only, and no duplicates.
+        output: Directory whose `dropped` must not contain files.
+    """
 
     predictions: PredictionSet
-    excluded: tuple[PredictionSet, ...]
-    set_names: tuple[str, ...]
+    excluded: Mapping[str, PredictionSet]
     bits: int | None
     output: str
 
+    def __post_init__(self) -> None:
+        if self.bits is not None:
+            hamming_index.check_bits(self.bits)
+
     @property
-    def sets(self) -> tuple[PredictionSet, ...]:
+    def sets(self) -> list[PredictionSet]:
         """All sets by number: the corpus is 0."""
-        return (self.predictions, *self.excluded)
+        return [self.predictions, *self.excluded.values()]
 
     @property
     def num_partitions(self) -> int:
@@ -78,71 +89,41 @@ def delete_dropped(output: epath.PathLike) -> None:
         directory.rmtree()
 
 
-def drop(
-    pipeline: beam.Pipeline,
-    predictions: PredictionSet,
-    excluded: Mapping[str, PredictionSet],
-    *,
-    bits: int | None,
-    output: str,
-) -> beam.PCollection[Dropped]:
+@beam.ptransform_fn  # type: ignore[untyped-decorator]
+def drop(begin: beam.pvalue.PBegin, job: DroppingJob) -> beam.PCollection[Dropped]:
     """Writes the leaked and duplicate rows for `near_duplicates.read_dropped`.
 
-    Args:
-        pipeline: Pipeline to add to.
-        predictions: The corpus.
-        excluded: Sets to keep out, by their names in the files.
-        bits: Maximum distance of the perceptual hashes of matching images; None to
-            find leaks of the same bytes only, and no duplicates.
-        output: Directory whose `dropped` must not contain files.
-
-    Returns:
-        One element, available when all files are written.
+    Returns one element, available when all files are written.
     """
-    if bits is not None:
-        hamming_index.check_bits(bits)
-    names = ("", *excluded)
-    job = _DroppingJob(predictions, tuple(excluded.values()), names, bits, output)
-    return pipeline | "Drop" >> _Drop(job)
-
-
-class _Drop(beam.PTransform):
-    """Composite transform, which gives the stages names of their own."""
-
-    def __init__(self, job: _DroppingJob) -> None:
-        super().__init__()
-        self._job = job
-
-    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[Dropped]:
-        read = beam.ParDo(_Read(self._job)).with_output_types(Block)
-        read = (
-            begin
-            | "Shards" >> shards.Shards(self._job.predictions.num_shards)
-            | "Read" >> read.with_outputs(main=_CANDIDATES)
-        )
-        found = (
-            read[_CANDIDATES]
-            | "GroupCandidates" >> beam.GroupByKey()
-            | "FindDuplicates" >> beam.FlatMap(_find_duplicates, self._job)
-        )
-        matches = (
-            (read[_MATCHES], found)
-            | "Matches" >> beam.Flatten()
-            | "GroupByMatch" >> beam.GroupByKey()
-            | "NameMatches" >> beam.FlatMap(_name_matches, self._job)
-        )
-        return (
-            {_MATCHES: matches, _REPRESENTED: read[_REPRESENTED]}
-            | "GroupByShard" >> beam.CoGroupByKey()
-            | "Write" >> beam.Map(_write_dropped, self._job)
-            | "Count" >> beam.CombineGlobally(_add)
-        )
+    read = beam.ParDo(_Read(job)).with_output_types(Block)
+    read = (
+        begin
+        | "Shards" >> shards.Shards(job.predictions.num_shards)
+        | "Read" >> read.with_outputs(main=_CANDIDATES)
+    )
+    found = (
+        read[_CANDIDATES]
+        | "GroupCandidates" >> beam.GroupByKey()
+        | "FindDuplicates" >> beam.FlatMap(_find_duplicates, job)
+    )
+    matches = (
+        (read[_MATCHES], found)
+        | "Matches" >> beam.Flatten()
+        | "GroupByMatch" >> beam.GroupByKey()
+        | "NameMatches" >> beam.FlatMap(_name_matches, job)
+    )
+    return (
+        {_MATCHES: matches, _REPRESENTED: read[_REPRESENTED]}
+        | "GroupByShard" >> beam.CoGroupByKey()
+        | "Write" >> beam.Map(_write_dropped, job)
+        | "Count" >> beam.CombineGlobally(_add)
+    )
 
 
 class _Read(beam.DoFn):
     """Reads a shard, finds leaked rows, assigns the others to the hash tables."""
 
-    def __init__(self, job: _DroppingJob) -> None:
+    def __init__(self, job: DroppingJob) -> None:
         self._job = job
         self._shared = shared.Shared()
 
@@ -181,11 +162,11 @@ def _tag_represented(index: int, represented: Array) -> Iterator[Any]:
         yield beam.pvalue.TaggedOutput(_REPRESENTED, block)
 
 
-def _read_excluded(job: _DroppingJob) -> leakage.ExcludedImages:
+def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
     """Returns the images of all excluded sets, in their order."""
     files = [
         (number, shard, predictions.path(shard))
-        for number, predictions in enumerate(job.excluded, start=1)
+        for number, predictions in enumerate(job.excluded.values(), start=1)
         for shard in range(predictions.num_shards)
     ]
 
@@ -198,7 +179,7 @@ def _read_excluded(job: _DroppingJob) -> leakage.ExcludedImages:
     for (number, shard, _), position in zip(files, positions, strict=True):
         position["match_set"], position["match_shard"] = number, shard
         position["match_row"] = np.arange(len(position))
-    return leakage.ExcludedImages.of(
+    return leakage.ExcludedImages(
         pa.concat_tables(parts), np.concatenate(positions), bits=job.bits
     )
 
@@ -217,7 +198,7 @@ def _partition(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
 
 
 def _find_duplicates(
-    group: tuple[int, Iterable[bytes]], job: _DroppingJob
+    group: tuple[int, Iterable[bytes]], job: DroppingJob
 ) -> Iterator[Block]:
     number, blocks = group
     if job.bits is None:
@@ -239,7 +220,7 @@ def _by_match(matches: Array) -> Iterator[Block]:
 
 
 def _name_matches(
-    group: tuple[int, Iterable[bytes]], job: _DroppingJob
+    group: tuple[int, Iterable[bytes]], job: DroppingJob
 ) -> Iterator[tuple[int, tuple[bytes, list[str]]]]:
     """Yields matches with columns of the matching row, by the shard of the dropped."""
     number, shard = divmod(group[0], _MAX_SHARDS)
@@ -260,7 +241,7 @@ def _name_matches(
 
 
 def _write_dropped(
-    group: tuple[int, dict[str, Iterable[Any]]], job: _DroppingJob
+    group: tuple[int, dict[str, Iterable[Any]]], job: DroppingJob
 ) -> Dropped:
     index, grouped = group
     named = list(grouped[_MATCHES])
@@ -272,7 +253,7 @@ def _write_dropped(
             job.predictions.path(index), ["key", near_duplicates.BYTES_COLUMN]
         ),
         shard=index,
-        set_names=job.set_names,
+        set_names=["", *job.excluded],
     )
     path = near_duplicates.dropped_path(job.output, index)
     path.parent.mkdir(parents=True, exist_ok=True)

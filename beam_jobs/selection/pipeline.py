@@ -119,13 +119,13 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
 def _drop(pipeline: beam.Pipeline, job: SelectionJob) -> beam.PCollection:
     if not job.drops:
         return pipeline | "Drop none" >> beam.Create([Dropped()])
-    return dropping.drop(
-        pipeline,
-        job.predictions,
-        job.excluded,
+    dropping_job = dropping.DroppingJob(
+        predictions=job.predictions,
+        excluded=job.excluded,
         bits=job.settings.duplicate_bits,
         output=job.output,
     )
+    return pipeline | "Drop" >> dropping.drop(dropping_job)
 
 
 def _thresholds(

@@ -7,9 +7,6 @@ bytes, else the nearest one; of several, the first by set, shard and row.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -29,33 +26,23 @@ from pseudo_label.deduplication.near_duplicates import (
 COLUMNS = ("perceptual_hash", BYTES_COLUMN)
 
 
-@dataclasses.dataclass(frozen=True)
 class ExcludedImages:
-    """The N images of all excluded sets, ordered by set, shard and row.
+    """The N images of all excluded sets, ordered by set, shard and row."""
 
-    Attributes:
-        positions: POSITION [N].
-        digests: uint64 [N,4], SHA-256 of the encoded bytes.
-        hashes: uint64 [N], perceptual hashes.
-        has_hash: bool [N]; False for images that cannot be decoded.
-        bits: Highest number of bits in which the hashes of leaked images differ; None
-            if only equal bytes count.
-    """
+    def __init__(self, images: pa.Table, positions: Array, *, bits: int | None) -> None:
+        """Indexes images by their bytes and hashes.
 
-    positions: Array
-    digests: NDArray[np.uint64]
-    hashes: NDArray[np.uint64]
-    has_hash: NDArray[np.bool_]
-    bits: int | None
-
-    @classmethod
-    def of(
-        cls, images: pa.Table, positions: Array, *, bits: int | None
-    ) -> ExcludedImages:
-        """Returns images, with the columns `COLUMNS`, and their POSITION [N]."""
-        hashes, has_hash = to_hashes(images["perceptual_hash"])
+        Args:
+            images: The images, with the columns `COLUMNS`.
+            positions: POSITION [N].
+            bits: Highest number of bits in which the hashes of leaked images differ;
+                None if only equal bytes count.
+        """
+        self.positions = positions
+        self._tables = _index_hashes(images["perceptual_hash"], bits)
         digests = to_digests(images[BYTES_COLUMN])
-        return cls(positions, digests, hashes, has_hash, bits)
+        self._order = np.argsort(digests[:, 0], kind="stable")
+        self._digests = digests[self._order]
 
     def find(self, images: pa.Table) -> tuple[Array, Array]:
         """Returns the index of each image's match, -1 for none, and its distance."""
@@ -74,25 +61,9 @@ class ExcludedImages:
         same = self._find_bytes(to_digests(images[BYTES_COLUMN]))
         return np.where(same >= 0, same, matches), np.where(same >= 0, 0, distances)
 
-    @functools.cached_property
-    def _tables(self) -> list[hamming_index.Table]:
-        if self.bits is None:
-            return []
-        with_hash = np.flatnonzero(self.has_hash)
-        hashes, first = np.unique(self.hashes[with_hash], return_index=True)
-        return [
-            hamming_index.Table(hashes, with_hash[first], self.bits, number)
-            for number in range(len(hamming_index.masks(self.bits)))
-        ]
-
-    @functools.cached_property
-    def _by_bytes(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        order = np.argsort(self.digests[:, 0], kind="stable")
-        return order, self.digests[order]
-
     def _find_bytes(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Returns the first image with the same bytes, int64 [R]; -1 for none."""
-        order, known = self._by_bytes
+        known = self._digests
         matches = np.full(len(digests), -1)
         at = np.searchsorted(known[:, 0], digests[:, 0])
         open_ = np.arange(len(digests))
@@ -100,7 +71,7 @@ class ExcludedImages:
             open_ = open_[at[open_] < len(known)]
             open_ = open_[known[at[open_], 0] == digests[open_, 0]]
             is_same = (known[at[open_]] == digests[open_]).all(axis=1)
-            matches[open_[is_same]] = order[at[open_[is_same]]]
+            matches[open_[is_same]] = self._order[at[open_[is_same]]]
             open_ = open_[~is_same]
             at[open_] += 1
         return matches
@@ -128,3 +99,18 @@ def find_leaked(
     for name in POSITION.names or ():
         matches[name] = excluded.positions[found[first]][name]
     return matches, make_represented(ok[leaked], first[inverse])
+
+
+def _index_hashes(
+    column: pa.ChunkedArray, bits: int | None
+) -> list[hamming_index.Table]:
+    """Returns the tables that find the first image with each hash."""
+    if bits is None:
+        return []
+    hashes, has_hash = to_hashes(column)
+    with_hash = np.flatnonzero(has_hash)
+    distinct, first = np.unique(hashes[with_hash], return_index=True)
+    return [
+        hamming_index.Table(distinct, with_hash[first], bits, number)
+        for number in range(len(hamming_index.masks(bits)))
+    ]

@@ -39,10 +39,12 @@ def drop(tmp_path):
         }
         output = tmp_path / f"output-{name}"
         dropping.delete_dropped(output)
+        job = dropping.DroppingJob(
+            predictions=corpus, excluded=sets, output=str(output), **settings
+        )
         with beam.Pipeline(options=PipelineOptions(list(flags))) as pipeline:
-            _ = dropping.drop(
-                pipeline, corpus, sets, output=str(output), **settings
-            ) | beam.Map(_save, tmp_path / "seen.json", output)
+            counts = pipeline | dropping.drop(job)
+            _ = counts | beam.Map(_save, tmp_path / "seen.json", output)
         return json.loads((tmp_path / "seen.json").read_text()), files(output)
 
     return run

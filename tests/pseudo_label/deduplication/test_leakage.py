@@ -17,9 +17,7 @@ def exclude(sets, *, bits):
         place = np.zeros(len(images), near_duplicates.POSITION)
         place["match_set"], place["match_row"] = number, np.arange(len(images))
         places.append(place)
-    return ExcludedImages.of(
-        pa.concat_tables(tables), np.concatenate(places), bits=bits
-    )
+    return ExcludedImages(pa.concat_tables(tables), np.concatenate(places), bits=bits)
 
 
 @pytest.mark.parametrize("bits", range(hamming_index.MAX_BITS + 1))
