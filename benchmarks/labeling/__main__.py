@@ -19,8 +19,9 @@ pipeline itself. Each way runs in processes of its own and uses all cores:
   and the best of several loaders.
 
 All ways have a turn in each round; figures and ratios are medians over the rounds.
-Speeds are from the first image's begin to the last one's end; `start` is the time
-before. What is not installed is left out. The last line is all figures as JSON.
+Speeds are from the start of the first image to the end of the last; `start` is the
+time before. Peers that are not installed are left out. The last line is all figures as
+JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from benchmarks.labeling.goals import CASES, OURS, SPEED, CpuFeatures
 from benchmarks.labeling.runs import EngineName
 from benchmarks.labeling.task import PEERS, LabelingTask
 from benchmarks.measuring import peers
-from benchmarks.measuring.goals import as_json, at_most, log_tables
+from benchmarks.measuring.goals import Verdict, as_json, log_tables
 from benchmarks.measuring.turns import Figures, format_row, take_turns
 from stage import cli
 from stage.flags import CommandFlags
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
         for network in networks:
             figures[network] = _measure(bench, network, cases, cpu)
         loads = bench.count_loads(networks[-1])
-    verdict = at_most("models_loaded_per_process", loads, goals.MAX_LOADS)
+    verdict = Verdict("models_loaded_per_process", loads, at_most=goals.MAX_LOADS)
     cli.log(f"\n{verdict.line()}")
     cli.log(json.dumps(figures | as_json([verdict])))
 
@@ -103,8 +104,8 @@ def _measure(
     start = rounds.median(OURS, "start_seconds")
     verdicts = [
         *goals.ratios(network, rounds, cpu),
-        at_most("memory_ratio_10x", growth, goals.MAX_MEMORY_RATIO),
-        at_most("start_seconds", start, goals.MAX_START_SECONDS),
+        Verdict("memory_ratio_10x", growth, at_most=goals.MAX_MEMORY_RATIO),
+        Verdict("start_seconds", start, at_most=goals.MAX_START_SECONDS),
     ]
     names = sorted({f"{engine} {dtype}" for engine, dtype in engines})
     cli.log(f"\n{network}, {' and '.join(names)}")

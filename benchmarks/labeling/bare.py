@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.labeling.processes import run_together
-from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
+from benchmarks.labeling.processes import run_in_parallel
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, RunLog
 
 
-def run(task: LabelingTask, sheet: Timesheet) -> None:
+def run(task: LabelingTask, run_log: RunLog) -> None:
     """Labels the images, divided among the processes by file."""
-    run_together(_label, task, sheet)
+    run_in_parallel(_label, task, run_log)
 
 
 def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> Any:
@@ -46,7 +46,7 @@ def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> 
     )
 
 
-def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> None:
+def _label(index: int, barrier: Any, task: LabelingTask, run_log: RunLog) -> None:
     from benchmarks.labeling.model import limit_threads, open_classifier
 
     limit_threads(task)
@@ -58,4 +58,4 @@ def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> No
     barrier.wait()
     started = time.time()
     for pixels in dataset.as_numpy_iterator():
-        sheet.note_batch(started, len(classifier.logits(pixels)))
+        run_log.add_batch(started, len(classifier.logits(pixels)))

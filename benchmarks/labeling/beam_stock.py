@@ -18,21 +18,21 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from benchmarks.labeling.model import Model, open_model
-from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, RunLog
 from classifier.data.readers import IMAGE_FEATURE
 
 
 class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
     """Model handler from encoded images to logits; logs loads and batches."""
 
-    def __init__(self, task: LabelingTask, sheet: Timesheet) -> None:
+    def __init__(self, task: LabelingTask, run_log: RunLog) -> None:
         super().__init__(min_batch_size=BATCH_SIZE, max_batch_size=BATCH_SIZE)
         self._task = task
-        self._sheet = sheet
+        self._run_log = run_log
 
     def load_model(self) -> Model:
         """Returns the model, in the process that runs it."""
-        self._sheet.note_load()
+        self._run_log.add_load()
         return open_model(self._task)
 
     def run_inference(
@@ -44,7 +44,7 @@ class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
         """Yields logits [K] of each image."""
         started = time.time()
         logits = model(list(batch))
-        self._sheet.note_batch(started, len(batch))
+        self._run_log.add_batch(started, len(batch))
         yield from logits
 
     def get_num_bytes(self, batch: Sequence[bytes]) -> int:
@@ -55,13 +55,13 @@ class BytesHandler(ModelHandler[bytes, NDArray[np.float32], Model]):
 def read_handler(path: str) -> BytesHandler:
     """Returns a handler for `--model_handler` of the labeling job.
 
-    The file holds the timesheet's directory and the fields of a task as JSON.
+    The file holds the log's directory and the fields of a task as JSON.
     """
     directory, task = json.loads(pathlib.Path(path).read_text())
-    return BytesHandler(LabelingTask(**task), Timesheet(directory))
+    return BytesHandler(LabelingTask(**task), RunLog(directory))
 
 
-def run(task: LabelingTask, sheet: Timesheet) -> None:
+def run(task: LabelingTask, run_log: RunLog) -> None:
     """Labels the images: a record of top class and logit for each."""
     options = PipelineOptions(
         [],
@@ -78,7 +78,7 @@ def run(task: LabelingTask, sheet: Timesheet) -> None:
             | beam.Create(task.record_files())
             | ReadAllFromTFRecord()
             | "Image" >> beam.Map(parse_image)
-            | RunInference(BytesHandler(task, sheet))
+            | RunInference(BytesHandler(task, run_log))
             | "Row" >> beam.Map(format_row)
             | WriteToTFRecord(f"{output}/predictions")
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from benchmarks.labeling import inputs, runs
 from benchmarks.labeling.goals import OURS
 from benchmarks.labeling.runs import EngineName
-from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.labeling.task import LabelingTask, RunLog
 from benchmarks.measuring.process_watch import watch
 
 #: Images per file, about as many as in ImageNet's.
@@ -92,21 +92,21 @@ class LabelingBench:
         return [few, replace(few, batch=SMALL_BATCH), *settings]
 
     def count_loads(self, network: str) -> int:
-        """Returns how often a worker of ours loads the model, the maximum over workers.
+        """Returns how often a worker of ours loads the model: the maximum over workers.
 
         The job has more shards than workers, and a model handler that logs loads.
         """
         records = self.directory / "records-many"
         inputs.write_records(records, self._jpegs, shards=4 * self.cores, size=8)
         task = replace(self.task(network), records=str(records))
-        (self.directory / "sheet").mkdir()
-        sheet = Timesheet(str(self.directory / "sheet"))
+        (self.directory / "log").mkdir()
+        run_log = RunLog(str(self.directory / "log"))
         handler, names = self.directory / "handler", self.directory / "names.txt"
         names.write_text("\n".join(inputs.CLASS_NAMES) + "\n")
-        handler.write_text(json.dumps([sheet.directory, dataclasses.asdict(task)]))
+        handler.write_text(json.dumps([run_log.directory, dataclasses.asdict(task)]))
         model = [
             f"--model_handler=benchmarks.labeling.beam_stock:read_handler:{handler}",
             f"--class_names={names}",
         ]
-        watch(runs.label_command(task, self.directory / "noted", model))
-        return max(sheet.loads())
+        watch(runs.label_command(task, self.directory / "loads", model))
+        return max(run_log.loads())

@@ -6,7 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 from benchmarks.labeling.inputs import FREE
-from benchmarks.measuring.goals import Verdict, at_least
+from benchmarks.measuring.goals import Verdict
 from benchmarks.measuring.turns import Rounds
 from stage.system import num_cores
 
@@ -82,10 +82,11 @@ def ways(network: str) -> set[str]:
 
 
 def ratios(network: str, rounds: Rounds[str], cpu: CpuFeatures) -> list[Verdict]:
-    """Returns the verdicts on the ratios of images a second."""
+    """Returns the verdicts on the ratios of images per second."""
     verdicts = []
     for name, bound in lower_bounds(network, cpu).items():
         peer = rounds.best(COMPARED[name], SPEED)
         if peer is not None:
-            verdicts.append(at_least(name, rounds.ratio(OURS, peer, SPEED), bound))
+            ratio = rounds.ratio(OURS, peer, SPEED)
+            verdicts.append(Verdict(name, ratio, at_least=bound))
     return verdicts

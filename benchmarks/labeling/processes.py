@@ -6,13 +6,13 @@ import multiprocessing
 from collections.abc import Callable
 from multiprocessing import connection
 
-from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.labeling.task import LabelingTask, RunLog
 
 
-def run_together(
-    label: Callable[..., None], task: LabelingTask, sheet: Timesheet
+def run_in_parallel(
+    label: Callable[..., None], task: LabelingTask, run_log: RunLog
 ) -> None:
-    """Runs `label(index, barrier, task, sheet)` in each of the task's processes.
+    """Runs `label(index, barrier, task, run_log)` in each of the task's processes.
 
     `barrier` is to be awaited before the first image.
 
@@ -22,7 +22,7 @@ def run_together(
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(task.processes, timeout=600)
     processes = [
-        context.Process(target=label, args=(index, barrier, task, sheet))
+        context.Process(target=label, args=(index, barrier, task, run_log))
         for index in range(task.processes)
     ]
     for process in processes:

@@ -8,29 +8,29 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, Timesheet
+from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, RunLog
 from classifier.data.readers import IMAGE_FEATURE
 
 
 class LabelingActor:
     """A process that holds the model."""
 
-    def __init__(self, task: LabelingTask, sheet: Timesheet) -> None:
+    def __init__(self, task: LabelingTask, run_log: RunLog) -> None:
         from benchmarks.labeling.model import open_model
 
-        sheet.note_load()
+        run_log.add_load()
         self._model = open_model(task)
-        self._sheet = sheet
+        self._run_log = run_log
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, NDArray[Any]]:
         """Returns the top class and its logit of each image."""
         started = time.time()
         logits = self._model(list(batch[IMAGE_FEATURE]))
-        self._sheet.note_batch(started, len(logits))
+        self._run_log.add_batch(started, len(logits))
         return {"label": logits.argmax(axis=1), "logit": logits.max(axis=1)}
 
 
-def run(task: LabelingTask, sheet: Timesheet) -> None:
+def run(task: LabelingTask, run_log: RunLog) -> None:
     """Labels the images."""
     import ray
 
@@ -45,7 +45,7 @@ def run(task: LabelingTask, sheet: Timesheet) -> None:
         images = ray.data.read_tfrecords(files, override_num_blocks=4 * len(files))
         images.map_batches(
             LabelingActor,
-            fn_constructor_args=(task, sheet),
+            fn_constructor_args=(task, run_log),
             batch_size=BATCH_SIZE,
             compute=ray.data.ActorPoolStrategy(size=task.processes),
             num_cpus=1,

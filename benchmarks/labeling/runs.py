@@ -24,8 +24,8 @@ def measure(task: LabelingTask) -> tuple[Figures, EngineName]:
     """Runs a task.
 
     Returns:
-        images_per_second, from the first image's begin to the last one's end;
-        start_seconds, from the command's start to the first image's begin;
+        images_per_second, from the start of the first image to the end of the last;
+        start_seconds, from the start of the command to that of the first image;
         worker_megabytes, peak resident memory of the largest labeling process. Also the
         engine.
     """

@@ -1,4 +1,4 @@
-"""One way to label images, and the log of its processes; imports nothing heavy."""
+"""One way to label images, and the log of its run; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ class LabelingTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class Timesheet:
+class RunLog:
     """Log of a run: a directory where each process appends to files of its own."""
 
     directory: str
 
-    def note_load(self) -> None:
-        """Notes that this process has loaded the model."""
+    def add_load(self) -> None:
+        """Logs that this process has loaded the model."""
         self._append("loads", "1")
 
-    def note_batch(self, started: float, num_images: int) -> None:
-        """Notes a batch that was begun at `started` and has ended now."""
+    def add_batch(self, started: float, num_images: int) -> None:
+        """Logs a batch that began at `started` and has ended now."""
         self._append("batches", json.dumps([started, time.time(), num_images]))
 
     def loads(self) -> list[int]:
@@ -85,7 +85,7 @@ class Timesheet:
         return [len(lines) for lines in self._read("loads")]
 
     def total(self) -> dict[str, float]:
-        """Returns begin, when the first image was begun, and images_per_second."""
+        """Returns `begin`, the time of the first batch, and images_per_second."""
         lines = itertools.chain.from_iterable(self._read("batches"))
         batches = list(map(json.loads, lines))
         if not batches:
@@ -110,6 +110,6 @@ def run(fields: dict[str, Any]) -> dict[str, float]:
     module, _ = PEERS[task.way]
     peer = importlib.import_module(f"benchmarks.labeling.{module}")
     with tempfile.TemporaryDirectory() as directory:
-        sheet = Timesheet(directory)
-        peer.run(task, sheet)
-        return sheet.total()
+        run_log = RunLog(directory)
+        peer.run(task, run_log)
+        return run_log.total()

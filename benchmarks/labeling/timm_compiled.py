@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.labeling.processes import run_together
-from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.labeling.processes import run_in_parallel
+from benchmarks.labeling.task import LabelingTask, RunLog
 
 NETWORK = "resnetrs50"
 NUM_CLASSES = 1000
@@ -19,9 +19,9 @@ SIZE = 160
 CROP = 0.875
 
 
-def run(task: LabelingTask, sheet: Timesheet) -> None:
+def run(task: LabelingTask, run_log: RunLog) -> None:
     """Labels the images, divided among the processes."""
-    run_together(_label, task, sheet)
+    run_in_parallel(_label, task, run_log)
 
 
 def decode(path: str) -> Any:
@@ -66,7 +66,7 @@ def compile_network() -> Callable[[Any], Any]:
     return torch.compile(logits_of)
 
 
-def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> None:
+def _label(index: int, barrier: Any, task: LabelingTask, run_log: RunLog) -> None:
     import torch
 
     torch.set_num_threads(task.threads)
@@ -87,4 +87,4 @@ def _label(index: int, barrier: Any, task: LabelingTask, sheet: Timesheet) -> No
         for images in loader:
             batch[: len(images)] = images  # The last one is padded, as ours is.
             network(batch)[: len(images)].argmax(dim=1).numpy()
-            sheet.note_batch(started, len(images))
+            run_log.add_batch(started, len(images))

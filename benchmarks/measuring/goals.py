@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-import operator
+import dataclasses
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.measuring.turns import Rounds
 from stage import cli
 
-AT_MOST = "<="
-AT_LEAST = ">="
 
-
-class Verdict(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Verdict:
     """A figure beside its goal.
 
     Attributes:
         name: Name of the figure, its key in the JSON.
-        figure: Measured value.
-        direction: `AT_MOST` or `AT_LEAST`.
-        bound: The goal; None for a figure without one.
+        figure: Measured value, rounded to three decimals.
+        at_least: Lower bound; None if there is none.
+        at_most: Upper bound; None if there is none, or if there is a lower one.
         exemption: Why the goal does not apply to this run; empty where it does.
     """
 
     name: str
     figure: float
-    direction: str = AT_MOST
-    bound: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
     exemption: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "figure", round(self.figure, 3))
 
     def line(self) -> str:
         """Returns a row of the table."""
         reached = f"{self.name:30}{self.figure:9.3f}"
-        if self.bound is None:
+        if self.at_least is not None:
+            goal = f"   >= {self.at_least:<7.4g}"
+            is_met = self.figure >= self.at_least
+        elif self.at_most is not None:
+            goal = f"   <= {self.at_most:<7.4g}"
+            is_met = self.figure <= self.at_most
+        else:
             return reached
-        compare = operator.le if self.direction == AT_MOST else operator.ge
-        is_met = compare(self.figure, self.bound)
-        answer = self.exemption or ("yes" if is_met else "no")
-        return f"{reached}   {self.direction} {self.bound:<7.4g}{answer}"
-
-
-def at_most(name: str, figure: float, bound: float) -> Verdict:
-    """Returns the verdict on a figure with an upper bound."""
-    return Verdict(name, round(figure, 3), AT_MOST, bound)
-
-
-def at_least(name: str, figure: float, bound: float) -> Verdict:
-    """Returns the verdict on a figure with a lower bound."""
-    return Verdict(name, round(figure, 3), AT_LEAST, bound)
+        return reached + goal + (self.exemption or ("yes" if is_met else "no"))
 
 
 def log_tables(rounds: Rounds[Any], verdicts: Iterable[Verdict]) -> None:

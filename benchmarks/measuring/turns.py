@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 #: A way that is measured, by name.
 Way = TypeVar("Way", bound=Hashable)
-#: What one turn reaches, by name of the figure.
+#: Figures of one turn, by name.
 Figures: TypeAlias = Mapping[str, float]
 
 
@@ -72,7 +72,7 @@ def _width(figure: str) -> int:
 def take_turns(
     ways: Iterable[Way], measure: Callable[[Way], Figures], *, rounds: int
 ) -> Rounds[Way]:
-    """Returns what each way reaches in each round.
+    """Returns the figures of each way in each round.
 
     All ways have one turn per round, so a period in which the machine is slower
     affects all of them.
@@ -90,7 +90,7 @@ def repeat(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[int, float]:
-    """Calls `step` at least once and until the time is over.
+    """Calls `step` at least once, and until `seconds` have passed.
 
     Returns the number of calls, and the seconds that they took.
     """

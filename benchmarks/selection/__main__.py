@@ -17,8 +17,8 @@ wanted of each class. Each way runs in processes of its own and may use all core
 
 All ways must find the same cut-offs, otherwise the benchmark fails. All have a turn in
 each round; figures and ratios are medians over the rounds. Memory is the peak of all
-processes of a way together. The start is the time for 10,000 rows. What is not
-installed is left out; DuckDB comes with the extra `bench`.
+processes of a way together. The start is the time for 10,000 rows. Peers that are not
+installed are left out; DuckDB comes with the extra `bench`.
 
 130 million predictions are 4 GB per number of classes, made in two minutes;
 `--data_dir` keeps them. The last line is all figures as JSON.
@@ -56,7 +56,7 @@ _CLASSES = FLAGS.string(
 )
 _ROUNDS = FLAGS.integer("rounds", 3, "Number of turns of each way.", lower_bound=1)
 _DATA_DIR = FLAGS.string(
-    "data_dir", None, "Directory that keeps the predictions; by default none does."
+    "data_dir", None, "Directory that keeps the predictions; not kept if not given."
 )
 
 

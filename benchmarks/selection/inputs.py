@@ -16,7 +16,7 @@ from stage import artifact
 from stage.status import OK
 
 SEED = 0
-#: Most rows per file: 130 million images make 1,024 shards.
+#: Maximum number of rows per file: 130 million images make 1,024 shards.
 SHARD_ROWS = 127_000
 #: Rows per block, which is a row group of the file.
 BLOCK_ROWS = 2**14

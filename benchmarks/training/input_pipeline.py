@@ -1,4 +1,4 @@
-"""Measures the input pipeline of training beside a bare decoder, in images a second.
+"""Measures training's input pipeline beside a bare decoder, in images per second.
 
   python -m benchmarks.training.input_pipeline
 
@@ -14,8 +14,8 @@ each on all cores:
 * `decoder`: `tf.io.decode_jpeg` of the whole images, and nothing else, with the same
   options.
 
-The second table is how many cores like these make as many images with `ours` as the
-published networks were trained on in the same time.
+The second table has the number of such cores with which `ours` prepares images as fast
+as the published networks were trained.
 
 All ways have a turn in each round; figures and ratios are medians over the rounds. A
 turn begins with a new iterator, so that nothing is read ahead during other turns, and
@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import photographs
-from benchmarks.measuring.goals import as_json, at_least, log_tables
+from benchmarks.measuring.goals import Verdict, as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.training import presets
 from classifier.training.config import TrainConfig
@@ -68,7 +68,7 @@ ROUNDS = 15
 SIZE_ROUNDS = 3
 #: Duration of the warm-up as a share of the turn's.
 WARM_UP_SHARE = 0.5
-#: Least ratio of ours and of the mixture to the decoder.
+#: Minimum ratio of ours and of the mixture to the decoder.
 GOAL = 0.7
 SPEED = "images_per_second"
 #: By way: the name of its ratio to the decoder.
@@ -286,7 +286,7 @@ def _report(rounds: Rounds[str], by_size: dict[int, float]) -> None:
     cores = num_cores()
     cli.log(f"{cores} cores")
     verdicts = [
-        at_least(name, rounds.ratio(way, "decoder", SPEED), GOAL)
+        Verdict(name, rounds.ratio(way, "decoder", SPEED), at_least=GOAL)
         for way, name in RATIOS.items()
     ]
     log_tables(rounds, verdicts)

@@ -1,4 +1,4 @@
-"""Measures RandAugment in images a second on one core, beside two peers.
+"""Measures RandAugment in images per second on one core, beside two peers.
 
   python -m benchmarks.training.randaugment
 
@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.measuring.goals import Verdict, as_json, at_least, log_tables
+from benchmarks.measuring.goals import Verdict, as_json, log_tables
 from benchmarks.measuring.photographs import make_photographs
 from benchmarks.measuring.turns import Figures, Rounds, repeat, take_turns
 from classifier.data.config import PUBLISHED_OPERATIONS as OPERATIONS
@@ -47,7 +47,7 @@ BATCH = 8
 ROUNDS = 7
 #: Duration of the second table's turns, which are many, as a share of the first's.
 OPERATION_SHARE = 0.1
-#: Least images a second on one core.
+#: Minimum images per second on one core.
 GOAL = 250
 SPEED = "images_per_second"
 #: The published recipe: N = 2, M = 10.
@@ -216,15 +216,15 @@ def _report(rounds: Rounds[str], operations: Rounds[str]) -> None:
     """Prints tables and JSON."""
     speeds = rounds.medians(SPEED)
     ratios = [
-        Verdict(f"ratio_to_{peer}", round(speeds["ours"] / speeds[peer], 3))
+        Verdict(f"ratio_to_{peer}", speeds["ours"] / speeds[peer])
         for peer in ("pillow", "keras")
     ]
-    goal = at_least(SPEED, speeds["ours"], GOAL)
+    goal = Verdict(SPEED, speeds["ours"], at_least=GOAL)
     log_tables(rounds, [goal, *ratios])
     durations = {
         name: round(1e6 / operations.median(name, SPEED), 1) for name in OPERATIONS
     }
-    cli.log(f"\n{'operation':14}microseconds an image")
+    cli.log(f"\n{'operation':14}microseconds per image")
     for name in sorted(OPERATIONS, key=durations.__getitem__, reverse=True):
         cli.log(f"{name:14}{durations[name]:8.0f}")
     figures = {SPEED: speeds, **as_json(ratios)}

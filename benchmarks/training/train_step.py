@@ -20,7 +20,6 @@ images in float32. The last line is all figures as JSON.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 from collections.abc import Sequence
@@ -28,7 +27,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from benchmarks.measuring.goals import AT_LEAST, Verdict, as_json, log_tables
+from benchmarks.measuring import peers
+from benchmarks.measuring.goals import Verdict, as_json, log_tables
 from benchmarks.measuring.turns import Figures, repeat, take_turns
 from classifier.training import devices, presets
 from classifier.training.config import TrainConfig
@@ -41,8 +41,8 @@ _SECONDS = FLAGS.number("seconds", 5.0, "Seconds per turn.", lower_bound=0.0)
 ROUNDS = 5
 NUM_CLASSES = 1000
 SPEED = "images_per_second"
-#: Steps that the host starts before it waits for them, so that it runs not far ahead.
-#: As many precede the first turn, for compilers and allocators.
+#: Steps that the host starts before it waits for them, so that it does not run far
+#: ahead. As many precede the first turn, for compilers and allocators.
 STEPS = 3
 
 
@@ -53,7 +53,7 @@ class TrainedNetwork(NamedTuple):
         preset: Our preset.
         timm: timm's name of the same network.
         batch_size: Images per step, enough to keep a GPU of 80 GB busy.
-        goal: Least images a second on one H200.
+        goal: Minimum images per second on one H200; None without a goal.
     """
 
     preset: str
@@ -82,16 +82,17 @@ def main(argv: Sequence[str]) -> None:
     cli.log(hardware.describe())
     if not on_gpu:
         cli.log("no GPU: a toy comparison, which predicts nothing about GPUs")
-    if importlib.util.find_spec("timm") is None:
-        cli.log("timm is not installed: ours alone")
+    ways = peers.installed({"ours": (), "timm": ("timm",)})
     figures = {
-        network.preset: _measure(network, on_gpu=on_gpu)
+        network.preset: _measure(network, ways, on_gpu=on_gpu)
         for network in (GPU_NETWORKS if on_gpu else TOY_NETWORKS)
     }
     cli.log(json.dumps({"device": hardware.kind, "is_toy": not on_gpu, **figures}))
 
 
-def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
+def _measure(
+    network: TrainedNetwork, ways: Sequence[str], *, on_gpu: bool
+) -> dict[str, Any]:
     """Returns the figures of a network, and prints them."""
     config = dataclasses.replace(
         presets.find(network.preset),
@@ -99,7 +100,7 @@ def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
         dtype="bfloat16" if on_gpu else "float32",
     )
     trainers: dict[str, Trainer] = {"ours": _Ours(config)}
-    if importlib.util.find_spec("timm") is not None:
+    if "timm" in ways:
         trainers["timm"] = _Timm(network, config)
     for trainer in trainers.values():
         trainer.train()
@@ -113,10 +114,9 @@ def _measure(network: TrainedNetwork, *, on_gpu: bool) -> dict[str, Any]:
     memory = {name: trainer.peak_memory() for name, trainer in trainers.items()}
     ratios = []
     if "timm" in speeds:
-        ratio = round(speeds["ours"] / speeds["timm"], 3)
-        ratios.append(Verdict("ratio_to_timm", ratio))
+        ratios.append(Verdict("ratio_to_timm", speeds["ours"] / speeds["timm"]))
     cli.log(f"\n{network.preset}, peak GB: {memory}")
-    goal = Verdict(SPEED, speeds["ours"], AT_LEAST, network.goal)
+    goal = Verdict(SPEED, speeds["ours"], at_least=network.goal)
     log_tables(rounds, [goal, *ratios])
     return {SPEED: speeds, "peak_memory_gb": memory, **as_json(ratios)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.measuring.goals import Verdict, at_least, at_most
+from benchmarks.measuring.goals import Verdict
 from benchmarks.measuring.turns import Rounds
 from benchmarks.writing.runs import MEMORY, OURS, SPEED, SPEED_WITH_START, STOCK
 
@@ -17,10 +17,11 @@ def verdicts(rounds: Rounds[str], small: Rounds[str]) -> Iterator[Verdict]:
     fastest = rounds.best(STOCK, SPEED)
     smallest = rounds.best(STOCK, MEMORY, lowest=True)
     if fastest is not None and smallest is not None:
-        yield at_least("ratio_to_stock", rounds.ratio(OURS, fastest, SPEED), 2.0)
+        speed_ratio = rounds.ratio(OURS, fastest, SPEED)
+        yield Verdict("ratio_to_stock", speed_ratio, at_least=2.0)
         with_start = rounds.ratio(OURS, fastest, SPEED_WITH_START)
-        yield at_least("ratio_with_start", with_start, 2.0)
+        yield Verdict("ratio_with_start", with_start, at_least=2.0)
         memory = rounds.ratio(OURS, smallest, MEMORY)
-        yield at_most("memory_ratio_to_stock", memory, 0.2)
+        yield Verdict("memory_ratio_to_stock", memory, at_most=0.2)
     growth = rounds.median(OURS, MEMORY) / small.median(OURS, MEMORY)
-    yield at_most("memory_ratio_10x", growth, 1.1)
+    yield Verdict("memory_ratio_10x", growth, at_most=1.1)

@@ -41,7 +41,9 @@ class DigitsConfig(tfds.core.BuilderConfig):
     seed: int = 0
 
 
-def draw(*, labels_per_class: int, calibration_images: int, seed: int) -> DigitsConfig:
+def make_config(
+    *, labels_per_class: int, calibration_images: int, seed: int
+) -> DigitsConfig:
     """Returns a config named after its settings, such as `labels5_seed1`."""
     calibration = f"calibration{calibration_images}_" if calibration_images else ""
     return DigitsConfig(

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from examples.digits import digits_dataset_builder as digits
 
-        builder = digits.prepare_dataset(_OUTPUT.value, digits.draw(**settings))
+        builder = digits.prepare_dataset(_OUTPUT.value, digits.make_config(**settings))
     num_images = digits.export_unlabeled(
         builder, os.path.join(_OUTPUT.value, "unlabeled"), num_shards=num_shards
     )

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.labeling import goals, inputs
 from benchmarks.labeling.goals import CpuFeatures
-from benchmarks.measuring.goals import AT_LEAST, Verdict
+from benchmarks.measuring.goals import Verdict
 from benchmarks.measuring.turns import Rounds
 
 PLAIN = CpuFeatures(2, amx=False, avx512_bf16=False)
@@ -58,6 +58,6 @@ def test_a_ratio_is_the_median_of_the_rounds_beside_the_faster_variant():
         {way: [{goals.SPEED: s} for s in turns] for way, turns in speeds.items()}
     )
     assert goals.ratios(inputs.FREE, rounds, PLAIN) == [
-        Verdict("ratio_to_bare_loop", 1.0, AT_LEAST, 0.85),
-        Verdict("ratio_processes_to_threads", 1.0, AT_LEAST, 1.0),
+        Verdict("ratio_to_bare_loop", 1.0, at_least=0.85),
+        Verdict("ratio_processes_to_threads", 1.0, at_least=1.0),
     ]

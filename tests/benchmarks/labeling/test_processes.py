@@ -1,18 +1,18 @@
 import pytest
 
 from benchmarks.labeling import processes
-from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.labeling.task import LabelingTask, RunLog
 
 
-def _fail_last(index, barrier, task, sheet):
+def _fail_last(index, barrier, task, run_log):
     if index == task.processes - 1:
         raise SystemExit(3)
     barrier.wait()
 
 
-def _note(index, barrier, task, sheet):
+def _note(index, barrier, task, run_log):
     barrier.wait()
-    sheet.note_batch(float(index), 1)
+    run_log.add_batch(float(index), 1)
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def task():
 @pytest.mark.slow
 def test_no_process_waits_for_one_that_failed(task, tmp_path):
     with pytest.raises(RuntimeError, match=task.way):
-        processes.run_together(_fail_last, task, Timesheet(str(tmp_path)))
+        processes.run_in_parallel(_fail_last, task, RunLog(str(tmp_path)))
 
 
 @pytest.mark.slow
 def test_all_processes_are_waited_for(task, tmp_path):
-    processes.run_together(_note, task, Timesheet(str(tmp_path)))
+    processes.run_in_parallel(_note, task, RunLog(str(tmp_path)))
     assert len(list(tmp_path.glob("*.batches"))) == 2

@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 
 from benchmarks.labeling import task as labeling_task
-from benchmarks.labeling.task import LabelingTask, Timesheet
+from benchmarks.labeling.task import LabelingTask, RunLog
 
 
 @pytest.fixture
@@ -18,22 +18,22 @@ def task(tmp_path):
     )
 
 
-def test_a_timesheet_goes_from_the_first_begin_to_the_last_end(tmp_path):
-    sheet = Timesheet(str(tmp_path))
+def test_a_run_log_goes_from_the_first_begin_to_the_last_end(tmp_path):
+    run_log = RunLog(str(tmp_path))
     with pytest.raises(ValueError, match=str(tmp_path)):
-        sheet.total()
-    sheet.note_load()
+        run_log.total()
+    run_log.add_load()
     (tmp_path / "7.loads").write_text("1\n1\n")
     (tmp_path / "7.batches").write_text("[10.0, 12.0, 64]\n[12.0, 13.5, 36]\n")
     (tmp_path / "8.batches").write_text("[9.5, 13.0, 28]\n")
-    assert sheet.total() == {"begin": 9.5, "images_per_second": 128 / 4.0}
-    assert sorted(sheet.loads()) == [1, 2]
+    assert run_log.total() == {"begin": 9.5, "images_per_second": 128 / 4.0}
+    assert sorted(run_log.loads()) == [1, 2]
 
 
 def test_a_batch_ends_when_it_is_noted(tmp_path):
-    sheet = Timesheet(str(tmp_path))
-    sheet.note_batch(0.0, 10)
-    total = sheet.total()
+    run_log = RunLog(str(tmp_path))
+    run_log.add_batch(0.0, 10)
+    total = run_log.total()
     assert total["begin"] == 0
     # Ten images since 1970.
     assert 0 < total["images_per_second"] < 1e-6
@@ -58,9 +58,9 @@ def test_every_peer_has_its_module(way):
 def test_a_peer_gets_the_task_and_returns_its_total(task, monkeypatch):
     class Peer:
         @staticmethod
-        def run(given, sheet):
+        def run(given, run_log):
             assert given == task
-            sheet.note_batch(1.0, 64)
+            run_log.add_batch(1.0, 64)
 
     monkeypatch.setattr(labeling_task.importlib, "import_module", lambda name: Peer)
     found = labeling_task.run(vars(task))

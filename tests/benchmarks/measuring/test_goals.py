@@ -1,29 +1,24 @@
 import pytest
 
-from benchmarks.measuring.goals import (
-    AT_LEAST,
-    AT_MOST,
-    Verdict,
-    as_json,
-    at_least,
-    at_most,
-    log_tables,
-)
+from benchmarks.measuring.goals import Verdict, as_json, log_tables
 from benchmarks.measuring.turns import Rounds
 
 
 @pytest.mark.parametrize(
     ("verdict", "expected"),
     [
-        (at_least("ratio", 1.19, 1.2), "1.190 >= 1.2 no"),
-        (at_least("ratio", 1.2, 1.2), "1.200 >= 1.2 yes"),
-        (at_most("ratio", 1.1, 1.1), "1.100 <= 1.1 yes"),
-        (at_most("ratio", 1.101, 1.1), "1.101 <= 1.1 no"),
+        (Verdict("ratio", 1.19, at_least=1.2), "1.190 >= 1.2 no"),
+        (Verdict("ratio", 1.2, at_least=1.2), "1.200 >= 1.2 yes"),
+        (Verdict("ratio", 1.1, at_most=1.1), "1.100 <= 1.1 yes"),
+        (Verdict("ratio", 1.101, at_most=1.1), "1.101 <= 1.1 no"),
         # The figure as it is printed decides.
-        (at_most("ratio", 1.1004, 1.1), "1.100 <= 1.1 yes"),
+        (Verdict("ratio", 1.1004, at_most=1.1), "1.100 <= 1.1 yes"),
         (Verdict("ratio", 4.0), "4.000"),
-        (Verdict("ratio", 4.0, AT_LEAST, 15.0, "not asked"), "4.000 >= 15 not asked"),
-        (Verdict("ratio", 7300.0, AT_LEAST, 7200), "7300.000 >= 7200 yes"),
+        (
+            Verdict("ratio", 4.0, at_least=15.0, exemption="not asked"),
+            "4.000 >= 15 not asked",
+        ),
+        (Verdict("ratio", 7300.0, at_least=7200), "7300.000 >= 7200 yes"),
     ],
 )
 def test_a_line_tells_on_which_side_of_the_goal_a_figure_is(verdict, expected):
@@ -31,7 +26,7 @@ def test_a_line_tells_on_which_side_of_the_goal_a_figure_is(verdict, expected):
 
 
 def test_the_tables_and_the_json_have_every_figure(capsys):
-    verdicts = [at_most("memory", 0.51234, 1.0), Verdict("start", 4.0, AT_MOST)]
+    verdicts = [Verdict("memory", 0.51234, at_most=1.0), Verdict("start", 4.0)]
     rounds = Rounds({"ours": [{"seconds": 2.0}]})
     log_tables(rounds, verdicts)
     lines = capsys.readouterr().out.splitlines()
