@@ -123,11 +123,12 @@ def _log_estimate(options: Any) -> None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )
-    pool, prices = dataflow.pool(options), cost.Prices.read()
-    rate = cost.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool, prices=prices)
-    for line in cost.describe(
-        cost.estimate(_ESTIMATE.value, images_per_second=rate, pool=pool, prices=prices)
-    ):
+    pool = dataflow.pool(options)
+    rate = cost.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool)
+    estimate = cost.CostEstimate(
+        num_images=_ESTIMATE.value, images_per_second=rate, pool=pool
+    )
+    for line in cost.describe(estimate):
         cli.log(line)
 
 

@@ -12,7 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-PRICES = "prices.json"
+from stage.validation import check
+
+_PRICES_FILE = "prices.json"
 _NOT_COUNTED = (
     "not counted: workers starting and waiting for the last shard (minutes each), "
     "stages run again, the bucket's storage and requests"
@@ -71,15 +73,6 @@ class Prices:
     accelerators: Mapping[str, AcceleratorPrice]
     machines: Mapping[str, Machine]
 
-    @classmethod
-    def read(cls) -> Prices:
-        """Returns the table next to this module."""
-        file = importlib.resources.files(__package__) / PRICES
-        table = json.loads(file.read_text())
-        for column, kind in (("accelerators", AcceleratorPrice), ("machines", Machine)):
-            table[column] = {name: kind(**row) for name, row in table[column].items()}
-        return cls(**table)
-
     def machine(self, name: str) -> Machine:
         """Returns the resources of a machine type."""
         return _find("machine_type", name, self.machines)
@@ -89,35 +82,18 @@ class Prices:
         return _find("accelerator", name, self.accelerators)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CostEstimate:
-    """Estimated time and cost of a job.
-
-    Attributes:
-        num_images: Images to label.
-        images_per_second: Rate of one worker, a whole virtual machine.
-        pool: The workers.
-        worker_hours: Hours of all workers together.
-        hours: Hours from start to end, with all workers busy.
-        costs: Costs by resource.
-        prices: Prices of the resources.
-    """
-
-    num_images: int
-    images_per_second: float
-    pool: Pool
-    worker_hours: float
-    hours: float
-    costs: Mapping[str, float]
-    prices: Prices
-
-    @property
-    def total(self) -> float:
-        """Sum of all costs."""
-        return math.fsum(self.costs.values())
+def _read_prices() -> Prices:
+    file = importlib.resources.files(__package__) / _PRICES_FILE
+    table = json.loads(file.read_text())
+    for column, kind in (("accelerators", AcceleratorPrice), ("machines", Machine)):
+        table[column] = {name: kind(**row) for name, row in table[column].items()}
+    return Prices(**table)
 
 
-def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
+PRICES = _read_prices()
+
+
+def rate_of_worker(measured: float, *, pool: Pool) -> float:
     """Returns the images per second of one worker.
 
     A vCPU counts as a core, although on most machines it is half of one: measure on
@@ -126,37 +102,69 @@ def rate_of_worker(measured: float, *, pool: Pool, prices: Prices) -> float:
     """
     if pool.accelerator:
         return measured
-    return measured * prices.machine(pool.machine).vcpus
+    return measured * PRICES.machine(pool.machine).vcpus
 
 
-def estimate(
-    num_images: int, *, images_per_second: float, pool: Pool, prices: Prices
-) -> CostEstimate:
-    """Returns the estimated time and cost of labeling, see `CostEstimate`."""
-    positive = {
-        "images": num_images,
-        "images a second": images_per_second,
-        "workers": pool.workers,
-    }
-    for name, number in positive.items():
-        if not (math.isfinite(number) and number > 0):
-            raise ValueError(f"expected a positive number of {name}, got {number}")
-    worker_hours = num_images / images_per_second / 3600
-    hourly = _hourly_costs(pool, prices)
-    return CostEstimate(
-        num_images=num_images,
-        images_per_second=images_per_second,
-        pool=pool,
-        worker_hours=worker_hours,
-        hours=worker_hours / pool.workers,
-        costs={item: worker_hours * price for item, price in hourly.items()},
-        prices=prices,
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CostEstimate:
+    """Estimated time and cost of a job whose workers are busy from start to end.
+
+    Attributes:
+        num_images: Images to label.
+        images_per_second: Rate of one worker, a whole virtual machine.
+        pool: The workers.
+    """
+
+    num_images: int
+    images_per_second: float
+    pool: Pool
+
+    def __post_init__(self) -> None:
+        for name, number in (
+            ("images", self.num_images),
+            ("images a second", self.images_per_second),
+            ("workers", self.pool.workers),
+        ):
+            check(
+                math.isfinite(number) and number > 0,
+                f"expected a positive number of {name}, got {number}",
+            )
+
+    @property
+    def worker_hours(self) -> float:
+        """Hours of all workers together."""
+        return self.num_images / self.images_per_second / 3600
+
+    @property
+    def hours(self) -> float:
+        """Hours from start to end."""
+        return self.worker_hours / self.pool.workers
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Costs by resource."""
+        machine = PRICES.machine(self.pool.machine)
+        hourly = {
+            "vCPUs": machine.vcpus * PRICES.vcpu_hour,
+            "memory": machine.memory_gb * PRICES.memory_gb_hour,
+        }
+        if self.pool.accelerator:
+            accelerator = PRICES.accelerator(self.pool.accelerator)
+            if accelerator.instead_of_machine:
+                hourly = {}
+            hourly["accelerators"] = accelerator.hour
+        hourly["disks"] = self.pool.disk_gb * PRICES.disk_gb_hour
+        return {item: self.worker_hours * price for item, price in hourly.items()}
+
+    @property
+    def total(self) -> float:
+        """Sum of all costs."""
+        return math.fsum(self.costs.values())
 
 
 def describe(estimate: CostEstimate) -> list[str]:
     """Returns an estimate as lines for the user."""
-    pool, prices = estimate.pool, estimate.prices
+    pool = estimate.pool
     worker = pool.machine + (f" with {pool.accelerator}" if pool.accelerator else "")
     lines = [
         f"{estimate.num_images:,} images, {estimate.images_per_second:,.1f} a second "
@@ -165,9 +173,9 @@ def describe(estimate: CostEstimate) -> list[str]:
         f"{estimate.hours:>14,.1f}  hours with {pool.workers:,} workers",
     ]
     costs = [*estimate.costs.items(), ("in all", estimate.total)]
-    lines += [f"{cost:>14,.2f}  {prices.currency}  {item}" for item, cost in costs]
-    lines += [f"prices of {prices.date} for {prices.region}; {prices.source}"]
-    if pool.accelerator and not prices.accelerator(pool.accelerator).confirmed:
+    lines += [f"{cost:>14,.2f}  {PRICES.currency}  {item}" for item, cost in costs]
+    lines += [f"prices of {PRICES.date} for {PRICES.region}; {PRICES.source}"]
+    if pool.accelerator and not PRICES.accelerator(pool.accelerator).confirmed:
         lines += [
             f"NOT CONFIRMED: the price of {pool.accelerator} is Compute Engine's, "
             "Dataflow's was not found"
@@ -175,24 +183,10 @@ def describe(estimate: CostEstimate) -> list[str]:
     return [*lines, _NOT_COUNTED]
 
 
-def _hourly_costs(pool: Pool, prices: Prices) -> dict[str, float]:
-    machine = prices.machine(pool.machine)
-    costs = {
-        "vCPUs": machine.vcpus * prices.vcpu_hour,
-        "memory": machine.memory_gb * prices.memory_gb_hour,
-    }
-    if pool.accelerator:
-        accelerator = prices.accelerator(pool.accelerator)
-        if accelerator.instead_of_machine:
-            costs = {}
-        costs["accelerators"] = accelerator.hour
-    return costs | {"disks": pool.disk_gb * prices.disk_gb_hour}
-
-
 def _find(what: str, name: str, rows: Mapping[str, Any]) -> Any:
     if name not in rows:
         raise ValueError(
             f"expected {what} as one of {', '.join(rows)}, got {name!r}: "
-            f"add it to {PRICES}"
+            f"add it to {_PRICES_FILE}"
         )
     return rows[name]

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_jobs.runners import dataflow
-from beam_jobs.runners.cost import Pool, Prices, describe, estimate, rate_of_worker
+from beam_jobs.runners.cost import PRICES, CostEstimate, Pool, describe, rate_of_worker
 
-PRICES = Prices.read()
 POOL = Pool(machine="n2-standard-4", workers=10, disk_gb=50)
 
 images = st.integers(1, 10**10)
@@ -49,7 +48,7 @@ def test_every_worker_that_can_be_asked_for_has_a_price():
 
 def test_an_hour_of_one_worker_costs_what_a_hand_reckons():
     pool = dataclasses.replace(POOL, workers=1)
-    found = estimate(3600 * 80, images_per_second=80.0, pool=pool, prices=PRICES)
+    found = CostEstimate(num_images=3600 * 80, images_per_second=80.0, pool=pool)
     assert found.worker_hours == found.hours == 1.0
     assert found.costs == pytest.approx(
         {"vCPUs": 4 * 0.056, "memory": 16 * 0.003557, "disks": 50 * 0.000054}
@@ -58,9 +57,9 @@ def test_an_hour_of_one_worker_costs_what_a_hand_reckons():
 
 @given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
 def test_twice_the_images_take_twice_the_hours_and_money(num_images, rate, pool, times):
-    one = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
-    more = estimate(
-        times * num_images, images_per_second=rate, pool=pool, prices=PRICES
+    one = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
+    more = CostEstimate(
+        num_images=times * num_images, images_per_second=rate, pool=pool
     )
     assert more.worker_hours == pytest.approx(times * one.worker_hours)
     assert more.hours == pytest.approx(times * one.hours)
@@ -70,8 +69,8 @@ def test_twice_the_images_take_twice_the_hours_and_money(num_images, rate, pool,
 @given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
 def test_more_workers_take_less_time_and_the_same_money(num_images, rate, pool, times):
     larger = dataclasses.replace(pool, workers=times * pool.workers)
-    few = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
-    many = estimate(num_images, images_per_second=rate, pool=larger, prices=PRICES)
+    few = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
+    many = CostEstimate(num_images=num_images, images_per_second=rate, pool=larger)
     assert many.total == few.total
     assert many.worker_hours == few.worker_hours
     assert many.hours == pytest.approx(few.hours / times)
@@ -79,7 +78,7 @@ def test_more_workers_take_less_time_and_the_same_money(num_images, rate, pool, 
 
 @given(num_images=images, rate=rates, pool=pools)
 def test_the_costs_make_up_the_total(num_images, rate, pool):
-    found = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    found = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
     assert all(cost >= 0 for cost in found.costs.values())
     assert found.total == pytest.approx(sum(found.costs.values()))
     assert found.worker_hours * 3600 * rate == pytest.approx(num_images)
@@ -87,7 +86,7 @@ def test_the_costs_make_up_the_total(num_images, rate, pool):
 
 @given(num_images=images, rate=rates, pool=pools)
 def test_the_lines_hold_every_figure(num_images, rate, pool):
-    found = estimate(num_images, images_per_second=rate, pool=pool, prices=PRICES)
+    found = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
     text = "\n".join(describe(found))
     for figure in (f"{num_images:,}", f"{found.total:,.2f}", f"{found.hours:,.1f}"):
         assert figure in text
@@ -102,7 +101,7 @@ def test_a_gpu_is_paid_beside_its_machine_and_a_tpu_instead():
     tpu = dataclasses.replace(l4, machine="ct5lp-hightpu-1t", accelerator="tpu-v5e")
     items = {
         pool.accelerator: set(
-            estimate(1, images_per_second=1.0, pool=pool, prices=PRICES).costs
+            CostEstimate(num_images=1, images_per_second=1.0, pool=pool).costs
         )
         for pool in (l4, tpu)
     }
@@ -111,15 +110,15 @@ def test_a_gpu_is_paid_beside_its_machine_and_a_tpu_instead():
 
 
 def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():
-    assert rate_of_worker(20.0, pool=POOL, prices=PRICES) == 80.0
+    assert rate_of_worker(20.0, pool=POOL) == 80.0
     with_gpu = dataclasses.replace(POOL, accelerator="nvidia-l4")
-    assert rate_of_worker(900.0, pool=with_gpu, prices=PRICES) == 900.0
+    assert rate_of_worker(900.0, pool=with_gpu) == 900.0
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match="images a second"):
-        estimate(10, images_per_second=rate, pool=POOL, prices=PRICES)
+        CostEstimate(num_images=10, images_per_second=rate, pool=POOL)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +127,7 @@ def test_a_rate_that_is_none_is_refused(rate):
 def test_what_has_no_price_is_refused(change):
     pool = dataclasses.replace(POOL, **change)
     with pytest.raises(ValueError, match=str(next(iter(change.values())))):
-        estimate(10, images_per_second=1.0, pool=pool, prices=PRICES)
+        describe(CostEstimate(num_images=10, images_per_second=1.0, pool=pool))
 
 
 def test_an_unknown_machine_is_answered_with_those_that_are_known():
