@@ -18,7 +18,7 @@ from stage import cli
 from stage.flags import CommandFlags
 from stage.status import OK
 
-FLAGS = CommandFlags(allow_interspersed=True)
+FLAGS = CommandFlags()
 _CLASSIFIER = FLAGS.members("classifier")
 _TOP_K = FLAGS.top_k(5, "Number of classes to print per image.")
 _JSON = FLAGS.boolean(

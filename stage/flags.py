@@ -46,14 +46,10 @@ class CommandFlags:
 
     `string`, `strings`, `integer`, `number`, `boolean` and `choice` define a flag that
     only this command has, with absl's arguments: name, default, help text and so on.
-
-    Args:
-        allow_interspersed: Whether flags may follow other arguments.
     """
 
-    def __init__(self, *, allow_interspersed: bool = False) -> None:
+    def __init__(self) -> None:
         self.values = values = flags.FlagValues()
-        values.set_gnu_getopt(allow_interspersed)
         self.string = functools.partial(flags.DEFINE_string, flag_values=values)
         self.strings = functools.partial(flags.DEFINE_multi_string, flag_values=values)
         self.integer = functools.partial(flags.DEFINE_integer, flag_values=values)
@@ -78,7 +74,6 @@ class CommandFlags:
         flags.FLAGS.append_flag_values(self.values)
         for name in self.values:
             flags.FLAGS.register_flag_by_module(sys.argv[0], self.values[name])
-        flags.FLAGS.set_gnu_getopt(self.values.is_gnu_getopt())
         arguments = self._parse(flags.FLAGS, argv)
         self.values.mark_as_parsed()
         return arguments

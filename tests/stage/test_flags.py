@@ -26,11 +26,12 @@ def test_commands_may_have_flags_of_the_same_name(flags):
     assert (seed.value, other_seed.value) == (3, 0)
 
 
-def test_flags_may_follow_arguments_where_that_is_allowed():
-    for allowed, rest in ((True, ["a", "b"]), (False, ["a", "--top_k=7", "b"])):
-        flags = CommandFlags(allow_interspersed=allowed)
-        flags.top_k(5, "Classes.")
-        assert flags.parse(["command", "a", "--top_k=7", "b"])[1:] == rest
+def test_flags_may_follow_arguments_but_not_two_dashes(flags):
+    top_k = flags.top_k(5, "Classes.")
+    arguments = ["a", "--top_k=7", "b", "--", "--top_k=8", "--runner=x"]
+    rest = ["a", "b", "--top_k=8", "--runner=x"]
+    assert flags.parse(["command", *arguments])[1:] == rest
+    assert top_k.value == 7
 
 
 @pytest.mark.parametrize("argument", ["--seeds=1", "--seed=x", "--seed=-1", "--dtype"])
