@@ -41,7 +41,7 @@ DISK_SIZE_GB = 50
 MAX_GRAPH_BYTES = 20_000_000
 
 _LABEL = "noisy-student-rs"
-#: Of the 63 characters of a job name; the rest are a time and random characters.
+#: Maximum characters of a name in a job name, which has 63 with time and random ones.
 _MAX_SLUG = 40
 _BUCKET_PATH = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.+")
 _CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
@@ -223,7 +223,9 @@ def _require_options(options: PipelineOptions) -> None:
         if location and not _BUCKET_PATH.fullmatch(location):
             raise ValueError(f"expected gs://BUCKET/FOLDER, got {location!r}")
     if cloud.template_location:
-        raise ValueError("--template_location would write a template and run nothing")
+        raise ValueError(
+            "expected no --template_location: it writes a template and runs nothing"
+        )
 
 
 def _fill_in_workers(options: PipelineOptions) -> None:
@@ -234,45 +236,43 @@ def _fill_in_workers(options: PipelineOptions) -> None:
         MAX_NUM_WORKERS, workers.num_workers or 0
     )
     debug = options.view_as(DebugOptions)
-    name = accelerator_name(options)
-    if name is None:
+    if accelerator_name(options) is None:
         # Beam starts a process for each vCPU; one thread in each bounds the memory.
-        workers.machine_type = workers.machine_type or MACHINE_TYPE
-        threads = 1
+        machine_type, threads = MACHINE_TYPE, 1
     else:
-        if name not in ACCELERATORS:
-            raise ValueError(
-                f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got "
-                f"{name!r}"
-            )
-        accelerator = ACCELERATORS[name]
-        workers.machine_type = workers.machine_type or accelerator.machine_type
-        _add_service_option(
-            options, "worker_accelerator", accelerator.worker_accelerator
-        )
+        machine_type = _add_accelerator(options).machine_type
         # One process, as each would claim the whole device; two threads, so that one
         # shard is decoded while the network predicts another.
         debug.add_experiment("no_use_multiple_sdk_containers")
         threads = 2
+    workers.machine_type = workers.machine_type or machine_type
     debug.number_of_worker_harness_threads = (
         debug.number_of_worker_harness_threads or threads
     )
 
 
-def _add_service_option(options: PipelineOptions, name: str, value: str) -> None:
+def _add_accelerator(options: PipelineOptions) -> Accelerator:
+    name = accelerator_name(options)
+    if name not in ACCELERATORS:
+        raise ValueError(
+            f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got {name!r}"
+        )
+    accelerator = ACCELERATORS[name]
     cloud = options.view_as(GoogleCloudOptions)
     given = cloud.dataflow_service_options or []
-    if any(option.startswith(f"{name}=") for option in given):
-        raise ValueError(f"expected --accelerator or {name}=, got both")
-    cloud.dataflow_service_options = [*given, f"{name}={value}"]
+    if any(option.startswith("worker_accelerator=") for option in given):
+        raise ValueError("expected --accelerator or worker_accelerator=, got both")
+    added = f"worker_accelerator={accelerator.worker_accelerator}"
+    cloud.dataflow_service_options = [*given, added]
+    return accelerator
 
 
 def _check_environment(graph: Any, image: str) -> None:
-    images = [
-        beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+    payload_type = beam_runner_api_pb2.DockerPayload
+    found = [
+        payload_type.FromString(environment.payload).container_image
         for environment in graph.components.environments.values()
     ]
-    found = [payload.container_image for payload in images]
     if found != [image]:
         raise ValueError(
             f"expected one environment for all stages, {image}, got "

@@ -21,10 +21,6 @@ DATAFLOW_RUNNER = "DataflowRunner"
 Build = Callable[[beam.Pipeline], None]
 
 
-class PipelineError(RuntimeError):
-    """A pipeline failed; the message is one line for the user."""
-
-
 def parse(argv: Sequence[str]) -> PipelineOptions:
     """Returns Beam's options, those of a local run completed.
 

@@ -12,8 +12,12 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from beam_jobs.runners import dataflow, local
 from beam_jobs.runners import options as beam_options
-from beam_jobs.runners.options import Build, PipelineError
+from beam_jobs.runners.options import Build
 from stage.system import num_cores
+
+
+class PipelineError(RuntimeError):
+    """A pipeline failed; the message is one line for the user."""
 
 
 def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:

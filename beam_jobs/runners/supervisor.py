@@ -17,8 +17,6 @@ from typing import NoReturn
 
 from stage import cli
 
-Main = Callable[[Sequence[str]], None]
-
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
 #: Worker deaths in a row before this process was started.
@@ -28,7 +26,7 @@ _deaths_before = 0
 _request: mmap.mmap | None = None
 
 
-def supervised(main: Main) -> Main:
+def supervised(main: cli.Main) -> cli.Main:
     """Returns `main` running in a child process, which may ask for a restart.
 
     The child ends with its parent, however that is ended.

@@ -5,7 +5,6 @@ import apache_beam as beam
 import pytest
 
 from beam_jobs.runners import run
-from beam_jobs.runners.options import PipelineError
 
 
 def parse(*arguments):
@@ -53,7 +52,7 @@ def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
     def build(pipeline):
         _ = pipeline | beam.Create([7]) | beam.Map(fail)
 
-    with pytest.raises(PipelineError) as error:
+    with pytest.raises(run.PipelineError) as error:
         run.run_pipeline(build, parse("--direct_num_workers=1"))
     line = str(error.value)
     assert "\n" not in line

@@ -11,8 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from beam_jobs.runners.options import PipelineError
-from beam_jobs.runners.run import parse_beam_arguments
+from beam_jobs.runners.run import PipelineError, parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
