@@ -32,8 +32,8 @@ from stage.retry import retrying
 
 T = TypeVar("T")
 
-#: By scheme: a module that it needs, and the extra of Beam that installs it.
-_NEEDS = {
+#: Client of each scheme: a module of it, and the extra of Beam that installs it.
+_CLIENTS = {
     "gs": ("google.cloud.storage", "gcp"),
     "s3": ("boto3", "aws"),
     "hdfs": ("hdfs", "hadoop"),
@@ -54,7 +54,7 @@ def register(options: PipelineOptions | None = None) -> None:
     if options is not None:
         FileSystems.set_options(options)
     schemes = {system.scheme() for system in FileSystem.get_all_subclasses()}
-    missing = (schemes | set(_NEEDS)) - _registered - {None}
+    missing = (schemes | set(_CLIENTS)) - _registered - {None}
     if missing:
         epath.register_path_cls([f"{scheme}://" for scheme in sorted(missing)])(
             RemotePath
@@ -94,7 +94,7 @@ class RemotePath(epath.Path):
     retried; errors of a file system are raised as the OSError of a local file.
     """
 
-    _found: FileMetadata | None = None  # Set on a path that was listed.
+    _metadata: FileMetadata | None = None  # Set on a path that was listed.
 
     def __str__(self) -> str:
         scheme, *parts = self.parts or (".",)
@@ -105,7 +105,7 @@ class RemotePath(epath.Path):
     @property
     def size(self) -> int:
         """Size of a listed file in bytes; -1 for a path that was not listed."""
-        return -1 if self._found is None else int(self._found.size_in_bytes)
+        return -1 if self._metadata is None else int(self._metadata.size_in_bytes)
 
     def is_absolute(self) -> bool:
         """Always true: there is no working directory."""
@@ -128,14 +128,14 @@ class RemotePath(epath.Path):
 
     def stat(self) -> StatResult:
         """Returns size and time, for a listed file those of the listing."""
-        if self._found is None:
+        if self._metadata is None:
             if not self._is_there():
                 raise _os_error(errno.ENOENT, self)
-            self._found = _ask(self, lambda fs: fs.metadata(str(self)))
+            self._metadata = _call(self, lambda fs: fs.metadata(str(self)))
         return StatResult(
             is_directory=False,
             length=self.size,
-            mtime=int(self._found.last_updated_in_seconds),
+            mtime=int(self._metadata.last_updated_in_seconds),
         )
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
@@ -173,11 +173,11 @@ class RemotePath(epath.Path):
         A written file appears, or is replaced, when it is closed.
         """
         if mode == "rb":
-            return io.BufferedReader(_Reading(str(self)), _BUFFER)
+            return io.BufferedReader(_RawReader(str(self)), _BUFFER)
         if mode == "wb":
             if self._has_folders():
                 self.unlink(missing_ok=True)
-            return io.BufferedWriter(_Writing(str(self)), _BUFFER)
+            return io.BufferedWriter(_RawWriter(str(self)), _BUFFER)
         if mode in ("r", "w"):
             return io.TextIOWrapper(self.open(mode + "b"), "utf-8")
         raise ValueError(f"expected mode r, rb, w or wb, got {mode!r}")
@@ -191,12 +191,12 @@ class RemotePath(epath.Path):
     ) -> None:
         """Makes a folder if the file system has folders."""
         if self._has_folders() and not self._is_there():
-            _ask(self, lambda fs: fs.mkdirs(str(self)))
+            _call(self, lambda fs: fs.mkdirs(str(self)))
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Deletes a file."""
         if self._is_there():
-            _ask(self, lambda fs: fs.delete([str(self)]))
+            _call(self, lambda fs: fs.delete([str(self)]))
         elif not missing_ok:
             raise _os_error(errno.ENOENT, self)
 
@@ -205,18 +205,18 @@ class RemotePath(epath.Path):
         paths = [str(path) for path in self.rglob("*")]
         if not paths and not missing_ok:
             raise _os_error(errno.ENOENT, self)
-        _ask(self, lambda fs: fs.delete(paths))
+        _call(self, lambda fs: fs.delete(paths))
 
     def replace(self, target: epath.PathLike) -> RemotePath:
         """Moves a file, in an object store by an atomic copy."""
         there = type(self)(target)
         if self._has_folders():
             there.unlink(missing_ok=True)
-            _ask(self, lambda fs: fs.rename([str(self)], [str(there)]))
+            _call(self, lambda fs: fs.rename([str(self)], [str(there)]))
         else:
             # Beam's own `rename` gives up after one answer 503 to a whole batch.
-            _ask(self, lambda fs: fs.copy([str(self)], [str(there)]))
-            _ask(self, lambda fs: fs.delete([str(self)]))
+            _call(self, lambda fs: fs.copy([str(self)], [str(there)]))
+            _call(self, lambda fs: fs.delete([str(self)]))
         return there
 
     def rename(self, target: epath.PathLike) -> RemotePath:
@@ -235,7 +235,7 @@ class RemotePath(epath.Path):
 
     def _is_there(self) -> bool:
         is_bucket = len(self.parts) < 3  # A bucket is not a file.
-        return not is_bucket and _ask(self, lambda fs: bool(fs.exists(str(self))))
+        return not is_bucket and _call(self, lambda fs: bool(fs.exists(str(self))))
 
     def _has_folders(self) -> bool:
         return bool(_system(str(self)).has_dirs())
@@ -245,16 +245,16 @@ class RemotePath(epath.Path):
         if found.path.endswith("/") or not found.path.startswith(f"{self}/"):
             return None
         path = type(self)(found.path)
-        path._found = found
+        path._metadata = found
         return path
 
 
-class _Reading(io.RawIOBase):
+class _RawReader(io.RawIOBase):
     """A file of Beam to read, which raises OSErrors."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file: BinaryIO = _ask(path, lambda fs: fs.open(path, **_AS_IT_IS))
+        self._file: BinaryIO = _call(path, lambda fs: fs.open(path, **_UNCOMPRESSED))
 
     def readable(self) -> bool:
         return True
@@ -278,12 +278,12 @@ class _Reading(io.RawIOBase):
         super().close()
 
 
-class _Writing(io.RawIOBase):
+class _RawWriter(io.RawIOBase):
     """A file of Beam to write, which raises OSErrors."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file: BinaryIO = _ask(path, lambda fs: fs.create(path, **_AS_IT_IS))
+        self._file: BinaryIO = _call(path, lambda fs: fs.create(path, **_UNCOMPRESSED))
 
     def writable(self) -> bool:
         return True
@@ -308,14 +308,14 @@ class _Writing(io.RawIOBase):
             raise
 
 
-#: Otherwise Beam decompresses names in .gz, and counts other bytes.
-_AS_IT_IS = {"compression_type": CompressionTypes.UNCOMPRESSED}
+#: Without it Beam decompresses files named .gz, whose size is another then.
+_UNCOMPRESSED = {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
 def _system(path: str) -> FileSystem:
     """Returns Beam's file system; raises ValueError if its extra is not installed."""
     scheme = path.partition("://")[0]
-    module, extra = _NEEDS.get(scheme, ("apache_beam", ""))
+    module, extra = _CLIENTS.get(scheme, ("apache_beam", ""))
     try:
         importlib.import_module(module)
     except ImportError as error:
@@ -326,24 +326,26 @@ def _system(path: str) -> FileSystem:
     return FileSystems.get_filesystem(path)
 
 
-def _ask(path: Any, action: Callable[[FileSystem], T]) -> T:
+def _call(path: Any, action: Callable[[FileSystem], T]) -> T:
     """Returns the result of an action on a file system, retried as in `retrying`."""
 
-    def ask() -> T:
+    def attempt() -> T:
         system = _system(str(path))
         with _os_errors(str(path)):
             return action(system)
 
-    return retrying(ask)
+    return retrying(attempt)
 
 
 def _match(pattern: str, limit: int | None = None) -> list[FileMetadata]:
+    """Returns the files that match; none if the bucket does not exist."""
+
     def match(system: FileSystem) -> list[FileMetadata]:
         return list(system.match([pattern], [limit])[0].metadata_list)
 
     try:
-        return _ask(pattern, match)
-    except FileNotFoundError:  # The bucket does not exist.
+        return _call(pattern, match)
+    except FileNotFoundError:
         return []
 
 

@@ -362,7 +362,9 @@ def test_local_trees_stay_where_they_are(tmp_path):
     ("path", "extra"), [("s3://b/x", "aws"), ("hdfs://b/x", "hadoop")]
 )
 def test_what_is_not_installed_is_named(path, extra, monkeypatch):
-    monkeypatch.setitem(filesystems._NEEDS, path.partition(":")[0], ("no_such", extra))
+    monkeypatch.setitem(
+        filesystems._CLIENTS, path.partition(":")[0], ("no_such", extra)
+    )
     line = rf"://.* pip install .*'apache-beam\[{extra}\]'"
     for use in (epath.Path(path).exists, epath.Path(path).read_bytes):
         with pytest.raises(ValueError, match=line):
