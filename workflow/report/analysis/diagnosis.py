@@ -2,8 +2,8 @@
 
 Three causes are considered: wrong pseudo-labels, pseudo-labels that were not learned,
 and noise that is too strong or too weak. Each has a figure and a bound; the one
-farthest beyond its bound is the likeliest. If hardly any pseudo-labels were kept, that
-is the cause, and the other figures prove nothing.
+farthest beyond its bound is the likeliest. If there were fewer pseudo-labels than
+labeled images, that is the cause, and the other figures are too uncertain.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from workflow.report.analysis.metrics import CoveragePoint
 LABELS, FIT, NOISE = "labels", "fit", "noise"
 LIKELY, UNLIKELY, UNKNOWN = "likely", "unlikely", "unknown"
 
-#: Largest share of the teacher's mistakes that may be left among the kept labels. If
-#: all are left, the selection has no effect. On ten classes 98 % right labels brought
-#: the student two points, 88 % cost six (`docs/selection.md`).
-MISTAKES_LEFT = 0.5
+#: Highest acceptable error rate of the kept labels, as a share of the teacher's. At 1,
+#: the selection has no effect. On ten classes 98 % right labels brought the student two
+#: points, 88 % cost six (`docs/selection.md`).
+ERRORS_LEFT = 0.5
 #: Share of the pseudo-labels that a student repeats without noise once it has learned
 #: them. It may correct some of the wrong ones.
 LEARNED = 0.95
-#: Least share that it repeats under noise at the end of training. Below it, noise hides
-#: more than it adds.
+#: Lowest acceptable share that it repeats under noise at the end of training.
 LEARNED_UNDER_NOISE = 0.6
 #: Share repeated with and without noise above which the task is too easy: the student
 #: only copies the teacher.
@@ -59,11 +58,6 @@ class Evidence:
     labeled: int = 0
     records: int = 0
 
-    @property
-    def has_few_records(self) -> bool:
-        """Whether there were fewer pseudo-labels than labeled images."""
-        return self.records < self.labeled
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cause:
@@ -73,8 +67,8 @@ class Cause:
         name: `labels`, `fit` or `noise`.
         state: `likely` beyond its bound, `unlikely` within it, else `unknown`.
         severity: Distance of the figure from its ideal, 1 at the bound; 0 if unknown.
-        finding: The figure and its bound, in words.
-        remedy: Suggested change, in words; may be empty.
+        finding: The figure and its bound as a sentence.
+        remedy: Suggested change as a sentence; empty without one.
         flags: Flags of the suggested change.
     """
 
@@ -88,8 +82,8 @@ class Cause:
 
 def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
     """Returns the three causes, the likeliest first."""
-    if evidence.has_few_records:
-        finding = "What the student repeats of so few pseudo-labels tells nothing."
+    if evidence.records < evidence.labeled:
+        finding = "There are too few pseudo-labels to judge by."
         return _too_few(evidence), _unknown(FIT, finding), _unknown(NOISE, finding)
     causes = (_labels(evidence), _fit(evidence), _noise(evidence))
     order = (LIKELY, UNKNOWN, UNLIKELY)
@@ -99,17 +93,17 @@ def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
 def _labels(evidence: Evidence) -> Cause:
     kept = evidence.kept
     if kept is None or kept.estimate is None:
-        return _unknown(LABELS, "How many of the kept labels are right is not known.")
-    allowed = MISTAKES_LEFT * (1.0 - evidence.teacher_accuracy)
+        return _unknown(LABELS, "The precision of the kept labels is not known.")
+    allowed = ERRORS_LEFT * (1.0 - evidence.teacher_accuracy)
     bound = 1.0 - allowed
     remedy, flags = _higher_threshold(evidence.curve, bound)
     return _known(
         LABELS,
         (1.0 - kept.estimate) / max(allowed, 1e-3),
-        f"Of the kept labels {_percent(kept.estimate)} are right "
-        f"({_percent(kept.low)} to {_percent(kept.high)}, by {kept.images:,} labeled "
-        f"images); at least {_percent(bound)} should be, half the mistakes of the "
-        f"teacher, which is right about {_percent(evidence.teacher_accuracy)}.",
+        f"Of the kept labels {kept.estimate:.1%} are right ({kept.low:.1%} to "
+        f"{kept.high:.1%}, estimated on {kept.images:,} labeled images). At least "
+        f"{bound:.1%} should be: half the error rate of the teacher, which is right "
+        f"about {evidence.teacher_accuracy:.1%} of the images.",
         remedy,
         *flags,
     )
@@ -120,9 +114,9 @@ def _too_few(evidence: Evidence) -> Cause:
     return _known(
         LABELS,
         labeled / max(records, 1),
-        f"Only {records:,} pseudo-labels were written, and {labeled:,} images are "
-        "labeled: there is little in them that the labels do not say.",
-        "Keep more of them.",
+        f"Only {records:,} pseudo-labels were written, fewer than the {labeled:,} "
+        "labeled images: the student learned little from them.",
+        "Keep more pseudo-labels.",
         "--confidence_threshold",
         "--target_precision",
     )
@@ -131,18 +125,21 @@ def _too_few(evidence: Evidence) -> Cause:
 def _higher_threshold(
     curve: tuple[CoveragePoint, ...], bound: float
 ) -> tuple[str, tuple[str, ...]]:
-    """Returns, in words and as a flag, the lowest threshold within the bound."""
+    """Returns the lowest threshold within the bound as a remedy and its flags."""
     for point in curve:
-        if (point.precision.estimate or 0.0) >= bound:
+        estimate = point.precision.estimate or 0.0
+        if estimate >= bound:
             return (
-                f"A threshold of {point.threshold:.3g} would make "
-                f"{_percent(point.precision.estimate or 0.0)} of the labels right, "
-                f"and keep {_percent(point.coverage)} of the images.",
+                f"A threshold of {point.threshold:.3g} would make {estimate:.1%} of "
+                f"the labels right and keep {point.coverage:.1%} of the images.",
                 (f"--confidence_threshold={point.threshold:.3g}",),
             )
     if curve:
-        return "No threshold would do: the teacher needs more labeled images.", ()
-    return "Keep fewer and surer labels.", ("--target_precision", "--calibration")
+        return "No threshold reaches that: train with more labeled images.", ()
+    return (
+        "Keep fewer labels, of higher confidence.",
+        ("--target_precision", "--calibration"),
+    )
 
 
 def _fit(evidence: Evidence) -> Cause:
@@ -153,9 +150,9 @@ def _fit(evidence: Evidence) -> Cause:
     return _known(
         FIT,
         (1.0 - evidence.agreement) / (1.0 - LEARNED),
-        f"Without noise the student repeats {_percent(evidence.agreement)} of the "
-        f"pseudo-labels; one that has learned them repeats {_percent(LEARNED)}.",
-        "Train longer, or a wider student.",
+        f"Without noise the student repeats {evidence.agreement:.1%} of the "
+        f"pseudo-labels; one that has learned them repeats at least {LEARNED:.1%}.",
+        "Train longer, or train a wider student.",
         *_changed("num_steps", steps, 2.0),
         *_changed("model.width_multiplier", width, _MORE),
     )
@@ -164,35 +161,34 @@ def _fit(evidence: Evidence) -> Cause:
 def _noise(evidence: Evidence) -> Cause:
     under = evidence.under_noise
     if under is None:
-        return _unknown(NOISE, "What noise does to the student is not known.")
+        return _unknown(NOISE, "The student's accuracy under noise is not known.")
     clean = evidence.agreement
-    is_copied = under >= COPIED and (clean is None or clean >= COPIED)
     finding = (
-        f"Under noise, at the end of training, the student repeats {_percent(under)} "
-        "of its labels"
+        f"Under noise, at the end of training, the student repeats {under:.1%} of its "
+        "labels"
     )
     if clean is not None:
-        finding += f", without {_percent(clean)}"
-    if is_copied:
+        finding += f", without {clean:.1%}"
+    if under >= COPIED and (clean is None or clean >= COPIED):
         return _known(
             NOISE,
             (1.0 - COPIED) / max(1.0 - under, 1e-3),
-            f"{finding}. Beyond {_percent(COPIED)} the noise is too weak: all that is "
-            "left to learn is to copy the teacher.",
-            "More noise.",
+            f"{finding}. Above {COPIED:.1%} the noise is too weak: the student only "
+            "copies the teacher.",
+            "Increase the noise.",
             *_noise_flags(evidence.config, _MORE),
         )
     if under < LEARNED_UNDER_NOISE and clean is not None and clean < LEARNED:
         return _unknown(
             NOISE,
-            f"{finding}. Whether the noise is too strong shows once the labels are "
-            "learned without it.",
+            f"{finding}. Whether the noise is too strong can be judged only once the "
+            "labels are learned without it.",
         )
     return _known(
         NOISE,
         (1.0 - under) / (1.0 - LEARNED_UNDER_NOISE),
-        f"{finding}; below {_percent(LEARNED_UNDER_NOISE)} the noise is too strong.",
-        "Less noise.",
+        f"{finding}; below {LEARNED_UNDER_NOISE:.1%} the noise is too strong.",
+        "Reduce the noise.",
         *_noise_flags(evidence.config, _LESS),
     )
 
@@ -224,7 +220,3 @@ def _known(name: str, severity: float, finding: str, remedy: str, *flags: str) -
 
 def _unknown(name: str, finding: str) -> Cause:
     return Cause(name=name, state=UNKNOWN, severity=0.0, finding=finding)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"

@@ -11,18 +11,28 @@ from typing import Any
 import numpy as np
 
 from stage import artifact
-from workflow.report.analysis import diagnosis, metrics, run_files, verdict
+from workflow.report.analysis import diagnosis, metrics, verdict
 from workflow.report.analysis.diagnosis import Cause, Evidence
-from workflow.report.analysis.learning_curves import Series, read_learning, under_noise
+from workflow.report.analysis.learning_curves import (
+    Series,
+    agreement_under_noise,
+    read_learning,
+)
 from workflow.report.analysis.metrics import Confusion, Interval
-from workflow.report.analysis.missing import Missing, attempt, known, require
+from workflow.report.analysis.missing import Missing, attempt, known
 from workflow.report.analysis.round_figures import RoundFigures, read_round
-from workflow.report.analysis.run_files import EvaluatedImages, Run, Stage
+from workflow.report.analysis.run_files import (
+    EvaluatedImages,
+    Run,
+    Stage,
+    read_optional,
+    read_stages,
+)
 from workflow.samples import tiles
 from workflow.samples.tiles import Sample
 
-#: Largest number of confusions.
-_MOST_PAIRS = 12
+#: Largest number of confusions shown.
+_MAX_CONFUSIONS = 12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +48,7 @@ class Accuracy:
 class Gain:
     """Difference between the accuracies of two classifiers, in [-1, 1].
 
-    `paired` is whether the interval is of a comparison image by image.
+    `paired` is whether the two were compared image by image.
     """
 
     name: str
@@ -53,8 +63,8 @@ class Diagnosis:
 
     Attributes:
         round: Round of the student.
-        below: Names of the classifiers that it ended below: its teacher, and for the
-            last student the control.
+        below: Names of the classifiers it is less accurate than, among its teacher and,
+            for the last student, the control.
         causes: Causes, the likeliest first.
     """
 
@@ -65,7 +75,7 @@ class Diagnosis:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """Reason why no further round was begun, and the best round if known."""
+    """Why no further round was started, and the best round; None if unknown."""
 
     reason: str
     best_round: int | None
@@ -107,9 +117,9 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
     accuracies = tuple(_accuracies(report))
     series = tuple(read_learning(run, len(rounds)))
     return Figures(
-        run=run.name,
+        run=path.resolve().name,
         headline=verdict.headline(report),
-        class_names=_class_names(run),
+        class_names=known(attempt(lambda: run.labeled_round(1).class_names)) or (),
         accuracies=accuracies,
         gains=tuple(_gains(run, accuracies)),
         diagnoses=tuple(_diagnose(run, found, accuracies, series) for found in rounds),
@@ -117,7 +127,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         learning=series,
         confusions=attempt(lambda: _confusions(run, len(rounds))),
         stopping=_stopping(path / "rounds.json"),
-        stages=tuple(run_files.read_stages(run)),
+        stages=tuple(read_stages(run)),
     )
 
 
@@ -135,17 +145,13 @@ def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing
 def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of `report.json`: `report` and all figures."""
     content = dataclasses.asdict(figures)
-    # There may be many, and each figure has the names it needs.
+    # There may be many classes, and each figure has the names it needs.
     del content["class_names"]
     rounds = [
         {**facts, **found}
         for facts, found in zip(report["rounds"], content.pop("rounds"), strict=True)
     ]
     return {**report, **content, "rounds": rounds}
-
-
-def _class_names(run: Run) -> tuple[str, ...]:
-    return known(attempt(lambda: run.labeled_round(1).class_names)) or ()
 
 
 def _accuracies(report: dict[str, Any]) -> Iterator[Accuracy]:
@@ -161,25 +167,22 @@ def _accuracies(report: dict[str, Any]) -> Iterator[Accuracy]:
 def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
     """Yields the gains in the order of `Figures.gains`."""
     control, *line = accuracies
-    evaluated = {
-        accuracy.name: _evaluated(run, number)
+    images = {
+        accuracy.name: _evaluated(run, run.teacher_evaluation(number))
         for number, accuracy in enumerate(line, start=1)
     }
-    of_control = run.path / "control" / "evaluation"
-    evaluated[control.name] = attempt(lambda: run.evaluated(of_control))
+    images[control.name] = _evaluated(run, run.path / "control" / "evaluation")
     pairs = [
         (line[-1], line[0]),
         (line[-1], control),
         *((after, before) for before, after in itertools.pairwise(line)),
     ]
     for first, second in dict.fromkeys(pairs):
-        images = known(evaluated[first.name]), known(evaluated[second.name])
-        yield _gain(first, second, *images)
+        yield _gain(first, second, images[first.name], images[second.name])
 
 
-def _evaluated(run: Run, number: int) -> EvaluatedImages | Missing:
-    """Returns the predictions of a round's teacher for the test images."""
-    return attempt(lambda: run.evaluated(run.teacher_evaluation(number)))
+def _evaluated(run: Run, directory: pathlib.Path) -> EvaluatedImages | None:
+    return known(attempt(lambda: run.evaluated(directory)))
 
 
 def _gain(
@@ -193,7 +196,7 @@ def _gain(
     a, b = first_images, second_images
     if a and b and np.array_equal(a.key, b.key):
         paired = metrics.paired_difference(a.is_right, b.is_right)
-        # Outside of the training loop one or two images may be predicted differently.
+        # The evaluation may predict one or two images differently than training did.
         is_paired = abs(paired.estimate - share.estimate) * first.images <= 2.0
         if is_paired:
             share = dataclasses.replace(paired, estimate=share.estimate)
@@ -212,12 +215,13 @@ def _diagnose(
     others = (teacher, control) if student is line[-1] else (teacher,)
     config = artifact.read_json(run.round(number) / "student" / artifact.CONFIG)
     sizes = config.get("sizes") or {}
+    evaluation = read_optional(run.round(number) / "evaluation" / "evaluation.json")
     evidence = Evidence(
         teacher_accuracy=teacher.share.estimate,
         kept=known(found.kept),
         curve=known(found.coverage) or (),
-        agreement=_agreement(run, number),
-        under_noise=under_noise(series, f"student {number}"),
+        agreement=(evaluation.get("fit") or {}).get("agreement"),
+        under_noise=agreement_under_noise(series, f"student {number}"),
         config=config["config"],
         labeled=sizes.get("labeled", 0),
         records=sizes.get("pseudo_labeled", 0),
@@ -233,24 +237,14 @@ def _diagnose(
     )
 
 
-def _agreement(run: Run, number: int) -> float | None:
-    """Returns the share of the pseudo-labels that a student repeats without noise."""
-    path = run.round(number) / "evaluation" / "evaluation.json"
-    if not path.exists():
-        return None
-    fit = artifact.read_json(path).get("fit") or {}
-    agreement: float | None = fit.get("agreement")
-    return agreement
-
-
 def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
-    teacher = require(_evaluated(run, 1)).decoded()
-    student = known(_evaluated(run, rounds + 1))
+    teacher = run.evaluated(run.teacher_evaluation(1))
+    student = _evaluated(run, run.teacher_evaluation(rounds + 1))
     return metrics.confusions(
-        teacher,
+        teacher.decoded(),
         run.labeled_round(1).class_names,
         student.decoded() if student else None,
-        count=_MOST_PAIRS,
+        count=_MAX_CONFUSIONS,
     )
 
 

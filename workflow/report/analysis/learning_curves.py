@@ -13,16 +13,16 @@ EVALUATION = "evaluation/top1"
 LOSS = "train/loss"
 #: Accuracy on a noised batch: pseudo-labeled images, labeled images, both together.
 UNDER_NOISE = ("train/top1_pseudo_labeled", "train/top1_labeled", "train/top1")
-#: Points of a curve; neighbors are averaged. Accuracies of single batches, perhaps of
-#: eight images, need more averaging.
+#: Largest number of points of a curve; neighbors are averaged. Accuracies of single
+#: batches, perhaps of eight images, need more averaging.
 _MAX_POINTS = {EVALUATION: 60, LOSS: 60, **dict.fromkeys(UNDER_NOISE, 12)}
-#: Last part of a training run over which the accuracy on noised images is averaged.
+#: Share of the steps, the last ones, over which accuracy under noise is averaged.
 _LAST_PART = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:
-    """A metric of a training run by step."""
+    """A metric of a training run as (step, value) pairs."""
 
     run: str
     metric: str
@@ -38,20 +38,21 @@ def read_learning(run: Run, rounds: int) -> Iterator[Series]:
         directories[f"student {number}"] = run.round(number) / "student"
     for name, directory in directories.items():
         metrics = read_metrics(directory)
-        for metric, most in _MAX_POINTS.items():
+        for metric, max_points in _MAX_POINTS.items():
             if metric in metrics:
-                points = _average(metrics[metric], most)
+                points = _average(metrics[metric], max_points)
                 yield Series(run=name, metric=metric, points=points)
 
 
-def under_noise(series: Sequence[Series], run: str) -> float | None:
+def agreement_under_noise(series: Sequence[Series], run: str) -> float | None:
     """Returns the share of pseudo-labels repeated under noise at the end of training.
 
-    Of all images if the metric of pseudo-labeled ones was not written; None without
-    either.
+    It is the share of all labels if pseudo-labeled images have no metric of their own;
+    None without either metric.
     """
     by_metric = {curve.metric: curve.points for curve in series if curve.run == run}
-    for metric in (UNDER_NOISE[0], UNDER_NOISE[-1]):
+    pseudo_labeled, _, both = UNDER_NOISE
+    for metric in (pseudo_labeled, both):
         points = by_metric.get(metric, ())
         if points:
             first = (1.0 - _LAST_PART) * points[-1][0]
@@ -60,7 +61,8 @@ def under_noise(series: Sequence[Series], run: str) -> float | None:
 
 
 def _average(
-    points: Sequence[tuple[int, float]], most: int
+    points: Sequence[tuple[int, float]], count: int
 ) -> tuple[tuple[float, float], ...]:
-    parts = np.array_split(np.array(points, float), min(most, len(points)))
-    return tuple((float(x), float(y)) for x, y in (part.mean(axis=0) for part in parts))
+    """Returns the means of at most `count` equal parts."""
+    parts = np.array_split(np.array(points, float), min(count, len(points)))
+    return tuple(tuple(part.mean(axis=0).tolist()) for part in parts)

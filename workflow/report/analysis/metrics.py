@@ -1,7 +1,7 @@
-"""Statistics of predictions for labeled images; all functions are pure.
+"""Statistics of predictions for labeled images, all of them pure functions.
 
-They take `LabeledPredictions`, for images that the classifier was not trained on: those
-of `teacher.calibrate` or the test images.
+The classifier was not trained on the images, which are those of `teacher.calibrate` or
+the test images.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pseudo_label.selection.precision import (
     wilson_interval,
 )
 
-#: Points of a coverage curve.
+#: Largest number of points of a coverage curve.
 _MAX_POINTS = 120
-#: Labeled images that the last point of a coverage curve rests on.
+#: Number of labeled images that reach the last threshold of a coverage curve.
 _MIN_IMAGES = 10
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A share, or a difference of shares, with its 95 % interval."""
+    """A share in [0, 1], or a difference in [-1, 1], with its 95 % interval."""
 
     estimate: float
     low: float
@@ -125,21 +125,22 @@ def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> In
     images = len(first)
     right, other, both = (int(mask.sum()) for mask in (first, second, first & second))
     product = right * (images - right) * other * (images - other)
-    # Images that both get right, beyond those expected by chance, times all images.
-    surplus = float(both * images - right * other)
-    if surplus > 0:
-        surplus = max(0.0, surplus - images / 2)
+    # Images that both get right beyond those expected by chance, times all images, with
+    # a continuity correction.
+    excess = float(both * images - right * other)
+    if excess > 0:
+        excess = max(0.0, excess - images / 2)
     return difference(
         share(right, images),
         share(other, images),
-        correlation=surplus / math.sqrt(product) if product else 0.0,
+        correlation=excess / math.sqrt(product) if product else 0.0,
     )
 
 
 def difference(
     first: Interval, second: Interval, *, correlation: float = 0.0
 ) -> Interval:
-    """Returns the difference of two shares; uncorrelated if on different images."""
+    """Returns the difference of two shares, uncorrelated if of different images."""
     down = (first.estimate - first.low, second.high - second.estimate)
     up = (first.high - first.estimate, second.estimate - second.low)
     below, above = (
@@ -201,10 +202,10 @@ def confusions(
     """
     by_teacher = _wrong_pairs(teacher)
     by_student = _wrong_pairs(student) if student else collections.Counter()
-    most, both = by_teacher | by_student, by_teacher + by_student
+    highest, total = by_teacher | by_student, by_teacher + by_student
     images = np.bincount(teacher.label, minlength=len(class_names))
-    # Of equal counts, the lower classes come first.
-    order = sorted(most, key=lambda pair: (-most[pair], -both[pair], pair))
+    # If the counts are equal, the lower classes come first.
+    order = sorted(highest, key=lambda pair: (-highest[pair], -total[pair], pair))
     return tuple(
         Confusion(
             name=class_names[label],
@@ -220,8 +221,8 @@ def confusions(
 def coverage_levels(labeled: LabeledPredictions) -> NDArray[np.float32]:
     """Returns the thresholds of a coverage curve, float32 [L], ascending.
 
-    Confidences of labeled images, evenly spaced by rank: the precision cannot change
-    between them. The last one leaves enough images for an estimate.
+    They are confidences of labeled images, evenly spaced by rank, since the precision
+    cannot change between them. The last one leaves enough images for an estimate.
     """
     ascending = np.sort(labeled.confidence)
     last = max(0, len(ascending) - _MIN_IMAGES)
@@ -252,7 +253,7 @@ def _precision(right: float, images: float) -> Precision:
 
 
 def _wrong_pairs(labeled: LabeledPredictions) -> collections.Counter[tuple[int, int]]:
-    """Returns the number of images by true and wrongly predicted class."""
+    """Returns the number of wrongly predicted images by true and predicted class."""
     is_wrong = ~labeled.is_right
     labels, predicted = labeled.label[is_wrong], labeled.predicted[is_wrong]
     return collections.Counter(zip(labels.tolist(), predicted.tolist(), strict=True))

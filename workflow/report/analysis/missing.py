@@ -1,4 +1,4 @@
-"""Figures that a run does not have: the report shows whatever is there."""
+"""Figures that a run does not have: the report shows the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Missing:
-    """Reason why a figure is not there, in one line, and the command that makes it.
+    """Reason why a figure is missing, in one line, and the command that makes it.
 
     The command is empty if there is none.
     """
@@ -21,7 +21,7 @@ class Missing:
 
 
 class MissingError(Exception):
-    """Raised where a file that the report can do without is not there."""
+    """A file is missing that the report can do without."""
 
     def __init__(self, reason: str, command: str = "") -> None:
         super().__init__(reason)
@@ -29,7 +29,7 @@ class MissingError(Exception):
 
 
 def attempt(compute: Callable[[], T]) -> T | Missing:
-    """Returns the result of a function, or the reason why it has none."""
+    """Returns the result of a function, or the reason why its input is unusable."""
     try:
         return compute()
     except MissingError as error:

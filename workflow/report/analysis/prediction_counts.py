@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection import what_if
 from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
 from pseudo_label.selection.order_statistics import Rows
@@ -24,20 +23,20 @@ from pseudo_label.selection.tally import Tally
 
 #: Bars of the histogram of all confidences.
 NUM_BARS = 50
-_NO_HASH = np.uint64(0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabeledRound:
-    """A round's predictions, by their directory, and the selection made of them.
+    """A round's predictions and the selection made of them.
 
-    `dropped_in` is the directory of the selection, which lists the dropped rows.
+    `predictions` is a directory, as is `selection_directory`, which also lists the
+    dropped rows.
     """
 
     predictions: epath.Path
     num_shards: int
     class_names: tuple[str, ...]
-    dropped_in: epath.Path
+    selection_directory: epath.Path
     selection: Selection
 
     def path(self, index: int) -> epath.Path:
@@ -51,10 +50,10 @@ class PredictionCounts:
 
     Attributes:
         images: Number of rows, including those without a prediction.
-        predicted: int64 [K] images by predicted class.
-        bars: int64 [NUM_BARS] images by confidence, in bars of equal width.
-        reached: int64 [L] images at or above each of the levels.
-        tally: The counts of the selection, without dropped rows.
+        predicted: int64 [K], images by predicted class.
+        bars: int64 [NUM_BARS], images by confidence, in bars of equal width.
+        reached: int64 [L], images at or above each of the levels.
+        tally: Counts of the selection, without dropped rows.
     """
 
     images: int
@@ -66,14 +65,14 @@ class PredictionCounts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Churn:
-    """Images that a teacher and the one of the round before classify differently.
+    """Images for which the teachers of successive rounds predict different classes.
 
     Attributes:
         round: Round of the later teacher.
-        images: Images with a prediction in both rounds.
-        changed: Number of them whose predicted class differs.
-        kept: Number of them that the earlier round kept.
-        kept_changed: Number of the kept ones whose predicted class differs.
+        images: Number of images with a prediction in both rounds.
+        changed: Number of these whose predicted class differs.
+        kept: Number of these that the earlier round kept.
+        kept_changed: Number of kept ones whose predicted class differs.
     """
 
     round: int
@@ -106,10 +105,7 @@ def count_predictions(
     """
     selection = labeled.selection
     num_classes = len(selection.classes)
-    tally = Tally.zero(
-        selection_tally.append_unselectable(selection.thresholds),
-        what_if.levels(selection.settings),
-    )
+    tally = Tally.zero(selection.thresholds, what_if.levels(selection.settings))
     predicted = np.zeros(num_classes, np.int64)
     bars = np.zeros(NUM_BARS, np.int64)
     above = np.zeros(len(levels) + 1, np.int64)
@@ -124,8 +120,9 @@ def count_predictions(
         above += np.bincount(reached, minlength=len(above))
         selectable = np.where(is_known, label, num_classes).astype(np.int32)
         selectable[dropped] = num_classes
-        none: NDArray[Any] = np.broadcast_to(_NO_HASH, label.shape)
-        rows = Rows(selectable, confidence, none, none, none)
+        # The tally counts neither hashes nor positions.
+        unused: NDArray[Any] = np.broadcast_to(np.uint64(0), label.shape)
+        rows = Rows(selectable, confidence, unused, unused, unused)
         tally.count(rows, len(label) - len(known))
     return PredictionCounts(
         images=tally.read,
@@ -153,7 +150,7 @@ def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> 
                 f"{after.path(index)}: expected {len(rows):,} images as in "
                 f"{before.path(index)}, got {len(labels):,} images"
             )
-        dropped = near_duplicates.read_dropped(before.dropped_in, index)
+        dropped = near_duplicates.read_dropped(before.selection_directory, index)
         is_kept = count_copies(rows, before.selection, dropped) > 0
         was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
         is_known = (was >= 0) & (now >= 0)
@@ -170,7 +167,7 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]]:
     """Yields labels (-1 without a prediction), confidences, and dropped positions."""
     for index in range(labeled.num_shards):
-        dropped = near_duplicates.read_dropped(labeled.dropped_in, index)
+        dropped = near_duplicates.read_dropped(labeled.selection_directory, index)
         first = 0
         for table in prediction_schema.read_rows(
             labeled.path(index), ["label", "confidence"]
@@ -197,6 +194,6 @@ def _count_labels(
 
 
 def _columns_to_decide(selection: Selection) -> Sequence[str]:
-    """Returns the columns for `count_copies`; keys, which are long, only for ties."""
+    """Returns the columns for `count_copies`: keys, which are long, only for ties."""
     has_ties = any(any(cut_offs.keys) for cut_offs in selection.cut_offs)
     return COLUMNS if has_ties else COLUMNS[:-1]

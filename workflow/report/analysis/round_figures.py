@@ -1,4 +1,4 @@
-"""The figures of one round; what a run does not have is `Missing`.
+"""The figures of one round, each `Missing` if the run does not have its files.
 
 Names of attributes are keys of `report.json`.
 """
@@ -24,15 +24,15 @@ from workflow.report.analysis.prediction_counts import (
 )
 from workflow.report.analysis.run_files import Run
 
-#: Most rows of a table, whatever the number of classes.
-MOST_ROWS = 25
-#: Most points of a curve over classes.
-_MOST_RANKS = 100
+#: Largest number of rows of a table, whatever the number of classes.
+MAX_ROWS = 25
+#: Largest number of points of a curve over classes.
+_MAX_RANKS = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReferenceImages:
-    """Number and kind (`held_out`, `out_of_fold` or `test`) of labeled images."""
+    """Kind (`held_out`, `out_of_fold` or `test`) and number of labeled images."""
 
     kind: str
     images: int
@@ -40,7 +40,7 @@ class ReferenceImages:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassCount:
-    """Images predicted as a class (None if unknown), kept, and kept with copies."""
+    """Images predicted as a class (None if unknown), images kept, records written."""
 
     name: str
     predicted: int | None
@@ -50,13 +50,13 @@ class ClassCount:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """The counts of `ClassCount` at some ranks; each is in descending order by itself.
+    """The counts of `ClassCount` at R ranks, each sorted by itself, descending.
 
     Attributes:
-        places: Ranks, from 1 to the number of classes.
-        predicted: Images before the selection; None if unknown.
-        unique: Images kept.
-        records: Images kept and their copies.
+        places: R ranks, ascending from 1 to the number of classes.
+        predicted: R counts; None if unknown.
+        unique: R counts.
+        records: R counts.
     """
 
     places: tuple[int, ...]
@@ -70,9 +70,11 @@ class Classes:
     """All classes before and after the selection.
 
     Attributes:
+        count: Number of classes.
         empty: Number of classes without a kept image.
-        fewest: Classes with the fewest kept images; few classes are listed in full, by
-            label.
+        fewest: The `MAX_ROWS` classes with the fewest kept images, or if there are no
+            more classes, all of them by label.
+        ranks: Counts by rank.
     """
 
     count: int
@@ -109,12 +111,12 @@ class RoundFigures:
     """The figures of a round.
 
     Attributes:
-        funnel: Number of images after each step.
+        funnel: Number of images lost or left at each step.
         judges: Labeled images that precision is estimated on.
         kept: Precision of the kept labels.
         kept_share: Images kept, as a share of all.
         class_precision: Classes of the lowest precision, worst first.
-        judged_classes: Number of classes whose precision is known.
+        judged_classes: Number of classes with a known precision.
         coverage: Coverage and precision at other thresholds.
         churn: Changes against the round before; None in the first.
     """
@@ -135,7 +137,7 @@ class RoundFigures:
 
 
 def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
-    """Returns the figures of a round, from 1 on, whose funnel is known."""
+    """Returns the figures of a round, counted from 1, given its funnel."""
     labeled = attempt(lambda: run.labeled_round(number))
     reference = attempt(lambda: run.labeled_predictions(number))
     levels = np.empty(0, np.float32)
@@ -205,19 +207,19 @@ def _classes(labeled: LabeledRound, counts: PredictionCounts | Missing) -> Class
         for rule, images in zip(rules, predicted, strict=True)
     ]
     fewest = classes
-    if len(classes) > MOST_ROWS:
+    if len(classes) > MAX_ROWS:
         fewest = sorted(classes, key=lambda c: (c.unique, c.predicted or 0))
     return Classes(
         count=len(classes),
         empty=sum(c.unique == 0 for c in classes),
-        fewest=tuple(fewest[:MOST_ROWS]),
+        fewest=tuple(fewest[:MAX_ROWS]),
         ranks=_ranks(classes),
     )
 
 
 def _ranks(classes: list[ClassCount]) -> Ranks:
     last = len(classes) - 1
-    at = np.unique(np.linspace(0, last, min(_MOST_RANKS, last + 1)).round().astype(int))
+    at = np.unique(np.linspace(0, last, min(_MAX_RANKS, last + 1)).round().astype(int))
 
     def descending(counts: list[int]) -> tuple[int, ...]:
         return tuple(np.sort(counts)[::-1][at].tolist())
@@ -232,9 +234,9 @@ def _ranks(classes: list[ClassCount]) -> Ranks:
 
 
 def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]:
-    """Returns the classes whose interval ends lowest: few images prove nothing."""
+    """Returns the classes whose intervals end lowest, which needs enough images."""
     ascending = sorted(precisions, key=lambda c: (c.precision.high, c.precision.low))
-    return tuple(ascending[:MOST_ROWS])
+    return tuple(ascending[:MAX_ROWS])
 
 
 def _what_if(
@@ -243,7 +245,7 @@ def _what_if(
     reference: LabeledPredictions | Missing,
 ) -> WhatIf:
     settings = labeled.selection.settings
-    cells = what_if.read_table(labeled.dropped_in)
+    cells = what_if.read_table(labeled.selection_directory)
     if cells is None:
         tally = require(counts).tally
         cells = what_if.make_table(tally, settings, known(reference))

@@ -107,11 +107,6 @@ class Run:
 
     path: pathlib.Path
 
-    @property
-    def name(self) -> str:
-        """Name of the run: the last part of its path."""
-        return self.path.resolve().name
-
     def round(self, number: int) -> pathlib.Path:
         """Returns the directory of a round, counted from 1."""
         return self.path / f"round-{number}"
@@ -119,7 +114,7 @@ class Run:
     def rounds(self) -> list[pathlib.Path]:
         """Returns the directories of the rounds in order.
 
-        A round with nothing but a calibration has not begun.
+        A directory with a calibration alone is of a round that was not started.
         """
         found = {
             int(path.name.removeprefix("round-")): path
@@ -159,14 +154,14 @@ class Run:
             predictions=epath.Path(directory / "predictions"),
             num_shards=labeling["images"]["num_shards"],
             class_names=tuple(labeling["class_names"]),
-            dropped_in=epath.Path(directory / "selection"),
+            selection_directory=epath.Path(directory / "selection"),
             selection=Selection.from_json(selection),
         )
 
     def labeled_predictions(self, number: int) -> LabeledPredictions:
         """Returns predictions of a round's teacher for labeled images.
 
-        They are those of its calibration, or without one for the test images.
+        The images are those of its calibration, or without one the test images.
 
         Raises:
             MissingError: If there is neither, or no image could be decoded.
@@ -191,8 +186,8 @@ class Run:
             name = directory.parent.name
             round_number = name.removeprefix("round-")
             raise MissingError(
-                f"There is no {path.relative_to(self.path).as_posix()}, what a "
-                "classifier says of each test image.",
+                f"There is no {path.relative_to(self.path).as_posix()}, a classifier's "
+                "prediction for each test image.",
                 "make report"
                 if name in ("teacher", "control")
                 else f"make evaluation ROUND={round_number}",
@@ -233,8 +228,8 @@ def read_stages(run: Run) -> Iterator[Stage]:
     found = [completed.parent for completed in run.path.glob("**/COMPLETED")]
     for directory in sorted(found, key=lambda path: _order(path.relative_to(run.path))):
         facts = artifact.read_json(directory / artifact.COMPLETED)
-        config = _read_optional(directory / artifact.CONFIG)
-        classifier = _read_optional(directory / "classifier.json")
+        config = read_optional(directory / artifact.CONFIG)
+        classifier = read_optional(directory / "classifier.json")
         own = {"classifier": classifier.get("fingerprint"), **config}
         yield Stage(
             name=directory.relative_to(run.path).as_posix(),
@@ -257,19 +252,18 @@ def _order(path: pathlib.PurePath) -> list[tuple[int, str, int]]:
     return parts
 
 
-def _read_optional(path: pathlib.Path) -> dict[str, Any]:
+def read_optional(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the content of a JSON file, empty if there is no file."""
     content: dict[str, Any] = artifact.read_json(path) if path.exists() else {}
     return content
 
 
 def _fingerprints(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each SHA-256 within JSON, with the names that lead to it."""
+    """Yields the path, such as a.b.1, and value of each SHA-256 in JSON content."""
     if isinstance(content, str) and _FINGERPRINT.fullmatch(content):
         yield path, content
-    pairs: Any = ()
+    if isinstance(content, list):
+        content = dict(enumerate(content, start=1))
     if isinstance(content, dict):
-        pairs = content.items()
-    elif isinstance(content, list):
-        pairs = enumerate(content, start=1)
-    for name, inner in pairs:
-        yield from _fingerprints(inner, f"{path}.{name}" if path else str(name))
+        for name, inner in content.items():
+            yield from _fingerprints(inner, f"{path}.{name}" if path else str(name))

@@ -16,8 +16,9 @@ def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns each run's accuracies, and over all runs means and paired differences.
 
     The last student is compared with the first teacher, with the teacher that labeled
-    for it, and with the control. Differences are paired within each run: a hard draw of
-    data is hard for all of them. Each of `reports` is the content of a `report.json`.
+    for it, and with the control. Differences are paired within each run, whose draw of
+    the data is equally hard for all. Each of `reports` is the content of a
+    `report.json`.
     """
     rows = [_row(report) for report in reports]
     return {
@@ -53,7 +54,7 @@ def _format_gain(gain: dict[str, Any]) -> str:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the 95 % interval of a mean, by Student's t; None of a single value."""
+    """Returns the 95 % interval of a mean, by Student's t; None for a single value."""
     freedom = len(values) - 1
     if freedom < 1:
         return None

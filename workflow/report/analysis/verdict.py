@@ -65,7 +65,7 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     yield "  " + verdict_sentence(report)
     yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
-    yield f"  {seconds:.0f} s of stages, seed {report['seed']}"
+    yield f"  all stages took {seconds:.0f} s in total, seed {report['seed']}"
 
 
 def _format_losses(report: dict[str, Any]) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _format_losses(report: dict[str, Any]) -> Iterator[str]:
 
 
 def describe_below(names: Sequence[str]) -> str:
-    """Returns the classifiers that a student ended below, as words."""
+    """Returns in words the classifiers that a student ended below."""
     return " and ".join(
         "the control" if name == "control" else "its teacher" for name in names
     )

@@ -249,7 +249,7 @@ def accuracy_and_loss(
     return _pick(series, EVALUATION, names), _pick(series, LOSS, names)
 
 
-def under_noise(series: Sequence[Series], run: str) -> list[Series]:
+def noise_curves(series: Sequence[Series], run: str) -> list[Series]:
     """Returns the accuracy of a student on noised training images.
 
     Separately for pseudo-labeled and labeled images where both are known.

@@ -21,8 +21,8 @@ def test_curves_are_averaged_and_noise_is_judged_at_the_end(tmp_path):
     # One batch says little.
     assert len(series.points) == 12
     assert np.mean([y for _, y in series.points]) == pytest.approx(0.4, abs=0.02)
-    assert learning_curves.under_noise([series], "control") == 1.0
-    assert learning_curves.under_noise([series], "student 1") is None
+    assert learning_curves.agreement_under_noise([series], "control") == 1.0
+    assert learning_curves.agreement_under_noise([series], "student 1") is None
 
 
 def test_a_curve_of_few_points_stays_as_it_is(tmp_path):
@@ -44,6 +44,6 @@ def test_pseudo_labeled_images_count_before_all_images():
             strict=True,
         )
     )
-    under_noise = learning_curves.under_noise
+    under_noise = learning_curves.agreement_under_noise
     assert under_noise([both, pseudo_labeled], "student 1") == 0.5
     assert under_noise([both], "student 1") == 0.9

@@ -117,7 +117,7 @@ def test_keys_are_read_where_they_decide(tmp_path):
         predictions=epath.Path(tmp_path),
         num_shards=1,
         class_names=selections.NAMES,
-        dropped_in=epath.Path(tmp_path / "selection"),
+        selection_directory=epath.Path(tmp_path / "selection"),
         selection=selection,
     )
     with labeled.path(0).open("wb") as file:

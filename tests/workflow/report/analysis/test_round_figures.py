@@ -7,7 +7,7 @@ from pseudo_label.selection import what_if
 from tests.workflow.report import runs
 from workflow.report.analysis import figures
 from workflow.report.analysis.missing import Missing
-from workflow.report.analysis.round_figures import MOST_ROWS
+from workflow.report.analysis.round_figures import MAX_ROWS
 from workflow.report.analysis.run_files import Run
 
 
@@ -56,7 +56,7 @@ def test_of_many_classes_few_numbers_are_left(tmp_path):
     found, report = runs.read_figures(runs.make(tmp_path / "run", plan))
     (only,) = found.rounds
     assert only.classes.count == 400
-    assert len(only.classes.fewest) == len(only.class_precision) == MOST_ROWS
+    assert len(only.classes.fewest) == len(only.class_precision) == MAX_ROWS
     assert only.classes.ranks.places[::99] == (1, 400)
     assert len(only.classes.ranks.records) == 100
     assert only.judged_classes > 100

@@ -200,9 +200,9 @@ def test_noised_images_are_told_apart_where_that_is_known():
         for metric in UNDER_NOISE
     )
     other = Series(run="student 2", metric=UNDER_NOISE[0], points=((1.0, 0.5),))
-    found = charts.under_noise([other, both, labeled, pseudo_labeled], "student 1")
+    found = charts.noise_curves([other, both, labeled, pseudo_labeled], "student 1")
     assert [curve.run for curve in found] == ["pseudo-labeled", "labeled"]
-    assert [curve.run for curve in charts.under_noise([both], "student 1")] == [
+    assert [curve.run for curve in charts.noise_curves([both], "student 1")] == [
         "all images"
     ]
-    assert charts.under_noise([other], "student 1") == []
+    assert charts.noise_curves([other], "student 1") == []
