@@ -18,7 +18,7 @@ from stage.status import OK
 SEED = 0
 #: Maximum number of rows per file: 130 million images make 1,024 shards.
 SHARD_ROWS = 127_000
-#: Rows per block, which is a row group of the file.
+#: Rows that are generated at once.
 BLOCK_ROWS = 2**14
 UNDECODABLE, UNDECODABLE_SHARE = "undecodable", 0.001
 #: Share of the images that the teacher is sure of; mean and standard deviation of the

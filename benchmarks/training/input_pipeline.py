@@ -73,7 +73,7 @@ GOAL = 0.7
 SPEED = "images_per_second"
 #: By way: the name of its ratio to the decoder.
 RATIOS = {"ours": "ratio_to_decoder", "mixture": "mixture_ratio_to_decoder"}
-#: Classes per pseudo-label, the labeling job's default.
+#: Number of classes per pseudo-label.
 TOP_K = 5
 #: Side of the first table's images: the smallest networks' need most of them.
 SIZE = 160
