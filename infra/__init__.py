@@ -1,1 +1,1 @@
-"""Engines for the Beam jobs on one machine: what starts them, nothing else."""
+"""Starts a runner of the Beam jobs: Flink on this machine, or Dataflow."""

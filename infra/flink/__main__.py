@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from infra.flink import cluster
 from infra.flink.install import install
 from stage import cli
-from stage.flags import CommandFlags
+from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
 _HOME = FLAGS.string(
@@ -28,10 +28,12 @@ _HOME = FLAGS.string(
 _RUN = FLAGS.run(
     "Directory of the cluster's logs and files; HOME/run if not given.", required=False
 )
-_WEB_PORT = FLAGS.integer("web_port", 8081, "Port of Flink's web page.")
-_RPC_PORT = FLAGS.integer("rpc_port", 6123, "Port of Flink's job manager.")
-_JOB_PORT = FLAGS.integer("job_port", 8099, "Port of Beam's job server.")
-_WORKER_PORT = FLAGS.integer("worker_port", 50001, "Port of the worker pool.")
+_PORTS = FlagGroup(
+    web=FLAGS.integer("web_port", 8081, "Port of Flink's web page."),
+    rpc=FLAGS.integer("rpc_port", 6123, "Port of Flink's job manager."),
+    jobs=FLAGS.integer("job_port", 8099, "Port of Beam's job server."),
+    workers=FLAGS.integer("worker_port", 50001, "Port of the worker pool."),
+)
 _ACTIONS = ("install", "up", "down")
 
 
@@ -47,12 +49,7 @@ def main(argv: Sequence[str]) -> None:
             return
         jars = install(home, log=lambda line: cli.log(f"flink: {line}"))
         if action == "up":
-            ports = cluster.Ports(
-                web=_WEB_PORT.value,
-                rpc=_RPC_PORT.value,
-                jobs=_JOB_PORT.value,
-                workers=_WORKER_PORT.value,
-            )
+            ports = cluster.Ports(**_PORTS.arguments())
             started = cluster.up(jars, ports, directory)
             word = "up" if started else "up already"
             cli.log(f"flink: {word}, see http://localhost:{ports.web}")

@@ -118,10 +118,10 @@ class Ports:
         workers: Worker pool, for `--environment_config=`.
     """
 
-    web: int = 8081
-    rpc: int = 6123
-    jobs: int = 8099
-    workers: int = 50001
+    web: int
+    rpc: int
+    jobs: int
+    workers: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,21 +186,22 @@ class Service:
 
 def services(jars: Jars, ports: Ports, directory: pathlib.Path) -> tuple[Service, ...]:
     """Returns the processes of a cluster in the order of their start."""
-    flink = f"-Dlog4j.configurationFile={directory / 'log4j2.properties'}"
     java = ("java", *_OPEN, f"-Djava.io.tmpdir={directory / 'tmp'}")
-    in_flink = (*java, flink, "-cp", f"{jars.flink}/*")
+    logging = f"-Dlog4j.configurationFile={directory / 'log4j2.properties'}"
+    flink = (*java, logging, "-cp", f"{jars.flink}/*")
     config = ("--configDir", str(directory))
-    entrypoint = (
-        "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    manager = (
+        *(*flink, "-Xmx400m"),
+        "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+        *config,
     )
-    manager = (in_flink[0], "-Xmx400m", *in_flink[1:], entrypoint, *config)
-    runner = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-    memory = (
-        f"-Xmx{_HEAP + _FRAMEWORK_HEAP}m",
+    worker = (
+        *(*flink, f"-Xmx{_HEAP + _FRAMEWORK_HEAP}m"),
         f"-XX:MaxDirectMemorySize={_NETWORK + _OFF_HEAP}m",
         f"-XX:MaxMetaspaceSize={_METASPACE}m",
+        "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+        *config,
     )
-    worker = (in_flink[0], *memory, *in_flink[1:], runner, *config)
     server = (
         *(*java, "-Xmx512m", "-cp", f"{jars.job_server}/*"),
         "org.apache.beam.runners.flink.FlinkJobServerDriver",
@@ -232,7 +233,10 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
     missing = [service for service in every if service.name not in running]
     before = _read_ports(directory)
     if running and before != ports:
-        raise ValueError(f"the cluster in {directory} is up with {before}, not {ports}")
+        raise ValueError(
+            f"the cluster in {directory} is up: expected {before}, got {ports}; stop "
+            "it or choose another --run"
+        )
     for service in missing:
         for port in filter(_answers, service.ports):
             raise OSError(
@@ -254,9 +258,10 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
 def down(directory: pathlib.Path) -> bool:
     """Stops all processes, keeps their logs; returns whether one was running."""
     directory = directory.resolve()
-    # Jars and ports matter only to start processes.
-    every = services(Jars(directory), Ports(), directory)
-    running = [service for service in every if service.pid() is not None]
+    started = [
+        Service(file.stem, (), (), directory) for file in directory.glob("*.pid")
+    ]
+    running = [service for service in started if service.pid() is not None]
     _stop(running)
     shutil.rmtree(directory / "tmp", ignore_errors=True)
     return bool(running)

@@ -38,9 +38,9 @@ class Jars:
 def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
     """Returns the jars, after downloading the missing ones."""
     jars = Jars(home.resolve())
-    require("java", "a Java runtime, version 11 or 17, to run Flink")
+    _require("java", "a Java runtime, version 11 or 17, to run Flink")
     if not jars.job_server.exists():
-        require("mvn", "Maven, to download Beam's job server")
+        _require("mvn", "Maven, to download Beam's job server")
     jars.home.mkdir(parents=True, exist_ok=True)
     for directory, fetch, size in (
         (jars.flink, _fetch_flink, "230 MB"),
@@ -53,8 +53,7 @@ def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
     return jars
 
 
-def require(program: str, what: str) -> None:
-    """Raises FileNotFoundError if a program is not on the PATH."""
+def _require(program: str, what: str) -> None:
     if shutil.which(program) is None:
         raise FileNotFoundError(f"expected {what}: there is no `{program}` on the PATH")
 
