@@ -3,7 +3,9 @@
 import ast
 import importlib.metadata
 import importlib.util
+import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -36,15 +38,38 @@ def test_every_command_in_the_documentation_exists():
         assert importlib.util.find_spec(module), module
 
 
-def test_every_flag_in_the_readme_exists():
-    """Flags of the command they stand behind, up to Beam's own."""
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    commands = re.findall(r"^python -m ([\w.]+)(.*)$", text, re.MULTILINE)
-    assert len(commands) >= 5
-    for module, arguments in commands:
-        known = find_command(module).FLAGS.values
-        for flag in re.findall(r"--(\w+)", arguments.split(" -- ")[0]):
-            assert flag in known, f"{module} --{flag}"
+def parse_commands(text):
+    """Parses the project's command lines in a text; yields their modules."""
+    for module, line in re.findall(r"python -m ([\w.]+)([^\n`]*)", text):
+        if module.partition(".")[0] not in PACKAGES or " ... " in line:
+            continue
+        arguments = re.split(r" -- | && | \|\| |;", line)[0]
+        if arguments.count("'") % 2:
+            arguments = arguments.removesuffix("'")  # Of an outer command.
+        rest = find_command(module).FLAGS.parse([module, *shlex.split(arguments)])[1:]
+        assert not any(argument.startswith("-") for argument in rest), line
+        yield module
+
+
+def test_every_command_line_in_the_documentation_parses():
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    text = text.replace("\\\n", " ")
+    assert len(list(parse_commands(text))) > 20
+
+
+def test_every_command_line_of_make_parses():
+    targets = ("demo", "verify", "calibration", "tpu-compile", "flink-up", "flink-down")
+    environment = {
+        name: value for name, value in os.environ.items() if "MAKE" not in name
+    }
+    lines = subprocess.check_output(
+        ["make", "--dry-run", "--always-make", *targets, "CALIBRATION=folder:held-out"],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+    )
+    modules = set(parse_commands(lines.replace("\\\n", " ")))
+    assert modules >= {"student.train", "infra.flink", "workflow.report"}
 
 
 def test_every_file_in_the_documentation_exists():
