@@ -19,7 +19,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
-from beam_jobs.writing.worker import WriteGroup, WritingJob, Written
+from beam_jobs.writing.worker import WriteGroup, WritingJob, WrittenShard
 from classifier.data import shard_manifest
 from classifier.data.sources import Source
 from pseudo_label.dataset import card
@@ -27,6 +27,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import open_selection
 from stage import artifact
+from stage.validation import check, check_positive
 
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
@@ -56,12 +57,9 @@ def plan(
     decision = open_selection(selection, prediction_set)
     source = shard_manifest.match_predictions(source, predictions)
     records = decision.funnel.records
-    if records == 0:
-        raise ValueError(f"{selection} keeps no image; lower --confidence_threshold")
-    if num_shards < 0:
-        raise ValueError(f"num_shards must be >= 0, got {num_shards}")
-    if round_number < 1:
-        raise ValueError(f"round must be >= 1, got {round_number}")
+    check(records > 0, f"{selection} keeps no image; lower --confidence_threshold")
+    check(num_shards >= 0, f"num_shards must be >= 0, got {num_shards}")
+    check_positive("round", round_number)
     default_shards = max(MIN_SHARDS, math.ceil(records / RECORDS_PER_SHARD))
     return WritingJob(
         source=source,
@@ -129,7 +127,7 @@ def finish(job: WritingJob) -> str:
     )
 
 
-def _write_metadata(shards: list[Written], job: WritingJob) -> None:
+def _write_metadata(shards: list[WrittenShard], job: WritingJob) -> None:
     shards.sort(key=lambda shard: shard.index)
     dataset_records.write_metadata(
         job.output,

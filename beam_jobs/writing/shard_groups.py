@@ -45,27 +45,27 @@ class Group:
 def plan_groups(
     num_inputs: int, num_outputs: int, *, max_copies: int
 ) -> tuple[Group, ...]:
-    """Returns as many groups as possible; every shard is in one of them.
+    """Returns as many groups as possible; every shard is in exactly one.
 
-    The number of workers plays no part, since it must not change the files.
+    Groups do not depend on the number of workers, which must not change the files.
 
     Args:
         num_inputs: Number of input shards.
         num_outputs: Number of output shards, at least 1.
-        max_copies: Maximum copies of an image. A group has as many output shards, if
-            there are so many, to keep the copies apart.
+        max_copies: Maximum copies of an image, the minimum number of output shards
+            of a group if there are so many: it keeps the copies apart.
     """
-    apart = max(MIN_OUTPUTS, max_copies)
-    count = max(1, min(num_inputs // MIN_INPUTS, num_outputs // apart))
+    min_outputs = max(MIN_OUTPUTS, max_copies)
+    count = max(1, min(num_inputs // MIN_INPUTS, num_outputs // min_outputs))
     # Adjacent input shards often hold the same class, or images of the same day.
-    mixed = sorted(
+    shuffled = sorted(
         range(num_inputs), key=lambda index: prediction_schema.hash_key(str(index))
     )
     outputs = [group * num_outputs // count for group in range(count + 1)]
     # In proportion to the outputs, so that output shards have about the same size.
     inputs = [end * num_inputs // num_outputs for end in outputs]
     return tuple(
-        Group(tuple(sorted(mixed[first:last])), range(start, stop))
+        Group(tuple(sorted(shuffled[first:last])), range(start, stop))
         for (first, last), (start, stop) in zip(
             itertools.pairwise(inputs), itertools.pairwise(outputs), strict=True
         )

@@ -1,8 +1,8 @@
 """Writes one group of output shards, the unit of work.
 
 One worker reads the images of the group's input shards, spools them to local disk as
-records, and writes these in mixed order; no image crosses a shuffle or stays in memory.
-A shard is renamed into place when it is complete: a shard whose file exists is done.
+records, and writes these in the order of a hash; no image crosses a shuffle or stays in
+memory. A shard is renamed into place when it is complete: a shard whose file exists is done.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class WritingJob:
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class WrittenShard:
     """A finished output shard.
 
     Attributes:
@@ -144,7 +144,7 @@ class WriteGroup(beam.DoFn):
         """Registers Beam's file systems."""
         filesystems.register()
 
-    def process(self, index: int) -> Iterator[Written]:
+    def process(self, index: int) -> Iterator[WrittenShard]:
         """Writes a group; yields all of its output shards."""
         job, group = self._job, self._job.groups[index]
         try:
@@ -155,7 +155,7 @@ class WriteGroup(beam.DoFn):
         lengths = _count_records(job, group)
         for output, length in zip(group.outputs, lengths.tolist(), strict=True):
             size = job.path(output).stat().length
-            yield Written(output, length, size - length * _FRAME_BYTES)
+            yield WrittenShard(output, length, size - length * _FRAME_BYTES)
 
 
 def write_group(job: WritingJob, group: Group) -> None:
@@ -190,11 +190,11 @@ def selected_images(
     if not copies.any():
         return
     rows = _selected_rows(job.predictions.path(index), copies)
-    row = next(rows, None)
     count = 0
     shard = shard_manifest.read_shard(job.output, index)
     for example in read_examples(job.source.reader, shard.files):
-        if row is not None and row["record_index"] == count:
+        if count < len(copies) and copies[count]:
+            row = next(rows)
             if hashlib.sha256(example.image).digest() != row["image_sha256"]:
                 error = f" ({example.status}: {example.error})" if example.error else ""
                 raise WritingError(
@@ -202,7 +202,6 @@ def selected_images(
                     f"one that was labeled{error}"
                 )
             yield row, int(copies[count]), example.image
-            row = next(rows, None)
         count += 1
     if count != len(copies):
         raise WritingError(f"shard {index}: expected {len(copies)} images, got {count}")
