@@ -2,7 +2,8 @@
 
 One worker reads the images of the group's input shards, spools them to local disk as
 records, and writes these in the order of a hash; no image crosses a shuffle or stays in
-memory. A shard is renamed into place when it is complete: a shard whose file exists is done.
+memory. A shard is renamed into place when it is complete: a shard whose file exists is
+done.
 """
 
 from __future__ import annotations
