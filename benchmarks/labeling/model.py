@@ -40,15 +40,15 @@ def open_model(task: LabelingTask) -> Model:
 
 
 def _saved_model(task: LabelingTask) -> Model:
+    # Captured by `run`: the signature alone does not keep the variables alive.
     loaded = tf.saved_model.load(f"{task.classifier}/{EXPORT}")
-    serve = loaded.signatures["serving_default"]
 
     def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
         # A positional argument would be slow: TensorFlow first formats the images
         # into the text of an error.
+        serve = loaded.signatures["serving_default"]
         return serve(encoded=tf.constant(encoded))["logits"].numpy()
 
-    run.loaded = loaded  # type: ignore[attr-defined]  # It owns the variables.
     return run
 
 
