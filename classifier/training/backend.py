@@ -13,15 +13,13 @@ from classifier.training.checkpoint import Arrays
 
 
 class Backend(Protocol):
-    """State of a run, advanced batch by batch: `backend_tensorflow` or `backend_jax`.
-
-    Either can load a state that the other has returned.
-    """
+    """State of a run, advanced by batches: `backend_tensorflow` or `backend_jax`."""
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Updates the state with this process's share of a batch.
 
-        Returns scalar tensors, named as in `metrics.jsonl`.
+        The batch has "image", uint8 [B,S,S,3], "target", float32 [B,K], and the masks
+        of `losses.top1`. Returns scalar tensors, named as in `metrics.jsonl`.
         """
 
     def predict(self, images: Any) -> Any:
@@ -31,7 +29,7 @@ class Backend(Protocol):
         """Returns the whole state, by name."""
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Loads a whole state; raises ValueError if it is of another network."""
+        """Loads a state of either backend; ValueError if it is of another network."""
 
     def start_trace(self, directory: str) -> None:
         """Starts to record what host and devices do."""

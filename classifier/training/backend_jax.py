@@ -9,9 +9,9 @@ statistics. The result differs from that of one device only in the order of addi
 from __future__ import annotations
 
 import collections
-import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import keras
@@ -29,33 +29,31 @@ State = dict[str, Any]
 #: "image" uint8 [B,S,S,3] and "target" float32 [B,K].
 Batch = dict[str, Any]
 
-BATCH_AXIS = "batch"
 #: Steps that the host may run ahead of the devices: enough to keep them busy, few
 #: enough that batches do not fill their memory.
 STEPS_AHEAD = 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Placement of arrays on devices."""
+class Layout(NamedTuple):
+    """Placement of arrays on devices.
 
-    mesh: Mesh
+    Attributes:
+        replicated: Sharding with a full copy on every device.
+        split: Sharding with a part of the first axis on every device.
+    """
 
-    @property
-    def replicated(self) -> NamedSharding:
-        """Sharding with a full copy on every device."""
-        return NamedSharding(self.mesh, PartitionSpec())
-
-    @property
-    def split(self) -> NamedSharding:
-        """Sharding with a part of the first axis on every device."""
-        return NamedSharding(self.mesh, PartitionSpec(BATCH_AXIS))
+    replicated: NamedSharding
+    split: NamedSharding
 
 
 def layout_on(devices: list[Any]) -> Layout:
     """Returns the layout on some devices, those of one process side by side."""
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
-    return Layout(Mesh(np.array(ordered), (BATCH_AXIS,)))
+    mesh = Mesh(np.array(ordered), ("batch",))
+    return Layout(
+        replicated=NamedSharding(mesh, PartitionSpec()),
+        split=NamedSharding(mesh, PartitionSpec("batch")),
+    )
 
 
 def initial_state(model: keras.Model) -> State:
@@ -148,22 +146,15 @@ def shapes(
     model: keras.Model, config: TrainConfig, layout: Layout
 ) -> tuple[State, Batch]:
     """Returns shapes and types of a step's arguments, enough to compile it."""
-
-    def shape_of(array: Any) -> Any:
-        return jax.ShapeDtypeStruct(
-            array.shape, array.dtype, sharding=layout.replicated
-        )
-
-    size, num_classes = config.image.size, model.output_shape[-1]
-    batch = {
-        "image": ((size, size, 3), np.uint8),
-        "target": ((num_classes,), np.float32),
-    }
-    return jax.tree.map(shape_of, initial_state(model)), {
-        name: jax.ShapeDtypeStruct(
-            (config.global_batch_size, *shape), dtype, sharding=layout.split
-        )
-        for name, (shape, dtype) in batch.items()
+    replicated = functools.partial(jax.ShapeDtypeStruct, sharding=layout.replicated)
+    split = functools.partial(jax.ShapeDtypeStruct, sharding=layout.split)
+    count, size = config.global_batch_size, config.image.size
+    state = jax.tree.map(
+        lambda array: replicated(array.shape, array.dtype), initial_state(model)
+    )
+    return state, {
+        "image": split((count, size, size, 3), np.uint8),
+        "target": split((count, model.output_shape[-1]), np.float32),
     }
 
 
@@ -225,11 +216,7 @@ class JaxBackend:
         return flat
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Loads a state from either backend.
-
-        Raises:
-            ValueError: If it is of another network.
-        """
+        """Loads a state of either backend; ValueError if it is of another network."""
         groups = {group: self._state[group] for group in ("model", "velocity", "ema")}
         names = [f"{group}/{name}" for group in groups for name in groups[group]]
         check_names(arrays, ["step", *names])
@@ -277,7 +264,7 @@ class JaxBackend:
         return jax.make_array_from_single_device_arrays(
             array.shape,
             self._local.replicated,
-            [parts[device] for device in self._local.mesh.devices.flat],
+            [parts[device] for device in self._local.split.mesh.devices.flat],
         )
 
     def _logits(self, averages: dict[str, Any], images: Any) -> Any:

@@ -31,17 +31,14 @@ class TensorFlowBackend:
             for v in self._model.trainable_variables
         ]
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        pairs = zip(ema_model.variables, model.variables, strict=True)
-        averaged = [(average, value) for average, value in pairs if is_weight(value)]
-        self._averages = [average for average, _ in averaged]
-        self._values = [value for _, value in averaged]
+        self._averages = list(filter(is_weight, ema_model.variables))
+        self._values = list(filter(is_weight, model.variables))
         self._train = tf.function(self._train_step)
         self._predict = tf.function(lambda x: self._ema_model(x, training=False))
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Updates the state with a batch; returns scalar tensors."""
-        metrics: dict[str, Any] = self._train(batch)
-        return metrics
+        return self._train(batch)
 
     def predict(self, images: Any) -> Any:
         """Returns logits [B,K] of the averaged network for uint8 [B,S,S,3]."""
@@ -52,11 +49,7 @@ class TensorFlowBackend:
         return {name: np.asarray(v) for name, v in self._named_state().items()}
 
     def load_arrays(self, arrays: Arrays) -> None:
-        """Loads a state from either backend.
-
-        Raises:
-            ValueError: If it is of another network.
-        """
+        """Loads a state of either backend; ValueError if it is of another network."""
         state = self._named_state()
         check_names(arrays, state)
         for name, variable in state.items():

@@ -51,21 +51,15 @@ class Checkpoints:
         """Returns the file of a checkpoint."""
         return self._directory / f"{kind}-{step:08d}.npz"
 
-    def load(self, step: int) -> Arrays:
-        """Returns the checkpoint of a step."""
-        return read(self.path(step))
-
     def load_latest(self) -> tuple[int, Arrays] | None:
         """Returns the newest checkpoint and its step, or None if there is none."""
         steps = self.steps()
-        return (steps[-1], self.load(steps[-1])) if steps else None
+        return (steps[-1], read(self.path(steps[-1]))) if steps else None
 
     def clean(self) -> None:
         """Deletes unfinished files of a killed run."""
         if self._directory.exists():
-            for path in self._directory.iterdir():
-                if artifact.is_unfinished(path):
-                    path.unlink()
+            artifact.delete_unfinished(self._directory)
 
     def _write(self, kind: str, step: int, arrays: Arrays) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -86,5 +80,6 @@ def check_names(arrays: Arrays, expected: Iterable[str]) -> None:
     different = sorted(arrays.keys() ^ set(expected))
     if different:
         raise ValueError(
-            f"checkpoint of another network: {different[0]} is in only one of the two"
+            "expected a checkpoint of the same network, got one that differs in "
+            f"{different[0]}"
         )

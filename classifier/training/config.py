@@ -129,19 +129,9 @@ class TrainConfig:
         """Number of parts of a batch that must hold the same mixture of sources."""
         return max(self.input_shards, self.model.batch_norm_groups)
 
-    def per_device_batch_size(self, num_devices: int) -> int:
-        """Returns the images per device; raises ValueError if they differ."""
-        share, rest = divmod(self.global_batch_size, num_devices)
-        check(
-            rest == 0,
-            f"global_batch_size must be divisible by the {num_devices} devices, got "
-            f"{self.global_batch_size}",
-        )
-        return share
-
 
 def _check_parts(config: TrainConfig) -> None:
-    """Checks that the parts of a batch are equal, and nested in each other."""
+    """Checks that input shards and batch-norm groups divide a batch, and each other."""
     shards, groups = config.input_shards, config.model.batch_norm_groups
     for name, parts in (("input_shards", shards), ("model.batch_norm_groups", groups)):
         check(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
 from stage import artifact, cli
+from stage.validation import check
 
 BACKENDS = ("tensorflow", "jax")
 #: `--distributed` where the environment defines the processes, as on a TPU pod slice.
@@ -61,7 +62,11 @@ class Devices:
             ValueError: If the batch is not divisible by the devices, or the input
                 shards by the processes.
         """
-        config.per_device_batch_size(self.count)
+        check(
+            config.global_batch_size % self.count == 0,
+            f"global_batch_size must be divisible by the {self.count} devices, got "
+            f"{config.global_batch_size}",
+        )
         self.input_shards(config.input_shards)
 
     def input_shards(self, count: int) -> range:
@@ -141,7 +146,7 @@ ONE_PROCESS = Devices()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where a run happens; affects at most the last bits of its results.
+    """Directory, log and devices of a run; they change at most its last bits.
 
     Attributes:
         workdir: Directory for `checkpoints/`, `metrics.jsonl`, TensorBoard events and

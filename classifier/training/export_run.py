@@ -15,11 +15,7 @@ from classifier.data.config import ImageConfig
 from classifier.export.facts import Evaluation
 from classifier.export.saved_classifier import export_classifier
 from classifier.models.config import ModelConfig
-from classifier.models.factory import (
-    build_network,
-    is_weight,
-    named_variables,
-)
+from classifier.models.factory import build_network, is_weight, named_variables
 from classifier.training.checkpoint import Checkpoints
 from stage import artifact
 

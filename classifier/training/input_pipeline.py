@@ -104,6 +104,8 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
     A batch is `{"image": uint8 [B,S,S,3], "label": int64 [B], "weight": float32 [B]}`;
     the last one is padded with examples of weight 0.
     """
+    if not source.files:
+        return ()
 
     def prepare(example: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -112,22 +114,18 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
             "weight": tf.constant(1.0),
         }
 
-    def fill(batch: dict[str, Any]) -> dict[str, Any]:
-        def pad(values: Any) -> Any:
-            missing = batch_size - tf.shape(values)[0]
-            paddings = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
-            padded = tf.pad(values, paddings)
-            return tf.ensure_shape(padded, [batch_size, *values.shape[1:]])
-
-        return {name: pad(values) for name, values in batch.items()}
-
-    if not source.files:
-        return ()
+    examples = read_files(source.reader, source.files).map(
+        prepare, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    padding = tf.data.Dataset.from_tensors(
+        tf.nest.map_structure(
+            lambda spec: tf.zeros(spec.shape, spec.dtype), examples.element_spec
+        )
+    )
+    # With one example of padding more, a batch could hold nothing else.
     return (
-        read_files(source.reader, source.files)
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .map(fill)
+        examples.concatenate(padding.repeat(batch_size - 1))
+        .batch(batch_size, drop_remainder=True)
         .prefetch(PREFETCH)
     )
 

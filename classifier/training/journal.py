@@ -1,4 +1,4 @@
-"""What a run writes: metrics, TensorBoard events, checkpoints and progress lines."""
+"""Output of a run: metrics, TensorBoard events, checkpoints and progress lines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 from etils import epath
 
 from classifier.export.facts import Evaluation
+from classifier.training import checkpoint
 from classifier.training.backend import Backend
 from classifier.training.checkpoint import Arrays, Checkpoints
 from classifier.training.config import TrainConfig
@@ -55,7 +56,7 @@ class Journal:
                     f"no checkpoint of step {start} in {self._path}: expected a "
                     "--workdir that all processes see"
                 )
-            backend.load_arrays(self._checkpoints.load(start))
+            backend.load_arrays(checkpoint.read(self._checkpoints.path(start)))
             self._log(f"resuming at step {start}")
         self._start = self._last_finite = self._logged_step = start
         self._logged_at = time.monotonic()
@@ -165,15 +166,17 @@ class Journal:
         )
 
     def _kept_rows(self) -> list[dict[str, Any]]:
-        """Returns the rows of `metrics.jsonl` whose steps are not repeated."""
+        """Returns the rows of `metrics.jsonl` that the resumed run does not repeat."""
         path = self._path / METRICS
         if not path.exists():
             return []
         lines = path.read_text().splitlines()
         rows = [json.loads(line) for line in lines if line.endswith("}")]
-        return [row for row in rows if self._is_kept(row)]
-
-    def _is_kept(self, row: dict[str, Any]) -> bool:
-        if row["step"] == self._config.num_steps and "evaluation/top1" in row:
-            return False  # The final evaluation comes after the last checkpoint.
-        return bool(row["step"] <= self._start)
+        last_step = self._config.num_steps
+        return [
+            row
+            for row in rows
+            if row["step"] <= self._start
+            # The final evaluation comes after the last checkpoint.
+            and not (row["step"] == last_step and "evaluation/top1" in row)
+        ]

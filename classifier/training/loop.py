@@ -59,7 +59,9 @@ def fit(
     steps = range(start, config.num_steps)
     tracer = _Tracer(backend, context, start)
     with journal, watched(is_alone=devices.num_processes == 1) as notice:
-        for step, batch in zip(steps, _iterate(make_batches, steps), strict=False):
+        # A finished run does not open its data.
+        batches = make_batches(start) if steps else ()
+        for step, batch in zip(steps, batches, strict=False):
             with tracer.step(step):
                 metrics = backend.train_step(batch)
             done = step + 1
@@ -105,13 +107,6 @@ def evaluate(
         num_correct=int(correct),
         cross_entropy=float(nats / max(count, 1.0)),
     )
-
-
-def _iterate(
-    make_batches: Callable[[int], Iterable[dict[str, Any]]], steps: range
-) -> Iterator[dict[str, Any]]:
-    if steps:  # A finished run does not open its data.
-        yield from make_batches(steps.start)
 
 
 def _is_due(done: int, every: int, config: TrainConfig) -> bool:

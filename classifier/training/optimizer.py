@@ -39,18 +39,6 @@ def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
     return config.peak_learning_rate * factor
 
 
-def nesterov(
-    *, weight: Any, gradient: Any, velocity: Any, learning_rate: Any, momentum: float
-) -> tuple[Any, Any]:
-    """Returns the weight and its velocity after one update.
-
-    The learning rate is not part of the velocity, as in TensorFlow's
-    MomentumOptimizer: a lower rate also scales the gradients accumulated before.
-    """
-    velocity = momentum * velocity + gradient
-    return weight - learning_rate * (gradient + momentum * velocity), velocity
-
-
 def update(
     weights: Sequence[Any],
     gradients: Sequence[Any],
@@ -60,21 +48,23 @@ def update(
     config: OptimizerConfig,
     num_steps: int,
 ) -> tuple[list[Any], list[Any], Any]:
-    """Returns weights and velocities after a step, and its learning rate."""
-    rate = learning_rate(step, config, num_steps=num_steps)
-    pairs = [
-        nesterov(
-            weight=weight,
-            gradient=gradient,
-            velocity=velocity,
-            learning_rate=rate,
-            momentum=config.momentum,
-        )
+    """Returns weights and velocities after a Nesterov step, and its learning rate.
+
+    The learning rate is not part of the velocity, as in TensorFlow's
+    MomentumOptimizer: a lower rate also scales the gradients accumulated before.
+    """
+    rate, momentum = learning_rate(step, config, num_steps=num_steps), config.momentum
+    velocities = [
+        momentum * velocity + gradient
+        for velocity, gradient in zip(velocities, gradients, strict=True)
+    ]
+    weights = [
+        weight - rate * (gradient + momentum * velocity)
         for weight, gradient, velocity in zip(
             weights, gradients, velocities, strict=True
         )
     ]
-    return [weight for weight, _ in pairs], [velocity for _, velocity in pairs], rate
+    return weights, velocities, rate
 
 
 def ema_decay(step: Any, config: OptimizerConfig) -> Any:

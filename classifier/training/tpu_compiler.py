@@ -36,8 +36,8 @@ _ALL_REDUCE = re.compile(
     r"^\s*(?:ROOT )?%?[\w.-]+ = (.*?) all-reduce(?:-start)?\(", re.MULTILINE
 )
 _ARRAY = re.compile(r"\b([a-z]+\d+)\[([\d,]*)\]")
-#: Positions in a tuple, and memory layouts of arrays.
-_REMARKS = re.compile(r"/\*.*?\*/|\{[^{}]*\}")
+#: Annotations of shapes: positions in a tuple, and memory layouts of arrays.
+_ANNOTATIONS = re.compile(r"/\*.*?\*/|\{[^{}]*\}")
 _RECOMPUTED = re.compile(r"^\s*(?:ROOT )?%\S*\.remat\S* = ", re.MULTILINE)
 
 
@@ -72,7 +72,7 @@ def count_all_reduces(text: str) -> tuple[int, dict[str, int]]:
     bytes_by_type: dict[str, int] = {}
     all_reduces = _ALL_REDUCE.findall(text)
     for shapes in all_reduces:
-        for kind, sizes in _ARRAY.findall(_REMARKS.sub("", shapes)):
+        for kind, sizes in _ARRAY.findall(_ANNOTATIONS.sub("", shapes)):
             width = int(re.sub("[a-z]", "", kind)) // 8
             size = width * math.prod(map(int, filter(None, sizes.split(","))))
             bytes_by_type[kind] = bytes_by_type.get(kind, 0) + size

@@ -105,13 +105,6 @@ def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
     TrainConfig(model=other, optimizer=OptimizerConfig(ema_decay=decay))
 
 
-def test_devices_must_share_a_batch_evenly():
-    config = TrainConfig(global_batch_size=12)
-    assert config.per_device_batch_size(4) == 3
-    with pytest.raises(ValueError, match=r"global_batch_size\b.*\b8\b.*\b12"):
-        config.per_device_batch_size(8)
-
-
 @pytest.mark.parametrize(
     ("shards", "groups", "named"),
     [

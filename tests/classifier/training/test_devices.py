@@ -33,6 +33,7 @@ def test_processes_share_input_shards_as_neighbors():
 
 
 def test_devices_share_a_batch():
+    process(0).check(TrainConfig(global_batch_size=16, input_shards=4))
     with pytest.raises(ValueError, match=r"global_batch_size\b.*\b8\b.*\b12\b"):
         process(0).check(TrainConfig(global_batch_size=12, input_shards=4))
 

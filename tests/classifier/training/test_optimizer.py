@@ -49,20 +49,16 @@ def test_an_unknown_schedule_is_refused():
 def test_nesterov_follows_the_recurrence():
     rng = np.random.default_rng(0)
     weight, velocity = np.array([1.0, -2.0]), np.zeros(2)
-    ours, our_velocity = weight.copy(), velocity.copy()
+    ours, our_velocities = [weight], [velocity]
     for step in range(5):
         gradient = rng.normal(size=2)
-        lr = 0.1 / (1 + step)
-        velocity = 0.9 * velocity + gradient
-        weight = weight - lr * gradient - lr * 0.9 * velocity
-        ours, our_velocity = optimizer.nesterov(
-            weight=ours,
-            gradient=gradient,
-            velocity=our_velocity,
-            learning_rate=lr,
-            momentum=0.9,
+        ours, our_velocities, lr = optimizer.update(
+            ours, [gradient], our_velocities, step=step, config=CONFIG, num_steps=100
         )
-    np.testing.assert_allclose(ours, weight, rtol=1e-12)
+        assert lr == rate(step)
+        velocity = 0.9 * velocity + gradient
+        weight = weight - float(lr) * (gradient + 0.9 * velocity)
+    np.testing.assert_allclose(ours[0], weight, rtol=1e-6)
 
 
 def test_ema_decay_ramps_up_to_its_limit():
