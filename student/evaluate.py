@@ -37,17 +37,18 @@ def main(argv: Sequence[str]) -> None:
         from classifier.inference.evaluation import write
         from student.evaluation import comparison
 
-        plan = comparison.plan(
-            _STUDENT.value,
-            open_source(_EVALUATION.value, **_SOURCE.arguments()),
-            pseudo_labeled=_PSEUDO_LABELED.value,
-            teachers=_TEACHER.value,
+        student, teachers = _STUDENT.value, _TEACHER.value
+        images = open_source(_EVALUATION.value, **_SOURCE.arguments())
+        config, pseudo_labeled = comparison.check_inputs(
+            student, images, pseudo_labeled=_PSEUDO_LABELED.value, teachers=teachers
         )
-        if artifact.start_or_resume(_OUTPUT.value, plan.config):
+        if artifact.start_or_resume(_OUTPUT.value, config):
             log("already complete")
             return
     with cli.exit_on_job_error():
-        figures, rows = comparison.evaluate(plan)
+        figures, rows = comparison.evaluate(
+            student, images, pseudo_labeled=pseudo_labeled, teachers=teachers
+        )
         write(_OUTPUT.value, figures, rows)
     for line in comparison.describe(figures):
         log(line)

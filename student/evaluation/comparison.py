@@ -28,33 +28,26 @@ SAMPLE_SIZE = 2000
 _COPIES = RecordReader(image_feature="image", label_feature="copy")
 
 
-@dataclasses.dataclass(frozen=True)
-class ComparisonPlan:
-    """The checked inputs of a comparison.
-
-    Attributes:
-        config: Content of the output's `config.json`.
-        student: Directory of the student.
-        images: Labeled images.
-        pseudo_labeled: Dataset that the student has learned from; None for no fit.
-        teachers: Directories of the teachers; empty for no comparison with them.
-    """
-
-    config: dict[str, Any]
-    student: str
-    images: Source
-    pseudo_labeled: Source | None
-    teachers: tuple[str, ...]
-
-
-def plan(
+def check_inputs(
     student: str,
     images: Source,
     *,
     pseudo_labeled: str | None = None,
     teachers: Sequence[str] = (),
-) -> ComparisonPlan:
-    """Opens and checks the inputs of a comparison."""
+) -> tuple[dict[str, Any], Source | None]:
+    """Returns the content of the output's `config.json`, and the pseudo-labeled images.
+
+    Args:
+        student: Directory of the student.
+        images: Labeled images.
+        pseudo_labeled: Directory of the dataset that the student has learned from;
+            None to leave it out.
+        teachers: Directories of the teachers; empty to leave them out.
+
+    Raises:
+        ValueError: If an input is incomplete, or the classes differ.
+        FileNotFoundError: If an input does not exist.
+    """
     facts = read_ensemble_facts([student, *teachers])
     class_names = tuple(facts[0]["class_names"])
     check_same_classes(class_names, images.labeled_class_names(), images.spec)
@@ -68,27 +61,33 @@ def plan(
         "pseudo_labeled": fingerprint,
         "teachers": [teacher["fingerprint"] for teacher in facts[1:]],
     }
-    return ComparisonPlan(config, student, images, records, tuple(teachers))
+    return config, records
 
 
-def evaluate(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
+def evaluate(
+    student: str,
+    images: Source,
+    *,
+    pseudo_labeled: Source | None = None,
+    teachers: Sequence[str] = (),
+) -> tuple[dict[str, Any], pa.Table]:
     """Returns the figures, and a row for every labeled image.
 
     The figures are those of `evaluation.summarize`, with `fit` if there are
-    pseudo-labels, and `teacher` if there are teachers.
+    pseudo-labels, and `teacher` if there are teachers. Inputs as in `check_inputs`.
     """
-    student = Ensemble([plan.student])
-    rows = evaluation.evaluate(student, plan.images)
+    network = Ensemble([student])
+    rows = evaluation.evaluate(network, images)
     figures = evaluation.summarize(rows)
-    if plan.pseudo_labeled is not None:
-        sample = sample_images(plan.pseudo_labeled, SAMPLE_SIZE)
-        agrees = evaluation.is_right(evaluation.evaluate(student, sample))
+    if pseudo_labeled is not None:
+        sample = sample_images(pseudo_labeled, SAMPLE_SIZE)
+        agrees = evaluation.is_right(evaluation.evaluate(network, sample))
         figures["fit"] = {
             "num_examples": len(agrees),
             "agreement": float(agrees.mean()),
         }
-    if plan.teachers:
-        teacher_rows = evaluation.evaluate(Ensemble(plan.teachers), plan.images)
+    if teachers:
+        teacher_rows = evaluation.evaluate(Ensemble(teachers), images)
         figures["teacher"] = compare(rows, teacher_rows)
     return figures, rows
 
@@ -96,7 +95,7 @@ def evaluate(plan: ComparisonPlan) -> tuple[dict[str, Any], pa.Table]:
 def sample_images(dataset: Source, limit: int) -> Source:
     """Returns a sample of a written dataset in which no image is repeated.
 
-    It takes the first of every shard's records, which are in the order of a hash, in
+    Takes the first records of every shard, which are in the order of a hash, in
     proportion to the length of the shard, and leaves out further copies. `limit` is the
     maximum number of records, copies included.
     """

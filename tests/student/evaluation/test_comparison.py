@@ -80,8 +80,9 @@ def labeled(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def plan(exported, exported_second, labeled, dataset):
-    return comparison.plan(
+def inputs(exported, exported_second, labeled, dataset):
+    """The config of a comparison with all inputs, and the pseudo-labeled images."""
+    return comparison.check_inputs(
         str(exported[0]),
         labeled,
         pseudo_labeled=str(dataset),
@@ -90,8 +91,13 @@ def plan(exported, exported_second, labeled, dataset):
 
 
 @pytest.fixture(scope="module")
-def result(plan):
-    return comparison.evaluate(plan)
+def result(exported, exported_second, labeled, inputs):
+    return comparison.evaluate(
+        str(exported[0]),
+        labeled,
+        pseudo_labeled=inputs[1],
+        teachers=[str(exported_second[0])],
+    )
 
 
 def right(directory_and_model, labeled, size, config):
@@ -145,8 +151,8 @@ def places(source):
 
 
 @pytest.mark.parametrize("limit", range(NUM_RECORDS + 2))
-def test_a_sample_has_the_first_copies_of_the_first_records(plan, limit):
-    found = list(places(comparison.sample_images(plan.pseudo_labeled, limit)))
+def test_a_sample_has_the_first_copies_of_the_first_records(inputs, limit):
+    found = list(places(comparison.sample_images(inputs[1], limit)))
     for shard, content in enumerate(SHARDS):
         own = [place for one, place in found if one == shard]
         firsts = [place for place, (_, copy) in enumerate(content) if copy == 0]
@@ -216,17 +222,19 @@ def test_other_images_are_not_compared():
 
 
 def test_what_was_not_asked_for_is_not_said(exported, labeled):
-    plan = comparison.plan(str(exported[0]), labeled)
-    assert (plan.config["pseudo_labeled"], plan.config["teachers"]) == (None, [])
-    figures, _ = comparison.evaluate(plan)
+    config, pseudo_labeled = comparison.check_inputs(str(exported[0]), labeled)
+    assert (config["pseudo_labeled"], config["teachers"]) == (None, [])
+    assert pseudo_labeled is None
+    figures, _ = comparison.evaluate(str(exported[0]), labeled)
     assert not {"fit", "teacher"} & set(figures)
     assert len(comparison.describe(figures)) == 1
 
 
-def test_what_is_asked_for_is_part_of_the_config(plan, exported, labeled):
-    assert plan.config != comparison.plan(str(exported[0]), labeled).config
-    assert len(plan.config["teachers"]) == 1
-    assert plan.config["pseudo_labeled"]
+def test_what_is_asked_for_is_part_of_the_config(inputs, exported, labeled):
+    config, _ = inputs
+    assert config != comparison.check_inputs(str(exported[0]), labeled)[0]
+    assert len(config["teachers"]) == 1
+    assert config["pseudo_labeled"]
 
 
 def test_other_classes_are_refused(exported, labeled, tmp_path):
@@ -238,9 +246,9 @@ def test_other_classes_are_refused(exported, labeled, tmp_path):
     dataset = write_dataset(tmp_path / "dataset", SHARDS, ("a", "b", "x"))
     student = str(exported[0])
     for refused in (
-        lambda: comparison.plan(student, labeled, teachers=[str(other)]),
-        lambda: comparison.plan(str(other), labeled),
-        lambda: comparison.plan(student, labeled, pseudo_labeled=str(dataset)),
+        lambda: comparison.check_inputs(student, labeled, teachers=[str(other)]),
+        lambda: comparison.check_inputs(str(other), labeled),
+        lambda: comparison.check_inputs(student, labeled, pseudo_labeled=str(dataset)),
     ):
         with pytest.raises(ValueError, match=r"\b2\b.*'(c|x)'.*'(x|c)'"):
             refused()
