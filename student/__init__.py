@@ -1,1 +1,1 @@
-"""Training the student on labeled and pseudo-labeled images together."""
+"""Training the student, on labeled and pseudo-labeled images, and evaluating it."""

@@ -1,1 +1,1 @@
-"""Training and evaluating the teacher."""
+"""Training, calibrating and evaluating the teacher."""

@@ -22,7 +22,7 @@ PUBLISHED_SIZES = (
 #: Image sides are multiples of this, because strides halve the image five times.
 SIZE_STEP = 32
 MAX_SIZE = 320
-#: Exponent of the side's growth with the multiply-adds, from 50@160 to 350@256. The
+#: Exponent of the side as a power of the multiply-adds, from 50@160 to 350@256. The
 #: paper trains no network above 320 px; earlier rules reach 600 px and more.
 SIZE_EXPONENT = math.log(256 / 160) / math.log(34.377 / 2.279)
 #: Epochs from which depth is scaled; the paper compares 10, 100 and 350 epochs.
@@ -60,7 +60,7 @@ def scale(
 ) -> tuple[ModelConfig, int]:
     """Returns a ResNet-RS of about `factor` times the multiply-adds, and its side.
 
-    The resolution contributes its slow share of the factor, depth or width the rest.
+    The resolution contributes its part by the slow rule, depth or width the rest.
 
     Args:
         model: ResNet-RS to scale; ValueError for another network.

@@ -40,7 +40,7 @@ KERAS_APPLICATIONS = (
     "Xception",
 )
 
-#: Names that are valid, but for the depths in between.
+#: Valid names, except for those of interpolated depths.
 KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICATIONS)
 
 

@@ -16,7 +16,7 @@ EPOCHS = 350
 #: Minimum number of training steps: the learning rate needs time to warm up and decay,
 #: the moving average to follow the weights.
 MIN_STEPS = 800
-#: Minimum batch size, the one of `tiny`.
+#: Minimum number of images of a batch, as in `tiny`.
 MIN_BATCH_SIZE = 32
 
 
@@ -62,12 +62,8 @@ def scale_batch_size(
     """Returns the recipe with the batch halved until there are `MIN_STEPS` of them.
 
     The learning rate is halved with it (Goyal et al. 2017). The batch keeps at least
-    `MIN_BATCH_SIZE` images.
-
-    Args:
-        config: The recipe.
-        num_seen: Images of the whole run, repetitions included.
-        fixed: Paths of the settings made by the user.
+    `MIN_BATCH_SIZE` images. `num_seen` is the number of images of the whole run,
+    repetitions included; `fixed` are the paths of the settings made by the user.
     """
     if "global_batch_size" in fixed or "num_steps" in fixed:
         return config
@@ -83,10 +79,7 @@ def with_num_steps(
 ) -> ConfigT:
     """Returns the recipe with `steps` steps; warm-up and evaluations scale with them.
 
-    Args:
-        config: The recipe.
-        steps: Steps of the whole run.
-        fixed: Paths of the settings made by the user.
+    `fixed` are the paths of the settings made by the user.
     """
     if "num_steps" in fixed:
         return config

@@ -29,12 +29,7 @@ def tiny() -> TrainConfig:
     letters into others.
     """
     return TrainConfig(
-        model=ModelConfig(
-            name="resnet_rs_14",
-            width_multiplier=0.25,
-            dropout_rate=0.25,
-            stochastic_depth_rate=0.0,
-        ),
+        model=ModelConfig(name="resnet_rs_14", width_multiplier=0.25),
         image=ImageConfig(
             size=32, crop_fraction=1.0, min_crop_area=1.0, random_flip=False
         ),
@@ -48,9 +43,7 @@ def tiny() -> TrainConfig:
             interpolation="bilinear",
             contrast_pivot="mean",
         ),
-        optimizer=OptimizerConfig(
-            peak_learning_rate=0.1, warmup_steps=50, weight_decay=4e-5
-        ),
+        optimizer=OptimizerConfig(peak_learning_rate=0.1, warmup_steps=50),
         global_batch_size=32,
         num_steps=800,
         evaluate_every=100,

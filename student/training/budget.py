@@ -17,24 +17,24 @@ from student.training.config import StudentConfig
 #: Pseudo-labeled images per labeled image of a batch, as Noisy Student's published
 #: scripts train EfficientNet-B1 to B7.
 RATIO = 3.0
-#: Maximum epochs over the labeled images, twice those of supervised training. Beyond,
-#: the ratio grows up to that of Noisy Student's largest student.
+#: Maximum epochs over the labeled images, twice those of supervised training. To stay
+#: below, the ratio grows up to that of Noisy Student's largest student.
 MAX_EPOCHS = 2 * budget.EPOCHS
 MAX_RATIO = 28.0
 
-#: Two points (number of images, images seen in training with repetitions). The demo: 50
+#: Number of images of the demo, and images seen in its training, with repetitions: 50
 #: labeled and 1,140 pseudo-labeled digits, 1,600 steps of 32.
-SMALL = (1_190, 1_600 * 32)
-#: ImageNet and the 130M images of Noisy Student: 350 epochs of the labeled images, a
-#: quarter of each of 436,800 batches of 4096.
-LARGE = (1_281_167 + 130_000_000, 436_800 * 4096)
+DEMO = (1_190, 1_600 * 32)
+#: The same of ImageNet with the 130M images of Noisy Student: 350 epochs of the labeled
+#: images, a quarter of each of 436,800 batches of 4096.
+PUBLISHED = (1_281_167 + 130_000_000, 436_800 * 4096)
 #: Exponent of the power law through both points.
-EXPONENT = math.log(LARGE[1] / SMALL[1]) / math.log(LARGE[0] / SMALL[0])
+EXPONENT = math.log(PUBLISHED[1] / DEMO[1]) / math.log(PUBLISHED[0] / DEMO[0])
 
-#: Width of a student relative to its teacher, if the teacher is narrower than a full
+#: Ratio of a student's width to its teacher's, if the teacher is narrower than a full
 #: network and there are at least as many pseudo-labeled images as labeled ones. A
-#: larger student than a full network is a deeper preset.
-WIDER = 1.5
+#: student larger than a full network is another, deeper preset.
+WIDTH_RATIO = 1.5
 FULL_WIDTH = 1.0
 #: Epochs over the pseudo-labeled images from which on the network's noise has its full
 #: rates, those of the published training on 130M images. With fewer there is less to
@@ -81,8 +81,8 @@ def fit_budget(
 
 
 def images_to_see(num_images: int) -> int:
-    """Returns how many images training shows, repetitions included."""
-    images, seen = SMALL
+    """Returns the number of images seen in training, repetitions included."""
+    images, seen = DEMO
     return round(seen * (num_images / images) ** EXPONENT)
 
 
@@ -113,7 +113,7 @@ def _width(config: StudentConfig, sizes: Sizes) -> float:
     width = config.model.width_multiplier
     if sizes.pseudo_labeled < sizes.labeled or width >= FULL_WIDTH:
         return width
-    return min(width * WIDER, FULL_WIDTH)
+    return min(width * WIDTH_RATIO, FULL_WIDTH)
 
 
 def _labeled_fraction(config: StudentConfig, sizes: Sizes) -> float:

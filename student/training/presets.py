@@ -8,8 +8,6 @@ teacher's.
 
 from __future__ import annotations
 
-import dataclasses
-
 from classifier.training import budget, presets
 from classifier.training.config import TrainConfig, replace_paths
 from stage.overrides import unknown
@@ -33,8 +31,7 @@ FROZEN_STAGES = 3
 
 def student_of(teacher: TrainConfig) -> StudentConfig:
     """Returns the student's recipe for a teacher's."""
-    names = (field.name for field in dataclasses.fields(teacher))
-    return StudentConfig(**{name: getattr(teacher, name) for name in names})
+    return StudentConfig(**vars(teacher))
 
 
 def semi_supervised(supervised: TrainConfig) -> StudentConfig:
