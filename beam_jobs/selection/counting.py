@@ -25,17 +25,16 @@ from numpy.typing import NDArray
 from beam_jobs.io import filesystems
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.prediction_set import shard_path
+from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection.decision import Dropped
 from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.tally import Tally
 
-#: Threads of a process, a shard each: most of the work is done outside of Python.
-SHARDS_AT_ONCE = 2
-#: Maximum shards in work or waiting for a thread.
-_MAX_PENDING = 2 * SHARDS_AT_ONCE
-_RANKED = ("label", "confidence", "key_hash")
+#: Threads of a process, one shard each: most of the work releases Python's lock.
+NUM_THREADS = 2
+#: Maximum number of shards in work or waiting for a thread.
+_MAX_PENDING = 2 * NUM_THREADS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,38 +42,37 @@ class PredictionReader:
     """Reads the columns of a shard that a selection depends on.
 
     Attributes:
-        directory: Directory of the predictions.
-        num_classes: K.
-        dropped_in: Output of `dropping.drop`, None if no row is dropped.
+        predictions: Predictions of K classes.
+        dropped_in: Output directory of `dropping.drop`; None if no row is dropped.
     """
 
-    directory: str
-    num_classes: int
+    predictions: PredictionSet
     dropped_in: str | None
 
     def read(self, index: int, columns: Sequence[str]) -> Iterator[tuple[int, Rows]]:
         """Yields blocks of a shard: the number of rows without prediction, all rows.
 
-        Rows without prediction and dropped rows get class K, the one after the others,
-        whose threshold no row reaches: so all rows are treated the same way. Labels and
-        confidences out of range raise ValueError.
+        Rows without prediction and dropped rows get class K, whose threshold no row
+        reaches, so that all rows are treated the same way. Labels and confidences out
+        of range raise ValueError.
         """
-        path = shard_path(self.directory, index)
+        path = self.predictions.path(index)
+        num_classes = len(self.predictions.class_names)
         dropped = np.empty(0, np.int64)
         if self.dropped_in is not None:
             dropped = near_duplicates.read_dropped(self.dropped_in, index)
         first = 0
         for table in prediction_schema.read_rows(path, columns):
             label = table["label"].fill_null(0).to_numpy()
-            _check("label", label, np.int32(self.num_classes - 1), first, path)
+            _check("label", label, np.int32(num_classes - 1), first, path)
             confidence = table["confidence"].fill_null(0.0).to_numpy()
             _check("confidence", confidence, np.float32(1.0), first, path)
-            label = table["label"].fill_null(self.num_classes).to_numpy()
+            label = table["label"].fill_null(num_classes).to_numpy()
             end = first + len(label)
             is_here = slice(*np.searchsorted(dropped, [first, end]))
             if is_here.start < is_here.stop:
                 label = label.copy()
-                label[dropped[is_here] - first] = self.num_classes
+                label[dropped[is_here] - first] = num_classes
             key_hash = np.broadcast_to(np.uint64(0), label.shape)
             if "key_hash" in columns:
                 key_hash = table["key_hash"].to_numpy()
@@ -115,16 +113,15 @@ def count(
     Args:
         shards: Numbers of the shards.
         reader: Reader of the predictions.
-        thresholds: float32 [K + 1] of `append_unselectable`, as a side input.
-        dropped: Side input that is available when the dropped rows are written.
+        thresholds: float32 [K], or a side input of them.
+        dropped: `Dropped`, or a side input, available when the dropped rows are
+            written.
         levels: float32 [L] of `Tally.levels`.
     """
-    counted = beam.ParDo(
-        _Count(reader, np.asarray(levels, np.float32)), thresholds, dropped
-    )
+    counting = _Count(reader, np.asarray(levels, np.float32))
     return (
         shards
-        | "Count" >> counted
+        | "Count" >> beam.ParDo(counting, thresholds, dropped)
         | "Add" >> beam.CombineGlobally(_Add()).without_defaults()
     )
 
@@ -133,7 +130,7 @@ def count(
 def find_windows(
     shards: beam.PCollection, reader: PredictionReader, windows: beam.PCollection
 ) -> beam.PCollection:
-    """Returns the one `RankWindows`, narrowed if it was wide."""
+    """Returns the one element of `windows`, `RankWindows`, narrowed if it is wide."""
     histogram = (
         shards
         | "Count inside" >> beam.ParDo(_CountInside(reader), AsSingleton(windows))
@@ -146,7 +143,7 @@ def find_windows(
 def take_rows(
     shards: beam.PCollection, reader: PredictionReader, windows: beam.PCollection
 ) -> beam.PCollection:
-    """Returns one list of the `Rows` inside of the windows."""
+    """Returns one list of all `Rows` inside of the windows."""
     return (
         shards
         | "Take inside" >> beam.ParDo(_TakeInside(reader), AsSingleton(windows))
@@ -155,12 +152,12 @@ def take_rows(
 
 
 class _Pass(beam.DoFn):
-    """Adds up the shards of a bundle, some at once; yields the total, if there is one.
+    """Adds up the shards of a bundle on several threads; yields the total, if any.
 
     Subclasses define the columns to read, the total, and how rows are added to it.
     """
 
-    columns: Sequence[str] = _RANKED
+    columns: Sequence[str] = ("label", "confidence", "key_hash")
 
     def __init__(self, reader: PredictionReader) -> None:
         self._reader = reader
@@ -175,7 +172,7 @@ class _Pass(beam.DoFn):
 
     def setup(self) -> None:
         filesystems.register()
-        self._pool = ThreadPoolExecutor(SHARDS_AT_ONCE)
+        self._pool = ThreadPoolExecutor(NUM_THREADS)
         self._lock = threading.Lock()
 
     def teardown(self) -> None:
@@ -186,7 +183,7 @@ class _Pass(beam.DoFn):
         self._pending: collections.deque[Future[None]] = collections.deque()
 
     def process(self, index: int, *side_inputs: Any) -> None:
-        """Starts to add up a shard; waits if enough others are pending."""
+        """Starts to add a shard to the total; waits if too many are pending."""
         if self._total is None:
             self._total = self.make_total(*side_inputs)
         if self._total is None:
@@ -208,7 +205,7 @@ class _Pass(beam.DoFn):
 
 
 class _Count(_Pass):
-    """Adds shards up to a tally, once the files of dropped rows are written."""
+    """Counts shards into a tally, once the files of dropped rows are written."""
 
     columns = ("label", "confidence")
 
@@ -224,7 +221,7 @@ class _Count(_Pass):
 
 
 class _CountInside(_Pass):
-    """Adds shards up to the histogram inside of windows, if these are wide."""
+    """Counts the digits inside of windows into a histogram, if windows are wide."""
 
     def make_total(self, windows: RankWindows) -> NDArray[np.int64] | None:
         if not windows.are_wide:
@@ -252,7 +249,7 @@ class _TakeInside(_Pass):
 
 
 class _Add(beam.CombineFn):
-    """Adds up anything that has `+`; None if there is nothing."""
+    """Adds elements with `+`; returns None if there are none."""
 
     def create_accumulator(self) -> Any:
         return None

@@ -95,11 +95,6 @@ class SelectionJob:
         }
 
     @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.predictions.class_names)
-
-    @property
     def drops(self) -> bool:
         """Whether images may be dropped as leaked or duplicate."""
         return bool(self.excluded) or self.settings.duplicate_bits is not None
@@ -172,29 +167,24 @@ def _plan_thresholds(
     predictions: PredictionSet,
     calibration: LabeledPredictions | None,
 ) -> ThresholdConfig:
-    threshold = request.confidence_threshold
+    threshold, target = request.confidence_threshold, None
     if request.class_thresholds is not None:
+        rule = thresholds.PER_CLASS
         values = thresholds.read_class_thresholds(
             request.class_thresholds, predictions.class_names, default=threshold
         )
-        return ThresholdConfig(
-            rule=thresholds.PER_CLASS, values=values, adaptive=request.adaptive
-        )
-    if calibration is None or threshold is not None:
-        if threshold is None:
-            threshold = thresholds.DEFAULT_THRESHOLD
-        return ThresholdConfig(
-            rule=thresholds.FIXED, values=(threshold,), adaptive=request.adaptive
-        )
-    target = request.target_precision
-    if target is None:
-        target = DEFAULT_TARGET_PRECISION
-    thresholds.check_share("target_precision", target)
+    elif calibration is None or threshold is not None:
+        rule = thresholds.FIXED
+        values = (thresholds.DEFAULT_THRESHOLD if threshold is None else threshold,)
+    else:
+        rule = thresholds.TARGET_PRECISION
+        target = request.target_precision
+        if target is None:
+            target = DEFAULT_TARGET_PRECISION
+        thresholds.check_share("target_precision", target)
+        values = (precision.threshold_for(calibration, target),)
     return ThresholdConfig(
-        rule=thresholds.TARGET_PRECISION,
-        values=(precision.threshold_for(calibration, target),),
-        target=target,
-        adaptive=request.adaptive,
+        rule=rule, values=values, target=target, adaptive=request.adaptive
     )
 
 

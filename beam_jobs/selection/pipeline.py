@@ -59,7 +59,7 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     processes = min(
         job.predictions.num_shards,
         job.predictions.num_images // _ROWS_PER_PROCESS,
-        num_cores() // counting.SHARDS_AT_ONCE,
+        num_cores() // counting.NUM_THREADS,
     )
     if processes > 1:
         spread(options, argv, units=processes)
@@ -99,13 +99,21 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
 
 def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
-    dropped = AsSingleton(_drop(pipeline, job))
-    reader = PredictionReader(
-        directory=job.predictions.directory,
-        num_classes=job.num_classes,
-        dropped_in=job.output if job.drops else None,
-    )
-    lowest = AsSingleton(_thresholds(pipeline, shards, reader, dropped, job))
+    dropped: Any = Dropped()
+    if job.drops:
+        dropping_job = dropping.DroppingJob(
+            predictions=job.predictions,
+            excluded=job.excluded,
+            bits=job.settings.duplicate_bits,
+            output=job.output,
+        )
+        dropped = AsSingleton(pipeline | "Drop" >> dropping.drop(dropping_job))
+    reader = PredictionReader(job.predictions, job.output if job.drops else None)
+    config = job.settings.thresholds
+    lowest: Any = config.of_classes(len(job.predictions.class_names))
+    if config.adaptive:
+        learned = shards | "Learned" >> counting.count(reader, lowest, dropped)
+        lowest = AsSingleton(learned | "Adapt" >> beam.Map(_adapt, lowest))
     levels = what_if.levels(job.settings) if job.what_if else ()
     tally = shards | "Tally" >> counting.count(reader, lowest, dropped, levels)
     coarse = tally | "Find windows" >> beam.Map(_find_windows, job.settings)
@@ -116,41 +124,8 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     )
 
 
-def _drop(pipeline: beam.Pipeline, job: SelectionJob) -> beam.PCollection:
-    if not job.drops:
-        return pipeline | "Drop none" >> beam.Create([Dropped()])
-    dropping_job = dropping.DroppingJob(
-        predictions=job.predictions,
-        excluded=job.excluded,
-        bits=job.settings.duplicate_bits,
-        output=job.output,
-    )
-    return pipeline | "Drop" >> dropping.drop(dropping_job)
-
-
-def _thresholds(
-    pipeline: beam.Pipeline,
-    shards: beam.PCollection,
-    reader: PredictionReader,
-    dropped: Any,
-    job: SelectionJob,
-) -> beam.PCollection:
-    base = selection_tally.append_unselectable(
-        job.settings.thresholds.of_classes(job.num_classes)
-    )
-    if not job.settings.thresholds.adaptive:
-        return pipeline | "Thresholds" >> beam.Create([base])
-    return (
-        shards
-        | "Learned" >> counting.count(reader, base, dropped)
-        | "Adapt" >> beam.Map(_adapt, base)
-    )
-
-
 def _adapt(tally: Tally, base: NDArray[np.float32]) -> NDArray[np.float32]:
-    return selection_tally.append_unselectable(
-        thresholds.adapt(base[:-1], tally.confident[:-1])
-    )
+    return thresholds.adapt(base, tally.confident[:-1])
 
 
 def _find_windows(tally: Tally, settings: SelectionConfig) -> RankWindows:

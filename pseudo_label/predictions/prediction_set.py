@@ -50,7 +50,7 @@ class PredictionSet:
 
     def path(self, index: int) -> epath.Path:
         """Returns the file of an input shard."""
-        return shard_path(self.directory, index)
+        return epath.Path(self.directory) / prediction_schema.shard_name(index)
 
     def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:
         """Returns the keys of N predictions, given their input shards and positions.
@@ -70,11 +70,6 @@ def teacher_fingerprint(teachers: Sequence[str]) -> str:
     if len(teachers) == 1:
         return teachers[0]
     return artifact.fingerprint(teacher.encode() for teacher in teachers)
-
-
-def shard_path(directory: str, index: int) -> epath.Path:
-    """Returns the file of an input shard."""
-    return epath.Path(directory) / prediction_schema.shard_name(index)
 
 
 def open_predictions(directory: str) -> PredictionSet:

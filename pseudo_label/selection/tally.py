@@ -40,7 +40,7 @@ class Tally:
     Class K, after the K classes, holds the rows that cannot be selected.
 
     Attributes:
-        bins: Bins of K + 1 classes; thresholds of `append_unselectable`.
+        bins: Bins of K + 1 classes; no row reaches the threshold of class K.
         levels: float32 [L] confidences, ascending.
         read: Rows seen.
         undecodable: Rows without a prediction.
@@ -61,15 +61,15 @@ class Tally:
         thresholds: NDArray[np.float32],
         levels: NDArray[np.float32] = _NO_LEVELS,
     ) -> Tally:
-        """Returns a tally of no rows."""
-        bins = HistogramBins(thresholds)
+        """Returns a tally of no rows for thresholds float32 [K]."""
+        bins = HistogramBins(np.append(thresholds, np.float32(np.inf)))
         return cls(
             bins=bins,
             levels=levels,
             read=0,
             undecodable=0,
-            histogram=np.zeros((len(thresholds), bins.num_bins), np.int64),
-            reached=np.zeros((len(thresholds), len(levels) + 1), np.int64),
+            histogram=np.zeros((len(thresholds) + 1, bins.num_bins), np.int64),
+            reached=np.zeros((len(thresholds) + 1, len(levels) + 1), np.int64),
         )
 
     @property
@@ -113,11 +113,6 @@ class Tally:
             return np.empty(0, np.int64)
         reached = np.searchsorted(self.levels, rows.confidence, side="right")
         return np.multiply(rows.label, len(self.levels) + 1, dtype=np.int64) + reached
-
-
-def append_unselectable(thresholds: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns thresholds float32 [K + 1]: infinity for rows that cannot be selected."""
-    return np.append(thresholds, np.float32(np.inf)).astype(np.float32)
 
 
 def count_kept(

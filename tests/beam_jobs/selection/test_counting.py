@@ -12,7 +12,8 @@ from etils import epath
 from beam_jobs.selection import counting
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.selection.tally import Tally, append_unselectable
+from pseudo_label.predictions.prediction_set import open_predictions
+from pseudo_label.selection.tally import Tally
 from tests import chain
 
 CLASSES = len(chain.CLASS_NAMES)
@@ -25,9 +26,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def reader(place):
-    return counting.PredictionReader(
-        directory=place.predictions, num_classes=CLASSES, dropped_in=None
-    )
+    return counting.PredictionReader(open_predictions(place.predictions), None)
 
 
 def columns(reader, names=("label", "confidence")):
@@ -86,13 +85,14 @@ def test_a_value_out_of_range_is_an_error(reader, place, tmp_path, column, value
     at = table.schema.get_field_index(column)
     table = table.set_column(at, column, pa.array(values, table[column].type))
     pq.write_table(table, tmp_path / source.name)
-    broken = dataclasses.replace(reader, directory=str(tmp_path))
+    moved = dataclasses.replace(reader.predictions, directory=str(tmp_path))
+    broken = dataclasses.replace(reader, predictions=moved)
     with pytest.raises(ValueError, match=rf"{source.name}, row 2: .*{column}"):
         list(broken.read(3, ("label", "confidence")))
 
 
 def test_counts_of_shards_add_up_to_those_of_all_rows(reader):
-    thresholds = append_unselectable(np.array([0.2, 0.5, 0.9], np.float32))
+    thresholds = np.array([0.2, 0.5, 0.9], np.float32)
     expected = Tally.zero(thresholds, np.array([0.5], np.float32))
     for shard in range(7):
         for unpredicted, rows in reader.read(shard, ("label", "confidence")):

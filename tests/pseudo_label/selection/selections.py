@@ -79,16 +79,14 @@ def to_rows(table, shard=0, dropped=()):
 
 def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     """Selects from tables, each a shard; `dropped` are rows of the first."""
-    every = selection_tally.append_unselectable(
-        config.thresholds.of_classes(len(classes))
-    )
+    thresholds = config.thresholds.of_classes(len(classes))
     parts = [
         to_rows(table, index, dropped if index == 0 else ())
         for index, table in enumerate(tables)
     ]
-    tally = Tally.zero(every)
+    tally = Tally.zero(thresholds)
     for table, part in zip(tables, parts, strict=True):
-        counted = Tally.zero(every)
+        counted = Tally.zero(thresholds)
         counted.count(part)
         counted.read, counted.undecodable = table.num_rows, table["label"].null_count
         tally += counted

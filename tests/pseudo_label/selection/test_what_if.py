@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection import what_if
 from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.tally import Tally
@@ -22,9 +21,7 @@ def table():
 
 
 def cells_of(table, asked, calibration=None):
-    levels = what_if.levels(asked)
-    thresholds = selection_tally.append_unselectable(asked.thresholds.of_classes(4))
-    tally = Tally.zero(thresholds, levels)
+    tally = Tally.zero(asked.thresholds.of_classes(4), what_if.levels(asked))
     tally.count(to_rows(table))
     return what_if.make_table(tally, asked, calibration)
 

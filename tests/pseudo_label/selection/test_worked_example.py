@@ -45,8 +45,7 @@ class Example:
     """Every array of the selection, by the project's functions."""
 
     def __init__(self):
-        thresholds = SETTINGS.thresholds.of_classes(len(CLASSES))
-        self.tally = Tally.zero(selection_tally.append_unselectable(thresholds))
+        self.tally = Tally.zero(SETTINGS.thresholds.of_classes(len(CLASSES)))
         self.tally.count(ROWS)
         self.bins = self.tally.bins
         self.bin = self.bins.index(ROWS.label, ROWS.confidence) % self.bins.num_bins
