@@ -1,7 +1,7 @@
 """The charts of a report: pure functions from figures to marks.
 
-No chart relies on color alone: lines differ in their dashes and carry their names, and
-what was not kept is hatched.
+No chart relies on color alone: lines differ in their dashes and are labeled, and bars
+of rejected images are hatched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from workflow.report.analysis.learning_curves import (
     Series,
 )
 from workflow.report.analysis.metrics import CoveragePoint, Reliability
-from workflow.report.analysis.missing import Missing
 from workflow.report.analysis.round_figures import Confidences, Ranks
 from workflow.report.rendering.marks import (
     Axis,
@@ -36,10 +35,10 @@ from workflow.report.rendering.marks import (
     ticks,
 )
 
-#: Labeled images below which a share is uncertain and its dot is hollow.
+#: Number of labeled images below which the dot of a share is hollow.
 FEW = 10
-#: Classes of the style sheet; they set the color and the dashes of a line.
-LINES = ("first", "second", "third", "fourth")
+#: CSS classes, which set the color and the dashes of a line.
+LINE_CLASSES = ("first", "second", "third", "fourth")
 _LEFT, _TOP = 44.0, 31.0
 #: Space below the horizontal axis.
 _BOTTOM = 44.0
@@ -47,9 +46,9 @@ _BOTTOM = 44.0
 _STEEP = 20.0
 #: Width of the label of a threshold, in units.
 _LABEL_WIDTH = 40.0
-#: Width of a learning curve; three stand in a row.
+#: Width of a chart of learning curves; three are in a row.
 _NARROW = 330.0
-#: Thresholds labeled on a coverage curve.
+#: Thresholds with a label on a coverage curve.
 _LABELED_THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 
 
@@ -58,7 +57,7 @@ def reliability(found: Reliability) -> Chart:
     height = 330.0
     x = _shares(_LEFT, 390.0)
     y = _shares(height - _BOTTOM, _TOP)
-    most = max(bin_.precision.images for bin_ in found.bins)
+    most_images = max(bin_.precision.images for bin_ in found.bins)
     marks = []
     for bin_ in found.bins:
         precision = bin_.precision
@@ -66,10 +65,9 @@ def reliability(found: Reliability) -> Chart:
         few = "few" if precision.images < FEW else "many"
         ends = [(at, y(precision.low)), (at, y(precision.high))]
         marks.append(line(ends, f"whisker {few}"))
-        radius = 2.5 + 4.0 * math.sqrt(precision.images / most)
-        marks.append(
-            dot((at, y(precision.estimate or 0.0)), radius, f"dot first {few}")
-        )
+        radius = 2.5 + 4.0 * math.sqrt(precision.images / most_images)
+        center = (at, y(precision.estimate or 0.0))
+        marks.append(dot(center, radius, f"dot first {few}"))
     return Chart(
         title="Reliability diagram",
         description=f"The expected calibration error is {found.error:.1%}.",
@@ -125,25 +123,23 @@ def ranks(found: Ranks) -> Chart:
     """Returns the images per class, from the largest class to the smallest."""
     height = 270.0
     before = found.predicted or found.unique
-    most = max(*before, *found.records, 1)
+    highest = max(*before, *found.records, 1)
     x = _counts(found.places[-1], _LEFT, 330.0, low=1)
-    y = _counts(most, height - _BOTTOM, _TOP, is_logarithmic=is_steep(before))
+    y = _counts(highest, height - _BOTTOM, _TOP, is_logarithmic=is_steep(before))
     curves = {"before": found.predicted, "records": found.records, "kept": found.unique}
     drawn, ends = [], []
-    for (text, values), class_ in zip(curves.items(), LINES, strict=False):
+    for (text, values), class_ in zip(curves.items(), LINE_CLASSES, strict=False):
         if values is not None:
             points = [(x(p), y(v)) for p, v in zip(found.places, values, strict=True)]
             drawn.append(line(points, f"line {class_}"))
             ends.append((text, points[-1], class_))
     return Chart(
         title="Images of each class before and after the selection",
-        description=f"The richest class has {max(before):,} images before it and "
-        f"{max(found.unique):,} after, the poorest {min(before):,} and "
+        description=f"The largest class has {max(before):,} images before it and "
+        f"{max(found.unique):,} after, the smallest {min(before):,} and "
         f"{min(found.unique):,}.",
         marks=[
-            *grid(
-                x, y, x_name="classes, the richest first", y_name="images of a class"
-            ),
+            *grid(x, y, x_name="classes, largest first", y_name="images of a class"),
             *drawn,
             *end_labels(ends, top=_TOP, bottom=y.start),
         ],
@@ -185,12 +181,12 @@ def coverage(
 
 def _describe_coverage(known: Sequence[CoveragePoint]) -> str:
     if not known:
-        return "No labeled image tells."
+        return "There is no labeled image to estimate it on."
     first, last = known[0], known[-1]
     return (
-        f"Of all labels {first.precision.estimate or 0:.1%} are right; at the highest "
-        f"threshold, {last.threshold:.3g}, which keeps {last.coverage:.1%} of the "
-        f"images, {last.precision.estimate or 0:.1%}."
+        f"Of all labels {first.precision.estimate or 0:.1%} are right. At the highest "
+        f"threshold, {last.threshold:.3g}, {last.precision.estimate or 0:.1%} are; it "
+        f"keeps {last.coverage:.1%} of the images."
     )
 
 
@@ -235,24 +231,21 @@ def _selection(
 def accuracy_and_loss(
     series: Sequence[Series], rounds: int
 ) -> tuple[list[Series], list[Series]]:
-    """Returns the curves of accuracy and of loss, of the last two students and others.
+    """Returns the curves of accuracy and of loss.
 
-    All teachers share a name, and so a line style.
+    They are of the last two students, of all teachers under one name, and so in one
+    line style, and of the control.
     """
-    names = {
-        f"student {number}": f"student {number}" for number in (rounds, rounds - 1)
-    }
-    for curve in series:
-        if curve.run.startswith("teacher"):
-            names[curve.run] = "teachers"
-    names["control"] = "control"
+    teachers = (curve.run for curve in series if curve.run.startswith("teacher"))
+    names = {f"student {n}": f"student {n}" for n in (rounds, rounds - 1)}
+    names |= {**dict.fromkeys(teachers, "teachers"), "control": "control"}
     return _pick(series, EVALUATION, names), _pick(series, LOSS, names)
 
 
 def noise_curves(series: Sequence[Series], run: str) -> list[Series]:
     """Returns the accuracy of a student on noised training images.
 
-    Separately for pseudo-labeled and labeled images where both are known.
+    Pseudo-labeled and labeled images have curves of their own if these are known.
     """
     pseudo_labeled, labeled, both = (
         _pick(series, metric, {run: name})
@@ -276,9 +269,9 @@ def _pick(
 
 
 def learning(series: Sequence[Series], *, title: str, y_name: str) -> Chart:
-    """Returns learning curves; those of the same run name share a line style.
+    """Returns the chart of at least one curve; those of one run share a line style.
 
-    There is at least one. Values of at most 1 are taken for shares.
+    If no value is above 1, the values are shares.
     """
     height = 250.0
     values = [value for curve in series for _, value in curve.points]
@@ -306,7 +299,7 @@ def _curves(series: Sequence[Series], x: Axis, y: Axis) -> Iterator[Mark]:
     names = list(dict.fromkeys(curve.run for curve in series))
     ends = {}
     for curve in series:
-        class_ = LINES[names.index(curve.run) % len(LINES)]
+        class_ = LINE_CLASSES[names.index(curve.run) % len(LINE_CLASSES)]
         points = [(x(step), y(value)) for step, value in curve.points]
         yield line(points, f"line {class_}")
         yield dot(points[-1], 3, f"dot {class_}")
@@ -315,17 +308,11 @@ def _curves(series: Sequence[Series], x: Axis, y: Axis) -> Iterator[Mark]:
 
 
 def lowest_precision(
-    curves: Iterable[Sequence[CoveragePoint] | Missing],
-    kept: Iterable[Precision | Missing],
+    points: Iterable[CoveragePoint], kept: Iterable[Precision]
 ) -> float:
     """Returns a common lower edge for the coverage charts of several rounds."""
-    shown = [
-        point.precision.estimate
-        for points in curves
-        if not isinstance(points, Missing)
-        for point in points
-    ]
-    shown += [found.low for found in kept if not isinstance(found, Missing)]
+    shown = [point.precision.estimate for point in points]
+    shown += [found.low for found in kept]
     known = [share for share in shown if share is not None]
     return min(0.9, math.floor(10 * min(known, default=0.9)) / 10)
 
@@ -357,21 +344,21 @@ def _shares(start: float, end: float) -> Axis:
 
 
 def _counts(
-    most: float,
+    high: float,
     start: float,
     end: float,
     *,
     low: float = 0,
     is_logarithmic: bool = False,
 ) -> Axis:
-    """Returns an axis of whole numbers from `low`, 0 or 1, to `most`."""
-    most = max(most, low + 1)
-    marks = tuple(t for t in ticks(low, most) if t == int(t))
+    """Returns an axis of integers from `low`, 0 or 1, to `high`."""
+    high = max(high, low + 1)
+    marks = tuple(t for t in ticks(low, high) if t == int(t))
     if is_logarithmic:
-        marks = (0.0, *(10.0**n for n in range(math.floor(math.log10(most)) + 1)))
+        marks = (0.0, *(10.0**n for n in range(math.floor(math.log10(high)) + 1)))
     return Axis(
         low=low,
-        high=most,
+        high=high,
         start=start,
         end=end,
         ticks=(low, *marks) if low and marks[0] != low else marks,

@@ -1,4 +1,4 @@
-"""The contact sheets of a report: which tiles a page has room for."""
+"""The contact sheets of a report, cut to the tiles that a page has room for."""
 
 from __future__ import annotations
 
@@ -9,43 +9,34 @@ from collections.abc import Iterable
 
 from workflow.samples.tiles import SHEETS, Sample
 
-#: Bytes of all images on a page, in base64: leaves room for the rest within 5 MB.
+#: Largest size of all images on a page as base64, in bytes; the page stays below 5 MB.
 BUDGET = 3_600_000
-#: Title of each sheet, and the question it answers.
+#: Title of each sheet, and a sentence about it.
 _TITLES = {
-    "highest": (
-        "Surest",
-        "The highest confidence. Are they right, and are they alike?",
-    ),
-    "random": ("At random", "Of all that is kept. How many are wrong?"),
-    "above_cut": ("Just kept", "The last of their classes that are kept."),
-    "below_cut": ("Just not kept", "The first that are not. Would they have done?"),
-    "most_copied": (
-        "Copied most",
-        "Of classes with few images. A wrong one counts often.",
-    ),
-    "undecodable": ("Undecodable", "What could not be read, and why."),
-    "leaked": ("Leaked", "Left, in the corpus; right, what must not be learned from."),
-    "duplicate": (
-        "Duplicates",
-        "Left, what was dropped; right, what was kept for it.",
-    ),
+    "highest": ("Highest confidence", "Are they right, and do they differ enough?"),
+    "random": ("Random", "A random choice of the kept images. How many are wrong?"),
+    "above_cut": ("Just above the cut-off", "The kept images closest to it."),
+    "below_cut": ("Just below the cut-off", "The rejected images closest to it."),
+    "most_copied": ("Most copies", "A wrong label here counts several times."),
+    "undecodable": ("Undecodable", "Images that could not be read, and the reason."),
+    "leaked": ("Leaked", "Left: the dropped image; right: the excluded one."),
+    "duplicate": ("Duplicates", "Left: the dropped image; right: the better one."),
 }
 _TYPES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ContactSheet:
-    """A sheet: the tiles that the page has room for, of `total` that there are."""
+    """A sheet: the tiles that the page has room for, of `total` tiles."""
 
     title: str
-    question: str
+    note: str
     shown: list[Sample]
     total: int
 
 
 def arrange(samples: Iterable[Sample]) -> list[ContactSheet]:
-    """Returns all sheets, empty ones too, cut to what fits into the budget.
+    """Returns all sheets, including empty ones, cut to fit into the budget.
 
     The samples are ordered by sheet and position.
     """

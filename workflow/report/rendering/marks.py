@@ -1,8 +1,8 @@
-"""Axes and marks of a chart: geometry only, which `templates/chart.html` draws as SVG.
+"""Axes and marks of a chart: geometry, drawn as SVG by `templates/graphics.html`.
 
-A chart is about as many units wide as a telephone has pixels and is scaled to its
-column, so that its text keeps its size. Colors, dashes and fonts are set by the page's
-style sheet, by class.
+A chart is about as many units wide as the screen of a phone has pixels, so that its
+text keeps its size when the chart is scaled to its column. The page's style sheet sets
+colors, dashes and fonts by class.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Axis:
         start: Coordinate of the lowest value, in units.
         end: Coordinate of the highest value, in units.
         ticks: Values with a label.
-        format: Formats a value as a label.
+        format: Function that makes the label of a value.
         scale: Transform before the linear mapping, `math.log1p` for a logarithmic axis.
     """
 
@@ -51,7 +51,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """An SVG element, whose class selects its style; the text is not escaped."""
+    """An SVG element, whose class selects its style; the template escapes its text."""
 
     tag: str
     attributes: dict[str, str]
@@ -60,12 +60,12 @@ class Mark:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing with a description for those who cannot see it.
+    """A drawing with a description for screen readers.
 
     Attributes:
         title: Title of the chart.
         description: Main figures of the chart, in a sentence.
-        marks: The drawing, from back to front.
+        marks: Elements of the drawing, from back to front.
         height: Height in units.
         width: Width in units.
     """

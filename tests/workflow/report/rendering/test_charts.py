@@ -123,7 +123,7 @@ def test_the_curve_ends_where_all_is_kept():
         some, levels, [float((some.confidence >= level).mean()) for level in levels]
     )
     kept = Precision.of(some.is_right[some.confidence >= 0.7])
-    low = charts.lowest_precision([points], [kept])
+    low = charts.lowest_precision(points, [kept])
     assert low == 0.5
     tree = parse(charts.coverage(points, (0.3, kept), low=low))
     (curve,) = of_class(tree, "line")
@@ -137,7 +137,7 @@ def test_the_curve_ends_where_all_is_kept():
 def test_without_a_labeled_image_there_is_no_curve():
     nothing = Precision.of(np.empty(0, bool))
     point = metrics.CoveragePoint(threshold=0.5, coverage=0.4, precision=nothing)
-    low = charts.lowest_precision([[point]], [])
+    low = charts.lowest_precision([point], [])
     assert low == 0.9
     tree = parse(charts.coverage([point], (0.4, nothing), low=low))
     assert not of_class(tree, "dot")

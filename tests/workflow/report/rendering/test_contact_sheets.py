@@ -52,7 +52,7 @@ def test_twins_stand_side_by_side():
     twin = sample(sheet="leaked", twin_key="<other>", twin_thumbnail=b"\x89PNG")
     html = draw([twin], ["a"])
     assert html.count("<img") == 2
-    assert "twin of &lt;other&gt;" in html
+    assert "matches &lt;other&gt;" in html
 
 
 def test_sheets_share_the_budget(monkeypatch):
