@@ -1,4 +1,4 @@
-"""Small Parquet files, read at once."""
+"""Small Parquet files, read or written at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
+
+from stage import artifact
 
 
 def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
@@ -29,3 +31,12 @@ def read_parquet_file(
     except pa.ArrowException as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {reason}") from error
+
+
+def write_parquet_file(path: epath.PathLike, table: pa.Table, **options: Any) -> None:
+    """Writes a table atomically; the options are those of `pq.write_table`."""
+    with (
+        artifact.replacing(epath.Path(path)) as temporary,
+        temporary.open("wb") as file,
+    ):
+        pq.write_table(table, file, **options)

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from classifier.data.examples import UNLABELED, Example
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from classifier.data.sources import open_source
 
@@ -31,6 +32,11 @@ def encode(pixels, kind="PNG"):
 def random_images(count, seed=0):
     rng = np.random.default_rng(seed)
     return [encode(random_pixels(rng)) for _ in range(count)]
+
+
+def to_examples(images):
+    """What a reader makes of unlabeled images."""
+    return [Example(b"%d" % i, image, UNLABELED) for i, image in enumerate(images)]
 
 
 def make_example(image, label=None):

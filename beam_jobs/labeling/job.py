@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -260,12 +260,14 @@ def _choose_engine(
         )
     if len(candidates) == 1:
         return candidates[0]
-    images = list(itertools.islice(_good_images(source), engine_autotune.NUM_IMAGES))
+    read = python_reader.read_examples(source.reader, source.shards[0].files)
+    good = (example for example in read if example.status == OK and example.image)
+    examples = list(itertools.islice(good, engine_autotune.NUM_IMAGES))
     with tempfile.TemporaryDirectory() as scratch:
         teacher = Classifier(
             labeling_worker.fetch_teacher(settings.teachers[0], scratch)
         )
-        figures = engine_autotune.time_engines(teacher, candidates, images)
+        figures = engine_autotune.time_engines(teacher, candidates, examples)
     chosen = engine_autotune.choose(figures)
     for line in engine_autotune.describe(figures, chosen):
         log(line)
@@ -277,12 +279,6 @@ def _frozen_engine(output: str) -> Engine | None:
     config = artifact.read_json(path) if path.exists() else {}
     # Jobs begun before the rename have no `dtype`; they are refused as other settings.
     return Engine(config["engine"], config["dtype"]) if "dtype" in config else None
-
-
-def _good_images(source: Source) -> Iterator[bytes]:
-    for example in python_reader.read_examples(source.reader, source.shards[0].files):
-        if example.status == OK and example.image:
-            yield example.image
 
 
 def _speed(result: Any) -> dict[str, float]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
+from classifier.data.examples import Example
 from classifier.data.image_header import MAX_PIXELS
 from classifier.inference.ensemble import (
     BATCH_SIZE,
@@ -103,15 +104,15 @@ class HandlerPredictor:
         self._num_classes = num_classes
         self._max_pixels = max_pixels
 
-    def decode(self, encoded: Sequence[bytes]) -> Decoded:
+    def decode(self, examples: Sequence[Example]) -> Decoded:
         """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
         return decode_rows(
-            encoded, _thumbnails, size=_SIZE, max_pixels=self._max_pixels
+            examples, _thumbnails, size=_SIZE, max_pixels=self._max_pixels
         )
 
     def predict(self, decoded: Decoded) -> Predictions:
         """Returns a row for each image."""
-        images = [decoded.encoded[row] for row in decoded.good]
+        images = [decoded.examples[row].image for row in decoded.good]
         logits = np.zeros((0, self._num_classes), np.float32)
         if images:
             padded = images + images[-1:] * (BATCH_SIZE - len(images))

@@ -49,7 +49,7 @@ class LabelingError(RuntimeError):
 class Predictor(Protocol):
     """Turns encoded images into predictions, in two steps that may overlap."""
 
-    def decode(self, encoded: Sequence[bytes]) -> Decoded:
+    def decode(self, examples: Sequence[Example]) -> Decoded:
         """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
 
     def predict(self, decoded: Decoded) -> Predictions:
@@ -230,38 +230,20 @@ def _tables(
 ) -> Iterator[pa.Table]:
     first_index = 0
     batches = python_reader.read_batches(labeling.reader, shard.files, BATCH_SIZE)
-    decoded_batches = (
-        (batch, predictor.decode([example.image for example in batch]))
-        for batch in batches
-    )
-    for batch, decoded in prefetch(decoded_batches):
+    for decoded in prefetch(map(predictor.decode, batches)):
         predicted = predictor.predict(decoded)
-        status, errors = _reasons(batch, predicted)
-        check(status)
+        check(predicted.status)
         block = prediction_schema.Block(
             first_index=first_index,
-            keys=[key_text(example.key) for example in batch],
-            images=decoded.encoded,
-            status=status,
-            errors=errors,
+            keys=[key_text(example.key) for example in decoded.examples],
+            images=[example.image for example in decoded.examples],
+            status=predicted.status,
+            errors=predicted.error,
             probabilities=predicted.probabilities,
-            pixels=predicted.pixels,
+            pixels=decoded.pixels,
         )
         yield prediction_schema.to_table(block, top_k=labeling.top_k)
-        first_index += len(batch)
-
-
-def _reasons(
-    batch: Sequence[Example], predicted: Predictions
-) -> tuple[list[str], list[str]]:
-    """Returns the status and error of each image; those of reading come first."""
-    rows = [
-        (example.status, example.error) if example.status != OK else (status, error)
-        for example, status, error in zip(
-            batch, predicted.status, predicted.error, strict=True
-        )
-    ]
-    return [status for status, _ in rows], [error for _, error in rows]
+        first_index += len(decoded.examples)
 
 
 def _limit_threads(threads: int) -> None:

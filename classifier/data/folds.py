@@ -99,12 +99,8 @@ def _check(
     source: Source, keys: Sequence[bytes], labels: NDArray[np.int64], num_folds: int
 ) -> None:
     names = source.labeled_class_names()
-    for key, label in zip(keys, labels, strict=True):
-        if not 0 <= label < len(names):
-            raise ValueError(
-                f"{source.spec}: {key_text(key)}: label {label} is not in "
-                f"0..{len(names) - 1}"
-            )
+    for key, label in zip(keys, labels.tolist(), strict=True):
+        source.check_label(key, label)
     counts = np.bincount(labels, minlength=len(names))
     if 1 in counts:
         raise ValueError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -99,10 +98,9 @@ def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) ->
     source = match(source, output, allow_new_shards=allow_new_shards)
     path = _path(output)
     if not path.exists() or _read_shards(path) != source.shards:
-        with artifact.replacing(path) as temporary, temporary.open("wb") as file:
-            pq.write_table(
-                _table(source.shards), file, row_group_size=_GROUP_ROWS, version="2.6"
-            )
+        parquet.write_parquet_file(
+            path, _table(source.shards), row_group_size=_GROUP_ROWS, version="2.6"
+        )
     return source
 
 
@@ -139,12 +137,13 @@ def _difference(old: File, new: File) -> str:
 
 
 def _table(shards: Sequence[Shard]) -> pa.Table:
-    rows = [(shard.index, file) for shard in shards for file in shard.files]
-    columns: dict[str, list[Any]] = {"shard": [index for index, _ in rows]}
-    for field in dataclasses.fields(File):
-        values = [getattr(file, field.name) for _, file in rows]
-        is_text = field.name in ("path", "name")
-        columns[field.name] = list(map(os.fsencode, values)) if is_text else values
+    files = [file for shard in shards for file in shard.files]
+    columns = {
+        name: [getattr(file, name) for file in files] for name in _SCHEMA.names[1:]
+    }
+    columns["shard"] = [shard.index for shard in shards for _ in shard.files]
+    for name in ("path", "name"):
+        columns[name] = list(map(os.fsencode, columns[name]))
     return pa.table(columns, schema=_SCHEMA)
 
 
@@ -153,20 +152,12 @@ def _read_shards(path: epath.Path) -> tuple[Shard, ...]:
 
 
 def _shards(table: pa.Table) -> tuple[Shard, ...]:
-    columns = table.to_pydict()
-    indices = columns.pop("shard")
-    for name in ("path", "name"):
-        columns[name] = list(map(os.fsdecode, columns[name]))
-    files = (
-        File(**dict(zip(columns, values, strict=True)))
-        for values in zip(*columns.values(), strict=True)
-    )
-    grouped = itertools.groupby(
-        zip(indices, files, strict=True), key=lambda row: int(row[0])
-    )
-    return tuple(
-        Shard(index, tuple(file for _, file in rows)) for index, rows in grouped
-    )
+    files: dict[int, list[File]] = {}
+    for row in table.to_pylist():
+        index = row.pop("shard")
+        row["path"], row["name"] = os.fsdecode(row["path"]), os.fsdecode(row["name"])
+        files.setdefault(index, []).append(File(**row))
+    return tuple(Shard(index, tuple(group)) for index, group in files.items())
 
 
 @functools.lru_cache(maxsize=4)

@@ -35,11 +35,11 @@ from classifier.data.readers import (
     read_files,
 )
 from stage import artifact
+from stage.flags import SOURCES
 
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
-_FORMS = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
 _KINDS = ("tfds", "folder", "tfrecord", "webdataset")
 
 
@@ -130,6 +130,16 @@ class Source:
             )
         return self.class_names
 
+    def check_label(self, key: bytes, label: int) -> None:
+        """Raises ValueError unless the label of an example is in 0..K-1."""
+        num_classes = len(self.labeled_class_names())
+        if not 0 <= label < num_classes:
+            found = "none" if label == UNLABELED else label
+            raise ValueError(
+                f"{self.spec}: {key_text(key)}: expected a label in "
+                f"0..{num_classes - 1}, got {found}"
+            )
+
     @functools.cached_property
     def num_examples(self) -> int:
         """Number of examples; reads the files unless the listing holds the number."""
@@ -173,7 +183,7 @@ def open_source(
     """
     kind, _, rest = spec.partition(":")
     if kind not in _KINDS or not rest:
-        raise ValueError(f"expected a source as {_FORMS}, got {spec!r}")
+        raise ValueError(f"expected a source as {SOURCES}, got {spec!r}")
     if kind == "folder":
         if image_feature or label_feature:
             raise ValueError(f"{spec}: a folder holds no records with features")

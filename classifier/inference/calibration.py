@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
 from classifier.data import folds, python_reader
@@ -18,9 +17,9 @@ from classifier.data.sources import Source
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import temperature_scaling
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble, mean_probabilities
-from classifier.inference.evaluation import check_label, is_right
+from classifier.inference.evaluation import is_right
 from classifier.inference.temperature_scaling import LabeledLogits
-from stage import artifact
+from stage import artifact, parquet
 from stage.calibration_files import (
     CALIBRATION,
     CALIBRATION_ROWS,
@@ -88,17 +87,16 @@ def plan(
             it would predict, or no teacher left out some fold.
         FileNotFoundError: If there is no such teacher.
     """
-    if (held_out is None) == (out_of_fold is None):
-        given = "neither" if held_out is None else "both"
+    source = held_out or out_of_fold
+    if source is None or (held_out and out_of_fold):
+        given = "neither" if source is None else "both"
         raise ValueError(f"expected one of --held_out and --out_of_fold, got {given}")
     facts = read_ensemble_facts(teachers)
-    if held_out is not None:
-        kind, source = HELD_OUT, held_out
-        parts = [_plan_held_out(teachers, source)]
-    elif out_of_fold is not None:
-        kind, source = OUT_OF_FOLD, out_of_fold
+    if held_out:
+        kind, parts = HELD_OUT, [_plan_held_out(teachers, source)]
+    else:
         left_out = [member.get("left_out") for member in facts]
-        parts = _plan_out_of_fold(teachers, left_out, source)
+        kind, parts = OUT_OF_FOLD, _plan_out_of_fold(teachers, left_out, source)
     class_names = facts[0]["class_names"]
     check_same_classes(class_names, source.labeled_class_names(), source.spec)
     config = {
@@ -174,14 +172,15 @@ def predict(part: CalibrationPart) -> PartPredictions:
     count = 0
     source = part.images
     for batch in python_reader.read_batches(source.reader, source.files, BATCH_SIZE):
-        decoded = ensemble.decode([example.image for example in batch])
+        decoded = ensemble.decode(batch)
         of_batch = ensemble.logits(decoded)
         is_finite = np.isfinite(of_batch).all(axis=(0, 2))
         logits.append(of_batch[:, is_finite])
         for row in np.array(decoded.good, int)[is_finite]:
-            check_label(batch[row], num_classes, source.spec)
-            keys.append(key_text(batch[row].key))
-            labels.append(batch[row].label)
+            example = batch[row]
+            source.check_label(example.key, example.label)
+            keys.append(key_text(example.key))
+            labels.append(example.label)
         count += len(batch)
     labeled = LabeledLogits(np.concatenate(logits, axis=1), np.array(labels, np.int32))
     return PartPredictions(part.fold, keys, labeled, count - len(keys))
@@ -202,11 +201,7 @@ def write(
     tables = {when: rows(predicted, value) for when, value in temperatures.items()}
     table = tables["after"]
     path = epath.Path(output)
-    with (
-        artifact.replacing(path / CALIBRATION_ROWS) as temporary,
-        temporary.open("wb") as file,
-    ):
-        pq.write_table(table, file)
+    parquet.write_parquet_file(path / CALIBRATION_ROWS, table)
     facts = {
         "schema_version": SCHEMA_VERSION,
         "kind": config["kind"],

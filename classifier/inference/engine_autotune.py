@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.data.examples import Example
 from classifier.inference.engine import REFERENCE, Engine, Network
 from classifier.inference.ensemble import Classifier, decode_rows
 from stage.status import OK
@@ -44,7 +45,7 @@ class EngineTiming:
 def time_engines(
     classifier: Classifier,
     candidates: Sequence[Engine],
-    encoded: Sequence[bytes],
+    examples: Sequence[Example],
     *,
     seconds: float = SECONDS,
 ) -> list[EngineTiming]:
@@ -59,7 +60,7 @@ def time_engines(
         )
         for engine in engines
     }
-    batches = list(_batches(classifier, encoded))
+    batches = list(_batches(classifier, examples))
     # The best of several rounds counts: another process may slow one of them down.
     speeds = dict.fromkeys(engines, 0.0)
     same: dict[Engine, list[bool]] = {engine: [] for engine in engines}
@@ -107,13 +108,13 @@ def describe(timings: Sequence[EngineTiming], chosen: Engine) -> list[str]:
 
 
 def _batches(
-    classifier: Classifier, encoded: Sequence[bytes]
+    classifier: Classifier, examples: Sequence[Example]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yields pixels of full batches in which every image could be decoded."""
     size = classifier.image["size"]
-    for start in range(0, len(encoded) - BATCH_SIZE + 1, BATCH_SIZE):
-        images = encoded[start : start + BATCH_SIZE]
-        decoded = decode_rows(images, classifier.preprocess, size=size)
+    for start in range(0, len(examples) - BATCH_SIZE + 1, BATCH_SIZE):
+        batch = examples[start : start + BATCH_SIZE]
+        decoded = decode_rows(batch, classifier.preprocess, size=size)
         if decoded.status.count(OK) == BATCH_SIZE:
             yield decoded.pixels
 

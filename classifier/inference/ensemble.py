@@ -15,6 +15,7 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
+from classifier.data.examples import UNLABELED, Example
 from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
 from classifier.export import saved_model
 from classifier.export.facts import EXPORT, read_facts
@@ -32,13 +33,13 @@ class Decoded:
     """A batch of images after evaluation preprocessing.
 
     Attributes:
-        encoded: [B] encoded images.
+        examples: B examples, placeholders included.
         pixels: uint8 [B,S,S,3]; zeros where the status is not `ok`.
         status: [B] `ok`, or why there are no pixels.
         error: [B] reason in words where the status is not `ok`, else "".
     """
 
-    encoded: Sequence[bytes]
+    examples: Sequence[Example]
     pixels: NDArray[np.uint8]
     status: list[str]
     error: list[str]
@@ -57,14 +58,11 @@ class Predictions:
         status: [B] `ok`, or why there is no prediction.
         error: [B] reason in words where the status is not `ok`, else "".
         probabilities: float32 [B,K]; zeros where the status is not `ok`.
-        pixels: uint8 [B,S,S,3] of the first member's preprocessing; zeros where the
-            image could not be decoded.
     """
 
     status: list[str]
     error: list[str]
     probabilities: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
 
 
 class Classifier:
@@ -143,13 +141,13 @@ class Ensemble:
         fails here, before any image is read.
         """
         blank = tf.io.encode_jpeg(np.zeros((1, 1, 3), np.uint8)).numpy()
-        self.predict(self.decode([blank]))
+        self.predict(self.decode([Example(b"blank", blank, UNLABELED)]))
 
-    def decode(self, encoded: Sequence[bytes]) -> Decoded:
+    def decode(self, examples: Sequence[Example]) -> Decoded:
         """Returns a row for each of at most `BATCH_SIZE` images, decodable or not."""
         first = self._members[0]
         return decode_rows(
-            encoded,
+            examples,
             first.preprocess,
             size=first.image["size"],
             max_pixels=self._max_pixels,
@@ -170,13 +168,15 @@ class Ensemble:
             for index, member in enumerate(self._members):
                 own = shared
                 if member.image != first.image:
-                    own = member.preprocess([decoded.encoded[i] for i in good])
+                    own = member.preprocess(
+                        [decoded.examples[row].image for row in good]
+                    )
                 logits[index] = member.logits(own)
         return logits
 
 
 def decode_rows(
-    encoded: Sequence[bytes],
+    examples: Sequence[Example],
     preprocess: Callable[[Sequence[bytes]], NDArray[np.uint8]],
     *,
     size: int,
@@ -185,35 +185,39 @@ def decode_rows(
     """Returns a row for every image, decodable or not.
 
     Args:
-        encoded: At least one encoded image.
+        examples: At least one example; the status of a placeholder is kept.
         preprocess: Function from encoded images to pixels uint8 [B,S,S,3]; raises
             InvalidArgumentError if one of them is bad.
         size: Side S in pixels.
         max_pixels: Pixels of the largest image that is decoded, as its header says.
     """
-    status, error = [OK] * len(encoded), [""] * len(encoded)
-    for row, image in enumerate(encoded):
-        status[row], error[row] = _check_header(image, max_pixels)
+    images = [example.image for example in examples]
+    status, error = [OK] * len(examples), [""] * len(examples)
+    for row, example in enumerate(examples):
+        status[row], error[row] = _check(example, max_pixels)
     if status.count(OK) == len(status):
         try:
-            return Decoded(encoded, preprocess(encoded), status, error)
+            return Decoded(examples, preprocess(images), status, error)
         except tf.errors.InvalidArgumentError:
             pass  # One of them is bad: decode each alone.
-    pixels = np.zeros((len(encoded), size, size, 3), np.uint8)
-    for row, image in enumerate(encoded):
+    pixels = np.zeros((len(examples), size, size, 3), np.uint8)
+    for row, image in enumerate(images):
         if status[row] == OK:
             try:
                 pixels[row] = preprocess([image])[0]
             except tf.errors.InvalidArgumentError as failure:
                 status[row] = UNDECODABLE
                 error[row] = _first_sentence(failure.message)
-    return Decoded(encoded, pixels, status, error)
+    return Decoded(examples, pixels, status, error)
 
 
-def _check_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
-    if not encoded:
+def _check(example: Example, max_pixels: int) -> tuple[str, str]:
+    """Returns status and error of an image before it is decoded."""
+    if example.status != OK:
+        return example.status, example.error
+    if not example.image:
         return EMPTY, "no bytes"
-    pixels = claimed_pixels(encoded)
+    pixels = claimed_pixels(example.image)
     if pixels is None:
         formats = ", ".join(FORMATS[:-1])
         return UNDECODABLE, f"no header of a {formats} or {FORMATS[-1]} image"
@@ -225,17 +229,17 @@ def _check_header(encoded: bytes, max_pixels: int) -> tuple[str, str]:
 def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Predictions:
     """Returns a prediction for every image.
 
-    The probabilities [G,K] are of the images that could be decoded, in order; a row
-    that is not finite becomes a row with a reason.
+    The probabilities [G,K] are of the images that could be decoded, in order; those
+    that are not finite get the status `not_finite`.
     """
     good = np.array(decoded.good, int)
     status, error = list(decoded.status), list(decoded.error)
     is_finite = np.isfinite(probabilities).all(axis=1)
     for row in good[~is_finite]:
         status[row], error[row] = NOT_FINITE, "the network's output is not finite"
-    every = np.zeros((len(status), probabilities.shape[1]), np.float32)
-    every[good[is_finite]] = probabilities[is_finite]
-    return Predictions(status, error, every, decoded.pixels)
+    all_rows = np.zeros((len(status), probabilities.shape[1]), np.float32)
+    all_rows[good[is_finite]] = probabilities[is_finite]
+    return Predictions(status, error, all_rows)
 
 
 def mean_probabilities(

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data import python_reader
-from classifier.data.examples import UNLABELED, Example, key_text
+from classifier.data.examples import Example, key_text
 from classifier.data.sources import Source
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.temperature_scaling import calibration_error
-from stage import artifact
+from stage import artifact, parquet
 from stage.status import OK
 
 EVALUATION = "evaluation.json"
@@ -45,7 +44,7 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
     image, or one has no label in range.
     """
     batches = python_reader.read_batches(source.reader, source.files, BATCH_SIZE)
-    tables = [_rows(ensemble, batch, source.spec) for batch in batches]
+    tables = [_rows(ensemble, batch, source) for batch in batches]
     if not tables:
         raise ValueError(f"{source.spec}: expected images, found none")
     return pa.concat_tables(tables).combine_chunks()
@@ -81,8 +80,7 @@ def is_right(rows: pa.Table) -> NDArray[np.bool_]:
 def write(output: epath.PathLike, figures: dict[str, Any], rows: pa.Table) -> None:
     """Writes `evaluation.parquet` and `evaluation.json` into a directory."""
     path = epath.Path(output)
-    with artifact.replacing(path / ROWS) as temporary, temporary.open("wb") as file:
-        pq.write_table(rows, file)
+    parquet.write_parquet_file(path / ROWS, rows)
     artifact.write_json(path / EVALUATION, figures)
 
 
@@ -97,34 +95,18 @@ def describe(figures: dict[str, Any]) -> str:
     )
 
 
-def check_label(example: Example, num_classes: int, spec: str) -> None:
-    """Raises ValueError if the label of an example of a source is not in 0..K-1."""
-    if not 0 <= example.label < num_classes:
-        label = "none" if example.label == UNLABELED else example.label
-        raise ValueError(
-            f"{spec}: {key_text(example.key)}: expected a label in "
-            f"0..{num_classes - 1}, got {label}"
-        )
-
-
-def _rows(ensemble: Ensemble, batch: list[Example], spec: str) -> pa.Table:
+def _rows(ensemble: Ensemble, batch: list[Example], source: Source) -> pa.Table:
     for example in batch:
         if example.status == OK:
-            check_label(example, len(ensemble.class_names), spec)
-    predictions = ensemble.predict(
-        ensemble.decode([example.image for example in batch])
-    )
-    status = [
-        predicted if example.status == OK else example.status
-        for example, predicted in zip(batch, predictions.status, strict=True)
-    ]
-    is_bad = np.array(status) != OK
+            source.check_label(example.key, example.label)
+    predictions = ensemble.predict(ensemble.decode(batch))
+    is_bad = np.array(predictions.status) != OK
     probabilities = predictions.probabilities
     columns = [
         [key_text(example.key) for example in batch],
         [example.label for example in batch],
         pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=is_bad),
         pa.array(probabilities.max(axis=1), mask=is_bad),
-        status,
+        predictions.status,
     ]
     return pa.table(columns, schema=SCHEMA)

@@ -70,16 +70,14 @@ def predict_files(
     It names `top_k` classes, all if there are fewer.
     """
     for batch in python_reader.read_batches(FolderReader(), files, BATCH_SIZE):
-        predictions = ensemble.predict(
-            ensemble.decode([example.image for example in batch])
-        )
+        predictions = ensemble.predict(ensemble.decode(batch))
         for row, example in enumerate(batch):
-            status, error = example.status, example.error
-            if status == OK:
-                status, error = predictions.status[row], predictions.error[row]
+            status = predictions.status[row]
             count = top_k if status == OK else 0
             top = _top(predictions.probabilities[row], ensemble.class_names, count)
-            yield FilePrediction(key_text(example.key), status, error, top)
+            yield FilePrediction(
+                key_text(example.key), status, predictions.error[row], top
+            )
 
 
 def to_text(prediction: FilePrediction, *, width: int) -> str:

@@ -151,8 +151,8 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
     chosen = Engine("openvino", "float32")
     trials = []
 
-    def time_engines(classifier, candidates, images):
-        trials.append(len(images))
+    def time_engines(classifier, candidates, examples):
+        trials.append(len(examples))
         return [EngineTiming(Engine(), 1.0, 1.0), EngineTiming(chosen, 2.0, 1.0)]
 
     monkeypatch.setattr(engine_autotune, "time_engines", time_engines)
@@ -210,9 +210,9 @@ def test_a_calibration_gives_all_teachers_its_temperature(
     job(teachers=both, calibration=write_calibration(tmp_path / "c", 2.5, *both))
     table = pq.read_table(tmp_path / "predictions" / "predictions-00000.parquet")
     source = open_source(f"tfrecord:{records}/0.tfrecord")
-    images = [example.image for example in read_examples(source.reader, source.files)]
+    examples = list(read_examples(source.reader, source.files))
     ensemble = Ensemble(both, temperature=2.5)
-    expected = ensemble.predict(ensemble.decode(images)).probabilities.max(axis=1)
+    expected = ensemble.predict(ensemble.decode(examples)).probabilities.max(axis=1)
     assert table["confidence"].to_pylist() == expected.tolist()
 
 

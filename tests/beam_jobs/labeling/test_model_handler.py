@@ -6,7 +6,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from beam_jobs.labeling.model_handler import HandlerPredictor, ModelHandlerLoader
 from classifier.inference.ensemble import BATCH_SIZE
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 SIZE = 32
 CLASSES = 3
@@ -42,7 +42,7 @@ def images():
 
 
 def probabilities(predictor, images):
-    predicted = predictor.predict(predictor.decode(images))
+    predicted = predictor.predict(predictor.decode(to_examples(images)))
     assert predicted.status == ["ok"] * len(images)
     return predicted.probabilities
 
@@ -50,13 +50,13 @@ def probabilities(predictor, images):
 def test_a_batch_is_always_full_and_holds_decodable_images_only(images):
     handler = Fixed()
     predictor = HandlerPredictor(handler, num_classes=CLASSES)
-    decoded = predictor.decode([b"", images[0], b"text", images[1]])
+    decoded = predictor.decode(to_examples([b"", images[0], b"text", images[1]]))
     predicted = predictor.predict(decoded)
     assert predicted.status == ["empty", "ok", "undecodable", "ok"]
     (batch,) = handler.batches
     assert len(batch) == BATCH_SIZE
     assert set(batch) == {images[0], images[1]}
-    assert predictor.predict(predictor.decode([b""])).status == ["empty"]
+    assert predictor.predict(predictor.decode(to_examples([b""]))).status == ["empty"]
     assert len(handler.batches) == 1
 
 
@@ -73,7 +73,7 @@ def test_what_is_not_finite_is_a_row_with_a_reason(images):
         return logits
 
     predictor = HandlerPredictor(Fixed(rows), num_classes=CLASSES)
-    predicted = predictor.predict(predictor.decode(images))
+    predicted = predictor.predict(predictor.decode(to_examples(images)))
     assert predicted.status == ["ok", "not_finite", "not_finite", "ok", "ok"]
     assert not predicted.probabilities[[1, 2]].any()
 
@@ -89,7 +89,7 @@ def test_what_is_not_finite_is_a_row_with_a_reason(images):
 def test_other_classes_or_fewer_rows_are_refused(rows, found, images):
     predictor = HandlerPredictor(Fixed(rows), num_classes=CLASSES)
     with pytest.raises(ValueError, match=rf" 64 .* 3 .*{found}"):
-        predictor.predict(predictor.decode(images))
+        predictor.predict(predictor.decode(to_examples(images)))
 
 
 @pytest.mark.parametrize(

@@ -12,25 +12,24 @@ from classifier.data.sources import open_source
 from classifier.inference.ensemble import BATCH_SIZE, Predictions
 from stage.status import OK
 from tests.beam_jobs.labeling import test_model_handler
-from tests.images import random_images, write_records
+from tests.images import random_images, to_examples, write_records
 
 
 class Constant:
     """Says the same of each image."""
 
-    def decode(self, encoded):
+    def decode(self, examples):
         predictor = test_model_handler.HandlerPredictor(
             test_model_handler.Fixed(), num_classes=3
         )
-        return predictor.decode(encoded)
+        return predictor.decode(examples)
 
     def predict(self, decoded):
-        count = len(decoded.encoded)
+        count = len(decoded.examples)
         return Predictions(
             probabilities=np.full((count, 3), [0.5, 0.3, 0.2], np.float32),
-            pixels=np.zeros((count, 32, 32, 3), np.uint8),
-            status=[OK] * count,
-            error=[""] * count,
+            status=[example.status for example in decoded.examples],
+            error=[example.error for example in decoded.examples],
         )
 
 
@@ -108,11 +107,11 @@ def test_a_batch_is_decoded_while_another_is_predicted(shard, labeling, tmp_path
     decoded = []
 
     class Watched(Constant):
-        def decode(self, encoded):
-            decoded.append(len(encoded))
+        def decode(self, examples):
+            decoded.append(len(examples))
             if len(decoded) == 2:
                 second_is_decoded.set()
-            return super().decode(encoded)
+            return super().decode(examples)
 
         def predict(self, batch):
             assert second_is_decoded.wait(60)
@@ -132,5 +131,5 @@ def test_teachers_load_from_where_they_are(exported, monkeypatch):
     monkeypatch.setattr(filesystems, "fetch", fetch)
     ensemble = Teachers(directories=(str(exported[0]),), temperature=2.0).load()
     assert fetched == [(str(exported[0]), ("checkpoints", "events", "profile"))]
-    predicted = ensemble.predict(ensemble.decode(random_images(1)))
+    predicted = ensemble.predict(ensemble.decode(to_examples(random_images(1))))
     assert predicted.status == [OK]

@@ -137,8 +137,8 @@ def write_labels(root, labels, image=None):
     ("labels", "named"),
     [
         ([0, 0, 1], "--folds.*'b'"),
-        ([0, 0, 2], r"part#2: .*\b2\b.*0\.\.1"),
-        ([0, 0, -1], "part#2: .*-1"),
+        ([0, 0, 2], r"part#2: .*0\.\.1.*\b2$"),
+        ([0, 0, -1], "part#2: .* none$"),
         ([0, 0], r"\b3\b.*--folds.*\b2$"),
     ],
 )

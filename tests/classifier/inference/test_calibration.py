@@ -99,8 +99,7 @@ def predict_all(teachers, source, temperature=1.0):
     """The mean probabilities of teachers, by key."""
     examples = list(read_examples(source.reader, source.files))
     ensemble = Ensemble(teachers, temperature=temperature)
-    images = [example.image for example in examples]
-    probabilities = ensemble.predict(ensemble.decode(images)).probabilities
+    probabilities = ensemble.predict(ensemble.decode(examples)).probabilities
     keys = [example.key.decode() for example in examples]
     return dict(zip(keys, probabilities, strict=True))
 

@@ -6,7 +6,7 @@ import pytest
 from classifier.inference import engine
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import BATCH_SIZE, Classifier, Ensemble
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 ALL = [Engine(name, other) for name in engine.ENGINES for other in engine.DTYPES]
 
@@ -112,7 +112,7 @@ def test_two_dtypes_in_one_process_do_not_mix(exported, pixels):
 def test_an_ensemble_runs_on_the_engine(exported, exported_second, images):
     directories = [exported[0], exported_second[0]]
     expected, actual = (
-        ensemble.predict(ensemble.decode(images)).probabilities
+        ensemble.predict(ensemble.decode(to_examples(images))).probabilities
         for ensemble in (Ensemble(directories), Ensemble(directories, ALL[2]))
     )
     np.testing.assert_allclose(actual, expected, atol=1e-5)

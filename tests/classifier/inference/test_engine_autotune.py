@@ -4,7 +4,7 @@ from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import BATCH_SIZE, Classifier
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 ALL = [Engine(name, dtype) for name in engine.ENGINES for dtype in engine.DTYPES]
 
@@ -15,8 +15,8 @@ def classifier(exported):
 
 
 def test_every_engine_is_timed_and_compared_with_the_reference(classifier):
-    images = random_images(BATCH_SIZE)
-    timings = engine_autotune.time_engines(classifier, ALL, images, seconds=0.1)
+    examples = to_examples(random_images(BATCH_SIZE))
+    timings = engine_autotune.time_engines(classifier, ALL, examples, seconds=0.1)
     assert [timing.engine for timing in timings] == ALL
     assert timings[0].agreement == 1.0
     assert all(timing.images_per_second > 0 for timing in timings)
@@ -26,7 +26,7 @@ def test_every_engine_is_timed_and_compared_with_the_reference(classifier):
 
 
 def test_without_images_the_reference_is_chosen(classifier):
-    timings = engine_autotune.time_engines(classifier, ALL, [b"text"] * 20)
+    timings = engine_autotune.time_engines(classifier, ALL, to_examples([b"text"] * 20))
     assert engine_autotune.choose(timings) == REFERENCE
 
 

@@ -12,7 +12,7 @@ from classifier.inference.ensemble import (
     mean_probabilities,
 )
 from tests.conftest import CLASS_NAMES
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def images():
 
 
 def predicted(ensemble, images):
-    return ensemble.predict(ensemble.decode(images))
+    return ensemble.predict(ensemble.decode(to_examples(images)))
 
 
 def test_an_ensemble_is_the_mean_of_its_members_at_their_own_sizes(
@@ -111,11 +111,11 @@ def test_probabilities_come_from_the_logits_of_those_that_decode(
     exported, exported_second, images
 ):
     ensemble = Ensemble([exported[0], exported_second[0]])
-    decoded = ensemble.decode([images[0], b"text", *images[1:]])
+    decoded = ensemble.decode(to_examples([images[0], b"text", *images[1:]]))
     logits = ensemble.logits(decoded)
     assert logits.shape == (2, len(images), len(CLASS_NAMES))
     np.testing.assert_array_equal(
         mean_probabilities(logits, [1.0, 1.0]),
         ensemble.predict(decoded).probabilities[[0, 2, 3, 4, 5]],
     )
-    assert ensemble.logits(ensemble.decode([b"text"])).shape == (2, 0, 3)
+    assert ensemble.logits(ensemble.decode(to_examples([b"text"]))).shape == (2, 0, 3)

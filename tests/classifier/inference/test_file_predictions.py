@@ -8,7 +8,7 @@ from classifier.inference import file_predictions
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.file_predictions import FilePrediction, TopClass
 from tests.conftest import CLASS_NAMES
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 COUNT = BATCH_SIZE + 6
 
@@ -45,7 +45,8 @@ def test_every_file_is_predicted_once_in_order(predictions, folder):
 def test_the_top_classes_are_the_most_probable(predictions, ensemble, folder):
     for prediction in predictions[:3]:
         with open(prediction.file, "rb") as file:
-            (expected,) = ensemble.predict(ensemble.decode([file.read()])).probabilities
+            decoded = ensemble.decode(to_examples([file.read()]))
+        (expected,) = ensemble.predict(decoded).probabilities
         probabilities = [top.probability for top in prediction.top]
         assert probabilities == sorted(expected.tolist(), reverse=True)[:2]
         for top in prediction.top:
