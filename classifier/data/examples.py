@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from stage.status import OK
@@ -21,7 +21,7 @@ class File:
         name: Machine-independent name, used in keys.
         skip: Number of records before the first to read.
         take: Number of records to read, -1 for all.
-        label: Class of every image in the file, -1 if the records hold it.
+        label: Class of the image if the file is one image, else -1.
         size: Bytes when the source was listed, -1 if unknown.
         kept: Mask of the range's examples, one byte each, 1 to read the example;
             empty to read all.
@@ -53,10 +53,6 @@ class Example:
     label: int
     status: str = OK
     error: str = ""
-
-
-#: Function from a record to its image and label; raises ValueError without an image.
-Parse = Callable[[bytes], tuple[bytes, int]]
 
 
 def key_text(key: bytes) -> str:

@@ -21,7 +21,7 @@ from etils import epath
 from google.protobuf.message import DecodeError
 
 from classifier.data import tfrecord, webdataset
-from classifier.data.examples import UNLABELED, Example, File, Parse, Reader
+from classifier.data.examples import UNLABELED, Example, File, Reader
 from classifier.data.tfrecord import Broken
 from stage.retry import retrying
 from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, UNREADABLE
@@ -80,7 +80,9 @@ def read_image(file: File) -> Example:
     return Example(key, image, file.label)
 
 
-def read_records(file: File, parse: Parse) -> Iterator[Example]:
+def read_records(
+    file: File, image_feature: str, label_feature: str | None
+) -> Iterator[Example]:
     """Yields the examples of a TFRecord file's range; keys are FILE#RECORD.
 
     If the rest of the file cannot be read, yields a placeholder for each remaining
@@ -96,7 +98,8 @@ def read_records(file: File, parse: Parse) -> Iterator[Example]:
                 if isinstance(record, Broken) and record.is_rest:
                     rest = CORRUPT_RECORD, record.reason
                     break
-                yield _record_example(file, index, record, parse)
+                key = _record_key(file, index)
+                yield _record_example(key, record, image_feature, label_feature)
                 index += 1
     except OSError as error:
         rest = _failure(error)
@@ -104,10 +107,10 @@ def read_records(file: File, parse: Parse) -> Iterator[Example]:
         rest = CORRUPT_RECORD, f"the file ends behind record {index:,} of {end:,}"
     if rest is not None:
         for lost in range(index, index + 1 if end is None else end):
-            yield Example(_record_key(file, lost), b"", file.label, *rest)
+            yield Example(_record_key(file, lost), b"", UNLABELED, *rest)
 
 
-def parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, int]:
+def _parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes, int]:
     """Returns the features `image` and `label` of a serialized `tf.train.Example`.
 
     The label is -1 where it is no single integer. Raises ValueError if the record does
@@ -141,10 +144,10 @@ def read_samples(
             for sample in webdataset.read_samples(
                 stream, image_extensions, label_extension
             ):
-                yield _sample_example(_record_key(file, index), sample, file.label)
+                yield _sample_example(_record_key(file, index), sample)
                 index += 1
     except OSError as error:
-        yield Example(_record_key(file, index), b"", file.label, *_failure(error))
+        yield Example(_record_key(file, index), b"", UNLABELED, *_failure(error))
 
 
 def open_file(path: str) -> BinaryIO:
@@ -221,33 +224,32 @@ def _failure(error: OSError) -> tuple[str, str]:
 
 
 def _record_example(
-    file: File, index: int, record: bytes | Broken, parse: Parse
+    key: bytes, record: bytes | Broken, image_feature: str, label_feature: str | None
 ) -> Example:
-    key = _record_key(file, index)
     if isinstance(record, Broken):
-        return Example(key, b"", file.label, CORRUPT_RECORD, record.reason)
+        return Example(key, b"", UNLABELED, CORRUPT_RECORD, record.reason)
     try:
-        return Example(key, *parse(record))
+        return Example(key, *_parse_example(record, image_feature, label_feature))
     except ValueError as error:
-        return Example(key, b"", file.label, BAD_RECORD, str(error))
+        return Example(key, b"", UNLABELED, BAD_RECORD, str(error))
 
 
 def _sample_example(
-    key: bytes, sample: webdataset.WebDatasetSample | Broken, label: int
+    key: bytes, sample: webdataset.WebDatasetSample | Broken
 ) -> Example:
     if isinstance(sample, Broken):
-        return Example(key, b"", label, CORRUPT_RECORD, sample.reason)
+        return Example(key, b"", UNLABELED, CORRUPT_RECORD, sample.reason)
     key += b"/" + os.fsencode(sample.name)
     if len(sample.images) != 1:
         names = _names(sample.extensions)
         error = f"expected one image, got {len(sample.images)} among {names}"
-        return Example(key, b"", label, BAD_RECORD, error)
+        return Example(key, b"", UNLABELED, BAD_RECORD, error)
     image = sample.images[0]
     if isinstance(image, Broken):
-        return Example(key, b"", label, BAD_RECORD, image.reason)
+        return Example(key, b"", UNLABELED, BAD_RECORD, image.reason)
     text = sample.label.strip()
     is_class = text.isdigit() and len(text) < 10
-    return Example(key, image, int(text) if is_class else label)
+    return Example(key, image, int(text) if is_class else UNLABELED)
 
 
 def _record_key(file: File, index: int) -> bytes:

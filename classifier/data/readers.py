@@ -106,12 +106,7 @@ class RecordReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's range of records, placeholders included."""
         yield from python_reader.read_records(
-            file,
-            functools.partial(
-                python_reader.parse_example,
-                image=self.image_feature,
-                label=self.label_feature,
-            ),
+            file, self.image_feature, self.label_feature
         )
 
 
