@@ -24,7 +24,7 @@ PYTHON ?= python3
 RUN ?= runs/demo
 ROUND ?= 1
 ROUNDS ?= 2
-# make rounds: number of consecutive students that may fail to beat the best before.
+# make rounds: number of consecutive students without a new best after which to stop.
 PATIENCE ?= 1
 SEED ?= 1
 SEEDS ?= 5
@@ -61,7 +61,7 @@ SELECTION_FLAGS ?=
 RUNNER ?= local
 BEAM_FLAGS ?= $(or $(BEAM_FLAGS_$(RUNNER)),$(BEAM_FLAGS_local))
 # LABELING_FLAGS: further flags of label_images, such as --engine=tensorflow.
-# vm: train on the TPU of this host; pod: on a TPU slice, running this command on each host.
+# vm: train on the TPU of this host; pod: on a TPU slice, with this command on each host.
 TPU ?=
 TPU_COMPILE_FLAGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
