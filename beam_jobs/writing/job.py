@@ -119,7 +119,14 @@ def finish(job: WritingJob) -> str:
             ),
         },
     )
-    artifact.write_bytes(output / CARD, _make_card(job, split.num_bytes).encode())
+    text = card.make_card(
+        job.selection,
+        job.predictions,
+        round_number=job.round,
+        num_shards=job.num_shards,
+        num_bytes=split.num_bytes,
+    )
+    artifact.write_bytes(output / CARD, text.encode())
     (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
     return (
         f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
@@ -136,19 +143,4 @@ def _write_metadata(shards: list[WrittenShard], job: WritingJob) -> None:
         ),
         shard_lengths=[shard.length for shard in shards],
         num_bytes=sum(shard.num_bytes for shard in shards),
-    )
-
-
-def _make_card(job: WritingJob, num_bytes: int) -> str:
-    return card.make_card(
-        card.CardFacts(
-            selection=job.selection,
-            predictions=job.predictions.fingerprint,
-            temperature=job.predictions.temperature,
-            teachers=job.predictions.teachers,
-            round=job.round,
-            top_k=job.predictions.top_k,
-            num_shards=job.num_shards,
-            num_bytes=num_bytes,
-        )
     )

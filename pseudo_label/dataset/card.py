@@ -1,7 +1,6 @@
 """The dataset's card: `README.md`, for a reader who does not know the project.
 
-It depends on the selection alone, not on times and paths, so that equal datasets have
-equal cards.
+It holds no times and paths, so that equal datasets have equal cards.
 """
 
 from __future__ import annotations
@@ -10,51 +9,46 @@ import dataclasses
 import functools
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from pseudo_label.dataset import records
+from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
 
-#: Values of a setting that are listed; of longer lists, one per class, only the length.
+#: Maximum number of values of a setting to list; of longer lists, the length is shown.
 _MAX_VALUES = 10
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CardFacts:
-    """The content of a card.
+def make_card(
+    selection: Selection,
+    predictions: PredictionSet,
+    *,
+    round_number: int,
+    num_shards: int,
+    num_bytes: int,
+) -> str:
+    """Returns the card, as Markdown.
 
-    Attributes:
+    Args:
         selection: Selection of the images.
-        predictions: Fingerprint of the labeling run.
-        temperature: Temperature of the softmax; 1 without calibration.
-        teachers: Fingerprints of the classifiers that labeled, at least one.
-        round: Round of self-training, from 1 on.
-        top_k: Classes stored for each image.
+        predictions: Predictions that the selection was made from.
+        round_number: Round of self-training, from 1 on.
         num_shards: Number of record files.
         num_bytes: Size of all record files in bytes.
     """
-
-    selection: Selection
-    predictions: str
-    temperature: float
-    teachers: Sequence[str]
-    round: int
-    top_k: int
-    num_shards: int
-    num_bytes: int
-
-
-def make_card(facts: CardFacts) -> str:
-    """Returns the card, as Markdown."""
     return _template().render(
-        vars(facts),
+        selection=selection,
+        settings=dict(_flatten(dataclasses.asdict(selection.settings))),
+        predictions=predictions,
+        round=round_number,
+        num_shards=num_shards,
+        num_bytes=num_bytes,
         records=records,
-        settings=dict(_flatten(dataclasses.asdict(facts.selection.settings))),
-        wire_types=records.wire_types(top_k=facts.top_k),
+        wire_types=records.wire_types(top_k=predictions.top_k),
     )
 
 

@@ -19,15 +19,16 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def facts(made):
-    _, job = made
-    return card.CardFacts(
-        selection=job.selection,
-        predictions=job.predictions.fingerprint,
-        temperature=1.0,
-        teachers=job.predictions.teachers,
-        round=1,
-        top_k=chain.TOP_K,
+def job(made):
+    return made[1]
+
+
+def make_card(job, *, round_number=1, **selection):
+    """The card of a job, with some fields of the selection replaced."""
+    return card.make_card(
+        dataclasses.replace(job.selection, **selection),
+        job.predictions,
+        round_number=round_number,
         num_shards=6,
         num_bytes=12345,
     )
@@ -40,9 +41,9 @@ def table(text, title):
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[2:]]
 
 
-def test_the_classes_are_those_of_the_selection(facts):
-    rows = table(card.make_card(facts), "Classes")
-    rules = facts.selection.classes
+def test_the_classes_are_those_of_the_selection(job):
+    rows = table(make_card(job), "Classes")
+    rules = job.selection.classes
     assert [row[1] for row in rows] == ["ant", "bee &#124; wasp", "cat &lt;img&gt;"]
     assert [[int(row[i]) for i in (0, 2, 3)] for row in rows] == [
         [label, rule.unique, rule.records] for label, rule in enumerate(rules)
@@ -52,20 +53,19 @@ def test_the_classes_are_those_of_the_selection(facts):
     ]
 
 
-def test_a_class_without_images_has_no_confidence(facts):
-    first, *others = facts.selection.classes
+def test_a_class_without_images_has_no_confidence(job):
+    first, *others = job.selection.classes
     empty = dataclasses.replace(
         first, unique=0, records=0, cut_off=None, extra_cut_off=None
     )
-    selection = dataclasses.replace(facts.selection, classes=(empty, *others))
-    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    text = make_card(job, classes=(empty, *others))
     assert table(text, "Classes")[0] == ["0", "ant", "0", "0", ""]
     assert "1 class has none" in text
 
 
-def test_the_funnel_and_the_settings_are_told_whole(facts):
-    text = card.make_card(facts)
-    funnel = dataclasses.asdict(facts.selection.funnel)
+def test_the_funnel_and_the_settings_are_told_whole(job):
+    text = make_card(job)
+    funnel = dataclasses.asdict(job.selection.funnel)
     assert [row[1] for row in table(text, "Where the images went")] == [
         f"{count:,}" for count in funnel.values()
     ]
@@ -76,28 +76,24 @@ def test_the_funnel_and_the_settings_are_told_whole(facts):
     assert settings["fingerprint of a teacher"] == "0123abc"
 
 
-def test_thresholds_of_all_classes_are_counted_only(facts):
-    settings = facts.selection.settings
+def test_thresholds_of_all_classes_are_counted_only(job):
+    settings = job.selection.settings
     thresholds = dataclasses.replace(settings.thresholds, values=(0.5,) * 1000)
-    selection = dataclasses.replace(
-        facts.selection, settings=dataclasses.replace(settings, thresholds=thresholds)
-    )
-    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    text = make_card(job, settings=dataclasses.replace(settings, thresholds=thresholds))
     assert dict(table(text, "How they were chosen"))["thresholds.values"] == (
         "1,000 values"
     )
 
 
-def test_limits_are_those_of_what_is_known(facts):
-    text = card.make_card(facts)
+def test_limits_are_those_of_what_is_known(job):
+    text = make_card(job)
     assert "How many are wrong is not known" in text
     assert "was not calibrated" in text
     kept = Precision(estimate=0.97, low=0.95, high=0.98, images=400, right=388)
     estimate = PrecisionEstimate(kind="held_out", above_threshold=kept, kept=kept)
-    selection = dataclasses.replace(facts.selection, estimate=estimate)
-    text = card.make_card(
-        dataclasses.replace(facts, selection=selection, temperature=1.5, round=2)
-    )
+    predictions = dataclasses.replace(job.predictions, temperature=1.5)
+    calibrated = dataclasses.replace(job, predictions=predictions)
+    text = make_card(calibrated, round_number=2, estimate=estimate)
     assert "95.0% to 98.0% of the labels are right, by 400 labeled images" in text
     assert "temperature 1.5" in text
     assert "Round 2" in text and "student" in text
@@ -124,15 +120,14 @@ def test_a_name_stays_in_its_cell(text):
     assert not re.search(r"&(?!amp;|lt;|gt;|quot;|#x27;|#124;|#96;)", escaped)
 
 
-def test_hostile_names_stay_in_their_cells(facts):
+def test_hostile_names_stay_in_their_cells(job):
     hostile = ("<script>|x|", "a\n| b |", "[a](b) `c` *d* ~e~ _f_")
-    rules = facts.selection.classes
+    rules = job.selection.classes
     classes = [
         dataclasses.replace(rule, name=name)
         for rule, name in zip(rules, hostile, strict=True)
     ]
-    selection = dataclasses.replace(facts.selection, classes=tuple(classes))
-    text = card.make_card(dataclasses.replace(facts, selection=selection))
+    text = make_card(job, classes=tuple(classes))
     rows = table(text, "Classes")
     assert [len(row) for row in rows] == [5, 5, 5]
     assert [row[1] for row in rows] == [card.escape(name) for name in hostile]
