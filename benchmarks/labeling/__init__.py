@@ -1,1 +1,1 @@
-"""The labeling job beside its peers."""
+"""The labeling job, compared with its peers."""

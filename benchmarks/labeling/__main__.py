@@ -1,4 +1,4 @@
-"""Measures the labeling job beside its peers.
+"""Compares the labeling job with its peers.
 
   python -m benchmarks.labeling
 

@@ -1,4 +1,4 @@
-"""Figures beside their goals: lines of a table, and JSON."""
+"""Figures compared with their goals: lines of a table, and JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stage import cli
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A figure beside its goal.
+    """A figure and its goal.
 
     Attributes:
         name: Name of the figure, its key in the JSON.

@@ -1,1 +1,1 @@
-"""The selection job beside its peers."""
+"""The selection job, compared with its peers."""

@@ -1,4 +1,4 @@
-"""Measures the selection job beside its peers.
+"""Compares the selection job with its peers.
 
   python -m benchmarks.selection
   python -m benchmarks.selection --rows=130000000 --rounds=1

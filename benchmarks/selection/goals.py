@@ -102,7 +102,7 @@ def figures(
 
 
 def verdict(name: str, figure: float, *, rows: int) -> Verdict:
-    """Returns a figure beside its goal, where it has one."""
+    """Returns a figure with its goal, if it has one."""
     is_exempt = name in FULL_GOALS and rows < FULL_ROWS
     exemption = f"only from {FULL_ROWS:,} rows" if is_exempt else ""
     return Verdict(name, figure, AT_LEAST.get(name), AT_MOST.get(name), exemption)

@@ -1,1 +1,1 @@
-"""Training's parts, measured beside their peers."""
+"""Parts of training, compared with their peers."""

@@ -1,4 +1,4 @@
-"""Measures training's input pipeline beside a bare decoder, in images per second.
+"""Compares training's input pipeline with a bare decoder, in images per second.
 
   python -m benchmarks.training.input_pipeline
 

@@ -1,4 +1,4 @@
-"""Measures RandAugment in images per second on one core, beside two peers.
+"""Compares RandAugment with two peers, in images per second on one core.
 
   python -m benchmarks.training.randaugment
 

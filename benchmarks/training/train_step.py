@@ -1,4 +1,4 @@
-"""Measures the JAX training step beside timm's, on a GPU; on a CPU only as a toy.
+"""Compares the JAX training step with timm's, on a GPU; on a CPU only as a toy.
 
   python -m benchmarks.training.train_step
 

@@ -1,1 +1,1 @@
-"""The writing job beside Beam's own TFRecord sink."""
+"""The writing job, compared with Beam's own TFRecord sink."""

@@ -1,4 +1,4 @@
-"""Measures the writing job beside Beam's own TFRecord sink.
+"""Compares the writing job with Beam's own TFRecord sink.
 
   python -m benchmarks.writing
 
