@@ -1,11 +1,10 @@
-"""A browser without a window, spoken to over two pipes by the DevTools protocol.
+"""A headless browser, controlled over two pipes by the DevTools protocol.
 
 The pipes carry JSON that ends with a zero byte, so nothing but the standard library is
-needed, and pages are measured as a telephone's browser lays them out: a window cannot
-be made that narrow.
+needed. Pages are laid out as by the browser of a phone, which is narrower than a window
+can be.
 """
 
-import base64
 import fcntl
 import itertools
 import json
@@ -22,20 +21,17 @@ _FLAGS = (
 )
 
 
+#: Seconds to wait for an answer.
+_TIMEOUT = 60
+
+
 def find():
     """Path of a browser; None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-#: Seconds to wait for an answer.
-_PATIENCE = 60
-
-
 class Browser:
-    """A browser with one tab.
-
-    `events` are those it has sent: (method, parameters).
-    """
+    """A browser with one tab; `events` are those it has sent: (method, parameters)."""
 
     def __init__(self, executable, profile):
         self._unread = b""
@@ -62,7 +58,7 @@ class Browser:
             os.close(end)
 
     def call(self, method, **parameters):
-        """Returns what a command of the protocol does."""
+        """Returns the result of a command of the protocol."""
         number = next(self._ids)
         message = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
@@ -76,7 +72,7 @@ class Browser:
             self.events.append((answer["method"], answer.get("params")))
 
     def open(self, url, *, width, height=900, dark=False):
-        """Opens a page, at a width in CSS pixels, and waits for all of it."""
+        """Opens a page at a width in CSS pixels, and waits until it is loaded."""
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -98,15 +94,10 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def screenshot(self):
-        """A PNG of the whole page."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        return base64.b64decode(shot["data"])
-
     def _read(self):
         while b"\0" not in self._unread:
-            ready, _, _ = select.select([self._out], [], [], _PATIENCE)
-            assert ready, f"no answer of the browser for {_PATIENCE} seconds"
+            ready, _, _ = select.select([self._out], [], [], _TIMEOUT)
+            assert ready, f"no answer of the browser for {_TIMEOUT} seconds"
             chunk = os.read(self._out, 2**20)
             assert chunk, "the browser has ended"
             self._unread += chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,10 +86,12 @@ class Figures:
     """The figures of a report besides those of `verdict.make_report`.
 
     Attributes:
-        class_names: K names; empty without predictions.
-        accuracies: Accuracies of control, teacher and students.
-        gains: Gains of the last student over teacher and control, then of each student
-            over its teacher.
+        run: Name of the run's directory.
+        headline: Result of the last student.
+        class_names: K names by label; empty without predictions.
+        accuracies: Accuracies of control, first teacher and students.
+        gains: Gains of the last student over first teacher and control, then of each
+            student over its teacher.
         confusions: Confusions of the first teacher and the last student.
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
@@ -178,7 +180,7 @@ def _gains(run: Run, accuracies: Sequence[Accuracy]) -> Iterator[Gain]:
         *((after, before) for before, after in itertools.pairwise(line)),
     ]
     for first, second in dict.fromkeys(pairs):
-        yield _gain(first, second, images[first.name], images[second.name])
+        yield _gain(first, second, images)
 
 
 def _evaluated(run: Run, directory: pathlib.Path) -> EvaluatedImages | None:
@@ -186,14 +188,11 @@ def _evaluated(run: Run, directory: pathlib.Path) -> EvaluatedImages | None:
 
 
 def _gain(
-    first: Accuracy,
-    second: Accuracy,
-    first_images: EvaluatedImages | None,
-    second_images: EvaluatedImages | None,
+    first: Accuracy, second: Accuracy, images: Mapping[str, EvaluatedImages | None]
 ) -> Gain:
     """Returns the gain, paired if the images of both are known and the same."""
     share, is_paired = metrics.difference(first.share, second.share), False
-    a, b = first_images, second_images
+    a, b = images[first.name], images[second.name]
     if a and b and np.array_equal(a.key, b.key):
         paired = metrics.paired_difference(a.is_right, b.is_right)
         # The evaluation may predict one or two images differently than training did.

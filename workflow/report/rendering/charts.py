@@ -72,7 +72,7 @@ def reliability(found: Reliability) -> Chart:
         title="Reliability diagram",
         description=f"The expected calibration error is {found.error:.1%}.",
         marks=[
-            *grid(x, y, x_name="confidence", y_name="right"),
+            *grid(x, y, x_name="confidence", y_name="accuracy"),
             line([(x(0), y(0)), (x(1), y(1))], "reference"),
             *marks,
         ],
@@ -169,7 +169,7 @@ def coverage(
         title="Precision of the labels by the share of images kept",
         description=_describe_coverage(known),
         marks=[
-            *grid(x, y, x_name="images kept, of all", y_name="labels right"),
+            *grid(x, y, x_name="share of images kept", y_name="precision"),
             area(upper, lower, "band"),
             line(curve, "line first"),
             *_thresholds_on_curve(known, kept, x, y),
