@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import pathlib
-import select
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +88,7 @@ def watch(
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         cpu, started, begin = _cpu_seconds(), time.time(), time.monotonic()
-        process = subprocess.Popen(
+        process = psutil.Popen(
             command, cwd=ROOT, env=ENVIRONMENT, stdout=output, stderr=errors
         )
         peak, start_seconds = 0, 0.0
@@ -102,7 +100,6 @@ def watch(
             if not start_seconds and has_begun():
                 start_seconds = time.monotonic() - begin
         seconds = time.monotonic() - begin
-        process.wait()
         output.seek(0)
         errors.seek(0)
         printed = output.read()
@@ -121,24 +118,22 @@ def watch(
 
 
 def _samples(
-    process: subprocess.Popen[bytes], memory: Callable[[psutil.Process], int]
+    process: psutil.Popen, memory: Callable[[psutil.Process], int]
 ) -> Iterator[list[tuple[int, int]]]:
     """Yields depth and bytes of each process of the tree until the first ends."""
-    ended = os.pidfd_open(process.pid)
-    try:
-        while not select.select([ended], [], [], INTERVAL)[0]:
-            sizes, depths = [], {os.getpid(): -1}
-            with contextlib.suppress(psutil.NoSuchProcess):
-                first = psutil.Process(process.pid)
-                # Parents come before their children.
-                for member in (first, *first.children(recursive=True)):
-                    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                        depth = depths.get(member.ppid(), 0) + 1
-                        depths[member.pid] = depth
-                        sizes.append((depth, memory(member)))
-            yield sizes
-    finally:
-        os.close(ended)
+    while True:
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(INTERVAL)
+            return
+        sizes, depths = [], {os.getpid(): -1}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # Parents come before their children.
+            for member in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    depth = depths.get(member.ppid(), 0) + 1
+                    depths[member.pid] = depth
+                    sizes.append((depth, memory(member)))
+        yield sizes
 
 
 def _cpu_seconds() -> float:
