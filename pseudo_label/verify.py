@@ -31,14 +31,14 @@ def main(argv: Sequence[str]) -> None:
             )
         from pseudo_label.dataset import verify_selection
 
-        chain = verify_selection.open_chain(
+        lineage = verify_selection.open_lineage(
             argv[1], predictions=_PREDICTIONS.value, selection=_SELECTION.value
         )
-        kept, counts = verify_selection.count_predictions(chain)
+        kept, counts = verify_selection.count_predictions(lineage)
         cli.load_tensorflow()
         from pseudo_label.dataset import verify_records
 
-        counts += verify_records.count_records(chain, kept)
+        counts += verify_records.count_records(lineage, kept)
     sys.stdout.writelines(line + "\n" for line in _format_counts(counts))
 
 

@@ -8,70 +8,76 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.dataset import records
-from pseudo_label.dataset.verify_selection import Chain, Count, Kept, check
+from pseudo_label.dataset.verify_selection import Count, Lineage, check
 
-#: Title of a count without expectation: 0 unless there are more copies than files.
-TOGETHER = "images with two copies in a file"
+#: Title of a count without an expected number; not 0 if there are fewer files than
+#: copies of an image.
+REPEATED = "images with two copies in a file"
 _BATCH_SIZE = 256
 #: Bytes that TFRecord adds to a record: its length and two checksums.
 _FRAME_BYTES = 16
-#: Above any number of rows in a shard; shard * _MAX_ROWS + row is a position.
+#: Upper limit of the rows of a shard; shard * _MAX_ROWS + row is a position.
 _MAX_ROWS = 2**40
 
 
-def count_records(chain: Chain, kept: Kept) -> list[Count]:
+def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
     """Compares every record of every file with the images that are kept.
 
+    `kept` is the table of `count_predictions`.
+
     Raises:
-        ValueError: At the first record that differs, is surplus or is missing, and if
-            files or metadata do not agree with the records.
+        ValueError: At the first record that differs, is missing or was not selected;
+            if there are more or fewer files; or if metadata differs from the records.
     """
-    split = _open_split(chain)
-    num_shards = int(chain.config["num_shards"])
+    split = _open_split(lineage)
+    num_shards = int(lineage.config["num_shards"])
     names = [records.shard_name(index, num_shards) for index in range(num_shards)]
-    _check_files(chain.dataset, names)
-    ledger = _Ledger(chain, kept)
+    _check_files(lineage.dataset, names)
+    expected = _ExpectedRecords(lineage, kept)
     num_bytes = 0
     for index, name in enumerate(names):
-        path = chain.dataset / name
+        path = lineage.dataset / name
         length = sum(
-            ledger.add(index, batch, f"{path}") for batch in _read(path, chain.top_k)
+            expected.add(index, batch, f"{path}")
+            for batch in _read(path, lineage.top_k)
         )
         listed = split.shard_lengths[index] if index < len(split.shard_lengths) else 0
         check(Count(f"records of {name}", listed, length), "dataset_info.json")
         num_bytes += path.stat().length - length * _FRAME_BYTES
-    ledger.check_complete()
+    expected.check_complete()
     counts = [
         Count("files of records", len(split.shard_lengths), num_shards),
         Count("bytes of records", split.num_bytes, num_bytes),
     ]
     for count in counts:
         check(count, "dataset_info.json")
-    return [*counts, *ledger.counts()]
+    return [*counts, *expected.counts()]
 
 
-def _open_split(chain: Chain) -> Any:
+def _open_split(lineage: Lineage) -> Any:
     """Returns the split's metadata as TFDS reads it, and checks the features."""
+    path = lineage.dataset
     try:
-        info = tfds.builder_from_directory(str(chain.dataset)).info
+        info = tfds.builder_from_directory(str(path)).info
         split, names = info.splits[records.SPLIT], info.features["label"].names
     except Exception as error:  # TFDS passes on whatever its parsers raise.
         words = " ".join(str(error).split())
-        raise ValueError(f"TFDS cannot open {chain.dataset}: {words}") from error
+        raise ValueError(f"TFDS cannot open {path}: {words}") from error
     if set(info.features) != set(records.FIELDS):
         raise ValueError(
-            f"{chain.dataset}/features.json: expected {', '.join(records.FIELDS)}, got "
+            f"{path}/features.json: expected {', '.join(records.FIELDS)}, got "
             f"{', '.join(info.features)}"
         )
-    if names != chain.selection.class_names:
+    if names != lineage.selection.class_names:
         raise ValueError(
-            f"{chain.dataset}: expected the {len(chain.selection.classes)} classes of "
+            f"{path}: expected the {len(lineage.selection.classes)} classes of "
             f"the selection, got {len(names)} others"
         )
     return split
@@ -99,41 +105,42 @@ def _read(path: epath.Path, top_k: int) -> Iterator[dict[str, NDArray[Any]]]:
         raise ValueError(f"{path} cannot be read: {words.strip()}") from error
 
 
-class _Ledger:
-    """The expected records, each marked when it is found."""
+class _ExpectedRecords:
+    """The records of the N images that are kept, each marked when it is found."""
 
-    def __init__(self, chain: Chain, kept: Kept) -> None:
-        self._chain = chain
+    def __init__(self, lineage: Lineage, kept: pa.Table) -> None:
+        self._lineage = lineage
         self._kept = kept
-        rows = kept.rows
-        self._position = kept.shard * _MAX_ROWS + rows["record_index"].to_numpy()
-        shape = (len(rows), chain.top_k)
+        shards, rows = (kept[name].to_numpy() for name in ("shard", "record_index"))
+        self._position = shards * _MAX_ROWS + rows
+        shape = (len(kept), lineage.top_k)
         self._expected = {
-            "label": rows["label"].to_numpy(),
-            "confidence": rows["confidence"].to_numpy(),
+            "label": kept["label"].to_numpy(),
+            "confidence": kept["confidence"].to_numpy(),
             **{
-                name: rows[name].combine_chunks().values.to_numpy().reshape(shape)
+                name: kept[name].combine_chunks().values.to_numpy().reshape(shape)
                 for name in records.TARGET_FEATURES
             },
         }
         self._shard_of = {
             records.source_name(index).encode(): index
-            for index in range(chain.num_inputs)
+            for index in range(lineage.num_inputs)
         }
-        # A slot for each record: the first slot of an image; the file found in, or -1.
-        self._first = np.cumsum(kept.copies) - kept.copies
-        self._found_in = np.full(kept.copies.sum(), -1, np.int32)
+        # Slots of records: [N] the first of each image; [records] the file, or -1.
+        self._copies = kept["copies"].to_numpy()
+        self._first = np.cumsum(self._copies) - self._copies
+        self._found_in = np.full(self._copies.sum(), -1, np.int32)
 
     def add(self, shard: int, batch: dict[str, NDArray[Any]], path: str) -> int:
         """Marks the records of a batch as found in a file; returns their number."""
         at = self._find(batch, path)
         self._compare(batch, at, path)
         copy = batch["copy"]
-        is_known = (copy >= 0) & (copy < self._kept.copies[at])
+        is_known = (copy >= 0) & (copy < self._copies[at])
         for i in np.flatnonzero(~is_known).tolist():
             raise ValueError(
                 f"{path}: {_name(batch, i)} is copy {copy[i]}, expected "
-                f"{self._kept.copies[at[i]]} copies, from 0 on"
+                f"{self._copies[at[i]]} copies, from 0 on"
             )
         for i, slot in enumerate(self._first[at] + copy):
             if self._found_in[slot] >= 0:
@@ -148,22 +155,23 @@ class _Ledger:
         """Raises ValueError if a record is missing."""
         for slot in np.flatnonzero(self._found_in < 0):
             image = int(np.searchsorted(self._first, slot, side="right")) - 1
-            key = self._kept.rows["key"][image].as_py()
+            key = self._kept["key"][image].as_py()
             raise ValueError(
-                f"{self._chain.dataset}: {key}, copy {slot - self._first[image]}, is "
+                f"{self._lineage.dataset}: {key}, copy {slot - self._first[image]}, is "
                 "in no file"
             )
 
     def counts(self) -> list[Count]:
         """Returns the counts of images and records."""
-        image = np.repeat(np.arange(len(self._kept.copies)), self._kept.copies)
-        together = np.stack([image, self._found_in])
-        pairs, times = np.unique(together, axis=1, return_counts=True)
-        funnel = self._chain.selection.funnel
+        image = np.repeat(np.arange(len(self._copies)), self._copies)
+        pairs, times = np.unique(
+            np.stack([image, self._found_in]), axis=1, return_counts=True
+        )
+        funnel = self._lineage.selection.funnel
         return [
             Count("records read", funnel.records, int(np.sum(self._found_in >= 0))),
             Count("images in them", funnel.unique_kept, len(np.unique(image))),
-            Count(TOGETHER, None, len(np.unique(pairs[0][times > 1]))),
+            Count(REPEATED, None, len(np.unique(pairs[0][times > 1]))),
         ]
 
     def _find(self, batch: dict[str, NDArray[Any]], path: str) -> NDArray[np.int64]:
@@ -182,17 +190,17 @@ class _Ledger:
     def _compare(
         self, batch: dict[str, NDArray[Any]], at: NDArray[np.int64], path: str
     ) -> None:
-        rows = self._kept.rows
+        kept = self._kept.take(at)
         found: dict[str, Any] = {
             **batch,
             "image": [hashlib.sha256(image).digest() for image in batch["image"]],
         }
         expected: dict[str, Any] = {
             **{name: values[at] for name, values in self._expected.items()},
-            "image": rows["image_sha256"].take(at).to_pylist(),
-            "key": [key.encode() for key in rows["key"].take(at).to_pylist()],
-            "teacher": [self._chain.config["teacher"].encode()] * len(at),
-            "round": [self._chain.config["round"]] * len(at),
+            "image": kept["image_sha256"].to_pylist(),
+            "key": [key.encode() for key in kept["key"].to_pylist()],
+            "teacher": [self._lineage.config["teacher"].encode()] * len(at),
+            "round": [self._lineage.config["round"]] * len(at),
         }
         for name, values in expected.items():
             for i in _differences(found[name], values):

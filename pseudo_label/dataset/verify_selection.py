@@ -40,13 +40,17 @@ _RULE_COUNTS = ("confident", "unique", "records")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Chain:
-    """The directories of a dataset and its parents, whose fingerprints agree.
+class Lineage:
+    """A dataset and the artifacts it was made from, whose fingerprints agree.
 
     Attributes:
-        config: Content of the dataset's `config.json`.
+        dataset: Directory of the dataset.
+        config: Content of its `config.json`.
+        predictions: Directory of the predictions.
         num_inputs: Number of predictions files, one for each input shard.
         top_k: Number of top classes stored for each image.
+        selection_directory: Directory of the selection.
+        selection: Content of its `selection.json`.
     """
 
     dataset: epath.Path
@@ -60,32 +64,28 @@ class Chain:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """The expected and the found number of something; None for no expectation."""
+    """A number that was counted again.
+
+    Attributes:
+        what: Title.
+        expected: Number in the files; None if it is in none.
+        found: Number counted.
+    """
 
     what: str
     expected: int | None
     found: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """The N images that are kept, ordered by input shard and row.
-
-    Attributes:
-        shard: int64 [N], index of the input shard.
-        copies: int64 [N], number of records.
-        rows: [N] rows of the predictions, with the columns that records repeat.
-    """
-
-    shard: NDArray[np.int64]
-    copies: NDArray[np.int64]
-    rows: pa.Table
-
-
-def open_chain(
+def open_lineage(
     dataset: str, *, predictions: str | None = None, selection: str | None = None
-) -> Chain:
-    """Returns a dataset and its parents, which may have been moved to other paths.
+) -> Lineage:
+    """Returns a dataset and what it was made from.
+
+    Args:
+        dataset: Directory of the dataset.
+        predictions: Directory of the predictions, if moved since.
+        selection: Directory of the selection, if moved since.
 
     Raises:
         FileNotFoundError: If a directory does not exist.
@@ -94,13 +94,11 @@ def open_chain(
     path = artifact.require_complete(dataset, "dataset")
     config = _read_config(path)
     inputs = artifact.read_json(path / "inputs.json")
-    predicted = artifact.require_complete(
-        predictions or artifact.resolve_path(inputs["predictions"], start=dataset),
-        "predictions",
-    )
-    selected = artifact.require_complete(
-        selection or artifact.resolve_path(inputs["selection"], start=dataset),
-        "selection",
+    predicted, selected = (
+        artifact.require_complete(
+            directory or artifact.resolve_path(inputs[name], start=dataset), name
+        )
+        for name, directory in (("predictions", predictions), ("selection", selection))
     )
     labeling = artifact.read_json(predicted / artifact.CONFIG)
     decision = (selected / SELECTION).read_bytes()
@@ -111,7 +109,7 @@ def open_chain(
     }
     for name, fingerprint in parents.items():
         _check_fingerprint(f"{path}: {name}", config[name], fingerprint)
-    chain = Chain(
+    lineage = Lineage(
         dataset=path,
         config=config,
         predictions=predicted,
@@ -120,39 +118,44 @@ def open_chain(
         selection_directory=selected,
         selection=Selection.from_json(json.loads(decision)),
     )
-    _check_selection(chain, labeling["class_names"])
-    return chain
+    _check_selection(lineage, labeling["class_names"])
+    return lineage
 
 
-def count_predictions(chain: Chain) -> tuple[Kept, list[Count]]:
+def count_predictions(lineage: Lineage) -> tuple[pa.Table, list[Count]]:
     """Decides again about every prediction; returns the kept ones and the funnel.
+
+    The table of the kept ones is ordered by input shard and row. It has the columns
+    that records repeat, `shard`, the index of the input shard, and `copies`, the
+    number of records.
 
     Raises:
         ValueError: If a count differs from `selection.json`.
     """
-    rules = chain.selection.classes
+    rules = lineage.selection.classes
     funnel: collections.Counter[str] = collections.Counter()
     by_class = {name: np.zeros(len(rules), np.int64) for name in _RULE_COUNTS}
     parts = []
-    for index in range(chain.num_inputs):
+    for index in range(lineage.num_inputs):
         rows = prediction_schema.read_table(
-            chain.predictions / prediction_schema.shard_name(index), _COLUMNS
+            lineage.predictions / prediction_schema.shard_name(index), _COLUMNS
         )
-        copies, of_shard = _decide(chain, index, rows, by_class)
+        copies, of_shard = _decide(lineage, index, rows, by_class)
         funnel.update(of_shard)
         kept = np.flatnonzero(copies)
-        parts.append(Kept(np.full(len(kept), index), copies[kept], rows.take(kept)))
+        part = rows.take(kept).append_column("copies", [copies[kept]])
+        parts.append(part.append_column("shard", [np.full(len(kept), index)]))
     for name, found in by_class.items():
         for rule, number in zip(rules, found.tolist(), strict=True):
             title = f"class {rule.name!r}: {name}"
             check(Count(title, getattr(rule, name), number), "the selection")
     counts = [
         Count(funnel_title(name), expected, funnel[name])
-        for name, expected in vars(chain.selection.funnel).items()
+        for name, expected in vars(lineage.selection.funnel).items()
     ]
     for count in counts:
         check(count, "the selection")
-    return _join(parts), counts
+    return pa.concat_tables(parts).combine_chunks(), counts
 
 
 def check(count: Count, source: str) -> None:
@@ -165,23 +168,23 @@ def check(count: Count, source: str) -> None:
 
 
 def _decide(
-    chain: Chain, index: int, rows: pa.Table, by_class: dict[str, NDArray[np.int64]]
+    lineage: Lineage, index: int, rows: pa.Table, by_class: dict[str, NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Returns the number of records of each row and the shard's part of the funnel.
 
     Adds to `by_class`, int64 [K] for each of `_RULE_COUNTS`.
     """
     dropped_rows = near_duplicates.read_dropped_rows(
-        chain.selection_directory, index, ["record_index", "reason"]
+        lineage.selection_directory, index, ["record_index", "reason"]
     )
     dropped = dropped_rows["record_index"].to_numpy()
-    copies = count_copies(rows, chain.selection, dropped)
+    copies = count_copies(rows, lineage.selection, dropped)
     labels = rows["label"].fill_null(-1).to_numpy()
     is_candidate = labels >= 0
     undecodable = int(np.sum(~is_candidate))
     is_candidate[dropped] = False
     confidence = rows["confidence"].fill_null(0).to_numpy()
-    is_confident = is_candidate & (confidence >= chain.selection.thresholds[labels])
+    is_confident = is_candidate & (confidence >= lineage.selection.thresholds[labels])
     np.add.at(by_class["confident"], labels[is_confident], 1)
     np.add.at(by_class["unique"], labels[copies > 0], 1)
     np.add.at(by_class["records"], labels, copies)
@@ -196,14 +199,6 @@ def _decide(
         "copies": records - unique,
         "records": records,
     }
-
-
-def _join(parts: Sequence[Kept]) -> Kept:
-    return Kept(
-        np.concatenate([part.shard for part in parts]),
-        np.concatenate([part.copies for part in parts]),
-        pa.concat_tables([part.rows for part in parts]).combine_chunks(),
-    )
 
 
 def _read_config(dataset: epath.Path) -> dict[str, Any]:
@@ -225,15 +220,16 @@ def _check_fingerprint(what: str, expected: str, found: str) -> None:
         )
 
 
-def _check_selection(chain: Chain, class_names: Sequence[str]) -> None:
+def _check_selection(lineage: Lineage, class_names: Sequence[str]) -> None:
+    path = lineage.selection_directory
     _check_fingerprint(
-        f"{chain.selection_directory}: predictions",
-        chain.config["predictions"],
-        chain.selection.predictions,
+        f"{path}: predictions",
+        lineage.config["predictions"],
+        lineage.selection.predictions,
     )
-    names = chain.selection.class_names
+    names = lineage.selection.class_names
     if names != list(class_names):
         raise ValueError(
-            f"{chain.selection_directory}: expected the {len(class_names)} classes of "
-            f"the predictions, got {len(names)} others"
+            f"{path}: expected the {len(class_names)} classes of the predictions, got "
+            f"{len(names)} others"
         )

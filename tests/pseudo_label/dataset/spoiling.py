@@ -13,7 +13,7 @@ from pseudo_label.dataset import verify_records, verify_selection
 
 
 def verify(run, **moved):
-    opened = verify_selection.open_chain(str(run.dataset), **moved)
+    opened = verify_selection.open_lineage(str(run.dataset), **moved)
     kept, counts = verify_selection.count_predictions(opened)
     return counts + verify_records.count_records(opened, kept)
 

@@ -32,7 +32,7 @@ def test_everything_is_counted(written):
     assert counts["duplicate"].found == 1
     assert counts["undecodable"].found == 3
     assert counts["files of records"].found == 6
-    assert counts[verify_records.TOGETHER] == Count(verify_records.TOGETHER, None, 0)
+    assert counts[verify_records.REPEATED] == Count(verify_records.REPEATED, None, 0)
 
 
 def test_copies_in_the_same_file_are_counted(tmp_path):
@@ -47,7 +47,7 @@ def test_copies_in_the_same_file_are_counted(tmp_path):
         ]
         of_file = [record["key"].numpy() for record in records]
         keys += [key for key in set(of_file) if of_file.count(key) > 1]
-    assert verify(found)[-1] == Count(verify_records.TOGETHER, None, len(set(keys)))
+    assert verify(found)[-1] == Count(verify_records.REPEATED, None, len(set(keys)))
     assert keys
 
 

@@ -1,12 +1,12 @@
 """Whatever is spoiled in the parents of a dataset, verification names it."""
 
+import hashlib
 import shutil
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pseudo_label.dataset import verify_selection
 from tests.pseudo_label.dataset.spoiling import (
     change_column,
     change_json,
@@ -82,22 +82,21 @@ def test_inputs_that_were_moved(run):
     assert verify(run, **moved)
 
 
-def test_the_predictions_of_another_selection(run):
-    """The dataset names this selection, which names other predictions."""
+def change_selection(run, change):
+    """Changes the selection, and its fingerprint in the dataset."""
     path = run.root / "selection" / "selection.json"
-    change_json(path, lambda selection: selection.update(predictions="f" * 64))
-    fingerprint = verify_selection.hashlib.sha256(path.read_bytes()).hexdigest()
+    change_json(path, change)
+    fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
     change_json(
         run.dataset / "config.json", lambda config: config.update(selection=fingerprint)
     )
+
+
+def test_the_predictions_of_another_selection(run):
+    change_selection(run, lambda selection: selection.update(predictions="f" * 64))
     check_refused(run, "selection", "f" * 12)
 
 
 def test_other_classes_than_the_predictions(run):
-    path = run.root / "selection" / "selection.json"
-    change_json(path, lambda selection: selection["classes"].pop())
-    fingerprint = verify_selection.hashlib.sha256(path.read_bytes()).hexdigest()
-    change_json(
-        run.dataset / "config.json", lambda config: config.update(selection=fingerprint)
-    )
+    change_selection(run, lambda selection: selection["classes"].pop())
     check_refused(run, f"{run.root}/selection", "3", "2")
