@@ -216,7 +216,7 @@ records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write the selected images a
 verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Verify the records of round ROUND=1
 	@$(PY) -m pseudo_label.verify $(<D)
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
-evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Evaluate the student beside its teacher
+evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Compare the student with its teacher
 samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw samples for the report's contact sheets
 control: $(RUN)/control/COMPLETED  ## Train the control: same budget, labeled images alone
 
