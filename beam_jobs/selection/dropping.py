@@ -1,8 +1,8 @@
 """Finds leaked rows and duplicates, each with the image it matches.
 
 A `CANDIDATE` per image and hash table crosses a shuffle, then a `MATCH` per dropped
-row. There is a sorted file per input shard, so the files depend neither on the runner
-nor on the number of workers.
+row. Each input shard gets a file of its own, sorted by row, so that the files depend
+neither on the runner nor on the number of workers.
 """
 
 from __future__ import annotations
@@ -18,29 +18,27 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.utils import shared
 from etils import epath
-from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems, shards
 from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
+from pseudo_label.deduplication.near_duplicates import Array
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Dropped
-from stage import artifact
 
-#: Rows of a partition of a hash table, which one worker compares at once: 30 MB, and
-#: 120 MB while it does.
+#: Rows of a partition of a hash table, the unit that a worker compares: 30 MB, 120 MB
+#: during the comparison.
 _PARTITION_ROWS = 2**20
-#: Memory of Beam's local runner per image, by bits: measured, and rounded up.
+#: Bytes that Beam's local runner takes per image, by bits: measured, rounded up.
 _LOCAL_BYTES = (150, 300, 1000, 2500)
 #: Files of excluded sets to read in parallel.
 _PARALLEL_READS = 16
-_MATCH_COLUMNS = ("key", "image_sha256", "confidence", "key_hash")
 #: Upper limit of a shard number.
 _MAX_SHARDS = 2**32
 _CANDIDATES, _MATCHES, _REPRESENTED = "candidates", "matches", "represented"
-_MIX = np.uint64(0xFF51AFD7ED558CCD)  # From the last step of MurmurHash3.
+#: Multiplier of MurmurHash3's finalizer.
+_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 
-Array = NDArray[Any]
 #: A number to group by, and the bytes of an array.
 Block = tuple[int, bytes]
 
@@ -121,7 +119,7 @@ def drop(begin: beam.pvalue.PBegin, job: DroppingJob) -> beam.PCollection[Droppe
 
 
 class _Read(beam.DoFn):
-    """Reads a shard, finds leaked rows, assigns the others to the hash tables."""
+    """Finds the leaked rows of a shard, assigns the others to the hash tables."""
 
     def __init__(self, job: DroppingJob) -> None:
         self._job = job
@@ -185,11 +183,14 @@ def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
 
 
 def _partition(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
-    """Yields candidates by hash table and partition; close hashes share one."""
+    """Yields candidates by hash table and partition.
+
+    Hashes at most `bits` bits apart share a partition of at least one table.
+    """
     for table, mask in enumerate(hamming_index.masks(bits)):
         keys = rows["hash"] & mask
-        keys = (keys ^ (keys >> np.uint64(33))) * _MIX
-        # As uint16, which NumPy sorts by counting; there is one per million rows.
+        keys = (keys ^ (keys >> np.uint64(33))) * _MULTIPLIER
+        # NumPy sorts uint16 by counting; it suffices for one partition per 2**20 rows.
         partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
             np.uint16
         )
@@ -226,7 +227,7 @@ def _name_matches(
     number, shard = divmod(group[0], _MAX_SHARDS)
     matches = _join(group[1], near_duplicates.MATCH)
     matching = prediction_schema.read_table(
-        job.sets[number].path(shard), _MATCH_COLUMNS
+        job.sets[number].path(shard), ["key", "key_hash", "confidence", "image_sha256"]
     ).take(matches["match_row"])
     named = np.zeros(len(matches), near_duplicates.NAMED_MATCH)
     for name in near_duplicates.MATCH.names or ():
@@ -255,10 +256,7 @@ def _write_dropped(
         shard=index,
         set_names=["", *job.excluded],
     )
-    path = near_duplicates.dropped_path(job.output, index)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with artifact.replacing(path) as temporary, temporary.open("wb") as file:
-        near_duplicates.write_dropped(file, rows)
+    near_duplicates.write_dropped(job.output, index, rows)
     leaked = rows["reason"].to_pylist().count(near_duplicates.LEAKED)
     return Dropped(leaked=leaked, duplicate=len(rows) - leaked)
 

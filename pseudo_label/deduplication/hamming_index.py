@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 MAX_BITS = 3
 #: Result for queries without a hash nearby, above any value.
 NONE = np.iinfo(np.int64).max
-_WIDTH = 64
+_HASH_BITS = 64
 #: Number of blocks by the number of bits that may differ. The 1, 2, 6 and 20 masks have
 #: 64, 32, 32 and 31 to 33 bits: few of 130 million hashes agree on them by chance.
 _BLOCKS = (1, 2, 4, 6)
-#: Hashes compared in the time of one look-up.
+#: Number of hashes that can be compared in the time of one look-up.
 _COMPARED_PER_LOOK_UP = 8
-#: Comparisons of one step, some tens of megabytes.
-_AT_ONCE = 2**20
+#: Hashes compared in one step, which takes some tens of megabytes.
+_STEP_SIZE = 2**20
 
 
 def check_bits(bits: int) -> None:
@@ -41,7 +41,7 @@ def masks(bits: int) -> tuple[np.uint64, ...]:
 
     Any two hashes at that distance agree on all bits of at least one mask.
     """
-    blocks = np.array_split(np.arange(_WIDTH), _BLOCKS[bits])
+    blocks = np.array_split(np.arange(_HASH_BITS), _BLOCKS[bits])
     chosen = itertools.combinations(blocks, len(blocks) - bits)
     return tuple(
         np.uint64(sum(1 << int(bit) for block in combination for bit in block))
@@ -134,7 +134,7 @@ class Table:
 def _flips(bits: int, number: int) -> NDArray[np.uint64]:
     """Returns the bit differences that a table has to find, uint64."""
     mask = int(masks(bits)[number])
-    free = [1 << bit for bit in range(_WIDTH) if not mask >> bit & 1]
+    free = [1 << bit for bit in range(_HASH_BITS) if not mask >> bit & 1]
     flipped = itertools.chain.from_iterable(
         itertools.combinations(free, count) for count in range(bits + 1)
     )
@@ -155,11 +155,11 @@ def _is_first(
 def _split(
     indices: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> Sequence[NDArray[np.int64]]:
-    """Returns the indices in parts of about `_AT_ONCE` comparisons."""
+    """Returns the indices in parts of about `_STEP_SIZE` comparisons."""
     ends = np.cumsum(counts[indices])
     if not len(ends):
         return []
-    cuts = np.searchsorted(ends, np.arange(_AT_ONCE, ends[-1], _AT_ONCE))
+    cuts = np.searchsorted(ends, np.arange(_STEP_SIZE, ends[-1], _STEP_SIZE))
     return np.split(indices, cuts)
 
 

@@ -1,11 +1,10 @@
 """Duplicates within the corpus, and the files of dropped rows.
 
-A row that is not leaked (`leakage`) is a duplicate if a better row that is not leaked,
-anywhere in the corpus, has a perceptual hash at most `bits` bits away. Better rows come
-first in the order of confidence (highest first), key hash and key. The match of a
-duplicate is the best such row, which may be a duplicate itself: whether a row is
-dropped depends neither on other rows being dropped, nor on the order of the work, nor
-on a threshold.
+A row that is not leaked (`leakage`) is a duplicate if a better row of the corpus, not
+leaked either, has a perceptual hash at most `bits` bits away. Better rows come first in
+the order of confidence (highest first), key hash and key. The match of a duplicate is
+the best such row, which may be a duplicate itself. So whether a row is dropped depends
+neither on other duplicates, nor on the order of the work, nor on a threshold.
 
 Rows travel between workers as structured arrays (`CANDIDATE`, `MATCH`, ...), whose
 bytes are the same everywhere.
@@ -14,17 +13,17 @@ bytes are the same everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.deduplication import hamming_index
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ReadKeys
+from stage import parquet
 
 DIRECTORY = "dropped"
 LEAKED = "leaked"
@@ -50,7 +49,7 @@ POSITION = np.dtype(
 MATCH = np.dtype(
     [("shard", "<i4"), ("row", "<i4"), ("distance", "<i4"), *POSITION.descr]
 )
-#: The same with columns of the matching row; its key travels beside the array.
+#: A `MATCH` with columns of the matching row; its key travels beside the array.
 _DIGEST = ("digest", "<u8", (4,))
 NAMED_MATCH = np.dtype(
     [*MATCH.descr, ("confidence", "<f4"), ("key_hash", "<u8"), _DIGEST]
@@ -87,13 +86,15 @@ def dropped_schema() -> pa.Schema:
 
 
 def dropped_path(directory: epath.PathLike, index: int) -> epath.Path:
-    """Returns the file of a shard's dropped rows; it exists if there are any."""
+    """Returns the path of a shard's dropped rows; the file exists if there are any."""
     return epath.Path(directory) / DIRECTORY / prediction_schema.shard_name(index)
 
 
-def write_dropped(file: BinaryIO, rows: pa.Table) -> None:
+def write_dropped(directory: epath.PathLike, index: int, rows: pa.Table) -> None:
     """Writes the dropped rows of a shard."""
-    pq.write_table(rows, file, compression="zstd")
+    path = dropped_path(directory, index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_parquet_file(path, rows, compression="zstd")
 
 
 def read_dropped_rows(
@@ -130,7 +131,7 @@ def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
 
 
 def best_of_hash(rows: Array, read_keys: ReadKeys) -> tuple[Array, Array]:
-    """Returns the best row of each hash in a shard, CANDIDATE, and REPRESENTED others.
+    """Returns the best row of each hash in a shard, CANDIDATE; others as REPRESENTED.
 
     An image that occurs a million times, such as a blank one, leaves at most one row
     per shard to compare.

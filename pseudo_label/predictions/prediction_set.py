@@ -15,8 +15,8 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact
 
-#: Footers read in parallel; from a bucket each takes a tenth of a second.
-_OPEN_AT_ONCE = 16
+#: Footers to read in parallel; from a bucket each takes a tenth of a second.
+_PARALLEL_READS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def open_predictions(directory: str) -> PredictionSet:
     def read(index: int) -> ShardFacts:
         return _read_facts(predictions.path(index), fingerprint)
 
-    with concurrent.futures.ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         facts = list(pool.map(read, range(predictions.num_shards)))
     _check_distinct(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)

@@ -91,7 +91,7 @@ class Block:
 def to_table(block: Block, *, top_k: int) -> pa.Table:
     """Returns the rows of a block."""
     is_missing = np.array([status != OK for status in block.status], bool)
-    order = top_classes(block.probabilities, top_k)
+    order = _top_classes(block.probabilities, top_k)
     top = np.take_along_axis(block.probabilities, order, axis=1)
     end = block.first_index + len(block.keys)
     columns = [
@@ -221,8 +221,8 @@ def shard_name(index: int) -> str:
     return f"predictions-{index:05d}.parquet"
 
 
-def top_classes(probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Returns the k most probable labels of [B,K], int64 [B,k], highest first.
+def _top_classes(probabilities: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
+    """Returns the `top_k` most probable labels of [B,K], int64 [B,k], highest first.
 
     Of equal probabilities the lower label comes first. For a thousand classes, sorting
     only the k best takes a quarter of the time of sorting all.
@@ -233,8 +233,8 @@ def top_classes(probabilities: NDArray[np.float32], count: int) -> NDArray[np.in
     bits = np.ascontiguousarray(probabilities).view(np.uint32).astype(np.uint64)
     ranks = np.arange(num_classes - 1, -1, -1, dtype=np.uint64)
     keys = (bits << np.uint64(32)) | ranks
-    count = min(count, num_classes)
-    best = np.partition(keys, num_classes - count, axis=1)[:, num_classes - count :]
+    first = max(0, num_classes - top_k)
+    best = np.partition(keys, first, axis=1)[:, first:]
     best = np.sort(best, axis=1)[:, ::-1] & np.uint64(0xFFFFFFFF)
     return (num_classes - 1 - best.astype(np.int64)).astype(np.int64)
 

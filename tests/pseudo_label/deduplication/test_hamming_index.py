@@ -60,7 +60,7 @@ def test_each_pair_is_found_by_one_table(
     values = np.random.default_rng(len(hashes)).permutation(len(hashes))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hamming_index, "_COMPARED_PER_LOOK_UP", per_look_up)
-        patch.setattr(hamming_index, "_AT_ONCE", at_once)
+        patch.setattr(hamming_index, "_STEP_SIZE", at_once)
         found = [
             hamming_index.Table(hashes, values, bits, number).lowest(
                 queries, per_bit=per_bit

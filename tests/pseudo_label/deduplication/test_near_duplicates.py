@@ -131,12 +131,10 @@ def test_digests_survive_chunks_and_slices():
 
 def test_dropped_rows_are_read_back(tmp_path):
     assert near_duplicates.read_dropped(tmp_path, 3).tolist() == []
-    (tmp_path / "dropped").mkdir()
     columns = {name: [None, None] for name in near_duplicates.dropped_schema().names}
     columns["record_index"] = [2, 7]
     rows = pa.table(columns, schema=near_duplicates.dropped_schema())
-    with near_duplicates.dropped_path(tmp_path, 3).open("wb") as file:
-        near_duplicates.write_dropped(file, rows)
+    near_duplicates.write_dropped(tmp_path, 3, rows)
     assert near_duplicates.read_dropped(tmp_path, 3).tolist() == [2, 7]
     assert near_duplicates.dropped_path(
         tmp_path, 3

@@ -10,7 +10,6 @@ import json
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from etils import epath
 from PIL import Image
 
 from pseudo_label.deduplication import near_duplicates
@@ -128,13 +127,13 @@ def write_round(rng, directory, truth, tested, number, plan):
 
 
 def draw_classes(rng, count, plan):
-    """Classes int32 [count], of which some are ten times as frequent as others."""
+    """Classes, int32 [count]; the first is ten times as frequent as the last."""
     weights = np.geomspace(10, 1, len(plan.class_names))
     return rng.choice(len(weights), count, p=weights / weights.sum()).astype(np.int32)
 
 
 def predict(rng, truth, accuracy, plan):
-    """Labels and confidences of a classifier that is right so often."""
+    """Labels and confidences of a classifier of some accuracy."""
     hardness = np.random.default_rng(len(truth)).random(len(truth))
     effort = 0.7 * hardness + 0.3 * rng.random(len(truth))
     right = effort < np.quantile(effort, accuracy)
@@ -185,10 +184,7 @@ def write_dropped(directory, tables):
     row |= {"record_index": 0, "key": tables[0]["key"][0].as_py(), "twin_set": ""}
     row |= {"reason": near_duplicates.DUPLICATE, "same_bytes": False, "distance": 1}
     table = pa.Table.from_pylist([row], schema=near_duplicates.dropped_schema())
-    path = near_duplicates.dropped_path(epath.Path(directory), 0)
-    path.parent.mkdir(parents=True)
-    with path.open("wb") as file:
-        near_duplicates.write_dropped(file, table)
+    near_duplicates.write_dropped(directory, 0, table)
 
 
 def write_evaluation(rng, directory, tested, accuracy, plan, **more):
@@ -282,7 +278,7 @@ def make_sample(rng, sheet, position, table, plan):
 
 
 def thumbnail(rng, side):
-    """A JPEG as large as one of a photograph: coarse shapes, fine grain."""
+    """A JPEG of coarse shapes and fine grain, as large as one of a photograph."""
     pixels = np.zeros((side, side, 3))
     for cells in (3, 6, 12, 24, side):
         coarse = rng.integers(0, 256, (cells, cells, 3)).astype(np.uint8)
@@ -296,7 +292,7 @@ def thumbnail(rng, side):
 
 
 def write(path, content):
-    """Writes JSON into the directory of a stage, which then is complete."""
+    """Writes JSON into the directory of a stage, and marks it as complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
     completed = {

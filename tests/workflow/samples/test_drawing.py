@@ -36,7 +36,7 @@ DROPPED = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A chain of which some images leaked, or are there twice."""
+    """A chain with leaked and duplicate images."""
     found = chain.make(
         tmp_path_factory.mktemp("chain") / "run",
         num_shards=NUM_SHARDS,
@@ -70,15 +70,13 @@ def write_dropped(found, shard, rows):
         "twin_row": [twin_row for *_, twin_row in rows.values()],
         "twin_key": [f"part-{s:02d}#{row}" for _, _, s, row in rows.values()],
     }
-    with near_duplicates.dropped_path(found.selection, shard).open("wb") as file:
-        near_duplicates.write_dropped(
-            file, pa.table(columns, schema=near_duplicates.dropped_schema())
-        )
+    table = pa.table(columns, schema=near_duplicates.dropped_schema())
+    near_duplicates.write_dropped(found.selection, shard, table)
 
 
 @pytest.fixture
 def run(made, tmp_path):
-    """A copy of it, to be disturbed."""
+    """A copy of the chain that a test may change."""
     shutil.copytree(made.root, tmp_path / "run")
     return chain.Chain(tmp_path / "run")
 
@@ -140,7 +138,7 @@ def test_each_tile_shows_its_image(run):
         assert tile.thumbnail == expected.encoded is not None
 
 
-def test_twins_stand_beside_what_was_dropped(run):
+def test_matches_are_drawn_beside_dropped_images(run):
     tiles = {t.key: t for t in draw(plan(run)) if t.sheet in ("leaked", "duplicate")}
     corpus, test = (
         images_of(run.images),
@@ -157,7 +155,7 @@ def test_twins_stand_beside_what_was_dropped(run):
     assert tiles["part-02#3"].reason == "looks the same, in y/other"
 
 
-def test_of_sets_whose_images_are_unknown_only_keys_are_shown(run):
+def test_matches_without_images_have_keys_only(run):
     tiles = draw(plan(run, exclude_images=()))
     (tile,) = [tile for tile in tiles if tile.key == "part-01#2"]
     assert (tile.sheet, tile.reason) == ("leaked", "looks the same, in x/test")
@@ -165,7 +163,7 @@ def test_of_sets_whose_images_are_unknown_only_keys_are_shown(run):
     assert tile.thumbnail is not None
 
 
-def test_threads_and_blocks_decide_nothing(run, monkeypatch):
+def test_threads_and_blocks_do_not_change_the_file(run, monkeypatch):
     contents = set()
     for threads, rows_at_once in ((1, 1000), (5, 3)):
         monkeypatch.setattr(drawing, "_READ_AT_ONCE", threads)
@@ -207,8 +205,8 @@ def test_an_image_that_changed_is_not_shown(run):
     assert draw(job) == tiles
 
 
-def test_what_pillow_cannot_decode_is_told(tmp_path):
-    """TensorFlow has labeled it, as a later version may."""
+def test_images_that_pillow_cannot_decode_have_a_reason(tmp_path):
+    """The last image is labeled all the same, as by a later TensorFlow."""
     found = chain.Chain(tmp_path)
     write_records(tmp_path / "images" / "part-00", [b"", b"", b"a new format"])
     chain.predict(found, ("0123abc",))
@@ -236,7 +234,7 @@ def test_inputs_must_belong_together(made, tmp_path):
         plan(made, selection=str(tmp_path / "none"))
 
 
-def test_the_config_tells_all_that_decides(made):
+def test_the_config_holds_all_that_decides(made):
     before = plan(made).config
     assert before["num_shards"] == before["num_shards_drawn_from"] == NUM_SHARDS
     for name in ("per_sheet", "thumbnail_size", "max_shards", "seed"):
