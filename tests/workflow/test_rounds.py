@@ -56,20 +56,20 @@ def test_accuracies_end_where_rounds_do(tmp_path):
     assert rounds.read_accuracies(tmp_path) == ([0.8, 0.9], 200)
 
 
-def test_one_classifier_is_no_round(tmp_path):
+def test_one_classifier_alone_is_an_error(tmp_path):
     calibrate_all(tmp_path, [0.8])
     with pytest.raises(ValueError, match="round-1/calibration"):
         rounds.read_accuracies(tmp_path)
 
 
-def test_rounds_judged_on_other_images_cannot_be_compared(tmp_path):
+def test_rounds_on_different_images_cannot_be_compared(tmp_path):
     calibrate_all(tmp_path, [0.8])
     calibrate(tmp_path / "round-2" / "calibration", 0.9, images="def")
     with pytest.raises(ValueError, match="round-2/calibration"):
         rounds.read_accuracies(tmp_path)
 
 
-def test_images_that_were_learned_from_judge_nobody(tmp_path):
+def test_accuracies_on_training_images_are_refused(tmp_path):
     calibrate_all(tmp_path, [0.8, 0.9], kind="out_of_fold")
     with pytest.raises(ValueError, match="CALIBRATION="):
         rounds.read_accuracies(tmp_path)
@@ -80,7 +80,7 @@ def decide(root, *flags):
     return process.returncode, process.stdout
 
 
-def test_the_command_ends_with_its_decision(tmp_path):
+def test_the_exit_status_is_the_decision(tmp_path):
     calibrate_all(tmp_path, [0.8, 0.9])
     status, output = decide(tmp_path)
     assert status == 0, output

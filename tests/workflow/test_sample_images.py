@@ -45,7 +45,7 @@ def test_a_second_run_draws_nothing_anew(words, tmp_path):
     assert path.stat().st_mtime_ns > before
 
 
-def test_one_clear_line_and_nothing_made(words, tmp_path):
+def test_bad_input_gives_one_line_and_no_output(words, tmp_path):
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "file").touch()
     cases = {

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: `make browser` installs one."""
+"""The report in a browser, which `make browser` installs."""
 
 import itertools
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    """A report on a run whose names are hostile and whose student has lost."""
+    """A report with hostile class names and a student worse than its teacher."""
     plan = runs.Plan(accuracies=(0.9, 0.92, 0.85), agreement=0.8)
     run = runs.make(tmp_path_factory.mktemp("browser") / "run", plan)
     write_report.report_on(run, run / write_report.REPORT)
@@ -31,7 +31,7 @@ def tab(tmp_path_factory):
 
 
 def opened(tab, url, **settings):
-    """Opens the page with all that can be opened in it."""
+    """Opens the page and expands all its details."""
     tab.open(url, **settings)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     return tab
@@ -40,7 +40,7 @@ def opened(tab, url, **settings):
 @pytest.mark.parametrize(
     ("width", "dark"), list(itertools.product(WIDTHS, (False, True)))
 )
-def test_it_loads_in_peace(tab, url, width, dark):
+def test_it_loads_without_requests_and_console_messages(tab, url, width, dark):
     opened(tab, url, width=width, dark=dark)
     requested = [
         event["request"]["url"]
@@ -84,7 +84,7 @@ def test_the_verdict_is_seen_without_scrolling_on_a_telephone(tab, url):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_letters_are_large_enough_to_read(tab, url, width):
-    """In pixels of the screen, those of charts too, which are scaled."""
+    """Sizes are in pixels of the screen, after the scaling of charts."""
     opened(tab, url, width=width)
     smallest = tab.evaluate(
         """Math.min(...[...document.querySelectorAll('svg text')].map(e =>

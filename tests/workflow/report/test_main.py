@@ -45,7 +45,7 @@ def test_several_runs_are_compared(run, tmp_path):
         ((), "--run"),
     ],
 )
-def test_what_is_no_run_is_refused(run, flags, named):
+def test_bad_input_is_named_without_a_traceback(run, flags, named):
     process = call("workflow.report", *(flag.format(run=run) for flag in flags))
     assert process.returncode == 1
     assert named.format(run=run) in process.stderr

@@ -12,7 +12,7 @@ def run(tmp_path_factory):
     return runs.make(tmp_path_factory.mktemp("report") / "run", plan)
 
 
-def test_both_forms_stand_side_by_side(run, tmp_path):
+def test_page_and_json_are_side_by_side(run, tmp_path):
     def write():
         lines = write_report.report_on(run, tmp_path / "other run.json")
         assert lines[-1].strip() == str(tmp_path / "other run.html")
@@ -25,7 +25,7 @@ def test_both_forms_stand_side_by_side(run, tmp_path):
     assert write() == [html, content]
 
 
-def test_a_page_does_not_take_the_place_of_its_figures(run, tmp_path):
+def test_the_page_cannot_overwrite_the_json(run, tmp_path):
     with pytest.raises(ValueError, match=r"\.json.*report\.html"):
         write_report.report_on(run, tmp_path / "report.html")
 

@@ -19,9 +19,9 @@ CONFIDENCES = (0.0, 1e-30, 0.25, 0.3, 0.5, 0.9, 0.99999994, 1.0)
 
 @st.composite
 def row_lists(draw):
-    """Few of each value, so that every kind of tie comes up.
+    """Rows with few distinct values, so that every kind of tie occurs.
 
-    Status and error, label, confidence, hash, and what became of it.
+    A row is (status and error), label, confidence, hash, and why it was dropped.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return [
@@ -36,7 +36,7 @@ def row_lists(draw):
     ]
 
 
-#: What takes turns on a sheet, the last before all.
+#: Values that take turns on a sheet; the last one takes precedence.
 TURNS = {
     "above_cut": [lambda row: row["label"]],
     "below_cut": [lambda row: row["label"]],
@@ -47,7 +47,7 @@ TURNS = {
 
 
 def to_tables(rows, num_shards):
-    """Rows dealt to shards, as predictions and as what was dropped of them."""
+    """Rows dealt to shards: (predictions, dropped rows) of each."""
     shards = [rows[index::num_shards] for index in range(num_shards)]
     return [
         (predictions(shard, index), dropped(shard))
@@ -67,7 +67,7 @@ def predictions(rows, shard):
 
 
 def dropped(rows):
-    """What no threshold keeps; how it was found follows from its label."""
+    """The dropped rows; how their match was found follows from the label."""
     found = [
         {
             "record_index": index,
@@ -88,7 +88,7 @@ def dropped(rows):
 
 
 def find(shards, selection, config, block=10**6):
-    """The tiles by sheet, each shard taken a block at a time."""
+    """The tiles of all sheets, from shards that are read in blocks."""
     found = []
     for shard, (rows, gone) in shards:
         for first in range(0, len(rows), block):
@@ -102,7 +102,7 @@ def find(shards, selection, config, block=10**6):
 
 
 def select(shards, config):
-    """The decision, and how often each key is written, both by sorting everything."""
+    """The selection, and the copies of each key, by sorting everything."""
     kept = pa.concat_tables(
         rows.filter(pa.array(~np.isin(np.arange(len(rows)), gone["record_index"])))
         for rows, gone in shards
@@ -137,7 +137,7 @@ def take_turns(rows, value_of):
 
 
 def brute_force(shards, selection, copies, config):
-    """From the definitions: the keys of each sheet."""
+    """The keys of each sheet, by definition."""
     every, gone = [], {"leaked": [], "duplicate": []}
     for rows, missing in shards:
         found = {row["record_index"]: row for row in missing.to_pylist()}
@@ -218,7 +218,7 @@ def test_equals_brute_force(rows, num_shards, config, per_sheet, seed):
     per_sheet=st.integers(1, 9),
     order=st.permutations(range(3)),
 )
-def test_blocks_and_the_order_of_shards_decide_nothing(
+def test_blocks_and_the_order_of_shards_do_not_matter(
     rows, config, block, per_sheet, order
 ):
     shards = to_tables(rows, 3)
@@ -233,7 +233,7 @@ def test_blocks_and_the_order_of_shards_decide_nothing(
 
 
 def test_no_class_fills_a_sheet():
-    """A hundred images of one class are nearer to the cut than any of the others."""
+    """A hundred images of one class are closer to the cut-off than all others."""
     near = [(("ok", ""), 0, 0.5, n, "") for n in range(100)]
     far = [(("ok", ""), label, 1.0, n, "") for label in (1, 2, 3) for n in range(9)]
     shards = to_tables([*near, *far], 1)
@@ -262,7 +262,7 @@ def test_every_kept_image_is_drawn_as_often_as_any_other():
     assert 5 < min(count.values()) < max(count.values()) < 45
 
 
-def test_mixing_loses_nothing():
+def test_the_seeded_hash_is_a_bijection():
     values = np.arange(10_000, dtype=np.uint64)
     assert len(np.unique(choice.seeded_hash(values, 3))) == len(values)
     assert (choice.seeded_hash(values, 3) != choice.seeded_hash(values, 4)).all()
@@ -281,7 +281,7 @@ def test_shards_are_chosen_evenly():
     assert choice.choose_shards(0, SampleConfig()) == []
 
 
-def test_reasons_are_told_in_words():
+def test_reasons_are_in_words():
     rows = [
         (("empty", ""), 0, 0.0, 1, ""),
         (("bad", "cut off"), 0, 0.0, 2, ""),
@@ -308,6 +308,6 @@ def test_reasons_are_told_in_words():
 
 
 @pytest.mark.parametrize("name", ["per_sheet", "thumbnail_size", "max_shards"])
-def test_nothing_cannot_be_drawn(name):
+def test_settings_are_positive(name):
     with pytest.raises(ValueError, match=f"{name}.* 0"):
         SampleConfig(**{name: 0})

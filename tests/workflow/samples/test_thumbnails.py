@@ -45,7 +45,7 @@ def test_large_images_are_averaged(kind):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_no_broken_image_stops_anything(name, monkeypatch):
+def test_broken_images_have_an_error(name, monkeypatch):
     monkeypatch.setattr(thumbnails, "MAX_PIXELS", 100_000)
     thumbnail = thumbnails.make_thumbnail(BROKEN[name], 96)
     # Which TensorFlow does not decode, and Pillow does.
@@ -78,7 +78,7 @@ def test_the_longer_side_decides(shape, size, expected):
     assert decoded(encode(pixels), size).shape == (*expected, 3)
 
 
-def test_what_is_transparent_is_gray():
+def test_transparent_pixels_are_gray():
     pixels = np.zeros((40, 40, 4), np.uint8)
     pixels[:, 20:] = (255, 0, 0, 255)
     shown = decoded(encode(pixels), 40)
@@ -87,7 +87,7 @@ def test_what_is_transparent_is_gray():
 
 
 def test_sheets_of_photographs_are_small():
-    """Eight of 24 tiles, two of the eight with matches."""
+    """A page has eight sheets of 24 tiles, two of them with matches."""
     rng = np.random.default_rng(0)
     for side in (200, 96, 48, 32):
         photographs = make_photographs(rng, 6, height=side, width=side)

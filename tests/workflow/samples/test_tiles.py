@@ -34,7 +34,7 @@ def test_samples_are_read_as_they_were_written(tmp_path):
         assert tiles.read_samples(tmp_path) == samples
 
 
-def test_what_are_no_samples_is_refused(tmp_path):
+def test_missing_and_broken_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         tiles.read_samples(tmp_path)
     (tmp_path / tiles.FILE).write_bytes(b"PAR1")

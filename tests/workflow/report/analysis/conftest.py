@@ -1,4 +1,4 @@
-"""A run with everything in it, shared by the tests of the analysis."""
+"""A run with all files, shared by the tests of the analysis."""
 
 import shutil
 

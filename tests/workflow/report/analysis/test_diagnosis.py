@@ -35,7 +35,7 @@ def states(found):
     return {cause.name: cause.state for cause in found}
 
 
-def test_where_all_is_well_nothing_is_likely():
+def test_figures_within_their_bounds_are_unlikely_causes():
     found = diagnosis.diagnose(evidence())
     assert set(states(found).values()) == {"unlikely"}
     assert not any(cause.flags or cause.remedy for cause in found)
@@ -70,8 +70,8 @@ def test_what_is_beyond_its_bound_is_the_likeliest(changed, cause, flags):
     assert all(other.state == "unlikely" for other in others)
 
 
-def test_of_fewer_pseudo_labels_than_labels_that_is_the_cause():
-    """All of them right and repeated, as in a run that had kept three images."""
+def test_fewer_pseudo_labels_than_labels_are_the_cause():
+    """Even if all of them are right and repeated."""
     found = diagnosis.diagnose(
         evidence(labeled=200, records=9, kept=precision(2, of=2), agreement=1.0)
     )
@@ -84,7 +84,7 @@ def test_of_fewer_pseudo_labels_than_labels_that_is_the_cause():
     assert diagnosis.diagnose(enough) == diagnosis.diagnose(evidence())
 
 
-def test_a_threshold_that_would_do_is_named():
+def test_a_sufficient_threshold_is_named():
     curve = tuple(
         CoveragePoint(threshold=t, coverage=1 - t, precision=precision(right))
         for t, right in ((0.0, 80), (0.62, 96), (0.9, 100))
@@ -103,14 +103,14 @@ def test_noise_is_not_blamed_for_labels_that_were_not_learned():
     assert states(found) == {"fit": "likely", "noise": "unknown", "labels": "unlikely"}
 
 
-def test_what_is_not_known_says_so():
+def test_missing_figures_are_unknown_causes():
     nothing = evidence(kept=None, agreement=None, under_noise=None)
     assert set(states(diagnosis.diagnose(nothing)).values()) == {"unknown"}
     none_right = evidence(kept=Precision.of(np.empty(0, bool)))
     assert states(diagnosis.diagnose(none_right))["labels"] == "unknown"
 
 
-def test_settings_that_are_not_there_are_not_changed():
+def test_missing_settings_are_not_changed():
     first, *_ = diagnosis.diagnose(evidence(agreement=0.1, config={}))
     assert (first.name, first.flags) == ("fit", ())
 

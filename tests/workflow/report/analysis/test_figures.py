@@ -41,7 +41,7 @@ def test_students_are_compared_image_by_image(found):
     assert gains["student 2", "control"].paired
 
 
-def test_of_other_images_nothing_is_paired(copied):
+def test_different_images_are_not_paired(copied):
     path = copied / "round-2" / "evaluation" / "evaluation.parquet"
     table = pq.read_table(path)
     pq.write_table(table.set_column(0, "key", [[f"{i}" for i in range(600)]]), path)
@@ -61,7 +61,7 @@ def test_diagnoses_rest_on_the_figures(found):
     assert "without 97.0%" in findings["noise"]
 
 
-def test_the_reason_to_stop_is_told(copied):
+def test_the_reason_to_stop_is_read(copied):
     content = {"stopped": True, "reason": "no gain", "best_round": 1, "rounds": []}
     (copied / "rounds.json").write_text(json.dumps(content))
     # What was only calibrated, to decide that, is no round.
@@ -71,7 +71,7 @@ def test_the_reason_to_stop_is_told(copied):
     assert len(found.rounds) == 2
 
 
-def test_json_holds_what_it_held_and_all_figures(complete_run):
+def test_json_holds_the_verdict_and_all_figures(complete_run):
     found, report = runs.read_figures(complete_run)
     content = json.loads(json.dumps(figures.to_json(found, report)))
     for name, value in json.loads(json.dumps(report)).items():

@@ -7,7 +7,7 @@ from workflow.report.analysis import learning_curves
 from workflow.report.analysis.run_files import Run
 
 
-def test_curves_are_averaged_and_noise_is_judged_at_the_end(tmp_path):
+def test_curves_are_averaged_and_noise_is_measured_at_the_end(tmp_path):
     directory = tmp_path / "control"
     directory.mkdir()
     rows = [

@@ -76,7 +76,7 @@ def test_the_paired_interval_holds_the_truth_as_often_as_it_says():
     assert 0.92 < np.mean(held) < 0.98
 
 
-def test_what_is_hard_for_both_does_not_widen_the_interval():
+def test_images_hard_for_both_do_not_widen_the_interval():
     first, second = pairs(500, 30, 10, 60)
     paired = metrics.paired_difference(first, second)
     shares = [metrics.share(int(right.sum()), 600) for right in (first, second)]

@@ -25,14 +25,14 @@ def test_an_error_becomes_a_reason_in_one_line(error, words):
     assert not found.command
 
 
-def test_what_is_missing_is_passed_on_with_its_command():
+def test_a_missing_figure_is_passed_on_with_its_command():
     missing = Missing(reason="nothing", command="make it")
     with pytest.raises(MissingError) as caught:
         require(missing)
     assert attempt(raising(caught.value)) == missing
 
 
-def test_what_is_there_is_returned():
+def test_a_known_figure_is_returned():
     assert attempt(lambda: require(5)) == 5
 
 

@@ -18,7 +18,7 @@ def run(tmp_path_factory):
 
 
 def rows(run, number):
-    """(label, confidence) of all images of a round; None where there is none."""
+    """(label, confidence) of all images of a round, None without a prediction."""
     found = []
     for path in sorted((run.round(number) / "predictions").glob("*.parquet")):
         table = pq.read_table(path, columns=["label", "confidence"])
@@ -99,8 +99,8 @@ def test_churn_compares_image_by_image(run):
     assert 0 < found.changed < found.images
 
 
-def test_keys_are_read_where_they_decide(tmp_path):
-    """All confidences and hashes are equal: the key alone tells what is kept."""
+def test_keys_are_read_if_they_break_ties(tmp_path):
+    """All confidences and hashes are equal, so that keys decide."""
     table = selections.to_table([("ok", 0, 0.9, 7)] * 10)
     selection = selections.run([table], selections.config(images_per_class=4))
     assert selection.classes[0].cut_off.key is not None

@@ -11,7 +11,7 @@ from workflow.report.analysis.round_figures import MAX_ROWS
 from workflow.report.analysis.run_files import Run
 
 
-def test_kept_labels_are_judged_where_the_classes_are_cut(complete_run, found):
+def test_precision_is_estimated_above_the_cut_offs(complete_run, found):
     run = Run(complete_run)
     labeled, judges = run.labeled_round(2), run.labeled_predictions(2)
     kept = [
@@ -25,7 +25,7 @@ def test_kept_labels_are_judged_where_the_classes_are_cut(complete_run, found):
     assert found.rounds[1].kept.right == sum(kept)
 
 
-def test_an_estimate_of_the_selection_counts_first(copied):
+def test_the_estimate_of_the_selection_takes_precedence(copied):
     path = copied / "round-2" / "selection" / "selection.json"
     content = json.loads(path.read_text())
     kept = {"estimate": 0.5, "low": 0.4, "high": 0.6, "images": 10, "right": 5}
@@ -50,7 +50,7 @@ def test_classes_are_counted_before_and_after(complete_run, found):
     )
 
 
-def test_of_many_classes_few_numbers_are_left(tmp_path):
+def test_figures_of_many_classes_stay_small(tmp_path):
     names = tuple(f"class {index}" for index in range(400))
     plan = runs.Plan(class_names=names, accuracies=(0.8, 0.9), tested=1000)
     found, report = runs.read_figures(runs.make(tmp_path / "run", plan))
@@ -65,7 +65,7 @@ def test_of_many_classes_few_numbers_are_left(tmp_path):
     assert len(json.dumps(figures.to_json(found, report))) < 100_000
 
 
-def test_a_table_that_was_asked_for_is_taken(copied):
+def test_a_stored_table_takes_precedence(copied):
     cell = what_if.WhatIfCell(
         confidence_threshold=0.7,
         images_per_class=200,
@@ -90,7 +90,7 @@ def test_a_table_that_was_asked_for_is_taken(copied):
         ("round-1/evaluation/evaluation.parquet", {"judges", "kept", "reliability"}),
     ],
 )
-def test_what_is_not_there_is_named_with_its_command(copied, gone, missing):
+def test_missing_files_are_named_with_their_command(copied, gone, missing):
     path = copied / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     found, report = runs.read_figures(copied)
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_named_with_its_command(copied, gone, missing):
         "round-1/calibration/calibration.parquet",
     ],
 )
-def test_what_is_broken_is_told_of_and_stops_nothing(copied, path):
+def test_broken_files_are_named_and_stop_nothing(copied, path):
     (copied / path).write_bytes(b"PAR1 and no more")
     found, _ = runs.read_figures(copied)
     reasons = [

@@ -9,7 +9,7 @@ from workflow.report.analysis.missing import MissingError
 from workflow.report.analysis.run_files import Run
 
 
-def test_what_cannot_be_decoded_is_wrong_and_judges_nothing(tmp_path):
+def test_undecodable_images_count_as_wrong_and_are_left_out(tmp_path):
     table = pa.table(
         {
             "key": ["b", "c", "a"],
@@ -26,7 +26,7 @@ def test_what_cannot_be_decoded_is_wrong_and_judges_nothing(tmp_path):
     assert evaluated.decoded().confidence.tolist() == [0.25, 0.5]
 
 
-def test_a_calibration_judges_before_the_test_images(found):
+def test_a_calibration_takes_precedence_over_test_images(found):
     first, second = found.rounds
     assert (first.judges.kind, first.judges.images) == ("held_out", 500)
     assert (second.judges.kind, second.judges.images) == ("test", 600)

@@ -84,7 +84,7 @@ def test_a_stage_that_has_not_ended_is_named(run):
         (0.8, 0.8, (0.9, 0.85), "but 5.00 below the one that taught it, student 1"),
     ],
 )
-def test_the_headline_is_plain(teacher, control, accuracies, expected):
+def test_the_headline_states_the_result(teacher, control, accuracies, expected):
     pairs = zip((teacher, *accuracies), accuracies, strict=False)
     report = {
         "teacher_accuracy": teacher,
@@ -98,7 +98,7 @@ def test_the_headline_is_plain(teacher, control, accuracies, expected):
     assert expected in verdict.headline(report)
 
 
-def test_a_loss_is_told_with_its_likeliest_cause(run):
+def test_a_loss_is_printed_with_its_likeliest_cause(run):
     found = verdict.make_report(run)
     causes = [{"state": "likely", "finding": "Labels are wrong."}]
     losses = [
@@ -117,7 +117,7 @@ def test_a_loss_is_told_with_its_likeliest_cause(run):
     assert without == list(verdict.format_lines(found))
 
 
-def test_a_round_that_was_only_calibrated_is_none_yet(run):
+def test_a_calibration_alone_is_no_round(run):
     write(run / "round-11" / "calibration" / "calibration.json", {})
     assert len(verdict.make_report(run)["rounds"]) == 10
     write(run / "round-11" / "predictions" / "summary.json", {})

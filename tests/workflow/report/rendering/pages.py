@@ -1,4 +1,4 @@
-"""What a browser would find in a page, and parts of the page."""
+"""The elements of a page, and parts of the page."""
 
 import html.parser
 

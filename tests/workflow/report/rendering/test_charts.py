@@ -194,7 +194,7 @@ def test_students_teachers_and_control_have_a_curve_each():
         assert {curve.metric for curve in curves} == {metric}
 
 
-def test_noised_images_are_told_apart_where_that_is_known():
+def test_noise_curves_are_separate_if_both_are_known():
     pseudo_labeled, labeled, both = (
         Series(run="student 1", metric=metric, points=((1.0, 0.5),))
         for metric in UNDER_NOISE

@@ -41,14 +41,14 @@ def test_a_tile_shows_image_label_confidence_and_copies():
     assert read.text.count("None.") == len(SHEETS) - 1
 
 
-def test_what_is_no_image_is_not_shown_as_one():
+def test_other_bytes_are_not_shown_as_an_image():
     for thumbnail in (None, b"", b"<svg onload=alert(1)>"):
         html = draw([sample(thumbnail=thumbnail, label=None)], [])
         assert "<img" not in html
         assert "no image" in html
 
 
-def test_twins_stand_side_by_side():
+def test_matches_are_shown_side_by_side():
     twin = sample(sheet="leaked", twin_key="<other>", twin_thumbnail=b"\x89PNG")
     html = draw([twin], ["a"])
     assert html.count("<img") == 2

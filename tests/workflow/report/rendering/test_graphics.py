@@ -11,7 +11,7 @@ def draw(name, *values, **named):
     return ET.fromstring(macro("graphics.html", name)(*values, **named).strip())
 
 
-def test_what_is_there_is_seen_in_a_strip():
+def test_nonzero_values_are_visible():
     tree = draw("piece", 0, 1, 1e9, "first")
     assert tree.get("aria-hidden") == "true"
     assert float(tree.find("rect").get("width")) > 0

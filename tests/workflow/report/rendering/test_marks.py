@@ -9,7 +9,7 @@ from workflow.report.rendering import marks
 from workflow.report.rendering.marks import Axis
 
 
-def test_an_axis_maps_its_ends_and_what_is_beyond_them():
+def test_an_axis_maps_its_ends_and_clips_values_beyond():
     axis = Axis(low=1, high=3, start=100, end=0)
     assert [axis(value) for value in (1, 2, 3, 0, 9)] == [100, 50, 0, 100, 0]
     logarithmic = Axis(low=0, high=99, start=0, end=2, scale=math.log1p)
@@ -29,7 +29,7 @@ def test_ticks_are_round_and_within(low, width, count):
 
 
 @given(st.lists(st.floats(30, 200), min_size=1, max_size=10).map(sorted))
-def test_names_are_moved_apart_and_no_further(heights):
+def test_labels_are_moved_apart_only_if_they_overlap(heights):
     moved = marks.spread(heights, top=30, bottom=230)
     assert np.all(np.diff(moved) >= 14 - 1e-6)
     assert moved[-1] <= 230
@@ -37,7 +37,7 @@ def test_names_are_moved_apart_and_no_further(heights):
         assert moved == heights
 
 
-def test_counts_are_told_in_few_letters():
+def test_large_counts_are_abbreviated():
     counts = (0, 950, 1300, 20_000, 1.5e6, 130e6, 2e9)
     assert [marks.axis_count(count) for count in counts] == [
         *("0", "950", "1,300", "20k", "1.5M", "130M", "2G")

@@ -99,7 +99,7 @@ def test_the_policy_allows_its_style_and_images_within_it(html, read):
     assert not read.values("style")
 
 
-def test_the_page_can_be_heard(html, read):
+def test_the_page_is_accessible(html, read):
     assert '<html lang="en">' in html
     levels = [int(tag[1]) for tag in read.tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -131,7 +131,7 @@ def test_the_verdict_comes_first(run, html):
     assert "ended below its teacher" not in lede
 
 
-def test_a_loss_is_told_plainly_with_its_causes(tmp_path):
+def test_a_loss_is_shown_with_its_causes(tmp_path):
     plan = runs.Plan(
         class_names=("a", "b"), accuracies=(0.9, 0.84), agreement=0.8, under_noise=0.9
     )
@@ -144,14 +144,14 @@ def test_a_loss_is_told_plainly_with_its_causes(tmp_path):
     assert order == sorted(order)
 
 
-def test_a_loss_to_the_control_is_told_with_the_same_causes(tmp_path):
+def test_a_loss_to_the_control_is_shown_with_its_causes(tmp_path):
     plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.84), control=0.9)
     shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
     assert "above its first teacher, but not above the control." in shown
     assert "Why student 1 ended below the control" in shown
 
 
-def test_every_section_says_something_where_nothing_is_there(run, tmp_path):
+def test_every_section_explains_what_is_missing(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     for path in copy.glob("**/evaluation.parquet"):
         path.unlink()

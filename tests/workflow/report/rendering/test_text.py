@@ -11,7 +11,7 @@ anything = st.text(st.characters(codec=None, exclude_categories=()))
 
 
 @given(value=anything)
-def test_what_is_replaced_can_be_written_and_turns_nothing(value):
+def test_replaced_text_can_be_encoded_and_keeps_its_direction(value):
     replaced = replace_hidden(value)
     replaced.encode()
     assert len(replaced) == len(value)
@@ -46,7 +46,7 @@ def test_coordinates_are_short():
     ]
 
 
-def test_numbers_are_printed_for_people():
+def test_numbers_are_formatted():
     assert text.count(1300) == "1,300"
     assert text.percent(0.12345) == "12.3%"
     assert text.percent(0.12345, 2) == "12.35%"
