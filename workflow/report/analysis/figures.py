@@ -118,10 +118,11 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
     )
     accuracies = tuple(_accuracies(report))
     series = tuple(read_learning(run, len(rounds)))
+    first = known(attempt(lambda: run.labeled_round(1)))
     return Figures(
         run=path.resolve().name,
         headline=verdict.headline(report),
-        class_names=known(attempt(lambda: run.labeled_round(1).class_names)) or (),
+        class_names=tuple(first.selection.class_names) if first else (),
         accuracies=accuracies,
         gains=tuple(_gains(run, accuracies)),
         diagnoses=tuple(_diagnose(run, found, accuracies, series) for found in rounds),
@@ -241,7 +242,7 @@ def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
     student = _evaluated(run, run.teacher_evaluation(rounds + 1))
     return metrics.confusions(
         teacher.decoded(),
-        run.labeled_round(1).class_names,
+        run.labeled_round(1).selection.class_names,
         student.decoded() if student else None,
         count=_MAX_CONFUSIONS,
     )

@@ -35,7 +35,6 @@ class LabeledRound:
 
     predictions: epath.Path
     num_shards: int
-    class_names: tuple[str, ...]
     selection_directory: epath.Path
     selection: Selection
 

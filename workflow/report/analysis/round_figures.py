@@ -150,7 +150,7 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
         lambda: metrics.class_precisions(
             require(reference),
             require(labeled).selection.lowest_kept,
-            require(labeled).class_names,
+            require(labeled).selection.class_names,
         )
     )
     return RoundFigures(

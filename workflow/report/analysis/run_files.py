@@ -116,12 +116,12 @@ class Run:
 
         A directory with a calibration alone is of a round that was not started.
         """
-        found = {
-            int(path.name.removeprefix("round-")): path
+        found = (
+            path
             for path in self.path.glob("round-*")
             if any((path / stage).exists() for stage in _ROUND_STAGES)
-        }
-        return [found[number] for number in sorted(found)]
+        )
+        return sorted(found, key=lambda path: int(path.name.removeprefix("round-")))
 
     def teacher_evaluation(self, number: int) -> pathlib.Path:
         """Returns the directory of the evaluation of a round's teacher."""
@@ -148,12 +148,10 @@ class Run:
                 f"There is no round-{number}/predictions.",
                 f"make labels ROUND={number}",
             )
-        labeling = artifact.read_json(config)
         selection = artifact.read_json(directory / "selection" / SELECTION)
         return LabeledRound(
             predictions=epath.Path(directory / "predictions"),
-            num_shards=labeling["images"]["num_shards"],
-            class_names=tuple(labeling["class_names"]),
+            num_shards=artifact.read_json(config)["images"]["num_shards"],
             selection_directory=epath.Path(directory / "selection"),
             selection=Selection.from_json(selection),
         )
@@ -183,14 +181,11 @@ class Run:
         """
         path = directory / "evaluation.parquet"
         if not path.exists():
-            name = directory.parent.name
-            round_number = name.removeprefix("round-")
+            prefix, _, number = directory.parent.name.partition("round-")
             raise MissingError(
                 f"There is no {path.relative_to(self.path).as_posix()}, a classifier's "
                 "prediction for each test image.",
-                "make report"
-                if name in ("teacher", "control")
-                else f"make evaluation ROUND={round_number}",
+                "make report" if prefix else f"make evaluation ROUND={number}",
             )
         return read_evaluated(path)
 

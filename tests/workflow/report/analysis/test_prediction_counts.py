@@ -116,7 +116,6 @@ def test_keys_are_read_if_they_break_ties(tmp_path):
     labeled = prediction_counts.LabeledRound(
         predictions=epath.Path(tmp_path),
         num_shards=1,
-        class_names=selections.NAMES,
         selection_directory=epath.Path(tmp_path / "selection"),
         selection=selection,
     )
