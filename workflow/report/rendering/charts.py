@@ -62,12 +62,12 @@ def reliability(found: Reliability) -> Chart:
     for bin_ in found.bins:
         precision = bin_.precision
         at = x(bin_.confidence)
-        few = "few" if precision.images < FEW else "many"
+        few = " few" if precision.images < FEW else ""
         ends = [(at, y(precision.low)), (at, y(precision.high))]
-        marks.append(line(ends, f"whisker {few}"))
+        marks.append(line(ends, f"whisker{few}"))
         radius = 2.5 + 4.0 * math.sqrt(precision.images / most_images)
         center = (at, y(precision.estimate or 0.0))
-        marks.append(dot(center, radius, f"dot first {few}"))
+        marks.append(dot(center, radius, f"dot first{few}"))
     return Chart(
         title="Reliability diagram",
         description=f"The expected calibration error is {found.error:.1%}.",

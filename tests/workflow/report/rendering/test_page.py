@@ -15,7 +15,7 @@ from tests.workflow.report import runs
 from tests.workflow.report.rendering.pages import Reader, macro
 from tests.workflow.report.rendering.test_text import anything
 from tests.workflow.report.runs import HOSTILE
-from workflow.report.analysis import figures, verdict
+from workflow.report.analysis import figures
 from workflow.report.rendering import contact_sheets, page, text
 from workflow.samples.tiles import SHEETS
 
@@ -42,7 +42,7 @@ TAGS = {
 
 
 def make(run):
-    found = figures.read_figures(run, verdict.make_report(run))
+    found, _ = runs.read_figures(run)
     samples = figures.read_samples(run, found)
     return page.make_page(found, samples, json_name="report.json")
 
@@ -123,7 +123,7 @@ def test_the_verdict_comes_first(run, html):
     assert headline < html.index("<h2>")
     lede = Reader(html).shown
     assert "gets 93.00% of 600 test images right, the first teacher 82.00%" in lede
-    found = figures.read_figures(run, verdict.make_report(run))
+    found, _ = runs.read_figures(run)
     low, high = (
         100 * end for end in (found.gains[0].share.low, found.gains[0].share.high)
     )
@@ -184,7 +184,7 @@ def test_a_page_of_a_thousand_classes_is_small(tmp_path):
     names = tuple(f"n{i:08d}, a class with a long name" for i in range(1000))
     plan = runs.Plan(class_names=names, images=9000, tested=5000, accuracies=(0.8, 0.9))
     run = runs.make(tmp_path / "run", plan)
-    found = figures.read_figures(run, verdict.make_report(run))
+    found, _ = runs.read_figures(run)
     # Thumbnails as large as those of photographs without compression.
     thumbnail = b"\x89PNG" + bytes(96 * 96 * 3)
     samples = [
