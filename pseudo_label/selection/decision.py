@@ -155,8 +155,8 @@ class SparseClass:
         predicted: Images with this top class, at any confidence.
         kept: Images kept.
         fills: Images that would fill the class.
-        filling_threshold: Highest threshold that would fill the class, with an error
-            of about 1 % of its distance from 1; None if none would.
+        filling_threshold: Highest threshold that would fill the class, rounded down
+            to the end of its bin (`HistogramBins`); None if none would.
     """
 
     name: str

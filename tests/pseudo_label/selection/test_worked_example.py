@@ -1,5 +1,6 @@
 """The worked example of `docs/selection.md` is what the code computes."""
 
+import math
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from pseudo_label.predictions.schema import hash_key
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import Dropped, Selection, count_copies
+from pseudo_label.selection.order_statistics import HistogramBins
 from pseudo_label.selection.tally import Tally
 from tests.pseudo_label.selection.selections import config, to_rows
 
@@ -198,6 +200,23 @@ def test_every_table_is_computed():
 def test_a_table_is_what_the_code_computes(example, number):
     rows = [[str(cell) for cell in row] for row in TABLES[number](example)]
     assert read_tables()[number] == rows
+
+
+def test_the_formula_of_the_bins(example):
+    """It holds for each row, and for bins at the ends and beside a power of two."""
+    steps = [0, 1, 2, 3, 255, 256, 257, 2**24 - 1, 2**24, 1_065_353_216]
+    steps += order_statistics._steps(ROWS.confidence).tolist()
+    confidence = (np.uint32(0x3F800000) - np.array(steps, np.uint32)).view(np.float32)
+    bins = []
+    for step, value in zip(steps, confidence, strict=True):
+        exponent = max(step, 1).bit_length() - 1
+        number = 1 + 128 * exponent + math.floor(128 * (step / 2**exponent - 1))
+        bins.append((number if step else 0) + (value < 0.5))
+    found = example.bins.index(np.zeros(len(steps), np.int32), confidence)
+    assert found.tolist() == bins
+    assert example.bins.num_bins == 3842
+    assert HistogramBins(np.zeros(2184, np.float32)).num_bins == 3842
+    assert HistogramBins(np.zeros(2185, np.float32)).num_bins < 3842
 
 
 def test_the_sentences_between_the_tables(example):
