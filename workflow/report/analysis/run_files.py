@@ -25,6 +25,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
+from classifier.export.facts import CLASSIFIER
 from pseudo_label.selection import precision
 from pseudo_label.selection.decision import SELECTION, Selection
 from pseudo_label.selection.precision import LabeledPredictions
@@ -224,7 +225,7 @@ def read_stages(run: Run) -> Iterator[Stage]:
     for directory in sorted(found, key=lambda path: _order(path.relative_to(run.path))):
         facts = artifact.read_json(directory / artifact.COMPLETED)
         config = read_optional(directory / artifact.CONFIG)
-        classifier = read_optional(directory / "classifier.json")
+        classifier = read_optional(directory / CLASSIFIER)
         own = {"classifier": classifier.get("fingerprint"), **config}
         yield Stage(
             name=directory.relative_to(run.path).as_posix(),

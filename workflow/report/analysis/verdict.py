@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from classifier.export.facts import CLASSIFIER
 from pseudo_label.selection.decision import SELECTION, funnel_title
 from stage import artifact
 from workflow.report.analysis.diagnosis import LIKELY
@@ -23,7 +24,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     """
     run = Run(path)
     teacher = _read(run.teacher_evaluation(1), "evaluation.json")
-    control = _read(path / "control", "classifier.json")["evaluation"]
+    control = _read(path / "control", CLASSIFIER)["evaluation"]
     rounds: list[dict[str, Any]] = []
     accuracy = teacher["top1"]
     for number, directory in enumerate(run.rounds(), start=1):
@@ -129,7 +130,7 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
     selection = _read(directory / "selection", SELECTION)
     info = _read(directory / "dataset", "dataset_info.json")
     lengths = [int(n) for split in info["splits"] for n in split["shardLengths"]]
-    student = _read(directory / "student", "classifier.json")
+    student = _read(directory / "student", CLASSIFIER)
     return {
         "student_accuracy": student["evaluation"]["top1"],
         "student_parameters": student["num_parameters"],
