@@ -24,40 +24,40 @@ def settings(*teachers, **more):
     return LabelingConfig(teachers=tuple(map(str, teachers)), **{**REFERENCE, **more})
 
 
-def label(images, output, asked, *, then=lambda: None):
+def label(images, output, make_settings, *, before_reading=lambda: None):
     """Labels a source.
 
     Args:
         images: As `--images`.
         output: Directory of the predictions.
-        asked: Returns the settings, or raises on what is wrong with them.
-        then: Is done between listing and reading.
+        make_settings: Returns the settings, or raises on what is wrong with them.
+        before_reading: Called between listing and reading.
 
     Returns:
-        What the command would say last.
+        The last line that the command prints.
 
     Raises:
-        SystemExit: With the words that the command ends with.
+        SystemExit: With the message of the command, if it fails.
     """
     with cli.exit_on_user_error():
-        asked = asked()
+        settings = make_settings()
         filesystems.register(OPTIONS)
-        allow = asked.allow_new_shards
+        allow = settings.allow_new_shards
         source = shard_manifest.match(
             open_source(images), str(output), allow_new_shards=allow
         )
-        job = labeling_job.plan(source, asked, output=str(output))
-        if labeling_job.begin(source, job, asked):
+        job = labeling_job.plan(source, settings, output=str(output))
+        if labeling_job.begin(source, job, settings):
             return "already complete"
-    then()
+    before_reading()
     try:
         with artifact.locked(str(output)):
             speed = labeling_job.run(job.labeling, OPTIONS, log=lambda line: None)
-            said = labeling_job.finish(job.labeling, **speed)
+            summary = labeling_job.finish(job.labeling, **speed)
     except (RuntimeError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     artifact.complete(str(output), seconds=0.0, **speed)
-    return said
+    return summary
 
 
 def read_rows(output, *, may_be_unfinished=False):

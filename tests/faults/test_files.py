@@ -40,7 +40,7 @@ def rows(tmp_path_factory, exported):
     folder = root / "in"
     make_folder(folder)
 
-    def then():
+    def change_files():
         (folder / "vanishing.png").unlink()
         (folder / "replaced.png").unlink()
         (folder / "replaced.png").mkdir()
@@ -50,7 +50,7 @@ def rows(tmp_path_factory, exported):
             f"folder:{folder}",
             root / "out",
             lambda: job.settings(exported[0], max_bad_fraction=1.0),
-            then=then,
+            before_reading=change_files,
         )
     found = job.read_rows(root / "out")
     rows = {row["key"]: row for row in found}

@@ -27,7 +27,7 @@ def rows(root, exported):
         for fault, image in files.items():
             # No decoder goes by names.
             (root / "in" / folder / f"{fault}.png").write_bytes(image)
-    said = job.label(
+    summary = job.label(
         f"folder:{root}/in",
         root / "out",
         lambda: job.settings(
@@ -36,7 +36,7 @@ def rows(root, exported):
     )
     found = job.read_rows(root / "out")
     expected = sum(map(len, content.values()))
-    assert f" of {expected} images (" in said
+    assert f" of {expected} images (" in summary
     rows = {row["key"].removesuffix(".png"): row for row in found}
     assert len(rows) == len(found) == expected
     return rows

@@ -73,7 +73,7 @@ def test_image_that_was_added(fault, begun):
     begun.refused(fault, **begun.model)
     before = snapshot(begun.output)
     begun.label(allow_new_shards=True, **begun.model)
-    assert [one["key"] for one in job.read_rows(begun.output)] == [
+    assert [row["key"] for row in job.read_rows(begun.output)] == [
         f"{index:05d}.png" for index in range(4)
     ]
     first = begun.output / "predictions-00000.parquet"

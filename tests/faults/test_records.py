@@ -126,11 +126,14 @@ def label(root, teacher, kind, faults):
     for fault, (content, _) in faults.items():
         (root / "in" / fault).write_bytes(content)
 
-    def then():
+    def change_files():
         (root / "in" / "shard that vanishes after the listing").unlink(missing_ok=True)
 
     job.label(
-        f"{kind}:{root}/in/*", root / "out", lambda: job.settings(teacher), then=then
+        f"{kind}:{root}/in/*",
+        root / "out",
+        lambda: job.settings(teacher),
+        before_reading=change_files,
     )
     rows = {fault: [] for fault in faults}
     for row in job.read_rows(root / "out"):
@@ -151,13 +154,13 @@ def rows(tmp_path_factory, exported):
 def test_a_record_is_a_row_and_harms_no_other(fault, rows):
     _, pattern = {**RECORDS, **TARS}[fault.name]
     found = rows[fault.name]
-    wanted = [fault.status if one == "bad" else one for one in pattern.split()]
-    assert [one["status"] for one in found] == wanted
-    assert len({one["key"] for one in found}) == len(found)
-    for one in found:
-        if one["status"] == "ok":
-            assert not one["error"]
+    wanted = [fault.status if word == "bad" else word for word in pattern.split()]
+    assert [row["status"] for row in found] == wanted
+    assert len({row["key"] for row in found}) == len(found)
+    for row in found:
+        if row["status"] == "ok":
+            assert not row["error"]
         else:
-            fault.check(one["error"])
+            fault.check(row["error"])
     outside = rows["sample whose name leads out of its folder"][1]["key"]
     assert outside.endswith("#1/../../../outside")

@@ -32,7 +32,7 @@ def place(tmp_path):
     return tmp_path
 
 
-def label(place, handler="Fixed", *, output="out", then=lambda: None, **more):
+def label(place, handler="Fixed", *, output="out", before_reading=lambda: None, **more):
     """Labels with a model handler."""
     return job.label(
         f"tfrecord:{place}/in/part-*",
@@ -42,7 +42,7 @@ def label(place, handler="Fixed", *, output="out", then=lambda: None, **more):
             class_names_file=str(place / "names.txt"),
             **more,
         ),
-        then=then,
+        before_reading=before_reading,
     )
 
 
@@ -68,11 +68,11 @@ def check_undisturbed(place):
 @page.holds("model that returns NaN")
 def test_model_that_returns_nan(fault, place):
     label(place, "NotFinite")
-    found = collections.Counter(one["status"] for one in job.read_rows(place / "out"))
+    found = collections.Counter(row["status"] for row in job.read_rows(place / "out"))
     assert found == {"ok": len(IMAGES) - SHARDS, fault.status: SHARDS}
-    for one in job.read_rows(place / "out"):
-        if one["status"] == fault.status:
-            fault.check(one["error"])
+    for row in job.read_rows(place / "out"):
+        if row["status"] == fault.status:
+            fault.check(row["error"])
 
 
 MODELS = {
@@ -94,8 +94,8 @@ def test_model_that_does_not_work(fault, place):
 def test_more_top_classes_than_there_are(fault, place):
     assert fault.end == catalog.LABELED
     label(place, top_k=10)
-    for one in job.read_rows(place / "out"):
-        assert sorted(one["top_labels"]) == [0, 1, 2]
+    for row in job.read_rows(place / "out"):
+        assert sorted(row["top_labels"]) == [0, 1, 2]
 
 
 # --- sources -------------------------------------------------------------------
@@ -106,8 +106,8 @@ def test_source_broken_as_a_whole(fault, place):
     fails(fault, place)
     assert len(job.read_rows(place / "out")) == 7
     assert not (place / "out" / "summary.json").exists()
-    said = label(place, max_bad_fraction=0.6)  # It is no part of what was begun.
-    assert "labeled 3 of 7 images (4 undecodable)" in said
+    summary = label(place, max_bad_fraction=0.6)  # It is no part of what was begun.
+    assert "labeled 3 of 7 images (4 undecodable)" in summary
 
 
 @page.holds("source found to be broken midway")
@@ -156,7 +156,11 @@ def test_disk_that_fills_up(fault, place, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        fails(fault, place, then=lambda: patch.setattr(writer, "write_table", fill))
+        fails(
+            fault,
+            place,
+            before_reading=lambda: patch.setattr(writer, "write_table", fill),
+        )
         assert not job.read_rows(place / "out")
     label(place)
     check_undisturbed(place)
@@ -247,8 +251,8 @@ def test_clock_that_goes_back(fault, place, monkeypatch):
     clock = itertools.count(2_000_000_000, -60)
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: float(next(clock)))
-        said = label(place)
-    assert said.startswith(f"labeled {len(IMAGES)} of {len(IMAGES)} images")
+        summary = label(place)
+    assert summary.startswith(f"labeled {len(IMAGES)} of {len(IMAGES)} images")
     check_undisturbed(place)
 
 
