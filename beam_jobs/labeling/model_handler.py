@@ -112,7 +112,7 @@ class HandlerPredictor:
 
     def predict(self, decoded: Decoded) -> Predictions:
         """Returns a row for each image."""
-        images = [decoded.examples[row].image for row in decoded.good]
+        images = decoded.good_images
         logits = np.zeros((0, self._num_classes), np.float32)
         if images:
             padded = images + images[-1:] * (BATCH_SIZE - len(images))

@@ -33,7 +33,8 @@ def is_folder(path: str) -> bool:
 def list_folder(root: str) -> list[File]:
     """Returns all files of a tree except hidden ones, ordered by name.
 
-    Names are relative to the root. Raises OSError if a folder cannot be listed.
+    Each is one image; names are relative to the root. Raises OSError if a folder cannot
+    be listed.
     """
     walk = _walk_remote if _is_remote(root) else _walk_local
     return sorted(walk(root), key=lambda file: file.name)
@@ -88,7 +89,7 @@ def _walk_local(root: str) -> Iterator[File]:
                 # reading one would block.
                 elif entry.is_symlink() or entry.is_file():
                     size = _local_size(entry)
-                    yield File(path=entry.path, name=name, size=size)
+                    yield File(path=entry.path, name=name, take=1, size=size)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -113,7 +114,7 @@ def _walk_remote(root: str) -> Iterator[File]:
     for path in paths:
         name = str(path).removeprefix(str(top)).lstrip("/")
         if not any(part.startswith(".") for part in name.split("/")):
-            yield File(path=str(path), name=name, size=_size(path))
+            yield File(path=str(path), name=name, take=1, size=_size(path))
 
 
 def _size(path: epath.Path) -> int:

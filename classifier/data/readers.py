@@ -183,7 +183,7 @@ class TarReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class PartReader:
+class MaskedReader:
     """Reads the examples that a file's mask `kept` selects.
 
     Attributes:

@@ -27,7 +27,7 @@ from classifier.data.readers import (
     LABEL_EXTENSION,
     LABEL_FEATURE,
     FolderReader,
-    PartReader,
+    MaskedReader,
     RecordReader,
     TarReader,
     TfdsReader,
@@ -97,7 +97,7 @@ class Source:
         part = Shard(index, self.files[index::count])
         return dataclasses.replace(self, shards=(part,))
 
-    def only(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
+    def subset(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
         """Returns a subset of the examples, as one shard.
 
         Args:
@@ -115,7 +115,7 @@ class Source:
             files = [
                 dataclasses.replace(file, kept=mask.tobytes()) for file, mask in masked
             ]
-            reader = PartReader(self.reader)
+            reader = MaskedReader(self.reader)
         shards = (Shard(0, tuple(files)),)
         return dataclasses.replace(self, shards=shards, reader=reader)
 
@@ -301,23 +301,18 @@ def _find_feature(
 def _open_folder(spec: str, root: str) -> Source:
     if not listing.is_folder(root):
         raise FileNotFoundError(f"{spec}: no folder {root!r}")
-    found = listing.list_folder(root)
-    if not found:
+    files = listing.list_folder(root)
+    if not files:
         raise ValueError(f"{spec}: expected files in {root!r}, found none")
-    folders = sorted({file.name.split("/")[0] for file in found if "/" in file.name})
-    is_labeled = all(file.name.count("/") == 1 for file in found)
-    label_of = {folder: i for i, folder in enumerate(folders)} if is_labeled else {}
-    files = [
-        File(
-            path=file.path,
-            name=file.name,
-            take=1,
-            label=label_of.get(file.name.split("/")[0], UNLABELED),
-            size=file.size,
-        )
-        for file in found
-    ]
-    class_names = tuple(folders) if is_labeled else None
+    class_names = None
+    if all(file.name.count("/") == 1 for file in files):
+        folders = [file.name.partition("/")[0] for file in files]
+        class_names = tuple(sorted(set(folders)))
+        label_of = {name: label for label, name in enumerate(class_names)}
+        files = [
+            dataclasses.replace(file, label=label_of[folder])
+            for file, folder in zip(files, folders, strict=True)
+        ]
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
 

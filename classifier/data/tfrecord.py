@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -115,8 +116,7 @@ class _Inflating(io.RawIOBase):
 def _frames(stream: BinaryIO, unit: str, skip: int) -> Iterator[bytes | Broken]:
     """Yields records and placeholders; stops behind one with `is_rest`."""
     start = 0
-    index = 0
-    while True:
+    for index in itertools.count():
         try:
             record = _next_frame(stream, is_wanted=index >= skip)
         except (EOFError, zlib.error) as error:
@@ -131,7 +131,6 @@ def _frames(stream: BinaryIO, unit: str, skip: int) -> Iterator[bytes | Broken]:
             else:
                 yield content
         start += _HEADER.size + length + _CHECKSUM.size
-        index += 1
 
 
 def _next_frame(stream: BinaryIO, *, is_wanted: bool) -> tuple[bytes | str, int] | None:

@@ -55,19 +55,17 @@ class CalibrationPart:
 
 
 @dataclasses.dataclass(frozen=True)
-class PartPredictions:
-    """Predictions of a part's teachers.
+class PartPredictions(LabeledLogits):
+    """Logits of a part's teachers for its N images that could be decoded.
 
     Attributes:
+        keys: N keys.
         fold: Fold of the part.
-        keys: N keys of the images that could be decoded.
-        labeled: Logits and labels of these images.
         num_undecodable: Number of the other images.
     """
 
-    fold: int | None
     keys: list[str]
-    labeled: LabeledLogits
+    fold: int | None
     num_undecodable: int
 
 
@@ -151,7 +149,7 @@ def _plan_out_of_fold(
     fold_of = folds.assign_source(source, num_folds)
     return [
         CalibrationPart(
-            source.only([of_file == fold for of_file in fold_of]),
+            source.subset([of_file == fold for of_file in fold_of]),
             tuple(by_fold[fold]),
             fold,
         )
@@ -182,8 +180,13 @@ def predict(part: CalibrationPart) -> PartPredictions:
             keys.append(key_text(example.key))
             labels.append(example.label)
         count += len(batch)
-    labeled = LabeledLogits(np.concatenate(logits, axis=1), np.array(labels, np.int32))
-    return PartPredictions(part.fold, keys, labeled, count - len(keys))
+    return PartPredictions(
+        np.concatenate(logits, axis=1),
+        np.array(labels, np.int32),
+        keys,
+        part.fold,
+        count - len(keys),
+    )
 
 
 def write(
@@ -193,7 +196,7 @@ def write(
 
     Returns the content of `calibration.json`. Raises ValueError if there is no image.
     """
-    parts = [part.labeled for part in predicted if part.keys]
+    parts = [part for part in predicted if part.keys]
     if not parts:
         raise ValueError("expected images that can be decoded, got none")
     temperature, reason = temperature_scaling.fit_temperature(parts)
@@ -231,14 +234,14 @@ def rows(predicted: Sequence[PartPredictions], temperature: float) -> pa.Table:
     """Returns key, label, predicted class, confidence and fold of every image."""
     tables = []
     for part in predicted:
-        logits, labels = part.labeled.logits, part.labeled.labels
-        probabilities = mean_probabilities(logits, [temperature] * len(logits))
+        temperatures = [temperature] * len(part.logits)
+        probabilities = mean_probabilities(part.logits, temperatures)
         columns = [
             part.keys,
-            labels,
+            part.labels,
             probabilities.argmax(axis=1).astype(np.int32),
             probabilities.max(axis=1),
-            pa.array([part.fold] * len(labels), pa.int32()),
+            pa.array([part.fold] * len(part.keys), pa.int32()),
         ]
         tables.append(pa.table(columns, schema=_SCHEMA))
     return pa.concat_tables(tables).combine_chunks()

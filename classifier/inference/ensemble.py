@@ -49,6 +49,11 @@ class Decoded:
         """Rows that have pixels."""
         return [row for row, status in enumerate(self.status) if status == OK]
 
+    @property
+    def good_images(self) -> list[bytes]:
+        """Encoded images of the rows that have pixels."""
+        return [self.examples[row].image for row in self.good]
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
@@ -82,16 +87,12 @@ class Classifier:
     ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
+        self.image: dict[str, Any] = self.facts["image"]  # An `ImageConfig`'s fields.
         self._preprocess = saved_model.load_preprocess(path / EXPORT)
         self.loader = NetworkLoader(path / EXPORT)
         self._network = self.loader.load(
             engine, batch_size=BATCH_SIZE, threads=threads or num_cores()
         )
-
-    @property
-    def image(self) -> dict[str, Any]:
-        """Preprocessing settings of the export."""
-        return dict(self.facts["image"])
 
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
         """Returns pixels uint8 [B,S,S,3].
@@ -168,9 +169,7 @@ class Ensemble:
             for index, member in enumerate(self._members):
                 own = shared
                 if member.image != first.image:
-                    own = member.preprocess(
-                        [decoded.examples[row].image for row in good]
-                    )
+                    own = member.preprocess(decoded.good_images)
                 logits[index] = member.logits(own)
         return logits
 

@@ -56,9 +56,7 @@ def list_images(paths: Iterable[str]) -> list[File]:
         entries = listing.list_folder(path)
         if not entries:
             raise ValueError(f"expected files in {path!r}, found none")
-        files += [
-            dataclasses.replace(entry, name=entry.path, take=1) for entry in entries
-        ]
+        files += [dataclasses.replace(entry, name=entry.path) for entry in entries]
     return files
 
 

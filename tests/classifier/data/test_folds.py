@@ -91,7 +91,7 @@ def test_folds_never_change():
 def test_folds_part_a_source_and_both_ways_of_reading_agree(source):
     fold_of = folds.assign_source(source, NUM_FOLDS)
     parts = [
-        source.only([of_file == fold for of_file in fold_of])
+        source.subset([of_file == fold for of_file in fold_of])
         for fold in range(NUM_FOLDS)
     ]
     assert sorted(part.num_examples for part in parts) == [3, 4, 4]
@@ -106,7 +106,7 @@ def test_folds_part_a_source_and_both_ways_of_reading_agree(source):
 
 def test_input_shards_of_a_part_know_how_many_they_have(source):
     fold_of = folds.assign_source(source, NUM_FOLDS)
-    part = source.only([of_file != 0 for of_file in fold_of])
+    part = source.subset([of_file != 0 for of_file in fold_of])
     shards = [part.part(index, 2) for index in range(2)]
     assert [shard.num_examples for shard in shards] == [
         len(keys_in_tf_data(shard)) for shard in shards
