@@ -24,17 +24,18 @@ class Labeling:
         jobs.compare(output, self.root / "undisturbed")
 
     def select_and_write(self, name, beam_flags):
-        """Does what follows with other flags, and by the local runner; compares."""
+        """Runs both jobs with other flags and by the local runner; compares."""
         if not (self.root / "excluded").exists():
             jobs.label_excluded(self.root)
-        for engine, flags in ((name, beam_flags), ("local", jobs.LOCAL)):
-            selection = self.root / f"selection-{engine}"
-            dataset = self.root / f"dataset-{engine}"
-            jobs.select(self.root, selection, flags)
-            selected = selection if engine == name else self.root / f"selection-{name}"
+        # Both datasets name this selection as their input.
+        selected = self.root / f"selection-{name}"
+        for runner, flags in ((name, beam_flags), (f"local-{name}", jobs.LOCAL)):
+            jobs.select(self.root, self.root / f"selection-{runner}", flags)
+            dataset = self.root / f"dataset-{runner}"
             jobs.write(self.root, dataset, flags, selection=selected)
-        jobs.compare(self.root / f"selection-{name}", self.root / "selection-local")
-        jobs.compare(self.root / f"dataset-{name}", self.root / "dataset-local")
+        for stage in ("selection", "dataset"):
+            ours, local = f"{stage}-{name}", f"{stage}-local-{name}"
+            jobs.compare(self.root / ours, self.root / local)
 
 
 @pytest.fixture(scope="package")
