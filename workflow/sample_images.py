@@ -21,15 +21,17 @@ from stage import artifact, cli
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
-_IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
-_PREDICTIONS = FLAGS.artifact("predictions")
-_SELECTION = FLAGS.artifact("selection")
-_EXCLUDE = FLAGS.exclude("Predictions that were excluded, as given to select_labels")
-_EXCLUDE_IMAGES = FLAGS.strings(
-    "exclude_images",
-    [],
-    "Images of each --exclude, in the same order; without them, matches are shown by "
-    "their keys only",
+_REQUEST = FlagGroup(
+    **vars(FLAGS.image_source("The labeled images, named as for label_images.")),
+    predictions=FLAGS.artifact("predictions"),
+    selection=FLAGS.artifact("selection"),
+    exclude=FLAGS.exclude("Predictions that were excluded, as given to select_labels"),
+    exclude_images=FLAGS.strings(
+        "exclude_images",
+        [],
+        "Images of each --exclude, in the same order; without them, matches are shown "
+        "by their keys only",
+    ),
 )
 _OUTPUT = FLAGS.output("Directory of the samples to make.")
 _SETTINGS = FlagGroup(
@@ -60,15 +62,7 @@ def main(argv: Sequence[str]) -> None:
         from workflow.samples.choice import SampleConfig
 
         filesystems.register(options)
-        request = drawing.DrawingRequest(
-            images=_IMAGES.spec.value,
-            predictions=_PREDICTIONS.value,
-            selection=_SELECTION.value,
-            exclude=_EXCLUDE.value,
-            exclude_images=_EXCLUDE_IMAGES.value,
-            data_dir=_IMAGES.data_dir.value,
-            image_feature=_IMAGES.image_feature.value,
-        )
+        request = drawing.DrawingRequest(**_REQUEST.arguments())
         settings = SampleConfig(**_SETTINGS.arguments())
         job = drawing.plan(request, settings, output=_OUTPUT.value)
         if artifact.start_or_resume(_OUTPUT.value, job.config):

@@ -47,9 +47,12 @@ class SamplingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DrawingRequest:
-    """The inputs, as the flags of `workflow.sample_images` describe them."""
+    """The inputs, as the flags of `workflow.sample_images` describe them.
 
-    images: str
+    `spec`, `data_dir` and `image_feature` are arguments of `open_source`.
+    """
+
+    spec: str
     predictions: str
     selection: str
     exclude: Sequence[str] = ()
@@ -132,7 +135,7 @@ def plan(request: DrawingRequest, settings: SampleConfig, *, output: str) -> Dra
     selection = open_selection(request.selection, predictions)
     excluded = _open_excluded(request)
     source = open_source(
-        request.images, data_dir=request.data_dir, image_feature=request.image_feature
+        request.spec, data_dir=request.data_dir, image_feature=request.image_feature
     )
     return DrawingJob(
         corpus=_match(source, predictions),

@@ -84,7 +84,7 @@ def run(made, tmp_path):
 def request(found, **more):
     test = chain.Chain(found.root / "test")
     asked = {
-        "images": found.images,
+        "spec": found.images,
         "predictions": found.predictions,
         "selection": found.selection,
         "exclude": (test.predictions,),
@@ -229,7 +229,7 @@ def test_inputs_must_belong_together(made, tmp_path):
     with pytest.raises(ValueError, match="is not what"):
         plan(made, exclude_images=(made.images,))
     with pytest.raises(ValueError, match="is not what"):
-        plan(made, images=f"tfrecord:{made.root}/images/part-00")
+        plan(made, spec=f"tfrecord:{made.root}/images/part-00")
     with pytest.raises(FileNotFoundError, match="no directory"):
         plan(made, selection=str(tmp_path / "none"))
 

@@ -31,11 +31,11 @@ class Series:
 
 def read_learning(run: Run, rounds: int) -> Iterator[Series]:
     """Yields the curves of `control`, of each `teacher I` and of each `student N`."""
-    directories = {"control": run.path / "control"}
-    for member, path in enumerate(run.members(), start=1):
-        directories[f"teacher {member}"] = path
-    for number in range(1, rounds + 1):
-        directories[f"student {number}"] = run.round(number) / "student"
+    directories = {
+        "control": run.path / "control",
+        **{f"teacher {i}": path for i, path in enumerate(run.members(), start=1)},
+        **{f"student {n}": run.round(n) / "student" for n in range(1, rounds + 1)},
+    }
     for name, directory in directories.items():
         metrics = read_metrics(directory)
         for metric, max_points in _MAX_POINTS.items():

@@ -122,7 +122,7 @@ def count_predictions(
         # The tally counts neither hashes nor positions.
         unused: NDArray[Any] = np.broadcast_to(np.uint64(0), label.shape)
         rows = Rows(selectable, confidence, unused, unused, unused)
-        tally.count(rows, len(label) - len(known))
+        tally.count(rows)
     return PredictionCounts(
         images=tally.read,
         predicted=predicted,

@@ -161,7 +161,7 @@ def coverage(
     height = 290.0
     known = [point for point in points if point.precision.estimate is not None]
     x = _shares(_LEFT, 385.0)
-    y = _vertical(low, 1.0, height - _BOTTOM, format=axis_percent)
+    y = _linear(low, 1.0, height - _BOTTOM, _TOP, axis_percent)
     upper = [(x(p.coverage), y(p.precision.high)) for p in known]
     lower = [(x(p.coverage), y(p.precision.low)) for p in known]
     curve = [(x(p.coverage), y(p.precision.estimate or 0.0)) for p in known]
@@ -281,7 +281,7 @@ def learning(series: Sequence[Series], *, title: str, y_name: str) -> Chart:
     format_value = axis_percent if is_share else axis_count
     last_step = max(step for curve in series for step, _ in curve.points)
     x = _counts(last_step, _LEFT, _NARROW - 104.0)
-    y = _vertical(low, high, height - _BOTTOM, format=format_value)
+    y = _linear(low, high, height - _BOTTOM, _TOP, format_value)
     ends = ", ".join(
         f"{curve.run} {format_value(curve.points[-1][1])}" for curve in series
     )
@@ -323,24 +323,18 @@ def is_steep(counts: Sequence[int]) -> bool:
     return positive[-1] > _STEEP * max(1, positive[len(positive) // 2])
 
 
-def _vertical(
-    low: float, high: float, start: float, *, format: Callable[[float], str]
+def _linear(
+    low: float, high: float, start: float, end: float, format: Callable[[float], str]
 ) -> Axis:
+    """Returns a linear axis with round ticks."""
     return Axis(
-        low=low, high=high, start=start, end=_TOP, ticks=ticks(low, high), format=format
+        low=low, high=high, start=start, end=end, ticks=ticks(low, high), format=format
     )
 
 
 def _shares(start: float, end: float) -> Axis:
-    """Returns an axis from 0 to 1."""
-    return Axis(
-        low=0.0,
-        high=1.0,
-        start=start,
-        end=end,
-        ticks=(0.0, 0.25, 0.5, 0.75, 1.0),
-        format=axis_percent,
-    )
+    """Returns an axis of shares from 0 to 1."""
+    return _linear(0.0, 1.0, start, end, axis_percent)
 
 
 def _counts(
