@@ -27,7 +27,6 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection import order_statistics
-from pseudo_label.selection.decision import Dropped
 from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.tally import Tally
 
@@ -49,8 +48,8 @@ class PredictionReader:
     predictions: PredictionSet
     dropped_in: str | None
 
-    def read(self, index: int, columns: Sequence[str]) -> Iterator[tuple[int, Rows]]:
-        """Yields blocks of a shard: the number of rows without prediction, all rows.
+    def read(self, index: int, columns: Sequence[str]) -> Iterator[Rows]:
+        """Yields the rows of a shard in blocks.
 
         Rows without prediction and dropped rows get class K, whose threshold no row
         reaches, so that all rows are treated the same way. Labels and confidences out
@@ -76,14 +75,13 @@ class PredictionReader:
             key_hash = np.broadcast_to(np.uint64(0), label.shape)
             if "key_hash" in columns:
                 key_hash = table["key_hash"].to_numpy()
-            rows = Rows(
+            yield Rows(
                 label=label,
                 confidence=confidence,
                 key_hash=key_hash,
                 shard=np.broadcast_to(np.int32(index), label.shape),
                 row=np.arange(first, end, dtype=np.int32),
             )
-            yield table["label"].null_count, rows
             first = end
 
 
@@ -114,8 +112,8 @@ def count(
         shards: Numbers of the shards.
         reader: Reader of the predictions.
         thresholds: float32 [K], or a side input of them.
-        dropped: `Dropped`, or a side input, available when the dropped rows are
-            written.
+        dropped: Output of `dropping.drop` as a side input, which is available when the
+            dropped rows are written; else anything.
         levels: float32 [L] of `Tally.levels`.
     """
     counting = _Count(reader, np.asarray(levels, np.float32))
@@ -166,7 +164,7 @@ class _Pass(beam.DoFn):
         """Returns a total of no shards; None if there is nothing to add up."""
         raise NotImplementedError
 
-    def add(self, total: Any, rows: Rows, unpredicted: int, *side_inputs: Any) -> None:
+    def add(self, total: Any, rows: Rows, *side_inputs: Any) -> None:
         """Adds rows of a shard to the total, which several threads may share."""
         raise NotImplementedError
 
@@ -200,8 +198,8 @@ class _Pass(beam.DoFn):
             yield GlobalWindows.windowed_value(self._total)
 
     def _add_shard(self, index: int, total: Any, side_inputs: Sequence[Any]) -> None:
-        for unpredicted, rows in self._reader.read(index, self.columns):
-            self.add(total, rows, unpredicted, *side_inputs)
+        for rows in self._reader.read(index, self.columns):
+            self.add(total, rows, *side_inputs)
 
 
 class _Count(_Pass):
@@ -213,11 +211,11 @@ class _Count(_Pass):
         super().__init__(reader)
         self._levels = levels
 
-    def make_total(self, thresholds: NDArray[np.float32], dropped: Dropped) -> Tally:
+    def make_total(self, thresholds: NDArray[np.float32], dropped: Any) -> Tally:
         return Tally.zero(thresholds, self._levels)
 
-    def add(self, total: Any, rows: Rows, unpredicted: int, *_: Any) -> None:
-        total.count(rows, unpredicted, self._lock)
+    def add(self, total: Any, rows: Rows, *_: Any) -> None:
+        total.count(rows, self._lock)
 
 
 class _CountInside(_Pass):
@@ -228,7 +226,7 @@ class _CountInside(_Pass):
             return None
         return np.zeros((*windows.ranks.shape, windows.num_digits), np.int64)
 
-    def add(self, total: Any, rows: Rows, _: int, windows: RankWindows) -> None:
+    def add(self, total: Any, rows: Rows, windows: RankWindows) -> None:
         cells = order_statistics.digit_index(rows, windows)
         with self._lock:
             np.add.at(total.reshape(-1), cells, 1)
@@ -240,7 +238,7 @@ class _TakeInside(_Pass):
     def make_total(self, windows: RankWindows) -> list[Rows]:
         return []
 
-    def add(self, total: Any, rows: Rows, _: int, windows: RankWindows) -> None:
+    def add(self, total: Any, rows: Rows, windows: RankWindows) -> None:
         total.append(order_statistics.take_inside(rows, windows))
 
     def finish_bundle(self) -> Iterator[Any]:

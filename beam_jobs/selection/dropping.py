@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,7 +25,6 @@ from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
 from pseudo_label.deduplication.near_duplicates import Array
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.selection.decision import Dropped
 
 #: Rows of a partition of a hash table, the unit that a worker compares: 30 MB, 120 MB
 #: during the comparison.
@@ -88,10 +88,10 @@ def delete_dropped(output: epath.PathLike) -> None:
 
 
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
-def drop(begin: beam.pvalue.PBegin, job: DroppingJob) -> beam.PCollection[Dropped]:
+def drop(begin: beam.pvalue.PBegin, job: DroppingJob) -> beam.PCollection[Counter[str]]:
     """Writes the leaked and duplicate rows for `near_duplicates.read_dropped`.
 
-    Returns one element, available when all files are written.
+    Returns one element, the number of rows by reason, when all files are written.
     """
     read = beam.ParDo(_Read(job)).with_output_types(Block)
     read = (
@@ -243,7 +243,7 @@ def _name_matches(
 
 def _write_dropped(
     group: tuple[int, dict[str, Iterable[Any]]], job: DroppingJob
-) -> Dropped:
+) -> Counter[str]:
     index, grouped = group
     named = list(grouped[_MATCHES])
     rows = near_duplicates.resolve_matches(
@@ -257,16 +257,11 @@ def _write_dropped(
         set_names=["", *job.excluded],
     )
     near_duplicates.write_dropped(job.output, index, rows)
-    leaked = rows["reason"].to_pylist().count(near_duplicates.LEAKED)
-    return Dropped(leaked=leaked, duplicate=len(rows) - leaked)
+    return Counter(rows["reason"].to_pylist())
 
 
-def _add(parts: Iterable[Dropped]) -> Dropped:
-    parts = list(parts)
-    return Dropped(
-        leaked=sum(part.leaked for part in parts),
-        duplicate=sum(part.duplicate for part in parts),
-    )
+def _add(counts: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counts, Counter())
 
 
 def _join(blocks: Iterable[bytes], dtype: np.dtype[Any]) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,7 +32,6 @@ from pseudo_label.selection import order_statistics, precision, thresholds, what
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import (
     SELECTION,
-    Dropped,
     PrecisionEstimate,
     Selection,
     SelectionConfig,
@@ -99,7 +99,7 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
 
 def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
-    dropped: Any = Dropped()
+    dropped: Any = Counter()
     if job.drops:
         dropping_job = dropping.DroppingJob(
             predictions=job.predictions,
@@ -138,7 +138,7 @@ def _decide(
     job: SelectionJob,
     windows: RankWindows,
     rows: Sequence[Rows],
-    dropped: Dropped,
+    dropped: Counter[str],
 ) -> None:
     found = order_statistics.find_order_statistics(
         Rows.concatenate(rows), windows, job.predictions.read_keys

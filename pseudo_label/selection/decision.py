@@ -95,19 +95,6 @@ class ClassRule:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dropped:
-    """Number of images dropped before the selection.
-
-    Attributes:
-        leaked: Images found in an excluded set.
-        duplicate: Images that look the same as a better one.
-    """
-
-    leaked: int = 0
-    duplicate: int = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Funnel:
     """Number of images lost at each step of the selection.
 

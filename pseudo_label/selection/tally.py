@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudo_label.deduplication import near_duplicates
 from pseudo_label.selection.decision import (
     ClassRule,
-    Dropped,
     Funnel,
     SelectionConfig,
     SparseClass,
@@ -42,16 +43,12 @@ class Tally:
     Attributes:
         bins: Bins of K + 1 classes; no row reaches the threshold of class K.
         levels: float32 [L] confidences, ascending.
-        read: Rows seen.
-        undecodable: Rows without a prediction.
         histogram: int64 [K + 1, bins.num_bins], rows by confidence.
         reached: int64 [K + 1, L + 1], rows by the number of levels they reach.
     """
 
     bins: HistogramBins
     levels: NDArray[np.float32]
-    read: int
-    undecodable: int
     histogram: NDArray[np.int64]
     reached: NDArray[np.int64]
 
@@ -66,8 +63,6 @@ class Tally:
         return cls(
             bins=bins,
             levels=levels,
-            read=0,
-            undecodable=0,
             histogram=np.zeros((len(thresholds) + 1, bins.num_bins), np.int64),
             reached=np.zeros((len(thresholds) + 1, len(levels) + 1), np.int64),
         )
@@ -78,32 +73,25 @@ class Tally:
         is_confident = np.arange(self.bins.num_bins) < self.bins.num_confident[:, None]
         return self.histogram.sum(axis=1, where=is_confident)
 
-    def count(
-        self,
-        rows: Rows,
-        unpredicted: int = 0,
-        lock: AbstractContextManager[Any] = _NO_LOCK,
-    ) -> None:
+    @property
+    def read(self) -> int:
+        """Rows counted."""
+        return int(self.histogram.sum())
+
+    def count(self, rows: Rows, lock: AbstractContextManager[Any] = _NO_LOCK) -> None:
         """Counts rows, of label K if they cannot be selected; hashes are not used.
 
-        Args:
-            rows: Rows of one shard.
-            unpredicted: Number of rows without a prediction.
-            lock: Held while counts change, for threads that share the tally.
+        The lock is held while counts change, for threads that share the tally.
         """
         index = self.bins.index(rows.label, rows.confidence)
         reached = self._reached_index(rows)
         with lock:
-            self.read += len(rows.label)
-            self.undecodable += unpredicted
             np.add.at(self.histogram.reshape(-1), index, 1)
             np.add.at(self.reached.reshape(-1), reached, 1)
 
     def __add__(self, other: Tally) -> Tally:
         return dataclasses.replace(
             self,
-            read=self.read + other.read,
-            undecodable=self.undecodable + other.undecodable,
             histogram=self.histogram + other.histogram,
             reached=self.reached + other.reached,
         )
@@ -166,18 +154,20 @@ def make_rules(
     )
 
 
-def make_funnel(tally: Tally, dropped: Dropped, rules: Sequence[ClassRule]) -> Funnel:
-    """Returns the number of images lost at each step."""
+def make_funnel(
+    tally: Tally, dropped: Counter[str], rules: Sequence[ClassRule]
+) -> Funnel:
+    """Returns the number of images lost at each step; `dropped` counts by reason."""
     confident = sum(rule.confident for rule in rules)
     unique = sum(rule.unique for rule in rules)
     records = sum(rule.records for rule in rules)
-    lost = tally.undecodable + dropped.leaked + dropped.duplicate
+    unselectable = int(tally.histogram[-1].sum())
     return Funnel(
         read=tally.read,
-        undecodable=tally.undecodable,
-        leaked=dropped.leaked,
-        duplicate=dropped.duplicate,
-        below_threshold=tally.read - lost - confident,
+        undecodable=unselectable - dropped.total(),
+        leaked=dropped[near_duplicates.LEAKED],
+        duplicate=dropped[near_duplicates.DUPLICATE],
+        below_threshold=tally.read - unselectable - confident,
         beyond_quota=confident - unique,
         unique_kept=unique,
         copies=records - unique,

@@ -54,7 +54,7 @@ def _save(counts, path, output):
     """Keeps the counts, and the names of the files that were there by then."""
     if path.exists():
         path.unlink()
-    seen = {"leaked": counts.leaked, "duplicates": counts.duplicate}
+    seen = {"leaked": counts["leaked"], "duplicates": counts["duplicate"]}
     path.write_text(json.dumps({**seen, "files": sorted(files(output))}))
 
 

@@ -1,12 +1,14 @@
 """Selecting in this process: what the job's passes do, over parts of some rows."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection import tally as selection_tally
-from pseudo_label.selection.decision import Dropped, Selection, SelectionConfig
+from pseudo_label.selection.decision import Selection, SelectionConfig
 from pseudo_label.selection.order_statistics import Rows
 from pseudo_label.selection.tally import Tally
 from pseudo_label.selection.thresholds import FIXED, ThresholdConfig
@@ -64,16 +66,16 @@ def to_table(rows):
     return pa.table(columns, schema=schema)
 
 
-def to_rows(table, shard=0, dropped=()):
-    row = np.flatnonzero(table["label"].is_valid().to_numpy())
-    row = np.setdiff1d(row, np.array(dropped, np.int64))
-    kept = table.take(pa.array(row))
+def to_rows(table, shard=0, dropped=(), num_classes=NUM_CLASSES):
+    """Rows of a table; those that cannot be selected get the label `num_classes`."""
+    label = table["label"].fill_null(num_classes).to_numpy().copy()
+    label[list(dropped)] = num_classes
     return Rows(
-        kept["label"].to_numpy(),
-        kept["confidence"].to_numpy(),
-        kept["key_hash"].to_numpy(),
-        np.full(len(row), shard, np.int32),
-        row.astype(np.int32),
+        label,
+        table["confidence"].fill_null(0).to_numpy(),
+        table["key_hash"].to_numpy(),
+        np.full(len(label), shard, np.int32),
+        np.arange(len(label), dtype=np.int32),
     )
 
 
@@ -81,14 +83,13 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     """Selects from tables, each a shard; `dropped` are rows of the first."""
     thresholds = config.thresholds.of_classes(len(classes))
     parts = [
-        to_rows(table, index, dropped if index == 0 else ())
+        to_rows(table, index, dropped if index == 0 else (), len(classes))
         for index, table in enumerate(tables)
     ]
     tally = Tally.zero(thresholds)
-    for table, part in zip(tables, parts, strict=True):
+    for part in parts:
         counted = Tally.zero(thresholds)
         counted.count(part)
-        counted.read, counted.undecodable = table.num_rows, table["label"].null_count
         tally += counted
     places = find_places(parts, tables, tally, config, narrowings)
     rules = selection_tally.make_rules(tally, places, config, classes)
@@ -96,7 +97,7 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         settings=config,
         predictions="abc",
         funnel=selection_tally.make_funnel(
-            tally, Dropped(duplicate=len(dropped)), rules
+            tally, Counter(duplicate=len(dropped)), rules
         ),
         sparse_classes=selection_tally.find_sparse_classes(tally, rules, config),
         classes=rules,

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pytest
 from pseudo_label.predictions.schema import hash_key
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection import tally as selection_tally
-from pseudo_label.selection.decision import Dropped, Selection, count_copies
+from pseudo_label.selection.decision import Selection, count_copies
 from pseudo_label.selection.order_statistics import HistogramBins
 from pseudo_label.selection.tally import Tally
 from tests.pseudo_label.selection.selections import config, to_rows
@@ -65,7 +66,7 @@ class Example:
         self.selection = Selection(
             settings=SETTINGS,
             predictions="",
-            funnel=selection_tally.make_funnel(self.tally, Dropped(), self.rules),
+            funnel=selection_tally.make_funnel(self.tally, Counter(), self.rules),
             classes=self.rules,
         )
 
