@@ -31,6 +31,10 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         figures = _report_round(directory)
         rounds.append({"round": number, "teacher_accuracy": accuracy, **figures})
         accuracy = figures["student_accuracy"]
+    if not rounds:
+        raise FileNotFoundError(
+            f"{path} has no round to report on: expected {run.round(1)}/predictions"
+        )
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher["top1"],

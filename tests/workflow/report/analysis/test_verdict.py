@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -122,4 +123,12 @@ def test_a_calibration_alone_is_no_round(run):
     assert len(verdict.make_report(run)["rounds"]) == 10
     write(run / "round-11" / "predictions" / "summary.json", {})
     with pytest.raises(FileNotFoundError, match="round-11/selection "):
+        verdict.make_report(run)
+
+
+def test_a_run_without_a_round_is_named(run):
+    for stage in ("predictions", "selection", "dataset", "student"):
+        for path in run.glob(f"round-*/{stage}"):
+            shutil.rmtree(path)
+    with pytest.raises(FileNotFoundError, match="round-1/predictions"):
         verdict.make_report(run)
