@@ -106,7 +106,7 @@ def main(argv: Sequence[str]) -> None:
         job = labeling_job.plan(
             source, settings, output=_OUTPUT.value, threads=threads, log=log
         )
-        if labeling_job.begin(source, job, settings):
+        if labeling_job.start_or_resume(source, job, settings):
             log("already complete")
             return
     with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):

@@ -37,6 +37,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from stage.calibration_files import read_temperature
 from stage.status import OK
+from stage.validation import check, check_positive
 
 SUMMARY = "summary.json"
 Log = Callable[[str], None]
@@ -64,12 +65,11 @@ class LabelingConfig:
             raise ValueError("--model_handler and --class_names go together")
         if self.model_handler and self.calibration:
             raise ValueError("--calibration needs --teacher, got --model_handler")
-        if not 0 <= self.max_bad_fraction <= 1:
-            raise ValueError(
-                f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}"
-            )
-        if self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be positive, got {self.max_pixels}")
+        check(
+            0 <= self.max_bad_fraction <= 1,
+            f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}",
+        )
+        check_positive("max_pixels", self.max_pixels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def plan(
     return LabelingJob(labeling, config)
 
 
-def begin(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
+def start_or_resume(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
     """Starts or resumes the output; returns whether it is complete."""
     output = job.labeling.output
     if settings.allow_new_shards:
@@ -250,13 +250,13 @@ def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> flo
 def _choose_engine(
     source: Source, settings: LabelingConfig, output: str, log: Log
 ) -> Engine:
-    """Returns the engine of the settings, the first run, or the fastest engine."""
+    """Returns the engine of the settings or of the first run, else the fastest one."""
     candidates = engine.candidates(settings.engine, settings.dtype)
-    frozen = _frozen_engine(output)
-    if frozen is not None and AUTO in (settings.engine, settings.dtype):
+    first_run = _engine_of_first_run(output)
+    if first_run is not None:
         return Engine(
-            frozen.name if settings.engine == AUTO else settings.engine,
-            frozen.dtype if settings.dtype == AUTO else settings.dtype,
+            first_run.name if settings.engine == AUTO else settings.engine,
+            first_run.dtype if settings.dtype == AUTO else settings.dtype,
         )
     if len(candidates) == 1:
         return candidates[0]
@@ -267,14 +267,14 @@ def _choose_engine(
         teacher = Classifier(
             labeling_worker.fetch_teacher(settings.teachers[0], scratch)
         )
-        figures = engine_autotune.time_engines(teacher, candidates, examples)
-    chosen = engine_autotune.choose(figures)
-    for line in engine_autotune.describe(figures, chosen):
+        timings = engine_autotune.time_engines(teacher, candidates, examples)
+    chosen = engine_autotune.choose(timings)
+    for line in engine_autotune.describe(timings, chosen):
         log(line)
     return chosen
 
 
-def _frozen_engine(output: str) -> Engine | None:
+def _engine_of_first_run(output: str) -> Engine | None:
     path = epath.Path(output) / artifact.CONFIG
     config = artifact.read_json(path) if path.exists() else {}
     # Jobs begun before the rename have no `dtype`; they are refused as other settings.

@@ -14,8 +14,8 @@ import dataclasses
 import gc
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -40,6 +40,8 @@ from stage.status import OK
 MIN_IMAGES_TO_JUDGE = 10_000
 #: Namespace of the job's Beam metrics.
 NAMESPACE = "labeling"
+#: Receives the status of each image of a batch; raises LabelingError to stop the job.
+StatusCheck = Callable[[Sequence[str]], None]
 
 
 class LabelingError(RuntimeError):
@@ -204,12 +206,11 @@ def label_shard(
     shard: Shard,
     labeling: Labeling,
     predictor: Predictor,
-    check: Any = lambda status: None,
+    check: StatusCheck = lambda status: None,
 ) -> dict[str, int]:
     """Writes the predictions of one shard atomically.
 
-    Returns the number of rows of each status; `check` receives the status of each batch
-    of images, and may raise.
+    Returns the number of rows of each status; none if another job has written it.
     """
     path = labeling.path(shard.index)
     try:
@@ -226,7 +227,7 @@ def label_shard(
 
 
 def _tables(
-    shard: Shard, labeling: Labeling, predictor: Predictor, check: Any
+    shard: Shard, labeling: Labeling, predictor: Predictor, check: StatusCheck
 ) -> Iterator[pa.Table]:
     first_index = 0
     batches = python_reader.read_batches(labeling.reader, shard.files, BATCH_SIZE)

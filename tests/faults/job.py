@@ -47,7 +47,7 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
             open_source(images), str(output), allow_new_shards=allow
         )
         job = labeling_job.plan(source, settings, output=str(output))
-        if labeling_job.begin(source, job, settings):
+        if labeling_job.start_or_resume(source, job, settings):
             return "already complete"
     before_reading()
     try:

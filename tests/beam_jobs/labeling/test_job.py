@@ -62,7 +62,7 @@ def job(records, exported, tmp_path):
         )
         lines = []
         plan = labeling_job.plan(source, settings, output=str(output), log=lines.append)
-        if labeling_job.begin(source, plan, settings):
+        if labeling_job.start_or_resume(source, plan, settings):
             return lines
         options = parse_beam_arguments(["program"], name="test")
         labeling_job.run(plan.labeling, options, log=lines.append)
@@ -294,7 +294,7 @@ def test_the_job_takes_a_model_of_ones_own(records, tmp_path):
     source = open_source(f"tfrecord:{records}/*.tfrecord")
     output = str(tmp_path / "predictions")
     plan = labeling_job.plan(source, settings, output=output)
-    assert not labeling_job.begin(source, plan, settings)
+    assert not labeling_job.start_or_resume(source, plan, settings)
     options = parse_beam_arguments(["program"], name="test")
     speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
     assert speed["images_per_second"] > 0
