@@ -105,10 +105,7 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
 def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> None:
     """Marks the directory as complete; nothing may be written to it afterwards.
 
-    Args:
-        directory: Directory of the stage.
-        seconds: Wall time of the stage.
-        **more: Further measurements of this run.
+    `seconds` is the wall time of the stage, `more` are further figures of this run.
     """
     packages = {name: importlib.metadata.version(name) for name in _REPORTED_PACKAGES}
     facts = {

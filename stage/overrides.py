@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import difflib
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
 
@@ -78,23 +78,20 @@ def _paths(config: Any, prefix: str) -> list[str]:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         path = prefix + field.name
-        paths += _paths(value, path + ".") if _is_config(value) else [path]
+        is_group = dataclasses.is_dataclass(value)
+        paths += _paths(value, path + ".") if is_group else [path]
     return paths
 
 
-def _is_config(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
-
-
 def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
-    if _is_config(old):
+    if dataclasses.is_dataclass(old):
         raise ValueError(
             f"{path} is a group of settings; "
             f"set one of {', '.join(_paths(old, path + '.'))}"
         )
-    if getattr(hint, "__origin__", None) is Literal:
-        if text not in hint.__args__:
-            raise ValueError(unknown(path, text, hint.__args__))
+    if get_origin(hint) is Literal:
+        if text not in get_args(hint):
+            raise ValueError(unknown(path, text, get_args(hint)))
         return text
     if isinstance(old, str):
         return text

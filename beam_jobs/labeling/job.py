@@ -90,12 +90,9 @@ def plan(
 ) -> LabelingJob:
     """Returns the job, after checking its inputs.
 
-    Args:
-        source: Images to label; its shards as an earlier run has numbered them.
-        settings: Settings of the job.
-        output: Directory of the predictions, empty or of an earlier run.
-        threads: Threads a worker process computes with, 0 for all cores.
-        log: Receives the timings of the engines.
+    An earlier run to `output` has numbered the shards of the source. A worker process
+    computes with `threads` threads, 0 for all cores; `log` receives the timings of the
+    engines.
     """
     predictor, described = (
         _plan_handler(settings)

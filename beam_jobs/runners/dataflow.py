@@ -86,12 +86,8 @@ class AcceleratorOptions(PipelineOptions):
 def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     """Checks the options of a Dataflow job and adds defaults, in place.
 
-    Options of other runners stay as they are.
-
-    Args:
-        options: Options to complete.
-        name: Output of the job, the start of its name in the console.
-        now: Time that is part of the job's name.
+    Options of other runners stay as they are. The job is named after its output `name`
+    and the time `now`.
     """
     if not is_dataflow(options):
         return
@@ -142,16 +138,11 @@ def pool(options: PipelineOptions) -> Pool:
 
 
 def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) -> None:
-    """Checks the graph of a dry run, which needs no network.
-
-    Args:
-        build: Adds the transforms to a pipeline.
-        options: Complete options, not changed.
-        may_shuffle: Whether the outputs of stages may cross a shuffle.
+    """Checks the graph of a dry run, which needs no network and changes no options.
 
     Raises:
-        ValueError: If stages need another environment than the given container, the
-            output of one would cross a shuffle, or the graph is too large to submit.
+        ValueError: If a stage needs another environment than the given container or,
+            unless it may, would shuffle its output, or the graph is too large.
     """
     dry = copy.deepcopy(options)
     dry.view_as(TestOptions).dry_run = True

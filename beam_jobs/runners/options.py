@@ -55,10 +55,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 def spread(options: PipelineOptions, argv: Sequence[str], *, units: int) -> None:
     """Gives a local run a process for each core, unless the user has chosen.
 
-    Args:
-        options: Options to complete.
-        argv: Arguments that `options` were parsed from.
-        units: Units of work, the maximum number of processes.
+    `options` were parsed from `argv`. `units` of work are the most processes to start.
     """
     names = {argument.partition("=")[0] for argument in argv}
     by_hand = names & {"--direct_num_workers", "--direct_running_mode"}

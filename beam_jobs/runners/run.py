@@ -23,9 +23,8 @@ class PipelineError(RuntimeError):
 def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     """Returns Beam's options, completed for the runner.
 
-    Args:
-        argv: Program name, then the arguments that absl has left, those after `--`.
-        name: Output of the job, shown in Dataflow's list of jobs.
+    `argv` is the program's name and the arguments after `--`; `name` is the output of
+    the job, shown in Dataflow's list of jobs.
     """
     options = beam_options.parse(argv)
     dataflow.fill_in(options, name=name, now=datetime.datetime.now())

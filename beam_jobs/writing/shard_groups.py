@@ -47,13 +47,9 @@ def plan_groups(
 ) -> tuple[Group, ...]:
     """Returns as many groups as possible; every shard is in exactly one.
 
-    Groups do not depend on the number of workers, which must not change the files.
-
-    Args:
-        num_inputs: Number of input shards.
-        num_outputs: Number of output shards, at least 1.
-        max_copies: Maximum copies of an image, the minimum number of output shards
-            of a group if there are so many: it keeps the copies apart.
+    Groups do not depend on the number of workers, which must not change the files. A
+    group has at least `max_copies` output shards, if there are so many, to keep the
+    copies of an image apart.
     """
     min_outputs = max(MIN_OUTPUTS, max_copies)
     count = max(1, min(num_inputs // MIN_INPUTS, num_outputs // min_outputs))
