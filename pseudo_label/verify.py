@@ -1,4 +1,4 @@
-r"""Verifies a written dataset: every prediction, every record, every byte of them.
+r"""Verifies a written dataset against its predictions and its selection.
 
   python -m pseudo_label.verify runs/photos/dataset
 

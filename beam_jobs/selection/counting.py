@@ -1,6 +1,6 @@
 """Passes over predictions that count them or collect a few of them.
 
-A worker counts all shards of a bundle into the same arrays, which Beam adds up: the
+A worker counts all shards of a bundle into the same arrays, which Beam adds up, so the
 shuffled bytes do not depend on the number of predictions.
 """
 
@@ -68,10 +68,10 @@ class PredictionReader:
             _check("confidence", confidence, np.float32(1.0), first, path)
             label = table["label"].fill_null(num_classes).to_numpy()
             end = first + len(label)
-            is_here = slice(*np.searchsorted(dropped, [first, end]))
-            if is_here.start < is_here.stop:
+            here = dropped[slice(*np.searchsorted(dropped, [first, end]))]
+            if len(here):
                 label = label.copy()
-                label[dropped[is_here] - first] = num_classes
+                label[here - first] = num_classes
             key_hash = np.broadcast_to(np.uint64(0), label.shape)
             if "key_hash" in columns:
                 key_hash = table["key_hash"].to_numpy()

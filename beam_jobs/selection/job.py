@@ -17,8 +17,8 @@ from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage.calibration_files import read_temperature
 
-#: With a calibration. A student learns more from fewer correct labels than from many
-#: wrong ones.
+#: Precision to reach with a calibration. A student learns more from few labels, mostly
+#: right, than from many with more wrong ones.
 DEFAULT_TARGET_PRECISION = 0.97
 KEEP_DUPLICATES = -1
 
@@ -77,8 +77,8 @@ class SelectionJob:
             if images.teachers != self.predictions.teachers:
                 raise ValueError(
                     f"--exclude={name} was labeled by other teachers than the "
-                    "predictions; label it with the same, since looks are compared "
-                    "at their image size"
+                    "predictions; label it with the same teachers, since perceptual "
+                    "hashes depend on their image size"
                 )
 
     @property
@@ -142,7 +142,7 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
         free = psutil.virtual_memory().available
         if needed > free:
             yield (
-                f"comparing {num_images:,} images by looks takes about "
+                f"comparing {num_images:,} images by perceptual hash takes about "
                 f"{needed / 1e9:.0f} GB of memory, but {free / 1e9:.0f} GB are free; "
                 "use another --runner or --duplicate_bits=-1"
             )
@@ -189,7 +189,7 @@ def _plan_thresholds(
 
 
 def _open_excluded(directories: Sequence[str]) -> dict[str, PredictionSet]:
-    """Returns sets by the names that outputs show: the ends of their paths."""
+    """Returns the excluded sets by name: the last two parts of their paths."""
     excluded = {}
     for directory in directories:
         path = epath.Path(directory)

@@ -190,33 +190,24 @@ class _ExpectedRecords:
     def _compare(
         self, batch: dict[str, NDArray[Any]], at: NDArray[np.int64], path: str
     ) -> None:
-        kept = self._kept.take(at)
-        found: dict[str, Any] = {
-            **batch,
-            "image": [hashlib.sha256(image).digest() for image in batch["image"]],
-        }
-        expected: dict[str, Any] = {
+        kept, config = self._kept.take(at), self._lineage.config
+        digests = [hashlib.sha256(image).digest() for image in batch["image"]]
+        found = {**batch, "image": np.array(digests, object)}
+        keys = [key.encode() for key in kept["key"].to_pylist()]
+        expected = {
             **{name: values[at] for name, values in self._expected.items()},
-            "image": kept["image_sha256"].to_pylist(),
-            "key": [key.encode() for key in kept["key"].to_pylist()],
-            "teacher": [self._lineage.config["teacher"].encode()] * len(at),
-            "round": [self._lineage.config["round"]] * len(at),
+            "image": np.array(kept["image_sha256"].to_pylist(), object),
+            "key": np.array(keys, object),
+            "teacher": np.full(len(at), config["teacher"].encode(), object),
+            "round": np.full(len(at), config["round"]),
         }
         for name, values in expected.items():
-            for i in _differences(found[name], values):
+            is_other = (found[name] != values).reshape(len(at), -1).any(axis=1)
+            for i in np.flatnonzero(is_other).tolist():
                 wanted, got = (_describe(name, v[i]) for v in (values, found[name]))
                 raise ValueError(
                     f"{path}: {_name(batch, i)}: expected {wanted}, got {got}"
                 )
-
-
-def _differences(found: Any, expected: Any) -> Iterator[int]:
-    if isinstance(expected, list):
-        pairs = zip(found, expected, strict=True)
-        yield from (i for i, (value, other) in enumerate(pairs) if value != other)
-    else:
-        is_other = (found != expected).reshape(len(expected), -1).any(axis=1)
-        yield from np.flatnonzero(is_other).tolist()
 
 
 def _name(batch: dict[str, NDArray[Any]], index: int) -> str:

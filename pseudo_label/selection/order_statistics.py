@@ -7,16 +7,16 @@ It is found in a few passes over the predictions, without sorting them:
 1. Each worker counts confidences into one histogram per class; histograms add up.
 2. The cumulative counts give the bin that holds each wanted rank: the rank window.
 3. If the windows hold too many rows, one more pass counts the next digit of the sort
-   key inside each window and narrows the window to one digit. The digit is one of the
-   confidence, or of the hash where the window is down to a single confidence.
+   key inside each window and narrows the window to one digit: a digit of the
+   confidence, or of the hash where the window holds a single confidence.
 4. The last pass takes the rows inside the windows, which are few, and sorts them.
 
 This is a radix sort from the most significant digit (Knuth, The Art of Computer
-Programming, vol. 3, section 5.2.5) that goes on only in the bucket of the wanted rank,
-organized in passes of limited memory (Munro and Paterson, Selection and sorting with
-limited storage, Theoretical Computer Science 12, 1980). Only arrays of counts are
-merged, so the result does not depend on which worker counts which rows.
-`docs/selection.md` has a worked example.
+Programming, vol. 3, section 5.2.5) that continues only in the bucket of the wanted
+rank, in passes of limited memory (Munro and Paterson, Selection and sorting with limited
+storage, Theoretical Computer Science 12, 1980). Counts add up in any order, so the
+result does not depend on which worker counts which rows. `docs/selection.md` has the
+formula of the bins and a worked example.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from numpy.typing import NDArray
 
 from pseudo_label.predictions.schema import ReadKeys
 
-#: Ranks that are sought in each class.
+#: Wanted ranks of each class.
 NUM_RANKS = 2
-#: Rows that are taken and sorted without narrowing the windows first: 50 MB.
+#: Maximum number of rows to sort without narrowing the windows first: 50 MB.
 MAX_ROWS = 2**21
-#: Bins of a histogram over all classes: 64 MB of counts.
+#: Maximum number of bins over all classes, but for a few: 64 MB of counts.
 _MAX_BINS = 2**23
-#: Fraction bits of the distance from 1; with more, counts do not fit into caches.
+#: Maximum number of fraction bits of the distance from 1; with more, counts do not fit
+#: into caches.
 _MAX_FRACTION_BITS = 7
 #: Bits of the float32 1.0. Non-negative floats have the order of their bits.
 _ONE = np.uint32(0x3F800000)
@@ -107,8 +108,7 @@ class HistogramBins:
     threshold of its class is cut in two at the threshold, so that the counts give the
     exact number of predictions that reach it.
 
-    The distance is measured in steps: the number of float32 values between a
-    confidence and 1.
+    The distance is measured in steps; a step leads to the next lower float32 value.
 
     Attributes:
         thresholds: float32 [K]; no confidence reaches one above 1.
@@ -197,9 +197,9 @@ class RankWindows:
         rows_before: int64, rows of the class before the window.
         first_step: uint32, first step (distance of the confidence from 1).
         num_steps: uint32, number of steps; 0 where no rank is wanted.
-        first_hash: uint64, first hash of a key.
-        hash_span: uint64, last hash minus first hash.
-        rows: Rows inside all windows together.
+        first_hash: uint64, lowest hash of a key.
+        hash_span: uint64, highest hash minus lowest hash.
+        rows: Number of rows inside all windows together.
     """
 
     ranks: NDArray[np.int64]
@@ -212,7 +212,7 @@ class RankWindows:
 
     @property
     def are_wide(self) -> bool:
-        """Whether they hold so many rows that narrowing them pays."""
+        """Whether they hold more rows than are sorted without narrowing."""
         return self.rows > MAX_ROWS
 
     @property
@@ -290,7 +290,7 @@ def digit_index(rows: Rows, windows: RankWindows) -> NDArray[np.int64]:
 
 
 def narrow(windows: RankWindows, histogram: NDArray[np.int64]) -> RankWindows:
-    """Returns windows of the one digit that each rank has.
+    """Returns windows cut down to the digit of each rank.
 
     The histogram, int64 [K, NUM_RANKS, num_digits], counts values of `digit_index`.
     """
@@ -400,5 +400,5 @@ def _find_digits(
 
 
 def _steps(confidence: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Returns the number of float32 values between each confidence in [0, 1] and 1."""
+    """Returns how many float32 values each confidence in [0, 1] is below 1."""
     return _ONE - np.ascontiguousarray(confidence).view(np.uint32)

@@ -61,8 +61,8 @@ def make_table(
     """Returns the cells, by threshold, then by images per class.
 
     Counts are exact. The precision is that of the labeled images that the same settings
-    would keep, where the cut-off of a quota is rounded down to the end of its bin. The
-    tally is of the whole corpus, with the levels `levels(config)`.
+    would keep, with the cut-off of a quota rounded down to the end of its bin. The
+    tally is that of the whole corpus, with the levels `levels(config)`.
     """
     reaching = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
     cumulative = np.cumsum(tally.histogram[:-1], axis=1)
