@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
         config = override_all(recipe, _SET.value)
         hardware.check(config)
         run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        context = devices.start_run(run.describe(), hardware, workdir=_WORKDIR.value)
+        context = devices.start_run(run.describe(), hardware, _WORKDIR.value)
     if context is not None:
         trainer.train(run, run.labeled_batches, context)
 

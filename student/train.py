@@ -29,7 +29,7 @@ _PSEUDO_LABELED = FLAGS.artifact(
 _CONTROL = FLAGS.boolean(
     "control",
     False,
-    "Train on labeled images alone, for as long as with --pseudo_labeled.",
+    "Train on labeled images only, for as many steps as with --pseudo_labeled.",
 )
 _RUN = FLAGS.training(
     presets.PRESETS, devices.BACKENDS, example="mixture.labeled_fraction=0.5"
@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> None:
             _RUN.set.value,
         )
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
-            raise ValueError("--control needs --pseudo_labeled: its size decides")
+            raise ValueError(
+                "--control needs --pseudo_labeled, whose size sets the steps"
+            )
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import trainer
         from student.training import mixture
@@ -75,10 +77,7 @@ def main(argv: Sequence[str]) -> None:
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
         context = devices.start_run(
-            description,
-            hardware,
-            workdir=_RUN.workdir.value,
-            profile=_RUN.profile.value,
+            description, hardware, _RUN.workdir.value, profile=_RUN.profile.value
         )
     if context is not None:
         context.log(budget.describe(config, sizes))

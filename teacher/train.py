@@ -58,10 +58,7 @@ def main(argv: Sequence[str]) -> None:
         if fold is not None:
             run = trainer.leave_out(run, fold)
         context = devices.start_run(
-            run.describe(),
-            hardware,
-            workdir=_RUN.workdir.value,
-            profile=_RUN.profile.value,
+            run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
         )
     if context is not None:
         trainer.train(run, run.labeled_batches, context)

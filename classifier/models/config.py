@@ -61,7 +61,7 @@ class ModelConfig:
         check_positive("model.batch_norm_groups", self.batch_norm_groups)
         check(
             self.batch_norm_groups == 1 or self.depth is not None,
-            f"model.batch_norm_groups is a ResNet-RS's, {self.name} has 1, got "
+            f"model.batch_norm_groups must be 1 for {self.name} (no ResNet-RS), got "
             f"{self.batch_norm_groups}",
         )
 

@@ -43,7 +43,7 @@ def build_network(
     """
     if num_classes < MIN_CLASSES:
         raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")
-    with _computing_in(dtype):
+    with _dtype_policy(dtype):
         if config.depth is not None:
             return build_resnet_rs(
                 config, image_size=image_size, num_classes=num_classes, seed=seed
@@ -75,25 +75,20 @@ def describe(model: keras.Model) -> str:
     )
 
 
-def variable_names(model: keras.Model) -> list[str]:
-    """Returns a name for each of `model.variables`, the same in every process.
+def named_variables(model: keras.Model) -> dict[str, Any]:
+    """Returns `model.variables` in order, by names that are the same in every process.
 
     The name is the path of a ResNet-RS's weight. For other networks and for dropout's
     seeds, it starts with the position instead: Keras numbers unnamed layers through a
     process.
     """
-    is_ours = model.name.startswith(variants.PREFIX)
-    return [
-        variable.path
-        if is_ours and is_weight(variable)
-        else f"{index:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}"
-        for index, variable in enumerate(model.variables)
-    ]
-
-
-def named_variables(model: keras.Model) -> dict[str, Any]:
-    """Returns `model.variables` by `variable_names`, in the same order."""
-    return dict(zip(variable_names(model), model.variables, strict=True))
+    named = {}
+    for index, variable in enumerate(model.variables):
+        name = f"{index:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}"
+        if model.name.startswith(variants.PREFIX) and is_weight(variable):
+            name = variable.path
+        named[name] = variable
+    return named
 
 
 def is_weight(variable: Any) -> bool:
@@ -112,7 +107,7 @@ def count_parameters(model: keras.Model) -> int:
 def _build_application(
     name: str, *, image_size: int, num_classes: int, seed: int
 ) -> keras.Model:
-    """Returns a network of `keras.applications` behind our standardization."""
+    """Returns a network of `keras.applications` behind `standardize`."""
     build = getattr(keras.applications, name)
     options = {
         "weights": None,
@@ -135,7 +130,7 @@ def _build_application(
 
 
 @contextlib.contextmanager
-def _computing_in(dtype: str) -> Iterator[None]:
+def _dtype_policy(dtype: str) -> Iterator[None]:
     """Builds layers that compute in `dtype`, with float32 variables."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if dtype == "float32" else f"mixed_{dtype}")

@@ -24,11 +24,10 @@ from classifier.models.config import ModelConfig
 #: Statistics of ImageNet's training images, for intensities from 0 to 1.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STDDEV = (0.229, 0.224, 0.225)
-BATCH_NORM_EPSILON = 1e-5
 STEM_FILTERS = (32, 32, 64)
 STAGE_FILTERS = (64, 128, 256, 512)
+#: Ratio of a bottleneck's output filters to its inner ones.
 EXPANSION = 4
-HEAD_STDDEV = 0.01
 
 
 @keras.saving.register_keras_serializable(package="classifier")
@@ -112,7 +111,7 @@ def build_resnet_rs(
     logits = layers.Dense(
         num_classes,
         kernel_initializer=keras.initializers.RandomNormal(
-            stddev=HEAD_STDDEV, seed=build.next_seed()
+            stddev=0.01, seed=build.next_seed()
         ),
         dtype="float32",
         name="logits",
@@ -181,7 +180,7 @@ class _Builder:
             name=f"{name}_conv",
         )(x)
         x = self._batch_norm(
-            epsilon=BATCH_NORM_EPSILON,
+            epsilon=1e-5,
             momentum=self._config.batch_norm_momentum,
             gamma_initializer="zeros" if zero_gamma else "ones",
             name=f"{name}_bn",

@@ -62,11 +62,9 @@ def scale(
 
     The resolution contributes its part by the slow rule, depth or width the rest.
 
-    Args:
-        model: ResNet-RS to scale; ValueError for another network.
-        image_size: Side of its input in pixels.
-        factor: Factor of the multiply-adds per image; below 1 shrinks the network.
-        num_epochs: Length of the planned training; selects depth or width.
+    `image_size` is the side of its input in pixels. A factor below 1 shrinks the
+    network. The length of the planned training, in epochs, selects depth or width.
+    Raises ValueError for another network.
     """
     depth = _depth(model)
     if factor <= 0.0:

@@ -126,12 +126,10 @@ class Devices:
         return bool(outcome)
 
     def is_preempted(self, step: int, *, here: bool) -> bool:
-        """Whether to save and stop after a step; each process must ask at each step.
+        """Whether to save and stop after `step` steps; each process must ask each time.
 
-        Args:
-            step: Steps done.
-            here: Whether this process has got SIGTERM. Counts for a single process
-                alone: for several, JAX handles the signal and agrees on a common step.
+        `here`, whether this process has got SIGTERM, counts for a single process only:
+        for several, JAX handles the signal and agrees on a common step.
         """
         if self.num_processes == 1:
             return here
@@ -255,17 +253,13 @@ def load_backend(backend: str, distributed: str | None = None) -> Devices:
 def start_run(
     description: dict[str, Any],
     devices: Devices,
-    *,
     workdir: str,
+    *,
     profile: bool = False,
 ) -> RunContext | None:
     """Starts or resumes a run in its workdir; returns None if it is complete already.
 
-    Args:
-        description: Content of the workdir's `config.json`.
-        devices: Devices to compute on.
-        workdir: Directory of the run.
-        profile: Whether to trace a few steps.
+    `description` is the content of the workdir's `config.json`.
 
     Raises:
         ValueError: If the workdir has another config, or holds something else.

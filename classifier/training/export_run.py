@@ -24,11 +24,7 @@ def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
     """Exports the averaged network of a run's newest checkpoint.
 
     The export needs TensorFlow, and Keras has one backend per process: a run on another
-    backend exports in a subprocess.
-
-    Args:
-        workdir: Directory of the run.
-        evaluation: Result to store with the classifier.
+    backend exports in a subprocess. The evaluation is stored with the classifier.
     """
     if keras.backend.backend() == "tensorflow":
         export_checkpoint(workdir, evaluation)

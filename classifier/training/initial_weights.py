@@ -1,4 +1,4 @@
-"""Initial weights from one of our classifiers or from a published file.
+"""Initial weights from a trained classifier or from a published file.
 
   PATH                a classifier's directory, of `teacher.train` or `student.train`
   resnet_rs_h5:PATH   a weights file of `tf_keras.applications.resnet_rs`
@@ -36,12 +36,9 @@ def load(
 ) -> str:
     """Loads initial weights into a model; returns the fingerprint of their content.
 
-    Args:
-        model: Network to train.
-        spec: The value of `--init_from` (see the module).
-        class_names: Classes of the network. Those of a classifier must be the same,
-            unless the head is not loaded.
-        new_head: Whether the head keeps its random weights.
+    `spec` is the value of `--init_from` (see the module). With `new_head` the head
+    keeps its random weights; otherwise a classifier must have the classes
+    `class_names`.
 
     Raises:
         ValueError: If it is neither a classifier nor a weights file, or a tensor does
@@ -78,8 +75,8 @@ def _assign(model: keras.Model, arrays: Arrays, *, spec: str, new_head: bool) ->
     if unused:
         name, array = next(iter(unused.items()))
         raise ValueError(
-            f"{spec}: expected tensors of the network to train, got {name} of shape "
-            f"{array.shape} among {len(unused)} others"
+            f"{spec}: expected tensors of the network to train only, got {len(unused)} "
+            f"others, such as {name} of shape {array.shape}"
         )
     for variable, array in assignments:
         variable.assign(array)
@@ -112,7 +109,7 @@ def _read_classifier(
 
 
 def _read_h5(spec: str) -> tuple[str, Arrays]:
-    """Returns a weights file's fingerprint, and its tensors by `our_name`."""
+    """Returns a weights file's fingerprint, and its tensors by `variable_name`."""
     path = epath.Path(spec.removeprefix(H5_PREFIX))
     if not path.exists():
         raise FileNotFoundError(f"{spec}: no such file")
@@ -121,7 +118,7 @@ def _read_h5(spec: str) -> tuple[str, Arrays]:
 
     def add(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            arrays[our_name(name)] = np.asarray(item)
+            arrays[variable_name(name)] = np.asarray(item)
 
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
@@ -132,8 +129,8 @@ def _read_h5(spec: str) -> tuple[str, Arrays]:
     return artifact.fingerprint([content]), arrays
 
 
-#: Parts of a bottleneck block, published name to ours. The first batch-norm lacks an
-#: underscore in the published files.
+#: Layers of a bottleneck block, published name to ours. The published name of the first
+#: batch-norm lacks an underscore.
 _BLOCK_LAYERS = {
     "_conv_1": "reduce_conv",
     "batch_norm_1": "reduce_bn",
@@ -149,8 +146,8 @@ _BLOCK_LAYERS = {
 _STEM_LAYERS = ("stem_0", "stem_1", "stem_2", "stem_pool")
 
 
-def our_name(name: str) -> str:
-    """Returns our name of a tensor of `tf_keras.applications.resnet_rs`.
+def variable_name(name: str) -> str:
+    """Returns the name in our network of a tensor of `tf_keras.applications.resnet_rs`.
 
     A name such as "BlockGroup2__block_0__conv_1/kernel:0" may be in any HDF5 group; any
     other name is returned as it is.

@@ -38,7 +38,7 @@ def fit(
     """Trains to `config.num_steps`, from the newest checkpoint if there is one.
 
     Args:
-        backend: Network and optimizer, with fresh state.
+        backend: Backend with a fresh state.
         config: The recipe.
         make_batches: Maps the number of steps done to the batches that follow, this
             process's share of each.

@@ -1,4 +1,4 @@
-"""Losses and accuracy for logits and targets [B,K], in `keras.ops` alone."""
+"""Losses and accuracy for logits and targets [B,K], for any backend of Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rate, Nesterov momentum and moving average, in `keras.ops` alone."""
+"""Learning rate, Nesterov momentum and moving average, for any backend of Keras."""
 
 from __future__ import annotations
 

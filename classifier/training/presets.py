@@ -58,9 +58,7 @@ def resnet_rs(depth: int, image_size: int | None = None) -> TrainConfig:
     101@192 81.2, 152@192 82.0, 152@224 82.2, 152@256 83.0, 200@256 83.4,
     270@256 83.8, 350@256 84.0, 350@320 84.2, 420@320 84.4.
 
-    Args:
-        depth: Number of layers, see `classifier.models.variants`.
-        image_size: Side in pixels; None for the slow scaling rule's.
+    Without `image_size`, the side in pixels is that of the slow scaling rule.
     """
     model = ModelConfig(name=f"{variants.PREFIX}{depth}")
     size = scaling.slow_image_size(depth) if image_size is None else image_size

@@ -146,9 +146,8 @@ def describe_chips(topology: str) -> list[Any]:
     """
     from jax.experimental import topologies
 
-    options = {}
-    if topology.split(":")[0] in MEGACORE_CHIPS:
-        options["chip_config_name"] = "megacore"
+    has_megacore = topology.split(":")[0] in MEGACORE_CHIPS
+    options = {"chip_config_name": "megacore"} if has_megacore else {}
     try:
         return topologies.get_topology_desc(
             platform="tpu", topology_name=topology, **options

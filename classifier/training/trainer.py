@@ -22,9 +22,9 @@ from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
 from stage import artifact
 
-#: Examples of each source checked before training starts; a bad one after them stops
-#: the run when it is read.
-CHECKED_AHEAD = 10_000
+#: Number of examples of each source checked before training starts. A bad one after
+#: them stops the run when it is read.
+NUM_CHECKED = 10_000
 
 #: Maps the number of steps done and the index of an input shard to the dataset of this
 #: shard's share of the batches that follow.
@@ -74,7 +74,7 @@ class TrainingRun(Sources):
         }
 
     def labeled_batches(self, start_step: int, shard: int) -> Any:
-        """Returns batches of labeled images alone, see `MakeBatches`."""
+        """Returns batches of labeled images only, see `MakeBatches`."""
         config = self.config
         return input_pipeline.training_batches(
             self.labeled,
@@ -93,7 +93,7 @@ def open_sources(
     data_dir: str | None = None,
     class_names_file: str | None = None,
 ) -> Sources:
-    """Opens the labeled images and those to evaluate on.
+    """Opens two sources of labeled images, see `open_source`.
 
     Raises:
         ValueError: If one source has no labels, or their classes differ.
@@ -117,11 +117,8 @@ def open_run(
 ) -> TrainingRun:
     """Builds the network and checks the first images of both sources.
 
-    Args:
-        config: The recipe.
-        sources: Images to learn from and to evaluate on.
-        init_from: Initial weights, see `initial_weights`; None for random ones.
-        new_head: Whether the head starts with random weights in any case.
+    `init_from` names the initial weights, see `initial_weights`; None for random ones.
+    With `new_head`, the head starts with random weights in any case.
 
     Raises:
         ValueError: If there are fewer files than input shards, an image cannot be
@@ -142,7 +139,7 @@ def open_run(
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_examples(
-            source, num_classes=len(class_names), count=CHECKED_AHEAD
+            source, num_classes=len(class_names), count=NUM_CHECKED
         )
     return TrainingRun(
         **vars(sources), config=config, model=model, initial_weights=initial
@@ -158,7 +155,7 @@ def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
         OSError: If the images cannot be read.
     """
     fold_of_files = folds.assign_source(run.labeled, fold.folds)
-    labeled = run.labeled.only([numbers != fold.fold for numbers in fold_of_files])
+    labeled = run.labeled.subset([numbers != fold.fold for numbers in fold_of_files])
     check_input_shards(labeled, run.config)
     left_out = {**dataclasses.asdict(fold), "labeled": run.labeled.describe()}
     return dataclasses.replace(run, labeled=labeled, left_out=left_out)

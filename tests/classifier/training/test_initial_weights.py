@@ -205,7 +205,7 @@ def test_a_saved_model_of_the_old_format_is_read_too(build, tmp_path, reference)
     ],
 )
 def test_names_of_published_tensors(name, ours):
-    assert initial_weights.our_name(name) == ours
+    assert initial_weights.variable_name(name) == ours
 
 
 def test_a_file_that_is_no_hdf5_is_refused(build, tmp_path):
@@ -257,4 +257,4 @@ def test_other_networks_of_ours_are_taken_over_by_position(build, tmp_path, conf
     np.testing.assert_array_equal(
         model(images, training=False), trained(images, training=False)
     )
-    assert all(re.match(r"\d{4}/", name) for name in factory.variable_names(model))
+    assert all(re.match(r"\d{4}/", name) for name in factory.named_variables(model))
