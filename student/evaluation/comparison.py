@@ -20,7 +20,7 @@ from classifier.data.sources import Shard, Source
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import evaluation
 from classifier.inference.ensemble import Ensemble
-from student.training.mixture import open_pseudo_labeled
+from student.training.mixture import PseudoLabeled, open_pseudo_labeled
 
 #: Number of records to measure the fit on, for a standard error of about one point.
 SAMPLE_SIZE = 2000
@@ -34,15 +34,10 @@ def check_inputs(
     *,
     pseudo_labeled: str | None = None,
     teachers: Sequence[str] = (),
-) -> tuple[dict[str, Any], Source | None]:
+) -> tuple[dict[str, Any], PseudoLabeled | None]:
     """Returns the content of the output's `config.json`, and the pseudo-labeled images.
 
-    Args:
-        student: Directory of the student.
-        images: Labeled images.
-        pseudo_labeled: Directory of the dataset that the student has learned from;
-            None to leave it out.
-        teachers: Directories of the teachers; empty to leave them out.
+    `student`, `pseudo_labeled` and `teachers` are directories; `images` are labeled.
 
     Raises:
         ValueError: If an input is incomplete, or the classes differ.
@@ -51,24 +46,23 @@ def check_inputs(
     facts = read_ensemble_facts([student, *teachers])
     class_names = tuple(facts[0]["class_names"])
     check_same_classes(class_names, images.labeled_class_names(), images.spec)
-    records, fingerprint = None, None
+    opened = None
     if pseudo_labeled is not None:
-        dataset = open_pseudo_labeled(pseudo_labeled, class_names)
-        records, fingerprint = dataset.source, dataset.fingerprint
+        opened = open_pseudo_labeled(pseudo_labeled, class_names)
     config = {
         "student": facts[0]["fingerprint"],
         "evaluation": images.describe(),
-        "pseudo_labeled": fingerprint,
+        "pseudo_labeled": opened and opened.fingerprint,
         "teachers": [teacher["fingerprint"] for teacher in facts[1:]],
     }
-    return config, records
+    return config, opened
 
 
 def evaluate(
     student: str,
     images: Source,
     *,
-    pseudo_labeled: Source | None = None,
+    pseudo_labeled: PseudoLabeled | None = None,
     teachers: Sequence[str] = (),
 ) -> tuple[dict[str, Any], pa.Table]:
     """Returns the figures, and a row for every labeled image.
@@ -80,7 +74,7 @@ def evaluate(
     rows = evaluation.evaluate(network, images)
     figures = evaluation.summarize(rows)
     if pseudo_labeled is not None:
-        sample = sample_images(pseudo_labeled, SAMPLE_SIZE)
+        sample = sample_images(pseudo_labeled.source, SAMPLE_SIZE)
         agrees = evaluation.is_right(evaluation.evaluate(network, sample))
         figures["fit"] = {
             "num_examples": len(agrees),
@@ -110,7 +104,7 @@ def sample_images(dataset: Source, limit: int) -> Source:
         np.array([example.label == 0 for example in _COPIES.examples(file)])
         for file in files
     ]
-    return dataclasses.replace(dataset, shards=(Shard(0, files),)).only(firsts)
+    return dataclasses.replace(dataset, shards=(Shard(0, files),)).subset(firsts)
 
 
 def compare(student: pa.Table, teacher: pa.Table) -> dict[str, Any]:

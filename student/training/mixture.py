@@ -140,8 +140,7 @@ def pseudo_targets(
     mixture = config.mixture
     if mixture.target_kind == "hard":
         return trainer.hard_targets(config, num_classes=num_classes)
-    temperatures = {"soft": 1.0, "sharpened": mixture.temperature}
-    temperature = temperatures[mixture.target_kind]
+    temperature = 1.0 if mixture.target_kind == "soft" else mixture.temperature
 
     def make_target(example: dict[str, Any]) -> Any:
         return targets.soft_target(

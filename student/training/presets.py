@@ -40,7 +40,7 @@ def semi_supervised(supervised: TrainConfig) -> StudentConfig:
     There ResNet-RS-152 at 224 px reached 86.2 % top-1 on ImageNet with the 130M images
     that EfficientNet-L2 labeled for Noisy Student, 82.2 % without them.
 
-    The paper trains on both sets together and keeps every other setting, such as the
+    The paper trains on both sets at once and keeps every other setting, such as the
     batch of 4096, the learning rate and the noise. It does not state mixture and steps;
     they are Noisy Student's here (Xie et al. 2020): three pseudo-labeled images to each
     labeled one, unsharpened distributions as targets, and 350 epochs of the labeled

@@ -152,7 +152,7 @@ def places(source):
 
 @pytest.mark.parametrize("limit", range(NUM_RECORDS + 2))
 def test_a_sample_has_the_first_copies_of_the_first_records(inputs, limit):
-    found = list(places(comparison.sample_images(inputs[1], limit)))
+    found = list(places(comparison.sample_images(inputs[1].source, limit)))
     for shard, content in enumerate(SHARDS):
         own = [place for one, place in found if one == shard]
         firsts = [place for place, (_, copy) in enumerate(content) if copy == 0]
