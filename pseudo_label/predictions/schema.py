@@ -45,7 +45,7 @@ def schema() -> pa.Schema:
     perceptual_hash: difference hash of the pixels. status: `ok` or the code of the
     reason for no prediction. error: the reason in words. label, confidence: top class
     and its probability in [0, 1]. top_labels, top_probabilities: the k top classes,
-    highest first. Without a prediction the last five and perceptual_hash are null.
+    highest first. Without a prediction the last four and perceptual_hash are null.
     """
     return pa.schema(
         [

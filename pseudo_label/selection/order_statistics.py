@@ -13,10 +13,10 @@ It is found in a few passes over the predictions, without sorting them:
 
 This is a radix sort from the most significant digit (Knuth, The Art of Computer
 Programming, vol. 3, section 5.2.5) that continues only in the bucket of the wanted
-rank, in passes of limited memory (Munro and Paterson, Selection and sorting with limited
-storage, Theoretical Computer Science 12, 1980). Counts add up in any order, so the
-result does not depend on which worker counts which rows. `docs/selection.md` has the
-formula of the bins and a worked example.
+rank, in passes of limited memory (Munro and Paterson, Selection and sorting with
+limited storage, Theoretical Computer Science 12, 1980). Counts add up in any order, so
+the result does not depend on which worker counts which rows. `docs/selection.md` has
+the formula of the bins and a worked example.
 """
 
 from __future__ import annotations

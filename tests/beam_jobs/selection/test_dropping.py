@@ -104,7 +104,7 @@ def test_equals_brute_force(drop, monkeypatch, bits):
     assert counts["files"] == sorted(found)
 
 
-def test_places_are_told_and_rows_are_in_order(drop, tmp_path):
+def test_positions_of_matches_are_listed_and_rows_are_in_order(drop, tmp_path):
     images, excluded = make_corpus(seed=9)
     parts = deal(len(images), 4, seed=9)
     _, found = drop(images, parts, excluded, bits=2)
@@ -166,7 +166,7 @@ def test_what_is_not_asked_for_is_kept(drop):
     assert counts["leaked"] == 0
 
 
-def test_without_twins_no_file_is_written(drop):
+def test_without_matches_no_file_is_written(drop):
     images, _ = make_corpus(seed=7, count=6)
     images.hashes[:] = np.arange(6, dtype=np.uint64) * np.uint64(0x1111111111111111)
     counts, found = drop(images, [np.arange(6)], {}, bits=2)

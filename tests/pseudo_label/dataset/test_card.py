@@ -63,7 +63,7 @@ def test_a_class_without_images_has_no_confidence(job):
     assert "1 class has none" in text
 
 
-def test_the_funnel_and_the_settings_are_told_whole(job):
+def test_the_funnel_and_the_settings_are_complete(job):
     text = make_card(job)
     funnel = dataclasses.asdict(job.selection.funnel)
     assert [row[1] for row in table(text, "Where the images went")] == [
@@ -85,7 +85,7 @@ def test_thresholds_of_all_classes_are_counted_only(job):
     )
 
 
-def test_limits_are_those_of_what_is_known(job):
+def test_limits_depend_on_what_is_known(job):
     text = make_card(job)
     assert "How many are wrong is not known" in text
     assert "was not calibrated" in text

@@ -11,13 +11,15 @@ from tests import duplicate_corpus
 
 def exclude(sets, *, bits):
     """Puts all images of sets into one shard each."""
-    tables, places = [], []
+    tables, positions = [], []
     for number, images in enumerate(sets, start=1):
         tables.append(images.to_table().select(leakage.COLUMNS))
-        place = np.zeros(len(images), near_duplicates.POSITION)
-        place["match_set"], place["match_row"] = number, np.arange(len(images))
-        places.append(place)
-    return ExcludedImages(pa.concat_tables(tables), np.concatenate(places), bits=bits)
+        position = np.zeros(len(images), near_duplicates.POSITION)
+        position["match_set"], position["match_row"] = number, np.arange(len(images))
+        positions.append(position)
+    return ExcludedImages(
+        pa.concat_tables(tables), np.concatenate(positions), bits=bits
+    )
 
 
 @pytest.mark.parametrize("bits", range(hamming_index.MAX_BITS + 1))

@@ -92,7 +92,7 @@ def test_keys_are_read_of_ties_alone():
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 60))
-def test_the_best_of_each_hash_speaks_for_the_others(seed, count):
+def test_the_best_of_each_hash_represents_the_others(seed, count):
     rng = np.random.default_rng(seed)
     pool = rng.integers(0, 2**64, 4, dtype=np.uint64)
     images = duplicate_corpus.make_images(rng, count, prefix="k", pool=pool, spread=1)

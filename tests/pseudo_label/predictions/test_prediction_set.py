@@ -49,7 +49,7 @@ def test_a_missing_file_is_named(directory):
         prediction_set.open_predictions(str(directory))
 
 
-def test_a_surplus_file_is_named(directory):
+def test_a_file_too_many_is_named(directory):
     path = directory / prediction_schema.shard_name(3)
     shutil.copy(directory / prediction_schema.shard_name(0), path)
     with pytest.raises(ValueError, match=path.name):

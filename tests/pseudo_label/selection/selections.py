@@ -91,8 +91,8 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         counted = Tally.zero(thresholds)
         counted.count(part)
         tally += counted
-    places = find_places(parts, tables, tally, config, narrowings)
-    rules = selection_tally.make_rules(tally, places, config, classes)
+    statistics = find_statistics(parts, tables, tally, config, narrowings)
+    rules = selection_tally.make_rules(tally, statistics, config, classes)
     return Selection(
         settings=config,
         predictions="abc",
@@ -104,11 +104,11 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
     )
 
 
-def find_places(parts, tables, tally, config, narrowings):
-    rank = selection_tally.wanted_ranks(tally.confident, config)
-    windows = order_statistics.find_windows(tally.histogram, rank, tally.bins)
+def find_statistics(parts, tables, tally, config, narrowings):
+    ranks = selection_tally.wanted_ranks(tally.confident, config)
+    windows = order_statistics.find_windows(tally.histogram, ranks, tally.bins)
     for _ in range(narrowings):
-        inside = np.zeros((*rank.shape, windows.num_digits), np.int64)
+        inside = np.zeros((*ranks.shape, windows.num_digits), np.int64)
         for part in parts:
             np.add.at(
                 inside.reshape(-1), order_statistics.digit_index(part, windows), 1

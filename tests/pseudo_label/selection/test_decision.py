@@ -72,7 +72,7 @@ def test_ties_are_broken_by_hash_then_key_never_by_position():
         assert run([backwards], config(images_per_class=images)) == selection
 
 
-def test_a_key_is_told_only_where_it_decides():
+def test_a_key_is_stored_only_where_it_decides():
     table = to_table([("ok", 0, 0.5, 3), ("ok", 0, 0.5, 3), ("ok", 1, 0.5, 3)])
     tied, alone = run([table], config(images_per_class=1)).classes[:2]
     assert tied.cut_off.key == "key00"
@@ -83,7 +83,7 @@ def test_a_key_is_told_only_where_it_decides():
     ("field", "value"),
     [("images_per_class", 0), ("max_copies", 0), ("duplicate_bits", 4)],
 )
-def test_nonsense_is_refused(field, value):
+def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field.removeprefix("duplicate_")):
         config(**{field: value})
 

@@ -62,7 +62,7 @@ def test_neither_order_nor_split_of_the_rows_matters(rows, config, seed):
     assert json.dumps(first.to_json()) == json.dumps(second.to_json())
 
 
-def test_a_thin_class_is_filled_evenly_up_to_max_copies():
+def test_a_class_with_few_images_is_filled_evenly_up_to_max_copies():
     table = to_table([("ok", 1, 0.9, 0), ("ok", 1, 0.8, 0), ("ok", 1, 0.7, 0)])
     seven = config(images_per_class=7, max_copies=3)
     rule = run([table], seven).classes[1]
@@ -87,7 +87,7 @@ def test_an_empty_class_keeps_nothing_and_is_named():
 
 
 @pytest.mark.parametrize("max_copies", [1, 3])
-def test_an_alarm_names_a_threshold_that_fills_the_class(max_copies):
+def test_a_sparse_class_has_a_threshold_that_fills_it(max_copies):
     rng = np.random.default_rng(0)
     rows = [("ok", 0, float(c), i) for i, c in enumerate(rng.random(500) * 0.8)]
     asked = config(0.795, images_per_class=200, max_copies=max_copies)
