@@ -54,7 +54,10 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
         write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
         return True
     if path.exists() and not all(map(is_unfinished, path.iterdir())):
-        raise ValueError(f"{path} is not empty and was not made by this command")
+        raise ValueError(
+            f"{path} is not empty and was not made by this command; choose another "
+            "output"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / CONFIG, config)
@@ -95,7 +98,9 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ValueError(f"another process is at work in {path}") from None
+        raise ValueError(
+            f"another process is writing to {path}; wait until it ends"
+        ) from None
     try:
         yield
     finally:

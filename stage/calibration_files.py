@@ -22,7 +22,7 @@ def read_temperature(directory: epath.PathLike, *, teachers: Sequence[str]) -> f
     """Returns the temperature of a calibration of teachers, given by fingerprint."""
     path = artifact.require_complete(directory, "calibration") / CALIBRATION
     if not path.exists():
-        raise ValueError(f"{directory} is no calibration: no {CALIBRATION} in it")
+        raise ValueError(f"{directory} is not a calibration: no {CALIBRATION} in it")
     facts = artifact.read_json(path)
     if facts["schema_version"] != SCHEMA_VERSION:
         raise ValueError(

@@ -149,7 +149,7 @@ class RemotePath(epath.Path):
     def rglob(self, pattern: str) -> Iterator[RemotePath]:
         """Yields all files at any depth; the pattern must be `*`."""
         if pattern != "*":
-            raise NotImplementedError(f"rglob({pattern!r})")
+            raise NotImplementedError(f"expected rglob('*'), got {pattern!r}")
         if not self._has_folders():
             yield from filter(None, map(self._listed, _match(f"{_literal(self)}/**")))
             return

@@ -62,7 +62,7 @@ class LabelingConfig:
         if bool(self.teachers) == bool(self.model_handler):
             raise ValueError("expected one of --teacher and --model_handler")
         if bool(self.model_handler) != bool(self.class_names_file):
-            raise ValueError("--model_handler and --class_names go together")
+            raise ValueError("expected both --model_handler and --class_names, got one")
         if self.model_handler and self.calibration:
             raise ValueError("--calibration needs --teacher, got --model_handler")
         check(
@@ -170,10 +170,15 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
     for index in range(labeling.num_shards):
         path = labeling.path(index)
         if not path.exists():
-            raise LabelingError(f"shard {index} was not labeled: expected {path}")
+            raise LabelingError(
+                f"shard {index} was not labeled: no {path}; the same command labels it"
+            )
         facts = prediction_schema.read_facts(path)
         if facts.fingerprint != labeling.fingerprint:
-            raise LabelingError(f"{path} was written by another labeling job")
+            raise LabelingError(
+                f"{path} was written by another labeling job; delete it and run the "
+                "same command"
+            )
         counts.update(facts.status_counts)
     if not counts.total():
         raise LabelingError("expected images in the source, got none")

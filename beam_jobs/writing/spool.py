@@ -94,6 +94,6 @@ def _explaining_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise WritingError(
-            f"cannot hold records in {tempfile.gettempdir()}: {error.strerror}; "
-            "TMPDIR= names another directory for them"
+            f"cannot write temporary records to {tempfile.gettempdir()}: "
+            f"{error.strerror}; choose another directory with TMPDIR="
         ) from error
