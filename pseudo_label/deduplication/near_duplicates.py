@@ -101,10 +101,10 @@ def read_dropped_rows(
     directory: epath.PathLike, index: int, columns: Sequence[str]
 ) -> pa.Table:
     """Returns columns of the dropped rows of an input shard, ascending by position."""
-    none = dropped_schema().empty_table().select(list(columns))
     path = dropped_path(directory, index)
-    rows = prediction_schema.read_rows(path, columns) if path.exists() else ()
-    return pa.concat_tables([none, *rows])
+    if path.exists():
+        return parquet.read_parquet_file(path, columns)
+    return dropped_schema().empty_table().select(columns)
 
 
 def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:

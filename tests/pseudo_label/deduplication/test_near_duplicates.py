@@ -136,9 +136,11 @@ def test_dropped_rows_are_read_back(tmp_path):
     rows = pa.table(columns, schema=near_duplicates.dropped_schema())
     near_duplicates.write_dropped(tmp_path, 3, rows)
     assert near_duplicates.read_dropped(tmp_path, 3).tolist() == [2, 7]
-    assert near_duplicates.dropped_path(
-        tmp_path, 3
-    ).name == prediction_schema.shard_name(3)
+    path = near_duplicates.dropped_path(tmp_path, 3)
+    assert path.name == prediction_schema.shard_name(3)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f"^{path} "):  # Not one of the predictions.
+        near_duplicates.read_dropped(tmp_path, 3)
 
 
 def test_rows_have_the_match_of_their_representative_or_itself():
