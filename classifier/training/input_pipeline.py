@@ -85,12 +85,11 @@ def training_batches(
     )
 
 
-def over_shards(make_batches: Callable[[int], Any], shards: Sequence[int]) -> Any:
-    """Returns batches that concatenate those of some input shards, in order."""
-    datasets = tuple(make_batches(shard) for shard in shards)
+def concat_batches(datasets: Sequence[Any]) -> Any:
+    """Returns a dataset of batches that concatenate those of all datasets, in order."""
     if len(datasets) == 1:
         return datasets[0]
-    batches = tf.data.Dataset.zip(datasets).map(
+    batches = tf.data.Dataset.zip(tuple(datasets)).map(
         lambda *parts: {
             name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]
         }

@@ -230,8 +230,8 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
         evaluation = loop.fit(
             _open_backend(run, devices),
             config,
-            make_batches=lambda start_step: input_pipeline.over_shards(
-                lambda shard: make_batches(start_step, shard), shards
+            make_batches=lambda start_step: input_pipeline.concat_batches(
+                [make_batches(start_step, shard) for shard in shards]
             ),
             make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
                 run.evaluation.part(devices.process, devices.num_processes),

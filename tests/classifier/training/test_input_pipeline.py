@@ -168,7 +168,7 @@ def test_one_process_gets_what_many_get_together(source, config):
             shard=shard,
         )
 
-    both = input_pipeline.over_shards(make, range(2))
+    both = input_pipeline.concat_batches([make(0), make(1)])
     both = list(itertools.islice(both.as_numpy_iterator(), 4))
     for shard in range(2):
         alone = batches(source, sharded, 4, start_step=1, shard=shard)
