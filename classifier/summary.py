@@ -37,10 +37,9 @@ _EPOCHS = FLAGS.number(
     "width.",
 )
 
-#: Number of classes of ImageNet, for which the figures were published.
-PUBLISHED_CLASSES = 1000
 #: By depth and image size: exact number of parameters, and billions of FLOPs (two per
-#: multiply-add), of the graph that was trained. The paper rounds them.
+#: multiply-add), of the graph that was trained on ImageNet's 1000 classes. The paper
+#: rounds them.
 PUBLISHED: dict[tuple[int, int], tuple[int, float]] = {
     (50, 160): (35_691_912, 4.56),
     (101, 160): (63_618_696, 8.36),
@@ -115,9 +114,7 @@ def _compare_published() -> int:
     for (depth, size), (parameters, flops) in PUBLISHED.items():
         name = f"{variants.PREFIX}{depth}_{size}"
         model = build_network(
-            presets.PRESETS[name].model,
-            image_size=size,
-            num_classes=PUBLISHED_CLASSES,
+            presets.PRESETS[name].model, image_size=size, num_classes=1000
         )
         counted = count_parameters(model)
         counted_flops = round(2 * count_multiply_adds(model) / 1e9, 2)

@@ -5,9 +5,9 @@ r"""Compiles the training step for TPUs, on a machine without any, to see if it 
 
 The compiler is the real one, from the libtpu package; the chips are only named. `make
 tpu-compile` installs the package outside the environment, because JAX would fail to
-start on a machine without TPUs, and compiles two networks for two kinds of chips. It
-prints memory per chip, floating-point operations and all-reduces. If a batch is too
-large, the command prints the largest that fits and exits with status 1.
+start on a machine without TPUs, and compiles two networks for two kinds of chips. The
+command prints memory per chip, floating-point operations and all-reduces. If a batch is
+too large, it prints the largest that fits and exits with status 1.
 """
 
 from __future__ import annotations

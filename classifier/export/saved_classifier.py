@@ -53,10 +53,7 @@ def export_classifier(
             "temperature": 1.0,
             "left_out": left_out,
             "num_parameters": count_parameters(model),
-            "evaluation": {
-                **dataclasses.asdict(evaluation),
-                "top1": evaluation.top1,
-            },
+            "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
         },
     )
 
@@ -71,33 +68,22 @@ def load_network(path: epath.PathLike) -> keras.Model:
 
 
 def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:
-    size = image.size
-    encoded_spec = tf.TensorSpec([None], tf.string, name="encoded")
-    pixels_spec = tf.TensorSpec([None, size, size, 3], tf.uint8, name="pixels")
+    def preprocess(encoded: Any) -> dict[str, Any]:
+        return {"pixels": preprocessing.evaluation_images(encoded, image)}
 
-    def pixels_of(encoded: Any) -> Any:
-        return preprocessing.evaluation_images(encoded, image)
+    def run_network(pixels: Any) -> dict[str, Any]:
+        return {"logits": model(pixels, training=False)}
 
-    def logits_of(pixels: Any) -> Any:
-        return model(pixels, training=False)
+    def serve(encoded: Any) -> dict[str, Any]:
+        return run_network(**preprocess(encoded))
 
+    encoded = tf.TensorSpec([None], tf.string, name="encoded")
+    pixels = tf.TensorSpec([None, image.size, image.size, 3], tf.uint8, name="pixels")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        lambda encoded: {"logits": logits_of(pixels_of(encoded))},
-        input_signature=[encoded_spec],
-    )
-    archive.add_endpoint(
-        "preprocess",
-        lambda encoded: {"pixels": pixels_of(encoded)},
-        input_signature=[encoded_spec],
-    )
-    archive.add_endpoint(
-        "pixels",
-        lambda pixels: {"logits": logits_of(pixels)},
-        input_signature=[pixels_spec],
-    )
+    archive.add_endpoint("serving_default", serve, input_signature=[encoded])
+    archive.add_endpoint("preprocess", preprocess, input_signature=[encoded])
+    archive.add_endpoint("pixels", run_network, input_signature=[pixels])
     archive.write_out(path, verbose=False)
 
 

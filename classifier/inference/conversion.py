@@ -68,10 +68,7 @@ class Agreement:
 
 
 def check_output(output: str) -> None:
-    """Raises ValueError if an output exists, or its format is unknown or unavailable.
-
-    ONNX needs packages of its own.
-    """
+    """Raises ValueError if the output exists or its format is unknown or unavailable."""
     if epath.Path(output).exists():
         raise ValueError(f"{output} already exists; delete it or name another output")
     if _find_suffix(output) == ".onnx":
@@ -217,7 +214,7 @@ def _convert(export: epath.Path) -> Any:
 
     # It logs every optimization that it skips.
     logging.getLogger(tf2onnx.__name__).setLevel(logging.CRITICAL)
-    # Else the converter would treat the graph's captured tensors as inputs.
+    # Otherwise the converter would treat the graph's captured tensors as inputs.
     frozen = NetworkLoader(export).frozen
     (spec,) = frozen.inputs
     model, _ = tf2onnx.convert.from_function(

@@ -15,11 +15,11 @@ from classifier.inference.ensemble import Classifier, decode_rows
 from stage.status import OK
 from stage.system import num_cores
 
-#: Least share of images on which a candidate has the reference's top class.
+#: Minimum share of images on which a candidate has the reference's top class.
 MIN_AGREEMENT = 0.995
-#: Least speed relative to the reference: a smaller gain may be noise.
+#: Minimum speed relative to the reference: a smaller gain may be noise.
 MIN_GAIN = 1.05
-#: Images to time on, and images of a call: few, so that large networks end soon, too.
+#: Number of images to time on, and per call: few, so that large networks end soon, too.
 NUM_IMAGES = 256
 BATCH_SIZE = 8
 #: Seconds per candidate, and rounds that they are divided into.

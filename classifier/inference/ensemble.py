@@ -113,7 +113,7 @@ class Ensemble:
         directories: Directories of the members.
         engine: Engine that runs their networks.
         threads: Threads of a network; None for all cores.
-        max_pixels: Pixels of the largest image that is decoded.
+        max_pixels: Maximum pixels of an image to decode.
         temperature: Temperature of all members; None for each member's own.
     """
 
@@ -186,9 +186,9 @@ def decode_rows(
     Args:
         examples: At least one example; the status of a placeholder is kept.
         preprocess: Function from encoded images to pixels uint8 [B,S,S,3]; raises
-            InvalidArgumentError if one of them is bad.
+            InvalidArgumentError if one of them cannot be decoded.
         size: Side S in pixels.
-        max_pixels: Pixels of the largest image that is decoded, as its header says.
+        max_pixels: Maximum pixels of an image to decode, according to its header.
     """
     images = [example.image for example in examples]
     status, error = [OK] * len(examples), [""] * len(examples)
@@ -198,7 +198,7 @@ def decode_rows(
         try:
             return Decoded(examples, preprocess(images), status, error)
         except tf.errors.InvalidArgumentError:
-            pass  # One of them is bad: decode each alone.
+            pass  # One of them cannot be decoded: decode each alone.
     pixels = np.zeros((len(examples), size, size, 3), np.uint8)
     for row, image in enumerate(images):
         if status[row] == OK:

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-#: The fit is driven by misclassified images: 200 images at 90 % accuracy give 20, a
-#: standard error of about 20 %. With fewer, the fit may be worse than 1.
+#: Minimum number of images to fit to. The fit is driven by misclassified images: 200
+#: images at 90 % accuracy give 20, a standard error of about 20 %. With fewer, the
+#: fitted temperature may be worse than 1.
 MIN_IMAGES = 200
 #: Range of the search. At its ends, all classes are equally likely, or one is certain.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 10.0
 #: Decimals of a stored temperature.
 _DECIMALS = 4
-#: Grid points that bracket the minimum: an ensemble's likelihood may have more peaks.
+#: Grid points that bracket the maximum: an ensemble's likelihood may have several.
 _GRID_SIZE = 41
 #: Bins of the calibration error, as in the paper.
 NUM_BINS = 15
