@@ -8,7 +8,7 @@ from etils import epath
 from stage import artifact
 
 
-def test_begin_then_complete_then_nothing_left_to_do(tmp_path):
+def test_a_directory_is_started_resumed_and_completed(tmp_path):
     directory = tmp_path / "new" / "artifact"
     assert artifact.start_or_resume(directory, {"steps": 1}) is False
     assert artifact.start_or_resume(directory, {"steps": 1}) is False
@@ -79,13 +79,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["figures.json"]
 
 
-def test_fingerprints_tell_parts_apart():
+def test_fingerprints_depend_on_parts_and_not_on_the_order_of_settings():
     assert artifact.fingerprint([b"ab", b"c"]) != artifact.fingerprint([b"a", b"bc"])
     first = artifact.config_fingerprint({"a": 1, "b": [2]})
     assert first == artifact.config_fingerprint({"b": [2], "a": 1})
 
 
-def test_a_file_is_whole_or_not_there_and_nothing_is_left(tmp_path):
+def test_a_file_is_written_atomically(tmp_path):
     path = tmp_path / "file"
     with pytest.raises(KeyError), artifact.replacing(path) as temporary:
         temporary.write_text("half")

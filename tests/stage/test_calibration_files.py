@@ -32,7 +32,7 @@ def test_the_temperature_of_the_teachers_is_read(tmp_path):
         (["abc", "def"], {"schema_version": 2}, "schema_version 1, got 2"),
     ],
 )
-def test_a_calibration_of_others_is_refused(tmp_path, teachers, changes, named):
+def test_another_calibration_is_refused(tmp_path, teachers, changes, named):
     write(tmp_path, **changes)
     with pytest.raises(ValueError, match=named):
         read_temperature(tmp_path, teachers=teachers)

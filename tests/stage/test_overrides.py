@@ -63,7 +63,7 @@ def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
         ("other.rate=1", "unknown setting"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_named(assignment, named):
+def test_an_assignment_that_does_not_fit_is_refused(assignment, named):
     with pytest.raises(ValueError, match=named):
         override_all(Outer(), [assignment])
 

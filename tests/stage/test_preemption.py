@@ -23,7 +23,7 @@ def test_sigterm_gives_notice_while_the_block_runs():
     subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True)
 
 
-def test_jax_receives_it_where_there_are_several_processes():
+def test_sigterm_is_left_to_jax_where_there_are_several_processes():
     before = signal.getsignal(signal.SIGTERM)
     with preemption.watched(is_alone=False) as notice:
         assert signal.getsignal(signal.SIGTERM) == before

@@ -33,7 +33,7 @@ def test_transient_errors_are_waited_for(waited, failures):
     assert waited == list(retry.DELAYS[:failures])
 
 
-def test_the_last_error_is_raised_in_the_end(waited):
+def test_the_last_error_is_raised_after_all_attempts(waited):
     errors = [OSError(errno.EMFILE, str(i)) for i in range(len(retry.DELAYS) + 1)]
     with pytest.raises(OSError, match="3") as raised:
         retry.retrying(failing(*errors))

@@ -13,7 +13,7 @@ def test_cores_are_those_this_process_may_use():
     assert num_cores() == len(before)
 
 
-def test_elsewhere_they_are_all_of_the_machine(monkeypatch):
+def test_without_affinity_all_cores_of_the_machine_count(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert num_cores() == 1

@@ -182,7 +182,7 @@ def test_names(root):
     assert path.is_absolute()
 
 
-def test_files_come_and_go(root):
+def test_files_are_written_moved_and_deleted(root):
     path = root / "a" / "file"
     assert not path.exists() and not root.exists() and not root.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def test_listings(root):
     assert not (root / "deep").exists() and (root / "deep-1").is_dir()
 
 
-def test_wildcards_in_names_are_letters(store):
+def test_wildcards_in_names_are_literal(store):
     for name in ("a(2)--/z", "a[1]*?/x", "a1**/y"):
         (store / name).write_bytes(b"1")
     folder = store / "a[1]*?"
@@ -231,7 +231,7 @@ def test_wildcards_in_names_are_letters(store):
     assert folder.is_dir() and not (store / "a[2]*?").is_dir()
 
 
-def test_marks_of_folders_are_no_files(store):
+def test_marker_objects_of_folders_are_not_files(store):
     ObjectStore.files.update({f"{store}/": b"", f"{store}/a/": b""})
     (store / "a" / "x").write_bytes(b"1")
     assert [str(path) for path in store.rglob("*")] == [f"{store}/a/x"]
@@ -322,7 +322,7 @@ def test_files_that_vanish_or_are_forbidden(store):
 @pytest.mark.parametrize(
     "method", ["exists", "list", "open", "create", "copy", "delete"]
 )
-def test_what_passes_is_waited_for(store, no_waiting, method, error):
+def test_transient_errors_are_retried(store, no_waiting, method, error):
     ObjectStore.failures.extend([(method, error)] * 2)
     artifact.write_json(store / "a.json", 7)
     assert artifact.read_json(store / "a.json") == 7
@@ -332,7 +332,7 @@ def test_what_passes_is_waited_for(store, no_waiting, method, error):
     assert no_waiting == list(retry.DELAYS[:2])
 
 
-def test_what_stays_is_raised_as_an_os_error(store, no_waiting):
+def test_a_lasting_error_is_raised_as_an_os_error(store, no_waiting):
     ObjectStore.failures.extend([("open", AnswerError(503))] * 9)
     with pytest.raises(OSError, match=r"mem://bucket/root/a: AnswerError.*503"):
         (store / "a").read_bytes()
@@ -361,7 +361,7 @@ def test_local_trees_stay_where_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("path", "extra"), [("s3://b/x", "aws"), ("hdfs://b/x", "hadoop")]
 )
-def test_what_is_not_installed_is_named(path, extra, monkeypatch):
+def test_a_missing_client_is_named(path, extra, monkeypatch):
     monkeypatch.setitem(
         filesystems._CLIENTS, path.partition(":")[0], ("no_such", extra)
     )

@@ -6,14 +6,14 @@ from beam_jobs.io import shards
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 10])
-def test_each_shard_is_there_once(monkeypatch, count):
+def test_each_shard_is_in_the_collection_once(monkeypatch, count):
     monkeypatch.setattr(shards, "_SHARDS_PER_ELEMENT", 3)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         found = pipeline | shards.Shards(count)
         assert_that(found, equal_to(list(range(count))))
 
 
-def test_the_graph_is_small_however_many_they_are():
+def test_the_graph_stays_small_with_many_shards():
     pipeline = beam.Pipeline()
     _ = pipeline | shards.Shards(1_000_000)
     graph = pipeline.to_runner_api()

@@ -95,7 +95,7 @@ def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     assert rows["status"].to_pylist() == ["ok"] * 4 + ["undecodable"]
 
 
-def test_what_is_done_is_not_done_again(job, tmp_path):
+def test_only_missing_shards_are_labeled_again(job, tmp_path):
     output = tmp_path / "predictions"
     job()
     before = files(output)
@@ -216,7 +216,7 @@ def test_a_calibration_gives_all_teachers_its_temperature(
     assert table["confidence"].to_pylist() == expected.tolist()
 
 
-def test_the_temperature_stands_in_the_config_and_another_is_refused(
+def test_the_temperature_is_in_the_config_and_another_is_refused(
     job, exported, tmp_path
 ):
     def config():
@@ -285,7 +285,7 @@ def test_settings_are_checked(settings, message):
         LabelingConfig(**settings)
 
 
-def test_the_job_takes_a_model_of_ones_own(records, tmp_path):
+def test_the_job_takes_a_model_handler(records, tmp_path):
     (tmp_path / "names.txt").write_text("a\nb\nc\n")
     settings = LabelingConfig(
         model_handler="tests.beam_jobs.labeling.test_model_handler:make_fixed",

@@ -60,7 +60,7 @@ def test_a_batch_is_always_full_and_holds_decodable_images_only(images):
     assert len(handler.batches) == 1
 
 
-def test_beams_own_results_count(images):
+def test_prediction_results_of_beam_are_accepted(images):
     handler = Fixed(lambda n: [PredictionResult(b"", np.arange(CLASSES))] * n)
     found = probabilities(HandlerPredictor(handler, num_classes=CLASSES), images)
     assert (found.argmax(axis=1) == CLASSES - 1).all()
@@ -101,7 +101,7 @@ def test_other_classes_or_fewer_rows_are_refused(rows, found, images):
         ("words", "words"),
     ],
 )
-def test_a_name_that_is_none_is_refused(spec, message):
+def test_a_name_without_a_handler_is_refused(spec, message):
     with pytest.raises(ValueError, match=message):
         ModelHandlerLoader(spec=spec, num_classes=CLASSES).fingerprint()
 

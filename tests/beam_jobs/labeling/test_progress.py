@@ -74,7 +74,7 @@ def test_a_line_for_each_change_and_one_at_the_end(output):
     assert re.search(r"ETA [0:]+$", last)
 
 
-def test_what_earlier_runs_have_labeled_is_no_work_of_this_one(output):
+def test_shards_of_earlier_runs_do_not_count_for_the_speed(output):
     output.finish(0, 1)
     lines, clock = [], Clock()
     with Progress(output, lines.append, interval=NEVER, clock=clock) as progress:
@@ -88,7 +88,7 @@ def test_what_earlier_runs_have_labeled_is_no_work_of_this_one(output):
     assert len(lines) == 3
 
 
-def test_a_job_without_work_has_no_time_left(output):
+def test_a_job_without_work_shows_no_remaining_time(output):
     output.finish(*range(8))
     lines = []
     with Progress(output, lines.append, interval=NEVER):
@@ -96,7 +96,7 @@ def test_a_job_without_work_has_no_time_left(output):
     assert "shard 8/8  800 images  0.0 images/s" in lines[-1]
 
 
-def test_a_thread_looks_again_and_again(output):
+def test_a_thread_polls_the_output(output):
     found = threading.Event()
     with Progress(output, lambda line: found.set(), interval=0.001):
         output.finish(3)

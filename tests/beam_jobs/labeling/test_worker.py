@@ -82,7 +82,7 @@ def test_a_shard_that_another_job_has_finished_is_left_alone(
     assert labeling.path(0).read_bytes() == b"other"
 
 
-def test_a_missing_file_is_a_row_that_says_so(shard, labeling, tmp_path):
+def test_a_missing_file_becomes_a_row_without_prediction(shard, labeling, tmp_path):
     (tmp_path / "in").unlink()
     counts = worker.label_shard(shard, labeling, Constant())
     assert sum(counts.values()) == 1

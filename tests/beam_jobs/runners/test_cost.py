@@ -46,7 +46,7 @@ def test_every_worker_that_can_be_asked_for_has_a_price():
         assert PRICES.machine(accelerator.machine_type).vcpus > 0
 
 
-def test_an_hour_of_one_worker_costs_what_a_hand_reckons():
+def test_an_hour_of_one_worker_costs_the_sum_of_its_resources():
     pool = dataclasses.replace(POOL, workers=1)
     found = CostEstimate(num_images=3600 * 80, images_per_second=80.0, pool=pool)
     assert found.worker_hours == found.hours == 1.0
@@ -56,7 +56,7 @@ def test_an_hour_of_one_worker_costs_what_a_hand_reckons():
 
 
 @given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
-def test_twice_the_images_take_twice_the_hours_and_money(num_images, rate, pool, times):
+def test_hours_and_costs_are_proportional_to_images(num_images, rate, pool, times):
     one = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
     more = CostEstimate(
         num_images=times * num_images, images_per_second=rate, pool=pool
@@ -67,7 +67,7 @@ def test_twice_the_images_take_twice_the_hours_and_money(num_images, rate, pool,
 
 
 @given(num_images=images, rate=rates, pool=pools, times=st.integers(2, 50))
-def test_more_workers_take_less_time_and_the_same_money(num_images, rate, pool, times):
+def test_more_workers_take_less_time_at_the_same_cost(num_images, rate, pool, times):
     larger = dataclasses.replace(pool, workers=times * pool.workers)
     few = CostEstimate(num_images=num_images, images_per_second=rate, pool=pool)
     many = CostEstimate(num_images=num_images, images_per_second=rate, pool=larger)
@@ -116,7 +116,7 @@ def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
-def test_a_rate_that_is_none_is_refused(rate):
+def test_a_rate_that_is_not_positive_is_refused(rate):
     with pytest.raises(ValueError, match="images a second"):
         CostEstimate(num_images=10, images_per_second=rate, pool=POOL)
 

@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_jobs.runners import dataflow
+from tests.commands import free_port
 
 IMAGE = "europe-west4-docker.pkg.dev/my-project/repository/worker:1"
 NOW = datetime(2026, 11, 22, 13, 5, 9)
@@ -58,7 +59,7 @@ def labeling(pipeline):
 
 
 # --- options -------------------------------------------------------------------
-def test_what_the_user_left_open_is_filled_in():
+def test_missing_options_are_filled_in():
     found = filled()
     workers = found.view_as(WorkerOptions)
     assert workers.machine_type == dataflow.MACHINE_TYPE
@@ -72,7 +73,7 @@ def test_what_the_user_left_open_is_filled_in():
     assert cloud.job_name.startswith("runs-birds-round-1-predictions-20261122-130509-")
 
 
-def test_what_the_user_said_stays():
+def test_given_options_stay():
     found = filled(
         "--job_name=mine",
         "--labels=team=birds",
@@ -134,14 +135,14 @@ def test_options_of_other_runners_stay_as_they_are():
 
 
 @given(name=st.text(max_size=100), now=st.datetimes())
-def test_a_job_has_a_name_that_dataflow_takes_and_no_other_job_has(name, now):
+def test_a_job_has_a_valid_and_unique_name(name, now):
     found = dataflow.job_name(name, now)
     assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", found)
     assert len(found) <= 63
     assert dataflow.job_name(name, now) != found
 
 
-def test_workers_see_buckets_alone():
+def test_paths_must_be_in_buckets():
     dataflow.require_bucket(images="gs://my-bucket/images", output="gs://my-bucket/x")
     with pytest.raises(ValueError, match=r"--output.*runs/x"):
         dataflow.require_bucket(images="gs://my-bucket/images", output="runs/x")
@@ -165,7 +166,7 @@ def test_an_unknown_accelerator_is_answered_with_those_that_are_known():
         filled("--accelerator=nvidia-m5")
 
 
-def test_an_accelerator_is_not_asked_for_in_two_ways():
+def test_an_accelerator_given_in_two_ways_is_refused():
     by_hand = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:2"
     with pytest.raises(ValueError, match=r"--accelerator.*worker_accelerator="):
         filled("--accelerator=nvidia-l4", by_hand)
@@ -182,7 +183,7 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_the_labeling_job_is_fine_offline_and_its_options_stay():
+def test_the_labeling_job_passes_offline_and_its_options_stay():
     found = filled()
     before = json.dumps(found.get_all_options(), sort_keys=True, default=str)
     dataflow.check(labeling, found)
@@ -199,7 +200,7 @@ def test_the_labeling_job_is_fine_offline_and_its_options_stay():
         beam.GroupBy(lambda index: index),
     ],
 )
-def test_what_a_stage_makes_may_not_be_shuffled(stage):
+def test_a_shuffle_of_the_output_of_a_stage_is_refused(stage):
     def build(pipeline):
         _ = labeling(pipeline) | "Shuffle" >> stage
 
@@ -303,9 +304,7 @@ class Service:
 
 @pytest.fixture(scope="module")
 def bucket():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = create_server(
         "localhost", port, in_memory=True, default_bucket="my-bucket"
     )
@@ -347,7 +346,7 @@ def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
         assert service.states == ["JOB_STATE_DONE"]
 
 
-def test_the_service_is_told_of_container_limits_and_accelerator(submit):
+def test_the_service_receives_container_limits_and_accelerator(submit):
     with Service(["JOB_STATE_DONE"]) as service:
         submit(service, "--accelerator=nvidia-l4", "--no_use_public_ips")
     job = service.submitted
@@ -371,7 +370,7 @@ def test_the_service_is_told_of_container_limits_and_accelerator(submit):
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
-def test_a_job_that_ends_otherwise_is_an_error_that_says_where_to_look(submit, state):
+def test_a_failed_or_cancelled_job_is_an_error_with_its_page(submit, state):
     states = ["JOB_STATE_RUNNING", f"JOB_STATE_{state}"]
     with (
         Service(states, error="the reason of a worker") as service,
@@ -384,7 +383,7 @@ def test_a_job_that_ends_otherwise_is_an_error_that_says_where_to_look(submit, s
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_job_out_of_sight_is_an_error_that_says_where_to_look(submit):
+def test_a_job_that_cannot_be_polled_is_an_error_with_its_page(submit):
     with (
         Service([]) as service,
         pytest.raises(RuntimeError) as error,

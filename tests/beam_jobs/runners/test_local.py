@@ -84,7 +84,7 @@ def test_the_hook_is_there_only_for_worker_processes_and_the_block():
     assert threading.excepthook is before
 
 
-def test_the_name_of_the_thread_is_beams():
+def test_beam_uses_the_name_of_the_worker_thread():
     """Otherwise the job would hang; tests/faults kills a real worker."""
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
@@ -92,7 +92,7 @@ def test_the_name_of_the_thread_is_beams():
     assert f"name='{local._WORKER_THREAD}'" in source
 
 
-def test_the_log_takes_what_others_write(tmp_path, monkeypatch, capfd):
+def test_the_log_collects_what_libraries_write(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stderr = sys.stderr
     with local.workers_log() as save:

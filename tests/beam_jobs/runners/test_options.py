@@ -74,7 +74,7 @@ def test_work_is_spread_over_cores_unless_the_user_says_otherwise(
     assert direct(options) == expected
 
 
-def test_work_of_other_runners_is_theirs_to_spread():
+def test_other_runners_keep_their_options():
     options = PipelineOptions(["--runner=FlinkRunner"])
     before = options.get_all_options()
     beam_options.spread(options, [], units=9)

@@ -11,7 +11,7 @@ def parse(*arguments):
     return run.parse_beam_arguments(["program", *arguments], name="test")
 
 
-def test_an_accelerator_is_dataflows():
+def test_an_accelerator_needs_dataflow():
     with pytest.raises(ValueError, match=r"--accelerator.*DataflowRunner"):
         parse("--accelerator=nvidia-l4")
 

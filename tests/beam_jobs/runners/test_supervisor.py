@@ -106,7 +106,7 @@ def test_a_command_that_ends_by_itself_runs_once(command, tmp_path, status):
     assert len(processes(tmp_path)) == 1
 
 
-def test_a_command_without_progress_is_restarted_so_many_times(command, tmp_path):
+def test_restarts_without_progress_are_limited(command, tmp_path):
     process = command("die(has_progress=False)")
     lines = process.communicate(timeout=60)[0].splitlines()
     assert process.returncode == 1
@@ -117,7 +117,7 @@ def test_a_command_without_progress_is_restarted_so_many_times(command, tmp_path
     wait_for_end(*(pid for pair in processes(tmp_path) for pid in pair))
 
 
-def test_progress_is_worth_more_restarts(command, tmp_path):
+def test_progress_allows_more_restarts(command, tmp_path):
     process = command(
         """
         if start < 9:

@@ -143,7 +143,7 @@ def test_tfds_reads_all_of_it(made):
         pytest.param("multi_processing", marks=pytest.mark.slow),
     ],
 )
-def test_workers_and_places_decide_nothing(made, tmp_path, monkeypatch, mode):
+def test_bytes_do_not_depend_on_workers_or_paths(made, tmp_path, monkeypatch, mode):
     """Laid out alike elsewhere, all files are the same but `COMPLETED`."""
     for name in ("images", "predictions", "selection"):
         shutil.copytree(made.root / name, tmp_path / name)
@@ -181,7 +181,7 @@ def test_no_image_is_read_where_all_shards_are_there(run, made, monkeypatch):
     assert digests(run.dataset) == digests(made.dataset)
 
 
-def test_a_run_that_ends_midway_goes_on(run, made, monkeypatch):
+def test_a_run_that_fails_midway_is_resumed(run, made, monkeypatch):
     shutil.rmtree(run.dataset)
     read_shard = spool.Spool.read
 
@@ -280,12 +280,12 @@ def test_several_teachers_have_one_fingerprint(tmp_path):
         ({"num_shards": -1}, "num_shards.* -1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(made, settings, words):
+def test_settings_out_of_range_are_refused(made, settings, words):
     with pytest.raises(ValueError, match=words):
         made.plan(**settings)
 
 
-def test_shards_are_as_many_as_the_records_ask_for(made):
+def test_the_number_of_shards_follows_from_the_records(made):
     job = made.plan(num_shards=0)
     assert job.num_shards == 4
     funnel = dataclasses.replace(job.selection.funnel, records=5 * 4096 + 1)
@@ -301,7 +301,7 @@ def test_shards_are_as_many_as_the_records_ask_for(made):
     assert many.units == 3
 
 
-def test_inputs_and_card_lie_beside_the_records(made):
+def test_inputs_and_card_are_written_beside_the_records(made):
     assert json.loads((made.dataset / "inputs.json").read_text()) == {
         "predictions": "../predictions",
         "selection": "../selection",

@@ -54,7 +54,7 @@ def test_nothing_is_left_even_of_a_process_that_is_killed(tmp_path, monkeypatch)
     assert len(os.listdir("/proc/self/fd")) == len(files) - 3
 
 
-def test_files_are_few_however_many_shards_there_are():
+def test_the_number_of_open_files_is_limited():
     before = len(os.listdir("/proc/self/fd"))
     with Spool(10_000) as held:
         assert len(os.listdir("/proc/self/fd")) == before + spool.MAX_FILES

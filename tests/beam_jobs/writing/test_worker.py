@@ -61,7 +61,7 @@ def read(job, index):
     return [content.numpy() for content in dataset]
 
 
-def test_a_group_tells_the_sizes_of_all_its_shards(job):
+def test_a_group_yields_the_sizes_of_all_its_shards(job):
     written = [*WriteGroup(job).process(0), *WriteGroup(job).process(1)]
     assert [shard.index for shard in written] == list(range(8))
     for shard in written:

@@ -55,7 +55,7 @@ def test_a_service_that_ends_at_once_is_named_and_the_others_end(tmp_path, monke
     assert "NameError" in services[1].log.read_text()
 
 
-def test_down_where_nothing_ever_was(tmp_path):
+def test_down_without_a_cluster_does_nothing(tmp_path):
     assert not cluster.down(tmp_path / "run")
 
 

@@ -30,5 +30,5 @@ def test_each_request_starts_a_process_for_its_task_manager(monkeypatch):
     assert not pool.StopWorker(None, None).error
 
 
-def test_the_program_of_a_worker_is_python():
+def test_the_program_of_a_worker_compiles():
     compile(worker_pool._WORKER, "worker", "exec")
