@@ -23,8 +23,8 @@ _REQUEST = FlagGroup(
     target_precision=FLAGS.number(
         "target_precision",
         None,
-        "Share of kept labels that should be right, estimated with --calibration; "
-        "0.97 if that is given and no threshold is.",
+        "Share of right labels that the threshold should reach on the images of "
+        "--calibration; 0.97 if that is given and no threshold is.",
     ),
     confidence_threshold=FLAGS.number(
         "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."
@@ -43,18 +43,19 @@ _REQUEST = FlagGroup(
     images_per_class=FLAGS.integer(
         "images_per_class",
         0,
-        "Number of records per class; 0 for an even share of all labeled images.",
+        "Number of records per class; 0 for the number of images divided by that of "
+        "classes.",
         lower_bound=0,
     ),
     max_copies=FLAGS.integer(
         "max_copies",
         3,
-        "Largest number of copies of one image, written to fill its class.",
+        "Largest number of records of one image, written to fill its class.",
         lower_bound=1,
     ),
     exclude=FLAGS.exclude(
         "Predictions, by the same teachers, of images that must not be selected: those "
-        "to evaluate on, those that are labeled"
+        "to evaluate on, those that people labeled"
     ),
     duplicate_bits=FLAGS.integer(
         "duplicate_bits",

@@ -164,8 +164,8 @@ def select(
     rows = []
     for index, path in enumerate(sorted(pathlib.Path(chain.predictions).glob("p*"))):
         of_shard = pq.read_table(path).to_pylist()
-        gone = (dropped or {}).get(index, [])
-        rows += [{**row, "dropped": i in gone} for i, row in enumerate(of_shard)]
+        positions = (dropped or {}).get(index, [])
+        rows += [{**row, "dropped": i in positions} for i, row in enumerate(of_shard)]
     settings = SelectionConfig(
         thresholds=ThresholdConfig(rule="fixed", values=(threshold,)),
         images_per_class=images_per_class,
@@ -185,11 +185,14 @@ def select(
     )
     artifact.start_or_resume(directory, {"settings": dataclasses.asdict(settings)})
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
-    for index, gone in (dropped or {}).items():
+    for index, positions in (dropped or {}).items():
         path = pathlib.Path(near_duplicates.dropped_path(directory, index))
         path.parent.mkdir(exist_ok=True)
-        rows_gone = {"record_index": gone, "reason": ["duplicate"] * len(gone)}
-        pq.write_table(pa.table(rows_gone), path)
+        dropped_rows = {
+            "record_index": positions,
+            "reason": ["duplicate"] * len(positions),
+        }
+        pq.write_table(pa.table(dropped_rows), path)
     artifact.complete(directory, seconds=0.0)
 
 

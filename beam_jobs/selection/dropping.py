@@ -30,7 +30,7 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 #: during the comparison.
 _PARTITION_ROWS = 2**20
 #: Bytes that Beam's local runner takes per image, by bits: measured, rounded up.
-_LOCAL_BYTES = (150, 300, 1000, 2500)
+LOCAL_BYTES = (150, 300, 1000, 2500)
 #: Files of excluded sets to read in parallel.
 _PARALLEL_READS = 16
 #: Upper limit of a shard number.
@@ -73,11 +73,6 @@ class DroppingJob:
     def num_partitions(self) -> int:
         """Partitions of each hash table."""
         return max(1, math.ceil(self.predictions.num_images / _PARTITION_ROWS))
-
-
-def local_bytes(num_images: int, *, bits: int) -> int:
-    """Returns the approximate memory of Beam's local runner to compare images."""
-    return num_images * _LOCAL_BYTES[bits]
 
 
 def delete_dropped(output: epath.PathLike) -> None:

@@ -138,7 +138,7 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
     bits = job.settings.duplicate_bits
     if is_local and bits is not None:
         num_images = job.predictions.num_images
-        needed = dropping.local_bytes(num_images, bits=bits)
+        needed = num_images * dropping.LOCAL_BYTES[bits]
         free = psutil.virtual_memory().available
         if needed > free:
             yield (

@@ -66,14 +66,14 @@ class ExcludedImages:
         known = self._digests
         matches = np.full(len(digests), -1)
         at = np.searchsorted(known[:, 0], digests[:, 0])
-        open_ = np.arange(len(digests))
-        while len(open_):  # One turn, unless digests begin with the same 64 bits.
-            open_ = open_[at[open_] < len(known)]
-            open_ = open_[known[at[open_], 0] == digests[open_, 0]]
-            is_same = (known[at[open_]] == digests[open_]).all(axis=1)
-            matches[open_[is_same]] = self._order[at[open_[is_same]]]
-            open_ = open_[~is_same]
-            at[open_] += 1
+        pending = np.arange(len(digests))
+        while len(pending):  # Once, unless digests begin with the same 64 bits.
+            pending = pending[at[pending] < len(known)]
+            pending = pending[known[at[pending], 0] == digests[pending, 0]]
+            is_same = (known[at[pending]] == digests[pending]).all(axis=1)
+            matches[pending[is_same]] = self._order[at[pending[is_same]]]
+            pending = pending[~is_same]
+            at[pending] += 1
         return matches
 
 

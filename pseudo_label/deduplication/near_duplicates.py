@@ -118,15 +118,15 @@ def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
 
     `images` are all rows of the shard, `leaked` the positions of the leaked ones.
     """
-    hashes, may_be = to_hashes(images["perceptual_hash"])
-    may_be &= images["confidence"].is_valid().to_numpy()
-    may_be[leaked] = False
-    rows = np.zeros(np.count_nonzero(may_be), CANDIDATE)
-    rows["hash"] = hashes[may_be]
-    rows["key_hash"] = images["key_hash"].to_numpy()[may_be]
-    rows["confidence"] = images["confidence"].to_numpy()[may_be]
+    hashes, is_candidate = to_hashes(images["perceptual_hash"])
+    is_candidate &= images["confidence"].is_valid().to_numpy()
+    is_candidate[leaked] = False
+    rows = np.zeros(np.count_nonzero(is_candidate), CANDIDATE)
+    rows["hash"] = hashes[is_candidate]
+    rows["key_hash"] = images["key_hash"].to_numpy()[is_candidate]
+    rows["confidence"] = images["confidence"].to_numpy()[is_candidate]
     rows["shard"] = shard
-    rows["row"] = np.flatnonzero(may_be)
+    rows["row"] = np.flatnonzero(is_candidate)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The difference hash (dHash): equal or a few bits apart for images that look alike."""
+"""The difference hash (dHash): equal or a few bits apart for similar images."""
 
 from __future__ import annotations
 
