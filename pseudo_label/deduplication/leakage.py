@@ -40,8 +40,8 @@ class ExcludedImages:
         """
         self.positions = positions
         self._tables = _index_hashes(images["perceptual_hash"], bits)
-        digests = to_digests(images[BYTES_COLUMN])
-        self._order = np.argsort(digests[:, 0], kind="stable")
+        digests = _as_strings(to_digests(images[BYTES_COLUMN]))
+        self._order = np.argsort(digests, kind="stable")
         self._digests = digests[self._order]
 
     def find(self, images: pa.Table) -> tuple[Array, Array]:
@@ -63,17 +63,12 @@ class ExcludedImages:
 
     def _find_bytes(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Returns the first image with the same bytes, int64 [R]; -1 for none."""
-        known = self._digests
+        wanted = _as_strings(digests)
+        at = np.searchsorted(self._digests, wanted)
+        within = np.flatnonzero(at < len(self._digests))
+        same = within[self._digests[at[within]] == wanted[within]]
         matches = np.full(len(digests), -1)
-        at = np.searchsorted(known[:, 0], digests[:, 0])
-        pending = np.arange(len(digests))
-        while len(pending):  # Once, unless digests begin with the same 64 bits.
-            pending = pending[at[pending] < len(known)]
-            pending = pending[known[at[pending], 0] == digests[pending, 0]]
-            is_same = (known[at[pending]] == digests[pending]).all(axis=1)
-            matches[pending[is_same]] = self._order[at[pending[is_same]]]
-            pending = pending[~is_same]
-            at[pending] += 1
+        matches[same] = self._order[at[same]]
         return matches
 
 
@@ -99,6 +94,11 @@ def find_leaked(
     for name in POSITION.names or ():
         matches[name] = excluded.positions[found[first]][name]
     return matches, make_represented(ok[leaked], first[inverse])
+
+
+def _as_strings(digests: NDArray[np.uint64]) -> NDArray[np.bytes_]:
+    """Returns digests uint64 [N,4] as strings of 32 bytes, which have an order."""
+    return digests.view("S32")[:, 0]
 
 
 def _index_hashes(
