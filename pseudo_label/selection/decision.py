@@ -244,8 +244,8 @@ class Selection:
         copies = [rule.copies for rule in self.classes]
         extra = [1] * len(copies)
         return (
-            _CutOffs.of([rule.cut_off for rule in self.classes], copies),
-            _CutOffs.of([rule.extra_cut_off for rule in self.classes], extra),
+            _CutOffs([rule.cut_off for rule in self.classes], copies),
+            _CutOffs([rule.extra_cut_off for rule in self.classes], extra),
         )
 
 
@@ -287,28 +287,19 @@ def count_copies(
     return copies
 
 
-@dataclasses.dataclass(frozen=True)
 class _CutOffs:
     """One cut-off for each class, as arrays, and the records of a row within it."""
 
-    confidence: NDArray[np.float32]
-    key_hash: NDArray[np.uint64]
-    keys: tuple[str | None, ...]
-    records: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, statistics: Sequence[OrderStatistic | None], records: Sequence[int]
-    ) -> _CutOffs:
+    def __init__(
+        self, statistics: Sequence[OrderStatistic | None], records: Sequence[int]
+    ) -> None:
         unreachable = OrderStatistic(float("inf"), 0)
         known = [statistic or unreachable for statistic in statistics]
-        return cls(
-            # Lossless: float32 to float64, through JSON, and back.
-            np.array([statistic.confidence for statistic in known], np.float32),
-            np.array([statistic.key_hash for statistic in known], np.uint64),
-            tuple(statistic.key for statistic in known),
-            np.array(records, np.int64),
-        )
+        # Lossless: float32 to float64, through JSON, and back.
+        self.confidence = np.array([cut.confidence for cut in known], np.float32)
+        self.key_hash = np.array([cut.key_hash for cut in known], np.uint64)
+        self.keys = [cut.key for cut in known]
+        self.records = np.array(records, np.int64)
 
     def count(
         self, rows: pa.Table, members: NDArray[np.int64], labels: NDArray[np.int32]
@@ -318,13 +309,13 @@ class _CutOffs:
         key_hash = rows["key_hash"].to_numpy()[members]
         is_same = confidence == self.confidence[labels]
         is_within = (confidence > self.confidence[labels]) | (
-            is_same & (key_hash < self.key_hash[labels])
+            is_same & (key_hash <= self.key_hash[labels])
         )
-        tied = np.flatnonzero(is_same & (key_hash == self.key_hash[labels]))
-        for row in tied:
+        for row in np.flatnonzero(is_same & (key_hash == self.key_hash[labels])):
             last = self.keys[labels[row]]
-            key = rows["key"][int(members[row])].as_py() if last is not None else ""
-            is_within[row] = last is None or key.encode() <= last.encode()
+            if last is not None:
+                key = rows["key"][int(members[row])].as_py()
+                is_within[row] = key.encode() <= last.encode()
         return np.where(is_within, self.records[labels], 0)
 
 
