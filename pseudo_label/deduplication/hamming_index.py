@@ -8,7 +8,6 @@ Near-Duplicates for Web Crawling" (WWW 2007).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
@@ -49,35 +48,33 @@ def masks(bits: int) -> tuple[np.uint64, ...]:
     )
 
 
-@dataclasses.dataclass(frozen=True)
 class Table:
     """Hashes sorted by the bits of one mask.
 
     A pair that agrees on several masks is found only by the first of their tables.
-
-    Attributes:
-        hashes: uint64 [N], distinct and ascending.
-        values: int64 [N], value of each hash; a query returns the lowest.
-        bits: Highest distance, in bits.
-        number: Index of the mask.
     """
 
-    hashes: NDArray[np.uint64]
-    values: NDArray[np.int64]
-    bits: int
-    number: int
+    def __init__(
+        self,
+        hashes: NDArray[np.uint64],
+        values: NDArray[np.int64],
+        bits: int,
+        number: int,
+    ) -> None:
+        """Sorts the hashes.
 
-    @functools.cached_property
-    def _order(self) -> NDArray[np.int64]:
-        return np.argsort(self.hashes & self._mask, kind="stable")
-
-    @functools.cached_property
-    def _keys(self) -> NDArray[np.uint64]:
-        return (self.hashes & self._mask)[self._order]
-
-    @property
-    def _mask(self) -> np.uint64:
-        return masks(self.bits)[self.number]
+        Args:
+            hashes: uint64 [N], distinct and ascending.
+            values: int64 [N], value of each hash; a query returns the lowest.
+            bits: Highest distance, in bits.
+            number: Index of the mask.
+        """
+        self._hashes, self._values = hashes, values
+        self._bits, self._number = bits, number
+        self._mask = masks(bits)[number]
+        keys = hashes & self._mask
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
 
     def lowest(
         self, queries: NDArray[np.uint64], *, per_bit: int = 0
@@ -90,7 +87,7 @@ class Table:
         keys = queries & self._mask
         starts = np.searchsorted(self._keys, keys, "left")
         counts = np.searchsorted(self._keys, keys, "right") - starts
-        flips = len(_flips(self.bits, self.number))
+        flips = len(_flips(self._bits, self._number))
         # Bounds the work however many hashes agree on the mask.
         is_long = counts > flips * _COMPARED_PER_LOOK_UP
         for part in _split(np.flatnonzero((counts > 0) & ~is_long), counts):
@@ -110,22 +107,22 @@ class Table:
         per_bit: int,
     ) -> None:
         """Updates the lowest values of the queries `which` by the hashes `at`."""
-        differing = queries[which] ^ self.hashes[at]
+        differing = queries[which] ^ self._hashes[at]
         count = np.bitwise_count(differing)
-        near = np.flatnonzero(count <= self.bits)
-        near = near[_is_first(differing[near], self.bits, self.number)]
-        values = self.values[at[near]] + count[near].astype(np.int64) * per_bit
+        near = np.flatnonzero(count <= self._bits)
+        near = near[_is_first(differing[near], self._bits, self._number)]
+        values = self._values[at[near]] + count[near].astype(np.int64) * per_bit
         np.minimum.at(lowest, which[near], values)
 
     def _look_up(self, queries: NDArray[np.uint64], per_bit: int) -> NDArray[np.int64]:
         """Returns the lowest values by looking up every hash near each query."""
         lowest = np.full(len(queries), NONE)
-        for flip in _flips(self.bits, self.number):
+        for flip in _flips(self._bits, self._number):
             wanted = queries ^ flip
-            at = np.searchsorted(self.hashes, wanted)
-            at[at == len(self.hashes)] = 0
-            values = self.values[at] + int(flip).bit_count() * per_bit
-            is_there = self.hashes[at] == wanted
+            at = np.searchsorted(self._hashes, wanted)
+            at[at == len(self._hashes)] = 0
+            values = self._values[at] + int(flip).bit_count() * per_bit
+            is_there = self._hashes[at] == wanted
             lowest = np.where(is_there, np.minimum(lowest, values), lowest)
         return lowest
 
