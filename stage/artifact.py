@@ -28,8 +28,13 @@ COMPLETED = "COMPLETED"
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
-def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
+def start_or_resume(
+    directory: epath.PathLike, config: dict[str, Any], *, may_change: str = ""
+) -> bool:
     """Creates the directory, or resumes one that was begun with the same config.
+
+    If only the setting `may_change` differs, its new value is written, which makes the
+    directory incomplete again.
 
     Returns:
         Whether the directory is complete already, so that nothing is left to do.
@@ -42,17 +47,21 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
     config = json.loads(json.dumps(config))
     if (path / CONFIG).exists():
         before = read_json(path / CONFIG)
-        if before != config:
+        if before == config:
+            if not is_complete(path):
+                return False
+            # Refresh the timestamp so that make treats the target as up to date.
+            write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
+            return True
+        if {**before, may_change: config.get(may_change)} != config:
             raise ValueError(
                 f"{path} was begun with other settings: "
                 f"{_describe_differences(before, config)}; delete it or choose another "
                 "output"
             )
-        if not is_complete(path):
-            return False
-        # Refresh the timestamp so that make treats the target as up to date.
-        write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
-        return True
+        (path / COMPLETED).unlink(missing_ok=True)
+        write_json(path / CONFIG, config)
+        return False
     if path.exists() and not all(map(is_unfinished, path.iterdir())):
         raise ValueError(
             f"{path} is not empty and was not made by this command; choose another "
@@ -64,21 +73,6 @@ def start_or_resume(directory: epath.PathLike, config: dict[str, Any]) -> bool:
     except OSError as error:
         raise OSError(f"cannot write to {path}: {error}") from error
     return False
-
-
-def amend(directory: epath.PathLike, config: dict[str, Any], *, changing: str) -> None:
-    """Replaces the config of a directory if only the entry `changing` differs.
-
-    Otherwise does nothing: `start_or_resume` reports other differences.
-    """
-    path = epath.Path(directory)
-    if not (path / CONFIG).exists():
-        return
-    config = json.loads(json.dumps(config))
-    before = read_json(path / CONFIG)
-    if before != config and {**before, changing: config[changing]} == config:
-        (path / COMPLETED).unlink(missing_ok=True)
-        write_json(path / CONFIG, config)
 
 
 @contextlib.contextmanager

@@ -121,9 +121,8 @@ def plan(
 def start_or_resume(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
     """Starts or resumes the output; returns whether it is complete."""
     output = job.labeling.output
-    if settings.allow_new_shards:
-        artifact.amend(output, job.config, changing="images")
-    if artifact.start_or_resume(output, job.config):
+    may_change = "images" if settings.allow_new_shards else ""
+    if artifact.start_or_resume(output, job.config, may_change=may_change):
         return True
     try:
         shard_manifest.freeze(

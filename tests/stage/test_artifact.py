@@ -95,18 +95,20 @@ def test_a_file_is_written_atomically(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_one_entry_of_a_config_may_be_amended_and_no_other(tmp_path):
-    artifact.amend(tmp_path, {"images": 1}, changing="images")
-    assert not list(tmp_path.iterdir())
-    artifact.start_or_resume(tmp_path, {"images": 1, "seed": 2})
+def test_one_setting_may_change_and_no_other(tmp_path):
+    def start(config):
+        return artifact.start_or_resume(tmp_path, config, may_change="images")
+
+    start({"images": 1, "seed": 2})
     artifact.complete(tmp_path, seconds=0)
-    artifact.amend(tmp_path, {"images": 2, "seed": 3}, changing="images")
+    with pytest.raises(ValueError, match=r"images.*1.*2.*seed.*2.*3"):
+        start({"images": 2, "seed": 3})
     with pytest.raises(ValueError, match=r"images.*1.*2"):
         artifact.start_or_resume(tmp_path, {"images": 2, "seed": 2})
-    artifact.amend(tmp_path, {"images": 1, "seed": 2}, changing="images")
-    assert artifact.is_complete(tmp_path)
-    artifact.amend(tmp_path, {"images": 2, "seed": 2}, changing="images")
-    assert artifact.start_or_resume(tmp_path, {"images": 2, "seed": 2}) is False
+    assert start({"images": 1, "seed": 2})
+    assert start({"images": 2, "seed": 2}) is False
+    assert not artifact.is_complete(tmp_path)
+    assert artifact.read_json(tmp_path / "config.json") == {"images": 2, "seed": 2}
 
 
 def test_one_process_works_in_a_directory_at_a_time(tmp_path):
