@@ -34,10 +34,10 @@ def workers_log() -> Iterator[SaveLog]:
         its path. Without a call the log is discarded.
     """
     sys.stderr.flush()
-    before = sys.stderr
     with (
         tempfile.TemporaryFile() as log,
         open(os.dup(2), "w", buffering=1) as terminal,
+        contextlib.redirect_stderr(terminal),
     ):
 
         def save(more: str = "") -> str:
@@ -49,11 +49,9 @@ def workers_log() -> Iterator[SaveLog]:
             return path
 
         os.dup2(log.fileno(), 2)
-        sys.stderr = terminal
         try:
             yield save
         finally:
-            sys.stderr = before
             os.dup2(terminal.fileno(), 2)
 
 

@@ -40,7 +40,9 @@ _ACTIONS = ("install", "up", "down")
 def main(argv: Sequence[str]) -> None:
     """Performs the action that the command line names."""
     with cli.exit_on_user_error():
-        action = _parse_action(argv)
+        action = " ".join(argv[1:])
+        if action not in _ACTIONS:
+            raise ValueError(f"expected one of {', '.join(_ACTIONS)}, got {action!r}")
         home = pathlib.Path(_HOME.value)
         directory = pathlib.Path(_RUN.value) if _RUN.value else home / "run"
         if action == "down":
@@ -53,15 +55,6 @@ def main(argv: Sequence[str]) -> None:
             started = cluster.up(jars, ports, directory)
             word = "up" if started else "up already"
             cli.log(f"flink: {word}, see http://localhost:{ports.web}")
-
-
-def _parse_action(argv: Sequence[str]) -> str:
-    words = list(argv[1:])
-    if len(words) != 1 or words[0] not in _ACTIONS:
-        raise ValueError(
-            f"expected one of {', '.join(_ACTIONS)}, got {' '.join(words)!r}"
-        )
-    return words[0]
 
 
 if __name__ == "__main__":

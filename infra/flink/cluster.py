@@ -50,38 +50,6 @@ _POLL_SECONDS = 0.2
 #: network memory.
 _HEAP, _FRAMEWORK_HEAP, _NETWORK, _OFF_HEAP, _METASPACE = 256, 128, 192, 128, 256
 
-_CONFIG = """\
-jobmanager:
-  rpc: {{address: localhost, port: {rpc_port}}}
-  bind-host: localhost
-  memory: {{heap: {{size: 400m}}}}
-rest: {{address: localhost, bind-address: localhost, port: {web_port}}}
-taskmanager:
-  host: localhost
-  bind-host: localhost
-  numberOfTaskSlots: {slots}
-  load-balance: {{mode: SLOTS}}  # Both task managers work, neither twice.
-  cpu: {{cores: 1}}
-  memory:
-    task: {{heap: {{size: {heap}m}}, off-heap: {{size: 0}}}}
-    framework: {{heap: {{size: {framework}m}}, off-heap: {{size: {off_heap}m}}}}
-    network: {{min: {network}m, max: {network}m}}
-    managed: {{size: 128m}}
-    jvm-metaspace: {{size: {metaspace}m}}
-    jvm-overhead: {{min: 128m, max: 128m}}
-parallelism: {{default: {num_task_managers}}}
-cluster: {{registration: {{error-delay: 1000}}}}  # Task managers may start first.
-# A killed task manager or worker costs a job one attempt. A job that always fails
-# should not be retried for minutes.
-restart-strategy:
-  type: fixed-delay
-  fixed-delay: {{attempts: 4, delay: 1 s}}
-# A killed process refuses connections and is given up after two heartbeats; the
-# time-out is for slow processes.
-heartbeat: {{interval: 2000, timeout: 30000}}
-io: {{tmp: {{dirs: "{temporary}"}}}}
-"""
-
 _LOGGING = """\
 rootLogger.level = INFO
 rootLogger.appenderRef.console.ref = Console
@@ -286,19 +254,42 @@ def _configure(ports: Ports, directory: pathlib.Path) -> None:
     (directory / "tmp").mkdir(parents=True, exist_ok=True)
     (directory / "ports.json").write_text(json.dumps(dataclasses.asdict(ports)))
     (directory / "log4j2.properties").write_text(_LOGGING)
-    config = _CONFIG.format(
-        rpc_port=ports.rpc,
-        web_port=ports.web,
-        slots=SLOTS,
-        num_task_managers=NUM_TASK_MANAGERS,
-        heap=_HEAP,
-        framework=_FRAMEWORK_HEAP,
-        network=_NETWORK,
-        off_heap=_OFF_HEAP,
-        metaspace=_METASPACE,
-        temporary=directory / "tmp",
-    )
-    (directory / "config.yaml").write_text(config)
+    (directory / "config.yaml").write_text(_config(ports, directory))
+
+
+def _config(ports: Ports, directory: pathlib.Path) -> str:
+    """Returns Flink's configuration file."""
+    return f"""\
+jobmanager:
+  rpc: {{address: localhost, port: {ports.rpc}}}
+  bind-host: localhost
+  memory: {{heap: {{size: 400m}}}}
+rest: {{address: localhost, bind-address: localhost, port: {ports.web}}}
+taskmanager:
+  host: localhost
+  bind-host: localhost
+  numberOfTaskSlots: {SLOTS}
+  load-balance: {{mode: SLOTS}}  # Both task managers work, neither twice.
+  cpu: {{cores: 1}}
+  memory:
+    task: {{heap: {{size: {_HEAP}m}}, off-heap: {{size: 0}}}}
+    framework: {{heap: {{size: {_FRAMEWORK_HEAP}m}}, off-heap: {{size: {_OFF_HEAP}m}}}}
+    network: {{min: {_NETWORK}m, max: {_NETWORK}m}}
+    managed: {{size: 128m}}
+    jvm-metaspace: {{size: {_METASPACE}m}}
+    jvm-overhead: {{min: 128m, max: 128m}}
+parallelism: {{default: {NUM_TASK_MANAGERS}}}
+cluster: {{registration: {{error-delay: 1000}}}}  # Task managers may start first.
+# A killed task manager or worker costs a job one attempt. A job that always fails
+# should not be retried for minutes.
+restart-strategy:
+  type: fixed-delay
+  fixed-delay: {{attempts: 4, delay: 1 s}}
+# A killed process refuses connections and is given up after two heartbeats; the
+# time-out is for slow processes.
+heartbeat: {{interval: 2000, timeout: 30000}}
+io: {{tmp: {{dirs: "{directory / "tmp"}"}}}}
+"""
 
 
 def _wait_until_ready(every: Sequence[Service], ports: Ports) -> None:
