@@ -1,4 +1,4 @@
-"""All faults that the tests hold; `docs/faults.md` is generated from this list."""
+"""All faults that are tested; `docs/faults.md` is generated from this list."""
 
 import dataclasses
 
@@ -45,11 +45,11 @@ class Fault:
 
     @property
     def ending(self) -> str:
-        """The end in the words of the page."""
+        """The end, as the page words it."""
         return f"row `{self.end}`" if self.is_row else self.end
 
     def check(self, message: str) -> None:
-        """Compares a message with what it must mention."""
+        """Checks that a message mentions the cause."""
         assert message
         for mention in self.mentions:
             assert mention in message, f"expected {mention!r} in {message!r}"

@@ -1,4 +1,4 @@
-"""Where faults are made."""
+"""Images and a teacher for the tests of faults to break."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,7 @@ from tests.images import random_images, write_folder
 
 @dataclasses.dataclass
 class Place:
-    """Three images and what labels them.
+    """Three images and a teacher to label them.
 
     Attributes:
         root: Everything is in it.
@@ -34,14 +34,14 @@ class Place:
 
     @property
     def model(self):
-        """What asks for a model that needs no teacher, nor time."""
+        """Settings of a fast model that needs no teacher."""
         return {
             "model_handler": f"{handlers.__name__}:Fixed",
             "class_names_file": str(self.root / "names.txt"),
         }
 
     def other_teacher(self, **facts):
-        """Returns a copy of the teacher of which other facts are told."""
+        """Returns a copy of the teacher with other facts."""
         copy = epath.Path(self.root / "other")
         shutil.copytree(self.teacher, copy)
         before = artifact.read_json(copy / CLASSIFIER)
@@ -49,12 +49,12 @@ class Place:
         return copy
 
     def cut_weights(self):
-        """Leaves a part of the teacher's weights, as a copy that was broken off."""
+        """Truncates the teacher's weights, as an interrupted copy does."""
         (path,) = (self.teacher / "export" / "variables").glob("variables.data-*")
         path.write_bytes(path.read_bytes()[:1000])
 
     def label(self, *teachers, images=None, output=None, **more):
-        """Labels, with the teacher where nothing else is asked for."""
+        """Labels, by default with the teacher."""
         if not teachers and "model_handler" not in more:
             teachers = [self.teacher]
         return job.label(
@@ -64,7 +64,7 @@ class Place:
         )
 
     def refused(self, fault, *teachers, **more):
-        """Labels, which must fail as the row says, and leave all as it was."""
+        """Labels, which must fail as the catalog says and change no file."""
         assert fault.end == catalog.REFUSED
         before = snapshot(self.root)
         with pytest.raises(SystemExit) as refusal:
@@ -77,7 +77,7 @@ class Place:
 
 
 def snapshot(root):
-    """Returns the content of each file below, None of each folder."""
+    """Returns the content of each file at any depth, None for each folder."""
     return {
         path: path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
@@ -94,5 +94,5 @@ def place(tmp_path, exported):
 
 @pytest.fixture(autouse=True)
 def logs(tmp_path_factory, monkeypatch):
-    """Keeps the logs of jobs that fail together with what else tests leave behind."""
+    """Keeps the logs of failed jobs in a directory of pytest."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("logs")))

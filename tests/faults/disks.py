@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, where the tests may mount any."""
+"""Full and read-only disks, if the tests may mount any."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Models that work, and models that do not, as `--model_handler` names them."""
+"""Model handlers, working and broken ones, for `--model_handler`."""
 
 import time
 
@@ -9,7 +9,7 @@ CLASSES = 3
 
 
 class Fixed(ModelHandler):
-    """Says the same of each image."""
+    """Returns the same logits for each image."""
 
     def load_model(self):
         return np.arange(CLASSES)
@@ -19,7 +19,7 @@ class Fixed(ModelHandler):
 
 
 class NotFinite(Fixed):
-    """Says nothing of the second image of a batch."""
+    """Returns NaN for the second image of a batch."""
 
     def run_inference(self, batch, model, inference_args=None):
         rows = np.zeros((len(batch), CLASSES))
@@ -48,7 +48,7 @@ class Unloadable(Fixed):
 
 
 class Slow(Fixed):
-    """Takes its time, so that one can come between."""
+    """Is slow enough for a test to interfere."""
 
     def run_inference(self, batch, model, inference_args=None):
         time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""Images that are odd or broken, made by hand where no library would write them."""
+"""Odd and broken images, built byte by byte where no library writes them."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def save(image, kind, **options):
 
 
 def jpeg(image=PICTURE, **options):
-    """In a quality at which decoders differ little."""
+    """Returns a JPEG of a quality at which decoders differ little."""
     return save(image, "JPEG", quality=95, subsampling=0, **options)
 
 

@@ -61,9 +61,9 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
 
 
 def read_rows(output, *, may_be_unfinished=False):
-    """Returns the rows of all predictions, after a look at what else is there.
+    """Returns the rows of all predictions; checks that there are no unexpected files.
 
-    What a process was writing when it was killed may lie beside them.
+    With `may_be_unfinished`, a killed process may have left temporary files.
     """
     rows = []
     for path in sorted(epath.Path(output).iterdir()):

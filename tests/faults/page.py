@@ -1,4 +1,4 @@
-"""Generates the table of `docs/faults.md` from the catalog, and holds tests to it.
+"""Generates the table of `docs/faults.md`; parametrizes tests by the catalog.
 
   python -m tests.faults.page
 
@@ -37,7 +37,7 @@ def make_table() -> str:
 
 
 def update(page: str) -> str:
-    """Returns the page with its table made anew."""
+    """Returns the page with an updated table."""
     before, rest = page.split(_BEGIN)
     _, after = rest.split(_END)
     return f"{before}{_BEGIN}\n{make_table()}\n{_END}{after}"

@@ -1,4 +1,4 @@
-"""Buckets that answer no request as one would like."""
+"""Faults of buckets: missing, or without credentials or permissions."""
 
 import gc
 import http.server
@@ -13,7 +13,7 @@ from tests.faults import page
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
-    """Answers as it is told to, by the kind of request."""
+    """Answers each HTTP method with a status of its own."""
 
     def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -33,7 +33,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service(monkeypatch):
-    """Google's storage, to someone without credentials."""
+    """Fake of Google's storage, for a client without credentials."""
     server = http.server.ThreadingHTTPServer(("localhost", 0), Answering)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv(

@@ -37,7 +37,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def label(place):
-    """Starts to label with a model handler that takes its time; ends what it began."""
+    """Starts to label with a slow model handler; ends what it has started."""
     started = []
 
     def start_labeling():
@@ -60,7 +60,7 @@ def label(place):
 
 
 def end(process, *, status):
-    """Returns what a command has printed, which must have ended so."""
+    """Returns the output of a command, which must end with a status."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == status, output
     assert "Traceback" not in output

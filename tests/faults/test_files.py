@@ -1,4 +1,4 @@
-"""Files of a folder that cannot be read, or are called oddly: one job labels all."""
+"""Files of a folder that are unreadable or have odd names, labeled by one job."""
 
 import contextlib
 import errno
@@ -74,7 +74,7 @@ def make_folder(folder):
 
 @contextlib.contextmanager
 def failing_reads():
-    """Spoils the reading of some files, as no test can without being root, or not."""
+    """Makes the reading of some files fail, whether or not the tests run as root."""
     numbers = {
         "forbidden.png": [errno.EACCES],
         "scratched.png": [errno.EIO] * (len(retry.DELAYS) + 1),

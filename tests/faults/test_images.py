@@ -1,4 +1,4 @@
-"""Images that are odd or broken: all in one folder, labeled by one job."""
+"""Odd and broken images in one folder, labeled by one job."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(root, exported):
-    """The rows of all images by fault; those of the plain ones by fault, too."""
+    """The row of each image, by folder and fault."""
     content = {"broken": images.BROKEN}
     content["odd"] = {fault: image for fault, (image, _) in images.ODD.items()}
     content["plain"] = {

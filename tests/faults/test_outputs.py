@@ -1,4 +1,4 @@
-"""What of an output is refused before any work: one line, and it stays as it was."""
+"""Outputs that are refused with one line before any work, and stay unchanged."""
 
 import os
 
@@ -11,7 +11,7 @@ from tests.images import random_images
 
 @pytest.fixture
 def begun(place):
-    """A place whose output is there already."""
+    """A place with a finished output."""
     place.label(**place.model)
     return place
 

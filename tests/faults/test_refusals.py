@@ -1,4 +1,4 @@
-"""What of images and models is refused, before any work if it is seen then."""
+"""Images, teachers and settings that are refused, most of them before any work."""
 
 import shutil
 

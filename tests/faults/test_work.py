@@ -1,4 +1,4 @@
-"""What goes wrong while a job is at work: each ends so that it can go on."""
+"""Faults while a job runs; each can be resumed."""
 
 import collections
 import errno
@@ -47,7 +47,7 @@ def label(place, handler="Fixed", *, output="out", before_reading=lambda: None, 
 
 
 def fails(fault, place, *arguments, **more):
-    """Labels, which must fail as the row says and leave what is whole."""
+    """Labels, which must fail as the catalog says and leave complete files only."""
     with pytest.raises(SystemExit) as failure:
         label(place, *arguments, **more)
     message = str(failure.value.code)
@@ -59,7 +59,7 @@ def fails(fault, place, *arguments, **more):
 
 
 def check_undisturbed(place):
-    """Compares the output with that of a run that nothing has happened to."""
+    """Compares the output with that of an undisturbed run."""
     label(place, output="undisturbed")
     jobs.compare(place / "out", place / "undisturbed")
 
@@ -146,7 +146,7 @@ def test_read_error_that_stays(fault, place, monkeypatch):
 # --- outputs -------------------------------------------------------------------
 @page.holds("disk that fills up")
 def test_disk_that_fills_up(fault, place, monkeypatch):
-    """When half of a file is written; `test_commands.py` fills a real disk."""
+    """Fails when half of a file is written; `test_commands.py` fills a real disk."""
     assert fault.end == catalog.FAILED_RESUMABLE
     writer = prediction_schema.pq.ParquetWriter
     write = writer.write_table

@@ -1,4 +1,4 @@
-"""What goes wrong while records are written: each ends so that it can go on."""
+"""Faults while records are written; each can be resumed."""
 
 import shutil
 import signal
@@ -32,7 +32,7 @@ def run(undisturbed, tmp_path):
 
 
 def fails(fault, run):
-    """Writes, which must fail as the row says and publish nothing."""
+    """Writes, which must fail as the catalog says and publish nothing."""
     job = run.plan()
     with pytest.raises(SystemExit) as failure:
         with cli.exit_on_user_error():

@@ -1,4 +1,4 @@
-"""One labeling job for all engines, and what the local runner makes of it."""
+"""One labeling job for all runners, and its output by the local runner."""
 
 import dataclasses
 import pathlib
@@ -15,7 +15,7 @@ class Labeling:
     root: pathlib.Path
 
     def label(self, name, beam_flags, disturb=lambda process, output: None):
-        """Labels with other flags, while `disturb` may do what it likes; compares."""
+        """Labels with other flags while `disturb` runs; compares the outputs."""
         output = self.root / name
         with jobs.running(self.root, output, beam_flags) as process:
             disturb(process, output)

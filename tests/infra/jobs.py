@@ -1,4 +1,4 @@
-"""A labeling job long enough to be disturbed, and what must come of it."""
+"""A labeling job long enough to be disturbed, and the check of its output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prepare(root: pathlib.Path) -> None:
     for shard in range(NUM_SHARDS):
         chosen = [images[(shard + i) % len(images)] for i in range(IMAGES_PER_SHARD)]
         write_records(root / "in" / f"part-{shard:03d}", chosen)
-    # Some of the same images, to be kept apart from.
+    # Some of the same images, to exclude.
     write_records(root / "excluded-images", images[:5])
 
 
@@ -69,7 +69,7 @@ def running(
 
 
 def label_excluded(root: pathlib.Path) -> None:
-    """Labels the images that are to be kept apart from."""
+    """Labels the images to exclude."""
     commands.run(
         "beam_jobs.label_images",
         f"--images=tfrecord:{root}/excluded-images",

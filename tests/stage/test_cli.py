@@ -32,7 +32,7 @@ cli.run(command.main, command.FLAGS)
 
 
 def run_python(program, *arguments):
-    """Runs a program, or the module that the first argument names, in a process."""
+    """Runs a program in a process; without one, the module named first."""
     return subprocess.run(
         [sys.executable, *(["-c", program] if program else ["-m"]), *arguments],
         cwd=ROOT,
@@ -70,7 +70,7 @@ def test_every_flag_of_a_command_has_a_help_text(module):
 
 
 def test_flags_that_commands_share_are_defined_once():
-    """Those of the kind `FLAGS.string("name", ...)` belong to one command each."""
+    """Flags of the form `FLAGS.string("name", ...)` belong to one command each."""
     own = re.compile(r"FLAGS\.(?:string|strings|integer|number|boolean)\(\s*\"(\w+)\"")
     names = [
         name

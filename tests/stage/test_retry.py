@@ -8,7 +8,7 @@ from stage import retry
 
 @pytest.fixture
 def waited(monkeypatch):
-    """Seconds that were slept, without sleeping."""
+    """Seconds of each call of `time.sleep`, which does not wait."""
     seconds = []
     monkeypatch.setattr(time, "sleep", seconds.append)
     return seconds

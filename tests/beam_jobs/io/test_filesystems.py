@@ -1,4 +1,4 @@
-"""Paths over Beam's file systems: one in memory stands for all of them."""
+"""Paths on Beam's file systems, tested with file systems in memory."""
 
 import errno
 import io
@@ -20,7 +20,7 @@ from tests.images import write_records
 
 
 class AnswerError(Exception):
-    """What the clients of object stores raise."""
+    """Error of a client of an object store."""
 
     def __init__(self, code):
         super().__init__(f"answered {code}")
@@ -28,7 +28,7 @@ class AnswerError(Exception):
 
 
 class Written(io.BytesIO):
-    """Is there when it is closed, as in an object store."""
+    """File that appears when it is closed, as in an object store."""
 
     def __init__(self, files, path):
         super().__init__()

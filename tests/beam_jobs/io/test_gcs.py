@@ -31,7 +31,7 @@ from stage import artifact
 from tests import commands
 from tests.images import random_images, write_folder, write_records
 
-#: Longer than clients would take for granted, far less than they wait.
+#: Seconds of a slow answer, far below the clients' time-outs.
 SLOW = 1.5
 
 
@@ -53,7 +53,7 @@ class Network(http.server.ThreadingHTTPServer):
         return f"http://localhost:{self.server_address[1]}"
 
     def spoil(self, **faults):
-        """Takes, for kinds of requests, what happens to the first, the second, ..."""
+        """Sets, for each kind of request, the fault of the first, the second, ..."""
         self.counts.clear()
         self.done.clear()
         self.faults = faults
@@ -139,7 +139,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def credentials(tmp_path_factory):
-    """A user's, with a token that is good for longer than this test."""
+    """Credentials of a user, with a token that does not expire."""
     user = {
         **dict.fromkeys(("client_id", "client_secret", "refresh_token", "token"), "x"),
         "type": "authorized_user",
@@ -152,7 +152,7 @@ def credentials(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def bucket(network, credentials, monkeypatch):
-    """An address to put things at, found through the environment."""
+    """A folder in a bucket, whose service is found through the environment."""
     environment = {
         "STORAGE_EMULATOR_HOST": network.url,
         "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
@@ -169,7 +169,7 @@ def bucket(network, credentials, monkeypatch):
 
 
 def upload(network, path, content):
-    """Puts an object there without any client."""
+    """Uploads an object without a client library."""
     bucket, _, name = str(path).removeprefix("gs://").partition("/")
     url = f"{network.url}/upload/storage/v1/b/{bucket}/o"
     parts = (

@@ -38,7 +38,7 @@ def loaded_once():
 
 @pytest.fixture
 def records(tmp_path):
-    """Three shards of four images; the last has a fifth that is none."""
+    """Three shards of four images; the last also has a text."""
     images = random_images(12)
     for index in range(3):
         shard = images[4 * index : 4 * index + 4]

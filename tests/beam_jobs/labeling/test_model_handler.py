@@ -1,4 +1,4 @@
-"""The job with other models, and what a model can do wrong."""
+"""Labeling with a model handler, and errors of a handler."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CLASSES = 3
 
 
 class Fixed(ModelHandler):
-    """Says the same of each image; notes what it was asked."""
+    """Returns the same logits for each image; records the batches."""
 
     def __init__(self, rows=lambda count: np.zeros((count, CLASSES))):
         super().__init__()

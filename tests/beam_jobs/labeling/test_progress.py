@@ -1,4 +1,4 @@
-"""Progress with a clock of the test; its thread looks only where a test says so."""
+"""Progress with a fake clock; its thread polls only where a test says so."""
 
 import dataclasses
 import pathlib

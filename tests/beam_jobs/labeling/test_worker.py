@@ -16,7 +16,7 @@ from tests.images import random_images, to_examples, write_records
 
 
 class Constant:
-    """Says the same of each image."""
+    """Predicts the same for each image."""
 
     def decode(self, examples):
         predictor = test_model_handler.HandlerPredictor(
@@ -100,7 +100,7 @@ def test_the_bad_fraction_has_a_limit(bad, fails):
 
 
 def test_a_batch_is_decoded_while_another_is_predicted(shard, labeling, tmp_path):
-    """Else the job takes the sum of both times, not the larger one."""
+    """Otherwise the job takes the sum of both times, not the larger one."""
     write_records(tmp_path / "in", random_images(1) * (2 * BATCH_SIZE))
     shard = open_source(f"tfrecord:{tmp_path}/in").shards[0]
     second_is_decoded = threading.Event()

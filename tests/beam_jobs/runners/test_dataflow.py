@@ -53,7 +53,7 @@ def filled(*more, **needed):
 
 
 def labeling(pipeline):
-    """The shape of the labeling job."""
+    """Builds a graph of the shape of the labeling job."""
     shards = pipeline | "Shards" >> beam.Create(range(3)) | beam.Reshuffle()
     return shards | "Label" >> beam.Map(lambda index: index + 1)
 

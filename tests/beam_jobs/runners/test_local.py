@@ -15,7 +15,7 @@ PROCESSES = parse(
 
 @pytest.fixture
 def deaths(monkeypatch):
-    """The deaths that are reported to the supervisor, which goes on for once."""
+    """The deaths reported to the supervisor, which does not end the process here."""
     found = []
 
     def end_after_death(code, *, has_progress, log, save_log):

@@ -84,7 +84,7 @@ def wait_for_start(root):
 
 
 def wait_for_end(*pids):
-    """Waits until processes are gone, or dead and not waited for."""
+    """Waits until processes are gone or zombies."""
 
     def is_running(pid):
         try:

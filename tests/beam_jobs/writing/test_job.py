@@ -26,7 +26,7 @@ from tests.images import random_images, write_records
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Three groups' worth of shards, written without a disturbance."""
+    """Three groups of shards, written without a disturbance."""
     found = chain.make(
         tmp_path_factory.mktemp("chain") / "run",
         num_shards=24,
@@ -68,7 +68,7 @@ def shards_of(directory):
 
 
 def test_the_best_of_each_class_are_written_as_often_as_they_should(made):
-    """By sorting what the predictions say, without the rule for single rows."""
+    """Computed by sorting the predictions, without the rule for single rows."""
     paths = sorted(pathlib.Path(made.predictions).glob("predictions-*"))
     rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
     expected = {}
@@ -144,7 +144,7 @@ def test_tfds_reads_all_of_it(made):
     ],
 )
 def test_bytes_do_not_depend_on_workers_or_paths(made, tmp_path, monkeypatch, mode):
-    """Laid out alike elsewhere, all files are the same but `COMPLETED`."""
+    """In another directory of the same layout, only `COMPLETED` differs."""
     for name in ("images", "predictions", "selection"):
         shutil.copytree(made.root / name, tmp_path / name)
     options = parse_beam_arguments(

@@ -47,7 +47,7 @@ def test_neighbors_are_not_in_one_group():
 
 
 def test_groups_are_the_same_everywhere():
-    """Changed, they would change what is in a file of the same settings."""
+    """Other groups would change the files that the same settings write."""
     assert shard_groups.plan_groups(17, 8, max_copies=2) == (
         Group((0, 1, 2, 3, 6, 9, 14, 16), range(4)),
         Group((4, 5, 7, 8, 10, 11, 12, 13, 15), range(4, 8)),

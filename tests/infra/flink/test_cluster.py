@@ -1,4 +1,4 @@
-"""Managing a cluster, without Flink."""
+"""Management of a cluster, without Flink."""
 
 import socket
 import sys

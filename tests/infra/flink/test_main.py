@@ -57,7 +57,7 @@ def cluster(tmp_path_factory):
 
 
 def kill_in_mid_job(find):
-    """Returns what kills a process when some shards are done, and not all."""
+    """Returns a function that kills a process when some shards are labeled."""
 
     def disturb(process, output):
         jobs.wait_for_shards(process, output, 5)
