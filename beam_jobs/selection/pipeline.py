@@ -73,7 +73,7 @@ def format_lines(output: str) -> Iterator[str]:
     for name, count in selection.funnel.by_title().items():
         yield f"{name:>16} {count:>12,}"
     if selection.estimate is not None:
-        yield f"of the labels kept, right: {selection.estimate.kept}"
+        yield f"precision of the labels kept: {selection.estimate.kept}"
     yield from _format_sparse_classes(selection)
     cells = what_if.read_table(output)
     if cells is not None:
@@ -86,15 +86,15 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
         filled = (
             f"a threshold of {sparse_class.filling_threshold:.4g} would fill it"
             if sparse_class.filling_threshold is not None
-            else f"no threshold fills it: it takes {sparse_class.fills:,}, the teacher "
-            f"predicts it for {sparse_class.predicted:,}"
+            else f"no threshold would: it needs {sparse_class.fills:,} images, the "
+            f"teacher predicts it for {sparse_class.predicted:,}"
         )
         yield (
-            f"nearly empty: class {sparse_class.name!r} with {sparse_class.kept:,} "
-            f"images; {filled}"
+            f"sparse class {sparse_class.name!r}: {sparse_class.kept:,} images kept; "
+            f"{filled}"
         )
     if len(sparse) > _MAX_NAMED:
-        yield f"and {len(sparse) - _MAX_NAMED:,} more classes, see {SELECTION}"
+        yield f"and {len(sparse) - _MAX_NAMED:,} more sparse classes, see {SELECTION}"
 
 
 def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:

@@ -161,7 +161,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
         FileNotFoundError: If there is no file.
         ValueError: If it is broken or no predictions file.
     """
-    with _naming(path), _open(path) as file:
+    with _name_in_errors(path), _open(path) as file:
         footer = pq.read_metadata(file)
         extra = footer.metadata or {}
         return ShardFacts(
@@ -177,7 +177,7 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
     Raises the errors of `read_facts`.
     """
-    with _naming(path), _open(path) as file:
+    with _name_in_errors(path), _open(path) as file:
         parquet = pq.ParquetFile(file)
         batches = parquet.iter_batches(
             _GROUP_ROWS, columns=list(columns), use_threads=False
@@ -199,7 +199,7 @@ def _open(path: epath.Path) -> Any:
 
 
 @contextlib.contextmanager
-def _naming(path: epath.Path) -> Iterator[None]:
+def _name_in_errors(path: epath.Path) -> Iterator[None]:
     """Adds the file's path to errors of Arrow."""
     try:
         yield

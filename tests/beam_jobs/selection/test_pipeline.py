@@ -153,7 +153,7 @@ def test_the_estimate_is_of_the_images_that_the_rules_keep(place):
     estimate = selection.estimate
     assert (estimate.above_threshold.right, estimate.above_threshold.images) == (3, 3)
     assert any(
-        "right: " in line for line in pipeline.format_lines(str(place.root / "own"))
+        "precision" in line for line in pipeline.format_lines(str(place.root / "own"))
     )
 
 
