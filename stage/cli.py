@@ -19,6 +19,8 @@ from stage import preemption
 from stage.flags import CommandFlags
 
 Main: TypeAlias = Callable[[Sequence[str]], None]
+#: Receives a line for the user.
+Log: TypeAlias = Callable[[str], None]
 
 #: Environment of a command and of the processes it starts, unless the user has set it.
 ENVIRONMENT = {
@@ -145,7 +147,7 @@ def log(line: str) -> None:
     sys.stdout.flush()
 
 
-def log_for(directory: str, *, is_first: bool = True) -> Callable[[str], None]:
+def log_for(directory: str, *, is_first: bool = True) -> Log:
     """Returns a `log` that prefixes lines with the last two names of a directory.
 
     Only the first process of a run prints.

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -36,11 +36,11 @@ from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
 from stage.calibration_files import read_temperature
+from stage.cli import Log
 from stage.status import OK
 from stage.validation import check, check_positive
 
 SUMMARY = "summary.json"
-Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

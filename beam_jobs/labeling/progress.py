@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from beam_jobs.labeling.worker import Labeling
 from pseudo_label.predictions import schema as prediction_schema
+from stage.cli import Log
 
 #: Seconds between two looks at the output.
 INTERVAL = 0.5
@@ -25,7 +26,7 @@ class Progress:
     def __init__(
         self,
         labeling: Labeling,
-        log: Callable[[str], None],
+        log: Log,
         *,
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,

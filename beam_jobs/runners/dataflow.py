@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from apache_beam.runners.runner import PipelineState
 
 from beam_jobs.runners.cost import Pool
 from beam_jobs.runners.options import Build, is_dataflow
+from stage.cli import Log
 
 #: Default machine without an accelerator: 4 vCPUs, 16 GB.
 MACHINE_TYPE = "n2-standard-4"
@@ -164,7 +165,7 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
         )
 
 
-def run(build: Build, options: PipelineOptions, *, log: Callable[[str], None]) -> Any:
+def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
     """Submits the job, logs the address of its page, and waits for its end.
 
     The job continues in the cloud if this process ends first. Returns Beam's result;

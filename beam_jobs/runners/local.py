@@ -60,7 +60,7 @@ def restart_on_death(
     options: PipelineOptions,
     *,
     count_done: Callable[[], int],
-    log: Callable[[str], None],
+    log: cli.Log,
     save_log: SaveLog,
 ) -> Iterator[None]:
     """Restarts the job if a worker process dies while the block runs.

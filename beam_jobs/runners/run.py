@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from beam_jobs.runners import dataflow, local
 from beam_jobs.runners import options as beam_options
 from beam_jobs.runners.options import Build
+from stage.cli import Log
 from stage.system import num_cores
 
 
@@ -55,7 +56,7 @@ def run_pipeline(
     build: Build,
     options: PipelineOptions,
     *,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
     count_done: Callable[[], int] = lambda: 0,
     may_shuffle: bool = False,
 ) -> Any:

@@ -53,7 +53,7 @@ def end_after_death(
     code: str,
     *,
     has_progress: bool,
-    log: Callable[[str], None],
+    log: cli.Log,
     save_log: Callable[[], str],
 ) -> NoReturn:
     """Ends this process at once; its supervisor restarts it if that may help.

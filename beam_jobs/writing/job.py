@@ -9,7 +9,6 @@ from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
 import math
-from collections.abc import Callable
 
 import apache_beam as beam
 import tensorflow_datasets as tfds
@@ -27,6 +26,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import open_selection
 from stage import artifact
+from stage.cli import Log
 from stage.validation import check, check_positive
 
 RECORDS_PER_SHARD = 4096
@@ -34,7 +34,6 @@ MIN_SHARDS = 4
 CARD = "README.md"
 #: Paths of predictions and selection, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
-Log = Callable[[str], None]
 
 filesystems.register()
 

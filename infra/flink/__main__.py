@@ -39,6 +39,7 @@ _ACTIONS = ("install", "up", "down")
 
 def main(argv: Sequence[str]) -> None:
     """Performs the action that the command line names."""
+    log = cli.log_for("flink")
     with cli.exit_on_user_error():
         action = " ".join(argv[1:])
         if action not in _ACTIONS:
@@ -46,15 +47,14 @@ def main(argv: Sequence[str]) -> None:
         home = pathlib.Path(_HOME.value)
         directory = pathlib.Path(_RUN.value) if _RUN.value else home / "run"
         if action == "down":
-            ended = cluster.down(directory)
-            cli.log("flink: down" if ended else "flink: down already")
+            log("down" if cluster.down(directory) else "down already")
             return
-        jars = install(home, log=lambda line: cli.log(f"flink: {line}"))
+        jars = install(home, log=log)
         if action == "up":
             ports = cluster.Ports(**_PORTS.arguments())
             started = cluster.up(jars, ports, directory)
             word = "up" if started else "up already"
-            cli.log(f"flink: {word}, see http://localhost:{ports.web}")
+            log(f"{word}, see http://localhost:{ports.web}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from stage.cli import Log
 
 #: Source distribution on PyPI that contains Flink's jars, without its shell scripts.
 FLINK = "apache-flink-libraries==1.19.3"
@@ -35,7 +37,7 @@ class Jars:
         return self.home / f"job-server-{digest[:8]}"
 
 
-def install(home: pathlib.Path, *, log: Callable[[str], None]) -> Jars:
+def install(home: pathlib.Path, *, log: Log) -> Jars:
     """Returns the jars, after downloading the missing ones."""
     jars = Jars(home.resolve())
     _require("java", "a Java runtime, version 11 or 17, to run Flink")
