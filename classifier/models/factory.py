@@ -20,8 +20,6 @@ from classifier.models import variants
 from classifier.models.config import ModelConfig
 from classifier.models.resnet_rs import build_resnet_rs, standardize
 
-MIN_CLASSES = 2
-
 
 def build_network(
     config: ModelConfig,
@@ -41,8 +39,8 @@ def build_network(
         dtype: Type that layers compute in. Weights, batch-norm statistics and logits
             are float32.
     """
-    if num_classes < MIN_CLASSES:
-        raise ValueError(f"expected at least {MIN_CLASSES} classes, got {num_classes}")
+    if num_classes < 2:
+        raise ValueError(f"expected at least 2 classes, got {num_classes}")
     with _dtype_policy(dtype):
         if config.depth is not None:
             return build_resnet_rs(

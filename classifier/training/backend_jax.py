@@ -82,31 +82,14 @@ def make_train_step(
     """Returns the pure function of one step, from state and batch to state, scalars."""
     trainable = names_of(model, model.trainable_variables)
     others = names_of(model, model.non_trainable_variables)
-    decayed = [
-        index
-        for index, variable in enumerate(model.trainable_variables)
-        if losses.is_decayed(variable.path)
-    ]
-
-    def loss_of(
-        weights: list[Any], rest: list[Any], batch: Batch
-    ) -> tuple[Any, tuple[Any, ...]]:
-        logits, rest = model.stateless_call(
-            weights, rest, batch["image"], training=True
-        )
-        cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
-        penalty = losses.l2(
-            [weights[index] for index in decayed],
-            weight_decay=config.optimizer.weight_decay,
-        )
-        return cross_entropy + penalty, (cross_entropy, logits, rest)
+    loss_and_gradients = jax.value_and_grad(_make_loss(model, config), has_aux=True)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Any]]:
         before = [state["model"][name] for name in trainable]
         rest = [state["model"][name] for name in others]
-        (loss, (cross_entropy, logits, rest)), gradients = jax.value_and_grad(
-            loss_of, has_aux=True
-        )(before, rest, batch)
+        (loss, (cross_entropy, logits, rest)), gradients = loss_and_gradients(
+            before, rest, batch
+        )
         weights, velocities, rate = optimizer.update(
             before,
             gradients,
@@ -115,10 +98,7 @@ def make_train_step(
             config=config.optimizer,
             num_steps=config.num_steps,
         )
-        values = {
-            **dict(zip(trainable, weights, strict=True)),
-            **dict(zip(others, rest, strict=True)),
-        }
+        values = dict(zip([*trainable, *others], [*weights, *rest], strict=True))
         averages = optimizer.averaged(
             list(state["ema"].values()),
             [values[name] for name in state["ema"]],
@@ -140,6 +120,35 @@ def make_train_step(
         return new_state, metrics
 
     return train_step
+
+
+def _make_loss(
+    model: keras.Model, config: TrainConfig
+) -> Callable[[list[Any], list[Any], Batch], tuple[Any, tuple[Any, ...]]]:
+    """Returns the function from weights, other variables and a batch to the loss.
+
+    It also returns the cross-entropy, the logits and the updated other variables.
+    """
+    decayed = [
+        index
+        for index, variable in enumerate(model.trainable_variables)
+        if losses.is_decayed(variable.path)
+    ]
+
+    def loss_of(
+        weights: list[Any], rest: list[Any], batch: Batch
+    ) -> tuple[Any, tuple[Any, ...]]:
+        logits, rest = model.stateless_call(
+            weights, rest, batch["image"], training=True
+        )
+        cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
+        penalty = losses.l2(
+            [weights[index] for index in decayed],
+            weight_decay=config.optimizer.weight_decay,
+        )
+        return cross_entropy + penalty, (cross_entropy, logits, rest)
+
+    return loss_of
 
 
 def shapes(

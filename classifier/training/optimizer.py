@@ -13,7 +13,6 @@ from classifier.training.config import OptimizerConfig
 #: Shares of the run after which the stepwise schedule falls, each time to a tenth: 30,
 #: 60 and 80 of 90 epochs (Goyal et al. 2017).
 STEPWISE_DROPS = (30 / 90, 60 / 90, 80 / 90)
-STEPWISE_FACTOR = 0.1
 
 
 def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
@@ -27,7 +26,7 @@ def learning_rate(step: Any, config: OptimizerConfig, *, num_steps: int) -> Any:
         drops = sum(
             ops.cast(step >= share * num_steps, "float32") for share in STEPWISE_DROPS
         )
-        factor, top = STEPWISE_FACTOR**drops, 1.0
+        factor, top = 0.1**drops, 1.0
     elif config.schedule == "cosine":
         factor = 0.5 * (1.0 + ops.cos(math.pi * step / num_steps))
         top = 0.5 * (1.0 + math.cos(math.pi * config.warmup_steps / num_steps))

@@ -2,8 +2,7 @@
 
 `student.training.budget` fits a recipe to the number of images. A student of `tiny` is
 its teacher's recipe with sharpened targets; that of a ResNet-RS is the paper's
-semi-supervised one. There a larger student is a deeper one, another preset than the
-teacher's.
+semi-supervised one. A ResNet-RS student larger than its teacher is a deeper preset.
 """
 
 from __future__ import annotations
