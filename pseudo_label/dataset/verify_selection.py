@@ -82,10 +82,7 @@ def open_lineage(
 ) -> Lineage:
     """Returns a dataset and what it was made from.
 
-    Args:
-        dataset: Directory of the dataset.
-        predictions: Directory of the predictions, if moved since.
-        selection: Directory of the selection, if moved since.
+    `predictions` and `selection` are their directories, if moved since.
 
     Raises:
         FileNotFoundError: If a directory does not exist.
