@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stage.parquet import read_parquet, read_parquet_file
+from stage.parquet import read_parquet, read_parquet_file, write_parquet_file
 
 TABLE = pa.table({"key": ["a", "b", "c"], "label": [1, 2, 3]})
 
@@ -41,3 +41,14 @@ def test_a_file_is_named_where_it_is_broken_or_missing(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"rows\.parquet"):
         read_parquet_file(path)
+
+
+def test_a_table_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "rows.parquet"
+    write_parquet_file(path, TABLE, row_group_size=2)
+    assert read_parquet_file(path) == TABLE
+    assert pq.read_metadata(path).num_row_groups == 2
+    with pytest.raises(pa.ArrowException):
+        write_parquet_file(path, TABLE, compression="no such")
+    assert read_parquet_file(path) == TABLE
+    assert list(tmp_path.iterdir()) == [path]

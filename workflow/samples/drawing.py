@@ -164,9 +164,7 @@ def run(job: DrawingJob, *, log: Callable[[str], None] = lambda line: None) -> N
         log(f"reading {num_images:,} images of {len(shards):,} shards")
         made = pool.map(lambda shard: _make_thumbnails(job, *shard), shards)
         thumbnails = dict(itertools.chain.from_iterable(part.items() for part in made))
-    path = epath.Path(job.output) / tiles.FILE
-    with artifact.replacing(path) as temporary, temporary.open("wb") as file:
-        tiles.write_samples(file, _to_samples(chosen, thumbnails))
+    tiles.write_samples(job.output, _to_samples(chosen, thumbnails))
 
 
 def format_summary(job: DrawingJob) -> str:

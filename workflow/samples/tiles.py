@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
-from stage.parquet import read_parquet_file
+from stage.parquet import read_parquet_file, write_parquet_file
 
 FILE = "samples.parquet"
 VERSION = 1
@@ -75,10 +73,11 @@ def schema() -> pa.Schema:
     )
 
 
-def write_samples(file: BinaryIO, samples: Iterable[Sample]) -> None:
+def write_samples(directory: epath.PathLike, samples: Iterable[Sample]) -> None:
     """Writes the tiles of all sheets."""
     rows = [vars(sample) for sample in samples]
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), file)
+    table = pa.Table.from_pylist(rows, schema=schema())
+    write_parquet_file(epath.Path(directory) / FILE, table)
 
 
 def read_samples(directory: epath.PathLike) -> list[Sample]:

@@ -252,8 +252,7 @@ def write_samples(rng, directory, table, plan):
         for sheet in tiles.SHEETS
         for position in range(plan.tiles)
     ]
-    with (directory / tiles.FILE).open("wb") as file:
-        tiles.write_samples(file, samples)
+    tiles.write_samples(directory, samples)
     write(directory / "config.json", {})
 
 

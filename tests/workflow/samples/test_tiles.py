@@ -29,8 +29,7 @@ def make_samples():
 
 def test_samples_are_read_as_they_were_written(tmp_path):
     for samples in (make_samples(), []):
-        with (tmp_path / tiles.FILE).open("wb") as file:
-            tiles.write_samples(file, samples)
+        tiles.write_samples(tmp_path, samples)
         assert tiles.read_samples(tmp_path) == samples
 
 
