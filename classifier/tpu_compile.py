@@ -13,6 +13,7 @@ too large, it prints the largest that fits and exits with status 1.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 import time
@@ -76,7 +77,7 @@ def _compile_and_log(
         report = compile_at(batch_size)
     except TooLargeError as error:
         comfortable, fits, too_large = tpu_compiler.largest_batches(
-            lambda size: _or_none(compile_at, size), batch_size, available
+            functools.partial(_or_none, compile_at), batch_size, available
         )
         cli.log(
             f"  too large: {error} The largest batch that fits is {fits} images per "

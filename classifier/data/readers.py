@@ -140,11 +140,11 @@ class TarReader:
     """Reads the samples of WebDataset tar files; the key is `FILE#SAMPLE/NAME`.
 
     Attributes:
-        image_extension: Extension of the image, None for any image extension.
+        image_extensions: Extensions of the image.
         label_extension: Extension of the label.
     """
 
-    image_extension: str | None = None
+    image_extensions: tuple[str, ...] = webdataset.IMAGE_EXTENSIONS
     label_extension: str = LABEL_EXTENSION
 
     def read(self, file: dict[str, Any]) -> Any:
@@ -165,10 +165,9 @@ class TarReader:
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's samples, placeholders included."""
-        extensions: tuple[str, ...] = webdataset.IMAGE_EXTENSIONS
-        if self.image_extension is not None:
-            extensions = (self.image_extension,)
-        yield from python_reader.read_samples(file, extensions, self.label_extension)
+        yield from python_reader.read_samples(
+            file, self.image_extensions, self.label_extension
+        )
 
     def _generate(self, path: bytes, name: bytes) -> Iterator[dict[str, Any]]:
         file = File(path=os.fsdecode(path), name=os.fsdecode(name))

@@ -34,6 +34,7 @@ from classifier.data.readers import (
     open_builder,
     read_files,
 )
+from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
 
@@ -197,7 +198,8 @@ def open_source(
             image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE
         )
         if kind == "webdataset":
-            reader = TarReader(image_feature, label_feature or LABEL_EXTENSION)
+            extensions = (image_feature,) if image_feature else IMAGE_EXTENSIONS
+            reader = TarReader(extensions, label_feature or LABEL_EXTENSION)
         source = _open_pattern(spec, rest, class_names_file, reader)
     _check_keys(source)
     return source

@@ -111,7 +111,7 @@ def test_a_folder_passes_on_the_label_of_its_files(tmp_path):
 def test_samples_of_a_chosen_extension(tmp_path):
     write_tar(tmp_path / "data", [("0.in.png", b"a"), ("0.out.png", b"b")])
     file = File(path=str(tmp_path / "data"), name="data")
-    (found,) = read_examples(TarReader("out.png"), [file])
+    (found,) = read_examples(TarReader(("out.png",)), [file])
     assert found == Example(b"data#0/0", b"b", -1)
 
 
