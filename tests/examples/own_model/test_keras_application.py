@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from beam_jobs.labeling.model_handler import HandlerPredictor
 from examples.own_model import keras_application
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 SIZE = 32
 CLASSES = 3
@@ -29,7 +29,7 @@ def test_a_keras_application_labels_as_it_predicts(tmp_path):
     ]
     logits = network.predict(np.stack(pixels), verbose=0)
     predictor = HandlerPredictor(handler, num_classes=CLASSES)
-    predicted = predictor.predict(predictor.decode(IMAGES))
+    predicted = predictor.predict(predictor.decode(to_examples(IMAGES)))
     assert predicted.status == ["ok"] * len(IMAGES)
     np.testing.assert_allclose(
         predicted.probabilities, tf.nn.softmax(logits), atol=1e-6

@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from beam_jobs.labeling.model_handler import ModelHandlerLoader
 from examples.own_model import onnx_file
-from tests.images import random_images
+from tests.images import random_images, to_examples
 
 SIZE = 32
 CLASSES = 3
@@ -47,7 +47,7 @@ def test_an_onnx_file_labels_as_its_formula_says(tmp_path):
     ]
     scaled = (np.array(means) / 255 - onnx_file.MEAN) / onnx_file.DEVIATION
     predictor = loader.load()
-    predicted = predictor.predict(predictor.decode(IMAGES))
+    predicted = predictor.predict(predictor.decode(to_examples(IMAGES)))
     assert predicted.status == ["ok"] * len(IMAGES)
     found = predicted.probabilities
     np.testing.assert_allclose(found, softmax(scaled @ weights, axis=1), atol=1e-5)
