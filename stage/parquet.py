@@ -24,11 +24,12 @@ def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
 def read_parquet_file(
     path: epath.PathLike, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """Returns the table in a file; raises ValueError if it is broken."""
+    """Returns the table in a file; ValueError if it is broken or lacks a column."""
     content = epath.Path(path).read_bytes()
     try:
-        return read_parquet(pa.BufferReader(content), columns)
-    except pa.ArrowException as error:
+        table = read_parquet(pa.BufferReader(content), columns)
+        return table if columns is None else table.select(columns)
+    except (pa.ArrowException, OSError, KeyError) as error:  # OSError: a broken page.
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is broken: {reason}") from error
 

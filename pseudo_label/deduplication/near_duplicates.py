@@ -100,11 +100,21 @@ def write_dropped(directory: epath.PathLike, index: int, rows: pa.Table) -> None
 def read_dropped_rows(
     directory: epath.PathLike, index: int, columns: Sequence[str]
 ) -> pa.Table:
-    """Returns columns of the dropped rows of an input shard, ascending by position."""
+    """Returns columns of the dropped rows of an input shard, ascending by position.
+
+    Raises ValueError if the file is broken, or a column is missing or of another type.
+    """
     path = dropped_path(directory, index)
-    if path.exists():
-        return parquet.read_parquet_file(path, columns)
-    return dropped_schema().empty_table().select(columns)
+    none = dropped_schema().empty_table().select(columns)
+    if not path.exists():
+        return none
+    rows = parquet.read_parquet_file(path, columns)
+    if rows.schema.types != none.schema.types:
+        raise ValueError(
+            f"{path} is broken: expected columns of types {none.schema.types}, got "
+            f"{rows.schema.types}"
+        )
+    return rows
 
 
 def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:

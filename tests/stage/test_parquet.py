@@ -43,6 +43,25 @@ def test_a_file_is_named_where_it_is_broken_or_missing(tmp_path):
         read_parquet_file(path)
 
 
+def test_a_file_with_a_broken_page_is_named(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    for position in range(4, 60):  # The first page, before the footer.
+        content[position] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"rows\.parquet"):
+        read_parquet_file(path)
+
+
+def test_columns_are_all_there_in_the_order_asked_for(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(TABLE, path)
+    assert read_parquet_file(path, ["label", "key"]) == TABLE.select(["label", "key"])
+    with pytest.raises(ValueError, match=r"rows\.parquet.*confidence"):
+        read_parquet_file(path, ["label", "confidence"])
+
+
 def test_a_table_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "rows.parquet"
     write_parquet_file(path, TABLE, row_group_size=2)

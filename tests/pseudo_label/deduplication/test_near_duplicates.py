@@ -141,6 +141,13 @@ def test_dropped_rows_are_read_back(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"^{path} "):  # Not one of the predictions.
         near_duplicates.read_dropped(tmp_path, 3)
+    for broken in (
+        rows.drop_columns("record_index"),
+        pa.table({"record_index": ["2", "7"]}),
+    ):
+        near_duplicates.write_dropped(tmp_path, 3, broken)
+        with pytest.raises(ValueError, match=rf"^{path} .*(record_index|int)"):
+            near_duplicates.read_dropped(tmp_path, 3)
 
 
 def test_rows_have_the_match_of_their_representative_or_itself():
