@@ -226,6 +226,8 @@ def up(jars: Jars, ports: Ports, directory: pathlib.Path) -> bool:
 def down(directory: pathlib.Path) -> bool:
     """Stops all processes, keeps their logs; returns whether one was running."""
     directory = directory.resolve()
+    if _read_ports(directory) is None:  # Not a cluster's directory.
+        return False
     started = [
         Service(file.stem, (), (), directory) for file in directory.glob("*.pid")
     ]

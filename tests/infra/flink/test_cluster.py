@@ -1,5 +1,6 @@
 """Management of a cluster, without Flink."""
 
+import signal
 import socket
 import sys
 import time
@@ -57,6 +58,16 @@ def test_a_service_that_ends_at_once_is_named_and_the_others_end(tmp_path, monke
 
 def test_down_without_a_cluster_does_nothing(tmp_path):
     assert not cluster.down(tmp_path / "run")
+
+
+def test_down_leaves_processes_of_another_directory_alone(tmp_path):
+    daemon = cluster.Service("daemon", SLEEPER, (), tmp_path)
+    daemon.start()
+    try:
+        assert not cluster.down(tmp_path)
+        assert daemon.pid() is not None
+    finally:
+        daemon.send(signal.SIGKILL)
 
 
 def test_a_cluster_keeps_its_ports(tmp_path, monkeypatch):
