@@ -53,7 +53,9 @@ def start_or_resume(
             # Refresh the timestamp so that make treats the target as up to date.
             write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
             return True
-        if {**before, may_change: config.get(may_change)} != config:
+        if not isinstance(before, dict) or (
+            {**before, may_change: config.get(may_change)} != config
+        ):
             raise ValueError(
                 f"{path} was begun with other settings: "
                 f"{_describe_differences(before, config)}; delete it or choose another "

@@ -48,7 +48,8 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
             branch = branch.setdefault(parent, {})
             if not isinstance(branch, dict):
                 raise ValueError(
-                    f"expected --set for {path} or for the group around it, got both"
+                    f"--set={path}= is inside {parent}, which another --set assigns; "
+                    f"leave out --set={parent}="
                 )
         branch[leaf] = text
     return _replace(config, changes, prefix="")

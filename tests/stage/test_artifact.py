@@ -55,6 +55,13 @@ def test_a_setting_without_a_value_is_named_where_it_was_added(tmp_path):
     assert "seed" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "3"])
+def test_a_config_that_is_no_object_is_of_other_settings(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"seed.* 1"):
+        artifact.start_or_resume(tmp_path, {"seed": 1})
+
+
 def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match=re.escape(str(tmp_path))):
