@@ -202,7 +202,7 @@ CASES = [
     ),
     Case(
         "format of an export",
-        ("classifier.export_model", "--classifier={teacher}", "--output={new}.tflite"),
+        ("classifier.export_model", "--classifier={teacher}", "--output={new}.h5"),
         (
             ".keras",
             ".onnx",

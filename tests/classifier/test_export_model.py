@@ -21,7 +21,7 @@ def test_bad_arguments_are_one_line(exported, tmp_path):
     (tmp_path / "there").mkdir()
     for flags, message in (
         ([f"--output={tmp_path}/there"], f"{tmp_path}/there"),
-        ([f"--output={tmp_path}/a.tflite"], ".tflite"),
+        ([f"--output={tmp_path}/a.h5"], ".h5"),
         ([f"--output={tmp_path}/a.onnx", "now"], "'now'"),
         (
             [f"--output={tmp_path}/a.onnx", f"--classifier={tmp_path}"],

@@ -1,6 +1,5 @@
 """Every operation against Pillow, NumPy or the published transform, pixel by pixel."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -515,7 +514,7 @@ DEVIATIONS = 4
 
 @pytest.fixture(scope="module")
 def drawn():
-    config = dataclasses.replace(AugmentConfig(), num_ops=NUM_DRAWS)
+    config = AugmentConfig(operations=OPERATIONS, num_ops=NUM_DRAWS)
     return [part.numpy() for part in randaugment.draw(config, seed=tf.constant([0, 0]))]
 
 

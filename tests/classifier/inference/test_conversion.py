@@ -163,7 +163,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "there.keras").touch()
     for name, message in (
         ("there.keras", r"there\.keras"),
-        ("a.tflite", r"a\.tflite"),
+        ("a.h5", r"a\.h5"),
     ):
         with pytest.raises(ValueError, match=message):
             conversion.check_output(str(tmp_path / name))

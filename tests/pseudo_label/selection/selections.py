@@ -128,7 +128,7 @@ def find_statistics(parts, tables, tally, config, narrowings):
 
 
 def brute_force(rows, config, dropped=()):
-    """Returns copies of every row, from the definition."""
+    """Returns copies of every row, from the definition; rows are in order of key."""
     threshold = np.float32(config.thresholds.values[0])
     copies = [0] * len(rows)
     for label in range(NUM_CLASSES):
@@ -140,7 +140,7 @@ def brute_force(rows, config, dropped=()):
             and np.float32(row[2]) >= threshold
             and index not in dropped
         ]
-        members.sort(key=lambda i: (-np.float32(rows[i][2]), rows[i][3], f"key{i:02d}"))
+        members.sort(key=lambda i: (-np.float32(rows[i][2]), rows[i][3], i))
         members = members[: config.images_per_class]
         wanted = min(config.images_per_class, len(members) * config.max_copies)
         for turn in range(wanted):

@@ -108,19 +108,11 @@ def select(shards, config):
         for rows, gone in shards
     )
     selection = selections.run([kept], config)
-    copies = {}
-    for label in range(NUM_CLASSES):
-        of_class = [
-            row
-            for row in kept.to_pylist()
-            if row["label"] == label
-            and row["confidence"] >= np.float32(config.thresholds.values[0])
-        ]
-        best = sorted(of_class, key=best_first)[: config.images_per_class]
-        records = min(config.images_per_class, config.max_copies * len(best))
-        for rank, row in enumerate(best):
-            copies[row["key"]] = len(range(rank, records, len(best)))
-    return selection, copies
+    rows = sorted(kept.to_pylist(), key=lambda row: row["key"])
+    names = ("status", "label", "confidence", "key_hash")
+    counts = selections.brute_force([[row[n] for n in names] for row in rows], config)
+    copies = {row["key"]: count for row, count in zip(rows, counts, strict=True)}
+    return selection, {key: count for key, count in copies.items() if count}
 
 
 def best_first(row):
