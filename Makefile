@@ -85,7 +85,8 @@ DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
 LIBTPU := $(VENV)/libtpu
 
-$(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if $(filter $(NUMBERS),$($(name))),,\
+$(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if \
+	$(and $(filter 1,$(words $($(name)))),$(filter $(NUMBERS),$($(name)))),,\
 	$(error expected $(name)= from 1 to 20, got $(name)=$($(name)))))
 
 ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
