@@ -24,7 +24,7 @@ _REQUEST = FlagGroup(
         "target_precision",
         None,
         "Share of right labels that the threshold should reach on the images of "
-        "--calibration; 0.97 if that is given and no threshold is.",
+        "--calibration; 0.97 with a calibration and without a threshold.",
     ),
     confidence_threshold=FLAGS.number(
         "confidence_threshold", None, "Lowest confidence to keep, in [0, 1]."

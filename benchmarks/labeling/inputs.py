@@ -16,7 +16,7 @@ from classifier.training import presets
 from stage import artifact
 
 RESNET = "resnet_rs_50_160"
-#: As many pixels and classes, but a network that costs next to nothing.
+#: A network with the input size and classes of `RESNET` that costs next to nothing.
 FREE = "free"
 NETWORKS = (RESNET, FREE)
 NUM_CLASSES = 1000

@@ -22,7 +22,7 @@ def command(module: str, task: Mapping[str, Any]) -> list[str]:
 
 
 def installed(packages: Mapping[str, Sequence[str]]) -> list[str]:
-    """Returns the ways whose packages are installed; prints those left out."""
+    """Returns the peers whose packages are installed; prints those left out."""
     found = []
     for way, names in packages.items():
         missing = [name for name in names if importlib.util.find_spec(name) is None]

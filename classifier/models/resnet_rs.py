@@ -34,8 +34,8 @@ EXPANSION = 4
 class StochasticDepth(layers.Layer):
     """Drops the residual branch of random examples of a batch (Huang et al. 2016).
 
-    The other branches are scaled by 1 / (1 - rate), so that evaluation needs no
-    correction.
+    The branch of the remaining examples is scaled by 1 / (1 - rate), so that evaluation
+    needs no correction.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:

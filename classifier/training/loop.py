@@ -23,7 +23,7 @@ from stage.preemption import PreemptedError, watched
 PROFILE = "profile"
 #: Steps left out of the trace at the start, during which things are compiled.
 PROFILE_AFTER = 3
-#: Steps in a trace: enough to see one step wait for another.
+#: Number of steps in a trace; with several, waits between steps show as well.
 PROFILE_STEPS = 5
 
 

@@ -42,7 +42,7 @@ class Tally:
 
     Attributes:
         bins: Bins of K + 1 classes; no row reaches the threshold of class K.
-        levels: float32 [L] confidences, ascending.
+        levels: float32 [L] thresholds of other settings, ascending (see `what_if`).
         histogram: int64 [K + 1, bins.num_bins], rows by confidence.
         reached: int64 [K + 1, L + 1], rows by the number of levels they reach.
     """

@@ -14,8 +14,8 @@ from classifier.training import budget
 from classifier.training.config import replace_paths
 from student.training.config import StudentConfig
 
-#: Pseudo-labeled images per labeled image of a batch, as Noisy Student's published
-#: scripts train EfficientNet-B1 to B7.
+#: Pseudo-labeled images per labeled image of a batch: the value in Noisy Student's
+#: published scripts for EfficientNet-B1 to B7.
 RATIO = 3.0
 #: Maximum epochs over the labeled images, twice those of supervised training. To stay
 #: below, the ratio grows up to that of Noisy Student's largest student.
