@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from pseudo_label.deduplication import near_duplicates
-from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection.order_statistics import RankWindows, Rows
@@ -57,21 +56,16 @@ class PredictionReader:
         """
         path = self.predictions.path(index)
         num_classes = len(self.predictions.class_names)
-        dropped = np.empty(0, np.int64)
-        if self.dropped_in is not None:
-            dropped = near_duplicates.read_dropped(self.dropped_in, index)
-        first = 0
-        for table in prediction_schema.read_rows(path, columns):
+        blocks = near_duplicates.read_blocks(path, columns, self.dropped_in, index)
+        for first, table, dropped in blocks:
             label = table["label"].fill_null(0).to_numpy()
             _check("label", label, np.int32(num_classes - 1), first, path)
             confidence = table["confidence"].fill_null(0.0).to_numpy()
             _check("confidence", confidence, np.float32(1.0), first, path)
             label = table["label"].fill_null(num_classes).to_numpy()
-            end = first + len(label)
-            here = dropped[slice(*np.searchsorted(dropped, [first, end]))]
-            if len(here):
+            if len(dropped):
                 label = label.copy()
-                label[here - first] = num_classes
+                label[dropped] = num_classes
             key_hash = np.broadcast_to(np.uint64(0), label.shape)
             if "key_hash" in columns:
                 key_hash = table["key_hash"].to_numpy()
@@ -80,9 +74,8 @@ class PredictionReader:
                 confidence=confidence,
                 key_hash=key_hash,
                 shard=np.broadcast_to(np.int32(index), label.shape),
-                row=np.arange(first, end, dtype=np.int32),
+                row=np.arange(first, first + len(label), dtype=np.int32),
             )
-            first = end
 
 
 def _check(

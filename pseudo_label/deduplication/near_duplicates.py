@@ -123,6 +123,29 @@ def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
     return rows["record_index"].to_numpy()
 
 
+def read_blocks(
+    path: epath.Path,
+    columns: Sequence[str],
+    directory: epath.PathLike | None,
+    index: int,
+) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
+    """Yields the predictions of an input shard in blocks, and which rows are dropped.
+
+    Each block has the position of its first row, columns of its rows, and the indices
+    of its dropped rows, ascending. `directory` holds the dropped rows; None if there
+    are none.
+    """
+    dropped = np.empty(0, np.int64)
+    if directory is not None:
+        dropped = read_dropped(directory, index)
+    first = 0
+    for rows in prediction_schema.read_rows(path, columns):
+        end = first + len(rows)
+        here = dropped[slice(*np.searchsorted(dropped, [first, end]))]
+        yield first, rows, here - first
+        first = end
+
+
 def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
     """Returns the rows of a shard, CANDIDATE, that may be duplicates of others.
 

@@ -150,6 +150,24 @@ def test_dropped_rows_are_read_back(tmp_path):
             near_duplicates.read_dropped(tmp_path, 3)
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 10])
+def test_blocks_hold_all_rows_and_their_dropped_ones(tmp_path, monkeypatch, size):
+    table = pa.table({"label": range(10)})
+    blocks = [table.slice(first, size) for first in range(0, 10, size)]
+    monkeypatch.setattr(prediction_schema, "read_rows", lambda path, columns: blocks)
+    columns = {name: [None] * 3 for name in near_duplicates.dropped_schema().names}
+    columns["record_index"] = [0, 3, 9]
+    rows = pa.table(columns, schema=near_duplicates.dropped_schema())
+    near_duplicates.write_dropped(tmp_path, 5, rows)
+    for directory, dropped in ((tmp_path, [0, 3, 9]), (None, [])):
+        found = list(near_duplicates.read_blocks(tmp_path, ["label"], directory, 5))
+        assert pa.concat_tables([rows for _, rows, _ in found]) == table
+        parts = [rows.take(at) for _, rows, at in found]
+        assert pa.concat_tables(parts)["label"].to_pylist() == dropped
+        firsts = [first for first, _, _ in found]
+        assert firsts == [rows["label"][0].as_py() for _, rows, _ in found]
+
+
 def test_rows_have_the_match_of_their_representative_or_itself():
     """Row 1 leaked, and represents row 2; row 3 stays, and represents row 4."""
     matches = np.zeros(2, near_duplicates.NAMED_MATCH)

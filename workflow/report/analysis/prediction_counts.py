@@ -164,20 +164,19 @@ def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> 
 def _blocks(
     labeled: LabeledRound,
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]]:
-    """Yields labels (-1 without a prediction), confidences, and dropped positions."""
+    """Yields labels (-1 without a prediction), confidences, indices of dropped rows."""
     for index in range(labeled.num_shards):
-        dropped = near_duplicates.read_dropped(labeled.selection_directory, index)
-        first = 0
-        for table in prediction_schema.read_rows(
-            labeled.path(index), ["label", "confidence"]
+        for _, table, dropped in near_duplicates.read_blocks(
+            labeled.path(index),
+            ["label", "confidence"],
+            labeled.selection_directory,
+            index,
         ):
-            end = first + len(table)
             yield (
                 table["label"].fill_null(-1).to_numpy(),
                 table["confidence"].fill_null(0.0).to_numpy(),
-                dropped[slice(*np.searchsorted(dropped, [first, end]))] - first,
+                dropped,
             )
-            first = end
 
 
 def _count_labels(
