@@ -155,7 +155,7 @@ class RunContext:
     """
 
     workdir: epath.PathLike
-    log: Callable[[str], None]
+    log: cli.Log
     devices: Devices
     profile: bool = False
 

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.selection.decision import SELECTION, Selection, open_selection
 from stage import artifact
+from stage.cli import Log
 from workflow.samples import choice, tiles
 from workflow.samples.choice import SampleConfig
 from workflow.samples.thumbnails import Thumbnail, make_thumbnail
@@ -147,7 +148,7 @@ def plan(request: DrawingRequest, settings: SampleConfig, *, output: str) -> Dra
     )
 
 
-def run(job: DrawingJob, *, log: Callable[[str], None] = lambda line: None) -> None:
+def run(job: DrawingJob, *, log: Log = lambda line: None) -> None:
     """Draws the tiles and writes them.
 
     Raises:
