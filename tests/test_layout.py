@@ -40,6 +40,7 @@ def test_every_command_in_the_documentation_exists():
 
 def parse_commands(text):
     """Parses the project's command lines in a text; yields their modules."""
+    text = text.replace("\\\n", " ")
     for module, line in re.findall(r"python -m ([\w.]+)([^\n`]*)", text):
         if module.partition(".")[0] not in PACKAGES or " ... " in line:
             continue
@@ -53,7 +54,6 @@ def parse_commands(text):
 
 def test_every_command_line_in_the_documentation_parses():
     text = "".join(document.read_text() for document in DOCUMENTS)
-    text = text.replace("\\\n", " ")
     assert len(list(parse_commands(text))) > 20
 
 
@@ -68,7 +68,7 @@ def test_every_command_line_of_make_parses():
         env=environment,
         text=True,
     )
-    modules = set(parse_commands(lines.replace("\\\n", " ")))
+    modules = set(parse_commands(lines))
     assert modules >= {"student.train", "infra.flink", "workflow.report"}
 
 
