@@ -10,7 +10,7 @@ from etils import epath
 
 from classifier.export.facts import CLASSIFIER
 from stage import artifact
-from tests.faults import catalog, handlers, job
+from tests.faults import endings, handlers, job
 from tests.images import random_images, write_folder
 
 
@@ -65,7 +65,7 @@ class Place:
 
     def refused(self, fault, *teachers, **more):
         """Labels, which must fail as the catalog says and change no file."""
-        assert fault.end == catalog.REFUSED
+        assert fault.end == endings.REFUSED
         before = snapshot(self.root)
         with pytest.raises(SystemExit) as refusal:
             self.label(*teachers, **more)

@@ -10,7 +10,7 @@ from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from stage import artifact
 from tests.commands import call, start
-from tests.faults import catalog, disks, handlers, job, page
+from tests.faults import disks, endings, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
 
@@ -134,7 +134,7 @@ def spoil(path):
     "predictions damaged since they were written",
 )
 def test_what_changed_since_labeling(fault, messages):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     (line,) = [line for line in messages[fault.name].splitlines() if "error" in line]
     assert line.startswith("error: ")
     fault.check(line)
@@ -144,7 +144,7 @@ def test_what_changed_since_labeling(fault, messages):
 @pytest.mark.slow
 @page.holds("worker process that is killed")
 def test_worker_process_that_is_killed(fault, place, label):
-    assert fault.end == catalog.CONTINUES
+    assert fault.end == endings.CONTINUES
     process = label()
     jobs.wait_for_shards(process, place / "out", 2)
     jobs.workers_of(psutil.Process(process.pid))[0].kill()
@@ -155,7 +155,7 @@ def test_worker_process_that_is_killed(fault, place, label):
 @pytest.mark.slow
 @page.holds("Ctrl-C", "command that is killed")
 def test_command_that_is_ended(fault, place, label):
-    assert fault.end == catalog.RESUMABLE
+    assert fault.end == endings.RESUMABLE
     process = label()
     jobs.wait_for_shards(process, place / "out", 2)
     if fault.name == "Ctrl-C":
@@ -173,7 +173,7 @@ def test_command_that_is_ended(fault, place, label):
 @pytest.mark.slow
 @page.holds("two commands on one output")
 def test_two_commands_on_one_output(fault, place, label):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     processes = [label(), label()]
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     statuses = [process.returncode for process in processes]
@@ -187,7 +187,7 @@ def test_two_commands_on_one_output(fault, place, label):
 @pytest.mark.slow
 @page.holds("full disk")
 def test_full_disk(fault, place, label):
-    assert fault.end == catalog.FAILED_RESUMABLE
+    assert fault.end == endings.FAILED_RESUMABLE
     (place / "out").mkdir()
     with disks.mounted(place / "out", "size=28k"):
         fault.check(end(label(), status=1))

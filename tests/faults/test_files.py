@@ -9,7 +9,7 @@ import pytest
 from classifier.data import python_reader
 from classifier.data.examples import key_text
 from stage import retry
-from tests.faults import catalog, job, page
+from tests.faults import endings, job, page
 from tests.images import random_images
 
 #: Names of the images; whether each is there is told by its row.
@@ -108,6 +108,6 @@ def test_a_listed_file_is_a_row(fault, rows):
 
 @page.holds(*UNLISTED)
 def test_what_is_no_image_of_the_source_has_no_row(fault, rows):
-    assert fault.end == catalog.NO_ROW
+    assert fault.end == endings.NO_ROW
     assert not any(key.startswith(UNLISTED[fault.name]) for key in rows)
     assert len(rows) == len(NAMES)

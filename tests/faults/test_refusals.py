@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from classifier.inference import engine
-from tests.faults import catalog, page
+from tests.faults import endings, page
 
 
 # --- sources -------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_teacher_with_weights_cut_off_in_the_workers(fault, place, name):
     place.cut_weights()
     with pytest.raises(SystemExit) as refusal:
         place.label(engine=name)
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     fault.check(str(refusal.value.code))
 
 

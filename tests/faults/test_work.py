@@ -15,7 +15,7 @@ from classifier.data import python_reader
 from pseudo_label.predictions import prediction_set
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact, cli, retry
-from tests.faults import catalog, handlers, job, page
+from tests.faults import endings, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
 
@@ -85,14 +85,14 @@ MODELS = {
 
 @page.holds(*MODELS)
 def test_model_that_does_not_work(fault, place):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     fails(fault, place, MODELS[fault.name])
     assert not job.read_rows(place / "out")
 
 
 @page.holds("more top classes than there are")
 def test_more_top_classes_than_there_are(fault, place):
-    assert fault.end == catalog.LABELED
+    assert fault.end == endings.LABELED
     label(place, top_k=10)
     for row in job.read_rows(place / "out"):
         assert sorted(row["top_labels"]) == [0, 1, 2]
@@ -102,7 +102,7 @@ def test_more_top_classes_than_there_are(fault, place):
 @page.holds("source broken as a whole")
 def test_source_broken_as_a_whole(fault, place):
     write_records(place / "in" / "part-1", [b"no image"] * 4)
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     fails(fault, place)
     assert len(job.read_rows(place / "out")) == 7
     assert not (place / "out" / "summary.json").exists()
@@ -127,7 +127,7 @@ def test_no_image_in_any_shard(fault, place):
 
 @page.holds("read error that stays")
 def test_read_error_that_stays(fault, place, monkeypatch):
-    assert fault.end == catalog.FAILED_RESUMABLE
+    assert fault.end == endings.FAILED_RESUMABLE
     open_file = python_reader._open
 
     def spoiled(path):
@@ -147,7 +147,7 @@ def test_read_error_that_stays(fault, place, monkeypatch):
 @page.holds("disk that fills up")
 def test_disk_that_fills_up(fault, place, monkeypatch):
     """Fails when half of a file is written; `test_commands.py` fills a real disk."""
-    assert fault.end == catalog.FAILED_RESUMABLE
+    assert fault.end == endings.FAILED_RESUMABLE
     writer = prediction_schema.pq.ParquetWriter
     write = writer.write_table
 
@@ -168,7 +168,7 @@ def test_disk_that_fills_up(fault, place, monkeypatch):
 
 @page.holds("two jobs on one output")
 def test_two_jobs_on_one_output(fault, place):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     (place / "out").mkdir()
     with artifact.locked(place / "out"):
         fails(fault, place)
@@ -178,7 +178,7 @@ def test_two_jobs_on_one_output(fault, place):
 
 @page.holds("temporary files of a run that was killed")
 def test_temporary_files_of_a_run_that_was_killed(fault, place):
-    assert fault.end == catalog.CONTINUES
+    assert fault.end == endings.CONTINUES
     label(place)
     for name in ("predictions-00001.parquet", "summary.json", "COMPLETED"):
         path = place / "out" / name
@@ -189,7 +189,7 @@ def test_temporary_files_of_a_run_that_was_killed(fault, place):
 
 @page.holds("run killed before it wrote a file")
 def test_run_killed_before_it_wrote_a_file(fault, place):
-    assert fault.end == catalog.CONTINUES
+    assert fault.end == endings.CONTINUES
     (place / "out").mkdir()
     (place / "out" / f".config.json.{'0' * 32}").write_text('{"images"')
     label(place)
@@ -212,7 +212,7 @@ SPOILED = {
 
 @page.holds(*SPOILED)
 def test_predictions_that_are_none(fault, place):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     label(place)
     (place / "out" / "COMPLETED").unlink()
     path = place / "out" / "predictions-00001.parquet"
@@ -225,7 +225,7 @@ def test_predictions_that_are_none(fault, place):
 
 @page.holds("predictions of another job")
 def test_predictions_of_another_job(fault, place):
-    assert fault.end == catalog.FAILED
+    assert fault.end == endings.FAILED
     label(place)
     label(place, top_k=1, output="other")
     (place / "out" / "COMPLETED").unlink()
@@ -236,7 +236,7 @@ def test_predictions_of_another_job(fault, place):
 
 @page.holds("predictions deleted after the end")
 def test_predictions_that_were_deleted(fault, place):
-    assert fault.end == catalog.REFUSED
+    assert fault.end == endings.REFUSED
     label(place)
     (place / "out" / "predictions-00001.parquet").unlink()
     with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
@@ -247,7 +247,7 @@ def test_predictions_that_were_deleted(fault, place):
 # --- the machine ---------------------------------------------------------------
 @page.holds("clock that goes back")
 def test_clock_that_goes_back(fault, place, monkeypatch):
-    assert fault.end == catalog.LABELED
+    assert fault.end == endings.LABELED
     clock = itertools.count(2_000_000_000, -60)
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: float(next(clock)))
@@ -258,7 +258,7 @@ def test_clock_that_goes_back(fault, place, monkeypatch):
 
 @page.holds("temporary directory that is not there")
 def test_temporary_directory_that_is_not_there(fault, place, monkeypatch):
-    assert fault.end == catalog.LABELED
+    assert fault.end == endings.LABELED
     monkeypatch.setenv("TMPDIR", "/no/such")
     monkeypatch.setattr(tempfile, "tempdir", None)
     label(place)

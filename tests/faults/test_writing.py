@@ -11,7 +11,7 @@ from beam_jobs.writing import job as writing_job
 from stage import artifact, cli
 from tests import chain
 from tests.commands import finish, start
-from tests.faults import catalog, disks, page
+from tests.faults import disks, endings, page
 from tests.infra import jobs
 
 
@@ -50,7 +50,7 @@ def fails(fault, run):
 
 @page.holds("full disk, records to be written to it")
 def test_a_full_disk(fault, run, undisturbed):
-    assert fault.end == catalog.FAILED_RESUMABLE
+    assert fault.end == endings.FAILED_RESUMABLE
     run.dataset.mkdir()
     with disks.mounted(run.dataset, "size=28k"):
         fails(fault, run)
@@ -61,7 +61,7 @@ def test_a_full_disk(fault, run, undisturbed):
 
 @page.holds("full temporary directory")
 def test_a_full_temporary_directory(fault, run, undisturbed, tmp_path, monkeypatch):
-    assert fault.end == catalog.FAILED_RESUMABLE
+    assert fault.end == endings.FAILED_RESUMABLE
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with disks.mounted(scratch, "size=12k"), monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def mkstemp_in(directory):
 
 @page.holds("dataset of another number of shards")
 def test_another_number_of_shards(fault, undisturbed):
-    assert fault.end == catalog.REFUSED
+    assert fault.end == endings.REFUSED
     before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
     job = undisturbed.plan(num_shards=5)
     with pytest.raises(SystemExit) as refusal, cli.exit_on_user_error():
@@ -94,7 +94,7 @@ def test_another_number_of_shards(fault, undisturbed):
 @page.holds("writing command that is killed")
 def test_a_command_that_is_killed(fault, run):
     """Wherever the kill finds it, in what takes a moment only."""
-    assert fault.end == catalog.RESUMABLE
+    assert fault.end == endings.RESUMABLE
     words = (
         "beam_jobs.write_records",
         f"--images={run.images}",

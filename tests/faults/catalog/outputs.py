@@ -1,0 +1,32 @@
+"""Faults: outputs."""
+
+from tests.faults.endings import REFUSED, Fault
+
+TITLE = "Outputs"
+FAULTS = (
+    Fault("output of another teacher", REFUSED, mentions=("teachers",)),
+    Fault("output that holds other files", REFUSED, "the directory is not empty"),
+    Fault("output that is a file", REFUSED, mentions=("Not a directory",)),
+    Fault("output below a file", REFUSED),
+    Fault("output with a broken config.json", REFUSED, mentions=("config.json",)),
+    Fault("output with a broken shards.parquet", REFUSED, mentions=("shards.parquet",)),
+    Fault("read-only output", REFUSED),
+    Fault(
+        "bucket without the right to write",
+        REFUSED,
+        mentions=("gs://no-such-bucket/out", "[Errno 13]"),
+    ),
+    Fault(
+        "image deleted since the first run",
+        REFUSED,
+        mentions=("00001.png", "1 gone", "0 changed", "0 new"),
+    ),
+    Fault(
+        "image of another size since the first run", REFUSED, mentions=("00001.png",)
+    ),
+    Fault(
+        "image added since the first run",
+        REFUSED,
+        mentions=("00003.png", "--allow_new_shards"),
+    ),
+)
