@@ -11,7 +11,6 @@ from stage import import_tensorflow  # noqa: F401, first import of a worker
 import math
 
 import apache_beam as beam
-import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
@@ -27,6 +26,7 @@ from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import open_selection
 from stage import artifact
 from stage.cli import Log
+from stage.tfds_directory import open_builder
 from stage.validation import check, check_positive
 
 RECORDS_PER_SHARD = 4096
@@ -100,7 +100,7 @@ def run(
 
 def finish(job: WritingJob) -> str:
     """Checks the number of records, describes the dataset; returns a summary line."""
-    split = tfds.builder_from_directory(job.output).info.splits[dataset_records.SPLIT]
+    split = open_builder(job.output).info.splits[dataset_records.SPLIT]
     if split.num_examples != job.selection.funnel.records:
         raise RuntimeError(
             f"expected {job.selection.funnel.records} records, wrote "

@@ -6,7 +6,6 @@ Both return the same keys and bytes of readable images.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ import tensorflow_datasets as tfds
 from classifier.data import python_reader, webdataset
 from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
 from stage.status import OK
+from stage.tfds_directory import open_builder
 
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"
@@ -203,9 +203,3 @@ class MaskedReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's selected examples, placeholders included."""
         yield from itertools.compress(self.reader.examples(file), file.kept)
-
-
-@functools.cache
-def open_builder(directory: str) -> Any:
-    """Returns the builder of a prepared dataset."""
-    return tfds.builder_from_directory(directory)

@@ -31,12 +31,12 @@ from classifier.data.readers import (
     RecordReader,
     TarReader,
     TfdsReader,
-    open_builder,
     read_files,
 )
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
+from stage.tfds_directory import find_builder, open_builder
 
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
@@ -261,14 +261,7 @@ def _find_builder(name: str, data_dir: str | None) -> Any:
                 f"{name} is no TFDS dataset: no features.json in it"
             )
         return open_builder(name)
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        where = data_dir or tfds.core.constants.DATA_DIR
-        raise FileNotFoundError(
-            f"no TFDS dataset {name!r}: neither a directory, nor in {where}, nor "
-            "among those TFDS knows"
-        ) from error
+    builder = find_builder(name, data_dir)
     if not builder.is_prepared():
         raise FileNotFoundError(
             f"TFDS dataset {name!r} is not prepared in {builder.data_dir}; "

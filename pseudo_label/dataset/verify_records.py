@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.dataset import records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
+from stage.tfds_directory import open_builder
 
 #: Title of a count without an expected number; not 0 if there are fewer files than
 #: copies of an image.
@@ -64,12 +64,11 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
 def _open_split(lineage: Lineage) -> Any:
     """Returns the split's metadata as TFDS reads it, and checks the features."""
     path = lineage.dataset
+    info = open_builder(str(path)).info
     try:
-        info = tfds.builder_from_directory(str(path)).info
         split, names = info.splits[records.SPLIT], info.features["label"].names
-    except Exception as error:  # TFDS passes on whatever its parsers raise.
-        words = " ".join(str(error).split())
-        raise ValueError(f"TFDS cannot open {path}: {words}") from error
+    except (KeyError, ValueError, AttributeError) as error:
+        raise ValueError(f"TFDS cannot open {path}: {error}") from error
     if set(info.features) != set(records.FIELDS):
         raise ValueError(
             f"{path}/features.json: expected {', '.join(records.FIELDS)}, got "

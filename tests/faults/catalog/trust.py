@@ -1,0 +1,24 @@
+"""Faults: inputs of somebody else that would do more than be read."""
+
+from tests.faults.endings import REFUSED, Fault
+
+TITLE = "Inputs that are not trusted"
+_FEATURE = ("'planted.Feature'",)
+FAULTS = (
+    Fault(
+        "TFDS dataset whose features name a class of its own",
+        REFUSED,
+        "TFDS would import it",
+        _FEATURE,
+    ),
+    Fault("such a feature in other features", REFUSED, mentions=_FEATURE),
+    Fault("such a feature, as earlier TFDS wrote it", REFUSED, mentions=_FEATURE),
+    Fault("such a feature in dataset_info.json", REFUSED, mentions=_FEATURE),
+    Fault("TFDS dataset whose files are elsewhere", REFUSED, mentions=("/etc",)),
+    Fault(
+        "TFDS dataset of a namespace",
+        REFUSED,
+        "TFDS would download its code",
+        ("huggingface:",),
+    ),
+)
