@@ -25,6 +25,10 @@ class File:
         size: Bytes when the source was listed, -1 if unknown.
         kept: Mask of the range's examples, one byte each, 1 to read the example;
             empty to read all.
+        count: Number of examples that were found by reading the file, without the
+            mask; -1 if it was not read.
+        compression: Compression of the records: GZIP, ZLIB, or "" for none; by the
+            file's ending until the file is read.
     """
 
     path: str
@@ -34,6 +38,8 @@ class File:
     label: int = UNLABELED
     size: int = -1
     kept: bytes = b""
+    count: int = -1
+    compression: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class Example:
         image: Encoded bytes; empty unless the status is `ok`.
         label: Class of the image, -1 unless it is a single integer.
         status: `ok`, or a code for why there is no image.
-        error: Description of the error, "" if there is none.
+        error: Description of the error, or of what an image has in place of a label
+            that its source should hold; "" if there is neither.
     """
 
     key: bytes

@@ -34,7 +34,7 @@ def files_dataset(files: Sequence[File]) -> Any:
     columns = {}
     for field in dataclasses.fields(File):
         values = [getattr(file, field.name) for file in files]
-        if field.name in ("path", "name", "kept"):  # Arbitrary bytes.
+        if field.type in ("str", "bytes"):  # Arbitrary bytes.
             columns[field.name] = tf.constant(list(map(os.fsencode, values)), tf.string)
         else:
             columns[field.name] = tf.constant(values, tf.int64)
@@ -77,9 +77,8 @@ class RecordReader:
 
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of the file's range of records."""
-        is_gzip = tf.strings.regex_full_match(file["path"], r"(?i).*\.(gz|gzip)")
         records = tf.data.TFRecordDataset(
-            file["path"], compression_type=tf.where(is_gzip, "GZIP", "")
+            file["path"], compression_type=file["compression"]
         )
         records = records.skip(file["skip"]).take(file["take"])
 

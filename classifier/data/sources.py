@@ -33,6 +33,7 @@ from classifier.data.readers import (
     TfdsReader,
     read_files,
 )
+from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
@@ -327,7 +328,10 @@ def make_shards(
 def _open_pattern(
     spec: str, pattern: str, class_names_file: str | None, reader: Reader
 ) -> Source:
-    files = listing.list_matches(pattern)
+    files = [
+        dataclasses.replace(file, compression=named_compression(file.name))
+        for file in listing.list_matches(pattern)
+    ]
     if not files:
         raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
     class_names = None

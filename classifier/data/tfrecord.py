@@ -27,7 +27,8 @@ _EITHER_HEADER = 32 + zlib.MAX_WBITS
 _CHUNK = 2**18
 #: Largest seek in bytes; a wrong length may exceed the largest file offset.
 _SEEK_LIMIT = 2**40
-_COMPRESSED_ENDINGS = (".gz", ".gzip", ".zlib", ".zz")
+_COMPRESSION_OF_ENDING = {"gz": "GZIP", "gzip": "GZIP", "zlib": "ZLIB", "zz": "ZLIB"}
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def read_records(
         name: File name; its extension indicates compression if the content does not.
         skip: Number of records to skip without reading them.
     """
-    if _is_compressed(stream, name):
+    if find_compression(stream, name):
         inflated = io.BufferedReader(_Inflating(stream), _CHUNK)
         yield from _frames(inflated, "decompressed byte", skip)
     else:
@@ -68,8 +69,8 @@ def write_record(stream: BinaryIO, content: bytes) -> None:
     stream.write(_CHECKSUM.pack(_checksum(content)))
 
 
-def _is_compressed(stream: BinaryIO, name: str) -> bool:
-    """Returns whether a TFRecord file is compressed by gzip or zlib; seeks back to 0.
+def find_compression(stream: BinaryIO, name: str) -> str:
+    """Returns the compression of a TFRecord file, GZIP, ZLIB or ""; seeks back to 0.
 
     The checksum of the first length decides: it is right either in the raw content or
     in the decompressed one. If it is wrong in both, the file extension decides.
@@ -77,12 +78,18 @@ def _is_compressed(stream: BinaryIO, name: str) -> bool:
     head = stream.read(_CHUNK)
     stream.seek(0)
     if _is_header(head):
-        return False
+        return ""
+    by_content = "GZIP" if head.startswith(_GZIP_MAGIC) else "ZLIB"
     try:
         start = zlib.decompressobj(_EITHER_HEADER).decompress(head, _HEADER.size)
     except zlib.error:
         start = b""
-    return _is_header(start) or name.lower().endswith(_COMPRESSED_ENDINGS)
+    return by_content if _is_header(start) else named_compression(name)
+
+
+def named_compression(name: str) -> str:
+    """Returns the compression that a file's extension stands for, see above."""
+    return _COMPRESSION_OF_ENDING.get(name.lower().rpartition(".")[2], "")
 
 
 class _Inflating(io.RawIOBase):

@@ -93,11 +93,20 @@ def test_both_read_the_same_range_of_records(tmp_path):
 def test_files_are_rows_whatever_bytes_their_names_have():
     files = [
         File(path="/\udcff/1", name="1\udcfe", label=2),
-        File(path="/2", name="2", skip=3, take=4, size=5, kept=b"\x01\x00"),
+        File(
+            path="/2",
+            name="2",
+            skip=3,
+            take=4,
+            size=5,
+            kept=b"\x01\x00",
+            compression="GZIP",
+        ),
     ]
     rows = list(files_dataset(files).as_numpy_iterator())
     for row in rows:
-        row.update({name: os.fsdecode(row[name]) for name in ("path", "name")})
+        texts = ("path", "name", "compression")
+        row.update({name: os.fsdecode(row[name]) for name in texts})
     assert [File(**row) for row in rows] == files
 
 
