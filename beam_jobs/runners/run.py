@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-from beam_jobs.runners import dataflow, local
+from beam_jobs.runners import dataflow, listening, local
 from beam_jobs.runners import options as beam_options
 from beam_jobs.runners.options import Build
 from stage.cli import Log
@@ -82,6 +82,7 @@ def run_pipeline(
         local.restart_on_death(
             options, count_done=count_done, log=log, save_log=save_log
         ),
+        listening.closed_to_others(are_workers_ours=beam_options.is_local(options)),
     ):
         try:
             pipeline = beam.Pipeline(options=options)

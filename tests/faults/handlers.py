@@ -1,8 +1,12 @@
 """Model handlers, working and broken ones, for `--model_handler`."""
 
+import json
+import os
+import pathlib
 import time
 
 import numpy as np
+import psutil
 from apache_beam.ml.inference.base import ModelHandler
 
 CLASSES = 3
@@ -52,4 +56,27 @@ class Slow(Fixed):
 
     def run_inference(self, batch, model, inference_args=None):
         time.sleep(0.3)
+        return super().run_inference(batch, model)
+
+
+class Listening(Fixed):
+    """Writes where a process and its children listen to a file in a directory.
+
+    The argument is the process's number, a comma and the directory.
+    """
+
+    def __init__(self, argument):
+        super().__init__()
+        self._process, self._directory = argument.split(",")
+
+    def run_inference(self, batch, model, inference_args=None):
+        process = psutil.Process(int(self._process))
+        addresses = [
+            connection.laddr.ip
+            for each in (process, *process.children(recursive=True))
+            for connection in each.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        path = pathlib.Path(self._directory) / f"{os.getpid()}.json"
+        path.write_text(json.dumps(addresses))
         return super().run_inference(batch, model)

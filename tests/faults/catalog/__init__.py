@@ -4,11 +4,13 @@ from tests.faults.catalog import (
     files,
     images,
     outputs,
+    processes,
     records,
     sources,
     teachers,
+    trust,
     work,
 )
 
-SECTIONS = (images, files, records, sources, teachers, outputs, work)
+SECTIONS = (images, files, records, sources, teachers, trust, outputs, work, processes)
 FAULTS = tuple(fault for section in SECTIONS for fault in section.FAULTS)
