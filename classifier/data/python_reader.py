@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import errno
 import io
 import itertools
@@ -24,7 +25,7 @@ from classifier.data import tfrecord, webdataset
 from classifier.data.examples import UNLABELED, Example, File, Reader
 from classifier.data.tfrecord import Broken
 from stage.retry import retrying
-from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, UNREADABLE
+from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, OK, UNREADABLE
 
 _STATUS_OF_ERROR = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),
@@ -81,12 +82,17 @@ def read_image(file: File) -> Example:
 
 
 def read_records(
-    file: File, image_feature: str, label_feature: str | None
+    file: File,
+    image_feature: str,
+    label_feature: str | None,
+    *,
+    is_labeled: bool = False,
 ) -> Iterator[Example]:
     """Yields the examples of a TFRecord file's range; keys are FILE#RECORD.
 
     If the rest of the file cannot be read, yields a placeholder for each remaining
-    record, or a single one if their number is unknown.
+    record, or a single one if their number is unknown. With `is_labeled`, the error of
+    an image without a label is what is in its place.
     """
     index = file.skip
     end = file.skip + file.take if file.take >= 0 else None
@@ -99,7 +105,10 @@ def read_records(
                     rest = CORRUPT_RECORD, record.reason
                     break
                 key = _record_key(file, index)
-                yield _record_example(key, record, image_feature, label_feature)
+                example = _record_example(key, record, image_feature, label_feature)
+                if is_labeled and example.label == UNLABELED:
+                    example = _explain_record(example, record, label_feature)
+                yield example
                 index += 1
     except OSError as error:
         rest = _failure(error)
@@ -134,17 +143,45 @@ def _parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes,
     return images[0], labels[0] if len(labels) == 1 else UNLABELED
 
 
+def _explain_record(
+    example: Example, record: bytes | Broken, label: str | None
+) -> Example:
+    """Returns the example of an image without a label, with what is in its place."""
+    if isinstance(record, Broken) or example.status != OK or label is None:
+        return example
+    features = tf.train.Example.FromString(record).features.feature
+    if label not in features:
+        error = f"no feature {label!r}, only {_names(features)}"
+    elif (kind := features[label].WhichOneof("kind")) != "int64_list":
+        error = f"expected an integer in {label!r}, got {kind or 'nothing'}"
+    elif (count := len(features[label].int64_list.value)) != 1:
+        error = f"expected one integer in {label!r}, got {count}"
+    else:
+        error = ""  # The record says -1.
+    return dataclasses.replace(example, error=error)
+
+
 def read_samples(
-    file: File, image_extensions: tuple[str, ...], label_extension: str
+    file: File,
+    image_extensions: tuple[str, ...],
+    label_extension: str,
+    *,
+    is_labeled: bool = False,
 ) -> Iterator[Example]:
-    """Yields the examples of a WebDataset tar file; keys are FILE#SAMPLE/NAME."""
+    """Yields the examples of a WebDataset tar file; keys are FILE#SAMPLE/NAME.
+
+    With `is_labeled`, the error of an image without a label is what is in its place.
+    """
     index = 0
     try:
         with open_file(file.path) as stream:
             for sample in webdataset.read_samples(
                 stream, image_extensions, label_extension
             ):
-                yield _sample_example(_record_key(file, index), sample)
+                example = _sample_example(_record_key(file, index), sample)
+                if is_labeled and example.label == UNLABELED:
+                    example = _explain_sample(example, sample, label_extension)
+                yield example
                 index += 1
     except OSError as error:
         yield Example(_record_key(file, index), b"", UNLABELED, *_failure(error))
@@ -247,9 +284,26 @@ def _sample_example(
     image = sample.images[0]
     if isinstance(image, Broken):
         return Example(key, b"", UNLABELED, BAD_RECORD, image.reason)
-    text = sample.label.strip()
+    text = sample.labels[0].strip() if len(sample.labels) == 1 else b""
     is_class = text.isdigit() and len(text) < 10
     return Example(key, image, int(text) if is_class else UNLABELED)
+
+
+def _explain_sample(
+    example: Example, sample: webdataset.WebDatasetSample | Broken, extension: str
+) -> Example:
+    """Returns the example of an image without a label, with what is in its place."""
+    if isinstance(sample, Broken) or example.status != OK:
+        return example
+    if len(sample.labels) != 1:
+        names = _names(sample.extensions)
+        error = (
+            f"expected one member {extension!r}, got {len(sample.labels)} of {names}"
+        )
+    else:
+        error = f"expected the digits of a label in {extension!r}, got "
+        error += repr(sample.labels[0][:20])
+    return dataclasses.replace(example, error=error)
 
 
 def _record_key(file: File, index: int) -> bytes:

@@ -70,10 +70,12 @@ class RecordReader:
     Attributes:
         image_feature: Name of the image feature.
         label_feature: Name of the label feature, None if there is none.
+        is_labeled: Whether every image should have a label.
     """
 
     image_feature: str = IMAGE_FEATURE
     label_feature: str | None = LABEL_FEATURE
+    is_labeled: bool = False
 
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of the file's range of records."""
@@ -105,7 +107,10 @@ class RecordReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's range of records, placeholders included."""
         yield from python_reader.read_records(
-            file, self.image_feature, self.label_feature
+            file,
+            self.image_feature,
+            self.label_feature,
+            is_labeled=self.is_labeled,
         )
 
 
@@ -141,10 +146,12 @@ class TarReader:
     Attributes:
         image_extensions: Extensions of the image.
         label_extension: Extension of the label.
+        is_labeled: Whether every image should have a label.
     """
 
     image_extensions: tuple[str, ...] = webdataset.IMAGE_EXTENSIONS
     label_extension: str = LABEL_EXTENSION
+    is_labeled: bool = False
 
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of the file's samples.
@@ -165,7 +172,10 @@ class TarReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's samples, placeholders included."""
         yield from python_reader.read_samples(
-            file, self.image_extensions, self.label_extension
+            file,
+            self.image_extensions,
+            self.label_extension,
+            is_labeled=self.is_labeled,
         )
 
     def _generate(self, path: bytes, name: bytes) -> Iterator[dict[str, Any]]:

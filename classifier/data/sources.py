@@ -195,12 +195,18 @@ def open_source(
             spec, rest, data_dir, image_feature, label_feature, tuple(more_features)
         )
     else:
+        is_labeled = class_names_file is not None
         reader: Reader = RecordReader(
-            image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE
+            image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE, is_labeled
         )
         if kind == "webdataset":
-            extensions = (image_feature,) if image_feature else IMAGE_EXTENSIONS
-            reader = TarReader(extensions, label_feature or LABEL_EXTENSION)
+            # Compared without their case, and without a dot before the first.
+            image, label = (
+                name and name.lower().lstrip(".")
+                for name in (image_feature, label_feature)
+            )
+            extensions = (image,) if image else IMAGE_EXTENSIONS
+            reader = TarReader(extensions, label or LABEL_EXTENSION, is_labeled)
         source = _open_pattern(spec, rest, class_names_file, reader)
     _check_keys(source)
     return source
@@ -250,6 +256,7 @@ def _open_tfds(
         directory=str(builder.data_dir),
         image_feature=image,
         label_feature=label,
+        is_labeled=label is not None,
         more_features=more_features,
     )
     return Source(spec, make_shards(files, reader), class_names, reader)

@@ -25,19 +25,21 @@ class WebDatasetSample:
         name: Base name including folders.
         extensions: Extensions of all members.
         images: Bytes of the members that are images, or a placeholder.
-        label: Bytes of the label member, empty if there is none.
+        labels: Bytes of the members that are labels; empty where it is a link or too long.
     """
 
     name: str
     extensions: list[str] = dataclasses.field(default_factory=list)
     images: list[bytes | Broken] = dataclasses.field(default_factory=list)
-    label: bytes = b""
+    labels: list[bytes] = dataclasses.field(default_factory=list)
 
 
 def read_samples(
     stream: BinaryIO, image_extensions: tuple[str, ...], label_extension: str
 ) -> Iterator[WebDatasetSample | Broken]:
     """Yields the samples of a tar file, compressed or not, in order.
+
+    Extensions are compared without their case.
 
     The last is `Broken` if the file is cut off or no tar file.
     """
@@ -61,9 +63,9 @@ def read_samples(
                 sample.extensions.append(extension)
                 if extension.lower() in image_extensions:
                     sample.images.append(_read(tar, member))
-                elif extension == label_extension:
+                elif extension.lower() == label_extension:
                     content = _read(tar, member)
-                    sample.label = content if isinstance(content, bytes) else b""
+                    sample.labels.append(content if isinstance(content, bytes) else b"")
         if sample is not None:
             yield sample
     except (tarfile.TarError, _CutTarError, EOFError) as error:

@@ -21,7 +21,7 @@ MEMBERS = [
     ("b/001.PNG", b"second"),
 ]
 SAMPLES = [
-    WebDatasetSample("a/000", ["jpg", "cls", "json"], [b"first"], b"2\n"),
+    WebDatasetSample("a/000", ["jpg", "cls", "json"], [b"first"], [b"2\n"]),
     WebDatasetSample("b/001", ["seg.png", "PNG"], [b"second"]),
 ]
 
@@ -40,8 +40,8 @@ def test_adjacent_members_of_a_name_are_a_sample(tmp_path, mode):
 def test_image_and_label_have_the_given_extensions(tmp_path):
     write_tar(tmp_path / "data", MEMBERS)
     first, second = read(tmp_path / "data", ("seg.png",), "json")
-    assert (first.images, first.label) == ([], b"{}")
-    assert (second.images, second.label) == ([b"mask"], b"")
+    assert (first.images, first.labels) == ([], [b"{}"])
+    assert (second.images, second.labels) == ([b"mask"], [])
 
 
 def test_a_name_that_returns_is_another_sample(tmp_path):
