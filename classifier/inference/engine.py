@@ -166,7 +166,7 @@ class NetworkLoader:
 
     @functools.cached_property
     def _loaded(self) -> Any:
-        return tf.saved_model.load(str(self._export))
+        return saved_model.load(self._export)
 
     @functools.cached_property
     def frozen(self) -> Any:
@@ -179,11 +179,21 @@ class NetworkLoader:
 
     @functools.cached_property
     def _openvino_model(self) -> Any:
-        import openvino
-
         # `openvino.convert_model` takes seconds in Python and sends telemetry.
         with saved_model.serving("pixels", self._export) as directory:
-            return openvino.Core().read_model(directory)
+            return _openvino_core().read_model(directory)
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """Returns the one OpenVINO of this process, which is never freed.
+
+    Each one sets a signal stack of its own and, when it is freed, sets the one before
+    again, which may be freed already: the next signal would then crash the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _with_fixed_batch(run: Network, size: int) -> Network:
@@ -205,8 +215,6 @@ def _with_fixed_batch(run: Network, size: int) -> Network:
 
 
 def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
-    import openvino
-
     model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -215,7 +223,8 @@ def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
         # Several processes would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
+    compiled = _openvino_core().compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
 
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         (logits,) = request.infer([pixels]).values()

@@ -1,8 +1,14 @@
 """Faults around the processes of a job: who may talk to them, and how they end."""
 
+import ctypes
+import gc
 import ipaddress
 import json
 import os
+import pathlib
+import signal
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -14,7 +20,13 @@ from apache_beam.portability.api import (
 from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
 
 from beam_jobs.runners import listening
-from tests.commands import call
+from classifier.inference.engine import (
+    Engine,
+    NetworkLoader,
+    candidates,
+    has_openvino,
+)
+from tests.commands import ENVIRONMENT, ROOT, call
 from tests.faults import endings, handlers, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
@@ -91,3 +103,82 @@ def test_only_workers_of_a_job_may_ask_it(fault, tmp_path):
         assert ask_for_file(server.control_port, secret, ours) == b"secret"
     finally:
         server.close()
+
+
+# --- signals -------------------------------------------------------------------
+def start_in_group(*arguments):
+    """Starts a command in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+
+
+@page.holds("Ctrl-C after the engines were tried")
+def test_ctrl_c_after_the_engines_were_tried(fault, place, exported, tmp_path):
+    if len(candidates()) == 1:
+        pytest.skip("there is one engine only")
+    assert fault.end == endings.RESUMABLE
+    process = start_in_group(
+        "beam_jobs.label_images",
+        flags_of(place)[0],
+        *(f"--teacher={exported[0]}", f"--output={tmp_path}/out", "--", *jobs.LOCAL),
+    )
+    try:
+        for line in process.stdout:
+            if "chosen" in line:
+                break
+        else:
+            pytest.fail("no engine was chosen")
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, output
+    fault.check(output)
+
+
+def signal_stack():
+    """Returns the address and size of this thread's signal stack; None without one."""
+
+    class Stack(ctypes.Structure):
+        _fields_ = (
+            ("address", ctypes.c_void_p),
+            ("flags", ctypes.c_int),
+            ("size", ctypes.c_size_t),
+        )
+
+    stack = Stack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    is_disabled = 2
+    return None if stack.flags & is_disabled else (stack.address, stack.size)
+
+
+def is_mapped(address, size):
+    lines = pathlib.Path("/proc/self/maps").read_text().splitlines()
+    ranges = [line.split()[0].split("-") for line in lines]
+    return any(
+        int(start, 16) <= address and address + size <= int(end, 16)
+        for start, end in ranges
+    )
+
+
+@pytest.mark.skipif(not has_openvino(), reason="OpenVINO is not installed")
+@page.holds("signal after OpenVINO's networks were freed")
+def test_signal_after_networks_were_freed(fault, exported):
+    assert fault.end == endings.LABELED
+    loader = NetworkLoader(exported[0] / "export")
+    networks = [
+        loader.load(Engine("openvino", dtype), batch_size=1, threads=1)
+        for dtype in ("float32", "bfloat16")
+    ]
+    while networks:  # The oldest first.
+        networks.pop(0)
+        gc.collect()
+    stack = signal_stack()
+    assert stack is None or is_mapped(*stack)

@@ -1,6 +1,6 @@
 """Faults: processes and sockets."""
 
-from tests.faults.endings import LABELED, REFUSED, Fault
+from tests.faults.endings import LABELED, REFUSED, RESUMABLE, Fault
 
 TITLE = "Processes and sockets"
 FAULTS = (
@@ -15,4 +15,10 @@ FAULTS = (
         "its servers know their workers",
         mentions=("UNAUTHENTICATED",),
     ),
+    Fault(
+        "Ctrl-C after the engines were tried",
+        RESUMABLE,
+        mentions=("interrupted; the same command resumes it",),
+    ),
+    Fault("signal after OpenVINO's networks were freed", LABELED),
 )
