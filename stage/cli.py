@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from absl import app, logging
 
-from stage import preemption
+from stage import preemption, streams
 from stage.flags import CommandFlags
 
 Main: TypeAlias = Callable[[Sequence[str]], None]
@@ -33,8 +33,8 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
 }
 
-#: Exit status that a shell reports for a program ended by Ctrl-C.
-_INTERRUPTED = 130
+#: Exit status that a shell reports for a program whose output nobody reads any more.
+_NO_READER = 128 + signal.SIGPIPE
 _RESUMABLE = "the same command resumes it"
 
 
@@ -42,15 +42,20 @@ def run(main: Main, flags: CommandFlags) -> None:
     """Runs a command as a program: parses the command line and calls `main`.
 
     `main` takes the program's name and the arguments that are no flags. Exits with
-    status 1 and one line if training diverges, and with `preemption.EXIT_STATUS` if it
-    is preempted.
+    status 1 and one line if training diverges, and with the status of the notice if
+    it was asked to stop and has saved its state. If its output could not be printed, a
+    command that has done its work exits as other Unix tools do.
     """
+    streams.prepare()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
     logging.set_verbosity(logging.ERROR)
     signal.signal(signal.SIGINT, _interrupt)
-    app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
+    try:
+        app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
+    finally:
+        streams.flush()
 
 
 def call(main: Main, flags: CommandFlags, arguments: Sequence[str]) -> int:
@@ -73,11 +78,19 @@ def call(main: Main, flags: CommandFlags, arguments: Sequence[str]) -> int:
 def _run_main(main: Main, argv: Sequence[str]) -> None:
     try:
         main(argv)
+    except SystemExit as end:
+        if end.code:
+            raise
     except FloatingPointError as error:
         sys.exit(f"error: {error}")
     except preemption.PreemptedError as notice:
-        sys.stderr.write(f"{notice}; {_RESUMABLE}\n")
-        sys.exit(preemption.EXIT_STATUS)
+        streams.warn(f"{notice}; {_RESUMABLE}")
+        sys.exit(notice.status)
+    failure = streams.failure()
+    if isinstance(failure, BrokenPipeError):
+        sys.exit(_NO_READER)
+    if failure is not None:
+        sys.exit(f"error: cannot print to stdout: {failure}")
 
 
 def _interrupt(*_: object) -> None:
@@ -86,10 +99,12 @@ def _interrupt(*_: object) -> None:
     An exception would be raised inside Beam, which would treat it as a failure of the
     job and let its threads finish their shards.
     """
-    kill_children()
-    sys.stderr.write(f"interrupted; {_RESUMABLE}\n")
-    sys.stderr.flush()
-    os._exit(_INTERRUPTED)
+    try:
+        kill_children()
+        # Not by its methods, one of which the signal may have interrupted.
+        os.write(sys.stderr.fileno(), f"interrupted; {_RESUMABLE}\n".encode())
+    finally:
+        os._exit(preemption.INTERRUPTED)
 
 
 def kill_children() -> None:
@@ -103,7 +118,7 @@ def kill_children() -> None:
 
 def load_tensorflow() -> None:
     """Imports TensorFlow quickly, without the messages that no log level silences."""
-    sys.stderr.flush()
+    streams.flush()
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -115,10 +130,7 @@ def load_tensorflow() -> None:
 
 
 def exit_on_user_error() -> contextlib.AbstractContextManager[None]:
-    """Exits with one line and status 1 on errors that the user can fix.
-
-    Only for what precedes the work: errors in the work itself keep their tracebacks.
-    """
+    """Exits with one line and status 1 on errors that the user can fix."""
     return _exit_on(ValueError, OSError)
 
 
@@ -142,9 +154,16 @@ def check_no_arguments(argv: Sequence[str]) -> None:
 
 
 def log(line: str) -> None:
-    """Prints a line of progress at once, also into a pipe."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Prints a line at once, also into a pipe.
+
+    If it cannot be printed, the work goes on, and `run` says so at the end.
+    """
+    streams.show(line)
+
+
+def can_print() -> bool:
+    """Whether all lines so far were printed: else more results are of no use."""
+    return streams.failure() is None
 
 
 def log_for(directory: str, *, is_first: bool = True) -> Log:

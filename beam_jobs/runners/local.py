@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from typing import IO, TextIO
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.runners import supervisor
 from beam_jobs.runners.options import has_worker_processes
-from stage import cli
+from stage import cli, streams
 
 #: Name of Beam's threads that wait for a worker process to end.
 _WORKER_THREAD = "run_worker"
@@ -31,28 +32,54 @@ def workers_log() -> Iterator[SaveLog]:
 
     Yields:
         A function that keeps the log, with more text appended, in a file and returns
-        its path. Without a call the log is discarded.
+        a remark that names it, or says why there is none. Without a call the log is
+        discarded.
     """
-    sys.stderr.flush()
+    streams.flush()
     with (
-        tempfile.TemporaryFile() as log,
-        open(os.dup(2), "w", buffering=1) as terminal,
+        _open_log() as log,
+        _unbuffered(os.dup(2)) as terminal,
         contextlib.redirect_stderr(terminal),
     ):
 
         def save(more: str = "") -> str:
-            handle, path = tempfile.mkstemp(prefix="noisy-student-rs-", suffix=".log")
-            with open(handle, "wb") as kept:
-                log.seek(0)
-                shutil.copyfileobj(log, kept)
-                kept.write(more.encode())
-            return path
+            try:
+                return f"(more in {_keep(log, more)})"
+            except OSError as error:
+                return f"(the log cannot be saved: {error})"
 
         os.dup2(log.fileno(), 2)
         try:
             yield save
         finally:
             os.dup2(terminal.fileno(), 2)
+
+
+def _unbuffered(handle: int) -> TextIO:
+    """Returns a stream that has nothing left to print, and to fail, when it closes."""
+    return io.TextIOWrapper(
+        io.FileIO(handle, "w"), errors="backslashreplace", write_through=True
+    )
+
+
+def _open_log() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # Work needs no log.
+        return open(os.devnull, "r+b")
+
+
+def _keep(log: IO[bytes], more: str) -> str:
+    handle, path = tempfile.mkstemp(prefix="noisy-student-rs-", suffix=".log")
+    try:
+        with open(handle, "wb") as kept:
+            log.seek(0)
+            shutil.copyfileobj(log, kept)
+            kept.write(more.encode(errors="backslashreplace"))
+    except OSError:
+        os.unlink(path)
+        raise
+    return path
 
 
 @contextlib.contextmanager
@@ -78,7 +105,8 @@ def restart_on_death(
         if args.thread is None or args.thread.name != _WORKER_THREAD:
             # The threads that are connected to the dead process fail, too.
             text = "".join(traceback.format_exception(args.exc_value))
-            os.write(2, text.encode())
+            with contextlib.suppress(OSError):
+                os.write(2, text.encode(errors="backslashreplace"))
         elif is_first.acquire(blocking=False):
             try:
                 supervisor.end_after_death(
@@ -87,8 +115,8 @@ def restart_on_death(
                     log=log,
                     save_log=save_log,
                 )
-            except Exception:  # Otherwise the job would hang: the disk may be full.
-                traceback.print_exc()
+            except Exception as error:  # Otherwise the job would hang.
+                streams.warn(f"error: a worker process ended: {error!r}")
                 cli.kill_children()
                 os._exit(1)
 

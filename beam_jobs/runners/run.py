@@ -90,7 +90,7 @@ def run_pipeline(
             result = pipeline.run()
             result.wait_until_finish()
         except Exception as error:
-            message = f"{_reason(str(error))} (more in {save_log(str(error))})"
+            message = f"{_reason(str(error))} {save_log(str(error))}"
             raise PipelineError(message) from error
     return result
 

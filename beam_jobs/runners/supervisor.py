@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stage import cli
+from stage import cli, streams
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
@@ -62,16 +62,14 @@ def end_after_death(
         code: Exit status of the worker process that died.
         has_progress: Whether a unit of work was done since this process started.
         log: Receives a line if the job is restarted.
-        save_log: Keeps the log of the workers in a file, returns its path.
+        save_log: Keeps the log of the workers, returns a remark that names its file.
     """
     deaths = 1 if has_progress else _deaths_before + 1
     if deaths > MAX_DEATHS or _request is None:
-        sys.stderr.write(
+        streams.warn(
             f"error: a worker process ended with {code}, {deaths} times in a row "
-            "without one more shard done; is there enough memory? (more in "
-            f"{save_log()})\n"
+            f"without one more shard done; is there enough memory? {save_log()}"
         )
-        sys.stderr.flush()
     else:
         log(f"a worker process ended with {code}; restarting the job")
         _request[0] = deaths
@@ -87,8 +85,7 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
         Exit status of the child, 128 + N after signal N; None in the child itself.
     """
     global _deaths_before, _request
-    sys.stdout.flush()
-    sys.stderr.flush()
+    streams.flush()
     lifeline, held_by_parent = os.pipe()
     # Ctrl-C reaches both processes; the parent ends the child and its workers.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -113,7 +110,7 @@ def _exit_status(status: int) -> int:
         return code
     names = {int(number): number.name for number in signal.Signals}
     name = names.get(-code, f"signal {-code}")
-    sys.stderr.write(f"error: {name} ended the job; the same command resumes it\n")
+    streams.warn(f"error: {name} ended the job; the same command resumes it")
     return 128 - code
 
 

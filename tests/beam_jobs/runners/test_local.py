@@ -1,3 +1,4 @@
+import errno
 import os
 import pathlib
 import sys
@@ -34,6 +35,11 @@ def fail_in_thread(name, error):
     thread.join()
 
 
+def kept_by(remark):
+    """Returns the log that a remark names."""
+    return pathlib.Path(remark.removeprefix("(more in ").removesuffix(")")).read_text()
+
+
 def watch(options, counts):
     return local.restart_on_death(
         options,
@@ -64,11 +70,26 @@ def test_a_death_that_cannot_be_reported_ends_the_process(monkeypatch, capsys):
     assert "StopIteration" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("directory", ["there", "not there"])
+def test_a_log_that_cannot_be_saved_is_no_error(tmp_path, monkeypatch, directory):
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / directory))
+    with local.workers_log() as save, monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfileobj", fill_up)
+        remark = save("more")
+    assert "[Errno " in remark
+    assert not list((tmp_path / "there").iterdir())
+
+
+def fill_up(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_errors_of_other_threads_are_for_the_log(deaths, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with local.workers_log() as save, watch(PROCESSES, [0]):
         fail_in_thread("consume", OSError("lost connection"))
-        content = pathlib.Path(save("more")).read_text()
+        content = kept_by(save("more"))
     assert not deaths
     assert "Traceback" in content
     assert "lost connection" in content
@@ -98,10 +119,10 @@ def test_the_log_collects_what_libraries_write(tmp_path, monkeypatch, capfd):
     with local.workers_log() as save:
         os.write(2, b"from a library\n")
         sys.stderr.write("for the user\n")
-        path = save()
+        content = kept_by(save())
     assert sys.stderr is stderr
     os.write(2, b"afterwards\n")
-    assert pathlib.Path(path).read_text() == "from a library\n"
+    assert content == "from a library\n"
     assert capfd.readouterr().err == "for the user\nafterwards\n"
 
 
