@@ -9,10 +9,8 @@ listed with the reason, and the command exits with status 1.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from stage import cli
 from stage.flags import CommandFlags
@@ -38,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
         read_ensemble_facts(_CLASSIFIER.value)
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
-    with cli.exit_on_job_error(), _exit_on_broken_pipe():
+    with cli.exit_on_job_error():
         members = ensemble.Ensemble(_CLASSIFIER.value)
         width = max(
             len(file_predictions.escape_control(name)) for name in members.class_names
@@ -52,18 +50,9 @@ def main(argv: Sequence[str]) -> None:
                 if _JSON.value
                 else file_predictions.to_text(prediction, width=width)
             )
+            if not cli.can_print():  # As in `| head`.
+                break
     sys.exit(min(num_bad, 1))
-
-
-@contextlib.contextmanager
-def _exit_on_broken_pipe() -> Iterator[None]:
-    """Exits if the reader of the output has gone, as in `| head`."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Otherwise Python would try to flush the rest on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ directories that the dataset was made from, unless others are given.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -39,7 +38,8 @@ def main(argv: Sequence[str]) -> None:
         from pseudo_label.dataset import verify_records
 
         counts += verify_records.count_records(lineage, kept)
-    sys.stdout.writelines(line + "\n" for line in _format_counts(counts))
+    for line in _format_counts(counts):
+        cli.log(line)
 
 
 def _format_counts(counts: Iterable[Any]) -> Iterator[str]:

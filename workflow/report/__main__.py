@@ -11,7 +11,6 @@ several, each of which needs its `report.json`, it prints and writes a table.
 from __future__ import annotations
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from stage import cli
@@ -41,7 +40,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError("expected --output to compare several runs")
         else:
             lines = write_report.compare(runs, pathlib.Path(output))
-    sys.stdout.writelines(line + "\n" for line in lines)
+    for line in lines:
+        cli.log(line)
 
 
 if __name__ == "__main__":
