@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchmarks.labeling.task import BATCH_SIZE, LabelingTask
+from classifier.export import saved_model
 from classifier.export.facts import EXPORT
 from classifier.inference.engine import Engine
 from classifier.inference.ensemble import Classifier
@@ -41,7 +42,7 @@ def open_model(task: LabelingTask) -> Model:
 
 def _saved_model(task: LabelingTask) -> Model:
     # Captured by `run`: the signature alone does not keep the variables alive.
-    loaded = tf.saved_model.load(f"{task.classifier}/{EXPORT}")
+    loaded = saved_model.load(f"{task.classifier}/{EXPORT}")
 
     def run(encoded: Sequence[bytes]) -> NDArray[np.float32]:
         # A positional argument would be slow: TensorFlow first formats the images

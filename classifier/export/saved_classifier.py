@@ -8,6 +8,7 @@ into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K];
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from typing import Any
 
 import keras
@@ -17,9 +18,10 @@ from etils import epath
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
-from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, Evaluation
-from classifier.models.factory import count_parameters
-from stage import artifact
+from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, Evaluation, read_facts
+from classifier.models.config import ModelConfig
+from classifier.models.factory import build_network, count_parameters
+from stage import artifact, typed_json
 
 
 def export_classifier(
@@ -58,8 +60,49 @@ def export_classifier(
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Network:
+    """What determines a network's structure; `model` as `ModelConfig` has it."""
+
+    model: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What is read of a run's `config.json`."""
+
+    config: _Network
+
+
+def rebuild_network(directory: epath.PathLike) -> keras.Model:
+    """Returns the network of a classifier, built anew and with the stored weights.
+
+    Only numbers are taken from `model.keras`: the layers that it describes could be any
+    that Keras knows, some of which read files.
+
+    Raises:
+        ValueError: If a file of the classifier is broken.
+    """
+    path = epath.Path(directory)
+    facts = read_facts(path)
+    settings = typed_json.read(path / artifact.CONFIG, _Run).config.model
+    try:
+        model = build_network(
+            ModelConfig(**settings),
+            image_size=facts.image.size,
+            num_classes=len(facts.class_names),
+        )
+    except TypeError as error:
+        raise ValueError(f"{path / artifact.CONFIG}: {error}") from error
+    try:
+        model.load_weights(str(path / MODEL))
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path / MODEL} cannot be read: {error}") from error
+    return model
+
+
 def load_network(path: epath.PathLike) -> keras.Model:
-    """Returns the network of a `.keras` file.
+    """Returns the network of a `.keras` file that this program wrote.
 
     Keras finds our layers by the names that the imports above register, so that files
     which store a module's former path load, too.

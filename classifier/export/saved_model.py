@@ -14,14 +14,15 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from classifier.data.class_names import check_same_classes
-from classifier.export.facts import EXPORT, read_facts
+from classifier.export.allowed_operations import check_operations
+from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
 from stage import artifact
 
 _GRAPH = "saved_model.pb"
 _VARIABLES = "variables"
 
 
-def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str, Any]]:
+def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[ClassifierFacts]:
     """Returns the facts of classifiers that can be averaged.
 
     Raises:
@@ -32,8 +33,8 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
     for directory in directories:
         path = artifact.require_complete(directory, "classifier")
         facts.append(read_facts(path))
-        class_names = facts[-1]["class_names"]
-        check_same_classes(facts[0]["class_names"], class_names, str(directory))
+        class_names = facts[-1].class_names
+        check_same_classes(facts[0].class_names, class_names, str(directory))
         check_signatures(path / EXPORT, len(class_names))
     return facts
 
@@ -41,7 +42,8 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[dict[str,
 def check_signatures(export: epath.PathLike, num_classes: int) -> None:
     """Raises ValueError unless a SavedModel, which is not loaded, is a classifier's."""
     path = epath.Path(export)
-    signatures = _read(path).meta_graphs[0].signature_def
+    (graph,) = _read(path).meta_graphs
+    signatures = graph.signature_def
     if not (path / _VARIABLES / "variables.index").exists():
         raise ValueError(f"{export}: expected variables/variables.index, found none")
     names = sorted(name for name in signatures if not name.startswith("__"))
@@ -57,6 +59,16 @@ def check_signatures(export: epath.PathLike, num_classes: int) -> None:
         raise ValueError(
             f"{export}: expected logits of {num_classes} classes, got {found}"
         )
+    check_operations(graph, str(export))
+
+
+def load(export: epath.PathLike, options: Any = None) -> Any:
+    """Returns a loaded SavedModel; raises ValueError if it is no classifier's.
+
+    Nothing else may load one: its graph runs in this process.
+    """
+    check_operations(_read(epath.Path(export)).meta_graphs[0], str(export))
+    return tf.saved_model.load(str(export), options=options)
 
 
 def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -65,8 +77,7 @@ def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
     The network's variables, possibly gigabytes, are not read.
     """
     without_variables = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
-    loaded = tf.saved_model.load(str(export), options=without_variables)
-    preprocess = loaded.signatures["preprocess"]
+    preprocess = load(export, without_variables).signatures["preprocess"]
     # By keyword: for a positional argument TensorFlow first formats the images into
     # an error message, which takes longer than decoding them.
     return lambda encoded: preprocess(encoded=encoded)["pixels"]
@@ -80,6 +91,7 @@ def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
     """
     path = pathlib.Path(export)
     saved = _read(epath.Path(export))
+    check_operations(saved.meta_graphs[0], str(export))
     signatures = saved.meta_graphs[0].signature_def
     signatures["serving_default"].CopyFrom(signatures[signature])
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,8 +20,8 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, read_facts
-from classifier.export.saved_classifier import load_network
+from classifier.export.facts import CLASSIFIER, EXPORT, read_facts
+from classifier.export.saved_classifier import load_network, rebuild_network
 from classifier.inference.engine import REFERENCE, Network, NetworkLoader
 from classifier.models import variants
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
@@ -92,7 +92,7 @@ def export(directory: epath.PathLike, output: str) -> Agreement:
     with tempfile.TemporaryDirectory() as scratch:
         written = epath.Path(scratch) / f"network{suffix}"
         write(path, written)
-        pixels = sample_pixels(read_facts(path)["image"]["size"])
+        pixels = sample_pixels(read_facts(path).image.size)
         agreement = compare(
             _load_saved_model(path / EXPORT)(pixels), load(written)(pixels)
         )
@@ -152,7 +152,7 @@ def _load_saved_model(path: epath.Path) -> Network:
 
 # --- Keras -----------------------------------------------------------------------
 def _write_keras(classifier: epath.Path, output: epath.Path) -> None:
-    model = load_network(classifier / MODEL)
+    model = rebuild_network(classifier)
     if model.name.startswith(variants.PREFIX):
         model = without_own_layers(model)
     model.save(str(output))
@@ -193,11 +193,11 @@ def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     properties = {
-        "class_names": json.dumps(facts["class_names"]),
-        "image_size": str(facts["image"]["size"]),
-        "crop_fraction": str(facts["image"]["crop_fraction"]),
-        "temperature": str(facts["temperature"]),
-        "fingerprint": facts["fingerprint"],
+        "class_names": json.dumps(facts.class_names),
+        "image_size": str(facts.image.size),
+        "crop_fraction": str(facts.image.crop_fraction),
+        "temperature": str(facts.temperature),
+        "fingerprint": facts.fingerprint,
     }
     onnx.helper.set_model_props(model, properties)
     try:

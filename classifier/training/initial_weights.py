@@ -20,14 +20,16 @@ import numpy as np
 from etils import epath
 
 from classifier.data.class_names import check_same_classes
-from classifier.export.facts import MODEL, read_facts
-from classifier.models.config import ModelConfig
-from classifier.models.factory import build_network, is_weight, named_variables
+from classifier.export.facts import read_facts
+from classifier.export.saved_classifier import rebuild_network
+from classifier.models.factory import is_weight, named_variables
 from classifier.training.checkpoint import Arrays
 from stage import artifact
 
 H5_PREFIX = "resnet_rs_h5:"
 
+#: Largest size of all tensors, as a multiple of the file's: weights hardly compress.
+_MAX_INFLATION = 16
 _HINT = "--new_head starts with a random one"
 
 
@@ -93,19 +95,12 @@ def _read_classifier(
     facts = read_facts(path)
     if class_names is not None:
         try:
-            check_same_classes(facts["class_names"], class_names, spec)
+            check_same_classes(facts.class_names, class_names, spec)
         except ValueError as error:
             raise ValueError(f"{error}; {_HINT}") from error
-    config = artifact.read_json(path / artifact.CONFIG)["config"]
-    model = build_network(
-        ModelConfig(**config["model"]),
-        image_size=config["image"]["size"],
-        num_classes=len(facts["class_names"]),
-    )
-    model.load_weights(str(path / MODEL))
-    named = named_variables(model)
+    named = named_variables(rebuild_network(path))
     arrays = {name: np.asarray(v) for name, v in named.items() if is_weight(v)}
-    return facts["fingerprint"], arrays
+    return facts.fingerprint, arrays
 
 
 def _read_h5(spec: str) -> tuple[str, Arrays]:
@@ -115,16 +110,25 @@ def _read_h5(spec: str) -> tuple[str, Arrays]:
         raise FileNotFoundError(f"{spec}: no such file")
     content = path.read_bytes()
     arrays: Arrays = {}
+    allowed_bytes = _MAX_INFLATION * len(content)
 
     def add(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[variable_name(name)] = np.asarray(item)
+        nonlocal allowed_bytes
+        if not isinstance(item, h5py.Dataset):
+            return
+        allowed_bytes -= item.nbytes
+        if item.external or item.is_virtual or allowed_bytes < 0:
+            raise ValueError(f"{name} of shape {item.shape} is not in the file")
+        arrays[variable_name(name)] = np.asarray(item)
 
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            # A saved model also has the state of its optimizer.
-            file.get("model_weights", file).visititems(add)
-    except (OSError, TypeError) as error:
+            # A saved model also has the state of its optimizer. A link may lead to
+            # another file.
+            link = file.get("model_weights", getlink=True)
+            is_saved_model = isinstance(link, h5py.HardLink)
+            (file["model_weights"] if is_saved_model else file).visititems(add)
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{spec}: expected an HDF5 weights file: {error}") from error
     return artifact.fingerprint([content]), arrays
 

@@ -1,12 +1,20 @@
 """Datasets, classifiers and names of somebody else: read, never run."""
 
 import json
+import shutil
 import sys
+import zipfile
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.faults import page
-from tests.images import random_images, write_tfds
+from classifier.inference import conversion
+from tests.commands import call
+from tests.faults import job, page
+from tests.images import random_images, write_folder, write_tfds
 
 # --- datasets of TFDS ----------------------------------------------------------
 _OWN = "tensorflow_datasets.core.features."
@@ -99,3 +107,117 @@ def test_files_elsewhere(fault, place, dataset, template):
 @page.holds("TFDS dataset of a namespace")
 def test_namespace(fault, place):
     place.refused(fault, images="tfds:huggingface:mnist/mnist:train")
+
+
+# --- classifiers ---------------------------------------------------------------
+def _change_graph(teacher, change):
+    path = teacher / "export" / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    change(saved.meta_graphs[0].graph_def)
+    path.write_bytes(saved.SerializeToString())
+
+
+def _plant(teacher, operation):
+    """Saves signatures that run an operation whenever they decode images."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def preprocess(encoded):
+        operation()
+        return {"pixels": tf.zeros([tf.shape(encoded)[0], 32, 32, 3], tf.uint8)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3], tf.uint8)])
+    def pixels(pixels):
+        return {"logits": tf.zeros([tf.shape(pixels)[0], 3])}
+
+    module = tf.Module()
+    module.functions = [preprocess, pixels]
+    signatures = {"preprocess": preprocess, "pixels": pixels}
+    shutil.rmtree(teacher / "export")
+    tf.saved_model.save(module, str(teacher / "export"), signatures=signatures)
+
+
+@page.holds("classifier whose graph writes a file")
+def test_graph_that_writes_a_file(fault, place):
+    written = place.root / "written"
+    _plant(place.teacher, lambda: tf.io.write_file(str(written), "x"))
+    place.refused(fault)
+    place.refused(fault, engine="openvino")
+    place.refused(fault, engine="auto", dtype="auto")
+    images = place.images.removeprefix("folder:")
+    write_folder(place.root / "labeled", random_images(3), [0, 1, 2])
+    labeled = f"folder:{place.root}/labeled"
+    classifier, output = f"--classifier={place.teacher}", f"--output={place.root}/made"
+    teacher = (f"--teacher={place.teacher}", output)
+    for module, *flags in (
+        ("classifier.predict", classifier, f"{images}/00000.png"),
+        ("classifier.export_model", classifier, f"{output}/"),
+        ("classifier.export_model", classifier, f"{output}.keras"),
+        ("classifier.export_model", classifier, f"{output}.onnx"),
+        ("teacher.evaluate", *teacher, f"--evaluation={labeled}"),
+        ("teacher.calibrate", *teacher, f"--held_out={labeled}"),
+        (
+            "student.evaluate",
+            f"--student={place.teacher}",
+            output,
+            f"--evaluation={labeled}",
+        ),
+    ):
+        ended = call(module, *flags)
+        assert ended.returncode == 1, module
+        fault.check(ended.stderr)
+        assert ended.stderr.count("\n") == 1
+    assert not written.exists()
+    assert not (place.root / "made").exists()
+
+
+@page.holds("classifier whose graph reads a file")
+def test_graph_that_reads_a_file(fault, place):
+    _plant(place.teacher, lambda: tf.io.read_file("/etc/passwd"))
+    place.refused(fault)
+
+
+@page.holds("classifier whose graph calls Python")
+def test_graph_that_calls_python(fault, place):
+    _plant(place.teacher, lambda: tf.py_function(lambda: 0, [], tf.int32))
+    place.refused(fault)
+
+
+@page.holds("classifier whose graph calls what saves its weights")
+def test_graph_that_saves_its_weights(fault, place):
+    def call_the_saver(graph):
+        functions = {f.signature.name: f for f in graph.library.function}
+        (saver,) = (name for name in functions if "traced_save" in name)
+        caller = next(f for name, f in functions.items() if "wrapper" in name)
+        call = caller.node_def.add(name="call", op="StatefulPartitionedCall")
+        call.attr["f"].func.name = saver
+
+    _change_graph(place.teacher, call_the_saver)
+    place.refused(fault)
+
+
+@page.holds("classifier whose model.keras names layers of its own")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"module": "planted", "class_name": "Feature"},
+        {"module": "keras.layers", "class_name": "TFSMLayer"},
+        {"module": "keras.layers", "class_name": "Lambda"},
+    ],
+    ids=lambda layer: layer["class_name"],
+)
+def test_layers_of_its_own(fault, place, planted, layer):
+    path, before = place.teacher / "model.keras", place.root / "before.keras"
+    shutil.move(path, before)
+    with zipfile.ZipFile(before) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                content = json.dumps({**layer, "config": {"filepath": "/etc"}}).encode()
+            new.writestr(name, content)
+    conversion.export(place.teacher, str(place.root / "made.keras"))
+    place.label()
+    statuses = {row["status"] for row in job.read_rows(place.output)}
+    assert statuses == {fault.status}
+    made, expected = map(keras.saving.load_model, (place.root / "made.keras", before))
+    for one, other in zip(made.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
+from classifier.export import saved_model
 from classifier.inference import conversion
 from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network
@@ -141,7 +142,8 @@ def test_a_file_of_another_network_is_refused_and_not_left(exported, config, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_that_onnx_cannot_hold_is_refused(exported, tmp_path):
+def test_a_network_that_onnx_cannot_hold_is_refused(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_model, "check_operations", lambda graph, export: None)
     shutil.copytree(exported[0], tmp_path / "classifier")
     shutil.rmtree(tmp_path / "classifier" / "export")
 

@@ -1,6 +1,6 @@
 """Faults: inputs of somebody else that would do more than be read."""
 
-from tests.faults.endings import REFUSED, Fault
+from tests.faults.endings import LABELED, REFUSED, Fault
 
 TITLE = "Inputs that are not trusted"
 _FEATURE = ("'planted.Feature'",)
@@ -20,5 +20,23 @@ FAULTS = (
         REFUSED,
         "TFDS would download its code",
         ("huggingface:",),
+    ),
+    Fault(
+        "classifier whose graph writes a file",
+        REFUSED,
+        "in predicting, evaluating, calibrating and converting, too",
+        ("export", "'WriteFile'"),
+    ),
+    Fault("classifier whose graph reads a file", REFUSED, mentions=("'ReadFile'",)),
+    Fault("classifier whose graph calls Python", REFUSED, mentions=("'EagerPyFunc'",)),
+    Fault(
+        "classifier whose graph calls what saves its weights",
+        REFUSED,
+        mentions=("traced_save",),
+    ),
+    Fault(
+        "classifier whose model.keras names layers of its own",
+        LABELED,
+        "only weights are read from it, in converting and by `--init_from`",
     ),
 )
