@@ -68,6 +68,8 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 THREADS ?=
 # Number of test processes, of up to 3 GB each.
 TEST_PROCESSES ?= 2
+# Duration of `make fuzz`, over all kinds of files.
+SECONDS ?= 60
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -122,7 +124,7 @@ endif
 
 .PHONY: help setup demo clean-demo demo-seeds rounds teacher calibration labels selection \
 	records verify student evaluation samples control report format lint typecheck test \
-	test-all check browser tpu-compile clean FORCE
+	test-all fuzz check browser tpu-compile clean FORCE
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
@@ -343,8 +345,12 @@ test: | $(VENV)/dev-installed  ## Run the fast tests
 	$(PY) -m pytest -m 'not slow' -n $(TEST_PROCESSES) --dist loadfile \
 		--no-loadscope-reorder
 
-test-all: | $(VENV)/dev-installed  ## Run all tests
+test-all: | $(VENV)/dev-installed  ## Run all tests, and fuzz for half a minute
 	$(PY) -m pytest
+	$(PY) -m tests.fuzz --seconds=30
+
+fuzz: | $(VENV)/dev-installed  ## Read damaged files for SECONDS=60; SEED=1
+	@$(PY) -m tests.fuzz --seconds=$(SECONDS) --seed=$(SEED)
 
 check: lint typecheck test  ## Run what CI runs: lint, typecheck and test
 

@@ -1,0 +1,1 @@
+"""Random damage to every file that the project reads."""
