@@ -1,9 +1,15 @@
 import json
+import shutil
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from stage.parquet import write_parquet_file
 from tests.workflow.report import runs
 from workflow.report import write_report
+from workflow.report.analysis.missing import Missing
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +46,16 @@ def test_several_reports_are_compared(run, tmp_path):
 def test_a_run_without_a_report_cannot_be_compared(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"report\.json"):
         write_report.compare([tmp_path], tmp_path / "summary.json")
+
+
+def test_no_labeled_image_that_would_be_kept_is_no_error(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    path = copy / "round-1" / "teacher" / "evaluation" / "evaluation.parquet"
+    table = pq.read_table(path)
+    index = table.schema.get_field_index("confidence")
+    unsure = pa.array(np.zeros(len(table), np.float32))
+    write_parquet_file(path, table.set_column(index, "confidence", unsure))
+    write_report.report_on(copy)
+    first, second = runs.read_figures(copy)[0].rounds
+    assert isinstance(first.class_precision, Missing)
+    assert second.class_precision

@@ -16,7 +16,13 @@ from pseudo_label.selection.precision import LabeledPredictions, Precision
 from pseudo_label.selection.what_if import WhatIfCell
 from workflow.report.analysis import metrics, prediction_counts
 from workflow.report.analysis.metrics import ClassPrecision, CoveragePoint, Reliability
-from workflow.report.analysis.missing import Missing, attempt, known, require
+from workflow.report.analysis.missing import (
+    Missing,
+    MissingError,
+    attempt,
+    known,
+    require,
+)
 from workflow.report.analysis.prediction_counts import (
     Churn,
     LabeledRound,
@@ -234,7 +240,12 @@ def _ranks(classes: list[ClassCount]) -> Ranks:
 
 
 def _worst(precisions: tuple[ClassPrecision, ...]) -> tuple[ClassPrecision, ...]:
-    """Returns the classes whose intervals end lowest, which needs enough images."""
+    """Returns the classes whose intervals end lowest, which needs enough images.
+
+    Raises MissingError if there is none.
+    """
+    if not precisions:
+        raise MissingError("The selection would keep none of the labeled images.")
     ascending = sorted(precisions, key=lambda c: (c.precision.high, c.precision.low))
     return tuple(ascending[:MAX_ROWS])
 
