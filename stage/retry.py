@@ -19,6 +19,7 @@ _PERMANENT = frozenset(
     {
         *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG),
+        *(errno.ENXIO, errno.ENODEV),  # A socket, or the device of none.
     }
 )
 

@@ -5,6 +5,8 @@ OK = "ok"
 MISSING = "missing"
 #: The file exists and cannot be read: forbidden, not a file, or a broken disk.
 UNREADABLE = "unreadable"
+#: The file's size or time is not the one of the listing, or changed while it was read.
+CHANGED = "changed"
 #: The record's bytes differ from those that were written.
 CORRUPT_RECORD = "corrupt_record"
 #: The record is intact, but does not hold exactly one image.

@@ -107,6 +107,12 @@ class RemotePath(epath.Path):
         """Size of a listed file in bytes; -1 for a path that was not listed."""
         return -1 if self._metadata is None else int(self._metadata.size_in_bytes)
 
+    @property
+    def mtime_ns(self) -> int:
+        """Modification time of a listed file in nanoseconds; -1 if it is unknown."""
+        seconds = self._metadata.last_updated_in_seconds if self._metadata else 0
+        return int(seconds * 10**9) or -1
+
     def is_absolute(self) -> bool:
         """Always true: there is no working directory."""
         return True

@@ -23,6 +23,8 @@ class File:
         take: Number of records to read, -1 for all.
         label: Class of the image if the file is one image, else -1.
         size: Bytes when the source was listed, -1 if unknown.
+        mtime_ns: Modification time when the source was listed, in nanoseconds since
+            1970, -1 if unknown.
         kept: Mask of the range's examples, one byte each, 1 to read the example;
             empty to read all.
         count: Number of examples that were found by reading the file, without the
@@ -37,6 +39,7 @@ class File:
     take: int = -1
     label: int = UNLABELED
     size: int = -1
+    mtime_ns: int = -1
     kept: bytes = b""
     count: int = -1
     compression: str = ""

@@ -6,15 +6,26 @@ systems through `epath`, where more of them can be registered.
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
+import stat
 from collections.abc import Iterator
+from typing import TypedDict
 
 from etils import epath
 
+from classifier.data import opening
 from classifier.data.examples import File
 
 _FIRST_WILDCARD = re.compile(r"[^/]*[*?\[]")
+
+
+class FileState(TypedDict, total=False):
+    """Size and modification time of a file, as the fields of a `File`."""
+
+    size: int
+    mtime_ns: int
 
 
 def open_path(path: str) -> epath.Path:
@@ -33,8 +44,8 @@ def is_folder(path: str) -> bool:
 def list_folder(root: str) -> list[File]:
     """Returns all files of a tree except hidden ones, ordered by name.
 
-    Each is one image; names are relative to the root. Raises OSError if a folder cannot
-    be listed.
+    Each is one image; names are relative to the root. Pipes, sockets and devices are no
+    files, nor are links to them. Raises OSError if a folder cannot be listed.
     """
     walk = _walk_remote if _is_remote(root) else _walk_local
     return sorted(walk(root), key=lambda file: file.name)
@@ -51,22 +62,24 @@ def list_matches(pattern: str) -> list[File]:
     match = _FIRST_WILDCARD.search(pattern)
     start = match.start() if match else pattern.rfind("/") + 1
     folder = open_path(pattern[:start] or ".")
-    paths = sorted(folder.glob(pattern[start:]), key=str)
-    if not _is_remote(pattern):
-        paths = [path for path in paths if not os.path.isdir(path)]
-    if not paths:
+    listed = sorted(folder.glob(pattern[start:]), key=str)
+    found = {str(path): _state(path) for path in listed}
+    states = {path: state for path, state in found.items() if state is not None}
+    if not states:
         return []
-    root = str(paths[0]).rpartition("/")[0]
-    while root and not str(paths[-1]).startswith(root + "/"):
+    paths = list(states)
+    root = paths[0].rpartition("/")[0]
+    while root and not paths[-1].startswith(root + "/"):
         root = root.rpartition("/")[0]
     return [
-        File(
-            path=str(path),
-            name=str(path).removeprefix(root).lstrip("/"),
-            size=_size(path),
-        )
-        for path in paths
+        File(path=path, name=path.removeprefix(root).lstrip("/"), **state)
+        for path, state in states.items()
     ]
+
+
+def find_state(path: str) -> FileState:
+    """Returns size and time of a file, unless they would cost a request."""
+    return {} if _is_remote(path) else _local_state(path) or {}
 
 
 def _is_remote(path: str) -> bool:
@@ -74,22 +87,31 @@ def _is_remote(path: str) -> bool:
 
 
 def _walk_local(root: str) -> Iterator[File]:
-    folders = [(root, "")]
+    """Yields the files of a tree; enters each real folder once.
+
+    Of several paths to a folder the one with the fewest links counts, then the
+    shortest, then the first by name.
+    """
+    folders = [(0, 0, "", root)]
+    entered = set()
     while folders:
-        folder, prefix = folders.pop()
+        links, depth, prefix, folder = heapq.heappop(folders)
+        found = os.stat(folder)
+        if (found.st_dev, found.st_ino) in entered:
+            continue
+        entered.add((found.st_dev, found.st_ino))
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 name = prefix + entry.name
                 if _is_folder(entry):
-                    if not (entry.is_symlink() and _is_cycle(folder, entry.path)):
-                        folders.append((entry.path, name + "/"))
-                # Broken links are listed and fail when read. Pipes are skipped:
-                # reading one would block.
-                elif entry.is_symlink() or entry.is_file():
-                    size = _local_size(entry)
-                    yield File(path=entry.path, name=name, take=1, size=size)
+                    links_to = links + entry.is_symlink()
+                    heapq.heappush(
+                        folders, (links_to, depth + 1, name + "/", entry.path)
+                    )
+                elif (state := _local_state(entry.path)) is not None:
+                    yield File(path=entry.path, name=name, take=1, **state)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -97,12 +119,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False  # A link to itself; reading it will report the error.
-
-
-def _is_cycle(folder: str, link: str) -> bool:
-    """Returns whether a link in the folder leads to the folder or one above it."""
-    target = os.path.join(os.path.realpath(link), "")
-    return os.path.join(os.path.realpath(folder), "").startswith(target)
 
 
 def _walk_remote(root: str) -> Iterator[File]:
@@ -114,18 +130,26 @@ def _walk_remote(root: str) -> Iterator[File]:
     for path in paths:
         name = str(path).removeprefix(str(top)).lstrip("/")
         if not any(part.startswith(".") for part in name.split("/")):
-            yield File(path=str(path), name=name, take=1, size=_size(path))
+            yield File(path=str(path), name=name, take=1, **(_state(path) or {}))
 
 
-def _size(path: epath.Path) -> int:
-    """Returns the size of a listed file in bytes, -1 if that would cost a request."""
+def _state(path: epath.Path) -> FileState | None:
+    """Returns size and time of a listed file as `find_state`.
+
+    Returns None for what is not a file: reading a pipe or a device might have no end.
+    """
     if _is_remote(str(path)):
-        return int(getattr(path, "size", -1))
-    return _local_size(path)
+        return FileState(
+            size=getattr(path, "size", -1), mtime_ns=getattr(path, "mtime_ns", -1)
+        )
+    return _local_state(str(path))
 
 
-def _local_size(path: os.PathLike[str]) -> int:
+def _local_state(path: str) -> FileState | None:
     try:
-        return os.stat(path).st_size
+        state = os.stat(path)
     except OSError:
-        return -1  # A broken link; reading it will report the error.
+        return {}  # A broken link; reading it will report the error.
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    return {"size": state.st_size, "mtime_ns": opening.modified_ns(state)}

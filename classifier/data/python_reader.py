@@ -10,32 +10,26 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import errno
-import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import TypeAlias
 
 import tensorflow as tf
-from etils import epath
 from google.protobuf.message import DecodeError
 
-from classifier.data import tfrecord, webdataset
+from classifier.data import opening, tfrecord, webdataset
 from classifier.data.examples import UNLABELED, Example, File, Reader
+from classifier.data.opening import FileError
 from classifier.data.tfrecord import Broken
-from stage.retry import retrying
-from stage.status import BAD_RECORD, CORRUPT_RECORD, MISSING, OK, UNREADABLE
+from stage.status import BAD_RECORD, CORRUPT_RECORD, OK
 
-_STATUS_OF_ERROR = {
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), MISSING),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EISDIR), UNREADABLE),
-    # EIO remains after several tries if the disk is broken there.
-    **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG, errno.EIO), UNREADABLE),
-}
-_BUFFER = 2**18
+_Fetched: TypeAlias = "concurrent.futures.Future[list[Example]]"
 #: Number of remote image files fetched in parallel; each takes about 0.1 s.
 _READ_AHEAD = 16
+#: Most bytes of the images of a batch, and of files fetched in parallel; a single one
+#: may have as many.
+_MAX_BATCH_BYTES = 2**28
 
 
 def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
@@ -49,36 +43,50 @@ def read_examples(reader: Reader, files: Sequence[File]) -> Iterator[Example]:
             yield from reader.examples(file)
         return
     with concurrent.futures.ThreadPoolExecutor(_READ_AHEAD) as pool:
-        pending: collections.deque[concurrent.futures.Future[list[Example]]]
-        pending = collections.deque()
+        pending: collections.deque[tuple[int, _Fetched]] = collections.deque()
         for file in files:
-            pending.append(pool.submit(lambda file: list(reader.examples(file)), file))
-            if len(pending) >= _READ_AHEAD:
-                yield from pending.popleft().result()
-        for future in pending:
-            yield from future.result()
+            size = max(file.size, 0)
+            while pending and (
+                len(pending) == _READ_AHEAD
+                or sum(bytes_ for bytes_, _ in pending) + size > _MAX_BATCH_BYTES
+            ):
+                yield from pending.popleft()[1].result()
+            fetched = pool.submit(lambda file: list(reader.examples(file)), file)
+            pending.append((size, fetched))
+        for _, fetched in pending:
+            yield from fetched.result()
 
 
 def read_batches(
     reader: Reader, files: Sequence[File], batch_size: int
 ) -> Iterator[list[Example]]:
-    """Yields the result of `read_examples` in batches; the last may be smaller."""
-    examples = read_examples(reader, files)
-    while batch := list(itertools.islice(examples, batch_size)):
+    """Yields the result of `read_examples` in batches.
+
+    A batch is smaller if it is the last, or if a further image would exceed
+    `_MAX_BATCH_BYTES`.
+    """
+    batch: list[Example] = []
+    num_bytes = 0
+    for example in read_examples(reader, files):
+        num_bytes += len(example.image)
+        if num_bytes > _MAX_BATCH_BYTES and batch:
+            yield batch
+            batch, num_bytes = [], len(example.image)
+        batch.append(example)
+        if len(batch) == batch_size:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
         yield batch
 
 
 def read_image(file: File) -> Example:
     """Returns the example of a file that is an image."""
     key = os.fsencode(file.name)
-    if file.size > tfrecord.MAX_LENGTH:
-        error = f"{file.size:,} bytes are more than {tfrecord.MAX_LENGTH:,}"
-        return Example(key, b"", file.label, UNREADABLE, error)
     try:
-        image = retrying(lambda: _read_whole(file.path))
-    except OSError as error:
-        return Example(key, b"", file.label, *_failure(error))
-    return Example(key, image, file.label)
+        return Example(key, opening.read_file(file), file.label)
+    except (OSError, FileError) as error:
+        return Example(key, b"", file.label, *opening.status_of(error))
 
 
 def read_records(
@@ -98,7 +106,7 @@ def read_records(
     end = file.skip + file.take if file.take >= 0 else None
     rest: tuple[str, str] | None = None
     try:
-        with open_file(file.path) as stream:
+        with opening.open_file(file) as stream:
             records = tfrecord.read_records(stream, file.path, file.skip)
             for record in itertools.islice(records, None if end is None else file.take):
                 if isinstance(record, Broken) and record.is_rest:
@@ -110,8 +118,8 @@ def read_records(
                     example = _explain_record(example, record, label_feature)
                 yield example
                 index += 1
-    except OSError as error:
-        rest = _failure(error)
+    except (OSError, FileError) as error:
+        rest = opening.status_of(error)
     if rest is None and end is not None and index < end:
         rest = CORRUPT_RECORD, f"the file ends behind record {index:,} of {end:,}"
     if rest is not None:
@@ -174,7 +182,7 @@ def read_samples(
     """
     index = 0
     try:
-        with open_file(file.path) as stream:
+        with opening.open_file(file) as stream:
             for sample in webdataset.read_samples(
                 stream, image_extensions, label_extension
             ):
@@ -183,81 +191,10 @@ def read_samples(
                     example = _explain_sample(example, sample, label_extension)
                 yield example
                 index += 1
-    except OSError as error:
-        yield Example(_record_key(file, index), b"", UNLABELED, *_failure(error))
-
-
-def open_file(path: str) -> BinaryIO:
-    """Opens a file whose reads survive transient errors that do not persist."""
-    return io.BufferedReader(_RetryingFile(path), _BUFFER)
-
-
-class _RetryingFile(io.RawIOBase):
-    """A file that is reopened at the current position after a transient error."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._position = 0
-        self._file: BinaryIO | None = None
-        self._file = retrying(lambda: _open(path))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = retrying(lambda: self._readinto(buffer))
-        self._position += count
-        return count
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + (self._position if whence == io.SEEK_CUR else 0)
-        try:
-            if self._file is not None:
-                self._file.seek(self._position)
-        except OSError:
-            self._drop()  # The next read reopens it at this position.
-        return self._position
-
-    def close(self) -> None:
-        self._drop()
-        super().close()
-
-    def _readinto(self, buffer: memoryview) -> int:
-        try:
-            if self._file is None:
-                self._file = _open(self._path)
-                self._file.seek(self._position)
-            return self._file.readinto(buffer)  # type: ignore[attr-defined]
-        except OSError:
-            self._drop()
-            raise
-
-    def _drop(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def _open(path: str) -> BinaryIO:
-    if "://" in path:
-        return epath.Path(path).open("rb")
-    return open(path, "rb", buffering=0)
-
-
-def _read_whole(path: str) -> bytes:
-    with _open(path) as file:
-        return file.read()
-
-
-def _failure(error: OSError) -> tuple[str, str]:
-    """Returns the status and reason of a permanent error; raises any other."""
-    status = _STATUS_OF_ERROR.get(error.errno or 0)
-    if status is None:
-        raise error
-    return status, error.strerror or str(error)
+    except (OSError, FileError) as error:
+        yield Example(
+            _record_key(file, index), b"", UNLABELED, *opening.status_of(error)
+        )
 
 
 def _record_example(

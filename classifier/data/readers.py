@@ -161,7 +161,7 @@ class TarReader:
         """
         return tf.data.Dataset.from_generator(
             self._generate,
-            args=(file["path"], file["name"]),
+            args=tuple(file[name] for name in ("path", "name", "size", "mtime_ns")),
             output_signature={
                 "key": tf.TensorSpec([], tf.string),
                 "image": tf.TensorSpec([], tf.string),
@@ -178,8 +178,15 @@ class TarReader:
             is_labeled=self.is_labeled,
         )
 
-    def _generate(self, path: bytes, name: bytes) -> Iterator[dict[str, Any]]:
-        file = File(path=os.fsdecode(path), name=os.fsdecode(name))
+    def _generate(
+        self, path: bytes, name: bytes, size: int, mtime_ns: int
+    ) -> Iterator[dict[str, Any]]:
+        file = File(
+            path=os.fsdecode(path),
+            name=os.fsdecode(name),
+            size=int(size),
+            mtime_ns=int(mtime_ns),
+        )
         for example in self.examples(file):
             if example.status != OK:
                 raise ValueError(f"{key_text(example.key)}: {example.error}")

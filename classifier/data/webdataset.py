@@ -7,14 +7,19 @@ first dot behind the last slash; the rest is the extension.
 from __future__ import annotations
 
 import dataclasses
-import tarfile
+import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
+from classifier.data import streams
+from classifier.data.streams import ContentError
+from classifier.data.tar import Member, TarReader
 from classifier.data.tfrecord import MAX_LENGTH, Broken
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
-_BUFFER = 2**16  # Larger is slower: `tarfile` copies the remaining buffer at each read.
+#: Largest label in bytes that is read.
+_MAX_LABEL = 1024
+#: Members of a sample that are told apart; those behind them only count as such.
+_MAX_MEMBERS = 1000
 
 
 @dataclasses.dataclass(slots=True)
@@ -23,9 +28,11 @@ class WebDatasetSample:
 
     Attributes:
         name: Base name including folders.
-        extensions: Extensions of all members.
-        images: Bytes of the members that are images, or a placeholder.
-        labels: Bytes of the members that are labels; empty where it is a link or too long.
+        extensions: Extensions of the first thousand members.
+        images: Bytes of the first member that is an image, or a placeholder; of each
+            further one a placeholder, because only one is expected.
+        labels: Bytes of the members that are labels; empty where one is no file or too
+            long.
     """
 
     name: str
@@ -35,63 +42,42 @@ class WebDatasetSample:
 
 
 def read_samples(
-    stream: BinaryIO, image_extensions: tuple[str, ...], label_extension: str
+    stream: io.BufferedReader, image_extensions: tuple[str, ...], label_extension: str
 ) -> Iterator[WebDatasetSample | Broken]:
     """Yields the samples of a tar file, compressed or not, in order.
 
-    Extensions are compared without their case.
-
-    The last is `Broken` if the file is cut off or no tar file.
+    Extensions are compared without their case. The last is `Broken` if the file is cut
+    off or no tar file.
     """
     sample: WebDatasetSample | None = None
-    offset = 0
+    archive = 0
+    tar = TarReader(streams.decompressed(stream))
     try:
-        with tarfile.open(
-            fileobj=stream, mode="r|*", bufsize=_BUFFER, tarinfo=_Header
-        ) as tar:
-            while (member := tar.next()) is not None:
-                # Otherwise it keeps all headers in memory.
-                tar.members.clear()  # type: ignore[attr-defined]
-                offset = member.offset
-                if member.isdir() or _is_no_sample(member.name):
-                    continue
-                name, extension = _split(member.name)
-                if sample is not None and sample.name != name:
-                    yield sample
-                    sample = None
-                sample = sample or WebDatasetSample(name)
-                sample.extensions.append(extension)
-                if extension.lower() in image_extensions:
-                    sample.images.append(_read(tar, member))
-                elif extension.lower() == label_extension:
-                    content = _read(tar, member)
-                    sample.labels.append(content if isinstance(content, bytes) else b"")
-        if sample is not None:
+        for member in tar.members():
+            name, extension = _split(member.name)
+            if _is_no_sample(name):
+                continue
+            if sample is not None and (sample.name, archive) != (name, member.archive):
+                yield sample
+                sample = None
+            sample = sample or WebDatasetSample(name)
+            archive = member.archive
+            if len(sample.extensions) == _MAX_MEMBERS:
+                continue
+            sample.extensions.append(extension)
+            kind = extension.lower()
+            if kind in image_extensions:
+                sample.images.append(_read_image(tar, member, sample))
+            elif kind == label_extension:
+                is_label = not member.kind and member.size <= _MAX_LABEL
+                sample.labels.append(tar.read(member) if is_label else b"")
+    except ContentError as error:
+        if sample is not None and _has_image(sample):
             yield sample
-    except (tarfile.TarError, _CutTarError, EOFError) as error:
-        if sample is not None and sample.images:  # Read completely before the error.
-            yield sample
-        yield Broken(f"{error}, behind byte {offset:,}", is_rest=True)
-
-
-class _CutTarError(Exception):
-    """Raised if a tar file ends without its end marker."""
-
-
-class _Header(tarfile.TarInfo):
-    """A member's header; raises `_CutTarError` if it is invalid.
-
-    `tarfile` itself takes an invalid header for the end of the file.
-    """
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> _Header:
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except tarfile.HeaderError as error:
-            raise _CutTarError(str(error)) from error
+        yield Broken(f"{error}, behind byte {tar.offset:,}", is_rest=True)
+        return
+    if sample is not None:
+        yield sample
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -100,17 +86,24 @@ def _split(path: str) -> tuple[str, str]:
     return folder + slash + base, extension
 
 
-def _is_no_sample(path: str) -> bool:
-    """Returns whether the member is hidden or named like `__meta__`."""
-    base = path.rpartition("/")[2].partition(".")[0]
+def _is_no_sample(name: str) -> bool:
+    """Returns whether members of this name are hidden or like `__meta__`."""
+    base = name.rpartition("/")[2]
     return not base or (base.startswith("__") and base.endswith("__"))
 
 
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | Broken:
-    if not member.isreg():
-        return Broken(f"a link to {member.linkname!r}, not the image", is_rest=False)
+def _has_image(sample: WebDatasetSample) -> bool:
+    return any(isinstance(image, bytes) for image in sample.images)
+
+
+def _read_image(
+    tar: TarReader, member: Member, sample: WebDatasetSample
+) -> bytes | Broken:
+    if member.kind:
+        return Broken(f"{member.kind}, not the image", is_rest=False)
     if member.size > MAX_LENGTH:
         reason = f"{member.size:,} bytes are more than {MAX_LENGTH:,}"
         return Broken(reason, is_rest=False)
-    file = tar.extractfile(member)
-    return file.read() if file is not None else b""
+    if sample.images:
+        return Broken("another image of its sample", is_rest=False)
+    return tar.read(member)

@@ -11,7 +11,7 @@ CONTINUES = "continues"
 RESUMABLE = "resumable"
 #: Statuses of rows without a prediction.
 STATUSES = (
-    *("empty", "undecodable", "too_large", "missing", "unreadable"),
+    *("empty", "undecodable", "too_large", "missing", "unreadable", "changed"),
     *("corrupt_record", "bad_record", "not_finite"),
 )
 

@@ -3,10 +3,11 @@
 import contextlib
 import errno
 import os
+import socket
 
 import pytest
 
-from classifier.data import python_reader
+from classifier.data import opening
 from classifier.data.examples import key_text
 from stage import retry
 from tests.faults import endings, job, page
@@ -16,6 +17,9 @@ from tests.images import random_images
 NAMES = {
     "file that vanishes after the listing": "vanishing.png",
     "folder in the place of a file": "replaced.png",
+    "image that is longer than it was listed": "growing.png",
+    "image that was overwritten since the listing": "corrected.png",
+    "pipe in the place of a file": "piped.png",
     "link to nothing": "dangling.png",
     "link that leads to itself": "circle.png",
     "file that may not be read": "forbidden.png",
@@ -29,7 +33,11 @@ UNLISTED = {
     "hidden file": ".DS_Store",
     "file in a hidden folder": ".thumbnails/small.png",
     "pipe in the folder": "pipe.png",
+    "socket in the folder": "socket.png",
+    "link to a pipe": "to_pipe.png",
+    "link to a device without end": "zero.png",
     "link that leads back to its own folder": "again",
+    "folders that link to each other": "one/to",
 }
 
 
@@ -44,6 +52,11 @@ def rows(tmp_path_factory, exported):
         (folder / "vanishing.png").unlink()
         (folder / "replaced.png").unlink()
         (folder / "replaced.png").mkdir()
+        with (folder / "growing.png").open("ab") as file:
+            file.write(b"more")
+        os.utime(folder / "corrected.png", (7, 7))
+        (folder / "piped.png").unlink()
+        os.mkfifo(folder / "piped.png")
 
     with failing_reads():
         job.label(
@@ -64,7 +77,15 @@ def make_folder(folder):
     (folder / "circle.png").symlink_to("circle.png")
     (folder / "dangling.png").symlink_to("nothing")
     (folder / "again").symlink_to(folder)
+    for one, other in ("one", "two"), ("two", "one"):
+        (folder / one).mkdir(exist_ok=True)
+        for link in ("to", "too"):
+            (folder / one / link).symlink_to(folder / other)
     os.mkfifo(folder / "pipe.png")
+    (folder / "to_pipe.png").symlink_to("pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    with contextlib.chdir(folder), socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.png")  # The name of a socket must be short.
     for name in [*NAMES.values(), ".DS_Store", ".thumbnails/small.png"]:
         path = os.path.join(os.fsencode(folder), os.fsencode(name))
         if not os.path.lexists(path):
@@ -80,17 +101,17 @@ def failing_reads():
         "scratched.png": [errno.EIO] * (len(retry.DELAYS) + 1),
         "network.png": [errno.ETIMEDOUT],
     }
-    open_file = python_reader._open
+    open_file = opening._open
 
-    def spoiled(path):
-        name = os.path.basename(path)
+    def spoiled(file):
+        name = os.path.basename(file.path)
         if numbers.get(name):
             number = numbers[name].pop()
-            raise OSError(number, os.strerror(number), path)
-        return open_file(path)
+            raise OSError(number, os.strerror(number), file.path)
+        return open_file(file)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(python_reader, "_open", spoiled)
+        patch.setattr(opening, "_open", spoiled)
         patch.setattr(retry, "DELAYS", [0.0] * len(retry.DELAYS))
         yield
 

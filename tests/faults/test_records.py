@@ -2,12 +2,13 @@
 
 import gzip
 import io
+import os
 import tarfile
 
 import pytest
 import tensorflow as tf
 
-from classifier.data import tfrecord
+from classifier.data import streams, tfrecord
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from tests.faults import job, page
 from tests.images import make_example, random_images
@@ -47,7 +48,9 @@ def between(record):
 
 
 def spoiled(content, position):
-    return content[:position] + b"\xff" + content[position + 1 :]
+    position %= len(content)
+    other = bytes([content[position] ^ 0xFF])
+    return content[:position] + other + content[position + 1 :]
 
 
 GOOD = frames(*EXAMPLES)
@@ -62,6 +65,7 @@ RECORDS = {
     "compressed TFRecord of any name": (gzip.compress(GOOD), "ok ok ok"),
     "truncated compressed TFRecord": (gzip.compress(GOOD)[:-9], "ok ok ok bad"),
     "shard that vanishes after the listing": (GOOD, "bad"),
+    "TFRecord file cut between two records after the listing": (GOOD, "bad"),
     "record that is no Example": (between(b"no Example"), BETWEEN),
     "record without the image's feature": (
         between(record(photo=contents(IMAGES[0]))),
@@ -99,10 +103,60 @@ def tar_between(*members):
     return tar(("0.png", IMAGES[0]), *members, ("9.png", IMAGES[1]))
 
 
+def sized(name, size, kind=tarfile.REGTYPE):
+    """Returns a header that claims a size."""
+    header = tarfile.TarInfo(name)
+    header.size, header.type = size, kind
+    return header.tobuf(tarfile.GNU_FORMAT)
+
+
+#: Bytes of the first member of `tar_between`.
+MEMBER = 512 + -(-len(IMAGES[0]) // 512) * 512
 TARS = {
     # Within the second image: each has a header of 512 bytes and as many to fill up.
     "truncated tar file": (tar_between()[:3000], "ok bad"),
+    "tar file that was overwritten since the listing": (tar_between(), "bad"),
     "text as tar file": (b"no tar file at all, but words" * 99, "bad"),
+    "concatenated tar files": (tar_between() * 2, "ok ok ok ok"),
+    "concatenated tar files, each compressed": (
+        gzip.compress(tar_between()) * 2,
+        "ok ok ok ok",
+    ),
+    "zeros within a tar file": (
+        tar_between()[:MEMBER] + bytes(512) + tar_between()[MEMBER:],
+        "ok ok",
+    ),
+    "zeros behind a tar file": (tar_between() + bytes(99_999), "ok ok"),
+    "words behind a tar file": (tar_between() + b"words" * 200, "ok ok bad"),
+    "tar file cut between two members": (tar_between()[:MEMBER], "ok bad"),
+    "truncated compressed tar file": (gzip.compress(tar_between())[:-9], "ok ok bad"),
+    "wrong checksum of a compressed tar file": (
+        spoiled(gzip.compress(tar_between()), -8),
+        "ok ok bad",
+    ),
+    "tar file that decompresses to a thousand times its size": (
+        gzip.compress(tar_between() + bytes(2**24)),
+        "ok ok bad",
+    ),
+    "member of 2^62 bytes": (
+        tar_between()[:MEMBER] + sized("1.png", 2**62) + tar_between()[MEMBER:],
+        "ok bad",
+    ),
+    "name of gigabytes in a tar file": (
+        tar_between()[:MEMBER] + sized("x", 3 * 2**30, tarfile.GNUTYPE_LONGNAME),
+        "ok bad",
+    ),
+    "thousands of names for one member": (
+        (sized("x", 6, tarfile.GNUTYPE_LONGNAME) + b"y.png".ljust(512, b"\0")) * 3000
+        + tar_between(),
+        "ok ok",
+    ),
+    "sparse file in a tar file": (
+        tar_between()[:MEMBER]
+        + sized("1.png", 0, tarfile.GNUTYPE_SPARSE)
+        + tar_between()[MEMBER:],
+        BETWEEN,
+    ),
     "sample without an image": (tar_between(("1.txt", b"a cat")), BETWEEN),
     "sample of two images": (
         tar_between(("1.png", IMAGES[1]), ("1.jpg", IMAGES[2])),
@@ -127,7 +181,14 @@ def label(root, teacher, kind, faults):
         (root / "in" / fault).write_bytes(content)
 
     def change_files():
-        (root / "in" / "shard that vanishes after the listing").unlink(missing_ok=True)
+        for name in faults:
+            path = root / "in" / name
+            if name == "shard that vanishes after the listing":
+                path.unlink()
+            elif name == "TFRecord file cut between two records after the listing":
+                os.truncate(path, SECOND)
+            elif name == "tar file that was overwritten since the listing":
+                os.utime(path, (7, 7))
 
     job.label(
         f"{kind}:{root}/in/*",
@@ -144,10 +205,12 @@ def label(root, teacher, kind, faults):
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory, exported):
     root = tmp_path_factory.mktemp("records")
-    return {
-        **label(root / "records", exported[0], "tfrecord", RECORDS),
-        **label(root / "tars", exported[0], "webdataset", TARS),
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "_FREE_BYTES", 2**20)  # A small bomb is enough.
+        return {
+            **label(root / "records", exported[0], "tfrecord", RECORDS),
+            **label(root / "tars", exported[0], "webdataset", TARS),
+        }
 
 
 @page.holds(*RECORDS, *TARS)

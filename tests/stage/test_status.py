@@ -1,5 +1,6 @@
 from stage.status import (
     BAD_RECORD,
+    CHANGED,
     CORRUPT_RECORD,
     EMPTY,
     MISSING,
@@ -16,6 +17,7 @@ def test_every_status_has_its_own_word():
         OK,
         MISSING,
         UNREADABLE,
+        CHANGED,
         CORRUPT_RECORD,
         BAD_RECORD,
         EMPTY,

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import random
+import socket
 
 import pytest
 from etils import epath
@@ -38,6 +40,74 @@ def test_links_are_followed_except_cycles_and_pipes_are_ignored(tmp_path):
     source = open_source(f"folder:{photos}")
     statuses = [e.status for e in read_examples(source.reader, source.files)]
     assert statuses[:2] == ["ok", MISSING]
+
+
+def test_folders_that_link_to_each_other(tmp_path):
+    write(tmp_path, "a/1", "b/2")
+    for number in range(3):
+        (tmp_path / "a" / f"to_b{number}").symlink_to(tmp_path / "b")
+        (tmp_path / "b" / f"to_a{number}").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert named(list_folder(str(tmp_path))) == [("a/1", 3), ("b/2", 3)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_path_to_a_folder_does_not_depend_on_the_order(tmp_path, monkeypatch, seed):
+    """Fewest links first, then the shortest path, then the first by name."""
+    photos = tmp_path / "photos"
+    write(photos, "z/real/1")
+    write(tmp_path, "other/sub/2", "far/3")
+    for link in ("c", "b", "y/b"):
+        (photos / link).parent.mkdir(exist_ok=True)
+        (photos / link).symlink_to(tmp_path / "other")
+    (photos / "0").symlink_to(photos / "z")
+    (tmp_path / "other" / "far").symlink_to(tmp_path / "far")
+    (photos / "z" / "real" / "deep").symlink_to(tmp_path / "far")
+    scandir = os.scandir
+
+    class Shuffled:
+        def __init__(self, path):
+            self.entries = list(scandir(path))
+            random.Random(seed).shuffle(self.entries)
+
+        def __enter__(self):
+            return self.entries
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(os, "scandir", Shuffled)
+    names = [file.name for file in list_folder(str(photos))]
+    assert names == ["b/sub/2", "z/real/1", "z/real/deep/3"]
+
+
+def make_what_is_no_file(folder):
+    os.mkfifo(folder / "pipe")
+    (folder / "to_pipe").symlink_to(folder / "pipe")
+    (folder / "to_zero").symlink_to("/dev/zero")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("socket")
+    return server
+
+
+def test_what_is_no_file_is_not_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # A socket's path must be short.
+    write(tmp_path, "image")
+    with make_what_is_no_file(tmp_path):
+        assert named(list_folder(str(tmp_path))) == [("image", 5)]
+        assert named(list_matches(f"{tmp_path}/*")) == [("image", 5)]
+        assert list_matches(f"{tmp_path}/*pipe") == []
+        assert list_matches("/dev/zero") == []
+
+
+def test_files_have_their_times(tmp_path):
+    write(tmp_path, "a")
+    os.utime(tmp_path / "a", ns=(0, 1_234_567_890_123_456_789))
+    expected = {"size": 1, "mtime_ns": 1_234_567_890_123_456_789}
+    for (file,) in (list_folder(str(tmp_path)), list_matches(f"{tmp_path}/*")):
+        assert {"size": file.size, "mtime_ns": file.mtime_ns} == expected
+    assert listing.find_state(f"{tmp_path}/a") == expected
+    assert listing.find_state(f"{tmp_path}/b") == {}
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):

@@ -7,13 +7,12 @@ import os
 import re
 import tarfile
 import time
-import zlib
 
 import pytest
 import tensorflow as tf
 from etils import epath
 
-from classifier.data import python_reader
+from classifier.data import opening, python_reader
 from classifier.data.examples import Example, File, key_text
 from classifier.data.python_reader import read_batches, read_examples
 from classifier.data.readers import FolderReader, RecordReader, TarReader
@@ -88,6 +87,14 @@ def test_batches_are_full_but_for_the_last(records):
     assert [len(batch) for batch in batches] == [3, 3, 2]
     keys = [example.key for batch in batches for example in batch]
     assert keys == [b"%c#%d" % (name, i) for name in b"ab" for i in range(4)]
+
+
+def test_batches_have_a_limit_in_bytes(records, monkeypatch):
+    file = File(path=str(records), name="data")
+    monkeypatch.setattr(python_reader, "_MAX_BATCH_BYTES", 505)
+    batches = read_batches(RecordReader(), [file, file], 3)
+    sizes = [[len(example.image) for example in batch] for batch in batches]
+    assert sizes == [[3, 500, 0], [400_000], [3, 500, 0], [400_000]]
 
 
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
@@ -240,8 +247,8 @@ class Failing:
 
     def __init__(self, monkeypatch, *errors):
         self._errors = list(errors)
-        self._open = python_reader._open
-        monkeypatch.setattr(python_reader, "_open", self.open)
+        self._open = opening._open
+        monkeypatch.setattr(opening, "_open", self.open)
 
     def open(self, path):
         file = self._open(path)
@@ -335,6 +342,26 @@ def test_remote_files_are_read_ahead_and_stay_in_order(monkeypatch):
     assert [example.label for example in found] == list(range(50))
 
 
+def test_few_large_files_are_read_ahead(monkeypatch):
+    """The images in memory at once are those of one batch, or a single larger one."""
+    monkeypatch.setattr(python_reader, "_MAX_BATCH_BYTES", 100)
+    begun, taken, held = [], [], []
+
+    class Watched(FolderReader):
+        def examples(self, file):
+            begun.append(file.size)
+            held.append(sum(begun) - sum(taken))
+            yield Example(b"", b"x", file.size)
+
+    sizes = [10] * 20 + [60, 60, 300, 10, 95]
+    files = [File(path="gs://b/x", name="x", take=1, size=size) for size in sizes]
+    for example in read_examples(Watched(), files):
+        taken.append(example.label)
+    assert sorted(taken) == sorted(sizes)
+    # One that was taken from the queue is not counted by it.
+    assert max(held) <= 300 + 100
+
+
 # WebDatasets.
 
 MEMBERS = [
@@ -412,5 +439,6 @@ def test_what_is_no_tar_file_is_one_row(tmp_path, content):
 
 
 def test_paths_of_any_file_system_are_read(tmp_path):
-    (tmp_path / "data").write_bytes(zlib.compress(b"x"))
-    assert python_reader.open_file(str(epath.Path(tmp_path) / "data")).read()
+    path = epath.Path(tmp_path) / "data"
+    path.write_bytes(b"x")
+    assert opening.open_file(File(path=str(path), name="data")).read()

@@ -50,6 +50,37 @@ def test_a_name_that_returns_is_another_sample(tmp_path):
     assert found == [("x", [b"1"]), ("y", [b"2"]), ("x", [b"3"])]
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_concatenated_files_are_read_to_their_end(tmp_path, compress):
+    write_tar(tmp_path / "part", MEMBERS)
+    part = compress((tmp_path / "part").read_bytes())
+    (tmp_path / "data").write_bytes(part * 3)
+    assert read(tmp_path / "data") == SAMPLES * 3
+
+
+def test_samples_of_one_name_in_two_files_are_two(tmp_path):
+    write_tar(tmp_path / "part", [("x.jpg", b"1")])
+    (tmp_path / "data").write_bytes((tmp_path / "part").read_bytes() * 2)
+    assert [sample.images for sample in read(tmp_path / "data")] == [[b"1"]] * 2
+
+
+def test_a_block_of_zeros_divides_no_sample(tmp_path):
+    write_tar(tmp_path / "data", [("x.jpg", b"1"), ("x.cls", b"2")])
+    content = (tmp_path / "data").read_bytes()
+    (tmp_path / "data").write_bytes(content[:1024] + bytes(512) + content[1024:])
+    (sample,) = read(tmp_path / "data")
+    assert (sample.images, sample.labels) == ([b"1"], [b"2"])
+
+
+def test_what_follows_a_complete_file_is_a_row(tmp_path):
+    write_tar(tmp_path / "data", MEMBERS)
+    with (tmp_path / "data").open("ab") as file:
+        file.write(b"words" * 500)
+    *good, last = read(tmp_path / "data")
+    assert good == SAMPLES
+    assert last.is_rest
+
+
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
 def test_links_are_no_images(tmp_path, kind):
     with tarfile.open(tmp_path / "data", "w") as tar:
@@ -63,6 +94,21 @@ def test_links_are_no_images(tmp_path, kind):
     (image,) = sample.images
     assert isinstance(image, Broken)
     assert "'a.jpg'" in image.reason
+
+
+def test_a_sample_of_many_images_holds_one(tmp_path):
+    members = [("x.jpg", b"%d" % i) for i in range(1500)]
+    write_tar(tmp_path / "data", [*members, ("y.jpg", b"y")])
+    many, good = read(tmp_path / "data")
+    assert len(many.images) == len(many.extensions) == 1000
+    assert [image for image in many.images if isinstance(image, bytes)] == [b"0"]
+    assert good.images == [b"y"]
+
+
+def test_a_label_of_megabytes_is_not_read(tmp_path):
+    write_tar(tmp_path / "data", [("x.jpg", b"x"), ("x.cls", b"1" * 2000)])
+    (sample,) = read(tmp_path / "data")
+    assert (sample.images, sample.labels) == ([b"x"], [b""])
 
 
 def test_an_image_that_is_too_long_is_not_read(tmp_path, monkeypatch):

@@ -7,6 +7,20 @@ FAULTS = (
     Fault(
         "file that vanishes after the listing", "missing", mentions=("No such file",)
     ),
+    Fault(
+        "image that is longer than it was listed",
+        "changed",
+        mentions=("bytes, has",),
+    ),
+    Fault(
+        "image that was overwritten since the listing",
+        "changed",
+        "of the same size, of another time",
+        mentions=("1970-01-01 00:00:07.000000000",),
+    ),
+    Fault(
+        "pipe in the place of a file", "unreadable", mentions=("not a regular file",)
+    ),
     Fault("link to nothing", "missing", mentions=("No such file",)),
     Fault(
         "link that leads to itself",
@@ -32,7 +46,15 @@ FAULTS = (
     Fault("hidden file", NO_ROW),
     Fault("file in a hidden folder", NO_ROW),
     Fault("pipe in the folder", NO_ROW),
+    Fault("socket in the folder", NO_ROW),
+    Fault("link to a pipe", NO_ROW),
+    Fault("link to a device without end", NO_ROW),
     Fault(
         "link that leads back to its own folder", NO_ROW, "each image of it counts once"
+    ),
+    Fault(
+        "folders that link to each other",
+        NO_ROW,
+        "each image counts once, by the path of the fewest links",
     ),
 )
