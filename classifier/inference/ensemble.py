@@ -8,20 +8,20 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
+from classifier.data import image_header
 from classifier.data.examples import UNLABELED, Example
-from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
+from classifier.data.image_header import MAX_PIXELS
 from classifier.export import saved_model
 from classifier.export.facts import EXPORT, read_facts
 from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
 from stage import artifact
-from stage.status import EMPTY, NOT_FINITE, OK, TOO_LARGE, UNDECODABLE
+from stage.status import NOT_FINITE, OK, UNDECODABLE
 from stage.system import num_cores
 
 #: Images that are read, decoded and predicted together.
@@ -87,7 +87,7 @@ class Classifier:
     ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
-        self.image: dict[str, Any] = self.facts["image"]  # An `ImageConfig`'s fields.
+        self.image = self.facts.image
         self._preprocess = saved_model.load_preprocess(path / EXPORT)
         self.loader = NetworkLoader(path / EXPORT)
         self._network = self.loader.load(
@@ -130,10 +130,10 @@ class Ensemble:
         ]
         self._max_pixels = max_pixels
         self._temperatures = [
-            member.facts["temperature"] if temperature is None else temperature
+            member.facts.temperature if temperature is None else temperature
             for member in self._members
         ]
-        self.class_names = tuple(self._members[0].facts["class_names"])
+        self.class_names = tuple(self._members[0].facts.class_names)
 
     def warm_up(self) -> None:
         """Predicts a blank image.
@@ -150,7 +150,7 @@ class Ensemble:
         return decode_rows(
             examples,
             first.preprocess,
-            size=first.image["size"],
+            size=first.image.size,
             max_pixels=self._max_pixels,
         )
 
@@ -214,15 +214,8 @@ def _check(example: Example, max_pixels: int) -> tuple[str, str]:
     """Returns status and error of an image before it is decoded."""
     if example.status != OK:
         return example.status, example.error
-    if not example.image:
-        return EMPTY, "no bytes"
-    pixels = claimed_pixels(example.image)
-    if pixels is None:
-        formats = ", ".join(FORMATS[:-1])
-        return UNDECODABLE, f"no header of a {formats} or {FORMATS[-1]} image"
-    if pixels > max_pixels:
-        return TOO_LARGE, f"{pixels:,} pixels, expected at most {max_pixels:,}"
-    return OK, ""
+    refusal = image_header.check(example.image, max_pixels)
+    return refusal if refusal is not None else (OK, "")
 
 
 def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Predictions:

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from tests.faults import forms
 from tests.images import encode, random_pixels
 
 HEIGHT, WIDTH = 40, 48
@@ -131,6 +132,32 @@ BROKEN = {
     "PNG above the limit behind a broken text": png(
         LARGE, bits=8, color=0, more=BROKEN_TEXT
     ),
+    "BMP with a palette": forms.REFUSED["BMP: 8 bits and a palette"][0],
+    "BMP with a palette of gray": forms.REFUSED["BMP: 8 bits of inverted gray"][0],
+    "BMP of 16 colors": forms.REFUSED["BMP: 4 bits and a palette"][0],
+    "BMP of 16 bits": forms.REFUSED["BMP: 16 bits, bit fields"][0],
+    "BMP of another order of colors": forms.REFUSED["BMP: 32 bits, alpha first"][0],
+    "compressed BMP": forms.REFUSED["BMP: run lengths"][0],
+    "BMP with the header of OS2": forms.REFUSED["BMP: 24 bits, header of OS/2"][0],
+    "BMP with bytes behind its end": save(PICTURE, "BMP") + b"and so on",
+    "GIF with transparent pixels": forms.REFUSED["GIF: transparent pixels"][0],
+    "GIF of a frame smaller than its screen": forms.REFUSED["GIF: small frame"][0],
+    "GIF of a frame larger than the first": forms.REFUSED[
+        "GIF: animation of a large second frame"
+    ][0],
+    "CMYK JPEG without Adobe mark": forms.REFUSED["JPEG: CMYK without Adobe's mark"][0],
+    "lossless JPEG": forms.REFUSED["JPEG: lossless"][0],
+    "JPEG of 12 bits": forms.REFUSED["JPEG: 12 bits"][0],
+    "WebP with alpha": forms.REFUSED["WebP: alpha, lossy"][0],
+    "animated WebP of one image": forms.REFUSED["WebP: animation of one image"][0],
+    "JPEG of hundreds of scans": forms.more_scans(500),
+    "JPEG of hundreds of scans, not progressive": forms.separate_scans(500),
+    "JPEG of many scans of many pixels": forms.more_scans(
+        60, Image.new("RGB", (300, 300))
+    ),
+    "PNG of many compressed texts": forms.png(
+        forms.PIXELS, 8, 2, after=forms.texts(50, 7_000_000)
+    ),
 }
 
 #: With the pixels that they show.
@@ -158,6 +185,16 @@ ODD = {
     ),
     "BMP": (save(PICTURE, "BMP"), PIXELS),
     "animated GIF": (animated("GIF"), PICTURE.quantize(256)),
+    "BMP of 32 bits": (forms.READ["BMP: 32 bits"], forms.PIXELS),
+    "BMP from top to bottom": (forms.READ["BMP: 24 bits, top down"], forms.PIXELS),
+    "gray BMP": (forms.READ["BMP: 8 bits of gray"], forms.GRAY),
+    "interlaced PNG": (forms.READ["PNG: 24 bits, interlaced"], forms.PIXELS),
+    "animated PNG": (forms.READ["PNG: animation"], forms.PIXELS),
+    "gray PNG with alpha": (forms.READ["PNG: gray and alpha"], forms.GRAY),
+    "interlaced GIF": (forms.READ["GIF: interlaced"], forms.INDEXED[8]),
+    "JPEG of RGB": (forms.READ["JPEG: RGB"], forms.PIXELS),
+    "YCCK JPEG": (forms.READ["JPEG: YCCK"], forms.YCCK_SHOWN),
+    "JPEG of several images": (forms.READ["JPEG: several images"], forms.PIXELS),
     "WebP": (save(PICTURE, "WEBP", lossless=True), PIXELS),
     "image of one pixel": (encode(PIXELS[:1, :1]), PIXELS[:1, :1]),
     "image a thousand times as wide as high": (

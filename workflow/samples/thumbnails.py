@@ -6,9 +6,11 @@ import dataclasses
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from classifier.data.image_header import FORMATS, MAX_PIXELS, claimed_pixels
+from classifier.data import image_header
+from classifier.data.image_header import FORMATS, MAX_PIXELS
+from stage.status import UNDECODABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +28,15 @@ def make_thumbnail(encoded: bytes, size: int) -> Thumbnail:
     evaluation, the first frame of an animation counts, and the orientation in the
     metadata does not.
     """
-    pixels = claimed_pixels(encoded)
-    if pixels is None:
-        return Thumbnail(None, "no header of an image")
-    if pixels > MAX_PIXELS:
-        return Thumbnail(None, f"{pixels:,} pixels, expected at most {MAX_PIXELS:,}")
+    refusal = image_header.check(encoded, MAX_PIXELS)
+    if refusal is not None and refusal.status != UNDECODABLE:
+        return Thumbnail(None, refusal.reason)
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         image.draft(None, (2 * size, 2 * size))  # A JPEG is decoded at a lower scale.
         return Thumbnail(_encode(_resize(_to_eight_bits(image), size)))
+    except UnidentifiedImageError:  # Its message has an address in memory.
+        return Thumbnail(None, "no header of an image")
     except Exception as error:  # A broken image can raise anything in Pillow.
         return Thumbnail(None, " ".join(str(error).split()) or type(error).__name__)
 

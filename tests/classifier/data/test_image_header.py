@@ -1,15 +1,38 @@
 import io
+import random
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from classifier.data.image_header import FORMATS, claimed_pixels
+from classifier.data import image_header, preprocessing
+from classifier.data.image_header import FORMATS, MAX_SCANS, MAX_TEXTS, check
+from stage.status import EMPTY, TOO_LARGE, UNDECODABLE
+from tests.faults import forms
 from tests.images import encode, random_pixels
 
 PIXELS = random_pixels(np.random.default_rng(0), height=24, width=20)
+#: Mean difference of TensorFlow's fast inverse transform of JPEGs from Pillow's.
+FAST_JPEG = 3
+
+
+def in_pillow(encoded):
+    """Returns RGB pixels, of 16 bits the upper eight, where Pillow would clip."""
+    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    with warnings.catch_warnings(action="ignore"):  # Alpha is to be left out.
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def assert_same(pixels, expected, kind):
+    assert pixels.shape == expected.shape
+    difference = np.abs(pixels.astype(int) - expected)
+    assert difference.mean() <= (FAST_JPEG if kind == "JPEG" else 0)
 
 
 def animation(sizes):
@@ -23,27 +46,80 @@ def animation(sizes):
     return content.getvalue()
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_states_its_size(kind):
-    assert claimed_pixels(encode(PIXELS, kind)) == 24 * 20
+@pytest.mark.parametrize("name", forms.READ)
+def test_what_is_not_refused_is_read_as_pillow_reads_it(name):
+    encoded = forms.READ[name]
+    assert check(encoded) is None
+    kind, expected = name.partition(":")[0], in_pillow(encoded)
+    assert_same(preprocessing.decode(encoded).numpy(), expected, kind)
+    in_training = preprocessing.decode_and_crop(
+        encoded, lambda shape: tf.concat([[0, 0], shape[:2]], axis=0)
+    )
+    assert_same(in_training.numpy(), expected, kind)
+
+
+@pytest.mark.parametrize("name", forms.REFUSED)
+def test_what_is_read_only_in_part_is_refused_by_name(name):
+    encoded, mentions = forms.REFUSED[name]
+    refusal = check(encoded)
+    assert refusal.status == UNDECODABLE
+    for mention in mentions:
+        assert mention in refusal.reason
+
+
+def test_of_damaged_headers_none_is_read_otherwise():
+    """JPEGs are left out: fast and exact inverse transform differ without a bound."""
+    rng = random.Random(0)
+    lossless = [encoded for name, encoded in forms.READ.items() if "JPEG" not in name]
+    num_read = 0
+    for _ in range(1500):
+        encoded = bytearray(rng.choice(lossless))
+        for _ in range(rng.choice((1, 2, 3))):
+            encoded[rng.randrange(min(200, len(encoded)))] = rng.randrange(256)
+        encoded = bytes(encoded)
+        if check(encoded, 100_000) is not None:
+            continue
+        try:
+            pixels = preprocessing.decode(encoded).numpy()
+        except tf.errors.InvalidArgumentError:
+            continue
+        try:
+            expected = in_pillow(encoded)
+        except OSError:
+            continue
+        num_read += 1
+        assert_same(pixels, expected, "damaged")
+    assert num_read > 100
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_cut_image_states_its_size_or_nothing(kind):
+def test_the_limit_of_pixels_holds_for_every_format(kind):
+    encoded = encode(PIXELS, kind)
+    assert check(encoded, 24 * 20) is None
+    refusal = check(encoded, 24 * 20 - 1)
+    assert refusal.status == TOO_LARGE
+    assert "480" in refusal.reason and "479" in refusal.reason
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_cut_image_passes_or_is_refused(kind):
     content = encode(PIXELS, kind)
-    for length in range(0, len(content), 7):
-        assert claimed_pixels(content[:length]) in (None, 24 * 20)
+    for length in range(1, len(content), 7):
+        refusal = check(content[:length])
+        assert refusal is None or refusal.status == UNDECODABLE
 
 
-def test_other_bytes_state_no_size():
-    for content in (b"", b"text", b"\x89PNG\r\n\x1a\n", encode(PIXELS, "TIFF")):
-        assert claimed_pixels(content) is None
+def test_other_bytes_are_refused():
+    assert check(b"").status == EMPTY
+    for content in (b"text", b"\x89PNG\r\n\x1a\n", encode(PIXELS, "TIFF")):
+        assert check(content).status == UNDECODABLE
 
 
 def test_all_frames_of_an_animation_count():
     content = animation([(30, 20)] * 5)
     assert Image.open(io.BytesIO(content)).n_frames == 5
-    assert claimed_pixels(content) == 5 * 30 * 20
+    assert check(content, 5 * 30 * 20) is None
+    assert check(content, 5 * 30 * 20 - 1).status == TOO_LARGE
 
 
 def test_a_large_frame_behind_a_small_one_is_seen():
@@ -51,11 +127,45 @@ def test_a_large_frame_behind_a_small_one_is_seen():
     last = content.rindex(b"\x2c\x00\x00\x00\x00")
     huge = bytearray(content)
     struct.pack_into("<HH", huge, last + 5, 30_000, 30_000)
-    assert claimed_pixels(bytes(huge)) >= 30_000**2
+    assert check(bytes(huge)).status == TOO_LARGE
+    # Each is small, but TensorFlow makes room for the greatest height and width.
+    struct.pack_into("<HH", huge, last + 5, 1, 30_000)
+    assert check(bytes(huge)).status == UNDECODABLE
 
 
 def test_a_header_may_claim_any_size():
     content = bytearray(encode(PIXELS))
     struct.pack_into(">II", content, 16, 100_000, 100_000)
     struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
-    assert claimed_pixels(bytes(content)) == 100_000**2
+    refusal = check(bytes(content))
+    assert refusal.status == TOO_LARGE and f"{100_000**2:,}" in refusal.reason
+
+
+@pytest.mark.parametrize("make", [forms.more_scans, forms.separate_scans])
+def test_scans_are_counted_and_limited(make):
+    few = check(make(20))
+    assert few is None
+    refusal = check(make(MAX_SCANS))
+    assert refusal.status == TOO_LARGE
+    assert "scans" in refusal.reason and str(MAX_SCANS) in refusal.reason
+
+
+def test_many_scans_of_many_pixels_are_limited_together():
+    encoded = forms.more_scans(34)
+    ((_, scans), pixels) = image_header._jpeg_scans(encoded), forms.HEIGHT * forms.WIDTH
+    assert 40 <= scans <= 50
+    enough = scans * pixels // image_header.ORDINARY_SCANS + 1
+    assert check(encoded, enough) is None
+    refusal = check(encoded, enough - 2)
+    assert refusal.status == TOO_LARGE
+    assert "scans" in refusal.reason and f"{scans * pixels:,}" in refusal.reason
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt"])
+def test_compressed_texts_of_a_png_are_limited(place, kind):
+    for number, is_refused in ((MAX_TEXTS, False), (MAX_TEXTS + 1, True)):
+        more = {place: forms.texts(number, 9, kind)}
+        refusal = check(forms.png(forms.PIXELS, 8, 2, **more))
+        assert (refusal is not None) == is_refused
+    assert refusal.status == TOO_LARGE and "texts" in refusal.reason
