@@ -33,26 +33,30 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
+        from classifier.data import inspection
         from classifier.data.sources import open_source
         from classifier.inference.evaluation import write
         from student.evaluation import comparison
 
         student, teachers = _STUDENT.value, _TEACHER.value
         images = open_source(_EVALUATION.value, **_SOURCE.arguments())
+        images = inspection.inspect(images)
         config, pseudo_labeled = comparison.check_inputs(
             student, images, pseudo_labeled=_PSEUDO_LABELED.value, teachers=teachers
         )
-        if artifact.start_or_resume(_OUTPUT.value, config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error():
         figures, rows = comparison.evaluate(
             student, images, pseudo_labeled=pseudo_labeled, teachers=teachers
         )
         write(_OUTPUT.value, figures, rows)
     for line in comparison.describe(figures):
         log(line)
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from classifier.training import devices
-from classifier.training.config import from_json
+from classifier.training.config import read_run
 from stage import artifact, cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all
@@ -35,11 +35,11 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         path = artifact.require_complete(_STUDENT.value, "student")
-        trained = from_json(artifact.read_json(path / artifact.CONFIG)["config"])
+        trained = read_run(path).recipe
         hardware = devices.load_backend(_BACKEND.value)
         from classifier.training import trainer
 
-        sources = trainer.open_sources(**_DATA.arguments())
+        sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
         recipe = presets.last_phase(
             trained,
             num_labeled=sources.labeled.num_examples,
@@ -48,9 +48,9 @@ def main(argv: Sequence[str]) -> None:
         config = override_all(recipe, _SET.value)
         hardware.check(config)
         run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        context = devices.start_run(run.describe(), hardware, _WORKDIR.value)
-    if context is not None:
-        trainer.train(run, run.labeled_batches, context)
+        with devices.started_run(run.describe(), hardware, _WORKDIR.value) as context:
+            if context is not None:
+                trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

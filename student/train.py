@@ -56,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
         pseudo_labeled = _PSEUDO_LABELED.value and mixture.open_pseudo_labeled(
             _PSEUDO_LABELED.value, sources.class_names
         )
+        sources = trainer.inspect(sources)
         sizes = budget.Sizes(
             labeled=sources.labeled.num_examples,
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
@@ -76,12 +77,14 @@ def main(argv: Sequence[str]) -> None:
             "sizes": dataclasses.asdict(sizes),
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
-        context = devices.start_run(
+        with devices.started_run(
             description, hardware, _RUN.workdir.value, profile=_RUN.profile.value
-        )
-    if context is not None:
-        context.log(budget.describe(config, sizes))
-        trainer.train(run, make_batches, context)
+        ) as context:
+            if context is not None:
+                if _PSEUDO_LABELED.value is None:
+                    context.log("no --pseudo_labeled: only labeled images are used")
+                context.log(budget.describe(config, sizes))
+                trainer.train(run, make_batches, context)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
+        from classifier.data import inspection
         from classifier.data.class_names import check_same_classes
         from classifier.data.sources import open_source
         from classifier.export.saved_model import read_ensemble_facts
@@ -37,21 +38,24 @@ def main(argv: Sequence[str]) -> None:
         facts = read_ensemble_facts(_TEACHER.value)
         source = open_source(_EVALUATION.value, **_SOURCE.arguments())
         check_same_classes(
-            facts[0]["class_names"], source.labeled_class_names(), source.spec
+            facts[0].class_names, source.labeled_class_names(), source.spec
         )
+        source = inspection.inspect(source)
         config = {
-            "teachers": [member["fingerprint"] for member in facts],
+            "teachers": [member.fingerprint for member in facts],
             "evaluation": source.describe(),
         }
-        if artifact.start_or_resume(_OUTPUT.value, config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error():
         rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
         figures = evaluation.summarize(rows)
         evaluation.write(_OUTPUT.value, figures, rows)
     log(evaluation.describe(figures))
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         from classifier.training import trainer
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
-        sources = trainer.open_sources(**_DATA.arguments())
+        sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
         config = budget.fit_budget(
             recipe,
             lambda: sources.labeled.num_examples,
@@ -57,11 +57,11 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
-        context = devices.start_run(
+        with devices.started_run(
             run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
-        )
-    if context is not None:
-        trainer.train(run, run.labeled_batches, context)
+        ) as context:
+            if context is not None:
+                trainer.train(run, run.labeled_batches, context)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+#: Unicode's categories of characters that no class name may have: control characters,
+#: halves of a character (bytes that are not UTF-8), separators of lines.
+_REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def read_class_names(path: str) -> tuple[str, ...]:
     """Returns the lines of a UTF-8 text file: two or more different class names."""
     try:
-        with open(path, encoding="utf-8") as file:
+        # A byte-order mark is no part of the first name.
+        with open(path, encoding="utf-8-sig") as file:
             names = tuple(line.strip() for line in file if line.strip())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected UTF-8: {error}") from error
-    if len(set(names)) != len(names) or len(names) < 2:
-        raise ValueError(
-            f"{path}: expected two or more different names, got {len(names)} lines "
-            f"with {len(set(names))} different names"
-        )
+    if len(names) < 2:
+        raise ValueError(f"{path}: expected two or more names, got {len(names)}")
+    check_class_names(names, path)
     return names
+
+
+def check_class_names(names: Sequence[str], what: str) -> None:
+    """Raises ValueError unless a dataset can hold the names: TFDS has one a line."""
+    for name in names:
+        if (
+            not name
+            or name != name.strip()
+            or not _REFUSED.isdisjoint(map(unicodedata.category, name))
+        ):
+            raise ValueError(
+                f"{what}: expected class names without blanks around them, without "
+                f"line breaks and other control characters, and in UTF-8, got {name!r}"
+            )
+    ((name, count),) = collections.Counter(names).most_common(1) or [("", 0)]
+    if count > 1:
+        raise ValueError(f"{what}: expected different class names, got {name!r} twice")
 
 
 def check_same_classes(expected: Iterable[str], got: Iterable[str], what: str) -> None:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.data.examples import File, key_text
-from classifier.data.readers import FolderReader
+from classifier.data import inspection
 from classifier.data.sources import Source
-from stage.status import OK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,10 +53,10 @@ def assign_source(source: Source, num_folds: int) -> list[NDArray[np.int64]]:
         ValueError: If an image cannot be read or has no label, a class has only one
             image, or there are fewer images than folds.
     """
-    examples = [_read_labels(source, file) for file in source.files]
+    examples = inspection.inspect(source, for_training=True).labels
     keys = [key for file in examples for key, _ in file]
     labels = np.array([label for file in examples for _, label in file], np.int64)
-    _check(source, keys, labels, num_folds)
+    _check(source, labels, num_folds)
     ends = np.cumsum([len(file) for file in examples])
     return np.split(assign(keys, labels, num_folds), ends[:-1])
 
@@ -83,32 +80,16 @@ def _hash(key: bytes) -> bytes:
     return hashlib.blake2b(key, digest_size=16).digest()
 
 
-def _read_labels(source: Source, file: File) -> list[tuple[bytes, int]]:
-    """Returns key and label of every example in one of the source's files."""
-    if isinstance(source.reader, FolderReader):  # The listing holds both.
-        return [(os.fsencode(file.name), file.label)]
-    labels = []
-    for example in source.reader.examples(file):
-        if example.status != OK:
-            raise ValueError(f"{source.spec}: {key_text(example.key)}: {example.error}")
-        labels.append((example.key, example.label))
-    return labels
-
-
-def _check(
-    source: Source, keys: Sequence[bytes], labels: NDArray[np.int64], num_folds: int
-) -> None:
+def _check(source: Source, labels: NDArray[np.int64], num_folds: int) -> None:
     names = source.labeled_class_names()
-    for key, label in zip(keys, labels.tolist(), strict=True):
-        source.check_label(key, label)
     counts = np.bincount(labels, minlength=len(names))
     if 1 in counts:
         raise ValueError(
             f"{source.spec}: expected two or more images of each class, or no --folds, "
             f"got one of {names[int(np.argmin(counts != 1))]!r}"
         )
-    if len(keys) < num_folds:
+    if len(labels) < num_folds:
         raise ValueError(
             f"{source.spec}: expected at least {num_folds} images, one for each of "
-            f"--folds, got {len(keys)}"
+            f"--folds, got {len(labels)}"
         )

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from classifier.data import listing
-from classifier.data.class_names import read_class_names
-from classifier.data.examples import UNLABELED, File, Reader, key_text
+from classifier.data.class_names import check_class_names, read_class_names
+from classifier.data.examples import File, Reader, key_text
 from classifier.data.readers import (
     IMAGE_FEATURE,
     LABEL_EXTENSION,
@@ -42,6 +42,8 @@ from stage.tfds_directory import find_builder, open_builder
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
+#: Entry of a description that is the fingerprint of all keys, labels and images.
+CONTENT = "content"
 _KINDS = ("tfds", "folder", "tfrecord", "webdataset")
 
 
@@ -62,18 +64,24 @@ class Source:
         shards: Shards in a fixed order.
         class_names: K names by label, None if the images have no labels.
         reader: Reader of the files.
+        content: Fingerprint of keys, labels and images, or of those of the source that
+            this is a part of; "" unless `inspection.inspect` has read them.
+        labels: Key and label of every example, by file; empty as `content`, and for a
+            part of a source.
     """
 
     spec: str
     shards: tuple[Shard, ...]
     class_names: tuple[str, ...] | None
     reader: Reader
+    content: str = ""
+    labels: tuple[Sequence[tuple[bytes, int]], ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Returns a machine-independent identification of the source for a config.
 
         Sources with equal descriptions have the same parts of the same files in the
-        same order.
+        same order; with `content`, also the same images and labels.
         """
         ranges = (
             os.fsencode(f"{shard.index} {file.name} {file.skip} {file.take}")
@@ -85,6 +93,7 @@ class Source:
             "num_shards": len(self.shards),
             "num_files": len(self.files),
             "fingerprint": artifact.fingerprint(ranges),
+            **({CONTENT: self.content} if self.content else {}),
         }
 
     @property
@@ -97,7 +106,7 @@ class Source:
         if count == 1:
             return self
         part = Shard(index, self.files[index::count])
-        return dataclasses.replace(self, shards=(part,))
+        return dataclasses.replace(self, shards=(part,), labels=())
 
     def subset(self, kept: Sequence[NDArray[np.bool_]]) -> Source:
         """Returns a subset of the examples, as one shard.
@@ -119,10 +128,13 @@ class Source:
             ]
             reader = MaskedReader(self.reader)
         shards = (Shard(0, tuple(files)),)
-        return dataclasses.replace(self, shards=shards, reader=reader)
+        return dataclasses.replace(self, shards=shards, reader=reader, labels=())
 
     def labeled_class_names(self) -> tuple[str, ...]:
-        """Returns the class names; raises ValueError if there are no labels."""
+        """Returns the class names.
+
+        Raises ValueError if there are no labels, or a dataset cannot hold a name.
+        """
         if self.class_names is None:
             raise ValueError(
                 f"expected labeled images, got {self.spec} without labels: folder: "
@@ -130,22 +142,16 @@ class Source:
                 "or one that is called label, tfrecord: and webdataset: also "
                 "--class_names"
             )
+        check_class_names(self.class_names, self.spec)
         return self.class_names
-
-    def check_label(self, key: bytes, label: int) -> None:
-        """Raises ValueError unless the label of an example is in 0..K-1."""
-        num_classes = len(self.labeled_class_names())
-        if not 0 <= label < num_classes:
-            found = "none" if label == UNLABELED else label
-            raise ValueError(
-                f"{self.spec}: {key_text(key)}: expected a label in "
-                f"0..{num_classes - 1}, got {found}"
-            )
 
     @functools.cached_property
     def num_examples(self) -> int:
-        """Number of examples; reads the files unless the listing holds the number."""
-        counts = [file.kept.count(1) or file.take for file in self.files]
+        """Number of examples; reads the files unless the number is known."""
+        counts = [
+            file.kept.count(1) or (file.take if file.count < 0 else file.count)
+            for file in self.files
+        ]
         if min(counts, default=0) >= 0:
             return sum(counts)
         examples = read_files(self.reader, self.files)
@@ -248,9 +254,12 @@ def _open_tfds(
             name=os.path.basename(part.filename),
             skip=part.skip,
             take=part.examples_in_shard if part.take == -1 else part.take,
+            **listing.find_state(str(part.filename)),
         )
         for part in builder.info.splits[split].file_instructions
     ]
+    if not any(file.take for file in files):
+        raise ValueError(f"{spec}: expected images, the split has none")
     class_names = tuple(features[label].names) if label is not None else None
     reader = TfdsReader(
         directory=str(builder.data_dir),
@@ -318,6 +327,11 @@ def _open_folder(spec: str, root: str) -> Source:
         ]
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def has_same_files(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
+    """Returns whether descriptions are of the same files, whatever their content."""
+    return one is not None and {**one, CONTENT: ""} == {**other, CONTENT: ""}
 
 
 def make_shards(

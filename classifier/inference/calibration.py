@@ -10,16 +10,17 @@ import numpy as np
 import pyarrow as pa
 from etils import epath
 
-from classifier.data import folds, python_reader
+from classifier.data import folds, inspection, python_reader
 from classifier.data.class_names import check_same_classes
 from classifier.data.examples import key_text
-from classifier.data.sources import Source
+from classifier.data.sources import CONTENT, Source, has_same_files
+from classifier.export.facts import LeftOut
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import temperature_scaling
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble, mean_probabilities
 from classifier.inference.evaluation import is_right
 from classifier.inference.temperature_scaling import LabeledLogits
-from stage import artifact, parquet
+from stage import artifact, parquet, typed_json
 from stage.calibration_files import (
     CALIBRATION,
     CALIBRATION_ROWS,
@@ -90,15 +91,16 @@ def plan(
         given = "neither" if source is None else "both"
         raise ValueError(f"expected one of --held_out and --out_of_fold, got {given}")
     facts = read_ensemble_facts(teachers)
+    class_names = facts[0].class_names
+    check_same_classes(class_names, source.labeled_class_names(), source.spec)
+    source = inspection.inspect(source, for_training=out_of_fold is not None)
     if held_out:
         kind, parts = HELD_OUT, [_plan_held_out(teachers, source)]
     else:
-        left_out = [member.get("left_out") for member in facts]
+        left_out = [member.left_out for member in facts]
         kind, parts = OUT_OF_FOLD, _plan_out_of_fold(teachers, left_out, source)
-    class_names = facts[0]["class_names"]
-    check_same_classes(class_names, source.labeled_class_names(), source.spec)
     config = {
-        "teachers": [member["fingerprint"] for member in facts],
+        "teachers": [member.fingerprint for member in facts],
         "kind": kind,
         "labeled": source.describe(),
         "class_names": class_names,
@@ -106,11 +108,22 @@ def plan(
     return config, parts
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _TrainedOn:
+    """What is read of a teacher's `config.json`: descriptions of its images."""
+
+    labeled: dict[str, Any] | None = None
+    left_out: LeftOut | None = None
+
+
 def _plan_held_out(teachers: Sequence[str], source: Source) -> CalibrationPart:
     for teacher in teachers:
-        config = artifact.read_json(epath.Path(teacher) / artifact.CONFIG)
-        left_out = config.get("left_out") or {}
-        if source.describe() in (config.get("labeled"), left_out.get("labeled")):
+        trained = typed_json.read(epath.Path(teacher) / artifact.CONFIG, _TrainedOn)
+        left_out = trained.left_out.labeled if trained.left_out else None
+        described = source.describe()
+        if has_same_files(trained.labeled, described) or has_same_files(
+            left_out, described
+        ):
             raise ValueError(
                 f"{teacher} was trained on {source.spec}: --held_out expects images "
                 "that no teacher was trained on; for images of which each teacher left "
@@ -120,7 +133,7 @@ def _plan_held_out(teachers: Sequence[str], source: Source) -> CalibrationPart:
 
 
 def _plan_out_of_fold(
-    teachers: Sequence[str], left_out: Sequence[dict[str, Any] | None], source: Source
+    teachers: Sequence[str], left_out: Sequence[LeftOut | None], source: Source
 ) -> list[CalibrationPart]:
     by_fold: dict[int, list[str]] = {}
     counts = set()
@@ -130,13 +143,19 @@ def _plan_out_of_fold(
                 f"{teacher} has left out no fold: expected teachers trained with "
                 "--folds and --fold"
             )
-        if fold["labeled"] != source.describe():
+        if not has_same_files(fold.labeled, source.describe()):
             raise ValueError(
                 f"{teacher} was not trained on {source.spec}: expected the source that "
                 "was its --labeled"
             )
-        counts.add(fold["folds"])
-        by_fold.setdefault(fold["fold"], []).append(teacher)
+        # Teachers of earlier versions do not say what the images were.
+        if (fold.labeled or {}).get(CONTENT, source.content) != source.content:
+            raise ValueError(
+                f"{source.spec}: images or labels have changed since {teacher} was "
+                "trained on them; restore them, or train the teachers again"
+            )
+        counts.add(fold.folds)
+        by_fold.setdefault(fold.fold, []).append(teacher)
     if len(counts) > 1:
         raise ValueError(f"expected teachers of the same --folds, got {sorted(counts)}")
     (num_folds,) = counts
@@ -158,10 +177,7 @@ def _plan_out_of_fold(
 
 
 def predict(part: CalibrationPart) -> PartPredictions:
-    """Returns the predictions of a part's teachers for its images.
-
-    Raises ValueError if a decoded image has no label in range.
-    """
+    """Returns the predictions of a part's teachers for its images."""
     ensemble = Ensemble(part.teachers)
     num_classes = len(ensemble.class_names)
     keys: list[str] = []
@@ -176,7 +192,6 @@ def predict(part: CalibrationPart) -> PartPredictions:
         logits.append(of_batch[:, is_finite])
         for row in np.array(decoded.good, int)[is_finite]:
             example = batch[row]
-            source.check_label(example.key, example.label)
             keys.append(key_text(example.key))
             labels.append(example.label)
         count += len(batch)

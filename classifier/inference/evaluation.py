@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.data import python_reader
+from classifier.data import inspection, python_reader
 from classifier.data.examples import Example, key_text
 from classifier.data.sources import Source
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
@@ -40,13 +40,12 @@ def evaluate(ensemble: Ensemble, source: Source) -> pa.Table:
     """Returns a row of `SCHEMA` for every image, in the order of the source.
 
     `predicted` and `confidence` are null where `status` is not `ok`; `label` is -1
-    where the record that holds it cannot be read. Raises ValueError if there is no
-    image, or one has no label in range.
+    where the record that holds it cannot be read. Raises ValueError as
+    `inspection.inspect`.
     """
+    source = inspection.inspect(source)
     batches = python_reader.read_batches(source.reader, source.files, BATCH_SIZE)
-    tables = [_rows(ensemble, batch, source) for batch in batches]
-    if not tables:
-        raise ValueError(f"{source.spec}: expected images, found none")
+    tables = [_rows(ensemble, batch) for batch in batches]
     return pa.concat_tables(tables).combine_chunks()
 
 
@@ -95,10 +94,7 @@ def describe(figures: dict[str, Any]) -> str:
     )
 
 
-def _rows(ensemble: Ensemble, batch: list[Example], source: Source) -> pa.Table:
-    for example in batch:
-        if example.status == OK:
-            source.check_label(example.key, example.label)
+def _rows(ensemble: Ensemble, batch: list[Example]) -> pa.Table:
     predictions = ensemble.predict(ensemble.decode(batch))
     is_bad = np.array(predictions.status) != OK
     probabilities = predictions.probabilities

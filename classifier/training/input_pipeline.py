@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from classifier.data import preprocessing, randaugment
 from classifier.data.config import ImageConfig
+from classifier.data.examples import key_text
 from classifier.data.readers import files_dataset, read_files
 from classifier.data.sources import Source
 from classifier.training.config import TrainConfig
@@ -113,9 +114,9 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
             "weight": tf.constant(1.0),
         }
 
-    examples = read_files(source.reader, source.files).map(
-        prepare, num_parallel_calls=tf.data.AUTOTUNE
-    )
+    has_all = tf.data.experimental.assert_cardinality(source.num_examples)
+    examples = read_files(source.reader, source.files).apply(has_all)
+    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     padding = tf.data.Dataset.from_tensors(
         tf.nest.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), examples.element_spec
@@ -129,22 +130,18 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
     )
 
 
-def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None:
-    """Checks that the first `count` examples (-1: all) can be learned from.
+def check_decoding(source: Source, *, count: int = -1) -> None:
+    """Decodes the first `count` images (-1: all).
 
     Raises:
-        ValueError: If an image cannot be decoded or a label is not in
-            0..num_classes-1; lists the first few.
+        ValueError: If one cannot be decoded; lists the first few.
     """
     bad = []
     for example in read_files(source.reader, source.files).take(count):
-        key = example["key"].numpy().decode(errors="backslashreplace")
-        label = int(example["label"])
-        if not 0 <= label < num_classes:
-            bad.append(f"{key}: label {label} is not in 0..{num_classes - 1}")
         try:
             preprocessing.decode(example["image"])
         except tf.errors.InvalidArgumentError:
+            key = key_text(example["key"].numpy())
             bad.append(f"{key}: image cannot be decoded")
         if len(bad) >= MAX_LISTED:
             break
@@ -153,8 +150,12 @@ def check_examples(source: Source, *, num_classes: int, count: int = -1) -> None
 
 
 def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> Any:
-    """Returns an endless dataset of (position, example) from position `start` on."""
-    epoch, offset = divmod(start, source.num_examples) if start else (0, 0)
+    """Returns an endless dataset of (position, example) from position `start` on.
+
+    An epoch of another number of examples is an error: one of none would not be left.
+    """
+    epoch, offset = divmod(start, source.num_examples)
+    has_all = tf.data.experimental.assert_cardinality(source.num_examples)
     files = tf.data.Dataset.get_single_element(
         files_dataset(source.files).batch(len(source.files))
     )
@@ -175,7 +176,7 @@ def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> A
             deterministic=True,
         )
         buffer_size = max(1, config.shuffle_buffer // config.input_shards)
-        return _shuffled(examples, buffer_size, seed=buffer_seed[0])
+        return _shuffled(examples.apply(has_all), buffer_size, seed=buffer_seed[0])
 
     epochs = tf.data.Dataset.range(epoch, tf.int64.max)
     return epochs.flat_map(one_epoch).skip(offset).enumerate(start)

@@ -7,6 +7,7 @@ dropped, and the data stream goes on from there.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices, RunContext
 from classifier.training.journal import Journal
 from stage.preemption import PreemptedError, watched
+from stage.waiting import StalledError, in_background
 
 PROFILE = "profile"
 #: Steps left out of the trace at the start, during which things are compiled.
@@ -51,33 +53,52 @@ def fit(
 
     Raises:
         FloatingPointError: If the loss or the state is no longer finite.
-        PreemptedError: If SIGTERM came; the state is saved.
+        PreemptedError: If SIGTERM or Ctrl-C came; the state is saved.
+        ValueError: If no checkpoint fits, or `metrics.jsonl` is broken.
     """
     devices = context.devices
     journal = Journal(config, context)
     start = journal.resume(backend)
     steps = range(start, config.num_steps)
     tracer = _Tracer(backend, context, start)
-    with journal, watched(is_alone=devices.num_processes == 1) as notice:
+    done = saved = start
+    with (
+        journal,
+        watched(is_alone=devices.num_processes == 1) as notice,
+        _preempted_if_stalled(lambda: notice.error(saved)),
+    ):
+        wait = functools.partial(in_background, should_stop=lambda: notice.given)
         # A finished run does not open its data.
         batches = make_batches(start) if steps else ()
-        for step, batch in zip(steps, batches, strict=False):
+        for step, batch in zip(steps, wait(batches), strict=False):
             with tracer.step(step):
                 metrics = backend.train_step(batch)
             done = step + 1
             if _is_due(done, config.log_every, config):
                 journal.write_metrics(done, metrics)
             if done < config.num_steps and done % config.evaluate_every == 0:
-                evaluation = evaluate(backend, make_evaluation_batches(), devices)
+                evaluation = evaluate(backend, wait(make_evaluation_batches()), devices)
                 journal.write_evaluation(done, evaluation, backend)
             is_preempted = devices.is_preempted(done, here=notice.given)
             if is_preempted or _is_due(done, config.checkpoint_every, config):
                 journal.save(done, backend)
+                saved = done
             if is_preempted and done < config.num_steps:
-                raise PreemptedError(f"SIGTERM received; saved at step {done}")
-        evaluation = evaluate(backend, make_evaluation_batches(), devices)
+                raise notice.error(done)
+        if done < config.num_steps:
+            raise ValueError(f"expected {config.num_steps} batches, got {done}")
+        evaluation = evaluate(backend, wait(make_evaluation_batches()), devices)
         journal.write_evaluation(config.num_steps, evaluation, backend)
     return evaluation
+
+
+@contextlib.contextmanager
+def _preempted_if_stalled(make_error: Callable[[], PreemptedError]) -> Iterator[None]:
+    """Ends a run that was asked to stop while it waits for images that do not come."""
+    try:
+        yield
+    except StalledError as error:
+        raise make_error() from error
 
 
 def evaluate(
@@ -124,6 +145,11 @@ class _Tracer:
         first = start + PROFILE_AFTER
         self._traced = range(first, first + PROFILE_STEPS) if is_on else range(0)
 
+    def _delete_earlier(self) -> None:
+        """Deletes the trace of a run that was killed, whose steps are traced again."""
+        if epath.Path(self._directory).exists():
+            epath.Path(self._directory).rmtree()
+
     @contextlib.contextmanager
     def step(self, step: int) -> Iterator[None]:
         """Wraps a step."""
@@ -131,6 +157,7 @@ class _Tracer:
             yield
             return
         if step == self._traced[0]:
+            self._delete_earlier()
             self._backend.start_trace(self._directory)
         with self._backend.mark(step):
             yield

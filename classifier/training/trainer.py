@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from classifier.data import folds
+from classifier.data import folds, inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.models import factory
@@ -22,9 +22,18 @@ from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
 from stage import artifact
 
-#: Number of examples of each source checked before training starts. A bad one after
-#: them stops the run when it is read.
+#: Number of images of each source that are decoded before training starts. Of the
+#: others only the headers are read: one that is broken stops the run.
 NUM_CHECKED = 10_000
+
+#: What TensorFlow raises for images that it cannot read or decode.
+_READ_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.FailedPreconditionError,  # Another number of images than expected.
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+)
 
 #: Maps the number of steps done and the index of an input shard to the dataset of this
 #: shard's share of the batches that follow.
@@ -86,26 +95,31 @@ class TrainingRun(Sources):
         )
 
 
-def open_sources(
-    *,
-    labeled: str,
-    evaluation: str,
-    data_dir: str | None = None,
-    class_names_file: str | None = None,
-) -> Sources:
-    """Opens two sources of labeled images, see `open_source`.
+def open_sources(*, labeled: str, evaluation: str, **how: Any) -> Sources:
+    """Lists two sources of labeled images; `how` are arguments of `open_source`.
 
     Raises:
         ValueError: If one source has no labels, or their classes differ.
         FileNotFoundError: If one does not exist.
     """
-    sources = [
-        open_source(spec, data_dir=data_dir, class_names_file=class_names_file)
-        for spec in (labeled, evaluation)
-    ]
+    sources = [open_source(spec, **how) for spec in (labeled, evaluation)]
     class_names, other_names = (source.labeled_class_names() for source in sources)
     check_same_classes(class_names, other_names, evaluation)
     return Sources(labeled=sources[0], evaluation=sources[1], class_names=class_names)
+
+
+def inspect(sources: Sources) -> Sources:
+    """Returns the sources with what reading all their files has found.
+
+    Raises:
+        ValueError: If there is no image, or one that cannot be trained on.
+        OSError: If the files cannot be read.
+    """
+    labeled, evaluation = (
+        inspection.inspect(source, for_training=True)
+        for source in (sources.labeled, sources.evaluation)
+    )
+    return dataclasses.replace(sources, labeled=labeled, evaluation=evaluation)
 
 
 def open_run(
@@ -115,7 +129,7 @@ def open_run(
     init_from: str | None = None,
     new_head: bool = False,
 ) -> TrainingRun:
-    """Builds the network and checks the first images of both sources.
+    """Builds the network and decodes the first images of both sources.
 
     `init_from` names the initial weights, see `initial_weights`; None for random ones.
     With `new_head`, the head starts with random weights in any case.
@@ -128,6 +142,7 @@ def open_run(
     if new_head and init_from is None:
         raise ValueError("--new_head needs --init_from: random weights have a new head")
     class_names = sources.class_names
+    sources = inspect(sources)
     check_input_shards(sources.labeled, config)
     model = build(config, num_classes=len(class_names), dtype=config.dtype)
     initial = None
@@ -138,9 +153,7 @@ def open_run(
         initial = {"fingerprint": fingerprint, "new_head": new_head}
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
-        input_pipeline.check_examples(
-            source, num_classes=len(class_names), count=NUM_CHECKED
-        )
+        input_pipeline.check_decoding(source, count=NUM_CHECKED)
     return TrainingRun(
         **vars(sources), config=config, model=model, initial_weights=initial
     )
@@ -162,12 +175,19 @@ def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
 
 
 def check_input_shards(source: Source, config: TrainConfig) -> None:
-    """Raises ValueError if a source has fewer files than there are input shards."""
-    if len(source.files) < config.input_shards:
+    """Raises ValueError unless there is a file with examples for each input shard."""
+    count = config.input_shards
+    if len(source.files) < count:
         raise ValueError(
-            f"{source.spec}: expected at least {config.input_shards} files, one for "
-            f"each of input_shards, got {len(source.files)}"
+            f"{source.spec}: expected at least {count} files, one for each of "
+            f"input_shards, got {len(source.files)}"
         )
+    for shard in range(count):
+        if not source.part(shard, count).num_examples:
+            raise ValueError(
+                f"{source.spec}: expected examples for each of {count} input_shards, "
+                f"got none in the files of shard {shard}"
+            )
 
 
 def build(
@@ -213,7 +233,7 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
     """Trains, evaluates and exports the classifier in the started workdir.
 
     Raises:
-        ValueError: If an image cannot be decoded, or a label is out of range.
+        ValueError: If an image cannot be decoded, or the files have changed.
         FloatingPointError: If training diverges.
         PreemptedError: If SIGTERM came; the state is saved.
     """
@@ -240,14 +260,29 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
             ),
             context=context,
         )
-    except tf.errors.InvalidArgumentError:
+    except _READ_ERRORS as error:
         for source in (run.labeled, run.evaluation):
-            input_pipeline.check_examples(source, num_classes=len(run.class_names))
-        raise
+            _check_again(source)
+        if isinstance(error, tf.errors.InvalidArgumentError):
+            raise
+        raise ValueError(f"the images cannot be read: {error.message}") from error
     if devices.is_first:
         export_run(context.workdir, evaluation)
         artifact.complete(context.workdir, seconds=time.monotonic() - started)
     devices.barrier()  # No process exits before the export is complete.
+
+
+def _check_again(source: Source) -> None:
+    """Raises ValueError if the images have changed, or one cannot be decoded."""
+    again = inspection.inspect(
+        dataclasses.replace(source, content=""), for_training=True
+    )
+    if again.num_examples != source.num_examples:
+        raise ValueError(
+            f"{source.spec}: the files have changed while training: expected "
+            f"{source.num_examples:,} images, found {again.num_examples:,}"
+        )
+    input_pipeline.check_decoding(source)
 
 
 def _open_backend(run: TrainingRun, devices: Devices) -> Backend:

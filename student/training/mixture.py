@@ -28,14 +28,19 @@ class PseudoLabeled:
 
 
 def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoLabeled:
-    """Opens a written dataset with the K given classes."""
+    """Opens a written dataset with the K given classes.
+
+    Raises:
+        ValueError: If it is incomplete, has other classes, or has no record.
+        FileNotFoundError: If it does not exist.
+    """
     path = artifact.require_complete(directory, "pseudo_labeled")
     source = open_source(
         f"tfds:{os.path.abspath(path)}:{records.SPLIT}",
         more_features=records.TARGET_FEATURES,
     )
     check_same_classes(class_names, source.labeled_class_names(), directory)
-    config = artifact.read_json(path / artifact.CONFIG)
+    config = artifact.read_config(path)
     return PseudoLabeled(source, artifact.config_fingerprint(config))
 
 

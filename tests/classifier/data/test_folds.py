@@ -151,6 +151,7 @@ def test_unreadable_images_are_refused(tmp_path):
     source = write_labels(tmp_path, [0, 0, 1, 1])
     path = tmp_path / "part"
     path.write_bytes(path.read_bytes()[: -len(make_example(b"")) - 50])
+    source = open_source(source.spec, class_names_file=str(tmp_path / "names.txt"))
     with pytest.raises(ValueError, match="part#3: "):
         folds.assign_source(source, 2)
 

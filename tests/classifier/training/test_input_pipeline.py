@@ -117,11 +117,26 @@ def test_evaluation_sees_every_image_once_in_order_and_fills_up(source, config):
     assert sorted(labels[:11]) == sorted(LABELS)
 
 
-def test_bad_examples_are_named(tmp_path, images):
-    write_records(tmp_path / "part", [*images[:2], b"text"], [0, 3, 1])
+def test_images_that_cannot_be_decoded_are_named(tmp_path, images):
+    write_records(tmp_path / "part", [*images[:2], b"text"])
     source = open_source(f"tfrecord:{tmp_path}/part")
-    with pytest.raises(ValueError, match=r"part#1\b.*\b3\b.*part#2\b"):
-        input_pipeline.check_examples(source, num_classes=NUM_CLASSES)
+    input_pipeline.check_decoding(source, count=2)
+    with pytest.raises(ValueError, match=r"part#2\b"):
+        input_pipeline.check_decoding(source)
+
+
+@pytest.mark.parametrize("left", [0, 1, 10])
+def test_an_epoch_with_fewer_images_stops_the_stream(config, images, tmp_path, left):
+    """Without any, TensorFlow would look for the next one for ever."""
+    write_records(tmp_path / "part", images, LABELS)
+    source = open_source(f"tfrecord:{tmp_path}/part")
+    assert source.num_examples == len(images)
+    write_records(tmp_path / "part", images[:left], LABELS[:left])
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"\b11\b"):
+        batches(source, config, 9)
+    evaluation = input_pipeline.evaluation_batches(source, config.image, batch_size=4)
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"\b11\b"):
+        list(evaluation.as_numpy_iterator())
 
 
 def test_smoothing_spreads_the_mass_over_all_classes():

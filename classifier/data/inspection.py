@@ -1,0 +1,200 @@
+"""One pass over labeled images before any work.
+
+Every record is read once: a missing label, a broken record or an empty set is found
+before hours of work, and the description of the images covers their content.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+
+from classifier.data import image_header, opening, python_reader, tfrecord
+from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
+from classifier.data.readers import FolderReader, RecordReader, TfdsReader
+from classifier.data.sources import Shard, Source
+from stage import artifact
+from stage.status import BAD_RECORD, OK
+from stage.system import num_cores
+
+#: Maximum number of examples in an error message.
+MAX_LISTED = 3
+#: Files of one image each that a thread reads at a time.
+_CHUNK = 64
+_HINT = "--image_feature and --label_feature name other features or extensions"
+
+
+@dataclasses.dataclass
+class _Findings:
+    """What was found in one file.
+
+    Attributes:
+        labels: Key and label of every example.
+        num_readable: Number of examples that are images.
+        unreadable: The first examples that are no images, and why.
+        mislabeled: The first images without a label in range, and why.
+        needs_hint: Whether another feature or extension may be the right one.
+        digest: SHA-256 of all examples.
+        compression: As in `File`.
+    """
+
+    labels: list[tuple[bytes, int]] = dataclasses.field(default_factory=list)
+    num_readable: int = 0
+    unreadable: list[str] = dataclasses.field(default_factory=list)
+    mislabeled: list[str] = dataclasses.field(default_factory=list)
+    needs_hint: bool = False
+    digest: bytes = b""
+    compression: str = ""
+
+
+def inspect(source: Source, *, for_training: bool = False) -> Source:
+    """Returns a labeled source with counts, labels and fingerprint of its content.
+
+    A source that has been inspected is returned as it is.
+
+    Args:
+        source: The images.
+        for_training: Whether all must be images that training can read, according to
+            their headers. Otherwise some may be unreadable, but not all.
+
+    Raises:
+        ValueError: If there is no image, one cannot be used, or a label is missing or
+            not in 0..K-1; names the first few.
+        OSError: If a transient error persists.
+    """
+    if source.content:
+        return source
+    num_classes = len(source.labeled_class_names())
+    found: list[_Findings] = []
+    num_bad = 0
+    pool = concurrent.futures.ThreadPoolExecutor(num_cores())
+    try:
+        for of_chunk in pool.map(
+            lambda files: _read_chunk(source.reader, files, num_classes, for_training),
+            _chunks(source),
+        ):
+            found += of_chunk
+            num_bad += sum(len(file.mislabeled) for file in of_chunk)
+            num_bad += for_training * sum(len(file.unreadable) for file in of_chunk)
+            if num_bad >= MAX_LISTED:
+                break
+    finally:
+        pool.shutdown(cancel_futures=True)
+    _check(source.spec, found, for_training)
+    return _with_findings(source, found)
+
+
+def _chunks(source: Source) -> list[Sequence[File]]:
+    size = _CHUNK if isinstance(source.reader, FolderReader) else 1
+    files = source.files
+    return [files[start : start + size] for start in range(0, len(files), size)]
+
+
+def _read_chunk(
+    reader: Reader, files: Sequence[File], num_classes: int, for_training: bool
+) -> list[_Findings]:
+    """Returns the findings of one file each."""
+    examples = python_reader.read_examples(reader, files)
+    if isinstance(reader, FolderReader):
+        groups: Iterable[Iterable[Example]] = ((example,) for example in examples)
+    else:
+        groups = (examples,)
+    found = []
+    for file, group in zip(files, groups, strict=True):
+        findings = _read(group, num_classes, for_training)
+        if isinstance(reader, RecordReader) and not isinstance(reader, TfdsReader):
+            _find_compression(file, findings, for_training)
+        found.append(findings)
+    return found
+
+
+def _read(
+    examples: Iterable[Example], num_classes: int, for_training: bool
+) -> _Findings:
+    found, digest = _Findings(), hashlib.sha256()
+    for example in examples:
+        key, label = example.key, example.label
+        found.labels.append((key, label))
+        image = hashlib.sha256(example.image).digest()
+        digest.update(b"%d %d %s " % (len(key), label, example.status.encode()))
+        digest.update(key + image)
+        reason = _unreadable(example, for_training)
+        if reason:
+            found.unreadable.append(f"{key_text(key)}: {reason}")
+            found.needs_hint |= example.status == BAD_RECORD
+        else:
+            found.num_readable += 1
+        if example.status == OK and not 0 <= label < num_classes:
+            got = "none" if label == UNLABELED else label
+            reason = f"expected a label in 0..{num_classes - 1}, got {got}"
+            found.mislabeled.append(f"{key_text(key)}: {example.error or reason}")
+            found.needs_hint |= bool(example.error)
+        del found.unreadable[MAX_LISTED:], found.mislabeled[MAX_LISTED:]
+    found.digest = digest.digest()
+    return found
+
+
+def _unreadable(example: Example, for_training: bool) -> str:
+    """Returns why an example is no image that can be read, "" if it is one."""
+    if example.status != OK:
+        return example.error
+    refusal = image_header.check(example.image) if for_training else None
+    return refusal.reason if refusal else ""
+
+
+def _find_compression(file: File, found: _Findings, for_training: bool) -> None:
+    """Finds a file's compression, and whether TensorFlow reads it as Python does."""
+    if found.unreadable and not found.num_readable:
+        return
+    with opening.open_file(file) as stream:
+        found.compression = tfrecord.find_compression(stream, file.path)
+    if not found.compression or not for_training:
+        return
+    try:
+        records = tf.data.TFRecordDataset(file.path, found.compression)
+        count = int(records.reduce(0, lambda count, _: count + 1))
+    except tf.errors.OpError:
+        count = 0
+    if count != len(found.labels):
+        found.unreadable.append(
+            f"{file.name}: TensorFlow reads {count:,} of {len(found.labels):,} records "
+            f"of this {found.compression} file; write them without compression"
+        )
+
+
+def _check(spec: str, found: Sequence[_Findings], for_training: bool) -> None:
+    """Raises ValueError if the images cannot be used."""
+    problems = [line for of_file in found for line in of_file.mislabeled]
+    unreadable = [line for of_file in found for line in of_file.unreadable]
+    if for_training or not any(of_file.num_readable for of_file in found):
+        problems += unreadable
+    if problems:
+        more = " and more" if len(problems) > MAX_LISTED else ""
+        hint = f"; {_HINT}" if any(of_file.needs_hint for of_file in found) else ""
+        raise ValueError(f"{spec}: {'; '.join(problems[:MAX_LISTED])}{more}{hint}")
+    if not any(of_file.labels for of_file in found):
+        raise ValueError(f"{spec}: expected labeled images, found none")
+
+
+def _with_findings(source: Source, found: Sequence[_Findings]) -> Source:
+    files = iter(
+        dataclasses.replace(
+            file, count=len(of_file.labels), compression=of_file.compression
+        )
+        for file, of_file in zip(source.files, found, strict=True)
+    )
+    shards = tuple(
+        Shard(shard.index, tuple(itertools.islice(files, len(shard.files))))
+        for shard in source.shards
+    )
+    return dataclasses.replace(
+        source,
+        shards=shards,
+        content=artifact.fingerprint(of_file.digest for of_file in found),
+        labels=tuple(of_file.labels for of_file in found),
+    )
