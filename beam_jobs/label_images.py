@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli
+from stage import cli
 from stage.flags import SOURCES, CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -106,13 +106,16 @@ def main(argv: Sequence[str]) -> None:
         job = labeling_job.plan(
             source, settings, output=_OUTPUT.value, threads=threads, log=log
         )
-        if labeling_job.start_or_resume(source, job, settings):
+    with (
+        cli.exit_on_job_error(),
+        labeling_job.making(source, job, settings, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
-        speed = labeling_job.run(job.labeling, options, log=log)
-        log(labeling_job.finish(job.labeling, **speed))
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started, **speed)
+        run.update(labeling_job.run(job.labeling, options, log=log))
+        summary = labeling_job.finish(job.labeling, **run)
+    log(summary)
 
 
 def _log_estimate(options: Any) -> None:

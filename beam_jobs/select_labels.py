@@ -61,7 +61,8 @@ _REQUEST = FlagGroup(
         "duplicate_bits",
         0,
         "Number of the 64 bits of the perceptual hash in which two near-duplicate "
-        "images may differ; -1 keeps near-duplicates.",
+        "images of one predicted class may differ; the hash sees brightness, not "
+        "color. -1 keeps near-duplicates.",
         lower_bound=-1,
         upper_bound=3,
     ),
@@ -89,14 +90,16 @@ def main(argv: Sequence[str]) -> None:
         job = selection_job.plan(request, output=_OUTPUT.value)
         for warning in selection_job.warn(job, is_local=is_local(options)):
             log(f"warning: {warning}")
-        if artifact.start_or_resume(_OUTPUT.value, job.config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, job.config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         pipeline.run(job, options, argv)
     for line in pipeline.format_lines(_OUTPUT.value):
         log(line)
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 if __name__ == "__main__":

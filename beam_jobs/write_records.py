@@ -60,13 +60,16 @@ def main(argv: Sequence[str]) -> None:
         )
         if job.units > 1:
             spread(options, argv, units=job.units)
-        if artifact.start_or_resume(_OUTPUT.value, job.config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, job.config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         writing_job.run(job, options, log=log)
-        log(writing_job.finish(job))
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+        summary = writing_job.finish(job)
+    log(summary)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ r"""Exports the newest checkpoint of a run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
-from stage import cli
+from stage import cli, typed_json
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -29,7 +28,10 @@ def main(argv: Sequence[str]) -> None:
         from classifier.export.facts import Evaluation
         from classifier.training.export_run import export_checkpoint
 
-        export_checkpoint(_WORKDIR.value, Evaluation(**json.loads(_EVALUATION.value)))
+        evaluation = typed_json.parse(
+            _EVALUATION.value.encode(), Evaluation, "--evaluation"
+        )
+        export_checkpoint(_WORKDIR.value, evaluation)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ runs can be compared.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import importlib.metadata
@@ -17,15 +18,62 @@ import os
 import platform
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from etils import epath
 
+from stage import typed_json
+
 CONFIG = "config.json"
 COMPLETED = "COMPLETED"
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What `COMPLETED` says about the run that ended; earlier versions say less.
+
+    Attributes:
+        seconds: Wall time of the stage.
+        command: Arguments of Python.
+        versions: Version of Python and of each package.
+    """
+
+    seconds: typed_json.NonNegative = 0.0
+    command: tuple[str, ...] = ()
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def making(
+    directory: epath.PathLike,
+    config: dict[str, Any],
+    *,
+    started: float,
+    may_change: str = "",
+) -> Iterator[dict[str, float] | None]:
+    """Locks a directory, starts or resumes it, and marks it as complete at the end.
+
+    Yields figures of this run to be filled in, or None if the directory is complete
+    already. `started` is when the stage began, as `time.monotonic` counts; for
+    `may_change` see `start_or_resume`. If the block raises, the directory stays
+    incomplete.
+
+    Raises:
+        ValueError: If the directory has another config, holds something else, or
+            another process is writing to it.
+        OSError: If the directory cannot be written.
+    """
+    with locked(directory):
+        if start_or_resume(directory, config, may_change=may_change):
+            yield None
+            return
+        figures: dict[str, float] = {}
+        yield figures
+        complete(directory, seconds=time.monotonic() - started, **figures)
 
 
 def start_or_resume(
@@ -46,16 +94,14 @@ def start_or_resume(
     path = epath.Path(directory)
     config = json.loads(json.dumps(config))
     if (path / CONFIG).exists():
-        before = read_json(path / CONFIG)
+        before = read_config(path)
         if before == config:
             if not is_complete(path):
                 return False
             # Refresh the timestamp so that make treats the target as up to date.
             write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
             return True
-        if not isinstance(before, dict) or (
-            {**before, may_change: config.get(may_change)} != config
-        ):
+        if {**before, may_change: config.get(may_change)} != config:
             raise ValueError(
                 f"{path} was begun with other settings: "
                 f"{_describe_differences(before, config)}; delete it or choose another "
@@ -79,18 +125,24 @@ def start_or_resume(
 
 @contextlib.contextmanager
 def locked(directory: epath.PathLike) -> Iterator[None]:
-    """Locks an existing local directory against other processes of this machine.
+    """Locks a local directory, made if need be, against processes of this machine.
 
     The lock ends with the process, even if it is killed.
 
     Raises:
         ValueError: If another process holds the lock.
+        OSError: If there can be no such directory.
     """
     path = os.fspath(directory)
     if "://" in path:
         yield
         return
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(path)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OSError(f"cannot write to {path}: {error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -151,16 +203,37 @@ def write_bytes(path: epath.PathLike, content: bytes) -> None:
 def replacing(path: epath.Path) -> Iterator[epath.Path]:
     """Yields a hidden path beside `path` to write to, and renames it at the end.
 
-    If the block raises, `path` is left as it was.
+    If the block raises, `path` is left as it was. After a power cut, a local file has
+    its final name only with its whole content.
     """
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
         yield temporary
+        sync(temporary)
         temporary.replace(path)
+        _sync_one(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def sync(path: epath.Path) -> None:
+    """Returns when a local file, or all of a local directory, is on the disk."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            sync(inner)
+    _sync_one(path)
+
+
+def _sync_one(path: epath.Path) -> None:
+    if "://" in str(path):  # Object stores publish whole files only.
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_unfinished(path: epath.Path) -> bool:
@@ -177,10 +250,17 @@ def delete_unfinished(directory: epath.PathLike) -> None:
 
 def read_json(path: epath.PathLike) -> Any:
     """Returns the content of a JSON file; raises ValueError if it is broken."""
-    try:
-        return json.loads(epath.Path(path).read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is broken: {error}") from error
+    return typed_json.read(path, Any)
+
+
+def read_config(directory: epath.PathLike) -> dict[str, Any]:
+    """Returns `config.json` as it stands; raises ValueError if it is no JSON object."""
+    return typed_json.read(epath.Path(directory) / CONFIG, dict[str, Any])
+
+
+def read_completed(directory: epath.PathLike) -> Completed:
+    """Returns `COMPLETED`; raises ValueError if it is broken."""
+    return typed_json.read(epath.Path(directory) / COMPLETED, Completed)
 
 
 def relative_path(path: str, *, start: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from etils import epath
 
-from stage import artifact
+from stage import artifact, typed_json
+from stage.typed_json import Positive
 
 CALIBRATION = "calibration.json"
 #: One row per predicted image.
@@ -23,19 +24,28 @@ def read_temperature(directory: epath.PathLike, *, teachers: Sequence[str]) -> f
     path = artifact.require_complete(directory, "calibration") / CALIBRATION
     if not path.exists():
         raise ValueError(f"{directory} is not a calibration: no {CALIBRATION} in it")
-    facts = artifact.read_json(path)
-    if facts["schema_version"] != SCHEMA_VERSION:
+    found = typed_json.read(path, _Fitted)
+    if found.schema_version != SCHEMA_VERSION:
         raise ValueError(
             f"{path}: expected schema_version {SCHEMA_VERSION}, got "
-            f"{facts['schema_version']}"
+            f"{found.schema_version}"
         )
-    if facts["teachers"] != list(teachers):
+    if found.teachers != tuple(teachers):
         raise ValueError(
             f"{directory} is of other teachers, or of these in another order: "
-            f"expected {_shorten(teachers)}, got {_shorten(facts['teachers'])}"
+            f"expected {_shorten(teachers)}, got {_shorten(found.teachers)}"
         )
-    return float(facts["temperature"])
+    return found.temperature
 
 
-def _shorten(fingerprints: Sequence[Any]) -> str:
-    return ", ".join(str(fingerprint)[:8] for fingerprint in fingerprints)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """What is read of `calibration.json`: a temperature, and whose it is."""
+
+    schema_version: int
+    teachers: tuple[str, ...]
+    temperature: Positive
+
+
+def _shorten(fingerprints: Sequence[str]) -> str:
+    return ", ".join(fingerprint[:8] for fingerprint in fingerprints)

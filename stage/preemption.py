@@ -1,39 +1,79 @@
-"""SIGTERM as the notice that the machine is about to be preempted."""
+"""Signals that ask a run to save its state and stop: SIGTERM and Ctrl-C.
+
+SIGTERM is the notice that the machine is about to be preempted.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 #: Exit status of a preempted run that has saved its state and continues if started
 #: again: `EX_TEMPFAIL` of BSD's sysexits.
 EXIT_STATUS = 75
+#: Exit status that a shell reports for a program ended by Ctrl-C.
+INTERRUPTED = 130
 
 
 class PreemptedError(Exception):
-    """The run was preempted, and has saved its state."""
+    """The run was asked to stop, and has saved its state."""
+
+    def __init__(self, message: str, *, status: int = EXIT_STATUS) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Notice:
-    """Whether this process has received SIGTERM."""
+    """Whether this process was asked to stop, by SIGTERM or by one Ctrl-C."""
 
     def __init__(self) -> None:
-        self.given = False
+        self._signal: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
-    def _receive(self, *_: object) -> None:
-        self.given = True
+    @property
+    def given(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self._signal is not None
+
+    def error(self, step: int) -> PreemptedError:
+        """Returns what to raise once the state after `step` steps is saved."""
+        received = self._signal or signal.SIGTERM
+        is_interrupt = received == signal.SIGINT
+        return PreemptedError(
+            f"{received.name} received; saved at step {step}",
+            status=INTERRUPTED if is_interrupt else EXIT_STATUS,
+        )
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self._signal == signal.SIGINT:
+                signal.signal(number, self._before[signal.SIGINT])
+                os.kill(os.getpid(), number)
+                return
+            # Not `print`, which may be what the signal has interrupted.
+            os.write(2, b"interrupted; saving after this step, again ends at once\n")
+        self._signal = signal.Signals(number)
 
 
 @contextlib.contextmanager
 def watched(*, is_alone: bool) -> Iterator[Notice]:
-    """Handles SIGTERM while the block runs; with several processes, JAX handles it."""
+    """Takes SIGTERM and the first Ctrl-C as a notice while the block runs.
+
+    A second Ctrl-C does what one does outside. With several processes, JAX handles
+    SIGTERM, and Ctrl-C ends at once.
+    """
     notice = Notice()
     if not is_alone:
         yield notice
         return
-    before = signal.signal(signal.SIGTERM, notice._receive)
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        notice._before[asked] = signal.signal(asked, notice._receive)
     try:
         yield notice
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for asked, handler in notice._before.items():
+            signal.signal(asked, handler)

@@ -50,15 +50,17 @@ def main(argv: Sequence[str]) -> None:
             held_out=_open(_HELD_OUT.value),
             out_of_fold=_open(_OUT_OF_FOLD.value),
         )
-        if artifact.start_or_resume(_OUTPUT.value, config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error():
         predicted = [calibration.predict(part) for part in parts]
         facts = calibration.write(_OUTPUT.value, config, predicted)
     for line in calibration.describe(facts):
         log(line)
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
 
 
 def _open(spec: str | None) -> Any:

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
-from pseudo_label.selection.decision import Selection, count_copies
+from pseudo_label.selection.decision import count_copies, read_selection
 from tests.commands import call, finish, run, run_together, start
 from tests.images import random_images, write_folder, write_records
 
@@ -193,9 +193,7 @@ def test_every_image_has_exactly_one_row(chain, rows, examples):
 
 
 def test_every_selected_row_is_written_exactly_copies_times(chain, rows):
-    selection = Selection.from_json(
-        read_json(chain.root, "selection-1", "selection.json")
-    )
+    selection = read_selection(chain.root / "selection-1")
     paths = sorted((chain.root / "predictions-1").glob("predictions-*"))
     shards = enumerate(map(pq.read_table, paths))
     dropped = functools.partial(

@@ -17,9 +17,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stage import artifact, cli
+from stage import artifact, cli, typed_json
 from stage.calibration_files import CALIBRATION, HELD_OUT
 from stage.flags import CommandFlags
+from stage.typed_json import Count, Share
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.run("Directory of a run.")
@@ -63,6 +64,22 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(STOP if reason else 0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Calibrated:
+    """What is read of a calibration's `config.json`."""
+
+    kind: str
+    labeled: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Accuracy:
+    """What is read of `calibration.json`."""
+
+    accuracy: Share
+    num_images: Count
+
+
 def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
     """Returns the accuracies of the first teacher and each student.
 
@@ -79,16 +96,18 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
             f"and its student, got {len(directories)} of them; run `make rounds "
             "CALIBRATION=...`, which makes both"
         )
-    configs = [artifact.read_json(path / artifact.CONFIG) for path in directories]
+    configs = [
+        typed_json.read(path / artifact.CONFIG, _Calibrated) for path in directories
+    ]
     for path, config in zip(directories, configs, strict=True):
-        if config["kind"] != HELD_OUT or config["labeled"] != configs[0]["labeled"]:
+        if config.kind != HELD_OUT or config.labeled != configs[0].labeled:
             raise ValueError(
                 f"{path}: expected {HELD_OUT} images, the same as in {directories[0]}, "
-                f"got other or {config['kind']} images; calibrate all rounds with one "
+                f"got other or {config.kind} images; calibrate all rounds with one "
                 "CALIBRATION="
             )
-    facts = [artifact.read_json(path / CALIBRATION) for path in directories]
-    return [fact["accuracy"] for fact in facts], facts[-1]["num_images"]
+    facts = [typed_json.read(path / CALIBRATION, _Accuracy) for path in directories]
+    return [fact.accuracy for fact in facts], facts[-1].num_images
 
 
 def compare_rounds(accuracies: Sequence[float]) -> tuple[Round, ...]:

@@ -65,13 +65,16 @@ def main(argv: Sequence[str]) -> None:
         request = drawing.DrawingRequest(**_REQUEST.arguments())
         settings = SampleConfig(**_SETTINGS.arguments())
         job = drawing.plan(request, settings, output=_OUTPUT.value)
-        if artifact.start_or_resume(_OUTPUT.value, job.config):
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, job.config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
-    with cli.exit_on_job_error(), artifact.locked(_OUTPUT.value):
         drawing.run(job, log=log)
-        log(drawing.format_summary(job))
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+        summary = drawing.format_summary(job)
+    log(summary)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -29,12 +30,13 @@ from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Source
+from classifier.export.facts import ClassifierFacts
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
 from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
-from stage import artifact
+from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
@@ -118,19 +120,28 @@ def plan(
     return LabelingJob(labeling, config)
 
 
-def start_or_resume(source: Source, job: LabelingJob, settings: LabelingConfig) -> bool:
-    """Starts or resumes the output; returns whether it is complete."""
+@contextlib.contextmanager
+def making(
+    source: Source, job: LabelingJob, settings: LabelingConfig, *, started: float
+) -> Iterator[dict[str, float] | None]:
+    """Starts or resumes the output and freezes its shards, see `artifact.making`."""
     output = job.labeling.output
     may_change = "images" if settings.allow_new_shards else ""
-    if artifact.start_or_resume(output, job.config, may_change=may_change):
-        return True
+    with artifact.making(
+        output, job.config, started=started, may_change=may_change
+    ) as run:
+        if run is not None:
+            _freeze(source, output, settings)
+        yield run
+
+
+def _freeze(source: Source, output: str, settings: LabelingConfig) -> None:
     try:
         shard_manifest.freeze(
             source, output, allow_new_shards=settings.allow_new_shards
         )
     except OSError as error:
         raise OSError(f"cannot write to {output}: {error}") from error
-    return False
 
 
 def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, float]:
@@ -226,20 +237,20 @@ def _plan_teachers(
         temperature=temperature,
     )
     return loader, {
-        "teachers": [member["fingerprint"] for member in facts],
-        "class_names": facts[0]["class_names"],
+        "teachers": [member.fingerprint for member in facts],
+        "class_names": facts[0].class_names,
         "temperature": temperature,
         "engine": chosen.name,
         "dtype": chosen.dtype,
     }
 
 
-def _find_temperature(facts: list[dict[str, Any]], directory: str | None) -> float:
+def _find_temperature(facts: list[ClassifierFacts], directory: str | None) -> float:
     """Returns the temperature of the calibration, or else of all teachers."""
     if directory is not None:
-        teachers = [member["fingerprint"] for member in facts]
+        teachers = [member.fingerprint for member in facts]
         return read_temperature(directory, teachers=teachers)
-    own = {member["temperature"] for member in facts}
+    own = {member.temperature for member in facts}
     if len(own) > 1:
         raise ValueError(
             f"expected teachers of one temperature, got {sorted(own)}: give a "
@@ -275,11 +286,25 @@ def _choose_engine(
     return chosen
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _FirstRun:
+    """The engine in the job's `config.json`.
+
+    Jobs begun before the rename have no `dtype`; they are refused as other settings.
+    """
+
+    engine: str | None = None
+    dtype: str | None = None
+
+
 def _engine_of_first_run(output: str) -> Engine | None:
     path = epath.Path(output) / artifact.CONFIG
-    config = artifact.read_json(path) if path.exists() else {}
-    # Jobs begun before the rename have no `dtype`; they are refused as other settings.
-    return Engine(config["engine"], config["dtype"]) if "dtype" in config else None
+    if not path.exists():
+        return None
+    first_run = typed_json.read(path, _FirstRun)
+    if first_run.engine is None or first_run.dtype is None:
+        return None
+    return Engine(first_run.engine, first_run.dtype)
 
 
 def _speed(result: Any) -> dict[str, float]:

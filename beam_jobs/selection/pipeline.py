@@ -28,6 +28,7 @@ from beam_jobs.runners.options import spread
 from beam_jobs.selection import counting, dropping
 from beam_jobs.selection.counting import PredictionReader
 from beam_jobs.selection.job import SelectionJob
+from pseudo_label.deduplication.near_duplicates import DroppedCounts
 from pseudo_label.selection import order_statistics, precision, thresholds, what_if
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import (
@@ -35,6 +36,7 @@ from pseudo_label.selection.decision import (
     PrecisionEstimate,
     Selection,
     SelectionConfig,
+    read_selection,
 )
 from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.precision import LabeledPredictions
@@ -68,8 +70,7 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
 
 def format_lines(output: str) -> Iterator[str]:
     """Yields lines for the user about the selection in a directory."""
-    content = artifact.read_json(epath.Path(output) / SELECTION)
-    selection = Selection.from_json(content)
+    selection = read_selection(output)
     for name, count in selection.funnel.by_title().items():
         yield f"{name:>16} {count:>12,}"
     if selection.estimate is not None:
@@ -87,7 +88,8 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
             f"a threshold of {sparse_class.filling_threshold:.4g} would fill it"
             if sparse_class.filling_threshold is not None
             else f"no threshold would: it needs {sparse_class.fills:,} images, the "
-            f"teacher predicts it for {sparse_class.predicted:,}"
+            f"teacher predicts it for {sparse_class.predicted:,}, of which "
+            f"{sparse_class.dropped:,} are dropped as leaked or duplicate"
         )
         yield (
             f"sparse class {sparse_class.name!r}: {sparse_class.kept:,} images kept; "
@@ -138,7 +140,7 @@ def _decide(
     job: SelectionJob,
     windows: RankWindows,
     rows: Sequence[Rows],
-    dropped: Counter[str],
+    dropped: DroppedCounts,
 ) -> None:
     found = order_statistics.find_order_statistics(
         Rows.concatenate(rows), windows, job.predictions.read_keys
@@ -150,7 +152,9 @@ def _decide(
         settings=job.settings,
         predictions=job.predictions.fingerprint,
         funnel=selection_tally.make_funnel(tally, dropped, rules),
-        sparse_classes=selection_tally.find_sparse_classes(tally, rules, job.settings),
+        sparse_classes=selection_tally.find_sparse_classes(
+            tally, dropped, rules, job.settings
+        ),
         classes=rules,
     )
     if job.calibration is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.labeling.processes import run_in_parallel
 from benchmarks.labeling.task import BATCH_SIZE, LabelingTask, RunLog
+from classifier.data.config import ImageConfig
 
 
 def run(task: LabelingTask, run_log: RunLog) -> None:
@@ -17,23 +18,21 @@ def run(task: LabelingTask, run_log: RunLog) -> None:
     run_in_parallel(_label, task, run_log)
 
 
-def pixel_batches(files: list[str], image: dict[str, Any], *, parallel: int) -> Any:
+def pixel_batches(files: list[str], image: ImageConfig, *, parallel: int) -> Any:
     """Returns a dataset of uint8 [B,S,S,3], preprocessed as in the export.
 
-    `image` has the fields of `ImageConfig`, `parallel` images are decoded at once.
+    `parallel` images are decoded at once.
     """
     import tensorflow as tf
 
     from classifier.data import preprocessing
-    from classifier.data.config import ImageConfig
     from classifier.data.readers import IMAGE_FEATURE
 
-    config = ImageConfig(**image)
     features = {IMAGE_FEATURE: tf.io.FixedLenFeature([], tf.string)}
 
     def decode(record: Any) -> Any:
         encoded = tf.io.parse_single_example(record, features)[IMAGE_FEATURE]
-        return preprocessing.evaluation_image(encoded, config)
+        return preprocessing.evaluation_image(encoded, image)
 
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -19,6 +19,8 @@ PUBLISHED_OPERATIONS = (
 )
 #: All operations that a recipe may name; add others here.
 OPERATIONS = PUBLISHED_OPERATIONS
+#: Largest side of a network's input, in pixels.
+MAX_SIZE = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,10 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         # The network halves the image five times: stem, pool and three stages.
-        check(self.size >= 32, f"image.size must be at least 32, got {self.size}")
+        check(
+            32 <= self.size <= MAX_SIZE,
+            f"image.size must be in 32..{MAX_SIZE}, got {self.size}",
+        )
         for name in ("crop_fraction", "min_crop_area"):
             value = getattr(self, name)
             check(0 < value <= 1, f"image.{name} must be in (0, 1], got {value}")

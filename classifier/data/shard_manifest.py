@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from etils import epath
 
+from classifier.data import opening
 from classifier.data.examples import File
 from classifier.data.sources import Shard, Source, make_shards
 from stage import artifact, parquet
@@ -34,6 +34,7 @@ _SCHEMA = pa.schema(
         ("take", pa.int64()),
         ("label", pa.int64()),
         ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),  # Since 1970; files of earlier versions have none.
     ]
 )
 
@@ -41,10 +42,11 @@ _SCHEMA = pa.schema(
 def match_predictions(source: Source, directory: str) -> Source:
     """Returns the images of predictions, in the shards that were frozen.
 
+    Times of files may differ, because every image is compared with its hash later.
     Raises ValueError if the predictions were made of other images.
     """
-    source = match(source, directory, allow_new_shards=False)
-    expected = artifact.read_json(epath.Path(directory) / artifact.CONFIG)["images"]
+    source = match(source, directory, allow_new_shards=False, with_times=False)
+    expected = artifact.read_config(directory).get("images")
     if expected != source.describe():
         raise ValueError(
             f"{source.spec} is not what {directory} was made of: expected {expected}, "
@@ -53,12 +55,19 @@ def match_predictions(source: Source, directory: str) -> Source:
     return source
 
 
-def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
+def match(
+    source: Source,
+    output: epath.PathLike,
+    *,
+    allow_new_shards: bool,
+    with_times: bool = True,
+) -> Source:
     """Returns the source in the shards that a job's first run froze; writes nothing.
 
     Paths and labels are the current ones, numbers and order of shards the frozen ones.
     New files, if they are allowed, are appended as new shards. Raises ValueError if a
-    file is gone or changed, or is new and not allowed.
+    file is gone, has another size or, `with_times`, another time, or is new and not
+    allowed.
     """
     if not _path(output).exists():
         return source
@@ -72,7 +81,7 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
             file = listed.pop((old.name, old.skip), None)
             if file is None:
                 gone.append(f"{old.name} has gone")
-            elif difference := _difference(old, file):
+            elif difference := _difference(old, file, with_times):
                 changed.append(f"{old.name} {difference}")
             else:
                 files.append(file)
@@ -82,7 +91,8 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
     if gone or changed:
         raise ValueError(
             f"{source.spec} is not what {output} was made of: "
-            f"{(gone + changed)[0]} ({counts} of {len(source.files):,} files)"
+            f"{(gone + changed)[0]} ({counts} of {len(source.files):,} files); restore "
+            "the files with their times (cp -p, rsync -t), or choose another output"
         )
     if new and not allow_new_shards:
         raise ValueError(
@@ -93,9 +103,17 @@ def match(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> 
     return dataclasses.replace(source, shards=shards)
 
 
-def freeze(source: Source, output: epath.PathLike, *, allow_new_shards: bool) -> Source:
+def freeze(
+    source: Source,
+    output: epath.PathLike,
+    *,
+    allow_new_shards: bool,
+    with_times: bool = True,
+) -> Source:
     """Writes the source's shards unless they are frozen; otherwise acts as `match`."""
-    source = match(source, output, allow_new_shards=allow_new_shards)
+    source = match(
+        source, output, allow_new_shards=allow_new_shards, with_times=with_times
+    )
     path = _path(output)
     if not path.exists() or _read_shards(path) != source.shards:
         parquet.write_parquet_file(
@@ -114,10 +132,10 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
         statistics = footer.row_group(group).column(0).statistics
         if statistics.min <= index <= statistics.max:
             groups.append(group)
-    with path.open("rb") as file:
-        table = pq.ParquetFile(file, metadata=footer).read_row_groups(
-            groups, use_threads=False
-        )
+    if not groups:
+        raise ValueError(f"{path} has no shard {index}")
+    with parquet.explaining(path), path.open("rb") as file:
+        table = pa.concat_tables(parquet.Reader(file, footer).read(groups=groups))
     rows = table.filter(pc.equal(table["shard"], index))
     if not rows.num_rows:
         raise ValueError(f"{path} has no shard {index}")
@@ -128,12 +146,11 @@ def _path(output: epath.PathLike) -> epath.Path:
     return epath.Path(output) / MANIFEST
 
 
-def _difference(old: File, new: File) -> str:
+def _difference(old: File, new: File, with_times: bool) -> str:
     if old.take != new.take:
         return f"had {old.take} records to read, has {new.take}"
-    if old.size != new.size and min(old.size, new.size) >= 0:
-        return f"had {old.size:,} bytes, has {new.size:,}"
-    return ""
+    mtime_ns = old.mtime_ns if with_times else -1
+    return opening.difference(old.size, mtime_ns, new.size, new.mtime_ns)
 
 
 def _table(shards: Sequence[Shard]) -> pa.Table:
@@ -163,5 +180,5 @@ def _shards(table: pa.Table) -> tuple[Shard, ...]:
 @functools.lru_cache(maxsize=4)
 def _read_footer(path: str, size: int, time: int) -> Any:
     """Returns the file's footer; size and time distinguish rewritten files."""
-    with epath.Path(path).open("rb") as file:
-        return pq.read_metadata(file)
+    with parquet.explaining(path), epath.Path(path).open("rb") as file:
+        return parquet.read_footer(file)

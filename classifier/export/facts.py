@@ -10,7 +10,9 @@ from typing import Any
 
 from etils import epath
 
-from stage import artifact
+from classifier.data.config import ImageConfig
+from stage import typed_json
+from stage.typed_json import Count, Positive
 
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
@@ -27,8 +29,8 @@ class Evaluation:
         cross_entropy: Mean over the images, in nats.
     """
 
-    num_examples: int
-    num_correct: int
+    num_examples: Count
+    num_correct: Count
     cross_entropy: float
 
     @property
@@ -37,11 +39,45 @@ class Evaluation:
         return self.num_correct / self.num_examples
 
 
-def read_facts(directory: epath.PathLike) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """The fold of the labeled images that a classifier was not trained on.
+
+    Attributes:
+        folds: Number of folds.
+        fold: Index of this one.
+        labeled: Description of all labeled images.
+    """
+
+    folds: Count
+    fold: Count
+    labeled: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierFacts:
+    """What other stages read of `classifier.json`.
+
+    Attributes:
+        fingerprint: SHA-256 of weights, class names and preprocessing.
+        class_names: K names by label.
+        image: Evaluation preprocessing, as in the exported graph.
+        temperature: Temperature of the classifier, when there is no calibration.
+        left_out: Fold of the labeled images not learned from; None if all were used.
+    """
+
+    fingerprint: str
+    class_names: tuple[str, ...]
+    image: ImageConfig
+    temperature: Positive = 1.0
+    left_out: LeftOut | None = None
+
+
+def read_facts(directory: epath.PathLike) -> ClassifierFacts:
     """Returns `classifier.json`; raises ValueError if it is missing or broken."""
     path = epath.Path(directory) / CLASSIFIER
     if not path.exists():
         raise ValueError(
             f"{directory}: expected an exported classifier, found no {CLASSIFIER}"
         )
-    return artifact.read_json(path)
+    return typed_json.read(path, ClassifierFacts)

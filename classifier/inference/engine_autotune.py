@@ -111,7 +111,7 @@ def _batches(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yields pixels of full batches in which every image could be decoded."""
-    size = classifier.image["size"]
+    size = classifier.image.size
     for start in range(0, len(examples) - BATCH_SIZE + 1, BATCH_SIZE):
         batch = examples[start : start + BATCH_SIZE]
         decoded = decode_rows(batch, classifier.preprocess, size=size)

@@ -206,7 +206,7 @@ def decode_rows(
                 pixels[row] = preprocess([image])[0]
             except tf.errors.InvalidArgumentError as failure:
                 status[row] = UNDECODABLE
-                error[row] = _first_sentence(failure.message)
+                error[row] = _decoder_message(failure.message)
     return Decoded(examples, pixels, status, error)
 
 
@@ -251,7 +251,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def _first_sentence(message: str) -> str:
-    """Returns the decoder's message without TensorFlow's names of graph nodes."""
-    text = re.sub(r"\{\{.*?\}\}", "", message)
-    return text.split("[[")[0].split("[Op:")[0].strip()
+def _decoder_message(message: str) -> str:
+    """Returns the decoder's line, without TensorFlow's stack trace and graph nodes."""
+    text = re.sub(r"\{\{.*?\}\}", "", message).split("[[")[0].split("[Op:")[0]
+    return (text.strip().splitlines() or ["cannot be decoded"])[-1]

@@ -1,14 +1,16 @@
 """Checkpoints: .npz files of plain arrays, each written atomically.
 
-A run resumes from the newest `step-NNNNNNNN.npz`; `best-NNNNNNNN.npz` has the best
-evaluation so far.
+A run resumes from the newest `step-NNNNNNNN.npz` that can be read;
+`best-NNNNNNNN.npz` has the best evaluation so far.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from etils import epath
@@ -17,6 +19,12 @@ from numpy.typing import NDArray
 from stage import artifact
 
 Arrays = dict[str, NDArray[np.generic]]
+#: What zipfile and NumPy raise on a file that was cut off or changed.
+_UNREADABLE = (
+    *(EOFError, KeyError, MemoryError, NotImplementedError, OverflowError),
+    *(RuntimeError, SyntaxError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 _PATTERN = re.compile(r"^(step|best)-(\d{8})\.npz$")
 
 
@@ -51,15 +59,33 @@ class Checkpoints:
         """Returns the file of a checkpoint."""
         return self._directory / f"{kind}-{step:08d}.npz"
 
-    def load_latest(self) -> tuple[int, Arrays] | None:
-        """Returns the newest checkpoint and its step, or None if there is none."""
-        steps = self.steps()
-        return (steps[-1], read(self.path(steps[-1]))) if steps else None
+    def load_latest(
+        self, log: Callable[[str], None] = lambda line: None
+    ) -> tuple[int, Arrays] | None:
+        """Returns the newest readable checkpoint and its step; None if there is none.
 
-    def clean(self) -> None:
-        """Deletes unfinished files of a killed run."""
+        Logs which ones cannot be read.
+
+        Raises:
+            OSError: If a file cannot be opened, whatever its content.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return step, read(self.path(step))
+            except ValueError as error:
+                log(f"{error}; the one before counts")
+        return None
+
+    def clean(self, newest: int) -> None:
+        """Deletes unfinished files of a killed run, and what is newer than `newest`.
+
+        That could not be read, and would count among those to keep.
+        """
         if self._directory.exists():
             artifact.delete_unfinished(self._directory)
+        for step in self.steps():
+            if step > newest:
+                self.path(step).unlink()
 
     def _write(self, kind: str, step: int, arrays: Arrays) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -69,10 +95,16 @@ class Checkpoints:
 
 
 def read(path: epath.PathLike) -> Arrays:
-    """Returns the arrays in a checkpoint's file."""
-    content = io.BytesIO(epath.Path(path).read_bytes())
-    with np.load(content, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """Returns the arrays in a checkpoint's file; ValueError if it cannot be read."""
+    content = epath.Path(path).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            if any(member.file_size > len(content) for member in file.infolist()):
+                raise ValueError("a tensor is larger than the file")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: expected a checkpoint: {error}") from error
 
 
 def check_names(arrays: Arrays, expected: Iterable[str]) -> None:

@@ -6,11 +6,15 @@ Fields are replaced with `stage.overrides.override_all`.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
+from etils import epath
+
 from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models.config import NUM_STAGES, ModelConfig
+from stage import artifact, typed_json
 from stage.overrides import RENAMED
 from stage.validation import check, check_positive, check_rate
 
@@ -183,20 +187,43 @@ def replace_paths(
     return dataclasses.replace(config, **fields)
 
 
-def from_json(content: dict[str, Any]) -> TrainConfig:
-    """Returns the recipe in the `config` of a classifier's `config.json`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _RunConfig:
+    """What is read of a training run's `config.json`."""
 
-    Fields that only a student's recipe has are left out; fields may have their former
-    names.
+    config: dict[str, Any]
+    class_names: tuple[str, ...] = ()
+    left_out: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What other commands read of a training run's `config.json`.
+
+    Attributes:
+        recipe: The recipe; of a student's, what a classifier's has as well.
+        class_names: K names by label.
+        left_out: Description of the fold not learned from; None if all were used.
     """
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    renamed = {RENAMED.get(name, name): value for name, value in content.items()}
-    values = {name: value for name, value in renamed.items() if name in names}
-    augment = {**content["augment"], "operations": (*content["augment"]["operations"],)}
-    values |= {
-        "model": ModelConfig(**content["model"]),
-        "image": ImageConfig(**content["image"]),
-        "augment": AugmentConfig(**augment),
-        "optimizer": OptimizerConfig(**content["optimizer"]),
-    }
-    return TrainConfig(**values)
+
+    recipe: TrainConfig
+    class_names: tuple[str, ...]
+    left_out: dict[str, Any] | None
+
+
+def read_run(workdir: epath.PathLike) -> RunConfig:
+    """Returns the config of a training run; raises ValueError if it is broken.
+
+    Fields of the recipe may have their former names.
+    """
+    path = epath.Path(workdir) / artifact.CONFIG
+    found = typed_json.read(path, _RunConfig)
+    renamed = {RENAMED.get(name, name): value for name, value in found.config.items()}
+    for group in ("model", "image", "augment", "optimizer"):
+        check(group in renamed, f"{path}: config: expected {group}, found none")
+    recipe = typed_json.parse(
+        json.dumps(renamed).encode(), TrainConfig, f"{path}: config"
+    )
+    return RunConfig(
+        recipe=recipe, class_names=found.class_names, left_out=found.left_out
+    )

@@ -6,10 +6,11 @@ when it is imported.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -250,23 +251,33 @@ def load_backend(backend: str, distributed: str | None = None) -> Devices:
     return found
 
 
-def start_run(
+@contextlib.contextmanager
+def started_run(
     description: dict[str, Any],
     devices: Devices,
     workdir: str,
     *,
     profile: bool = False,
-) -> RunContext | None:
-    """Starts or resumes a run in its workdir; returns None if it is complete already.
+) -> Iterator[RunContext | None]:
+    """Starts or resumes a run in its workdir; yields None if it is complete already.
 
-    `description` is the content of the workdir's `config.json`.
+    The first process holds the lock of the workdir meanwhile. `description` is the
+    content of the workdir's `config.json`.
 
     Raises:
-        ValueError: If the workdir has another config, or holds something else.
+        ValueError: If the workdir has another config, holds something else, or another
+            training is running in it.
         OSError: If the workdir cannot be written.
     """
     log = cli.log_for(workdir, is_first=devices.is_first)
-    if devices.on_first_process(lambda: artifact.start_or_resume(workdir, description)):
-        log("already complete")
-        return None
-    return RunContext(workdir=workdir, log=log, devices=devices, profile=profile)
+    with contextlib.ExitStack() as stack:
+
+        def start() -> bool:
+            stack.enter_context(artifact.locked(workdir))
+            return artifact.start_or_resume(workdir, description)
+
+        if devices.on_first_process(start):
+            log("already complete")
+            yield None
+            return
+        yield RunContext(workdir=workdir, log=log, devices=devices, profile=profile)

@@ -11,12 +11,11 @@ import sys
 import keras
 from etils import epath
 
-from classifier.data.config import ImageConfig
 from classifier.export.facts import Evaluation
 from classifier.export.saved_classifier import export_classifier
-from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network, is_weight, named_variables
 from classifier.training.checkpoint import Checkpoints
+from classifier.training.config import read_run
 from stage import artifact
 
 
@@ -48,18 +47,19 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         ValueError: If there is no checkpoint.
     """
     path = epath.Path(workdir)
-    description = artifact.read_json(path / artifact.CONFIG)
-    config, class_names = description["config"], tuple(description["class_names"])
-    image = ImageConfig(**config["image"])
+    run = read_run(path)
+    config, class_names = run.recipe, run.class_names
     latest = Checkpoints(path / "checkpoints", keep=1).load_latest()
     if latest is None:
         raise ValueError(f"{path}: expected a checkpoint to export, found none")
+    if not class_names:
+        raise ValueError(f"{path}: expected class_names in {artifact.CONFIG}")
     _, arrays = latest
     model = build_network(
-        ModelConfig(**config["model"]),
-        image_size=image.size,
+        config.model,
+        image_size=config.image.size,
         num_classes=len(class_names),
-        seed=config["seed"],
+        seed=config.seed,
     )
     for name, variable in named_variables(model).items():
         if is_weight(variable):
@@ -67,8 +67,8 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
     export_classifier(
         model,
         path,
-        image=image,
+        image=config.image,
         class_names=class_names,
         evaluation=evaluation,
-        left_out=description.get("left_out"),
+        left_out=run.left_out,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ import tensorflow as tf
 from etils import epath
 
 from classifier.export.facts import Evaluation
-from classifier.training import checkpoint
+from classifier.training import checkpoint, metrics
 from classifier.training.backend import Backend
 from classifier.training.checkpoint import Arrays, Checkpoints
 from classifier.training.config import TrainConfig
 from classifier.training.devices import RunContext
-from stage import artifact
+from classifier.training.metrics import MetricsRow
 
-METRICS = "metrics.jsonl"
+EVENTS = "events"
 
 
 class Journal:
@@ -43,48 +43,70 @@ class Journal:
         self._events: Any = None
 
     def resume(self, backend: Backend) -> int:
-        """Loads the newest checkpoint, if there is one; returns the steps done.
+        """Loads the newest readable checkpoint, if any; returns the steps done.
+
+        The first process chooses it for all.
 
         Raises:
             FileNotFoundError: If only the first process sees the checkpoint.
+            ValueError: If it is of another network, or only the first process can
+                read it.
         """
-        saved = self._checkpoints.steps()
-        start = self._devices.broadcast(saved[-1] if saved else 0)
+        latest = (
+            self._checkpoints.load_latest(self._log) if self._devices.is_first else None
+        )
+        start = self._devices.broadcast(latest[0] if latest else 0)
         if start > 0:
-            if start not in saved:
-                raise FileNotFoundError(
-                    f"no checkpoint of step {start} in {self._path}: expected a "
-                    "--workdir that all processes see"
-                )
-            backend.load_arrays(checkpoint.read(self._checkpoints.path(start)))
+            backend.load_arrays(latest[1] if latest else self._read(start))
             self._log(f"resuming at step {start}")
         self._start = self._last_finite = self._logged_step = start
         self._logged_at = time.monotonic()
         return start
 
+    def _read(self, step: int) -> Arrays:
+        path = self._checkpoints.path(step)
+        if not path.exists():
+            raise FileNotFoundError(
+                f"no checkpoint of step {step} in {self._path}: expected a --workdir "
+                "that all processes see"
+            )
+        return checkpoint.read(path)
+
     def __enter__(self) -> Journal:
         if self._devices.is_first:
             self._path.mkdir(parents=True, exist_ok=True)
-            self._checkpoints.clean()
+            self._checkpoints.clean(self._start)
             rows = self._kept_rows()
-            top1s = [row["evaluation/top1"] for row in rows if "evaluation/top1" in row]
+            top1s = [row.top1 for row in rows if row.top1 is not None]
             self._best_top1 = max(top1s, default=-math.inf)
-            lines = "".join(json.dumps(row) + "\n" for row in rows)
-            artifact.write_bytes(self._path / METRICS, lines.encode())
-            self._events = tf.summary.create_file_writer(str(self._path / "events"))
+            metrics.write(self._path, rows)
+            self._open_events(rows)
         return self
+
+    def _open_events(self, rows: Sequence[MetricsRow]) -> None:
+        """Writes TensorBoard's events anew, so that each row is in them once.
+
+        A run that was killed has left events of steps that are done again, and may
+        lack the last ones before.
+        """
+        directory = self._path / EVENTS
+        if directory.exists():
+            directory.rmtree()
+        self._events = tf.summary.create_file_writer(str(directory))
+        for row in rows:
+            self._write_events(row)
 
     def __exit__(self, *_: object) -> None:
         if self._events is not None:
             self._events.close()
 
-    def write_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+    def write_metrics(self, step: int, scalars: dict[str, Any]) -> None:
         """Fetches the scalars of a step from the devices, writes and logs them.
 
         Raises:
             FloatingPointError: If the loss is not finite.
         """
-        row = {name: float(value) for name, value in metrics.items()}
+        row = {name: float(value) for name, value in scalars.items()}
         if not math.isfinite(row["train/loss"]):
             raise self._diverged(f"the loss is {row['train/loss']}", step)
         self._last_finite = step
@@ -110,7 +132,7 @@ class Journal:
             self._best_top1 = evaluation.top1
             self._checkpoints.save_best(step, self._finite_arrays(step, backend))
         row = {
-            "evaluation/top1": evaluation.top1,
+            metrics.TOP1: evaluation.top1,
             "evaluation/cross_entropy": evaluation.cross_entropy,
         }
         self._write(step, row)
@@ -142,13 +164,15 @@ class Journal:
             "--set=optimizer.peak_learning_rate or a longer warm-up"
         )
 
-    def _write(self, step: int, row: dict[str, float]) -> None:
-        if not self._devices.is_first:
-            return
-        with (self._path / METRICS).open("a") as file:
-            file.write(json.dumps({"step": step, **row}) + "\n")
-        with self._events.as_default(step=step):
-            for name, value in row.items():
+    def _write(self, step: int, values: dict[str, float]) -> None:
+        if self._devices.is_first:
+            row = MetricsRow(step, values)
+            metrics.append(self._path, row)
+            self._write_events(row)
+
+    def _write_events(self, row: MetricsRow) -> None:
+        with self._events.as_default(step=row.step):
+            for name, value in row.values.items():
                 tf.summary.scalar(name, value)
 
     def _log_progress(self, step: int, loss: float) -> None:
@@ -165,18 +189,13 @@ class Journal:
             f"ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
         )
 
-    def _kept_rows(self) -> list[dict[str, Any]]:
+    def _kept_rows(self) -> list[MetricsRow]:
         """Returns the rows of `metrics.jsonl` that the resumed run does not repeat."""
-        path = self._path / METRICS
-        if not path.exists():
-            return []
-        lines = path.read_text().splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
         last_step = self._config.num_steps
         return [
             row
-            for row in rows
-            if row["step"] <= self._start
+            for row in metrics.read(self._path)
+            if row.step <= self._start
             # The final evaluation comes after the last checkpoint.
-            and not (row["step"] == last_step and "evaluation/top1" in row)
+            and not (row.step == last_step and row.top1 is not None)
         ]

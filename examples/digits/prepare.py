@@ -44,19 +44,21 @@ def main(argv: Sequence[str]) -> None:
     }
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        if artifact.start_or_resume(
-            _OUTPUT.value, {**settings, "num_shards": num_shards}
-        ):
+    config = {**settings, "num_shards": num_shards}
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, config, started=started) as run,
+    ):
+        if run is None:
             log("already complete")
             return
         cli.load_tensorflow()
         from examples.digits import digits_dataset_builder as digits
 
         builder = digits.prepare_dataset(_OUTPUT.value, digits.make_config(**settings))
-    num_images = digits.export_unlabeled(
-        builder, os.path.join(_OUTPUT.value, "unlabeled"), num_shards=num_shards
-    )
-    artifact.complete(_OUTPUT.value, seconds=time.monotonic() - started)
+        num_images = digits.export_unlabeled(
+            builder, os.path.join(_OUTPUT.value, "unlabeled"), num_shards=num_shards
+        )
     log(f"{num_images} unlabeled digits in {num_shards} TFRecord files")
 
 

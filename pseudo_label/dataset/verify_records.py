@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from pseudo_label.dataset import records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
+from stage.system import num_cores
 from stage.tfds_directory import open_builder
 
 #: Title of a count without an expected number; not 0 if there are fewer files than
@@ -37,17 +39,17 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
             if there are more or fewer files; or if metadata differs from the records.
     """
     split = _open_split(lineage)
-    num_shards = int(lineage.config["num_shards"])
+    num_shards = lineage.config.num_shards
     names = [records.shard_name(index, num_shards) for index in range(num_shards)]
     _check_files(lineage.dataset, names)
     expected = _ExpectedRecords(lineage, kept)
     num_bytes = 0
     for index, name in enumerate(names):
         path = lineage.dataset / name
-        length = sum(
-            expected.add(index, batch, f"{path}")
-            for batch in _read(path, lineage.top_k)
-        )
+        length = 0
+        for batch in _read(path, lineage.predictions.top_k):
+            length += expected.add(index, batch, f"{path}")
+            _check_images(batch, f"{path}")
         listed = split.shard_lengths[index] if index < len(split.shard_lengths) else 0
         check(Count(f"records of {name}", listed, length), "dataset_info.json")
         num_bytes += path.stat().length - length * _FRAME_BYTES
@@ -99,9 +101,29 @@ def _read(path: epath.Path, top_k: int) -> Iterator[dict[str, NDArray[Any]]]:
             parsed = tf.io.parse_example(batch, spec)
             yield {name: values.numpy() for name, values in parsed.items()}
     except tf.errors.OpError as error:
-        # Leaves out the names of TensorFlow's functions and operations.
-        words = re.sub(r"\{\{.*\}\}|\[Op:.*", "", " ".join(error.message.split()))
-        raise ValueError(f"{path} cannot be read: {words.strip()}") from error
+        words = _without_names(error.message)
+        raise ValueError(f"{path} cannot be read: {words}") from error
+
+
+def _check_images(batch: dict[str, NDArray[Any]], path: str) -> None:
+    """Raises ValueError if an image cannot be decoded as the card shows."""
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
+        for index, error in enumerate(pool.map(_decoding_error, batch["image"])):
+            if error:
+                raise ValueError(f"{path}: {_name(batch, index)}: {error}")
+
+
+def _decoding_error(encoded: bytes) -> str:
+    try:
+        records.decode_image(encoded)
+    except tf.errors.InvalidArgumentError as error:
+        return f"image cannot be decoded: {_without_names(error.message)}"
+    return ""
+
+
+def _without_names(message: str) -> str:
+    """Returns TensorFlow's message without the names of functions and operations."""
+    return re.sub(r"\{\{.*\}\}|\[Op:.*", "", " ".join(message.split())).strip()
 
 
 class _ExpectedRecords:
@@ -112,7 +134,7 @@ class _ExpectedRecords:
         self._kept = kept
         shards, rows = (kept[name].to_numpy() for name in ("shard", "record_index"))
         self._position = shards * _MAX_ROWS + rows
-        shape = (len(kept), lineage.top_k)
+        shape = (len(kept), lineage.predictions.top_k)
         self._expected = {
             "label": kept["label"].to_numpy(),
             "confidence": kept["confidence"].to_numpy(),
@@ -123,7 +145,7 @@ class _ExpectedRecords:
         }
         self._shard_of = {
             records.source_name(index).encode(): index
-            for index in range(lineage.num_inputs)
+            for index in range(lineage.predictions.num_shards)
         }
         # Slots of records: [N] the first of each image; [records] the file, or -1.
         self._copies = kept["copies"].to_numpy()
@@ -197,8 +219,8 @@ class _ExpectedRecords:
             **{name: values[at] for name, values in self._expected.items()},
             "image": np.array(kept["image_sha256"].to_pylist(), object),
             "key": np.array(keys, object),
-            "teacher": np.full(len(at), config["teacher"].encode(), object),
-            "round": np.full(len(at), config["round"]),
+            "teacher": np.full(len(at), config.teacher.encode(), object),
+            "round": np.full(len(at), config.round),
         }
         for name, values in expected.items():
             is_other = (found[name] != values).reshape(len(at), -1).any(axis=1)

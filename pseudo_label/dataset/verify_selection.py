@@ -10,33 +10,62 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
+from pseudo_label.dataset import verify_rows
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.prediction_set import teacher_fingerprint
+from pseudo_label.predictions.prediction_set import (
+    PredictionSet,
+    open_predictions,
+    teacher_fingerprint,
+)
 from pseudo_label.selection.decision import (
-    COLUMNS,
     SELECTION,
     Selection,
+    check_class_names,
     count_copies,
     funnel_title,
 )
-from stage import artifact
+from stage import artifact, typed_json
 
-_COLUMNS = (
-    *COLUMNS,
-    *("record_index", "image_sha256", "top_labels", "top_probabilities"),
-)
+_COLUMNS = (*verify_rows.COLUMNS, "record_index", "image_sha256")
 #: Fields of a rule that are counted again.
 _RULE_COUNTS = ("confident", "unique", "records")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """What is read of the `config.json` of a dataset.
+
+    Attributes:
+        record_version: Version of the records.
+        predictions: Fingerprint of the labeling run.
+        selection: SHA-256 of `selection.json`.
+        teacher: Fingerprint of the teachers.
+        round: Round of self-training, counted from 1.
+        num_shards: Number of files.
+    """
+
+    record_version: str
+    predictions: str
+    selection: str
+    teacher: str
+    round: typed_json.Count
+    num_shards: typed_json.Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The content of `inputs.json`: paths, relative to the dataset where possible."""
+
+    predictions: str
+    selection: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,19 +74,15 @@ class Lineage:
 
     Attributes:
         dataset: Directory of the dataset.
-        config: Content of its `config.json`.
-        predictions: Directory of the predictions.
-        num_inputs: Number of predictions files, one for each input shard.
-        top_k: Number of top classes stored for each image.
+        config: What is read of its `config.json`.
+        predictions: The predictions.
         selection_directory: Directory of the selection.
         selection: Content of its `selection.json`.
     """
 
     dataset: epath.Path
-    config: dict[str, Any]
-    predictions: epath.Path
-    num_inputs: int
-    top_k: int
+    config: DatasetConfig
+    predictions: PredictionSet
     selection_directory: epath.Path
     selection: Selection
 
@@ -90,32 +115,30 @@ def open_lineage(
     """
     path = artifact.require_complete(dataset, "dataset")
     config = _read_config(path)
-    inputs = artifact.read_json(path / "inputs.json")
+    inputs = vars(typed_json.read(path / "inputs.json", Inputs))
     predicted, selected = (
         artifact.require_complete(
             directory or artifact.resolve_path(inputs[name], start=dataset), name
         )
         for name, directory in (("predictions", predictions), ("selection", selection))
     )
-    labeling = artifact.read_json(predicted / artifact.CONFIG)
-    decision = (selected / SELECTION).read_bytes()
+    labeled = open_predictions(str(predicted))
+    decision = typed_json.read_bytes(selected / SELECTION)
     parents = {
-        "predictions": artifact.config_fingerprint(labeling),
+        "predictions": labeled.fingerprint,
         "selection": hashlib.sha256(decision).hexdigest(),
-        "teacher": teacher_fingerprint(labeling["teachers"]),
+        "teacher": teacher_fingerprint(labeled.teachers),
     }
     for name, fingerprint in parents.items():
-        _check_fingerprint(f"{path}: {name}", config[name], fingerprint)
+        _check_fingerprint(f"{path}: {name}", getattr(config, name), fingerprint)
     lineage = Lineage(
         dataset=path,
         config=config,
-        predictions=predicted,
-        num_inputs=labeling["images"]["num_shards"],
-        top_k=labeling["top_k"],
+        predictions=labeled,
         selection_directory=selected,
-        selection=Selection.from_json(json.loads(decision)),
+        selection=Selection.from_json(decision, str(selected / SELECTION)),
     )
-    _check_selection(lineage, labeling["class_names"])
+    _check_selection(lineage, labeled.class_names)
     return lineage
 
 
@@ -127,16 +150,17 @@ def count_predictions(lineage: Lineage) -> tuple[pa.Table, list[Count]]:
     number of records.
 
     Raises:
-        ValueError: If a count differs from `selection.json`.
+        ValueError: If a row contradicts itself or the dropped rows, or a count
+            differs from `selection.json`.
     """
     rules = lineage.selection.classes
     funnel: collections.Counter[str] = collections.Counter()
     by_class = {name: np.zeros(len(rules), np.int64) for name in _RULE_COUNTS}
     parts = []
-    for index in range(lineage.num_inputs):
-        rows = prediction_schema.read_table(
-            lineage.predictions / prediction_schema.shard_name(index), _COLUMNS
-        )
+    for index in range(lineage.predictions.num_shards):
+        path = lineage.predictions.path(index)
+        rows = prediction_schema.read_table(path, _COLUMNS)
+        verify_rows.check_predictions(path, rows, num_classes=len(rules))
         copies, of_shard = _decide(lineage, index, rows, by_class)
         funnel.update(of_shard)
         kept = np.flatnonzero(copies)
@@ -171,9 +195,12 @@ def _decide(
 
     Adds to `by_class`, int64 [K] for each of `_RULE_COUNTS`.
     """
+    directory = lineage.selection_directory
     dropped_rows = near_duplicates.read_dropped_rows(
-        lineage.selection_directory, index, ["record_index", "reason"]
+        directory, index, verify_rows.DROPPED_COLUMNS
     )
+    path = near_duplicates.dropped_path(directory, index)
+    verify_rows.check_dropped(path, dropped_rows, rows)
     dropped = dropped_rows["record_index"].to_numpy()
     copies = count_copies(rows, lineage.selection, dropped)
     labels = rows["label"].fill_null(-1).to_numpy()
@@ -198,15 +225,11 @@ def _decide(
     }
 
 
-def _read_config(dataset: epath.Path) -> dict[str, Any]:
-    config: dict[str, Any] = artifact.read_json(dataset / artifact.CONFIG)
-    for name in ("record_version", "predictions", "selection", "teacher", "round"):
-        if name not in config:
-            raise ValueError(
-                f"{dataset} is no dataset of write_records: no {name} in its "
-                f"{artifact.CONFIG}"
-            )
-    return config
+def _read_config(dataset: epath.Path) -> DatasetConfig:
+    try:
+        return typed_json.read(dataset / artifact.CONFIG, DatasetConfig)
+    except ValueError as error:
+        raise ValueError(f"{dataset} is no dataset of write_records: {error}") from None
 
 
 def _check_fingerprint(what: str, expected: str, found: str) -> None:
@@ -221,12 +244,7 @@ def _check_selection(lineage: Lineage, class_names: Sequence[str]) -> None:
     path = lineage.selection_directory
     _check_fingerprint(
         f"{path}: predictions",
-        lineage.config["predictions"],
+        lineage.config.predictions,
         lineage.selection.predictions,
     )
-    names = lineage.selection.class_names
-    if names != list(class_names):
-        raise ValueError(
-            f"{path}: expected the {len(class_names)} classes of the predictions, got "
-            f"{len(names)} others"
-        )
+    check_class_names(path / SELECTION, lineage.selection, class_names)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ShardFacts
-from stage import artifact
+from stage import artifact, typed_json
+from stage.typed_json import Count, Positive, PositiveCount
 
 #: Footers to read in parallel; from a bucket each takes a tenth of a second.
 _PARALLEL_READS = 16
@@ -25,7 +26,8 @@ class PredictionSet:
 
     Attributes:
         directory: Path of the directory.
-        fingerprint: Fingerprint of the labeling run.
+        fingerprint: Hash of the labeling run's config and of all columns of all files;
+            of the config alone if the files have no checksums.
         teachers: Fingerprints of the classifiers.
         class_names: K names by label.
         temperature: Divisor of the logits.
@@ -72,6 +74,37 @@ def teacher_fingerprint(teachers: Sequence[str]) -> str:
     return artifact.fingerprint(teacher.encode() for teacher in teachers)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabeledImages:
+    """The images of a labeling job, as far as other stages read their description."""
+
+    num_shards: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingConfig:
+    """What other stages read of a labeling job's `config.json`.
+
+    Attributes:
+        images: The images.
+        teachers: Fingerprints of the teachers.
+        class_names: K names by label.
+        top_k: Number of top classes of each row, at least 1.
+        temperature: Temperature of the confidences.
+    """
+
+    images: LabeledImages
+    teachers: tuple[str, ...]
+    class_names: tuple[str, ...]
+    top_k: PositiveCount = 1
+    temperature: Positive = 1.0
+
+
+def read_labeling_config(directory: epath.PathLike) -> LabelingConfig:
+    """Returns a labeling job's config; raises ValueError if it is broken."""
+    return typed_json.read(epath.Path(directory) / artifact.CONFIG, LabelingConfig)
+
+
 def open_predictions(directory: str) -> PredictionSet:
     """Returns the predictions that a labeling job has written.
 
@@ -81,19 +114,20 @@ def open_predictions(directory: str) -> PredictionSet:
             labeling run, or a copy of another file.
     """
     path = artifact.require_complete(directory, "predictions")
-    config = artifact.read_json(path / artifact.CONFIG)
+    config = artifact.read_config(path)
     if "teachers" not in config:
         raise ValueError(
             f"{directory} holds no predictions: no teachers in {artifact.CONFIG}"
         )
+    labeling = read_labeling_config(path)
     predictions = PredictionSet(
         directory=directory,
         fingerprint=artifact.config_fingerprint(config),
-        teachers=tuple(config["teachers"]),
-        class_names=tuple(config["class_names"]),
-        temperature=config.get("temperature", 1.0),
-        top_k=config["top_k"],
-        num_shards=config["images"]["num_shards"],
+        teachers=labeling.teachers,
+        class_names=labeling.class_names,
+        temperature=labeling.temperature,
+        top_k=labeling.top_k,
+        num_shards=labeling.images.num_shards,
         num_images=0,
     )
     # Rows do not depend on the path of the images, so their fingerprint leaves it out.
@@ -107,17 +141,19 @@ def open_predictions(directory: str) -> PredictionSet:
         facts = list(pool.map(read, range(predictions.num_shards)))
     _check_distinct(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
-    return dataclasses.replace(predictions, num_images=num_images)
+    predictions = dataclasses.replace(predictions, num_images=num_images)
+    checksums = [shard.checksums for shard in facts]
+    if not any(checksums):
+        return predictions
+    content = artifact.fingerprint([predictions.fingerprint.encode(), *checksums])
+    return dataclasses.replace(predictions, fingerprint=content)
 
 
 def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
     try:
         facts = prediction_schema.read_facts(path)
     except FileNotFoundError as error:
-        raise ValueError(
-            f"predictions are missing: {path}; delete {artifact.COMPLETED} beside it, "
-            "and label again"
-        ) from error
+        raise ValueError(_missing(path)) from error
     if facts.fingerprint != fingerprint:
         raise ValueError(
             f"{path} is of another labeling run: expected {fingerprint[:12]}, got "
@@ -127,25 +163,38 @@ def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
 
 
 def _check_names(predictions: PredictionSet) -> None:
-    known = {predictions.path(i).name for i in range(predictions.num_shards)}
-    for path in epath.Path(predictions.directory).iterdir():
-        if path.match("predictions*.parquet") and path.name not in known:
-            raise ValueError(
-                f"{path} belongs to none of the {predictions.num_shards} shards; "
-                "delete it"
-            )
+    """Checks that there is a file for each shard and no other.
+
+    As many names are made as there are files, whatever number the config claims.
+    """
+    paths = epath.Path(predictions.directory).iterdir()
+    found = {path.name for path in paths if path.match("predictions*.parquet")}
+    known = set()
+    for path in map(predictions.path, range(predictions.num_shards)):
+        if path.name not in found:
+            raise ValueError(_missing(path))
+        known.add(path.name)
+    for name in sorted(found - known):
+        raise ValueError(
+            f"{epath.Path(predictions.directory) / name} belongs to none of the "
+            f"{predictions.num_shards} shards; delete it"
+        )
+
+
+def _missing(path: epath.Path) -> str:
+    return (
+        f"predictions are missing: {path}; delete {artifact.COMPLETED} beside it, and "
+        "label again"
+    )
 
 
 def _check_distinct(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> None:
-    """Checks that no two files have the same rows.
-
-    Keys are unique, so files with the same lowest and highest key hash are copies.
-    """
-    seen: dict[tuple[int, int], int] = {}
+    """Checks that no two files have the same rows: keys are unique."""
+    seen: dict[bytes, int] = {}
     for index, shard in enumerate(facts):
-        if shard.key_hashes is None:
+        if not shard.num_rows or not shard.checksums:
             continue
-        other = seen.setdefault(shard.key_hashes, index)
+        other = seen.setdefault(shard.checksums, index)
         if other != index:
             raise ValueError(
                 f"{predictions.path(index)} holds the rows of shard {other}: delete "

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.deduplication import hamming_index
@@ -20,8 +21,9 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
 from pseudo_label.selection.thresholds import ThresholdConfig
-from stage import artifact
-from stage.validation import check_positive
+from stage import artifact, typed_json
+from stage.typed_json import Count, Share
+from stage.validation import check, check_positive
 
 SELECTION = "selection.json"
 SCHEMA_VERSION = 2
@@ -46,9 +48,9 @@ class SelectionConfig:
     """
 
     thresholds: ThresholdConfig
-    images_per_class: int
-    max_copies: int
-    duplicate_bits: int | None = None
+    images_per_class: Count
+    max_copies: Count
+    duplicate_bits: Count | None = None
 
     def __post_init__(self) -> None:
         check_positive("images_per_class", self.images_per_class)
@@ -60,13 +62,6 @@ class SelectionConfig:
     def images_to_fill_class(self) -> int:
         """Images that fill a class with `max_copies` of each."""
         return -(-self.images_per_class // self.max_copies)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> SelectionConfig:
-        """Returns the config whose `dataclasses.asdict` was stored as JSON."""
-        thresholds = dict(content["thresholds"])
-        thresholds["values"] = tuple(thresholds["values"])
-        return cls(**{**content, "thresholds": ThresholdConfig(**thresholds)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,12 +80,12 @@ class ClassRule:
     """
 
     name: str
-    threshold: float
-    confident: int
-    unique: int
-    records: int
+    threshold: Share
+    confident: Count
+    unique: Count
+    records: Count
     cut_off: OrderStatistic | None
-    copies: int
+    copies: Count
     extra_cut_off: OrderStatistic | None
 
 
@@ -105,7 +100,7 @@ class Funnel:
         read: Rows of the predictions.
         undecodable: Rows whose status is not `ok`.
         leaked: Images of an excluded set.
-        duplicate: Images that look the same as a better one.
+        duplicate: Images that look the same as a better one of their class.
         below_threshold: Other images below the threshold of their class.
         beyond_quota: Images above it, after `images_per_class` of their class.
         unique_kept: Images kept.
@@ -113,15 +108,15 @@ class Funnel:
         records: Records to write.
     """
 
-    read: int
-    undecodable: int
-    leaked: int
-    duplicate: int
-    below_threshold: int
-    beyond_quota: int
-    unique_kept: int
-    copies: int
-    records: int
+    read: Count
+    undecodable: Count
+    leaked: Count
+    duplicate: Count
+    below_threshold: Count
+    beyond_quota: Count
+    unique_kept: Count
+    copies: Count
+    records: Count
 
     def by_title(self) -> dict[str, int]:
         """Returns the counts by the names that messages use."""
@@ -140,6 +135,7 @@ class SparseClass:
     Attributes:
         name: Name of the class.
         predicted: Images with this top class, at any confidence.
+        dropped: Those of them that leaked or are duplicates.
         kept: Images kept.
         fills: Images that would fill the class.
         filling_threshold: Highest threshold that would fill the class, rounded down
@@ -147,10 +143,11 @@ class SparseClass:
     """
 
     name: str
-    predicted: int
-    kept: int
-    fills: int
-    filling_threshold: float | None
+    predicted: Count
+    dropped: Count = 0
+    kept: Count
+    fills: Count
+    filling_threshold: Share | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,6 +185,14 @@ class Selection:
     sparse_classes: tuple[SparseClass, ...] = ()
     classes: tuple[ClassRule, ...]
 
+    def __post_init__(self) -> None:
+        values, classes = len(self.settings.thresholds.values), len(self.classes)
+        check(
+            values in (1, classes),
+            f"expected settings.thresholds.values of 1 or {classes} classes, got "
+            f"{values}",
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `selection.json`."""
         return {
@@ -201,27 +206,30 @@ class Selection:
         }
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Selection:
-        """Returns the selection whose `to_json` was stored.
+    def from_json(cls, content: bytes, name: str) -> Selection:
+        """Returns the selection in a file; `name` is what messages call the file.
 
         Raises:
-            ValueError: If the schema version is another one.
+            ValueError: If it is broken, or its schema version is another one.
         """
-        if content.get("schema_version") != SCHEMA_VERSION:
+        version = typed_json.parse(content, _Versioned, name).schema_version
+        if version != SCHEMA_VERSION:
             raise ValueError(
-                f"expected a selection of schema version {SCHEMA_VERSION}, got "
-                f"{content.get('schema_version')}"
+                f"{name}: expected a selection of schema version {SCHEMA_VERSION}, got "
+                f"{version}"
             )
-        return cls(
-            settings=SelectionConfig.from_json(content["settings"]),
-            predictions=content["predictions"],
-            funnel=Funnel(**content["funnel"]),
-            estimate=content["estimate"] and _estimate_from_json(content["estimate"]),
-            sparse_classes=tuple(
-                SparseClass(**sparse) for sparse in content[_SPARSE_CLASSES]
-            ),
-            classes=tuple(map(_rule_from_json, content["classes"])),
-        )
+        found = typed_json.parse(content, _SelectionFile, name, only_known=True)
+        try:
+            return cls(
+                settings=found.settings,
+                predictions=found.predictions,
+                funnel=found.funnel,
+                estimate=found.estimate,
+                sparse_classes=found.alarms,
+                classes=found.classes,
+            )
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
     @property
     def class_names(self) -> list[str]:
@@ -249,6 +257,37 @@ class Selection:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Versioned:
+    """The part of `selection.json` that all versions have."""
+
+    schema_version: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _SelectionFile:
+    """The keys of `selection.json`; `alarms` are the sparse classes."""
+
+    schema_version: Literal[2]
+    settings: SelectionConfig
+    predictions: str
+    funnel: Funnel
+    estimate: PrecisionEstimate | None
+    alarms: tuple[SparseClass, ...]
+    classes: tuple[ClassRule, ...]
+
+
+def read_selection(directory: epath.PathLike) -> Selection:
+    """Returns the selection in a directory, complete or not.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is broken, or of another version.
+    """
+    path = epath.Path(directory) / SELECTION
+    return Selection.from_json(typed_json.read_bytes(path), str(path))
+
+
 def open_selection(directory: str, predictions: PredictionSet) -> Selection:
     """Returns the selection that was made of some predictions.
 
@@ -259,13 +298,26 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
     path = artifact.require_complete(directory, "selection")
     if not (path / SELECTION).exists():
         raise ValueError(f"{directory} holds no selection: no {SELECTION} in it")
-    selection = Selection.from_json(artifact.read_json(path / SELECTION))
+    selection = read_selection(path)
     if selection.predictions != predictions.fingerprint:
         raise ValueError(
             f"{directory} was selected from other predictions: expected "
             f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
         )
+    check_class_names(path / SELECTION, selection, predictions.class_names)
     return selection
+
+
+def check_class_names(
+    path: epath.Path, selection: Selection, expected: Sequence[str]
+) -> None:
+    """Raises ValueError unless a selection has the classes of its predictions."""
+    names = selection.class_names
+    if names != list(expected):
+        raise ValueError(
+            f"{path}: expected the {len(expected)} classes of the predictions, got "
+            f"{len(names)}, not all the same"
+        )
 
 
 def count_copies(
@@ -275,12 +327,20 @@ def count_copies(
 ) -> NDArray[np.int64]:
     """Returns the number of records of each row, int64 [rows]; 0 if it is not kept.
 
-    `dropped` are the positions of the dropped rows among `rows`.
+    `dropped` are the positions of the dropped rows among `rows`. Raises ValueError if
+    a label or a position is too high.
     """
     copies = np.zeros(rows.num_rows, np.int64)
     labels = rows["label"].fill_null(-1).to_numpy()
+    dropped = np.asarray(dropped, np.int64)
+    for what, values, end in (
+        ("a label", labels, len(selection.classes)),
+        ("a dropped row", dropped, rows.num_rows),
+    ):
+        if values.max(initial=-1) >= end:
+            raise ValueError(f"expected {what} below {end:,}, got {values.max():,}")
     is_candidate = labels >= 0
-    is_candidate[np.asarray(dropped, np.int64)] = False
+    is_candidate[dropped] = False
     members = np.flatnonzero(is_candidate)
     for cut_offs in selection.cut_offs:
         copies[members] += cut_offs.count(rows, members, labels[members])
@@ -325,18 +385,3 @@ def _rule_to_json(rule: ClassRule) -> dict[str, Any]:
     for name in _CUT_OFFS:
         content[name] = content[name] and dict(vars(content[name]))
     return content
-
-
-def _rule_from_json(content: dict[str, Any]) -> ClassRule:
-    cut_offs = {
-        name: content[name] and OrderStatistic(**content[name]) for name in _CUT_OFFS
-    }
-    return ClassRule(**{**content, **cut_offs})
-
-
-def _estimate_from_json(content: dict[str, Any]) -> PrecisionEstimate:
-    return PrecisionEstimate(
-        kind=content["kind"],
-        above_threshold=Precision(**content["above_threshold"]),
-        kept=Precision(**content["kept"]),
-    )

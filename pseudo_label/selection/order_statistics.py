@@ -32,6 +32,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pseudo_label.predictions.schema import ReadKeys
+from stage.typed_json import Hash
 
 #: Wanted ranks of each class.
 NUM_RANKS = 2
@@ -59,7 +60,7 @@ class OrderStatistic:
     """
 
     confidence: float
-    key_hash: int
+    key_hash: Hash
     key: str | None = None
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 
 import numpy as np
@@ -15,9 +14,12 @@ import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
-from stage import parquet
+from stage import parquet, typed_json
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
+from stage.typed_json import Count, Share
 
+#: Sums of rounded probabilities may be a little above 1.
+MAX_CONFIDENCE = 1.001
 #: The 0.975 quantile of the normal distribution, for intervals of 95 %.
 _Z = 1.959963984540054
 
@@ -40,6 +42,15 @@ class LabeledPredictions:
     confidence: NDArray[np.float32]
     fingerprint: str = ""
 
+    def check_classes(self, num_classes: int) -> None:
+        """Raises ValueError if there is a class outside of 0..num_classes-1."""
+        highest = max(self.label.max(initial=0), self.predicted.max(initial=0))
+        if highest >= num_classes:
+            raise ValueError(
+                f"expected labeled images of {num_classes} classes, got one of class "
+                f"{highest}; calibrate these teachers"
+            )
+
     @property
     def is_right(self) -> NDArray[np.bool_]:
         """Whether each prediction is right, bool [N]."""
@@ -59,11 +70,11 @@ class Precision:
         right: Images among them whose label is right.
     """
 
-    estimate: float | None
-    low: float
-    high: float
-    images: int
-    right: int
+    estimate: Share | None
+    low: Share
+    high: Share
+    images: Count
+    right: Count
 
     @classmethod
     def of(cls, right: NDArray[np.bool_]) -> Precision:
@@ -82,26 +93,54 @@ class Precision:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What is read of `calibration.json`: `held_out` or `out_of_fold`."""
+
+    kind: str
+
+
 def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
     """Returns the predictions that `teacher.calibrate` has written.
 
     Raises:
         FileNotFoundError: If there are none.
-        ValueError: If there is no image.
+        ValueError: If there is no image, or a file is broken.
     """
     path = epath.Path(directory)
-    head = (path / CALIBRATION).read_bytes()
+    head = typed_json.read_bytes(path / CALIBRATION)
     rows = (path / CALIBRATION_ROWS).read_bytes()
-    table = parquet.read_parquet(pa.BufferReader(rows))
+    table = parquet.read_parquet_file(path / CALIBRATION_ROWS, _SCHEMA.names)
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
+    _check_rows(table, path / CALIBRATION_ROWS)
     return LabeledPredictions(
-        kind=json.loads(head)["kind"],
+        kind=typed_json.parse(head, _Kind, str(path / CALIBRATION)).kind,
         label=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),
         confidence=table["confidence"].to_numpy(),
         fingerprint=hashlib.sha256(head + rows).hexdigest(),
     )
+
+
+#: Columns of `calibration.parquet` that are read.
+_SCHEMA = pa.schema(
+    [("label", pa.int32()), ("predicted", pa.int32()), ("confidence", pa.float32())]
+)
+
+
+def _check_rows(table: pa.Table, path: epath.Path) -> None:
+    if not table.schema.equals(_SCHEMA, check_metadata=False):
+        raise ValueError(
+            f"{path}: expected the columns {_SCHEMA.names} of int32, int32 and "
+            f"float32, got {[str(field.type) for field in table.schema]}"
+        )
+    for name in table.column_names:
+        values = table[name]
+        if values.null_count or not np.all(values.to_numpy() >= 0):
+            raise ValueError(f"{path}: expected a {name} of 0 or more in every row")
+    if not np.all(table["confidence"].to_numpy() <= MAX_CONFIDENCE):
+        raise ValueError(f"{path}: expected every confidence in [0, 1]")
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -146,5 +185,6 @@ def precision_above(
     calibration: LabeledPredictions, thresholds: NDArray[np.float32]
 ) -> Precision:
     """Returns the precision of labels at or above their class's threshold [K]."""
+    calibration.check_classes(len(thresholds))
     is_kept = calibration.confidence >= thresholds[calibration.predicted]
     return Precision.of(calibration.is_right[is_kept])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
-from etils import epath
 from numpy.typing import NDArray
+
+from stage import typed_json
+from stage.typed_json import Share
 
 #: Threshold if there is no calibration.
 DEFAULT_THRESHOLD = 0.5
@@ -65,21 +66,12 @@ def read_class_thresholds(
         ValueError: If the file has another form, a name is unknown, a threshold is not
             in [0, 1], or a class has none.
     """
-    try:
-        content = json.loads(epath.Path(path).read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected {{class name: threshold}}, got {content!r}")
+    content = typed_json.read(path, dict[str, Share])
     unknown = sorted(content.keys() - set(class_names))
     if unknown:
         raise ValueError(
             f"{path}: unknown class {unknown[0]!r} ({len(unknown)} of {len(content)})"
         )
-    for name, value in content.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{path}: expected a number for {name!r}, got {value!r}")
-        check_share(f"{path}: the threshold of {name!r}", value)
     missing = [name for name in class_names if name not in content]
     if default is not None:
         content |= dict.fromkeys(missing, default)
@@ -89,7 +81,7 @@ def read_class_thresholds(
             f"{len(class_names)} classes); add it, or give --confidence_threshold for "
             "classes that are not in the file"
         )
-    return tuple(float(content[name]) for name in class_names)
+    return tuple(content[name] for name in class_names)
 
 
 def adapt(

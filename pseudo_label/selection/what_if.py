@@ -17,7 +17,8 @@ from pseudo_label.selection.precision import (
     precision_above,
 )
 from pseudo_label.selection.tally import Tally, count_kept
-from stage import artifact
+from stage import artifact, typed_json
+from stage.typed_json import Count, Share
 
 _FILE = "what_if.json"
 #: Thresholds that are always in the table.
@@ -40,12 +41,12 @@ class WhatIfCell:
         precision: Estimated precision of the images kept; None without labeled images.
     """
 
-    confidence_threshold: float
-    images_per_class: int
-    records: int
-    unique: int
-    copies: int
-    empty_classes: int
+    confidence_threshold: Share
+    images_per_class: Count
+    records: Count
+    unique: Count
+    copies: Count
+    empty_classes: Count
     precision: Precision | None
 
 
@@ -103,11 +104,7 @@ def read_table(directory: epath.PathLike) -> tuple[WhatIfCell, ...] | None:
     path = epath.Path(directory) / _FILE
     if not path.exists():
         return None
-    cells = []
-    for cell in artifact.read_json(path):
-        precision = cell["precision"] and Precision(**cell["precision"])
-        cells.append(WhatIfCell(**{**cell, "precision": precision}))
-    return tuple(cells)
+    return typed_json.read(path, tuple[WhatIfCell, ...])
 
 
 def format_table(cells: Sequence[WhatIfCell]) -> Iterator[str]:

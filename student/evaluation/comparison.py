@@ -44,16 +44,16 @@ def check_inputs(
         FileNotFoundError: If an input does not exist.
     """
     facts = read_ensemble_facts([student, *teachers])
-    class_names = tuple(facts[0]["class_names"])
+    class_names = facts[0].class_names
     check_same_classes(class_names, images.labeled_class_names(), images.spec)
     opened = None
     if pseudo_labeled is not None:
         opened = open_pseudo_labeled(pseudo_labeled, class_names)
     config = {
-        "student": facts[0]["fingerprint"],
+        "student": facts[0].fingerprint,
         "evaluation": images.describe(),
         "pseudo_labeled": opened and opened.fingerprint,
-        "teachers": [teacher["fingerprint"] for teacher in facts[1:]],
+        "teachers": [teacher.fingerprint for teacher in facts[1:]],
     }
     return config, opened
 

@@ -1,7 +1,7 @@
 """Labeling in this process, step by step as `beam_jobs.label_images` does it."""
 
 import re
-import sys
+import time
 
 import pyarrow.parquet as pq
 from etils import epath
@@ -47,17 +47,15 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
             open_source(images), str(output), allow_new_shards=allow
         )
         job = labeling_job.plan(source, settings, output=str(output))
-        if labeling_job.start_or_resume(source, job, settings):
+    with (
+        cli.exit_on_job_error(),
+        labeling_job.making(source, job, settings, started=time.monotonic()) as run,
+    ):
+        if run is None:
             return "already complete"
-    before_reading()
-    try:
-        with artifact.locked(str(output)):
-            speed = labeling_job.run(job.labeling, OPTIONS, log=lambda line: None)
-            summary = labeling_job.finish(job.labeling, **speed)
-    except (RuntimeError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    artifact.complete(str(output), seconds=0.0, **speed)
-    return summary
+        before_reading()
+        run.update(labeling_job.run(job.labeling, OPTIONS, log=lambda line: None))
+        return labeling_job.finish(job.labeling, **run)
 
 
 def read_rows(output, *, may_be_unfinished=False):

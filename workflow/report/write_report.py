@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Iterable
 
-from stage import artifact
+from stage import artifact, typed_json
 from workflow.report.analysis import figures, seeds, verdict
 from workflow.report.rendering import page
 
@@ -37,6 +38,7 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
 
 def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
     """Writes the comparison of several runs, and returns the lines to print."""
-    content = seeds.summarize([artifact.read_json(run / REPORT) for run in runs])
+    reports = [typed_json.read(run / REPORT, seeds.Report) for run in runs]
+    content = seeds.summarize([dataclasses.asdict(report) for report in reports])
     artifact.write_json(output, content)
     return list(seeds.format_lines(content))

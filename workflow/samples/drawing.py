@@ -28,7 +28,7 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.selection.decision import SELECTION, Selection, open_selection
-from stage import artifact
+from stage import artifact, typed_json
 from stage.cli import Log
 from workflow.samples import choice, tiles
 from workflow.samples.choice import SampleConfig
@@ -178,10 +178,17 @@ def format_summary(job: DrawingJob) -> str:
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Excluded:
+    """What is read of a selection's `config.json`: fingerprints by name of a set."""
+
+    excluded: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
 def _open_excluded(request: DrawingRequest) -> dict[str, LabeledSet]:
     """Opens the excluded sets; returns those whose images are available, by name."""
-    config = artifact.read_json(epath.Path(request.selection) / artifact.CONFIG)
-    fingerprints: dict[str, str] = config.get("excluded", {})
+    config = epath.Path(request.selection) / artifact.CONFIG
+    fingerprints = typed_json.read(config, _Excluded).excluded
     excluded = {}
     pairs = itertools.zip_longest(request.exclude, request.exclude_images)
     for directory, spec in pairs:

@@ -62,12 +62,11 @@ def job(records, exported, tmp_path):
         )
         lines = []
         plan = labeling_job.plan(source, settings, output=str(output), log=lines.append)
-        if labeling_job.start_or_resume(source, plan, settings):
-            return lines
-        options = parse_beam_arguments(["program"], name="test")
-        labeling_job.run(plan.labeling, options, log=lines.append)
-        lines.append(labeling_job.finish(plan.labeling))
-        artifact.complete(output, seconds=0)
+        with labeling_job.making(source, plan, settings, started=0.0) as run:
+            if run is not None:
+                options = parse_beam_arguments(["program"], name="test")
+                labeling_job.run(plan.labeling, options, log=lines.append)
+                lines.append(labeling_job.finish(plan.labeling))
         return lines
 
     return run
@@ -195,7 +194,7 @@ def write_calibration(directory, temperature, *teachers):
     facts = {
         "schema_version": 1,
         "kind": "held_out",
-        "teachers": [read_facts(teacher)["fingerprint"] for teacher in teachers],
+        "teachers": [read_facts(teacher).fingerprint for teacher in teachers],
         "temperature": temperature,
     }
     artifact.write_json(epath.Path(directory) / "calibration.json", facts)
@@ -245,8 +244,9 @@ def test_teachers_of_several_temperatures_need_a_calibration(
 ):
     warm = tmp_path / "warm"
     shutil.copytree(exported_second[0], warm)
-    facts = {**read_facts(warm), "temperature": 1.5}
-    (warm / "classifier.json").write_text(json.dumps(facts))
+    facts = json.loads((warm / "classifier.json").read_text())
+    facts = json.dumps({**facts, "temperature": 1.5})
+    (warm / "classifier.json").write_text(facts)
     both = (str(exported[0]), str(warm))
     with pytest.raises(ValueError, match=r"\[1\.0, 1\.5\].*--calibration"):
         job(teachers=both)
@@ -294,10 +294,10 @@ def test_the_job_takes_a_model_handler(records, tmp_path):
     source = open_source(f"tfrecord:{records}/*.tfrecord")
     output = str(tmp_path / "predictions")
     plan = labeling_job.plan(source, settings, output=output)
-    assert not labeling_job.start_or_resume(source, plan, settings)
     options = parse_beam_arguments(["program"], name="test")
-    speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
+    with labeling_job.making(source, plan, settings, started=0.0):
+        speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
+        line = labeling_job.finish(plan.labeling, **speed)
     assert speed["images_per_second"] > 0
-    line = labeling_job.finish(plan.labeling, **speed)
     assert numbers(line)[:3] == [12, 13, 1]
     assert str(speed["images_per_second"]) in line

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import preprocessing
-from classifier.data.config import ImageConfig
 from classifier.export import saved_classifier
 from classifier.export.facts import MODEL, read_facts
 from classifier.export.saved_classifier import load_network
@@ -33,7 +32,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def old_pixels(images):
-    image = ImageConfig(**read_facts(OLD)["image"])
+    image = read_facts(OLD).image
     return preprocessing.evaluation_images(images, image)
 
 
@@ -55,7 +54,7 @@ def test_a_network_saved_under_a_former_module_path_opens(old_pixels):
 
 def test_its_saved_model_gives_the_same_logits(images, old_pixels):
     (facts,) = read_ensemble_facts([OLD])
-    assert facts["class_names"] == ["a", "b", "c"]
+    assert facts.class_names == ("a", "b", "c")
     served = tf.saved_model.load(str(OLD / "export")).signatures["serving_default"]
     network = load_network(OLD / MODEL)
     np.testing.assert_allclose(
@@ -104,7 +103,7 @@ def test_the_fingerprint_depends_on_weights_names_and_preprocessing(exported, co
     directory, _ = exported
     names = ("a", "b", "c")
     fingerprint = saved_classifier._fingerprint
-    expected = read_facts(directory)["fingerprint"]
+    expected = read_facts(directory).fingerprint
     loaded = load_network(directory / MODEL)
     assert fingerprint(loaded, config.image, names) == expected
     cropped = dataclasses.replace(config.image, crop_fraction=0.5)

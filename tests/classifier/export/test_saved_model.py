@@ -39,7 +39,7 @@ def test_classifiers_of_an_ensemble_are_complete_and_have_the_same_classes(
     exported, exported_second, tmp_path
 ):
     facts = read_ensemble_facts([exported[0], exported_second[0]])
-    assert [fact["image"]["size"] for fact in facts] == [32, 40]
+    assert [fact.image.size for fact in facts] == [32, 40]
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "none")):
         read_ensemble_facts([tmp_path / "none"])
     with pytest.raises(ValueError, match="COMPLETED"):
@@ -48,8 +48,9 @@ def test_classifiers_of_an_ensemble_are_complete_and_have_the_same_classes(
     with pytest.raises(ValueError, match=r"classifier\.json"):
         read_ensemble_facts([tmp_path])
     other = shutil.copytree(exported[0], tmp_path / "other")
-    facts[0]["class_names"][2] = "x"
-    (other / "classifier.json").write_text(json.dumps(facts[0]))
+    changed = json.loads((other / "classifier.json").read_text())
+    changed["class_names"][2] = "x"
+    (other / "classifier.json").write_text(json.dumps(changed))
     with pytest.raises(ValueError, match=r"\b2\b.*'c'.*'x'"):
         read_ensemble_facts([exported[0], other])
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -41,12 +42,12 @@ def test_a_warm_up_runs_every_member(exported, exported_second, monkeypatch):
         method = getattr(Classifier, name)
 
         def record(self, values, name=name, method=method):
-            calls.append((name, self.image["size"]))
+            calls.append((name, self.image.size))
             return method(self, values)
 
         monkeypatch.setattr(Classifier, name, record)
     ensemble = Ensemble([exported[0], exported_second[0]])
-    sizes = [read_facts(d)["image"]["size"] for d, _ in (exported, exported_second)]
+    sizes = [read_facts(d).image.size for d, _ in (exported, exported_second)]
     assert calls == []
     ensemble.warm_up()
     expected = [(name, size) for name in ("preprocess", "logits") for size in sizes]
@@ -72,6 +73,7 @@ def test_a_bad_image_is_a_row_with_a_reason_and_harms_no_other(exported, images)
     assert result.status == ["ok", "empty", "ok", *["undecodable"] * 2, "ok", "ok"]
     assert [bool(error) for error in result.error] == [s != "ok" for s in result.status]
     assert "JPEG" in result.error[3]
+    assert re.fullmatch(r"Invalid PNG data, size \d+", result.error[4])
     np.testing.assert_array_equal(
         result.probabilities[[0, 2, 5, 6]], good.probabilities[[0, 1, 3, 4]]
     )

@@ -56,7 +56,7 @@ def test_what_a_killed_run_left_half_written_is_deleted(tmp_path):
     half = tmp_path / f".step-00000002.npz.{32 * '0'}"
     half.write_bytes(b"half")
     (tmp_path / ".theirs").write_bytes(b"not ours")
-    checkpoints.clean()
+    checkpoints.clean(1)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".theirs", "step-00000001.npz"]
 
@@ -68,4 +68,49 @@ def test_pickles_are_refused(tmp_path):
 
     np.savez(tmp_path / "step-00000001.npz", evil=np.array([Evil()], dtype=object))
     with pytest.raises(ValueError, match="pickle"):
-        Checkpoints(tmp_path, keep=1).load_latest()
+        checkpoint.read(tmp_path / "step-00000001.npz")
+
+
+def spoil(path, how):
+    content = path.read_bytes()
+    if how == "empty":
+        path.write_bytes(b"")
+    elif how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "changed":
+        middle = content.index(b"\x93NUMPY") + 200
+        path.write_bytes(
+            content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        )
+    elif how == "zeros":
+        path.write_bytes(bytes(len(content)))
+    else:
+        assert how == "claims too much"
+        claimed = content.replace(b"(100,)", b"(9**9,)".replace(b"9**9", b"999"))
+        path.write_bytes(claimed)
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "truncated", "changed", "zeros", "claims too much"]
+)
+def test_the_newest_that_can_be_read_counts(tmp_path, how):
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"weight": np.full(100, step, np.float32)})
+    spoil(checkpoints.path(3), how)
+    lines = []
+    step, arrays = checkpoints.load_latest(lines.append)
+    assert step == 2
+    np.testing.assert_array_equal(arrays["weight"], np.full(100, 2))
+    assert [str(checkpoints.path(3)) in line for line in lines] == [True]
+    checkpoints.clean(step)
+    assert checkpoints.steps() == [1, 2]
+
+
+def test_without_a_readable_one_there_is_none(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    for step in (1, 2):
+        checkpoints.path(step).write_bytes(b"")
+    lines = []
+    assert checkpoints.load_latest(lines.append) is None
+    assert len(lines) == 2

@@ -1,11 +1,11 @@
 import dataclasses
-import json
 
 import pytest
 
 from classifier.models.config import ModelConfig
 from classifier.training import presets
-from classifier.training.config import OptimizerConfig, TrainConfig, from_json
+from classifier.training.config import OptimizerConfig, TrainConfig, read_run
+from stage import artifact
 from stage.overrides import override_all
 
 
@@ -135,17 +135,43 @@ def test_configs_are_frozen():
         TrainConfig().num_steps = 1
 
 
-def as_json(config):
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+def write_run(workdir, recipe):
+    content = {"config": recipe, "class_names": ["a", "b"]}
+    artifact.write_json(workdir / artifact.CONFIG, content)
+    return read_run(workdir)
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_a_recipe_is_read_back(name):
-    assert from_json(as_json(presets.PRESETS[name])) == presets.PRESETS[name]
+def test_a_recipe_is_read_back(name, tmp_path):
+    recipe = presets.PRESETS[name]
+    assert write_run(tmp_path, dataclasses.asdict(recipe)).recipe == recipe
 
 
-def test_a_recipe_may_have_the_former_name_of_dtype():
+def test_a_recipe_may_have_the_former_name_of_dtype(tmp_path):
     config = TrainConfig(dtype="bfloat16")
-    content = as_json(config)
+    content = dataclasses.asdict(config)
     content["precision"] = content.pop("dtype")
-    assert from_json(content) == config
+    assert write_run(tmp_path, content).recipe == config
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"num_steps": "many"}, "num_steps: .*many"),
+        ({"num_steps": 0}, "num_steps.* 0"),
+        ({"optimizer": {"momentum": True}}, "optimizer.momentum: .*true"),
+        ({"augment": {"operations": "Rotate"}}, "augment.operations: .*Rotate"),
+        ({"model": None}, "model: "),
+    ],
+)
+def test_a_broken_recipe_is_named(tmp_path, change, named):
+    content = dataclasses.asdict(TrainConfig()) | change
+    with pytest.raises(ValueError, match=rf"config\.json: config: {named}"):
+        write_run(tmp_path, content)
+
+
+def test_a_recipe_without_its_network_is_refused(tmp_path):
+    content = dataclasses.asdict(TrainConfig())
+    del content["model"]
+    with pytest.raises(ValueError, match=r"config\.json: config: .*model"):
+        write_run(tmp_path, content)

@@ -10,7 +10,7 @@ from classifier.training.devices import (
     ONE_PROCESS,
     Devices,
     open_devices,
-    start_run,
+    started_run,
 )
 from stage import artifact
 from tests.commands import ROOT
@@ -58,18 +58,29 @@ def test_what_the_first_refuses_is_refused_with_its_words():
 def test_a_run_is_started_and_resumed_until_it_is_complete(tmp_path, capsys):
     workdir = str(tmp_path / "runs" / "teacher")
     for _ in range(2):
-        context = start_run({"a": 1}, ONE_PROCESS, workdir=workdir, profile=True)
-        assert (context.workdir, context.devices) == (workdir, ONE_PROCESS)
-        assert context.profile
+        with started_run(
+            {"a": 1}, ONE_PROCESS, workdir=workdir, profile=True
+        ) as context:
+            assert (context.workdir, context.devices) == (workdir, ONE_PROCESS)
+            assert context.profile
+            with (
+                pytest.raises(ValueError, match="another process"),
+                started_run({"a": 1}, ONE_PROCESS, workdir=workdir),
+            ):
+                pass
     assert artifact.read_json(f"{workdir}/config.json") == {"a": 1}
     context.log("a line")
     artifact.complete(workdir, seconds=0)
-    assert start_run({"a": 1}, ONE_PROCESS, workdir=workdir) is None
+    with started_run({"a": 1}, ONE_PROCESS, workdir=workdir) as context:
+        assert context is None
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "runs/teacher: a line"
     assert len(lines) == 2
-    with pytest.raises(ValueError, match=r"a\b.*1.*2"):
-        start_run({"a": 2}, ONE_PROCESS, workdir=workdir)
+    with (
+        pytest.raises(ValueError, match=r"a\b.*1.*2"),
+        started_run({"a": 2}, ONE_PROCESS, workdir=workdir),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

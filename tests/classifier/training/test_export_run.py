@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from classifier.export.facts import Evaluation, read_facts
+from classifier.export.facts import CLASSIFIER, Evaluation
 from classifier.export.saved_classifier import load_network
 from classifier.models.factory import named_variables
 from classifier.training import export_run, trainer
@@ -43,7 +43,7 @@ def test_the_averages_of_the_newest_checkpoint_are_exported(workdir, config):
     assert len(weights) > 50
     for name in weights:
         np.testing.assert_array_equal(exported[name], state[f"ema/{name}"])
-    facts = read_facts(workdir)
+    facts = artifact.read_json(workdir / CLASSIFIER)
     assert facts["class_names"] == list(CLASS_NAMES)
     assert facts["evaluation"] == {**dataclasses.asdict(EVALUATION), "top1": 0.75}
     assert facts["left_out"] == {"folds": 2, "fold": 1}

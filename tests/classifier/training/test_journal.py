@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorflow.core.util import event_pb2
 
 from classifier.export.facts import Evaluation
 from classifier.training.checkpoint import Checkpoints
 from classifier.training.devices import Devices
-from classifier.training.journal import METRICS, Journal
+from classifier.training.journal import EVENTS, Journal
+from classifier.training.metrics import METRICS
 from tests.classifier.training.fakes import (
     FakeBackend,
     fake_config,
@@ -71,6 +75,60 @@ def test_rows_after_the_checkpoint_are_dropped_with_a_broken_one(tmp_path):
     assert "2" in lines[0]
     with journal:
         assert [row["step"] for row in read_rows(tmp_path)] == [1, 2]
+
+
+def read_events(workdir):
+    """Every (step, name, value) in the events, as a reader of records sees them."""
+    found = []
+    for path in sorted((workdir / EVENTS).iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = event_pb2.Event.FromString(record)
+            for value in event.summary.value:
+                found.append(
+                    (event.step, value.tag, float(tf.make_ndarray(value.tensor)))
+                )
+    return sorted(found)
+
+
+def events_of(rows):
+    return sorted(
+        (row["step"], name, pytest.approx(value))
+        for row in rows
+        for name, value in row.items()
+        if name != "step"
+    )
+
+
+@pytest.mark.parametrize("ends", [[2], [2, 5], []])
+def test_a_killed_run_leaves_every_step_once_in_the_events(tmp_path, ends):
+    """As in `metrics.jsonl`, whatever the killed runs had written behind it."""
+    for end in ends:
+        write_steps(tmp_path, [end - 1, end, end + 1, end + 2], evaluated=[end])
+    if ends:  # A kill before the events are flushed.
+        for path in (tmp_path / EVENTS).iterdir():
+            path.write_bytes(path.read_bytes()[:-20])
+    write_steps(tmp_path, [7, 8], evaluated=[8])
+    rows = read_rows(tmp_path)
+    assert len(rows) == 3 + 3 * len(ends)
+    assert read_events(tmp_path) == events_of(rows)
+    seen = EventAccumulator(str(tmp_path / EVENTS)).Reload()
+    steps = [event.step for event in seen.Tensors("train/loss")]
+    assert steps == [row["step"] for row in rows if "train/loss" in row]
+
+
+def test_a_broken_line_is_named(tmp_path):
+    write_steps(tmp_path, [1, 2, 3])
+    path = tmp_path / METRICS
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text(first + '{"step": 2, "train/loss": "low"}\n' + "".join(rest))
+    context, _ = run_context(tmp_path)
+    journal = Journal(fake_config(), context)
+    journal.resume(FakeBackend())
+    with (
+        pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: .*train/loss"),
+        journal,
+    ):
+        pass
 
 
 def test_rows_are_in_the_order_of_the_steps(tmp_path):

@@ -55,7 +55,7 @@ def test_json_loses_nothing(rows, config):
             kind="held_out", above_threshold=precision, kept=precision
         ),
     )
-    again = Selection.from_json(json.loads(json.dumps(selection.to_json())))
+    again = Selection.from_json(json.dumps(selection.to_json()).encode(), "file")
     assert again == selection
     np.testing.assert_array_equal(
         count_copies(table, again), count_copies(table, selection)
@@ -90,7 +90,7 @@ def test_settings_out_of_range_are_refused(field, value):
 
 def test_a_selection_of_another_version_is_refused():
     with pytest.raises(ValueError, match=r"\b2\b.*\b1\b"):
-        Selection.from_json({"schema_version": 1})
+        Selection.from_json(b'{"schema_version": 1}', "file")
 
 
 def test_the_keys_of_the_file_are_those_of_version_2():
@@ -103,7 +103,7 @@ def test_the_keys_of_the_file_are_those_of_version_2():
     ]
     assert "beyond_quota" in content["funnel"]
     assert list(content["alarms"][0]) == [
-        *("name", "predicted", "kept", "fills", "filling_threshold"),
+        *("name", "predicted", "dropped", "kept", "fills", "filling_threshold"),
     ]
     assert list(content["classes"][0]["cut_off"]) == ["confidence", "key_hash", "key"]
 

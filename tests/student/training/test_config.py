@@ -1,9 +1,9 @@
 import dataclasses
-import json
 
 import pytest
 
-from classifier.training.config import from_json
+from classifier.training.config import read_run
+from stage import artifact
 from stage.overrides import override_all
 from student.training import presets
 from student.training.config import MixtureConfig, StudentConfig
@@ -36,8 +36,10 @@ def test_a_target_kind_is_one_of_three():
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_a_recipe_is_read_back_without_its_mixture(name):
+def test_a_recipe_is_read_back_without_its_mixture(name, tmp_path):
     student = presets.PRESETS[name]
-    read = from_json(json.loads(json.dumps(dataclasses.asdict(student))))
+    content = {"config": dataclasses.asdict(student), "class_names": ["a", "b"]}
+    artifact.write_json(tmp_path / artifact.CONFIG, content)
+    read = read_run(tmp_path).recipe
     for field in dataclasses.fields(read):
         assert getattr(read, field.name) == getattr(student, field.name)

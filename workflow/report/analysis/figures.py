@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stage import artifact
+from stage import artifact, typed_json
+from stage.typed_json import Count, NonNegative, Share
 from workflow.report.analysis import diagnosis, metrics, verdict
 from workflow.report.analysis.diagnosis import Cause, Evidence
 from workflow.report.analysis.learning_curves import (
@@ -25,7 +26,6 @@ from workflow.report.analysis.run_files import (
     EvaluatedImages,
     Run,
     Stage,
-    read_optional,
     read_stages,
 )
 from workflow.samples import tiles
@@ -108,6 +108,55 @@ class Figures:
     confusions: tuple[Confusion, ...] | Missing
     stopping: Stopping | None
     stages: tuple[Stage, ...]
+
+
+# What figures need of JSON files, which may be of earlier versions.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Decision:
+    reason: str | None = None
+    best_round: Count | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fit:
+    agreement: Share | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _StudentEvaluation:
+    fit: _Fit | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Model:
+    width_multiplier: NonNegative | None = None
+    dropout_rate: NonNegative | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Augment:
+    magnitude: NonNegative | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    num_steps: Count | None = None
+    model: _Model = _Model()
+    augment: _Augment = _Augment()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    labeled: Count = 0
+    pseudo_labeled: Count = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _StudentConfig:
+    config: _Recipe
+    sizes: _Sizes | None = None
 
 
 def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
@@ -213,18 +262,20 @@ def _diagnose(
     control, *line = accuracies
     teacher, student = line[number - 1 : number + 1]
     others = (teacher, control) if student is line[-1] else (teacher,)
-    config = artifact.read_json(run.round(number) / "student" / artifact.CONFIG)
-    sizes = config.get("sizes") or {}
-    evaluation = read_optional(run.round(number) / "evaluation" / "evaluation.json")
+    config = typed_json.read(
+        run.round(number) / "student" / artifact.CONFIG, _StudentConfig
+    )
+    path = run.round(number) / "evaluation" / "evaluation.json"
+    fit = typed_json.read(path, _StudentEvaluation).fit if path.exists() else None
     evidence = Evidence(
         teacher_accuracy=teacher.share.estimate,
         kept=known(found.kept),
         curve=known(found.coverage) or (),
-        agreement=(evaluation.get("fit") or {}).get("agreement"),
+        agreement=fit.agreement if fit else None,
         under_noise=agreement_under_noise(series, f"student {number}"),
-        config=config["config"],
-        labeled=sizes.get("labeled", 0),
-        records=sizes.get("pseudo_labeled", 0),
+        config=dataclasses.asdict(config.config),
+        labeled=config.sizes.labeled if config.sizes else 0,
+        records=config.sizes.pseudo_labeled if config.sizes else 0,
     )
     return Diagnosis(
         round=number,
@@ -251,7 +302,5 @@ def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
 def _stopping(path: pathlib.Path) -> Stopping | None:
     if not path.exists():
         return None
-    content = artifact.read_json(path)
-    return Stopping(
-        reason=content.get("reason") or "", best_round=content.get("best_round")
-    )
+    found = typed_json.read(path, _Decision)
+    return Stopping(reason=found.reason or "", best_round=found.best_round)

@@ -177,6 +177,7 @@ def class_precisions(
 
     `cuts` are the lowest confidences kept, float32 [K].
     """
+    labeled.check_classes(len(cuts))
     is_kept = labeled.confidence >= cuts[labeled.predicted]
     predicted = labeled.predicted[is_kept]
     images = np.bincount(predicted, minlength=len(cuts))
@@ -200,6 +201,8 @@ def confusions(
 
     Both predictions are for the same images.
     """
+    for labeled in (teacher, student or teacher):
+        labeled.check_classes(len(class_names))
     by_teacher = _wrong_pairs(teacher)
     by_student = _wrong_pairs(student) if student else collections.Counter()
     highest, total = by_teacher | by_student, by_teacher + by_student

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Iterator
@@ -26,10 +25,16 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export.facts import CLASSIFIER
+from classifier.training import metrics
+from pseudo_label.predictions.prediction_set import read_labeling_config
 from pseudo_label.selection import precision
-from pseudo_label.selection.decision import SELECTION, Selection
+from pseudo_label.selection.decision import (
+    SELECTION,
+    check_class_names,
+    read_selection,
+)
 from pseudo_label.selection.precision import LabeledPredictions
-from stage import artifact
+from stage import artifact, typed_json
 from stage.calibration_files import CALIBRATION_ROWS
 from stage.parquet import read_parquet_file
 from workflow.report.analysis.missing import MissingError
@@ -44,6 +49,7 @@ _ORDER = (
 )
 #: Directories of a round that show that it has begun.
 _ROUND_STAGES = ("predictions", "selection", "dataset", "student")
+_ROUND = re.compile(r"round-([1-9][0-9]{0,5})")
 _NUMBERED = re.compile(r"(.*)-([0-9]+)")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -113,16 +119,26 @@ class Run:
         return self.path / f"round-{number}"
 
     def rounds(self) -> list[pathlib.Path]:
-        """Returns the directories of the rounds in order.
+        """Returns the directories of the rounds in order, from round 1 on.
 
         A directory with a calibration alone is of a round that was not started.
+
+        Raises:
+            ValueError: If a round between others is missing.
         """
-        found = (
-            path
+        found = {
+            int(name[1]): path
             for path in self.path.glob("round-*")
+            if (name := _ROUND.fullmatch(path.name))
             if any((path / stage).exists() for stage in _ROUND_STAGES)
-        )
-        return sorted(found, key=lambda path: int(path.name.removeprefix("round-")))
+        }
+        for number in range(1, max(found, default=0)):
+            if number not in found:
+                raise ValueError(
+                    f"{self.path}: expected rounds 1 to {max(found)}, found no "
+                    f"round-{number}"
+                )
+        return [found[number] for number in sorted(found)]
 
     def teacher_evaluation(self, number: int) -> pathlib.Path:
         """Returns the directory of the evaluation of a round's teacher."""
@@ -143,18 +159,23 @@ class Run:
             ValueError: If the selection is of another version.
         """
         directory = self.round(number)
-        config = directory / "predictions" / artifact.CONFIG
-        if not config.exists():
+        predictions = directory / "predictions"
+        if not (predictions / artifact.CONFIG).exists():
             raise MissingError(
                 f"There is no round-{number}/predictions.",
                 f"make labels ROUND={number}",
             )
-        selection = artifact.read_json(directory / "selection" / SELECTION)
+        labeling = read_labeling_config(predictions)
+        selection_directory = epath.Path(directory / "selection")
+        selection = read_selection(selection_directory)
+        check_class_names(
+            selection_directory / SELECTION, selection, labeling.class_names
+        )
         return LabeledRound(
-            predictions=epath.Path(directory / "predictions"),
-            num_shards=artifact.read_json(config)["images"]["num_shards"],
-            selection_directory=epath.Path(directory / "selection"),
-            selection=Selection.from_json(selection),
+            predictions=epath.Path(predictions),
+            num_shards=labeling.images.num_shards,
+            selection_directory=selection_directory,
+            selection=selection,
         )
 
     def labeled_predictions(self, number: int) -> LabeledPredictions:
@@ -205,17 +226,10 @@ def read_evaluated(path: pathlib.Path) -> EvaluatedImages:
 
 def read_metrics(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     """Returns the (step, value) pairs of each metric of a training run."""
-    path = directory / "metrics.jsonl"
     found: dict[str, list[tuple[int, float]]] = collections.defaultdict(list)
-    if not path.exists():
-        return found
-    for line in path.read_text().splitlines():
-        if not line.endswith("}"):
-            continue  # The process was killed while it wrote the line.
-        row = json.loads(line)
-        step = row.pop("step")
-        for name, value in row.items():
-            found[name].append((step, value))
+    for row in metrics.read(directory):
+        for name, value in row.values.items():
+            found[name].append((row.step, value))
     return found
 
 
@@ -223,18 +237,25 @@ def read_stages(run: Run) -> Iterator[Stage]:
     """Yields the complete artifacts: data, round by round, the control."""
     found = [completed.parent for completed in run.path.glob("**/COMPLETED")]
     for directory in sorted(found, key=lambda path: _order(path.relative_to(run.path))):
-        facts = artifact.read_json(directory / artifact.COMPLETED)
+        completed = artifact.read_completed(directory)
         config = read_optional(directory / artifact.CONFIG)
         classifier = read_optional(directory / CLASSIFIER)
         own = {"classifier": classifier.get("fingerprint"), **config}
         yield Stage(
             name=directory.relative_to(run.path).as_posix(),
-            seconds=facts["seconds"],
-            command=tuple(facts.get("command", ())),
-            versions=facts.get("versions", {}),
-            seed=config.get("config", config).get("seed"),
+            seconds=completed.seconds,
+            command=completed.command,
+            versions=completed.versions,
+            seed=_seed(config),
             fingerprints=dict(_fingerprints(own)),
         )
+
+
+def _seed(config: dict[str, Any]) -> int | None:
+    """Returns the seed in a `config.json`, of a training run or of a data stage."""
+    recipe = config.get("config", config)
+    seed = recipe.get("seed") if isinstance(recipe, dict) else None
+    return seed if type(seed) is int else None
 
 
 def _order(path: pathlib.PurePath) -> list[tuple[int, str, int]]:
@@ -250,8 +271,7 @@ def _order(path: pathlib.PurePath) -> list[tuple[int, str, int]]:
 
 def read_optional(path: pathlib.Path) -> dict[str, Any]:
     """Returns the content of a JSON file, empty if there is no file."""
-    content: dict[str, Any] = artifact.read_json(path) if path.exists() else {}
-    return content
+    return typed_json.read(path, dict[str, Any]) if path.exists() else {}
 
 
 def _fingerprints(content: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,33 @@ from typing import Any
 
 import scipy.special
 
+from stage.typed_json import NonNegative, Share
+from stage.validation import check
+
 _NAMES = ("control", "teacher", "labeling_teacher", "student")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundAccuracies:
+    """Accuracies of the teacher and the student of a round."""
+
+    teacher_accuracy: Share
+    student_accuracy: Share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is read of a `report.json`: accuracies, and seconds by stage."""
+
+    seed: int
+    control_accuracy: Share
+    teacher_accuracy: Share
+    student_accuracy: Share
+    rounds: tuple[RoundAccuracies, ...]
+    seconds: dict[str, NonNegative]
+
+    def __post_init__(self) -> None:
+        check(bool(self.rounds), "expected one or more rounds, got none")
 
 
 def summarize(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:

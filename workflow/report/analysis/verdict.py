@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from classifier.export.facts import CLASSIFIER
 from pseudo_label.selection.decision import SELECTION, funnel_title
-from stage import artifact
+from stage import artifact, typed_json
+from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.diagnosis import LIKELY
 from workflow.report.analysis.run_files import Run, read_stages
+
+T = TypeVar("T")
+
+
+# What a report reads of the files, which may be of earlier versions.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _EvaluationFacts:
+    top1: Share
+    num_examples: PositiveCount
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ClassifierFacts:
+    evaluation: _EvaluationFacts
+    num_parameters: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _SelectionFacts:
+    funnel: dict[str, Count]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Split:
+    shardLengths: tuple[Digits, ...]  # noqa: N815
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _DatasetInfo:
+    splits: tuple[_Split, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Seed:
+    seed: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _RunConfig:
+    config: _Seed
 
 
 def make_report(path: pathlib.Path) -> dict[str, Any]:
@@ -23,10 +67,11 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         FileNotFoundError: If a stage has not ended.
     """
     run = Run(path)
-    teacher = _read(run.teacher_evaluation(1), "evaluation.json")
-    control = _read(path / "control", CLASSIFIER)["evaluation"]
+    evaluation = run.teacher_evaluation(1)
+    teacher = _read(evaluation, "evaluation.json", _EvaluationFacts)
+    control = _read(path / "control", CLASSIFIER, _ClassifierFacts).evaluation
     rounds: list[dict[str, Any]] = []
-    accuracy = teacher["top1"]
+    accuracy = teacher.top1
     for number, directory in enumerate(run.rounds(), start=1):
         figures = _report_round(directory)
         rounds.append({"round": number, "teacher_accuracy": accuracy, **figures})
@@ -37,15 +82,15 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         )
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
-        "teacher_accuracy": teacher["top1"],
+        "teacher_accuracy": teacher.top1,
         "student_accuracy": accuracy,
-        "control_accuracy": control["top1"],
-        "num_test_images": teacher["num_examples"],
+        "control_accuracy": control.top1,
+        "num_test_images": teacher.num_examples,
         "rounds": rounds,
         "funnel": rounds[-1]["funnel"],
         "seconds": {stage.name: stage.seconds for stage in stages},
-        "versions": _read(path / "control", artifact.COMPLETED)["versions"],
-        "seed": _read(path / "control", artifact.CONFIG)["config"]["seed"],
+        "versions": artifact.read_completed(path / "control").versions,
+        "seed": _read(path / "control", artifact.CONFIG, _RunConfig).config.seed,
     }
 
 
@@ -131,21 +176,21 @@ def _points(share: float) -> float:
 
 
 def _report_round(directory: pathlib.Path) -> dict[str, Any]:
-    selection = _read(directory / "selection", SELECTION)
-    info = _read(directory / "dataset", "dataset_info.json")
-    lengths = [int(n) for split in info["splits"] for n in split["shardLengths"]]
-    student = _read(directory / "student", CLASSIFIER)
+    selection = _read(directory / "selection", SELECTION, _SelectionFacts)
+    info = _read(directory / "dataset", "dataset_info.json", _DatasetInfo)
+    lengths = [int(n) for split in info.splits for n in split.shardLengths]
+    student = _read(directory / "student", CLASSIFIER, _ClassifierFacts)
     return {
-        "student_accuracy": student["evaluation"]["top1"],
-        "student_parameters": student["num_parameters"],
-        "funnel": {**selection["funnel"], "written": sum(lengths)},
+        "student_accuracy": student.evaluation.top1,
+        "student_parameters": student.num_parameters,
+        "funnel": {**selection.funnel, "written": sum(lengths)},
     }
 
 
-def _read(directory: pathlib.Path, name: str) -> Any:
+def _read(directory: pathlib.Path, name: str, kind: type[T]) -> T:
     if not artifact.is_complete(directory):
         raise FileNotFoundError(
             f"{directory} is not complete; run its stage first (a report covers every "
             "round that has begun)"
         )
-    return artifact.read_json(directory / name)
+    return typed_json.read(directory / name, kind)

@@ -48,11 +48,15 @@ def test_stages_come_as_they_were_made(found):
 
 
 def test_rounds_come_in_the_order_of_their_numbers(tmp_path):
-    for number in (1, 2, 10):
+    for number in range(1, 11):
         (tmp_path / f"round-{number}" / "predictions").mkdir(parents=True)
     (tmp_path / "round-11" / "calibration").mkdir(parents=True)
+    (tmp_path / "round-old" / "predictions").mkdir(parents=True)
     names = [path.name for path in Run(tmp_path).rounds()]
-    assert names == ["round-1", "round-2", "round-10"]
+    assert names == [f"round-{number}" for number in range(1, 11)]
+    (tmp_path / "round-2" / "predictions").rmdir()
+    with pytest.raises(ValueError, match=r"\b10\b.*round-2\b"):
+        Run(tmp_path).rounds()
 
 
 def test_members_come_in_the_order_of_their_numbers(tmp_path):
