@@ -29,6 +29,8 @@ from stage import typed_json
 
 CONFIG = "config.json"
 COMPLETED = "COMPLETED"
+#: Entry of a config that is the fingerprint of all images of a source and their labels.
+CONTENT = "content"
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
@@ -219,7 +221,9 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
 
 
 def sync(path: epath.Path) -> None:
-    """Returns when a local file, or all of a local directory, is on the disk."""
+    """Returns when a file, or all of a directory, is on the disk, if it is local."""
+    if "://" in str(path):  # Object stores publish whole files only.
+        return
     if path.is_dir():
         for inner in path.iterdir():
             sync(inner)
@@ -227,7 +231,7 @@ def sync(path: epath.Path) -> None:
 
 
 def _sync_one(path: epath.Path) -> None:
-    if "://" in str(path):  # Object stores publish whole files only.
+    if "://" in str(path):
         return
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -296,10 +300,17 @@ def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
 def _describe_differences(before: Any, now: Any) -> str:
     old, new = dict(_flatten(before)), dict(_flatten(now))
     return ", ".join(
-        f"{path}: expected {_shorten(old.get(path))}, got {_shorten(new.get(path))}"
+        _describe_difference(path, old.get(path), new.get(path))
         for path in old | new
         if old.get(path) != new.get(path)
     )
+
+
+def _describe_difference(path: str, old: str | None, new: str | None) -> str:
+    parent, _, name = path.rpartition(".")
+    if name == CONTENT and old and new:
+        return f"{parent}: images or labels have changed"
+    return f"{path}: expected {_shorten(old)}, got {_shorten(new)}"
 
 
 def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:

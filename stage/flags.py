@@ -126,6 +126,15 @@ class CommandFlags:
         text = "Directory of TFDS datasets; TFDS's own if not given."
         return self.string("data_dir", None, text)
 
+    def image_feature(self) -> Flag:
+        """Defines `--image_feature`, where the records of a source hold the image."""
+        return self.string(
+            "image_feature",
+            None,
+            "Feature of a record that holds the encoded image, if not the usual; "
+            "extension of its member in a tar file.",
+        )
+
     def class_names(self, use: str) -> Flag:
         """Defines `--class_names`, a text file."""
         text = f"Text file with one class name a line; {use}."
@@ -171,17 +180,20 @@ class CommandFlags:
         return FlagGroup(
             data_dir=self.data_dir(),
             class_names_file=self.class_names("needed for tfrecord: and webdataset:"),
+            image_feature=self.image_feature(),
+            label_feature=self.string(
+                "label_feature",
+                None,
+                "Feature of a record that holds the label, an integer, if not the "
+                "usual; extension of its member in a tar file.",
+            ),
         )
 
     def image_source(self, text: str) -> FlagGroup:
         """Defines the images that a job reads, see `sources.open_source`."""
         return FlagGroup(
             spec=self.string("images", None, text, required=True),
-            image_feature=self.string(
-                "image_feature",
-                None,
-                "Feature of a record that holds the encoded image, if not the usual.",
-            ),
+            image_feature=self.image_feature(),
             data_dir=self.data_dir(),
         )
 

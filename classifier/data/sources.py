@@ -42,8 +42,6 @@ from stage.tfds_directory import find_builder, open_builder
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
-#: Entry of a description that is the fingerprint of all keys, labels and images.
-CONTENT = "content"
 _KINDS = ("tfds", "folder", "tfrecord", "webdataset")
 
 
@@ -93,7 +91,7 @@ class Source:
             "num_shards": len(self.shards),
             "num_files": len(self.files),
             "fingerprint": artifact.fingerprint(ranges),
-            **({CONTENT: self.content} if self.content else {}),
+            **({artifact.CONTENT: self.content} if self.content else {}),
         }
 
     @property
@@ -331,7 +329,10 @@ def _open_folder(spec: str, root: str) -> Source:
 
 def has_same_files(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
     """Returns whether descriptions are of the same files, whatever their content."""
-    return one is not None and {**one, CONTENT: ""} == {**other, CONTENT: ""}
+    return one is not None and {**one, artifact.CONTENT: ""} == {
+        **other,
+        artifact.CONTENT: "",
+    }
 
 
 def make_shards(

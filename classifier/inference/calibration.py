@@ -13,7 +13,7 @@ from etils import epath
 from classifier.data import folds, inspection, python_reader
 from classifier.data.class_names import check_same_classes
 from classifier.data.examples import key_text
-from classifier.data.sources import CONTENT, Source, has_same_files
+from classifier.data.sources import Source, has_same_files
 from classifier.export.facts import LeftOut
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import temperature_scaling
@@ -149,7 +149,7 @@ def _plan_out_of_fold(
                 "was its --labeled"
             )
         # Teachers of earlier versions do not say what the images were.
-        if (fold.labeled or {}).get(CONTENT, source.content) != source.content:
+        if (fold.labeled or {}).get(artifact.CONTENT, source.content) != source.content:
             raise ValueError(
                 f"{source.spec}: images or labels have changed since {teacher} was "
                 "trained on them; restore them, or train the teachers again"
