@@ -47,6 +47,7 @@ def test_a_broken_image_is_a_row_with_a_reason(fault, rows):
     found = rows[f"broken/{fault.name}"]
     assert found["status"] == fault.status != "ok"
     fault.check(found["error"])
+    assert len(found["error"].splitlines()) == 1
     for column in ("label", "confidence", "top_labels", "top_probabilities"):
         assert found[column] is None
 
