@@ -19,6 +19,17 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+include infra/variables.mk
+
+PLAIN := RUN ROUND ROUNDS PATIENCE SEED SEEDS LABELS_PER_CLASS CALIBRATION_IMAGES PRESET \
+	STUDENT_PRESET FOLDS TEACHERS TARGET_PRECISION CONFIDENCE_THRESHOLD \
+	IMAGES_PER_CLASS MAX_COPIES DUPLICATE_BITS RUNNER TPU JOBS THREADS TEST_PROCESSES \
+	SECONDS
+TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE TEACHER_FLAGS \
+	STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
+# Before anything expands them.
+$(call check_no_dollar,$(PLAIN) $(TEXT))
+
 # --- settings of a run; set any of these on the command line -------------------
 PYTHON ?= python3
 RUN ?= runs/demo
@@ -51,7 +62,8 @@ TARGET_PRECISION ?= 0.97
 CONFIDENCE_THRESHOLD ?= 0.5
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
-# Images that must not be selected, nor duplicates of them; may be empty.
+# Images that must not be selected, nor duplicates of them: sources separated by blanks,
+# at most 20; may be empty.
 EXCLUDE ?= $(EVALUATION) $(LABELED) $(CALIBRATION)
 # Number of the 64 hash bits in which near-duplicates may differ; -1 keeps them.
 DUPLICATE_BITS ?= 0
@@ -73,13 +85,31 @@ SECONDS ?= 60
 
 VENV := .venv
 PY := $(VENV)/bin/python
-NUMBERS := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20
-ALL_SEEDS := $(wordlist 1,$(SEEDS),$(NUMBERS))
-MEMBERS := $(wordlist 1,$(TEACHERS),$(NUMBERS))
-DATA_FLAGS := --data_dir=$(DATA_DIR)
-CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names='$(CLASS_NAMES)')
-LABEL_FLAGS = --labeled='$(LABELED)' --evaluation='$(EVALUATION)' $(DATA_FLAGS) \
-	$(CLASS_FLAGS)
+DIGITS_1_TO_9 := 1 2 3 4 5 6 7 8 9
+NUMBERS := $(DIGITS_1_TO_9) 10 11 12 13 14 15 16 17 18 19 20
+# The student of round 20 is calibrated as the teacher of the next.
+ROUND_NUMBERS := $(NUMBERS) 21
+ALL_SEEDS = $(wordlist 1,$(SEEDS),$(NUMBERS))
+MEMBERS = $(wordlist 1,$(TEACHERS),$(NUMBERS))
+
+$(call check_plain,$(PLAIN))
+$(call check_text,$(TEXT))
+
+# Part of targets: a colon would end their names, a hyphen begin an option.
+ifneq ($(or $(findstring :,$(RUN)),$(filter -%,$(RUN)),$(if $(RUN),,empty)),)
+$(call refuse,RUN,as the path of a directory)
+endif
+
+ifneq ($(call is_default,LABELED),$(call is_default,EVALUATION))
+$(error expected LABELED= and EVALUATION= together, or neither for the digits, got \
+	LABELED=$(LABELED) and EVALUATION=$(EVALUATION))
+endif
+
+DATA_FLAGS := --data_dir=$(call quote,$(DATA_DIR))
+CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names=$(call quote,$(CLASS_NAMES)))
+IMAGE_FLAGS = --images=$(call quote,$(IMAGES)) $(DATA_FLAGS)
+LABEL_FLAGS = --labeled=$(call quote,$(LABELED)) $(EVALUATION_FLAGS)
+EVALUATION_FLAGS = --evaluation=$(call quote,$(EVALUATION)) $(DATA_FLAGS) $(CLASS_FLAGS)
 
 # On a TPU, layers compute in bfloat16, as in the paper.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
@@ -88,7 +118,8 @@ INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo)
 LIBTPU := $(VENV)/libtpu
 
 $(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if \
-	$(and $(filter 1,$(words $($(name)))),$(filter $(NUMBERS),$($(name)))),,\
+	$(and $(filter 1,$(words $($(name)))),\
+		$(filter $(if $(filter ROUND,$(name)),$(ROUND_NUMBERS),$(NUMBERS)),$($(name)))),,\
 	$(error expected $(name)= from 1 to 20, got $(name)=$($(name)))))
 
 ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
@@ -107,6 +138,19 @@ EXCLUDE := tfds:$(DIGITS):labeled+test$(if $(CALIBRATION),+calibration)
 # Different scans of 8x8 pixels can have the same hash.
 DUPLICATE_BITS := -1
 LABELING_FLAGS ?= --engine=tensorflow --dtype=float32
+endif
+
+# The sources to exclude, each one word for make.
+ifneq ($(and $(call is_default,EXCLUDE),$(DATA)),)
+EXCLUDED := $(EXCLUDE)
+else ifneq ($(call is_default,EXCLUDE),)
+EXCLUDED := $(foreach name,EVALUATION LABELED CALIBRATION,$(call pack,$($(name))))
+else
+$(call check_sources,EXCLUDE)
+EXCLUDED := $(foreach source,$(EXCLUDE),$(call pack,$(source)))
+endif
+ifneq ($(word 21,$(EXCLUDED)),)
+$(error expected at most 20 sources, got EXCLUDE=$(EXCLUDE))
 endif
 
 # A small network runs fastest on one thread; JOBS= of them are trained side by side.
@@ -208,8 +252,11 @@ is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(filter-out 0,$(FOLD
 calibration_dir = $(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration)
 calibration_flag = $(addprefix --calibration=,$(call calibration_dir,$(1)))
 excluded_dirs = $(patsubst %,$(RUN)/round-$(1)/excluded/set-%,\
-	$(wordlist 1,$(words $(EXCLUDE)),$(NUMBERS)))
-calibrate_on = $(if $(CALIBRATION),--held_out='$(CALIBRATION)',--out_of_fold='$(LABELED)')
+	$(wordlist 1,$(words $(EXCLUDED)),$(NUMBERS)))
+calibrate_on = $(if $(CALIBRATION),--held_out=$(call quote,$(CALIBRATION)),\
+	--out_of_fold=$(call quote,$(LABELED)))
+# Differs for any two pairs of SEED and number: seeds with two digits behind SEED end in 0.
+seed = --seed=$(SEED)$(1)$(if $(filter $(DIGITS_1_TO_9),$(1)),,0)
 
 teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
 calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate the teacher, with FOLDS= or CALIBRATION=
@@ -241,11 +288,15 @@ SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
 
 FORCE:
 
+# Settings with which nothing was made yet, as after a typing error, may change.
 $(RUN)/settings: FORCE
 	@mkdir -p $(@D)
-	@if [ ! -e $@ ]; then echo "$(SETTINGS)" > $@; fi
-	@echo "$(SETTINGS)" | cmp -s - $@ || { echo "error: $(RUN) was begun with" \
-		"$$(cat $@); use the same settings, or another RUN=" >&2; exit 1; }
+	@if [ ! -e $@ ] || [ "$$(ls -A $(@D))" = settings ]; then \
+		printf '%s\n' $(call quote,$(SETTINGS)) > $@; fi
+	@printf '%s\n' $(call quote,$(SETTINGS)) | cmp -s - $@ || { echo \
+		"error: $(RUN) was begun with $$(cat $@);" \
+		"use the same settings, or another RUN=;" \
+		"if no finished stage used what differs, delete $@" >&2; exit 1; }
 
 READY = $(RUN)/settings $(INSTALLED)
 
@@ -259,74 +310,76 @@ member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--seed=$(SEED)$* $(call member_fold,$*) $(DEVICE_FLAGS) $(TEACHER_FLAGS)
+		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
+		$(call quote_words,$(TEACHER_FLAGS))
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
-		--evaluation='$(EVALUATION)' $(DATA_FLAGS) $(CLASS_FLAGS)
+		$(EVALUATION_FLAGS)
 
 define label_here
-	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
+	$(PY) -m beam_jobs.label_images $(IMAGE_FLAGS) \
 		$(call teacher_flags,$(1)) $(call calibration_flag,$(1)) --output=$(@D) \
-		$(LABELING_FLAGS) -- $(BEAM_FLAGS)
+		$(call quote_words,$(LABELING_FLAGS)) -- $(call quote_words,$(BEAM_FLAGS))
 endef
 
 define ROUND_RULES
 $(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
-	$(PY) -m teacher.calibrate $(call teacher_flags,$(1)) $(calibrate_on) \
-		--output=$$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
+	$(PY) -m teacher.calibrate $(call teacher_flags,$(1)) $$(calibrate_on) \
+		--output=$$(@D) $$(DATA_FLAGS) $$(CLASS_FLAGS)
 
 $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
 	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
 
 $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
-	$(PY) -m beam_jobs.label_images --images='$$(word $$*,$(EXCLUDE))' $(DATA_FLAGS) \
-		$(call teacher_flags,$(1)) --output=$$(@D) $(LABELING_FLAGS)
+	$(PY) -m beam_jobs.label_images $$(DATA_FLAGS) \
+		--images=$$(call quote,$$(call unpack,$$(word $$*,$$(EXCLUDED)))) \
+		$(call teacher_flags,$(1)) --output=$$(@D) $$(call quote_words,$$(LABELING_FLAGS))
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
 		$(call completed,$(call excluded_dirs,$(1)))
 	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
 		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
-		--duplicate_bits=$(DUPLICATE_BITS) $(SELECTION_FLAGS) \
+		--duplicate_bits=$(DUPLICATE_BITS) $$(call quote_words,$$(SELECTION_FLAGS)) \
 		$(if $(call is_calibrated,$(1)),$(call calibration_flag,$(1)) \
 			--target_precision=$(TARGET_PRECISION),\
 			--confidence_threshold=$(CONFIDENCE_THRESHOLD)) \
 		--images_per_class=$(IMAGES_PER_CLASS) --max_copies=$(MAX_COPIES) \
-		--output=$$(@D) -- $(BEAM_FLAGS)
+		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
 $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
-	$(PY) -m beam_jobs.write_records --images='$(IMAGES)' $(DATA_FLAGS) \
+	$(PY) -m beam_jobs.write_records $$(IMAGE_FLAGS) \
 		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) --round=$(1) \
-		--output=$$(@D) -- $(BEAM_FLAGS)
+		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
 $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
-	$(PY) -m workflow.sample_images --images='$(IMAGES)' $(DATA_FLAGS) \
+	$(PY) -m workflow.sample_images $$(IMAGE_FLAGS) \
 		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) \
 		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
-		$(foreach images,$(EXCLUDE),--exclude_images='$(images)') \
-		--output=$$(@D) -- $(BEAM_FLAGS)
+		$$(foreach images,$$(EXCLUDED),\
+			--exclude_images=$$(call quote,$$(call unpack,$$(images)))) \
+		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
-	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
-		--pseudo_labeled=$$(<D) --workdir=$$(@D) --seed=$(SEED)$(1) \
-		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
+	$(PY) -m student.train --preset=$(STUDENT_PRESET) $$(LABEL_FLAGS) \
+		--pseudo_labeled=$$(<D) --workdir=$$(@D) $$(call seed,$(1)) \
+		$(DEVICE_FLAGS) $$(call quote_words,$$(STUDENT_FLAGS))
 
 $(RUN)/round-$(1)/evaluation/COMPLETED: $(RUN)/round-$(1)/student/COMPLETED
 	$(PY) -m student.evaluate --student=$$(<D) $(call teacher_flags,$(1)) \
-		--pseudo_labeled=$(RUN)/round-$(1)/dataset --evaluation='$(EVALUATION)' \
-		--output=$$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
+		--pseudo_labeled=$(RUN)/round-$(1)/dataset --output=$$(@D) \
+		$$(EVALUATION_FLAGS)
 endef
-$(foreach round,$(NUMBERS),$(eval $(call ROUND_RULES,$(round))))
+$(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
 $(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
-		$(DEVICE_FLAGS) $(STUDENT_FLAGS)
+		$(DEVICE_FLAGS) $(call quote_words,$(STUDENT_FLAGS))
 
 $(RUN)/control/evaluation/COMPLETED: $(RUN)/control/COMPLETED
-	$(PY) -m student.evaluate --student=$(<D) --evaluation='$(EVALUATION)' \
-		--output=$(@D) $(DATA_FLAGS) $(CLASS_FLAGS)
+	$(PY) -m student.evaluate --student=$(<D) --output=$(@D) $(EVALUATION_FLAGS)
 
 # --- development ---------------------------------------------------------------
 format: | $(VENV)/dev-installed  ## Format the code
@@ -360,7 +413,7 @@ browser:  ## Install Chromium (Debian, as root) for a test of the report
 
 tpu-compile: $(LIBTPU)/installed  ## Compile the training step for TPUs, on a machine without one
 	@TPU_LIBRARY_PATH=$(LIBTPU)/libtpu/libtpu.so \
-		$(PY) -m classifier.tpu_compile $(TPU_COMPILE_FLAGS)
+		$(PY) -m classifier.tpu_compile $(call quote_words,$(TPU_COMPILE_FLAGS))
 
 clean:  ## Delete caches and build files; keep runs/ and .venv
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,12 @@ RATE ?=
 # What builds the container: cloud (Cloud Build) or docker (this machine).
 BUILDER ?= cloud
 
+CLOUD := PROJECT REGION BUCKET ACCELERATOR MAX_WORKERS MACHINE WORKER_ACCOUNT NUM_IMAGES \
+	RATE BUILDER IMAGE
+$(call check_no_dollar,$(CLOUD) DATAFLOW_FLAGS)
+$(call check_plain,$(filter-out IMAGE,$(CLOUD)))
+$(call check_text,DATAFLOW_FLAGS)
+
 WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
@@ -64,7 +70,7 @@ DATAFLOW_OPTIONS = --runner=DataflowRunner --project=$(PROJECT) --region=$(REGIO
 	--service_account_email=$(WORKER_ACCOUNT) --no_use_public_ips \
 	--max_num_workers=$(MAX_WORKERS) \
 	$(if $(ACCELERATOR),--accelerator=$(ACCELERATOR)) \
-	$(if $(MACHINE),--machine_type=$(MACHINE)) $(DATAFLOW_FLAGS)
+	$(if $(MACHINE),--machine_type=$(MACHINE)) $(call quote_words,$(DATAFLOW_FLAGS))
 
 # Workers do not need the part of a classifier that only resumed training reads.
 UPLOAD = gcloud storage rsync --recursive --exclude='^(checkpoints|events|profile)/'
@@ -77,10 +83,10 @@ define label_dataflow
 		"BUCKET=$(BUCKET)$(if $(ACCELERATOR), ACCELERATOR=$(ACCELERATOR))" >&2; exit 1; }
 	$(foreach dir,$(call teacher_dirs,$(1)),\
 		$(UPLOAD) $(dir) $(BUCKET_PATH)/$(dir) &&) true
-	$(PY) -m beam_jobs.label_images --images='$(IMAGES)' $(DATA_FLAGS) \
+	$(PY) -m beam_jobs.label_images --images=$(call quote,$(IMAGES)) $(DATA_FLAGS) \
 		$(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(BUCKET_PATH)/$(dir)) \
 		$(call calibration_flag,$(1)) --output=$(BUCKET_PATH)/$(@D) \
-		$(ENGINE_$(WORKER)) $(LABELING_FLAGS) \
+		$(ENGINE_$(WORKER)) $(call quote_words,$(LABELING_FLAGS)) \
 		-- $(DATAFLOW_OPTIONS)
 	@mkdir -p $(@D)
 	$(DOWNLOAD) $(BUCKET_PATH)/$(@D) $(@D)
@@ -105,7 +111,7 @@ endif
 
 estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \
-		--images_per_second=$(RATE) --images='$(IMAGES)' --teacher=none --output=none \
+		--images_per_second=$(RATE) --images=$(call quote,$(IMAGES)) --teacher=none --output=none \
 		-- $(DATAFLOW_OPTIONS)
 
 # Submitting a job needs Google's clients, too.

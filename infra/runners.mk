@@ -6,6 +6,10 @@ FLINK_FLAGS ?=
 PRISM ?= $(shell command -v prism 2>/dev/null)
 KILLS ?= 200
 
+$(call check_no_dollar,PRISM KILLS FLINK_FLAGS)
+$(call check_plain,PRISM KILLS)
+$(call check_text,FLINK_FLAGS)
+
 BEAM_FLAGS_local := --runner=FnApiRunner
 BEAM_FLAGS_flink := --runner=PortableRunner --job_endpoint=localhost:8099 \
 	--environment_type=EXTERNAL --environment_config=localhost:50001 --parallelism=2
@@ -16,10 +20,10 @@ BEAM_FLAGS_prism = --runner=PrismRunner --environment_type=LOOPBACK \
 .PHONY: flink-up flink-down test-runners test-engines chaos
 
 flink-up: | $(INSTALLED)  ## Start a Flink cluster on this machine, for RUNNER=flink
-	@$(PY) -m infra.flink up --home=$(FLINK) $(FLINK_FLAGS)
+	@$(PY) -m infra.flink up --home=$(FLINK) $(call quote_words,$(FLINK_FLAGS))
 
 flink-down: | $(INSTALLED)  ## Stop the Flink cluster
-	@$(PY) -m infra.flink down --home=$(FLINK) $(FLINK_FLAGS)
+	@$(PY) -m infra.flink down --home=$(FLINK) $(call quote_words,$(FLINK_FLAGS))
 
 test-runners: | $(VENV)/dev-installed  ## Test the jobs on Flink and Prism, killing processes
 	$(PY) -m pytest tests/infra

@@ -173,6 +173,7 @@ IMAGES := tfrecord:gs://my-images/*.tfrecord
 DATA_FLAGS := --data_dir=gs://my-images/tfds
 RUNNER ?= dataflow
 teacher_dirs = $(RUN)/round-$(1)/teacher/member-1 $(RUN)/round-$(1)/teacher/member-2
+include {variables}
 include {fragment}
 
 $(RUN)/round-1/predictions/COMPLETED:
@@ -206,7 +207,10 @@ def make(tmp_path):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     makefile = MAKEFILE.format(
-        python=tmp_path / "python", tmp=tmp_path, fragment=FRAGMENT
+        python=tmp_path / "python",
+        tmp=tmp_path,
+        variables=FRAGMENT.with_name("variables.mk"),
+        fragment=FRAGMENT,
     )
     (tmp_path / "Makefile").write_text(makefile)
 

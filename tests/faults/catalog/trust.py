@@ -39,4 +39,32 @@ FAULTS = (
         LABELED,
         "only weights are read from it, in converting and by `--init_from`",
     ),
+    Fault(
+        "make variable of a source with blanks, quotes and other characters",
+        LABELED,
+        "it arrives as it is",
+    ),
+    Fault("make variable with a dollar sign", REFUSED, mentions=("dollar", "got ")),
+    Fault("make variable of several lines", REFUSED, mentions=("line",)),
+    Fault("RUN= that is no plain path", REFUSED, mentions=("RUN=",)),
+    Fault(
+        "EXCLUDE= of a path with blanks",
+        REFUSED,
+        "its sources are separated by blanks",
+        ("EXCLUDE=", "link"),
+    ),
+    Fault("more than 20 sources to exclude", REFUSED, mentions=("20", "EXCLUDE=")),
+    Fault(
+        "LABELED= without EVALUATION=",
+        REFUSED,
+        "or the reverse",
+        ("LABELED=", "EVALUATION="),
+    ),
+    Fault("number for make that is none", REFUSED, mentions=("expected ", "got ")),
+    Fault("make corrected after a typing error", LABELED, "nothing was made yet"),
+    Fault(
+        "run of make begun with other settings",
+        REFUSED,
+        mentions=("IMAGES=folder:all", "settings"),
+    ),
 )

@@ -1,0 +1,252 @@
+"""Variables of make: whatever they hold, it arrives as it is or is refused."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from tests.commands import ROOT
+from tests.faults import endings, page
+
+#: In place of Python: writes its arguments, each ended by a null byte, into a file.
+STAND_IN = """#!/bin/sh
+for argument; do printf '%s\\0' "$argument"; done > "calls/$(date +%s%N)-$$"
+case "$*" in *"$FAILING"*) exit 1 ;; esac
+"""
+SETTINGS = {
+    "LABELED": "folder:labeled",
+    "EVALUATION": "folder:test",
+    "IMAGES": "folder:all",
+    "RUN": "runs/x",
+}
+
+
+class Make:
+    """Runs make on the project's rules, with commands that only tell their flags."""
+
+    def __init__(self, root):
+        self.root = root
+        for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, root)
+        (root / "infra").mkdir()
+        for path in (ROOT / "infra").glob("*.mk"):
+            shutil.copy(path, root / "infra")
+        python = root / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(STAND_IN)
+        python.chmod(0o755)
+        for name in ("demo-installed", "dev-installed"):
+            (root / ".venv" / name).touch()
+
+    def __call__(self, *targets, failing="nothing", environment=None, **variables):
+        """Returns how it ended, and the arguments of each command, in their order."""
+        shutil.rmtree(self.root / "calls", ignore_errors=True)
+        (self.root / "calls").mkdir()
+        ended = subprocess.run(
+            ["make", *targets, *(f"{name}={text}" for name, text in variables.items())],
+            cwd=self.root,
+            env={"PATH": "/usr/bin:/bin", "FAILING": failing, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        paths = sorted((self.root / "calls").iterdir())
+        return ended, [path.read_text().split("\0")[:-1] for path in paths]
+
+    def refused(self, fault, *targets, **more):
+        """Runs make, which must name the cause in one line, and do nothing."""
+        ended, calls = self(*targets, **more)
+        assert fault.end == endings.REFUSED
+        assert ended.returncode == 2
+        assert calls == []
+        assert ended.stderr.count("\n") == 1, ended.stderr
+        fault.check(ended.stderr)
+        assert not (self.root / "runs").exists()
+        return ended.stderr
+
+
+@pytest.fixture
+def make(tmp_path):
+    return Make(tmp_path)
+
+
+@page.holds("make variable of a source with blanks, quotes and other characters")
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/my test", "/it's", '/a "b" c', "/a;touch touched", "/a&b|c>d<e"),
+        *("/50% # 1", "/~/a~0~1 b", "/a:b=c,d", "/(a) [b] {c} *?!", "/back\\slash"),
+        *("/a  b ", "/`touch touched`", "/größe/日本 語", "/-x --y"),
+    ],
+)
+@pytest.mark.parametrize("from_environment", [False, True])
+def test_sources_arrive_as_they_are(fault, make, path, from_environment):
+    assert fault.status == "ok"
+    names = ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION")
+    given = {name: f"folder:/{name}{path}" for name in names}
+    given |= {"DATA_DIR": f"/data{path}", "CLASS_NAMES": f"/names{path}"}
+    targets = ("demo", "ROUNDS=1", "RUN=runs/x")  # Runs make again.
+    if from_environment:
+        ended, calls = make(*targets, environment=given)
+    else:
+        ended, calls = make(*targets, **given)
+    assert ended.returncode == 0, ended.stderr
+    found = {flag.partition("=")[::2] for call in calls for flag in call}
+    for flag, name in (
+        *(("--labeled", "LABELED"), ("--evaluation", "EVALUATION")),
+        *(("--held_out", "CALIBRATION"), ("--data_dir", "DATA_DIR")),
+        ("--class_names", "CLASS_NAMES"),
+    ):
+        assert {value for key, value in found if key == flag} == {given[name]}
+    excluded = {given[name] for name in ("LABELED", "EVALUATION", "CALIBRATION")}
+    assert {value for key, value in found if key == "--exclude_images"} == excluded
+    images = {value for key, value in found if key == "--images"}
+    assert images == {*excluded, given["IMAGES"]}
+    assert not (make.root / "touched").exists()
+
+
+def test_lists_are_separated_by_blanks(make):
+    ended, calls = make(
+        *("samples", "student"),
+        **SETTINGS,
+        EXCLUDE="folder:/a  tfds:b:test[:10] webdataset:/c~1/*.tar",
+        TEACHER_FLAGS="--set=a='b' --init_from=$$x;y",
+        STUDENT_FLAGS='--set={"a":1}  --x',
+    )
+    assert ended.returncode == 2
+    ended, calls = make(
+        *("samples", "student"),
+        **SETTINGS,
+        EXCLUDE="folder:/a  tfds:b:test[:10] webdataset:/c~1/*.tar",
+        TEACHER_FLAGS="--set=a='b' --init_from=x;y",
+        STUDENT_FLAGS='--set={"a":1}  --x',
+    )
+    assert ended.returncode == 0, ended.stderr
+    (sampled,) = (call for call in calls if "workflow.sample_images" in call)
+    excluded = [flag for flag in sampled if flag.startswith("--exclude_images=")]
+    assert [flag.partition("=")[2] for flag in excluded] == [
+        *("folder:/a", "tfds:b:test[:10]", "webdataset:/c~1/*.tar")
+    ]
+    teachers = [call for call in calls if "teacher.train" in call]
+    assert [call[-2:] for call in teachers] == [["--set=a='b'", "--init_from=x;y"]] * 3
+    (student,) = (call for call in calls if "student.train" in call)
+    assert student[-2:] == ['--set={"a":1}', "--x"]
+
+
+@page.holds("make variable with a dollar sign")
+@pytest.mark.parametrize(
+    "name", [*SETTINGS, "CALIBRATION", "EXCLUDE", "CLASS_NAMES", "DATA_DIR", "SEED"]
+)
+@pytest.mark.parametrize("text", ["$(shell touch touched)", "$x", "$$x", "${HOME}"])
+def test_dollar_signs(fault, make, name, text):
+    given = {**SETTINGS, name: f"folder:/{text}"}
+    message = make.refused(fault, "teacher", **given)
+    assert f"{name}=folder:/{text}" in message
+    make.refused(fault, "teacher", environment=given)
+    assert not (make.root / "touched").exists()
+
+
+@page.holds("make variable of several lines")
+@pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\n", "\n\ttouch touched"])
+def test_several_lines(fault, make, text):
+    for name in ("LABELED", "EVALUATION", "IMAGES", "TEACHER_FLAGS"):
+        ended, calls = make("teacher", **{**SETTINGS, name: f"folder:{text}"})
+        assert (ended.returncode, calls) == (2, [])
+        fault.check(ended.stderr)
+    assert not (make.root / "touched").exists()
+
+
+@page.holds("RUN= that is no plain path")
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("my runs", "it's", 'a"b', "a;b", "a%b", "~/a", "a:b", "a#b", "a=b", "a*"),
+        *("", "-x", "a\\b", "a(b)", "a|b", "gs://bucket/a", "a&b", "`a`"),
+    ],
+)
+def test_run_is_a_plain_path(fault, make, path):
+    make.refused(fault, "teacher", **{**SETTINGS, "RUN": path})
+
+
+@page.holds("EXCLUDE= of a path with blanks")
+@pytest.mark.parametrize("text", ["folder:/my test", "/x", "folder:/a,folder:/b c"])
+def test_excluded_path_with_blanks(fault, make, text):
+    make.refused(fault, "selection", **SETTINGS, EXCLUDE=text)
+
+
+@page.holds("more than 20 sources to exclude")
+def test_many_sources_to_exclude(fault, make):
+    text = " ".join(f"folder:/{index}" for index in range(21))
+    make.refused(fault, "selection", **SETTINGS, EXCLUDE=text)
+
+
+@page.holds("LABELED= without EVALUATION=")
+def test_labeled_without_evaluation(fault, make):
+    make.refused(fault, "teacher", LABELED="folder:/a")
+    make.refused(fault, "teacher", EVALUATION="folder:/a")
+
+
+@page.holds("number for make that is none")
+@pytest.mark.parametrize("text", ["1; touch touched", "1 2", "'1'", "$(shell echo 1)"])
+def test_numbers(fault, make, text):
+    for name in ("SEED", "ROUNDS", "FOLDS", "TARGET_PRECISION", "MAX_COPIES"):
+        ended, calls = make("teacher", **{**SETTINGS, name: text})
+        assert (ended.returncode, calls) == (2, [])
+        fault.check(ended.stderr)
+        assert f"{name}=" in ended.stderr
+    assert not (make.root / "touched").exists()
+
+
+# --- what a run was begun with -------------------------------------------------
+@page.holds("make corrected after a typing error")
+def test_settings_are_corrected_while_nothing_was_made(fault, make):
+    assert fault.status == "ok"
+    wrong = {**SETTINGS, "LABELED": "folder:labled"}
+    ended, _ = make("teacher", failing="labled", **wrong)
+    assert ended.returncode == 2
+    ended, calls = make("teacher", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+    assert len(calls) == 3
+    assert "LABELED=folder:labeled " in (make.root / "runs/x/settings").read_text()
+
+
+@page.holds("run of make begun with other settings")
+def test_settings_of_what_was_made_stay(fault, make):
+    assert make("teacher", **SETTINGS)[0].returncode == 0
+    (make.root / "runs" / "x" / "round-1").mkdir()
+    before = (make.root / "runs" / "x" / "settings").read_text()
+    ended, calls = make("teacher", **{**SETTINGS, "IMAGES": "folder:others"})
+    assert (ended.returncode, calls) == (2, [])
+    fault.check(ended.stderr)
+    assert (make.root / "runs" / "x" / "settings").read_text() == before
+
+
+# --- numbers -------------------------------------------------------------------
+def seeds_of(make, seed):
+    _, calls = make("student", **SETTINGS, ROUND=20, SEED=seed, TEACHERS=20)
+    shutil.rmtree(make.root / "runs")
+    kinds = {"teacher": [], "student": []}
+    for call in calls:
+        if call[1].endswith(".train"):
+            (found,) = (f[7:] for f in call if f.startswith("--seed="))
+            kinds[call[1].split(".")[0]].append(int(found))
+    return kinds
+
+
+def test_no_two_members_of_any_seeds_share_a_seed(make):
+    kinds = {seed: seeds_of(make, seed) for seed in (1, 11, 111)}
+    assert kinds[1]["teacher"][:3] == [11, 12, 13]
+    for kind in ("teacher", "student"):
+        found = [seed for seeds in kinds.values() for seed in seeds[kind]]
+        assert len(found) == len(set(found)) == 60
+
+
+def test_the_student_of_the_last_round_is_calibrated(make):
+    given = {**SETTINGS, "CALIBRATION": "folder:more", "ROUNDS": 20}
+    ended, calls = make("calibration", **given, ROUND=21)
+    assert ended.returncode == 0, ended.stderr
+    calibrated = [call for call in calls if "teacher.calibrate" in call][-1]
+    assert "--output=runs/x/round-21/calibration" in calibrated
+    assert "--teacher=runs/x/round-20/student" in calibrated
+    ended, _ = make("calibration", **given, ROUND=22)
+    assert "ROUND=22" in ended.stderr
