@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import (
     ClassRule,
     Funnel,
@@ -90,6 +92,7 @@ def make(
     num_shards: int = 3,
     per_shard: int = 8,
     teachers: tuple[str, ...] = ("0123abc",),
+    images: Sequence[bytes] = (),
     **selection: Any,
 ) -> Chain:
     """Makes images, predictions of them and a selection.
@@ -99,10 +102,11 @@ def make(
         num_shards: Number of shards of images.
         per_shard: Images of each shard.
         teachers: Fingerprints of the classifiers.
+        images: Encoded images, if not random ones.
         selection: Further arguments of `select`.
     """
     chain = Chain(root)
-    images = random_images(num_shards * per_shard)
+    images = images or random_images(num_shards * per_shard)
     for shard in range(num_shards):
         write_records(root / "images" / f"part-{shard:02d}", images[shard::num_shards])
     predict(chain, teachers)
@@ -151,6 +155,14 @@ def predict(chain: Chain, teachers: tuple[str, ...]) -> None:
     artifact.complete(chain.predictions, seconds=0.0)
 
 
+def rewrite(path: pathlib.Path, table: pa.Table) -> None:
+    """Replaces the rows of a predictions file, as if they had been labeled so."""
+    fingerprint = prediction_schema.read_facts(epath.Path(path)).fingerprint
+    table = table.cast(prediction_schema.schema())
+    with path.open("wb") as file:
+        prediction_schema.write_shard(file, iter([table]), fingerprint=fingerprint)
+
+
 def select(
     chain: Chain,
     *,
@@ -177,22 +189,24 @@ def select(
     )
     selection = Selection(
         settings=settings,
-        predictions=artifact.config_fingerprint(
-            artifact.read_json(epath.Path(chain.predictions) / artifact.CONFIG)
-        ),
+        predictions=open_predictions(chain.predictions).fingerprint,
         funnel=_funnel(rows, rules),
         classes=rules,
     )
     artifact.start_or_resume(directory, {"settings": dataclasses.asdict(settings)})
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
     for index, positions in (dropped or {}).items():
-        path = pathlib.Path(near_duplicates.dropped_path(directory, index))
-        path.parent.mkdir(exist_ok=True)
-        dropped_rows = {
-            "record_index": positions,
-            "reason": ["duplicate"] * len(positions),
-        }
-        pq.write_table(pa.table(dropped_rows), path)
+        shard = chain.predictions + f"/predictions-{index:05d}.parquet"
+        keys = pq.read_table(shard)["key"].to_pylist()
+        dropped_rows = [
+            {"record_index": position, "key": keys[position], "reason": "duplicate"}
+            for position in positions
+        ]
+        near_duplicates.write_dropped(
+            directory,
+            index,
+            pa.Table.from_pylist(dropped_rows, near_duplicates.dropped_schema()),
+        )
     artifact.complete(directory, seconds=0.0)
 
 

@@ -1,22 +1,31 @@
 """File format of the records that a student is trained on: a TFDS dataset.
 
-`tfds.builder_from_directory(...)` opens it, and `as_dataset` decodes it.
+`tfds.builder_from_directory(...)` opens it. `as_dataset` decodes all images but GIF and
+WebP, to which it adds a dimension of frames; `decode_image` decodes all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from etils import epath
+from google.protobuf.message import DecodeError
+
+from pseudo_label.predictions.schema import hash_key
+from stage import artifact
+from stage.tfds_directory import open_builder
 
 NAME = "pseudo_labels"
 #: Version of the records; 1.1.0 added `row`, `teacher` and `round`.
 VERSION = "1.1.0"
 SPLIT = "train"
+#: Bytes that TFRecord's framing adds to a record: its length and two checksums.
+FRAME_BYTES = 16
+_ADVICE = "delete COMPLETED in it and run write_records again"
 #: Features that a soft target is made from.
 TARGET_FEATURES = ("top_labels", "top_probabilities")
 #: TensorFlow's type in a serialized record, and a description, by feature.
@@ -71,6 +80,11 @@ def features(class_names: Sequence[str], *, top_k: int) -> tfds.features.Feature
     )
 
 
+def decode_image(encoded: bytes) -> tf.Tensor:
+    """Returns the image of a record, uint8 [H,W,3], decoded as the card shows."""
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
 def parsing_spec(*, top_k: int) -> dict[str, tf.io.FixedLenFeature]:
     """Returns the features for `tf.io.parse_example`, which needs no TFDS."""
     return {
@@ -105,6 +119,22 @@ def serialize(record: Record) -> bytes:
     # By default a protobuf map has another order in every process.
     serialized: bytes = example.SerializeToString(deterministic=True)
     return serialized
+
+
+def sort_key(key: str, copy: int) -> int:
+    """Returns the 64-bit hash of a record, whose order is that of a shard's records."""
+    return hash_key(f"{key}/{copy}")
+
+
+def parse_identity(serialized: bytes) -> tuple[str, int]:
+    """Returns the image's key and the number of the copy; ValueError for no record."""
+    try:
+        feature = tf.train.Example.FromString(serialized).features.feature
+        (key,) = feature["key"].bytes_list.value
+        (copy,) = feature["copy"].int64_list.value
+    except DecodeError as error:
+        raise ValueError("no tf.train.Example") from error
+    return key.decode(), copy
 
 
 def source_name(shard: int) -> str:
@@ -142,5 +172,27 @@ def write_metadata(
             }
         ],
     }
-    path = tfds.core.Path(directory) / "dataset_info.json"
-    path.write_text(json.dumps(info, indent=2) + "\n")
+    path = epath.Path(directory)
+    artifact.write_json(path / "dataset_info.json", info)
+    artifact.sync(path)  # TFDS has written some of the files.
+
+
+def check_size(directory: epath.PathLike) -> None:
+    """Raises ValueError unless a dataset's files are as long as it says.
+
+    Every record counts, so that files that lack some are found without reading them.
+    """
+    path = epath.Path(directory)
+    split = open_builder(str(path)).info.splits[SPLIT]
+    lengths = split.shard_lengths
+    files = [path / shard_name(index, len(lengths)) for index in range(len(lengths))]
+    for file in files:
+        if not file.exists():
+            raise ValueError(f"dataset {path}: {file.name} is missing; {_ADVICE}")
+    expected = split.num_bytes + FRAME_BYTES * sum(lengths)
+    found = sum(file.stat().length for file in files)
+    if found != expected:
+        raise ValueError(
+            f"dataset {path}: expected {expected:,} bytes of {sum(lengths):,} records, "
+            f"got {found:,}; {_ADVICE}"
+        )

@@ -23,8 +23,6 @@ from stage.tfds_directory import open_builder
 #: copies of an image.
 REPEATED = "images with two copies in a file"
 _BATCH_SIZE = 256
-#: Bytes that TFRecord adds to a record: its length and two checksums.
-_FRAME_BYTES = 16
 #: Upper limit of the rows of a shard; shard * _MAX_ROWS + row is a position.
 _MAX_ROWS = 2**40
 
@@ -52,7 +50,7 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
             _check_images(batch, f"{path}")
         listed = split.shard_lengths[index] if index < len(split.shard_lengths) else 0
         check(Count(f"records of {name}", listed, length), "dataset_info.json")
-        num_bytes += path.stat().length - length * _FRAME_BYTES
+        num_bytes += path.stat().length - length * records.FRAME_BYTES
     expected.check_complete()
     counts = [
         Count("files of records", len(split.shard_lengths), num_shards),

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.faults import images, job, page
+from classifier.data import inspection
+from classifier.data.sources import open_source
+from tests import chain, commands
+from tests.faults import forms, images, job, page
 
 #: Bits of 64 by which the pictures of two decoders may differ.
 SAME_PICTURE = 4
@@ -60,6 +63,32 @@ def test_an_odd_image_is_labeled_as_what_it_shows(fault, rows):
     different = found["perceptual_hash"] ^ plain["perceptual_hash"]
     assert different.bit_count() <= SAME_PICTURE
     np.testing.assert_allclose(probabilities(found), probabilities(plain), atol=0.02)
+
+
+@page.holds("written image that the dataset's card cannot read")
+def test_verification_reads_images_as_the_card_does(fault, tmp_path):
+    translucent = forms.REFUSED["WebP: alpha, lossless"][0]
+    run = chain.make(tmp_path, images=[translucent] * 24)
+    run.write()
+    ended = commands.call("pseudo_label.verify", run.dataset)
+    assert ended.returncode == 1
+    fault.check(ended.stderr)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BMP with a palette", "GIF with transparent pixels", "WebP with alpha"),
+        *("JPEG of hundreds of scans", "PNG of many compressed texts"),
+    ],
+)
+def test_training_refuses_what_labeling_does(name, rows, tmp_path):
+    for folder, image in {"a": images.jpeg(), "b": images.BROKEN[name]}.items():
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.png").write_bytes(image)
+    with pytest.raises(ValueError) as refused:
+        inspection.inspect(open_source(f"folder:{tmp_path}"), for_training=True)
+    assert f"b/0.png: {rows[f'broken/{name}']['error']}" in str(refused.value)
 
 
 def test_the_program_of_the_page_lists_the_broken_images(root, rows, capsys):

@@ -1,6 +1,6 @@
 """Faults: images."""
 
-from tests.faults.endings import LABELED, Fault
+from tests.faults.endings import FAILED, LABELED, Fault
 
 TITLE = "Images"
 FAULTS = (
@@ -102,6 +102,12 @@ FAULTS = (
         "refused before they are unpacked",
         mentions=("50", "texts"),
     ),
+    Fault(
+        "written image that the dataset's card cannot read",
+        FAILED,
+        "verification",
+        mentions=("part-", "cannot be decoded"),
+    ),
     Fault("progressive JPEG", LABELED),
     Fault("grayscale JPEG", LABELED, "three equal channels"),
     Fault("CMYK JPEG", LABELED, "in RGB"),
@@ -129,8 +135,8 @@ FAULTS = (
     Fault("JPEG of RGB", LABELED),
     Fault("YCCK JPEG", LABELED),
     Fault("JPEG of several images", LABELED, "the first"),
-    Fault("animated GIF", LABELED, "its first frame"),
-    Fault("WebP", LABELED),
+    Fault("animated GIF", LABELED, "its first frame; as for WebP"),
+    Fault("WebP", LABELED, "the card's programs read it from a written dataset"),
     Fault("image of one pixel", LABELED),
     Fault("image a thousand times as wide as high", LABELED, "its center"),
 )

@@ -1,14 +1,18 @@
 import dataclasses
+import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pseudo_label.dataset import card
 from pseudo_label.selection.decision import PrecisionEstimate
 from pseudo_label.selection.precision import Precision
 from tests import chain
+from tests.faults import forms
+from tests.pseudo_label.dataset import test_records
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +27,13 @@ def job(made):
     return made[1]
 
 
-def make_card(job, *, round_number=1, **selection):
+def make_card(job, *, round_number=1, num_shards=6, **selection):
     """The card of a job, with some fields of the selection replaced."""
     return card.make_card(
         dataclasses.replace(job.selection, **selection),
         job.predictions,
         round_number=round_number,
-        num_shards=6,
+        num_shards=num_shards,
         num_bytes=12345,
     )
 
@@ -102,14 +106,35 @@ def test_limits_depend_on_what_is_known(job):
 def test_the_programs_of_the_card_open_the_dataset(made, capsys):
     found, _ = made
     text = (found.dataset / "README.md").read_text()
-    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(programs) == 2
-    for program in programs:
-        code = program.replace("PATH/TO/THIS/DIRECTORY", str(found.dataset))
-        exec(code, {})
+    for program in programs(text, found.dataset):
+        exec(program, {})
         shapes = capsys.readouterr().out.splitlines()
         assert len(shapes) == 3
         assert all(line.startswith("(24, 20, 3)") for line in shapes)
+
+
+def test_the_programs_of_the_card_read_every_form_of_images(job, tmp_path, capsys):
+    """Of a directory, too, whose name holds what a pattern of files would not."""
+    directory = tmp_path / "a [b] {c} * 'd'"
+    directory.mkdir()
+    records = test_records.records_of(forms.READ.values())
+    test_records.write(directory, records)
+    shapes = [Image.open(io.BytesIO(record.image)).size[::-1] for record in records]
+    for program in programs(make_card(job, num_shards=2), directory):
+        exec(program.replace(".take(3)", ""), {})
+        lines = capsys.readouterr().out.splitlines()
+        for line, shape in zip(lines, shapes, strict=True):
+            assert line.startswith(f"({shape[0]}, {shape[1]}, 3)")
+
+
+def programs(card, directory):
+    """Returns the card's two programs, for a dataset in a directory."""
+    found = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(found) == 2
+    assert all(program.count('"PATH/TO/THIS/DIRECTORY') == 1 for program in found)
+    return [
+        program.replace("PATH/TO/THIS/DIRECTORY", str(directory)) for program in found
+    ]
 
 
 @given(st.text())

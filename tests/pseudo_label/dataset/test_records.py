@@ -20,13 +20,18 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 def make_records(kind):
     rng = np.random.default_rng(0)
+    return records_of([encode(random_pixels(rng, 20 + i, 30), kind) for i in range(3)])
+
+
+def records_of(images):
+    """Returns a record of each image."""
     return [
         Record(
-            image=encode(random_pixels(rng, 20 + i, 30), kind),
-            label=i,
-            confidence=0.5 + i / 10,
-            top_labels=[i, (i + 1) % 3],
-            top_probabilities=[0.5 + i / 10, 0.1],
+            image=image,
+            label=i % 3,
+            confidence=0.5 + i / 1000,
+            top_labels=[i % 3, (i + 1) % 3],
+            top_probabilities=[0.5 + i / 1000, 0.1],
             key=f"schlüssel#{i}",
             source=dataset_records.source_name(7),
             row=10 + i,
@@ -34,7 +39,7 @@ def make_records(kind):
             round=2,
             copy=i,
         )
-        for i in range(3)
+        for i, image in enumerate(images)
     ]
 
 
@@ -49,7 +54,7 @@ def write(directory, records):
     dataset_records.write_metadata(
         str(directory),
         dataset_records.features(NAMES, top_k=2),
-        shard_lengths=[2, 1],
+        shard_lengths=[2, len(records) - 2],
         num_bytes=sum(map(len, serialized)),
     )
     return serialized

@@ -10,6 +10,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.dataset import verify_records
 from pseudo_label.dataset.verify_selection import Count
 from tests import chain
+from tests.faults import forms
 from tests.pseudo_label.dataset.spoiling import (
     change_json,
     change_records,
@@ -33,6 +34,20 @@ def test_everything_is_counted(written):
     assert counts["undecodable"].found == 3
     assert counts["files of records"].found == 6
     assert counts[verify_records.REPEATED] == Count(verify_records.REPEATED, None, 0)
+
+
+def test_images_of_every_form_are_read(tmp_path):
+    found = chain.make(tmp_path, images=list(forms.READ.values()), images_per_class=99)
+    found.write()
+    counts = {count.what: count.found for count in verify(found)}
+    assert counts["images in them"] > len(forms.READ) / 2
+
+
+def test_an_image_that_cannot_be_read_as_the_card_shows_is_named(tmp_path):
+    translucent = forms.REFUSED["WebP: alpha, lossless"][0]
+    found = chain.make(tmp_path, images=[translucent] * 24)
+    found.write()
+    check_refused(found, r"part-\d\d#\d", "cannot be decoded")
 
 
 def test_copies_in_the_same_file_are_counted(tmp_path):
