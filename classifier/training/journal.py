@@ -18,6 +18,7 @@ from classifier.training.checkpoint import Arrays, Checkpoints
 from classifier.training.config import TrainConfig
 from classifier.training.devices import RunContext
 from classifier.training.metrics import MetricsRow
+from stage import artifact
 
 EVENTS = "events"
 
@@ -146,6 +147,8 @@ class Journal:
         arrays = self._finite_arrays(step, backend)
         self._last_finite = step
         if self._devices.is_first:
+            # A checkpoint that survives a power cut has its rows.
+            artifact.sync(self._path / metrics.METRICS)
             self._checkpoints.save(step, arrays)
 
     def _finite_arrays(self, step: int, backend: Backend) -> Arrays:

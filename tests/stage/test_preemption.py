@@ -15,12 +15,25 @@ with preemption.watched(is_alone=True) as notice:
     assert not notice.given
     os.kill(os.getpid(), signal.SIGTERM)
     assert notice.given
+    assert notice.error(7).status == 75
 assert signal.getsignal(signal.SIGTERM) == before
+
+with preemption.watched(is_alone=True) as notice:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert notice.given
+    assert notice.error(7).status == 130
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        print("ended")
 """
 
 
-def test_sigterm_gives_notice_while_the_block_runs():
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True)
+def test_sigterm_and_ctrl_c_give_notice_while_the_block_runs():
+    command = [sys.executable, "-c", PROGRAM]
+    ended = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert ended.stdout == b"ended\n"
+    assert ended.stderr.count(b"\n") == 1
 
 
 def test_sigterm_is_left_to_jax_where_there_are_several_processes():

@@ -1,8 +1,11 @@
 """All faults that are tested, by subject; `docs/faults.md` is generated from them."""
 
 from tests.faults.catalog import (
+    artifacts,
+    datasets,
     files,
     images,
+    labeled,
     outputs,
     processes,
     records,
@@ -12,5 +15,18 @@ from tests.faults.catalog import (
     work,
 )
 
-SECTIONS = (images, files, records, sources, teachers, trust, outputs, work, processes)
+SECTIONS = (
+    images,
+    labeled,
+    files,
+    records,
+    sources,
+    teachers,
+    trust,
+    outputs,
+    work,
+    datasets,
+    artifacts,
+    processes,
+)
 FAULTS = tuple(fault for section in SECTIONS for fault in section.FAULTS)
