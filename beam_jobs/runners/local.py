@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import tempfile
@@ -49,17 +50,24 @@ def workers_log() -> Iterator[SaveLog]:
                 return f"(the log cannot be saved: {error})"
 
         os.dup2(log.fileno(), 2)
+        root = logging.getLogger()
+        # absl's handler prints some lines to the user as well.
+        handlers, root.handlers = root.handlers, [_handler_of(log)]
         try:
             yield save
         finally:
+            root.handlers = handlers
             os.dup2(terminal.fileno(), 2)
 
 
-def _unbuffered(handle: int) -> TextIO:
+def _handler_of(log: IO[bytes]) -> logging.Handler:
+    return logging.StreamHandler(_unbuffered(log.fileno(), closefd=False))
+
+
+def _unbuffered(handle: int, *, closefd: bool = True) -> TextIO:
     """Returns a stream that has nothing left to print, and to fail, when it closes."""
-    return io.TextIOWrapper(
-        io.FileIO(handle, "w"), errors="backslashreplace", write_through=True
-    )
+    raw = io.FileIO(handle, "w", closefd=closefd)
+    return io.TextIOWrapper(raw, errors="backslashreplace", write_through=True)
 
 
 def _open_log() -> IO[bytes]:

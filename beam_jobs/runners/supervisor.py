@@ -66,9 +66,11 @@ def end_after_death(
     """
     deaths = 1 if has_progress else _deaths_before + 1
     if deaths > MAX_DEATHS or _request is None:
+        # Linux kills a process when memory runs out; the shell adds 128.
+        hint = "; is there enough memory?" if code in ("-9", "137") else ""
         streams.warn(
             f"error: a worker process ended with {code}, {deaths} times in a row "
-            f"without one more shard done; is there enough memory? {save_log()}"
+            f"without one more shard done{hint} {save_log()}"
         )
     else:
         log(f"a worker process ended with {code}; restarting the job")

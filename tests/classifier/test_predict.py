@@ -76,7 +76,7 @@ def test_it_ends_quietly_if_its_reader_ends(exported, images):
     process.stdout.close()
     _, errors = process.communicate()
     assert line == f"{images}/000.png\n"
-    assert (process.returncode, errors) == (1, "")
+    assert (process.returncode, errors) == (141, "")
 
 
 def test_without_images_there_is_nothing_to_predict(exported):

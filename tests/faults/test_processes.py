@@ -1,11 +1,14 @@
 """Faults around the processes of a job: who may talk to them, and how they end."""
 
 import ctypes
+import errno
 import gc
 import ipaddress
 import json
 import os
 import pathlib
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +29,7 @@ from classifier.inference.engine import (
     candidates,
     has_openvino,
 )
+from stage import artifact
 from tests.commands import ENVIRONMENT, ROOT, call
 from tests.faults import endings, handlers, page
 from tests.images import random_images, write_records
@@ -182,3 +186,66 @@ def test_signal_after_networks_were_freed(fault, exported):
         gc.collect()
     stack = signal_stack()
     assert stack is None or is_mapped(*stack)
+
+
+# --- what is printed -----------------------------------------------------------
+#: Redirections in bash, and the exit status.
+PRINTED = {
+    "output that nobody reads": ("| head -c 0; exit ${PIPESTATUS[0]}", 141),
+    "output that goes to a full disk": (">/dev/full", 1),
+    "standard streams that are closed": ("<&- >&- 2>&-", 0),
+}
+
+
+@pytest.fixture(scope="module")
+def unprinted(place, tmp_path_factory):
+    """The outputs, statuses and errors of labeling that cannot print."""
+    root = tmp_path_factory.mktemp("unprinted")
+    command = [sys.executable, "-m", "beam_jobs.label_images", *flags_of(place)]
+    processes = {}
+    for name, (redirection, _) in PRINTED.items():
+        output = root / name.replace(" ", "-")
+        words = [*command, f"--output={output}", "--", "--direct_num_workers=1"]
+        processes[name] = (
+            output,
+            subprocess.Popen(
+                ["bash", "-c", f"{shlex.join(words)} {redirection}"],
+                cwd=ROOT,
+                env=ENVIRONMENT,
+                stderr=subprocess.PIPE,
+                text=True,
+            ),
+        )
+    return {
+        name: (output, process.communicate()[1], process.returncode)
+        for name, (output, process) in processes.items()
+    }
+
+
+@page.holds(*PRINTED)
+def test_work_that_cannot_be_printed(fault, unprinted):
+    assert fault.end == endings.LABELED
+    output, errors, status = unprinted[fault.name]
+    assert artifact.is_complete(output), errors
+    assert status == PRINTED[fault.name][1]
+    assert len(errors.splitlines()) == len(fault.mentions)
+    if fault.mentions:
+        fault.check(errors)
+
+
+@page.holds("log that cannot be saved")
+def test_a_log_that_cannot_be_saved(fault, place, tmp_path, monkeypatch):
+    assert fault.end == endings.FAILED
+
+    def fill_up(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", fill_up)
+    ended = call(
+        "beam_jobs.label_images",
+        *flags_of(place, "Raising"),
+        *(f"--output={tmp_path}/out", "--", "--direct_num_workers=1"),
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    fault.check(line)

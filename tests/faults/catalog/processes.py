@@ -1,6 +1,6 @@
 """Faults: processes and sockets."""
 
-from tests.faults.endings import LABELED, REFUSED, RESUMABLE, Fault
+from tests.faults.endings import FAILED, LABELED, REFUSED, RESUMABLE, Fault
 
 TITLE = "Processes and sockets"
 FAULTS = (
@@ -21,4 +21,22 @@ FAULTS = (
         mentions=("interrupted; the same command resumes it",),
     ),
     Fault("signal after OpenVINO's networks were freed", LABELED),
+    Fault(
+        "output that nobody reads",
+        LABELED,
+        "the work is done and complete; exit status 141",
+    ),
+    Fault(
+        "output that goes to a full disk",
+        LABELED,
+        "the work is done and complete; exit status 1",
+        mentions=("No space left on device",),
+    ),
+    Fault("standard streams that are closed", LABELED),
+    Fault(
+        "log that cannot be saved",
+        FAILED,
+        "by the real error",
+        mentions=("out of memory on the accelerator", "No space left on device"),
+    ),
 )
