@@ -70,18 +70,22 @@ def find_compression(stream: BinaryIO, name: str) -> str:
     """Returns the compression of a TFRecord file, GZIP, ZLIB or ""; seeks back to 0.
 
     The checksum of the first length decides: it is right either in the raw content or
-    in the decompressed one. If it is wrong in both, the file extension decides.
+    in the decompressed one, or there is no record. If it is wrong in both, the file
+    extension decides.
     """
     head = stream.read(_CHUNK)
     stream.seek(0)
     if _is_header(head):
         return ""
     by_content = "GZIP" if head.startswith(_GZIP_MAGIC) else "ZLIB"
+    inflate = zlib.decompressobj(streams.EITHER_HEADER)
     try:
-        start = zlib.decompressobj(streams.EITHER_HEADER).decompress(head, _HEADER.size)
+        start = inflate.decompress(head, _HEADER.size)
     except zlib.error:
-        start = b""
-    return by_content if _is_header(start) else named_compression(name)
+        return named_compression(name)
+    has_no_record = inflate.eof and not start
+    is_certain = has_no_record or _is_header(start)
+    return by_content if is_certain else named_compression(name)
 
 
 def named_compression(name: str) -> str:
