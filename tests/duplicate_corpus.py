@@ -18,6 +18,7 @@ class Images:
     keys: np.ndarray
     key_hash: np.ndarray
     confidence: np.ndarray
+    labels: np.ndarray
     hashes: np.ndarray
     has_hash: np.ndarray
     digests: np.ndarray
@@ -42,6 +43,7 @@ class Images:
             "image_sha256": digests,
             "perceptual_hash": pa.array(self.hashes, mask=~self.has_hash),
             "status": np.where(self.ok, "ok", "undecodable").tolist(),
+            "label": pa.array(self.labels, mask=~self.ok),
             "confidence": pa.array(self.confidence, mask=~self.ok),
         }
         schema = prediction_schema.schema()
@@ -66,6 +68,7 @@ def make_images(rng, count, *, prefix, pool, spread=4):
         keys=np.array([f"{prefix}{i:05d}" for i in rng.permutation(count)], object),
         key_hash=rng.integers(0, 3, count, dtype=np.uint64) << np.uint64(62),
         confidence=confidence,
+        labels=rng.choice([0, 0, 0, 1], count).astype(np.int32),
         hashes=np.where(is_hashed, hashes, 0).astype(np.uint64),
         has_hash=is_hashed,
         digests=digests,
@@ -148,10 +151,11 @@ def find_leaked(corpus, excluded, *, bits):
 def find_duplicates(rows, *, bits):
     """Returns the index of the best match by index of the duplicate."""
     best_first = np.argsort(rank(rows))
-    hashes = rows.hashes[best_first]
+    hashes, labels = rows.hashes[best_first], rows.labels[best_first]
     found = {}
     for place, index in enumerate(best_first):
         near = np.bitwise_count(hashes[:place] ^ hashes[place]) <= bits
+        near &= labels[:place] == labels[place]
         if near.any():
             found[int(index)] = int(best_first[near.argmax()])
     return found

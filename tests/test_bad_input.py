@@ -445,6 +445,7 @@ def make_predictions(places):
     """Empty predictions and two selections, only one of which is of them."""
     from classifier.data.sources import open_source
     from pseudo_label.predictions import schema as prediction_schema
+    from pseudo_label.predictions.prediction_set import open_predictions
     from tests.pseudo_label.selection.selections import config, run, to_table
 
     job = {
@@ -453,12 +454,12 @@ def make_predictions(places):
         "class_names": CLASS_NAMES,
         "top_k": 3,
     }
-    fingerprint = artifact.config_fingerprint(job)
     artifact.start_or_resume(places["predictions"], job)
     with (places["predictions"] / prediction_schema.shard_name(0)).open("wb") as file:
         of_rows = artifact.config_fingerprint(job, leaving_out="images")
         prediction_schema.write_shard(file, iter([]), fingerprint=of_rows)
     artifact.complete(places["predictions"], seconds=0)
+    fingerprint = open_predictions(str(places["predictions"])).fingerprint
     for name, of in (("selection", fingerprint), ("other_selection", "def")):
         decision = run([to_table([])], config(), classes=CLASS_NAMES)
         decision = dataclasses.replace(decision, predictions=of)
@@ -469,16 +470,18 @@ def make_predictions(places):
 
 
 def make_dataset(directory):
+    from classifier.data import tfrecord
     from pseudo_label.dataset import records
 
     artifact.start_or_resume(directory, {})
     records.write_metadata(
         str(directory),
         records.features(("a", "b"), top_k=2),
-        shard_lengths=[0],
+        shard_lengths=[1],
         num_bytes=0,
     )
-    (directory / records.shard_name(0, 1)).touch()
+    with (directory / records.shard_name(0, 1)).open("wb") as file:
+        tfrecord.write_record(file, b"")
     artifact.complete(directory, seconds=0)
 
 

@@ -22,7 +22,7 @@ from etils import epath
 
 from beam_jobs.io import filesystems, shards
 from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
-from pseudo_label.deduplication.near_duplicates import Array
+from pseudo_label.deduplication.near_duplicates import Array, DroppedCounts
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
 
@@ -36,9 +36,6 @@ _PARALLEL_READS = 16
 #: Upper limit of a shard number.
 _MAX_SHARDS = 2**32
 _CANDIDATES, _MATCHES, _REPRESENTED = "candidates", "matches", "represented"
-#: Multiplier of MurmurHash3's finalizer.
-_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
-
 #: A number to group by, and the bytes of an array.
 Block = tuple[int, bytes]
 
@@ -83,10 +80,12 @@ def delete_dropped(output: epath.PathLike) -> None:
 
 
 @beam.ptransform_fn  # type: ignore[untyped-decorator]
-def drop(begin: beam.pvalue.PBegin, job: DroppingJob) -> beam.PCollection[Counter[str]]:
+def drop(
+    begin: beam.pvalue.PBegin, job: DroppingJob
+) -> beam.PCollection[DroppedCounts]:
     """Writes the leaked and duplicate rows for `near_duplicates.read_dropped`.
 
-    Returns one element, the number of rows by reason, when all files are written.
+    Returns one element, the number of rows, when all files are written.
     """
     read = beam.ParDo(_Read(job)).with_output_types(Block)
     read = (
@@ -180,11 +179,11 @@ def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
 def _partition(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
     """Yields candidates by hash table and partition.
 
-    Hashes at most `bits` bits apart share a partition of at least one table.
+    Rows of a class at most `bits` bits apart share a partition of at least one table.
     """
     for table, mask in enumerate(hamming_index.masks(bits)):
-        keys = rows["hash"] & mask
-        keys = (keys ^ (keys >> np.uint64(33))) * _MULTIPLIER
+        keys = near_duplicates.class_keys(rows, mask)
+        keys = (keys ^ (keys >> np.uint64(33))) * near_duplicates.MULTIPLIER
         # NumPy sorts uint16 by counting; it suffices for one partition per 2**20 rows.
         partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
             np.uint16
@@ -238,24 +237,26 @@ def _name_matches(
 
 def _write_dropped(
     group: tuple[int, dict[str, Iterable[Any]]], job: DroppingJob
-) -> Counter[str]:
+) -> DroppedCounts:
     index, grouped = group
     named = list(grouped[_MATCHES])
+    images = prediction_schema.read_table(
+        job.predictions.path(index), ["key", near_duplicates.BYTES_COLUMN, "label"]
+    )
     rows = near_duplicates.resolve_matches(
         _join([block for block, _ in named], near_duplicates.NAMED_MATCH),
         [key for _, keys in named for key in keys],
         _join(grouped[_REPRESENTED], near_duplicates.REPRESENTED),
-        prediction_schema.read_table(
-            job.predictions.path(index), ["key", near_duplicates.BYTES_COLUMN]
-        ),
+        images,
         shard=index,
         set_names=["", *job.excluded],
     )
     near_duplicates.write_dropped(job.output, index, rows)
-    return Counter(rows["reason"].to_pylist())
+    labels = images["label"].take(rows["record_index"])
+    return Counter(zip(rows["reason"].to_pylist(), labels.to_pylist(), strict=True))
 
 
-def _add(counts: Iterable[Counter[str]]) -> Counter[str]:
+def _add(counts: Iterable[DroppedCounts]) -> DroppedCounts:
     return sum(counts, Counter())
 
 

@@ -2,8 +2,8 @@
 
 One worker reads the images of the group's input shards, spools them to local disk as
 records, and writes these in the order of a hash; no image crosses a shuffle or stays in
-memory. A shard is renamed into place when it is complete: a shard whose file exists is
-done.
+memory. A shard is renamed into place when it is complete. A file that is there already
+is read: unless it holds exactly its records, it is written again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from stage import import_tensorflow  # noqa: F401, first import of a worker
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +28,7 @@ from beam_jobs.io import filesystems
 from beam_jobs.writing import shard_groups
 from beam_jobs.writing.shard_groups import Group
 from beam_jobs.writing.spool import Spool, WritingError
-from classifier.data import shard_manifest
+from classifier.data import shard_manifest, tfrecord
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import Source
 from pseudo_label.dataset import records
@@ -36,7 +37,7 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, teacher_fingerprint
 from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
-from stage import artifact
+from stage import artifact, parquet
 
 #: Minimum number of records for several processes. One writes as many in ten seconds;
 #: each further one takes four seconds to start, and 400 MB.
@@ -47,8 +48,6 @@ _COLUMNS = (
 )
 #: Rows to convert to Python objects at once.
 _BATCH_ROWS = 1024
-#: Bytes that TFRecord's framing adds to a record: its length and two checksums.
-_FRAME_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,19 +148,24 @@ class WriteGroup(beam.DoFn):
         """Writes a group; yields all of its output shards."""
         job, group = self._job, self._job.groups[index]
         try:
-            write_group(job, group)
+            expected = _expected_sort_keys(job, group)
+            write_group(job, group, _find_unwritten(job, expected))
+            for output in sorted(_find_unwritten(job, expected)):
+                raise WritingError(
+                    f"{job.path(output)} does not hold the {len(expected[output]):,} "
+                    "records that were written to it; check the disk"
+                )
+            for output, sort_keys in expected.items():
+                size = job.path(output).stat().length
+                length = len(sort_keys)
+                yield WrittenShard(output, length, size - length * records.FRAME_BYTES)
         except OSError as error:
             first, last = group.outputs[0], group.outputs[-1]
             raise WritingError(f"shards {first} to {last}: {error}") from error
-        lengths = _count_records(job, group)
-        for output, length in zip(group.outputs, lengths.tolist(), strict=True):
-            size = job.path(output).stat().length
-            yield WrittenShard(output, length, size - length * _FRAME_BYTES)
 
 
-def write_group(job: WritingJob, group: Group) -> None:
-    """Writes the missing output shards of a group, after checking all its images."""
-    wanted = {output for output in group.outputs if not job.path(output).exists()}
+def write_group(job: WritingJob, group: Group, wanted: Collection[int]) -> None:
+    """Writes some output shards of a group, after checking all its images."""
     if not wanted:
         return
     with Spool(len(group.outputs)) as spool:
@@ -170,14 +174,64 @@ def write_group(job: WritingJob, group: Group) -> None:
                 for copy in range(copies):
                     shard = group.shard_of(row["key_hash"], copy)
                     if group.outputs[shard] in wanted:
-                        sort_key = prediction_schema.hash_key(f"{row['key']}/{copy}")
                         record = make_record(job, index, row, image, copy)
-                        spool.append(shard, sort_key, records.serialize(record))
+                        spool.append(
+                            shard,
+                            records.sort_key(row["key"], copy),
+                            records.serialize(record),
+                        )
         for shard, output in enumerate(group.outputs):
             if output in wanted:
                 path = job.path(output)
                 with artifact.replacing(path) as temporary, temporary.open("wb") as out:
                     out.writelines(spool.read(shard))
+
+
+def _expected_sort_keys(job: WritingJob, group: Group) -> dict[int, NDArray[np.uint64]]:
+    """Returns the sort keys, uint64 [records], ascending, of each output shard."""
+    found: dict[int, list[int]] = {output: [] for output in group.outputs}
+    for index in group.inputs:
+        rows, copies = _read_decisions(job, index)
+        kept = np.flatnonzero(copies)
+        keys, key_hashes = (
+            rows[name].take(kept).to_pylist() for name in ("key", "key_hash")
+        )
+        for key, key_hash, count in zip(keys, key_hashes, copies[kept], strict=True):
+            for copy in range(count):
+                output = group.outputs[group.shard_of(key_hash, copy)]
+                found[output].append(records.sort_key(key, copy))
+    return {
+        output: np.sort(np.array(sort_keys, np.uint64))
+        for output, sort_keys in found.items()
+    }
+
+
+def _find_unwritten(
+    job: WritingJob, expected: Mapping[int, NDArray[np.uint64]]
+) -> set[int]:
+    """Returns the output shards whose files do not hold exactly their records."""
+    found = {output: _read_sort_keys(job.path(output)) for output in expected}
+    return {
+        output
+        for output, sort_keys in found.items()
+        if sort_keys is None or not np.array_equal(sort_keys, expected[output])
+    }
+
+
+def _read_sort_keys(path: epath.Path) -> NDArray[np.uint64] | None:
+    """Returns the sort key of each record, uint64 [records]; None if one is broken."""
+    if not path.exists():
+        return None
+    sort_keys = array("Q")
+    with path.open("rb") as file:
+        for content in tfrecord.read_records(file, path.name):
+            if isinstance(content, tfrecord.Broken):
+                return None
+            try:
+                sort_keys.append(records.sort_key(*records.parse_identity(content)))
+            except ValueError:
+                return None
+    return np.array(sort_keys, np.uint64)
 
 
 def selected_images(
@@ -191,13 +245,13 @@ def selected_images(
     if not copies.any():
         return
     rows = _selected_rows(job.predictions.path(index), copies)
-    count = 0
+    count, error = 0, ""
     shard = shard_manifest.read_shard(job.output, index)
     for example in read_examples(job.source.reader, shard.files):
+        error = f" ({example.status}: {example.error})" if example.error else ""
         if count < len(copies) and copies[count]:
             row = next(rows)
             if hashlib.sha256(example.image).digest() != row["image_sha256"]:
-                error = f" ({example.status}: {example.error})" if example.error else ""
                 raise WritingError(
                     f"shard {index}, row {count} ({row['key']}): the image is not the "
                     f"one that was labeled{error}"
@@ -205,7 +259,9 @@ def selected_images(
             yield row, int(copies[count]), example.image
         count += 1
     if count != len(copies):
-        raise WritingError(f"shard {index}: expected {len(copies)} images, got {count}")
+        raise WritingError(
+            f"shard {index}: expected {len(copies)} images, got {count}{error}"
+        )
 
 
 def _selected_rows(
@@ -222,21 +278,11 @@ def _selected_rows(
 
 def _read_decisions(job: WritingJob, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
     """Returns the rows of an input shard and the copies to write of each, [rows]."""
-    rows = prediction_schema.read_table(job.predictions.path(index), COLUMNS)
+    path = job.predictions.path(index)
+    rows = prediction_schema.read_table(path, COLUMNS)
     dropped = near_duplicates.read_dropped(job.selection_directory, index)
-    return rows, count_copies(rows, job.selection, dropped)
-
-
-def _count_records(job: WritingJob, group: Group) -> NDArray[np.int64]:
-    """Returns the number of records of each output shard of a group, [outputs]."""
-    lengths = np.zeros(len(group.outputs), np.int64)
-    for index in group.inputs:
-        rows, copies = _read_decisions(job, index)
-        key_hash = rows["key_hash"].to_numpy()
-        for copy in range(copies.max(initial=0)):
-            shards = group.shard_of(key_hash[copies > copy], copy)
-            lengths += np.bincount(shards.astype(np.int64), minlength=len(lengths))
-    return lengths
+    with parquet.explaining(path):
+        return rows, count_copies(rows, job.selection, dropped)
 
 
 def make_record(

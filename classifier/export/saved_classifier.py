@@ -46,6 +46,8 @@ def export_classifier(
     path = epath.Path(directory)
     model.save(str(path / MODEL))
     _save_signatures(model, str(path / EXPORT), image)
+    for name in (MODEL, EXPORT):
+        artifact.sync(path / name)
     artifact.write_json(
         path / CLASSIFIER,
         {

@@ -1,10 +1,14 @@
 """Duplicates within the corpus, and the files of dropped rows.
 
 A row that is not leaked (`leakage`) is a duplicate if a better row of the corpus, not
-leaked either, has a perceptual hash at most `bits` bits away. Better rows come first in
-the order of confidence (highest first), key hash and key. The match of a duplicate is
-the best such row, which may be a duplicate itself. So whether a row is dropped depends
-neither on other duplicates, nor on the order of the work, nor on a threshold.
+leaked either, has the same top class and a perceptual hash at most `bits` bits away.
+Better rows come first in the order of confidence (highest first), key hash and key. The
+match of a duplicate is the best such row, which may be a duplicate itself. So whether a
+row is dropped depends neither on other duplicates, nor on the order of the work, nor on
+a threshold.
+
+The hash sees brightness only. Where the teacher sees another class, color or detail
+tells the images apart, and both are worth learning from.
 
 Rows travel between workers as structured arrays (`CANDIDATE`, `MATCH`, ...), whose
 bytes are the same everywhere.
@@ -12,6 +16,7 @@ bytes are the same everywhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,7 +34,7 @@ DIRECTORY = "dropped"
 LEAKED = "leaked"
 DUPLICATE = "duplicate"
 #: Columns of a prediction that `find_candidates` reads.
-COLUMNS = ("confidence", "key_hash", "perceptual_hash")
+COLUMNS = ("label", "confidence", "key_hash", "perceptual_hash")
 BYTES_COLUMN = "image_sha256"
 #: A row that may be a duplicate.
 CANDIDATE = np.dtype(
@@ -37,6 +42,7 @@ CANDIDATE = np.dtype(
         ("hash", "<u8"),
         ("key_hash", "<u8"),
         ("confidence", "<f4"),
+        ("label", "<i4"),
         ("shard", "<i4"),
         ("row", "<i4"),
     ]
@@ -58,7 +64,13 @@ NAMED_MATCH = np.dtype(
 #: the representative is dropped, both have the same match; else it is the match.
 REPRESENTED = np.dtype([("row", "<i4"), ("representative", "<i4")])
 
+#: Multiplier of MurmurHash3's finalizer.
+MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
+_ALL_BITS = np.uint64(2**64 - 1)
+
 Array = NDArray[Any]
+#: Number of dropped rows by reason and label.
+DroppedCounts = Counter[tuple[str, int]]
 
 
 def dropped_schema() -> pa.Schema:
@@ -102,7 +114,8 @@ def read_dropped_rows(
 ) -> pa.Table:
     """Returns columns of the dropped rows of an input shard, ascending by position.
 
-    Raises ValueError if the file is broken, or a column is missing or of another type.
+    Raises ValueError if the file is broken, a column is missing or of another type, or
+    positions do not ascend.
     """
     path = dropped_path(directory, index)
     none = dropped_schema().empty_table().select(columns)
@@ -114,6 +127,10 @@ def read_dropped_rows(
             f"{path} is broken: expected columns of types {none.schema.types}, got "
             f"{rows.schema.types}"
         )
+    if "record_index" in columns:
+        positions = rows["record_index"].to_numpy()
+        if (np.diff(positions, prepend=-1) <= 0).any():
+            raise ValueError(f"{path} is broken: expected positions that ascend")
     return rows
 
 
@@ -144,6 +161,11 @@ def read_blocks(
         here = dropped[slice(*np.searchsorted(dropped, [first, end]))]
         yield first, rows, here - first
         first = end
+    if len(dropped) and dropped[-1] >= first:
+        raise ValueError(
+            f"{dropped_path(directory or '', index)}: expected positions below "
+            f"{first:,}, got {dropped[-1]:,}"
+        )
 
 
 def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
@@ -158,26 +180,37 @@ def find_candidates(images: pa.Table, leaked: Array, *, shard: int) -> Array:
     rows["hash"] = hashes[is_candidate]
     rows["key_hash"] = images["key_hash"].to_numpy()[is_candidate]
     rows["confidence"] = images["confidence"].to_numpy()[is_candidate]
+    rows["label"] = images["label"].fill_null(-1).to_numpy()[is_candidate]
     rows["shard"] = shard
     rows["row"] = np.flatnonzero(is_candidate)
     return rows
 
 
 def best_of_hash(rows: Array, read_keys: ReadKeys) -> tuple[Array, Array]:
-    """Returns the best row of each hash in a shard, CANDIDATE; others as REPRESENTED.
+    """Returns the best row of each class and hash, CANDIDATE; others as REPRESENTED.
 
-    An image that occurs a million times, such as a blank one, leaves at most one row
-    per shard to compare.
+    `rows` are those of a shard. An image that occurs a million times, such as a blank
+    one, leaves at most one row per shard and class to compare.
     """
-    is_repeated = _are_repeated(rows["hash"])
+    is_repeated = _are_repeated(class_keys(rows, _ALL_BITS))
     at = np.flatnonzero(is_repeated)
     at = at[_best_first(rows.take(at), read_keys)]
-    _, first, inverse = np.unique(
-        rows["hash"][at], return_index=True, return_inverse=True
-    )
+    order = np.lexsort((rows["label"][at], rows["hash"][at]))
+    looks = rows[["hash", "label"]][at[order]]
+    is_first = np.append(True, looks[1:] != looks[:-1])[: len(at)]
+    representative = np.empty(len(at), np.int64)
+    representative[order] = order[is_first][np.cumsum(is_first) - 1]
     is_best = ~is_repeated
-    is_best[at[first]] = True
-    return rows.compress(is_best), make_represented(rows["row"][at], first[inverse])
+    is_best[at[representative]] = True
+    return rows.compress(is_best), make_represented(rows["row"][at], representative)
+
+
+def class_keys(rows: Array, mask: np.uint64) -> NDArray[np.uint64]:
+    """Returns a number for each row, equal where class and masked hash are equal.
+
+    A few others are equal by chance.
+    """
+    return (rows["hash"] & mask) ^ (rows["label"].astype(np.uint64) * MULTIPLIER)
 
 
 def match_duplicates(
@@ -194,9 +227,18 @@ def match_duplicates(
         table: Index of the table's mask.
     """
     # Nearly all rows have a hash of their own; only the others have to be sorted.
-    is_repeated = _are_repeated(rows["hash"] & hamming_index.masks(bits)[table])
-    rows = rows.compress(is_repeated)
+    keys = class_keys(rows, hamming_index.masks(bits)[table])
+    rows = rows.compress(_are_repeated(keys))
     rows = rows.take(_best_first(rows, read_keys))
+    matches = [
+        _match_class(of_class, bits=bits, table=table)
+        for _, of_class in split_by(rows, rows["label"])
+    ]
+    return np.concatenate([np.empty(0, MATCH), *matches])
+
+
+def _match_class(rows: Array, *, bits: int, table: int) -> Array:
+    """Returns the duplicates among rows of a class, the best first."""
     hashes, first, inverse = np.unique(
         rows["hash"], return_index=True, return_inverse=True
     )

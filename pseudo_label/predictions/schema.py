@@ -11,14 +11,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.predictions.perceptual_hash import perceptual_hashes
+from stage import parquet
 from stage.status import OK
 
-SCHEMA_VERSION = 1
+#: Version 2 added checksums.
+SCHEMA_VERSION = 2
+_VERSION_WITHOUT_CHECKSUMS = 1
 #: Rows of a row group, about 10 MB, the unit of reading. Groups of an eighth of that
 #: take nearly twice as long to read.
 _GROUP_ROWS = 2**17
@@ -33,6 +35,7 @@ _COMPRESSED = [
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _VERSION = b"schema_version"
+_POSITION = "record_index"
 #: Function from N shard indices and N row positions to the keys of the predictions.
 ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
@@ -115,19 +118,21 @@ def write_shard(
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
-    The footer holds the fingerprint of the labeling run.
+    The footer holds the fingerprint of the labeling run. Raises ValueError if the
+    rows are not in order.
     """
     counts: collections.Counter[str] = collections.Counter()
-    with pq.ParquetWriter(
+    with parquet.Writer(
         file,
         schema(),
         compression=dict.fromkeys(_COMPRESSED, "zstd"),
         use_dictionary=_DICTIONARY_ENCODED,
     ) as writer:
         for table in _groups(tables):
-            writer.write_table(table)
+            _check_order(table, counts.total())
+            writer.write(table)
             counts.update(table["status"].to_pylist())
-        writer.add_key_value_metadata(
+        writer.finish(
             {
                 _VERSION: str(SCHEMA_VERSION).encode(),
                 _FINGERPRINT: fingerprint.encode(),
@@ -145,13 +150,14 @@ class ShardFacts:
         num_rows: Number of images in the shard.
         fingerprint: Fingerprint of the labeling run.
         status_counts: Number of rows by status.
-        key_hashes: Lowest and highest key hash; None without rows.
+        checksums: Checksums of all columns; other rows have others. Empty in a file of
+            version 1.
     """
 
     num_rows: int
     fingerprint: str
     status_counts: dict[str, int]
-    key_hashes: tuple[int, int] | None
+    checksums: bytes
 
 
 def read_facts(path: epath.Path) -> ShardFacts:
@@ -161,14 +167,13 @@ def read_facts(path: epath.Path) -> ShardFacts:
         FileNotFoundError: If there is no file.
         ValueError: If it is broken or no predictions file.
     """
-    with _name_in_errors(path), _open(path) as file:
-        footer = pq.read_metadata(file)
-        extra = footer.metadata or {}
+    with _explaining(path), _open(path) as file:
+        reader = _open_reader(file)
         return ShardFacts(
-            footer.num_rows,
-            extra[_FINGERPRINT].decode(),
-            _decode_counts(extra[_STATUS_COUNTS]),
-            _min_max(footer, schema().get_field_index("key_hash")),
+            reader.footer.num_rows,
+            reader.metadata[_FINGERPRINT].decode(),
+            _decode_counts(reader.metadata[_STATUS_COUNTS]),
+            reader.metadata.get(parquet.CHECKSUMS, b""),
         )
 
 
@@ -177,13 +182,20 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
     Raises the errors of `read_facts`.
     """
-    with _name_in_errors(path), _open(path) as file:
-        parquet = pq.ParquetFile(file)
-        batches = parquet.iter_batches(
-            _GROUP_ROWS, columns=list(columns), use_threads=False
-        )
-        for batch in batches:
-            yield pa.Table.from_batches([batch])
+    with _explaining(path), _open(path) as file:
+        reader = _open_reader(file)
+        # Checksums are of rows in order, which is all that has them: `write_shard`.
+        names = columns if reader.has_checksums else {*columns, _POSITION}
+        expected = schema().empty_table().select(list(columns)).schema
+        first = 0
+        for table in reader.read(list(names)):
+            if _POSITION in names:
+                _check_order(table, first)
+            first += table.num_rows
+            table = table.select(list(columns))
+            if table.schema.types != expected.types:
+                raise ValueError(f"expected {expected.types}, got {table.schema.types}")
+            yield table
 
 
 def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
@@ -192,25 +204,36 @@ def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
     return pa.concat_tables([none, *read_rows(path, columns)])
 
 
+def _open_reader(file: Any) -> parquet.Reader:
+    reader = parquet.Reader(file)
+    expected = SCHEMA_VERSION if reader.has_checksums else _VERSION_WITHOUT_CHECKSUMS
+    version = int(reader.metadata.get(_VERSION, _VERSION_WITHOUT_CHECKSUMS))
+    if version != expected:
+        raise ValueError(f"expected schema version {expected}, got {version}")
+    return reader
+
+
+def _check_order(table: pa.Table, first: int) -> None:
+    """Raises ValueError unless the positions of rows count up from `first`."""
+    positions = table[_POSITION].to_numpy()
+    expected = np.arange(first, first + len(positions))
+    if not np.array_equal(positions, expected):
+        row = int(np.argmin(positions == expected))
+        raise ValueError(
+            f"expected rows in order, got {_POSITION} {positions[row]} in row "
+            f"{expected[row]}"
+        )
+
+
 def _open(path: epath.Path) -> Any:
     # Arrow reads its own files twice as fast as Python file objects.
     is_local = "://" not in str(path)
     return pa.OSFile(str(path)) if is_local else path.open("rb")
 
 
-@contextlib.contextmanager
-def _name_in_errors(path: epath.Path) -> Iterator[None]:
-    """Adds the file's path to errors of Arrow."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, KeyError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(
-            f"cannot read predictions from {path}: {words}; if the file is broken, "
-            "delete it and COMPLETED beside it, and label again"
-        ) from error
+def _explaining(path: epath.Path) -> contextlib.AbstractContextManager[None]:
+    advice = "; if it is damaged, delete it and COMPLETED beside it, and label again"
+    return parquet.explaining(path, advice)
 
 
 def shard_name(index: int) -> str:
@@ -264,14 +287,6 @@ def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     content = pa.array(values[~is_missing].reshape(-1))
     return pa.ListArray.from_arrays(offsets, content, mask=pa.array(is_missing))
-
-
-def _min_max(footer: Any, column: int) -> tuple[int, int] | None:
-    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-    ranges = [group.column(column).statistics for group in groups if group.num_rows]
-    if not ranges:
-        return None
-    return min(group.min for group in ranges), max(group.max for group in ranges)
 
 
 def _encode_counts(counts: dict[str, int]) -> bytes:

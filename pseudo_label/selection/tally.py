@@ -19,7 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudo_label.deduplication import near_duplicates
+from pseudo_label.deduplication.near_duplicates import (
+    DUPLICATE,
+    LEAKED,
+    DroppedCounts,
+)
 from pseudo_label.selection.decision import (
     ClassRule,
     Funnel,
@@ -155,18 +159,21 @@ def make_rules(
 
 
 def make_funnel(
-    tally: Tally, dropped: Counter[str], rules: Sequence[ClassRule]
+    tally: Tally, dropped: DroppedCounts, rules: Sequence[ClassRule]
 ) -> Funnel:
-    """Returns the number of images lost at each step; `dropped` counts by reason."""
+    """Returns the number of images lost at each step."""
     confident = sum(rule.confident for rule in rules)
     unique = sum(rule.unique for rule in rules)
     records = sum(rule.records for rule in rules)
     unselectable = int(tally.histogram[-1].sum())
+    reasons: Counter[str] = Counter()
+    for (reason, _), count in dropped.items():
+        reasons[reason] += count
     return Funnel(
         read=tally.read,
         undecodable=unselectable - dropped.total(),
-        leaked=dropped[near_duplicates.LEAKED],
-        duplicate=dropped[near_duplicates.DUPLICATE],
+        leaked=reasons[LEAKED],
+        duplicate=reasons[DUPLICATE],
         below_threshold=tally.read - unselectable - confident,
         beyond_quota=confident - unique,
         unique_kept=unique,
@@ -176,7 +183,10 @@ def make_funnel(
 
 
 def find_sparse_classes(
-    tally: Tally, rules: Sequence[ClassRule], config: SelectionConfig
+    tally: Tally,
+    dropped: DroppedCounts,
+    rules: Sequence[ClassRule],
+    config: SelectionConfig,
 ) -> tuple[SparseClass, ...]:
     """Returns the classes with less than a tenth of the images that would fill them."""
     fills = config.images_to_fill_class
@@ -185,6 +195,7 @@ def find_sparse_classes(
         if rule.unique > 0 and rule.unique >= _SPARSE_SHARE * fills:
             continue
         cumulative = np.cumsum(tally.histogram[label])
+        lost = sum(dropped[reason, label] for reason in (LEAKED, DUPLICATE))
         filling = None
         if cumulative[-1] >= fills:
             bin_ = np.searchsorted(cumulative, [fills])
@@ -192,7 +203,8 @@ def find_sparse_classes(
         sparse_classes.append(
             SparseClass(
                 name=rule.name,
-                predicted=int(cumulative[-1]),
+                predicted=int(cumulative[-1]) + lost,
+                dropped=lost,
                 kept=rule.unique,
                 fills=fills,
                 filling_threshold=filling,

@@ -31,7 +31,7 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
     """Opens a written dataset with the K given classes.
 
     Raises:
-        ValueError: If it is incomplete, has other classes, or has no record.
+        ValueError: If it is incomplete, lacks records, or has other classes.
         FileNotFoundError: If it does not exist.
     """
     path = artifact.require_complete(directory, "pseudo_labeled")
@@ -39,6 +39,7 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
         f"tfds:{os.path.abspath(path)}:{records.SPLIT}",
         more_features=records.TARGET_FEATURES,
     )
+    records.check_size(path)
     check_same_classes(class_names, source.labeled_class_names(), directory)
     config = artifact.read_config(path)
     return PseudoLabeled(source, artifact.config_fingerprint(config))

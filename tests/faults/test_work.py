@@ -11,10 +11,9 @@ import time
 import pytest
 
 from beam_jobs.labeling import worker as labeling_worker
-from classifier.data import python_reader
+from classifier.data import opening
 from pseudo_label.predictions import prediction_set
-from pseudo_label.predictions import schema as prediction_schema
-from stage import artifact, cli, retry
+from stage import artifact, cli, parquet, retry
 from tests.faults import endings, handlers, job, page
 from tests.images import random_images, write_records
 from tests.infra import jobs
@@ -128,15 +127,15 @@ def test_no_image_in_any_shard(fault, place):
 @page.holds("read error that stays")
 def test_read_error_that_stays(fault, place, monkeypatch):
     assert fault.end == endings.FAILED_RESUMABLE
-    open_file = python_reader._open
+    open_file = opening._open
 
-    def spoiled(path):
-        if path.endswith("part-1"):
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
-        return open_file(path)
+    def spoiled(file):
+        if file.name == "part-1":
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), file.path)
+        return open_file(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(python_reader, "_open", spoiled)
+        patch.setattr(opening, "_open", spoiled)
         patch.setattr(retry, "DELAYS", [0.0])
         fails(fault, place)
     label(place)
@@ -148,7 +147,7 @@ def test_read_error_that_stays(fault, place, monkeypatch):
 def test_disk_that_fills_up(fault, place, monkeypatch):
     """Fails when half of a file is written; `test_commands.py` fills a real disk."""
     assert fault.end == endings.FAILED_RESUMABLE
-    writer = prediction_schema.pq.ParquetWriter
+    writer = parquet.pq.ParquetWriter
     write = writer.write_table
 
     def fill(self, *arguments, **more):

@@ -2,12 +2,14 @@
 
 import collections
 import hashlib
+import re
 
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 from beam_jobs.writing import worker
+from beam_jobs.writing.spool import WritingError
 from beam_jobs.writing.worker import WriteGroup
 from classifier.data import shard_manifest
 from pseudo_label.predictions import schema as prediction_schema
@@ -70,16 +72,68 @@ def test_a_group_yields_the_sizes_of_all_its_shards(job):
     assert sum(shard.length for shard in written) == job.selection.funnel.records
 
 
-def test_a_shard_that_exists_is_not_written_again(job):
+def contents(job):
+    return {index: job.path(index).read_bytes() for index in job.groups[0].outputs}
+
+
+def frames(content):
+    """Returns the framed records of a file."""
+    found = []
+    while content:
+        length = int.from_bytes(content[:8], "little") + 16
+        found.append(content[:length])
+        content = content[length:]
+    return found
+
+
+def cut(content):
+    return b"".join(frames(content)[:-1])
+
+
+def reorder(content):
+    return b"".join(reversed(frames(content)))
+
+
+def repeat(content):
+    first, *rest = frames(content)
+    return b"".join([first, first, *rest[1:]])
+
+
+def flip(content):
+    return content[:100] + bytes([content[100] ^ 1]) + content[101:]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda content: b"", lambda content: content[:-1], cut, flip, reorder, repeat],
+)
+def test_only_shards_that_do_not_hold_their_records_are_written_again(job, spoil):
     sizes = list(WriteGroup(job).process(0))
-    content = {index: job.path(index).read_bytes() for index in job.groups[0].outputs}
-    job.path(1).unlink()
-    job.path(2).write_bytes(b"kept")
-    worker.write_group(job, job.groups[0])
-    assert job.path(1).read_bytes() == content[1]
-    assert job.path(2).read_bytes() == b"kept"
-    job.path(2).write_bytes(content[2])
+    whole = contents(job)
+    first, second, *others = job.groups[0].outputs
+    job.path(first).unlink()
+    job.path(second).write_bytes(spoil(whole[second]))
+    assert job.path(second).read_bytes() != whole[second]
+    before = {index: job.path(index).stat().mtime for index in others}
     assert list(WriteGroup(job).process(0)) == sizes
+    assert contents(job) == whole
+    assert {index: job.path(index).stat().mtime for index in others} == before
+
+
+def test_records_of_something_else_are_written_again(job):
+    list(WriteGroup(job).process(0))
+    whole = contents(job)
+    for content in (b"no record", tf.train.Example().SerializeToString()):
+        with tf.io.TFRecordWriter(str(job.path(1))) as writer:
+            writer.write(content)
+        list(WriteGroup(job).process(0))
+        assert contents(job) == whole
+
+
+def test_what_the_disk_does_not_keep_is_an_error(job, monkeypatch):
+    monkeypatch.setattr(worker.Spool, "read", lambda self, shard: iter([b""]))
+    with pytest.raises(WritingError, match=re.escape(str(job.path(0)))):
+        list(WriteGroup(job).process(0))
 
 
 def test_records_are_in_the_order_of_hashes_of_key_and_copy(job):

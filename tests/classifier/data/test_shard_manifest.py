@@ -61,7 +61,7 @@ def test_a_worker_reads_the_groups_of_its_shard_alone(place):
         file.seek(position)
         file.write(b"\xff" * 20)
     assert len(shard_manifest.read_shard(place / "job", 0).files) == 2
-    with pytest.raises(OSError):
+    with pytest.raises(ValueError, match=shard_manifest.MANIFEST):
         shard_manifest.read_shard(place / "job", 2)
 
 
@@ -97,12 +97,13 @@ def test_numbers_hold_where_the_size_of_a_shard_changes(place, monkeypatch):
     [
         (lambda path: path.unlink(), "1 gone, 0 changed, 0 new"),
         (lambda path: path.write_bytes(b"longer"), "0 gone, 1 changed, 0 new"),
+        (lambda path: os.utime(path, (7, 7)), "0 gone, 1 changed, 0 new"),
         (
             lambda path: path.rename(path.with_name("9.png")),
             "1 gone, 0 changed, 1 new",
         ),
     ],
-    ids=["gone", "size", "name"],
+    ids=["gone", "size", "time", "name"],
 )
 def test_a_source_that_changed_is_refused(place, allow, change, counts):
     freeze(place)
@@ -170,6 +171,35 @@ def test_predictions_know_the_images_they_were_made_of(place):
     (place / "job" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="'other'"):
         shard_manifest.match_predictions(open_photos(place), place / "job")
+
+
+def test_times_do_not_count_where_images_are_compared(place):
+    source = freeze(place)
+    config = {"images": source.describe()}
+    (place / "job" / "config.json").write_text(json.dumps(config))
+    os.utime(place / "photos" / "00003.png", (7, 7))
+    matched = shard_manifest.match_predictions(open_photos(place), place / "job")
+    assert matched == open_photos(place) != source
+    frozen = shard_manifest.freeze(
+        matched, place / "job", allow_new_shards=False, with_times=False
+    )
+    assert shard_manifest.read_shard(place / "job", 1) == frozen.shards[1]
+    (place / "photos" / "00003.png").write_bytes(b"longer")
+    with pytest.raises(ValueError, match=r"00003\.png"):
+        shard_manifest.match_predictions(open_photos(place), place / "job")
+
+
+def test_lists_without_times_stay_readable(place):
+    source = freeze(place)
+    path = place / "job" / shard_manifest.MANIFEST
+    pq.write_table(pq.read_table(path).drop_columns(["mtime_ns"]), path)
+    os.utime(place / "photos" / "00003.png", (7, 7))
+    first = shard_manifest.read_shard(place / "job", 0)
+    assert {file.mtime_ns for file in first.files} == {-1}
+    now = freeze(place)
+    assert now.describe() == source.describe()
+    # From now on it has them.
+    assert shard_manifest.read_shard(place / "job", 1) == now.shards[1]
 
 
 def test_matching_writes_nothing(place):

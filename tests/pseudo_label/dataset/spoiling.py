@@ -1,5 +1,6 @@
 """Verifying datasets in this process, and changing their files before."""
 
+import hashlib
 import json
 import re
 
@@ -10,6 +11,9 @@ import tensorflow as tf
 
 from pseudo_label.dataset import records as dataset_records
 from pseudo_label.dataset import verify_records, verify_selection
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import open_predictions
+from tests import chain
 
 
 def verify(run, **moved):
@@ -67,12 +71,28 @@ def first_file(run):
     return run.dataset / dataset_records.shard_name(1, 6)
 
 
-def change_column(path, name, change):
-    table = pq.read_table(path)
-    index = table.schema.get_field_index(name)
-    field = table.schema.field(index)
-    values = pa.array(change(table[name].to_pylist()), field.type)
-    pq.write_table(table.set_column(index, field, [values]), path)
+def change_rows(run, change, index=0):
+    """Changes a predictions file, as if it had been labeled and selected so.
+
+    `change` gets the rows as dictionaries.
+    """
+    path = predictions_file(run, index)
+    rows = pq.read_table(path).to_pylist()
+    change(rows)
+    chain.rewrite(path, pa.Table.from_pylist(rows, prediction_schema.schema()))
+    bind(run)
+
+
+def bind(run):
+    """Puts fingerprints of the predictions and the selection where they belong."""
+    fingerprint = open_predictions(run.predictions).fingerprint
+    selection = run.root / "selection" / "selection.json"
+    change_json(selection, lambda content: content.update(predictions=fingerprint))
+    parents = {
+        "predictions": fingerprint,
+        "selection": hashlib.sha256(selection.read_bytes()).hexdigest(),
+    }
+    change_json(run.dataset / "config.json", lambda content: content.update(parents))
 
 
 def predictions_file(run, index=0):

@@ -3,13 +3,17 @@
 import hashlib
 import shutil
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pseudo_label.deduplication import near_duplicates
+from pseudo_label.predictions import schema as prediction_schema
+from tests import chain
 from tests.pseudo_label.dataset.spoiling import (
-    change_column,
     change_json,
+    change_rows,
     check_refused,
     predictions_file,
     verify,
@@ -17,26 +21,89 @@ from tests.pseudo_label.dataset.spoiling import (
 
 
 def test_predictions_of_other_images(run):
-    def change(hashes):
-        return [bytes(32) for _ in hashes]
+    def change(rows):
+        for row in rows:
+            row["image_sha256"] = bytes(32)
 
-    change_column(predictions_file(run), "image_sha256", change)
+    change_rows(run, change)
     check_refused(run, "000000000000")
 
 
 def test_predictions_that_lead_to_another_decision(run):
-    def change(values):
-        return [None, *[0.9999] * (len(values) - 1)]
+    def change(rows):
+        for row in rows[1:]:
+            row["confidence"] = row["top_probabilities"][0] = 0.9999
 
-    change_column(predictions_file(run), "confidence", change)
+    change_rows(run, change)
     check_refused(run, r"class '.*': (confident|unique|records)")
 
 
 def test_a_row_that_is_missing_from_the_predictions(run):
-    path = predictions_file(run)
-    table = pq.read_table(path)
-    pq.write_table(table.slice(1), path)  # The one without a prediction.
+    def change(rows):
+        del rows[0]  # The one without a prediction.
+        for index, row in enumerate(rows):
+            row["record_index"] = index
+
+    change_rows(run, change)
     check_refused(run, "read: ", r"\b24\b", r"\b23\b")
+
+
+def test_predictions_that_were_made_again(run):
+    """Though every file and the selection are what they say."""
+    path = predictions_file(run)
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["error"] = "another reason"
+    chain.rewrite(path, pa.Table.from_pylist(rows, prediction_schema.schema()))
+    check_refused(run, f"{run.dataset}: predictions", r"\b[0-9a-f]{12}\b")
+
+
+#: By column: another value of one row.
+VALUES = {
+    "key": "another",
+    "key_hash": 5,
+    "status": "missing",
+    "label": 77,
+    "confidence": 0.125,
+    "top_labels": [77, 78],
+    "top_probabilities": [0.1, 0.2],
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_row_that_contradicts_itself(run, name):
+    """Of whatever image: the change leads to no other decision."""
+    lowest = min(
+        (row for row in pq.read_table(predictions_file(run)).to_pylist()[1:]),
+        key=lambda row: row["confidence"],
+    )
+
+    def change(rows):
+        rows[lowest["record_index"]][name] = VALUES[name]
+
+    change_rows(run, change)
+    words = rf"predictions-00000\.parquet, row {lowest['record_index']}: "
+    check_refused(run, words)
+
+
+def test_a_label_beyond_the_classes(run):
+    def change(rows):
+        rows[3]["label"], rows[3]["top_labels"] = 3, [3, 1]
+
+    change_rows(run, change)
+    check_refused(run, r"predictions-00000\.parquet, row 3: .*0\.\.2.*3")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("key", "another"), ("reason", "other"), ("record_index", 8), ("record_index", 0)],
+)
+def test_a_dropped_row_that_is_none(run, name, value):
+    path = run.root / "selection" / "dropped" / "predictions-00001.parquet"
+    (row,) = pq.read_table(path).to_pylist()
+    schema = near_duplicates.dropped_schema()
+    table = pa.Table.from_pylist([{**row, name: value}], schema)
+    near_duplicates.write_dropped(run.selection, 1, table)
+    check_refused(run, f"{path}")
 
 
 def test_other_dropped_rows(run):
@@ -55,7 +122,7 @@ def test_another_selection(run):
 def test_other_predictions(run):
     path = run.root / "predictions" / "config.json"
     change_json(path, lambda config: config.update(top_k=1))
-    check_refused(run, f"{run.dataset}: predictions", r"\b[0-9a-f]{12}\b")
+    check_refused(run, f"{run.predictions}", r"\b[0-9a-f]{12}\b")
 
 
 @pytest.mark.parametrize("name", ["dataset", "predictions", "selection"])

@@ -64,16 +64,41 @@ def test_equals_brute_force(bits, seed, count, shards):
     assert best == expected(images, bits=bits)
 
 
-def test_a_better_one_counts_though_it_is_a_duplicate_itself():
-    images = duplicate_corpus.Images(
+def make_three(labels):
+    """Images whose hashes are one and two bits from the first's, the best first."""
+    return duplicate_corpus.Images(
         keys=np.array(["a", "b", "c"], object),
         key_hash=np.zeros(3, np.uint64),
         confidence=np.array([0.9, 0.8, 0.7], np.float32),
+        labels=np.array(labels, np.int32),
         hashes=np.array([0b00, 0b01, 0b11], np.uint64),
         has_hash=np.ones(3, bool),
         digests=np.zeros((3, 4), np.uint64),
     )
-    assert find(images, bits=1) == {1: [0], 2: [1]}
+
+
+def test_a_better_one_counts_though_it_is_a_duplicate_itself():
+    assert find(make_three([1, 1, 1]), bits=1) == {1: [0], 2: [1]}
+
+
+def test_only_a_better_one_of_the_same_class_counts():
+    assert find(make_three([1, 0, 1]), bits=1) == {}
+    assert set(find(make_three([1, 0, 1]), bits=2)) == {2}
+    assert find(make_three([0, 1, 1]), bits=1) == {2: [1]}
+
+
+def test_classes_are_told_apart_though_their_numbers_for_sorting_are_equal(
+    monkeypatch,
+):
+    monkeypatch.setattr(near_duplicates, "MULTIPLIER", np.uint64(0))
+    images = make_three([0, 1, 0])
+    images.hashes[:] = 7
+    assert find(images, bits=0) == {2: [0]}
+    best, represented = near_duplicates.best_of_hash(
+        to_rows(images), read_keys_of(images)
+    )
+    assert best["row"].tolist() == [0, 1]
+    assert represented.tolist() == [(2, 0)]
 
 
 def test_keys_are_read_of_ties_alone():
@@ -99,10 +124,11 @@ def test_the_best_of_each_hash_represents_the_others(seed, count):
     rows = to_rows(images)
     best, represented = near_duplicates.best_of_hash(rows, read_keys_of(images))
     assert sorted([*best["row"], *represented["row"]]) == rows["row"].tolist()
-    assert len(np.unique(best["hash"])) == len(best)
+    assert len(np.unique(best[["hash", "label"]])) == len(best)
     rank, like = duplicate_corpus.rank(images), dict(represented.tolist())
     for row in rows["row"].tolist():
         same = images.ok & images.has_hash & (images.hashes == images.hashes[row])
+        same &= images.labels == images.labels[row]
         first = min(np.flatnonzero(same), key=rank.__getitem__)
         assert like.get(row, row) == first
 

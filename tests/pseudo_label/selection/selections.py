@@ -93,13 +93,15 @@ def run(tables, config, *, narrowings=0, dropped=(), classes=NAMES):
         tally += counted
     statistics = find_statistics(parts, tables, tally, config, narrowings)
     rules = selection_tally.make_rules(tally, statistics, config, classes)
+    labels = tables[0]["label"].take(list(dropped)).to_pylist() if dropped else []
+    counts = Counter(("duplicate", label) for label in labels)
     return Selection(
         settings=config,
         predictions="abc",
-        funnel=selection_tally.make_funnel(
-            tally, Counter(duplicate=len(dropped)), rules
+        funnel=selection_tally.make_funnel(tally, counts, rules),
+        sparse_classes=selection_tally.find_sparse_classes(
+            tally, counts, rules, config
         ),
-        sparse_classes=selection_tally.find_sparse_classes(tally, rules, config),
         classes=rules,
     )
 

@@ -35,16 +35,18 @@ PSEUDO_LABELS = [0, 1, 2, 0, 1, 2, 0]
 def write_dataset(directory, shards, class_names=CLASS_NAMES):
     """Writes a dataset of pseudo-labels, complete."""
     artifact.start_or_resume(directory, {"made": "up"})
+    size = 0
     for index, content in enumerate(shards):
         path = directory / records.shard_name(index, len(shards))
         with tf.io.TFRecordWriter(str(path)) as writer:
             for image, copy in content:
                 writer.write(records.serialize(to_record(image, copy)))
+        size += path.stat().st_size - records.FRAME_BYTES * len(content)
     records.write_metadata(
         str(directory),
         records.features(class_names, top_k=1),
         shard_lengths=[len(content) for content in shards],
-        num_bytes=1,
+        num_bytes=size,
     )
     artifact.complete(directory, seconds=0)
     return directory

@@ -38,7 +38,8 @@ def dataset(tmp_path_factory):
     directory = tmp_path_factory.mktemp("dataset") / "dataset"
     artifact.start_or_resume(directory, {"made": "up"})
     schema = records.features(CLASS_NAMES, top_k=2)
-    with tf.io.TFRecordWriter(str(directory / records.shard_name(0, 1))) as writer:
+    path = directory / records.shard_name(0, 1)
+    with tf.io.TFRecordWriter(str(path)) as writer:
         for i, image in enumerate(random_images(9, seed=5)):
             content = Record(
                 image=image,
@@ -54,7 +55,8 @@ def dataset(tmp_path_factory):
                 copy=0,
             )
             writer.write(records.serialize(content))
-    records.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=1)
+    size = path.stat().st_size - 9 * records.FRAME_BYTES
+    records.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=size)
     artifact.complete(directory, seconds=0)
     return directory
 

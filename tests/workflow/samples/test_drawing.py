@@ -12,6 +12,7 @@ from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import open_predictions
 from stage import artifact
 from tests import chain
 from tests.images import (
@@ -50,10 +51,10 @@ def made(tmp_path_factory):
     chain.predict(test, ("0123abc",))
     for shard, rows in DROPPED.items():
         write_dropped(found, shard, rows)
-    config = artifact.read_json(epath.Path(test.predictions) / artifact.CONFIG)
+    fingerprint = open_predictions(test.predictions).fingerprint
     artifact.write_json(
         epath.Path(found.selection) / artifact.CONFIG,
-        {"excluded": {"x/test": artifact.config_fingerprint(config), "y/other": "no"}},
+        {"excluded": {"x/test": fingerprint, "y/other": "no"}},
     )
     return found
 

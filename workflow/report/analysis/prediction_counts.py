@@ -20,6 +20,7 @@ from pseudo_label.selection import what_if
 from pseudo_label.selection.decision import COLUMNS, Selection, count_copies
 from pseudo_label.selection.order_statistics import Rows
 from pseudo_label.selection.tally import Tally
+from stage import parquet
 
 #: Bars of the histogram of all confidences.
 NUM_BARS = 50
@@ -111,7 +112,7 @@ def count_predictions(
     for label, confidence, dropped in _blocks(labeled):
         is_known = label >= 0
         known, known_confidence = label[is_known], confidence[is_known]
-        predicted += _count_labels(known, num_classes, labeled)
+        predicted += np.bincount(known, minlength=num_classes)
         # The last bar includes a confidence of 1.
         bar = np.clip((known_confidence * NUM_BARS).astype(np.int64), 0, NUM_BARS - 1)
         bars += np.bincount(bar, minlength=NUM_BARS)
@@ -150,7 +151,8 @@ def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> 
                 f"{before.path(index)}, got {len(labels):,} images"
             )
         dropped = near_duplicates.read_dropped(before.selection_directory, index)
-        is_kept = count_copies(rows, before.selection, dropped) > 0
+        with parquet.explaining(before.path(index)):
+            is_kept = count_copies(rows, before.selection, dropped) > 0
         was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
         is_known = (was >= 0) & (now >= 0)
         is_changed = is_known & (was != now)
@@ -172,23 +174,14 @@ def _blocks(
             labeled.selection_directory,
             index,
         ):
-            yield (
-                table["label"].fill_null(-1).to_numpy(),
-                table["confidence"].fill_null(0.0).to_numpy(),
-                dropped,
-            )
-
-
-def _count_labels(
-    label: NDArray[np.int32], num_classes: int, labeled: LabeledRound
-) -> NDArray[np.int64]:
-    counts = np.bincount(label, minlength=num_classes)
-    if len(counts) > num_classes:
-        raise ValueError(
-            f"{labeled.predictions}: expected labels below {num_classes}, got "
-            f"{len(counts) - 1}"
-        )
-    return counts
+            label = table["label"].fill_null(-1).to_numpy()
+            num_classes = len(labeled.selection.classes)
+            if label.max(initial=-1) >= num_classes:
+                raise ValueError(
+                    f"{labeled.path(index)}: expected labels below {num_classes}, got "
+                    f"{label.max()}"
+                )
+            yield label, table["confidence"].fill_null(0.0).to_numpy(), dropped
 
 
 def _columns_to_decide(selection: Selection) -> Sequence[str]:
