@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +14,8 @@ _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 def read_class_names(path: str) -> tuple[str, ...]:
     """Returns the lines of a UTF-8 text file: two or more different class names."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path}: expected a file of class names, got something else")
     try:
         # A byte-order mark is no part of the first name.
         with open(path, encoding="utf-8-sig") as file:

@@ -148,8 +148,8 @@ def _state(path: epath.Path) -> FileState | None:
 def _local_state(path: str) -> FileState | None:
     try:
         state = os.stat(path)
-    except OSError:
-        return {}  # A broken link; reading it will report the error.
+    except (OSError, ValueError):
+        return {}  # A broken link or path; reading it will report the error.
     if not stat.S_ISREG(state.st_mode):
         return None
     return {"size": state.st_size, "mtime_ns": opening.modified_ns(state)}

@@ -169,6 +169,8 @@ def _open(file: File) -> BinaryIO:
     """
     if "://" in file.path:
         opened: BinaryIO = epath.Path(file.path).open("rb")
+    elif "\0" in file.path:
+        raise FileError(MISSING, f"no path of a file: {file.path!r}")
     else:
         opened = io.FileIO(file.path, opener=_open_at_once)
     try:

@@ -27,6 +27,11 @@ from stage.status import BAD_RECORD, CORRUPT_RECORD, OK
 _Fetched: TypeAlias = "concurrent.futures.Future[list[Example]]"
 #: Number of remote image files fetched in parallel; each takes about 0.1 s.
 _READ_AHEAD = 16
+#: Most bytes of a record besides its image.
+_MAX_OTHER_BYTES = 2**24
+#: Numbers of the fields that lead to an image: features, feature, value, bytes_list,
+#: value.
+_PATH_OF_IMAGE = (1, 1, 2, 1, 1)
 #: Most bytes of the images of a batch, and of files fetched in parallel; a single one
 #: may have as many.
 _MAX_BATCH_BYTES = 2**28
@@ -133,6 +138,8 @@ def _parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes,
     The label is -1 where it is no single integer. Raises ValueError if the record does
     not hold exactly one image.
     """
+    if len(record) > _MAX_OTHER_BYTES:
+        _check_large(record)
     try:
         features = tf.train.Example.FromString(record).features.feature
     except DecodeError as error:
@@ -149,6 +156,49 @@ def _parse_example(record: bytes, image: str, label: str | None) -> tuple[bytes,
         return images[0], UNLABELED
     labels = features[label].int64_list.value
     return images[0], labels[0] if len(labels) == 1 else UNLABELED
+
+
+def _check_large(record: bytes) -> None:
+    """Raises ValueError unless nearly all of a record is one image.
+
+    Parsing makes eight bytes and more of a byte of integers or of empty strings.
+    """
+    part = memoryview(record)
+    for number in _PATH_OF_IMAGE:
+        part = _longest_field(part, number)
+    others = len(record) - len(part)
+    if others > _MAX_OTHER_BYTES:
+        raise ValueError(
+            f"{others:,} bytes besides an image, expected at most {_MAX_OTHER_BYTES:,}"
+        )
+
+
+def _longest_field(message: memoryview, number: int) -> memoryview:
+    """Returns the longest field of a number in a serialized message.
+
+    Only the first thousand fields count, and only those in front of any that is no
+    message, text or list.
+    """
+    longest, position = message[:0], 0
+    for _ in range(1000):
+        tag, start = _varint(message, position)
+        length, start = _varint(message, start)
+        if tag % 8 != 2 or not length:
+            break
+        position = start + length
+        if tag >> 3 == number and length > len(longest):
+            longest = message[start:position]
+    return longest
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Returns a number and the position behind it; 0 at the end of the message."""
+    value = 0
+    for shift, byte in enumerate(message[position : position + 10]):
+        value |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return value, position + shift + 1
+    return 0, position
 
 
 def _explain_record(

@@ -20,7 +20,7 @@ from etils import epath
 from classifier.data import opening
 from classifier.data.examples import File
 from classifier.data.sources import Shard, Source, make_shards
-from stage import artifact, parquet
+from stage import artifact, parquet, typed_json
 
 MANIFEST = "shards.parquet"
 #: Rows of a Parquet row group, the least that a worker reads to find its shard.
@@ -49,8 +49,8 @@ def match_predictions(source: Source, directory: str) -> Source:
     expected = artifact.read_config(directory).get("images")
     if expected != source.describe():
         raise ValueError(
-            f"{source.spec} is not what {directory} was made of: expected {expected}, "
-            f"got {source.describe()}"
+            f"{source.spec} is not what {directory} was made of: expected "
+            f"{typed_json.shown(expected)}, got {source.describe()}"
         )
     return source
 

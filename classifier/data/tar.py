@@ -20,6 +20,8 @@ _MAX_EXTENSION = 2**20
 _MAX_NAME = 4096
 #: An end mark is two blocks of zeros; fewer may stand anywhere.
 _END_MARK = 2 * _BLOCK
+#: Comparing with these is several times as fast as to look for another byte.
+_ZEROS = bytes(2**18)
 _FILES = (b"0", b"\0", b"7")
 _FOLDER = b"5"
 _SPARSE = b"S"
@@ -118,7 +120,9 @@ class TarReader:
     def _skip_zeros(self) -> int:
         """Skips zero blocks that are in memory already; returns their bytes."""
         content = self._stream.peek()
-        zeros = len(content) - len(content.lstrip(b"\0"))
+        zeros = len(content)
+        if not _ZEROS.startswith(content):
+            zeros -= len(content.lstrip(b"\0"))
         return len(self._stream.read(zeros // _BLOCK * _BLOCK))
 
     def _skip(self, count: int) -> None:

@@ -67,6 +67,12 @@ def test_image_that_changed(fault, begun):
     begun.refused(fault, **begun.model)
 
 
+@page.holds("image corrected since the first run")
+def test_image_that_was_corrected(fault, begun):
+    os.utime(begun.root / "in" / "00001.png", (7, 7))
+    begun.refused(fault, **begun.model)
+
+
 @page.holds("image added since the first run")
 def test_image_that_was_added(fault, begun):
     (begun.root / "in" / "00003.png").write_bytes(*random_images(1))

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from classifier.data.class_names import check_same_classes, read_class_names
@@ -23,3 +25,9 @@ def test_class_names_must_be_several_and_different(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)):
         read_class_names(str(path))
+
+
+def test_class_names_are_not_read_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "names.txt")
+    with pytest.raises(ValueError, match=r"names\.txt"):
+        read_class_names(str(tmp_path / "names.txt"))

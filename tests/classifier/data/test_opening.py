@@ -12,7 +12,7 @@ from classifier.data.examples import File
 from classifier.data.opening import FileError
 from classifier.data.tfrecord import MAX_LENGTH
 from stage import retry
-from stage.status import CHANGED, UNREADABLE
+from stage.status import CHANGED, MISSING, UNREADABLE
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -190,3 +190,10 @@ def test_a_short_read_goes_on(path, monkeypatch):
 def test_errors_of_a_file_alone(number):
     error = OSError(number, os.strerror(number))
     assert opening.status_of(error) == (UNREADABLE, os.strerror(number))
+
+
+@READERS
+def test_a_path_that_no_file_can_have(read):
+    status, reason = fails(read, File(path="a\0b", name="data"))
+    assert status == MISSING
+    assert r"a\x00b" in reason

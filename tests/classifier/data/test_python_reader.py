@@ -190,6 +190,32 @@ def test_records_without_exactly_one_image(tmp_path, features, named):
     assert good == expected(1, b"good")
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "status"),
+    [
+        ("image/encoded", {"int64_list": {"value": [0] * 2000}}, BAD_RECORD),
+        ("image/encoded", {"bytes_list": {"value": [b""] * 2000}}, BAD_RECORD),
+        ("a", {"int64_list": {"value": [0] * 2000}}, BAD_RECORD),
+        ("a", {"bytes_list": {"value": [b"x" * 2000]}}, BAD_RECORD),
+        ("z", {"int64_list": {"value": [0] * 900}}, OK),
+        ("image/x", {"float_list": {"value": [0.5] * 200}}, OK),
+    ],
+)
+def test_large_records_hold_little_but_the_image(
+    tmp_path, monkeypatch, name, other, status
+):
+    monkeypatch.setattr(python_reader, "_MAX_OTHER_BYTES", 1000)
+    image = {"image/encoded": feature(bytes_list={"value": [b"x" * 1500]})}
+    features = {**image, "label": feature(int64_list={"value": [3]})}
+    features[name] = feature(**other)
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    write_raw(tmp_path / "data", example.SerializeToString(), make_example(b"good"))
+    first, good = read(tmp_path / "data")
+    assert first.status == status
+    assert first.image == (b"x" * 1500 if status == OK else b"")
+    assert good == expected(1, b"good")
+
+
 def test_a_record_that_is_no_example(tmp_path):
     write_raw(tmp_path / "data", b"\xff\xff\xff")
     (bad,) = read(tmp_path / "data")

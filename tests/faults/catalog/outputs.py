@@ -22,6 +22,12 @@ FAULTS = (
         mentions=("00001.png", "1 gone", "0 changed", "0 new"),
     ),
     Fault(
+        "image corrected since the first run",
+        REFUSED,
+        "complete or not; of the same size, of another time",
+        mentions=("00001.png", "1 changed", "cp -p"),
+    ),
+    Fault(
         "image of another size since the first run", REFUSED, mentions=("00001.png",)
     ),
     Fault(
