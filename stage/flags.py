@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 from absl import flags
 
+from stage.text import printable
+
 #: A flag; its `value` may be read once the command line is parsed.
 Flag: TypeAlias = flags.FlagHolder
 
@@ -80,14 +82,18 @@ class CommandFlags:
 
     def _parse(self, values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         try:
-            return values(argv)
+            rest = values(argv)
         except flags.Error as error:
             name = getattr(error, "flagname", "")
             new_name = RENAMED.get(name)
             if new_name in self.values:
                 sys.exit(f"error: --{name} was renamed: use --{new_name}")
-            message = " ".join(str(error).split())
+            message = printable(" ".join(str(error).split()))
             sys.exit(f"error: {message}\nPass --help to see the flags of this command.")
+
+        for name in self.values:
+            _check_not_blank(name, self.values[name].value)
+        return rest
 
     # Single flags that several commands have.
 
@@ -239,3 +245,13 @@ class CommandFlags:
                 "profile", False, "Write a trace of a few steps for TensorBoard."
             ),
         )
+
+
+def _check_not_blank(name: str, value: Any) -> None:
+    """Exits if a value is blank: as a path it would mean the current directory."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, str) and not each.strip():
+            sys.exit(
+                f"error: --{name}: expected a value, got {each!r}; leave the flag out "
+                "for its default"
+            )

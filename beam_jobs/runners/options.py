@@ -32,8 +32,7 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
         raise ValueError(f"expected Beam options as --name=value, got {arguments[0]!r}")
     options = PipelineOptions(arguments)
     standard = options.view_as(StandardOptions)
-    if standard.runner in (None, "DirectRunner"):
-        standard.runner = LOCAL_RUNNER
+    standard.runner = _find_runner(standard.runner or LOCAL_RUNNER)
     if is_local(options) or is_dataflow(options):
         _check_names(arguments, set(options.get_all_options()))
     if is_local(options):
@@ -74,6 +73,27 @@ def has_worker_processes(options: PipelineOptions) -> bool:
         and direct.direct_running_mode == "multi_processing"
         and direct.direct_num_workers > 1
     )
+
+
+def _find_runner(name: str) -> str:
+    """Returns the full name of a runner; Beam ignores case and the word `Runner`.
+
+    A name with dots is that of a class.
+    """
+    if "." in name:
+        try:
+            beam.runners.create_runner(name)
+        except Exception as error:
+            raise ValueError(f"--runner={name} cannot be made: {error}") from error
+        return name
+    known = {each.lower(): each for each in StandardOptions.KNOWN_RUNNER_NAMES}
+    found = known.get(name.lower()) or known.get(f"{name.lower()}runner")
+    if found is None:
+        raise ValueError(
+            f"Beam has no runner {name!r}: expected {', '.join(known.values())} or a "
+            "class as MODULE.NAME"
+        )
+    return LOCAL_RUNNER if found == "DirectRunner" else found
 
 
 def _check_names(arguments: Sequence[str], known: set[str]) -> None:

@@ -49,6 +49,17 @@ def test_a_required_flag_must_be_there(flags):
     assert "--output" in end.value.code
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_blank_value_is_refused(flags, value):
+    flags.output("Directory.")
+    flags.strings("teacher", [], "Directories.")
+    for arguments in ([f"--output={value}"], ["--output=a", f"--teacher={value}"]):
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", *arguments])
+        assert arguments[-1].partition("=")[0] in end.value.code
+        assert "\n" not in end.value.code
+
+
 def test_a_renamed_flag_names_the_new_one(flags):
     for former, present in RENAMED.items():
         flags.string(present, None, "Text.")

@@ -92,3 +92,22 @@ def test_other_runners_keep_their_options():
 )
 def test_worker_processes(arguments, expected):
     assert beam_options.has_worker_processes(parse(*arguments)) == expected
+
+
+@pytest.mark.parametrize("name", ["NoSuchRunner", "no.such.Runner", "json.JSONDecode"])
+def test_a_runner_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        parse(f"--runner={name}")
+
+
+NAMES = {
+    **dict.fromkeys(("direct", "directrunner", "FNAPIRUNNER"), "FnApiRunner"),
+    "prism": "PrismRunner",
+    "dataflowrunner": "DataflowRunner",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_runner_may_be_named_in_short(name):
+    runner = parse(f"--runner={name}").view_as(StandardOptions).runner
+    assert runner == NAMES[name]
