@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from stage import cli
 from stage.flags import CommandFlags
 from stage.status import OK
+from stage.text import printable
 
 FLAGS = CommandFlags()
 _CLASSIFIER = FLAGS.members("classifier")
@@ -38,9 +39,7 @@ def main(argv: Sequence[str]) -> None:
     num_bad = 0
     with cli.exit_on_job_error():
         members = ensemble.Ensemble(_CLASSIFIER.value)
-        width = max(
-            len(file_predictions.escape_control(name)) for name in members.class_names
-        )
+        width = max(len(printable(name)) for name in members.class_names)
         for prediction in file_predictions.predict_files(
             members, files, top_k=_TOP_K.value
         ):

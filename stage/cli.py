@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from absl import app, logging
 
 from stage import preemption, streams
 from stage.flags import CommandFlags
+from stage.text import printable_lines
 
 Main: TypeAlias = Callable[[Sequence[str]], None]
 #: Receives a line for the user.
@@ -52,6 +54,9 @@ def run(main: Main, flags: CommandFlags) -> None:
     warnings.simplefilter("ignore")
     logging.set_verbosity(logging.ERROR)
     signal.signal(signal.SIGINT, _interrupt)
+    sys.excepthook = lambda _, error, __: streams.warn(
+        "".join(traceback.format_exception(error)).rstrip()
+    )
     try:
         app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
     finally:
@@ -79,6 +84,8 @@ def _run_main(main: Main, argv: Sequence[str]) -> None:
     try:
         main(argv)
     except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.exit(printable_lines(end.code))
         if end.code:
             raise
     except FloatingPointError as error:

@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from stage.text import printable_lines
+
 _NAMES = ("stdin", "stdout", "stderr")
 #: Why nothing more can be printed to stdout.
 _failure: OSError | None = None
@@ -42,14 +44,14 @@ def show(line: str) -> None:
     If that fails, it and all that follows is dropped; see `failure`.
     """
     with _noting_failure():
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(printable_lines(line) + "\n")
         sys.stdout.flush()
 
 
 def warn(line: str) -> None:
     """Prints a line to stderr, if that is possible."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(printable_lines(line) + "\n")
         sys.stderr.flush()
 
 

@@ -2,7 +2,7 @@ r"""Text from outside, such as names of files and classes, on a terminal or a pa
 
 Control characters can command a terminal, marks of direction rearrange a line, and
 separators begin another. They are shown as \x1b, \u202e and so on, by what everything
-passes on its way: `stage.streams`, `stage.cli`, the dataset's card and the report's page.
+passes on its way: `stage.streams`, `stage.cli`, the dataset's card, the report's page.
 Files of data keep names as they are.
 """
 

@@ -14,6 +14,7 @@ from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from stage.status import OK
+from stage.text import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,11 @@ def predict_files(
 
 def to_text(prediction: FilePrediction, *, width: int) -> str:
     """Returns a prediction as lines of a table whose class names have a width."""
-    lines = [escape_control(prediction.file)]
+    lines = [printable(prediction.file)]
     if prediction.status != OK:
-        lines.append(f"  {prediction.status}: {escape_control(prediction.error)}")
+        lines.append(f"  {prediction.status}: {printable(prediction.error)}")
     for rank, top in enumerate(prediction.top, start=1):
-        name = escape_control(top.class_name)
+        name = printable(top.class_name)
         lines.append(f"{rank:>5}  {name:<{width}} {top.probability:>8.2%}")
     return "\n".join(lines)
 
@@ -94,17 +95,6 @@ def to_json(prediction: FilePrediction) -> str:
     facts = dataclasses.asdict(prediction)
     del facts["top" if prediction.status != OK else "error"]
     return json.dumps(facts)
-
-
-def escape_control(text: str) -> str:
-    r"""Returns text with control characters as \xNN, \n etc.
-
-    File and class names could otherwise send commands to the terminal.
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def _top(

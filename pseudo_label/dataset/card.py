@@ -18,6 +18,7 @@ from markupsafe import Markup
 from pseudo_label.dataset import records
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
+from stage.text import printable_lines
 
 #: Maximum number of values of a setting to list; of longer lists, the length is shown.
 _MAX_VALUES = 10
@@ -40,7 +41,7 @@ def make_card(
         num_shards: Number of record files.
         num_bytes: Size of all record files in bytes.
     """
-    return _template().render(
+    card = _template().render(
         selection=selection,
         settings=dict(_flatten(dataclasses.asdict(selection.settings))),
         predictions=predictions,
@@ -50,6 +51,7 @@ def make_card(
         records=records,
         wire_types=records.wire_types(top_k=predictions.top_k),
     )
+    return printable_lines(card)
 
 
 def escape(text: str) -> Markup:

@@ -221,3 +221,50 @@ def test_layers_of_its_own(fault, place, planted, layer):
     made, expected = map(keras.saving.load_model, (place.root / "made.keras", before))
     for one, other in zip(made.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+# --- names ---------------------------------------------------------------------
+#: Title of the window, color, direction of writing, lines of three kinds.
+COMMANDS = "\x1b]0;x\x07\x1b[31m\u202e\u2066\n\r\x9b2J\x85\u2028"
+
+
+def _assert_inert(shown):
+    assert shown
+    assert all(char == "\n" or char.isprintable() for char in shown)
+
+
+@page.holds("control characters in names")
+def test_control_characters_in_names(fault, place):
+    images = place.root / "in"
+    name = f"{COMMANDS}.png"
+    shutil.copy(images / "00000.png", images / name)
+    place.label()
+    rows = {row["key"]: row["status"] for row in job.read_rows(place.output)}
+    assert rows[name] == fault.status
+    facts = place.teacher / "classifier.json"
+    _edit(facts, lambda content: content["class_names"].__setitem__(0, COMMANDS))
+    (images / "broken\x1b[31m.png").write_text("no image")
+    ended = call("classifier.predict", f"--classifier={place.teacher}", images)
+    assert ended.stdout.count("\n") > 5, ended.stderr
+    _assert_inert(ended.stdout)
+    assert r"\x1b]0;x\x07\x1b[31m\u202e" in ended.stdout
+
+
+@page.holds("control characters in an argument")
+def test_control_characters_in_an_argument(fault, place):
+    path = f"{place.root}/{COMMANDS}"
+    for module, *flags in (
+        ("beam_jobs.label_images", f"--images=folder:{path}", "--teacher=x"),
+        ("beam_jobs.label_images", f"--images={COMMANDS}", f"--teacher={path}"),
+        ("beam_jobs.select_labels", f"--predictions={path}"),
+        ("classifier.predict", f"--classifier={path}", "x.png"),
+        ("classifier.predict", f"--{COMMANDS}=1"),
+        ("teacher.train", f"--labeled=folder:{path}", "--evaluation=x", "--workdir=x"),
+        ("workflow.report", f"--run={path}"),
+        ("pseudo_label.verify", path),
+        ("pseudo_label.verify", path, path),
+    ):
+        ended = call(module, *flags, *(["--output=x"] if "beam" in module else []))
+        assert ended.returncode == 1, module
+        _assert_inert(ended.stderr)
+        fault.check(ended.stderr)

@@ -107,11 +107,6 @@ def test_a_name_cannot_command_the_terminal(ensemble, tmp_path):
     assert json.loads(file_predictions.to_json(prediction))["file"] == prediction.file
 
 
-def test_ordinary_names_stay_as_they_are():
-    for text in ("robin.jpg", "a b/Käfer, 蝶.png", "~$&'\"\\"):
-        assert file_predictions.escape_control(text) == text
-
-
 def test_a_prediction_as_table_and_as_json():
     top = (TopClass(1, "robin", 0.97314), TopClass(0, "wren\t", 0.02))
     good = FilePrediction("a.jpg", "ok", "", top)

@@ -40,6 +40,17 @@ FAULTS = (
         "only weights are read from it, in converting and by `--init_from`",
     ),
     Fault(
+        "control characters in names",
+        LABELED,
+        "escaped on the terminal, the card and the page, unchanged in files of data",
+    ),
+    Fault(
+        "control characters in an argument",
+        REFUSED,
+        "escaped",
+        (r"\x1b]0;", r"\u202e"),
+    ),
+    Fault(
         "make variable of a source with blanks, quotes and other characters",
         LABELED,
         "it arrives as it is",

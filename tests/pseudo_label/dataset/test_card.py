@@ -164,3 +164,10 @@ def test_plain_names_stay_as_they_are():
         "great white shark, n01484850 (ü)"
     )
     assert card.escape(" a\n b ") == "a b"
+
+
+def test_nothing_in_a_card_acts_on_its_reader(job):
+    name = "\x1b[31m\u202e\x00a\u2028b\x9b\ufeff"
+    classes = [dataclasses.replace(rule, name=name) for rule in job.selection.classes]
+    text = make_card(job, classes=type(job.selection.classes)(classes))
+    assert all(char == "\n" or char.isprintable() for char in text)

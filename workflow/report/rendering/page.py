@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from pseudo_label.selection.decision import funnel_title
+from stage.text import printable_lines
 from workflow.report.analysis.figures import Figures
 from workflow.report.analysis.missing import Missing
 from workflow.report.analysis.run_files import Stage
@@ -50,7 +51,7 @@ def make_page(
         style=Markup(style),  # The content of a style element is not escaped.
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
-    return text.replace_hidden(content)
+    return printable_lines(content)
 
 
 @functools.cache

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import re
 import unicodedata
 
-#: Control characters, surrogates (which UTF-8 cannot encode), and the marks of
-#: Unicode's bidirectional algorithm (UAX #9), which can rearrange a line.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+from stage.text import printable
+
 #: Width of a name, in columns of a Latin letter.
 NAME_COLUMNS = 28
 #: Width of its tooltip.
 TOOLTIP_COLUMNS = 400
 
 
-def replace_hidden(text: str) -> str:
-    """Returns the text with each invisible, active character replaced by U+FFFD."""
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def shorten(value: str, columns: int = NAME_COLUMNS) -> str:
     """Returns the text on one line, cut with an ellipsis if wider than `columns`."""
-    line = " ".join(value[: 4 * TOOLTIP_COLUMNS].split())
+    line = printable(" ".join(value[: 4 * TOOLTIP_COLUMNS].split()))
     widths = [_width(character) for character in line]
     if len(value) <= 4 * TOOLTIP_COLUMNS and sum(widths) <= columns:
         return line
