@@ -258,3 +258,25 @@ def test_other_networks_of_ours_are_taken_over_by_position(build, tmp_path, conf
         model(images, training=False), trained(images, training=False)
     )
     assert all(re.match(r"\d{4}/", name) for name in factory.named_variables(model))
+
+
+def test_an_hdf5_file_that_claims_more_than_it_holds_is_refused(build, tmp_path):
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x/kernel:0", shape=(10**12,), dtype="f4", chunks=(2**20,))
+    with pytest.raises(ValueError, match=r"x/kernel:0.*1000000000000"):
+        take_over(build(), path)
+
+
+def test_an_hdf5_file_does_not_lead_to_another(build, tmp_path, reference):
+    path = tmp_path / "weights.h5"
+    (tmp_path / "secret").write_bytes(bytes(4000))
+    with h5py.File(path, "w") as file:
+        secret = [(str(tmp_path / "secret"), 0, 4000)]
+        file.create_dataset("x/kernel:0", (1000,), "f4", external=secret)
+    with pytest.raises(ValueError, match=r"x/kernel:0"):
+        take_over(build(), path)
+    with h5py.File(path, "w") as file:
+        file["model_weights"] = h5py.ExternalLink(str(reference), "/")
+    with pytest.raises(ValueError, match=r"stem_0_conv/kernel.*none"):
+        take_over(build(), path)
