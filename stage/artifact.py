@@ -26,11 +26,14 @@ from typing import Any
 from etils import epath
 
 from stage import typed_json
+from stage.text import printable
 
 CONFIG = "config.json"
 COMPLETED = "COMPLETED"
 #: Entry of a config that is the fingerprint of all images of a source and their labels.
 CONTENT = "content"
+#: Most settings that a message names.
+_MAX_DIFFERENCES = 5
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
@@ -299,18 +302,22 @@ def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
 
 def _describe_differences(before: Any, now: Any) -> str:
     old, new = dict(_flatten(before)), dict(_flatten(now))
-    return ", ".join(
+    differ = [path for path in old | new if old.get(path) != new.get(path)]
+    described = [
         _describe_difference(path, old.get(path), new.get(path))
-        for path in old | new
-        if old.get(path) != new.get(path)
-    )
+        for path in differ[:_MAX_DIFFERENCES]
+    ]
+    if len(differ) > _MAX_DIFFERENCES:
+        described.append(f"and {len(differ) - _MAX_DIFFERENCES} more")
+    return ", ".join(described)
 
 
 def _describe_difference(path: str, old: str | None, new: str | None) -> str:
     parent, _, name = path.rpartition(".")
     if name == CONTENT and old and new:
         return f"{parent}: images or labels have changed"
-    return f"{path}: expected {_shorten(old)}, got {_shorten(new)}"
+    name = _shorten(printable(path))
+    return f"{name}: expected {_shorten(old)}, got {_shorten(new)}"
 
 
 def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from stage import artifact, typed_json
+from stage.text import printable
 from stage.typed_json import Positive
 
 CALIBRATION = "calibration.json"
@@ -48,4 +49,4 @@ class _Fitted:
 
 
 def _shorten(fingerprints: Sequence[str]) -> str:
-    return ", ".join(fingerprint[:8] for fingerprint in fingerprints)
+    return printable(", ".join(fingerprint[:8] for fingerprint in fingerprints)[:80])

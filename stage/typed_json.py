@@ -27,6 +27,8 @@ from typing import (
 
 from etils import epath
 
+from stage.text import printable
+
 T = TypeVar("T")
 #: Returns a JSON value as one of the wanted type, or raises `_WrongError`.
 _Checker = Callable[[Any], Any]
@@ -61,6 +63,8 @@ MAX_BYTES = 2**28
 MAX_DEPTH = 100
 #: Most digits of an integer: those of 2**64.
 _MAX_DIGITS = 20
+#: Longest message about a value.
+_MAX_MESSAGE = 400
 #: Longest part of a wrong value that a message repeats.
 _MAX_SHOWN = 80
 _SCALARS = {str: "a string", int: "a whole number", bool: "true or false"}
@@ -110,14 +114,26 @@ def parse(content: bytes, kind: type[T], name: str, *, only_known: bool = False)
         )
         _check_depth(value)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: expected JSON: {error}") from error
+        raise ValueError(f"{name}: expected JSON: {_message(error)}") from error
     check = _checker(kind, only_known)  # type: ignore[arg-type]
     try:
         found: T = check(value)
     except _WrongError as error:
         where = error.path.removeprefix(".")
-        raise ValueError(f"{name}: {where and where + ': '}{error}") from error
+        message = f"{where and where + ': '}{_message(error)}"
+        raise ValueError(f"{name}: {message}") from error
     return found
+
+
+def shown(value: Any) -> str:
+    """Returns a value of a file as messages quote it: short, in one printable line."""
+    return _shorten(json.dumps(value))
+
+
+def _message(error: Exception) -> str:
+    """Returns the message of an error that may quote the file at any length."""
+    text = printable(" ".join(str(error).split()))
+    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
 
 
 class _WrongError(ValueError):
@@ -129,7 +145,7 @@ class _WrongError(ValueError):
 
 
 def _expected(what: str, value: Any) -> _WrongError:
-    return _WrongError(f"expected {what}, got {_shorten(json.dumps(value))}")
+    return _WrongError(f"expected {what}, got {shown(value)}")
 
 
 def _shorten(text: str) -> str:
@@ -141,7 +157,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {_shorten(json.dumps(repeated))} is repeated")
+        raise ValueError(f"the key {shown(repeated)} is repeated")
     return found
 
 
@@ -281,4 +297,4 @@ def _within(part: str, check: _Checker, value: Any) -> Any:
 
 def _name(key: str) -> str:
     """Returns a key of a file as messages show it."""
-    return key if key.isidentifier() and key.isascii() else _shorten(json.dumps(key))
+    return key if key.isidentifier() and key.isascii() else shown(key)

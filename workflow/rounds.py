@@ -103,8 +103,8 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
         if config.kind != HELD_OUT or config.labeled != configs[0].labeled:
             raise ValueError(
                 f"{path}: expected {HELD_OUT} images, the same as in {directories[0]}, "
-                f"got other or {config.kind} images; calibrate all rounds with one "
-                "CALIBRATION="
+                f"got other or {typed_json.shown(config.kind)} images; calibrate all "
+                "rounds with one CALIBRATION="
             )
     facts = [typed_json.read(path / CALIBRATION, _Accuracy) for path in directories]
     return [fact.accuracy for fact in facts], facts[-1].num_images

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ Arrays = dict[str, NDArray[np.generic]]
 _UNREADABLE = (
     *(EOFError, KeyError, MemoryError, NotImplementedError, OverflowError),
     *(RuntimeError, SyntaxError, TypeError, ValueError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
 )
 _PATTERN = re.compile(r"^(step|best)-(\d{8})\.npz$")
 
@@ -99,12 +100,23 @@ def read(path: epath.PathLike) -> Arrays:
     content = epath.Path(path).read_bytes()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
-            if any(member.file_size > len(content) for member in file.infolist()):
-                raise ValueError("a tensor is larger than the file")
+            _check_members(file, content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
     except _UNREADABLE as error:
         raise ValueError(f"{path}: expected a checkpoint: {error}") from error
+
+
+def _check_members(file: zipfile.ZipFile, content: bytes) -> None:
+    """Checks that the members fill the file, so that its list of them lacks none."""
+    end = 0
+    for member in sorted(file.infolist(), key=lambda member: member.header_offset):
+        if member.header_offset != end or member.file_size > len(content):
+            raise ValueError("a tensor is missing")
+        name, extra = struct.unpack_from("<HH", content, end + 26)
+        end += 30 + name + extra + member.compress_size
+    if end != file.start_dir or not end:
+        raise ValueError("a tensor is missing")
 
 
 def check_names(arrays: Arrays, expected: Iterable[str]) -> None:

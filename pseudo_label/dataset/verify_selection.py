@@ -116,11 +116,13 @@ def open_lineage(
     path = artifact.require_complete(dataset, "dataset")
     config = _read_config(path)
     inputs = vars(typed_json.read(path / "inputs.json", Inputs))
+    given = {"predictions": predictions, "selection": selection}
     predicted, selected = (
         artifact.require_complete(
-            directory or artifact.resolve_path(inputs[name], start=dataset), name
+            directory or artifact.resolve_path(inputs[name], start=dataset),
+            name if directory else f"{path / 'inputs.json'}: {name}",
         )
-        for name, directory in (("predictions", predictions), ("selection", selection))
+        for name, directory in given.items()
     )
     labeled = open_predictions(str(predicted))
     decision = typed_json.read_bytes(selected / SELECTION)
@@ -235,8 +237,8 @@ def _read_config(dataset: epath.Path) -> DatasetConfig:
 def _check_fingerprint(what: str, expected: str, found: str) -> None:
     if found != expected:
         raise ValueError(
-            f"{what}: expected the one with fingerprint {expected[:12]}, got "
-            f"{found[:12]}"
+            f"{what}: expected the one with fingerprint "
+            f"{typed_json.shown(expected[:12])}, got {typed_json.shown(found[:12])}"
         )
 
 

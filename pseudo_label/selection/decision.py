@@ -185,14 +185,6 @@ class Selection:
     sparse_classes: tuple[SparseClass, ...] = ()
     classes: tuple[ClassRule, ...]
 
-    def __post_init__(self) -> None:
-        values, classes = len(self.settings.thresholds.values), len(self.classes)
-        check(
-            values in (1, classes),
-            f"expected settings.thresholds.values of 1 or {classes} classes, got "
-            f"{values}",
-        )
-
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `selection.json`."""
         return {
@@ -219,17 +211,20 @@ class Selection:
                 f"{version}"
             )
         found = typed_json.parse(content, _SelectionFile, name, only_known=True)
-        try:
-            return cls(
-                settings=found.settings,
-                predictions=found.predictions,
-                funnel=found.funnel,
-                estimate=found.estimate,
-                sparse_classes=found.alarms,
-                classes=found.classes,
-            )
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        values, classes = len(found.settings.thresholds.values), len(found.classes)
+        check(
+            values in (1, classes),
+            f"{name}: settings.thresholds.values: expected one, or one for each of "
+            f"{classes} classes, got {values}",
+        )
+        return cls(
+            settings=found.settings,
+            predictions=found.predictions,
+            funnel=found.funnel,
+            estimate=found.estimate,
+            sparse_classes=found.alarms,
+            classes=found.classes,
+        )
 
     @property
     def class_names(self) -> list[str]:
@@ -302,7 +297,8 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
     if selection.predictions != predictions.fingerprint:
         raise ValueError(
             f"{directory} was selected from other predictions: expected "
-            f"{predictions.fingerprint[:12]}, got {selection.predictions[:12]}"
+            f"{predictions.fingerprint[:12]}, got "
+            f"{typed_json.shown(selection.predictions[:12])}"
         )
     check_class_names(path / SELECTION, selection, predictions.class_names)
     return selection

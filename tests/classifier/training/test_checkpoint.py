@@ -1,4 +1,5 @@
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def spoil(path, how):
     elif how == "truncated":
         path.write_bytes(content[: len(content) // 2])
     elif how == "changed":
-        middle = content.index(b"\x93NUMPY") + 200
+        middle = content.rindex(b"\x93NUMPY") + 200
         path.write_bytes(
             content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         )
@@ -114,3 +115,24 @@ def test_without_a_readable_one_there_is_none(tmp_path):
     lines = []
     assert checkpoints.load_latest(lines.append) is None
     assert len(lines) == 2
+
+
+def test_a_file_that_lost_a_tensor_is_not_read(tmp_path):
+    """As where the list of its members is damaged."""
+    path = Checkpoints(tmp_path, keep=1).path(1)
+    Checkpoints(tmp_path, keep=1).save(1, {"a": np.ones(3), "b": np.zeros(2)})
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    for count in (0, 1):
+        members = content[content.index(b"PK\x01\x02") : end].split(b"PK\x01\x02")[1:]
+        kept = b"".join(b"PK\x01\x02" + member for member in members[:count])
+        start = content.index(b"PK\x01\x02")
+        tail = struct.pack("<4H2LH", 0, 0, count, count, len(kept), start, 0)
+        path.write_bytes(content[:start] + kept + b"PK\x05\x06" + tail)
+        with pytest.raises(ValueError, match="tensor"):
+            checkpoint.read(path)
+
+
+def test_files_of_earlier_versions_are_read(tmp_path):
+    np.savez(tmp_path / "step-00000001.npz", a=np.ones(3))
+    assert list(checkpoint.read(tmp_path / "step-00000001.npz")) == ["a"]
