@@ -37,6 +37,8 @@ _TAIL = struct.Struct("<I4s")
 #: Bytes at the end of a file that are read at once; most footers are shorter.
 _TAIL_BYTES = 2**16
 _GROUP_ROWS = 2**20
+#: Characters of an error of Arrow, which may quote what is damaged.
+_MAX_WORDS = 300
 
 
 class Writer:
@@ -237,7 +239,7 @@ def explaining(path: epath.PathLike, advice: str = "") -> Iterator[None]:
     # A damaged footer or page raises nearly everything: what Arrow, Cython, the parser
     # of JSON and look-ups in its result raise.
     except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+        words = " ".join(str(error).split())[:_MAX_WORDS] or type(error).__name__
         raise ValueError(f"{path} is broken: {words}{advice}") from error
 
 
