@@ -36,8 +36,8 @@ class _Findings:
     Attributes:
         labels: Key and label of every example.
         num_readable: Number of examples that are images.
-        unreadable: The first examples that are no images, and why.
-        mislabeled: The first images without a label in range, and why.
+        unreadable: Key and reason of the first examples that are no images.
+        mislabeled: Key and reason of the first images without a label in range.
         needs_hint: Whether another feature or extension may be the right one.
         digest: SHA-256 of all examples.
         compression: As in `File`.
@@ -45,8 +45,8 @@ class _Findings:
 
     labels: list[tuple[bytes, int]] = dataclasses.field(default_factory=list)
     num_readable: int = 0
-    unreadable: list[str] = dataclasses.field(default_factory=list)
-    mislabeled: list[str] = dataclasses.field(default_factory=list)
+    unreadable: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    mislabeled: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     needs_hint: bool = False
     digest: bytes = b""
     compression: str = ""
@@ -59,8 +59,8 @@ def inspect(source: Source, *, for_training: bool = False) -> Source:
 
     Args:
         source: The images.
-        for_training: Whether all must be images that training can read, according to
-            their headers. Otherwise some may be unreadable, but not all.
+        for_training: Whether all must be readable, according to their headers, as
+            training needs it. Otherwise some may not be, but not all.
 
     Raises:
         ValueError: If there is no image, one cannot be used, or a label is missing or
@@ -106,16 +106,14 @@ def _read_chunk(
         groups = (examples,)
     found = []
     for file, group in zip(files, groups, strict=True):
-        findings = _read(group, num_classes, for_training)
+        findings = _read(group, num_classes)
         if isinstance(reader, RecordReader) and not isinstance(reader, TfdsReader):
             _find_compression(file, findings, for_training)
         found.append(findings)
     return found
 
 
-def _read(
-    examples: Iterable[Example], num_classes: int, for_training: bool
-) -> _Findings:
+def _read(examples: Iterable[Example], num_classes: int) -> _Findings:
     found, digest = _Findings(), hashlib.sha256()
     for example in examples:
         key, label = example.key, example.label
@@ -123,27 +121,27 @@ def _read(
         image = hashlib.sha256(example.image).digest()
         digest.update(b"%d %d %s " % (len(key), label, example.status.encode()))
         digest.update(key + image)
-        reason = _unreadable(example, for_training)
+        reason = _unreadable(example)
         if reason:
-            found.unreadable.append(f"{key_text(key)}: {reason}")
+            found.unreadable.append((key_text(key), reason))
             found.needs_hint |= example.status == BAD_RECORD
         else:
             found.num_readable += 1
         if example.status == OK and not 0 <= label < num_classes:
             got = "none" if label == UNLABELED else label
             reason = f"expected a label in 0..{num_classes - 1}, got {got}"
-            found.mislabeled.append(f"{key_text(key)}: {example.error or reason}")
+            found.mislabeled.append((key_text(key), example.error or reason))
             found.needs_hint |= bool(example.error)
         del found.unreadable[MAX_LISTED:], found.mislabeled[MAX_LISTED:]
     found.digest = digest.digest()
     return found
 
 
-def _unreadable(example: Example, for_training: bool) -> str:
+def _unreadable(example: Example) -> str:
     """Returns why an example is no image that can be read, "" if it is one."""
     if example.status != OK:
         return example.error
-    refusal = image_header.check(example.image) if for_training else None
+    refusal = image_header.check(example.image)
     return refusal.reason if refusal else ""
 
 
@@ -161,22 +159,26 @@ def _find_compression(file: File, found: _Findings, for_training: bool) -> None:
     except tf.errors.OpError:
         count = 0
     if count != len(found.labels):
-        found.unreadable.append(
-            f"{file.name}: TensorFlow reads {count:,} of {len(found.labels):,} records "
-            f"of this {found.compression} file; write them without compression"
+        reason = (
+            f"TensorFlow reads {count:,} of {len(found.labels):,} records of this "
+            f"{found.compression} file; write them without compression"
         )
+        found.unreadable.append((file.name, reason))
 
 
 def _check(spec: str, found: Sequence[_Findings], for_training: bool) -> None:
     """Raises ValueError if the images cannot be used."""
-    problems = [line for of_file in found for line in of_file.mislabeled]
-    unreadable = [line for of_file in found for line in of_file.unreadable]
+    problems = [problem for of_file in found for problem in of_file.mislabeled]
+    unreadable = [problem for of_file in found for problem in of_file.unreadable]
     if for_training or not any(of_file.num_readable for of_file in found):
         problems += unreadable
     if problems:
-        more = " and more" if len(problems) > MAX_LISTED else ""
+        # The first of each kind.
+        name_of = {reason: name for name, reason in reversed(problems)}
+        listed = [f"{name}: {reason}" for reason, name in reversed(name_of.items())]
+        more = " and more" if len(problems) > len(listed[:MAX_LISTED]) else ""
         hint = f"; {_HINT}" if any(of_file.needs_hint for of_file in found) else ""
-        raise ValueError(f"{spec}: {'; '.join(problems[:MAX_LISTED])}{more}{hint}")
+        raise ValueError(f"{spec}: {'; '.join(listed[:MAX_LISTED])}{more}{hint}")
     if not any(of_file.labels for of_file in found):
         raise ValueError(f"{spec}: expected labeled images, found none")
 

@@ -21,6 +21,7 @@ from classifier.data.readers import files_dataset, read_files
 from classifier.data.sources import Source
 from classifier.training.config import TrainConfig
 from stage.system import num_cores
+from stage.waiting import in_background
 
 #: Files read concurrently, so that neighbors on disk do not stay neighbors.
 INTERLEAVE = 16
@@ -137,7 +138,8 @@ def check_decoding(source: Source, *, count: int = -1) -> None:
         ValueError: If one cannot be decoded; lists the first few.
     """
     bad = []
-    for example in read_files(source.reader, source.files).take(count):
+    examples = read_files(source.reader, source.files).take(count)
+    for example in in_background(examples, should_stop=lambda: False):
         try:
             preprocessing.decode(example["image"])
         except tf.errors.InvalidArgumentError:
