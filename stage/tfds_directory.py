@@ -15,6 +15,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import naming
 
+from stage import typed_json
+
 #: Where TFDS defines its features.
 FEATURES = "tensorflow_datasets.core.features."
 _lock = threading.Lock()
@@ -89,7 +91,8 @@ def _only_own_features(dataset: str) -> Iterator[None]:
         except OSError:
             raise
         except Exception as error:  # TFDS passes on whatever its parsers raise.
-            words = str(error) if isinstance(error, ValueError) else repr(error)
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            words = kind + typed_json.error_message(error)
             raise ValueError(f"{dataset} cannot be opened: {words}") from error
         finally:
             connector.cls_from_name = original

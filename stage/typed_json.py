@@ -114,13 +114,13 @@ def parse(content: bytes, kind: type[T], name: str, *, only_known: bool = False)
         )
         _check_depth(value)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: expected JSON: {_message(error)}") from error
+        raise ValueError(f"{name}: expected JSON: {error_message(error)}") from error
     check = _checker(kind, only_known)  # type: ignore[arg-type]
     try:
         found: T = check(value)
     except _WrongError as error:
         where = error.path.removeprefix(".")
-        message = f"{where and where + ': '}{_message(error)}"
+        message = f"{where and where + ': '}{error_message(error)}"
         raise ValueError(f"{name}: {message}") from error
     return found
 
@@ -130,7 +130,7 @@ def shown(value: Any) -> str:
     return _shorten(json.dumps(value))
 
 
-def _message(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """Returns the message of an error that may quote the file at any length."""
     text = printable(" ".join(str(error).split()))
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."

@@ -46,6 +46,17 @@ def test_no_other_class_is_looked_for(dataset, open_it, name):
         open_it(str(dataset) if open_it is open_builder else dataset)
 
 
+def test_a_message_is_one_line_whatever_the_metadata_hold(dataset):
+    path = dataset / "features.json"
+    content = json.loads(path.read_text())
+    content["featuresDict"]["features"]["id"]["pythonClassName"] = "a\nb\x1b" * 5_000
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=str(dataset)) as refusal:
+        open_builder(str(dataset))
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 1_000
+
+
 def test_classes_that_a_program_registers_are_not_a_datasets_to_name(dataset):
     class Registered(tfds.features.Text):
         pass
