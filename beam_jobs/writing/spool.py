@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier.data import tfrecord
 
@@ -66,6 +67,14 @@ class Spool:
         self._sort_keys[shard].append(sort_key)
         self._offsets[shard].append(offset)
         self._lengths[shard].append(file.tell() - offset)
+
+    def sort_keys(self, shard: int) -> NDArray[np.uint64]:
+        """Returns the sort keys of a shard, ascending."""
+        return np.sort(np.array(self._sort_keys[shard], np.uint64))
+
+    def num_bytes(self, shard: int) -> int:
+        """Returns the size of a shard's records with their framing."""
+        return sum(self._lengths[shard])
 
     def read(self, shard: int) -> Iterator[bytes]:
         """Yields chunks of the framed records of a shard in the order of their keys."""

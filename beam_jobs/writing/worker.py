@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import hashlib
 from array import array
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -149,12 +149,8 @@ class WriteGroup(beam.DoFn):
         job, group = self._job, self._job.groups[index]
         try:
             expected = _expected_sort_keys(job, group)
-            write_group(job, group, _find_unwritten(job, expected))
-            for output in sorted(_find_unwritten(job, expected)):
-                raise WritingError(
-                    f"{job.path(output)} does not hold the {len(expected[output]):,} "
-                    "records that were written to it; check the disk"
-                )
+            unwritten = _find_unwritten(job, expected)
+            write_group(job, group, {output: expected[output] for output in unwritten})
             for output, sort_keys in expected.items():
                 size = job.path(output).stat().length
                 length = len(sort_keys)
@@ -164,8 +160,14 @@ class WriteGroup(beam.DoFn):
             raise WritingError(f"shards {first} to {last}: {error}") from error
 
 
-def write_group(job: WritingJob, group: Group, wanted: Collection[int]) -> None:
-    """Writes some output shards of a group, after checking all its images."""
+def write_group(
+    job: WritingJob, group: Group, wanted: Mapping[int, NDArray[np.uint64]]
+) -> None:
+    """Writes some output shards of a group, after checking all its images.
+
+    `wanted` has the sort keys of the records of each, ascending. Raises WritingError if
+    the records or the length of a file are others.
+    """
     if not wanted:
         return
     with Spool(len(group.outputs)) as spool:
@@ -182,9 +184,26 @@ def write_group(job: WritingJob, group: Group, wanted: Collection[int]) -> None:
                         )
         for shard, output in enumerate(group.outputs):
             if output in wanted:
-                path = job.path(output)
-                with artifact.replacing(path) as temporary, temporary.open("wb") as out:
-                    out.writelines(spool.read(shard))
+                _write_shard(job.path(output), spool, shard, wanted[output])
+
+
+def _write_shard(
+    path: epath.Path, spool: Spool, shard: int, expected: NDArray[np.uint64]
+) -> None:
+    found = spool.sort_keys(shard)
+    if not np.array_equal(found, expected):
+        raise WritingError(
+            f"{path}: expected {len(expected):,} records, got {len(found):,} others"
+        )
+    with artifact.replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            file.writelines(spool.read(shard))
+        size = temporary.stat().length
+        if size != spool.num_bytes(shard):
+            raise WritingError(
+                f"{path}: wrote {spool.num_bytes(shard):,} bytes, but the file has "
+                f"{size:,}; check the disk"
+            )
 
 
 def _expected_sort_keys(job: WritingJob, group: Group) -> dict[int, NDArray[np.uint64]]:

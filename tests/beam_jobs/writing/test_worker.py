@@ -130,10 +130,24 @@ def test_records_of_something_else_are_written_again(job):
         assert contents(job) == whole
 
 
-def test_what_the_disk_does_not_keep_is_an_error(job, monkeypatch):
+def test_a_file_that_is_shorter_than_what_was_written_is_an_error(job, monkeypatch):
     monkeypatch.setattr(worker.Spool, "read", lambda self, shard: iter([b""]))
     with pytest.raises(WritingError, match=re.escape(str(job.path(0)))):
         list(WriteGroup(job).process(0))
+    assert not job.path(0).exists()
+
+
+def test_records_that_are_not_the_expected_ones_are_an_error(job, monkeypatch):
+    append = worker.Spool.append
+
+    def append_some(self, shard, sort_key, content):
+        if sort_key % 3:
+            append(self, shard, sort_key, content)
+
+    monkeypatch.setattr(worker.Spool, "append", append_some)
+    with pytest.raises(WritingError, match=re.escape(str(job.path(0)))):
+        list(WriteGroup(job).process(0))
+    assert not job.path(0).exists()
 
 
 def test_records_are_in_the_order_of_hashes_of_key_and_copy(job):
