@@ -1,8 +1,9 @@
-"""The fuzzing finds what it looks for: planted faults of a reader."""
+"""A few inputs of every target; the fuzzing finds planted faults of a reader."""
 
 import contextlib
 import dataclasses
 import os
+import pathlib
 import random
 import subprocess
 import sys
@@ -13,15 +14,30 @@ import pytest
 from classifier.data import python_reader
 from stage.status import OK
 from tests.commands import ROOT
-from tests.fuzz import harness, mutations, records
+from tests.fuzz import harness, mutations, records, targets
 from tests.fuzz.harness import Result, Target
 
 NUMBERS = range(200)
 
 
+@pytest.fixture(scope="module")
+def by_name(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz")
+    targets.prepare(root)
+    return {target.name: target for target in targets.make(root)}
+
+
+@pytest.mark.parametrize("name", [t.name for t in targets.make(pathlib.Path())])
+def test_nothing_is_lost_or_wrong_unsaid(by_name, name):
+    target = by_name[name]
+    result = harness.run(target, 0, numbers=range(target.quick))
+    assert not result.faults, "\n".join(f.text for f in result.faults.values())
+    assert result.read > 0
+
+
 def planted(check, *, path=""):
     """A target of which every input is read by `check`."""
-    return Target("planted", lambda random: random.randbytes(9), check, path)
+    return Target("planted", list, lambda random, _: random.randbytes(9), check, path)
 
 
 def find_kinds(target, numbers=NUMBERS):
@@ -38,7 +54,8 @@ def test_inputs_depend_on_seed_and_number_alone(record_files):
     inputs = [record_files.input(1, number) for number in range(20)]
     assert inputs == [record_files.input(1, number) for number in range(20)]
     assert len(set(inputs)) > 10
-    assert inputs[0] != record_files.input(2, 0)
+    assert inputs[-1] != record_files.input(2, 19)
+    assert inputs[:3] == list(record_files.seeds())
 
 
 def test_changes_of_json_are_mostly_json():
@@ -100,6 +117,17 @@ def test_a_refusal_is_one_line_with_the_path(message, is_refusal):
     assert result.tried == len(NUMBERS)
 
 
+def test_undamaged_inputs_are_not_refused():
+    def check(content):
+        raise ValueError("x/config.json is broken")
+
+    target = dataclasses.replace(
+        planted(check, path="x/config.json"), seeds=lambda: [b""]
+    )
+    (kind,) = find_kinds(target)
+    assert "undamaged" in kind
+
+
 def test_files_of_images_are_never_refused():
     def check(content):
         raise ValueError("planted is broken")
@@ -137,7 +165,8 @@ def check(content):
     if content[0] % 16 == 0:
         os.abort()
 
-target = harness.Target("planted", lambda random: random.randbytes(9), check)
+make = lambda random, seeds: random.randbytes(9)
+target = harness.Target("planted", list, make, check)
 result = harness.run_guarded(target, 1, seconds=0.5)
 ((_, fault),) = result.faults.items()
 assert target.input(1, fault.number)[0] % 16 == 0, fault
