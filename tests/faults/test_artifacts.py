@@ -401,7 +401,7 @@ def test_metrics_that_are_cut_off(fault, tmp_path):
     path = tmp_path / metrics.METRICS
     for tail in (b'{"step": 7, "tra', b"\0\0\0\0", b"{}"):
         path.write_bytes(path.read_bytes() + tail)
-        assert [row.step for row in metrics.read(tmp_path)] == list(range(1, 8))
+        assert [row.step for row in metrics.read(tmp_path)] == list(range(1, 9))
         path.write_bytes(path.read_bytes().removesuffix(tail))
     fit_fake(tmp_path, FakeBackend(), **SHORT)
     assert [row["step"] for row in read_rows(tmp_path)][:12] == list(range(1, 13))
