@@ -24,6 +24,8 @@ import tensorflow as tf
 _UNCOMPARED = {"COMPLETED", "report.json", "report.html", "settings"}
 #: Keys of wall times.
 _TIMES = {"seconds", "images_per_second", "time"}
+#: Columns of the times of input files, which another run has made anew.
+_FILE_TIMES = {"mtime_ns"}
 #: A fingerprint: SHA-256 in hexadecimal.
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 #: Fingerprints of weights, which no renamed setting changes.
@@ -47,7 +49,8 @@ def normalize(value, key=None):
 def read(path):
     """Returns the comparable content of a file."""
     if path.suffix == ".parquet":
-        return pq.read_table(path).replace_schema_metadata()
+        table = pq.read_table(path).replace_schema_metadata()
+        return table.drop_columns(_FILE_TIMES & set(table.column_names))
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: arrays[name].tobytes() for name in arrays.files}

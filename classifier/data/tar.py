@@ -54,7 +54,7 @@ class Member:
     archive: int
 
 
-class TarReader:
+class TarStream:
     """Reads a tar file from its beginning to its end.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from classifier.data import streams
 from classifier.data.streams import ContentError
-from classifier.data.tar import Member, TarReader
+from classifier.data.tar import Member, TarStream
 from classifier.data.tfrecord import MAX_LENGTH, Broken
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
@@ -51,7 +51,7 @@ def read_samples(
     """
     sample: WebDatasetSample | None = None
     archive = 0
-    tar = TarReader(streams.decompressed(stream))
+    tar = TarStream(streams.decompressed(stream))
     try:
         for member in tar.members():
             name, extension = _split(member.name)
@@ -97,7 +97,7 @@ def _has_image(sample: WebDatasetSample) -> bool:
 
 
 def _read_image(
-    tar: TarReader, member: Member, sample: WebDatasetSample
+    tar: TarStream, member: Member, sample: WebDatasetSample
 ) -> bytes | Broken:
     if member.kind:
         return Broken(f"{member.kind}, not the image", is_rest=False)

@@ -1,5 +1,6 @@
 """Paths on Beam's file systems, tested with file systems in memory."""
 
+import dataclasses
 import errno
 import io
 import pickle
@@ -13,6 +14,8 @@ from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from etils import epath
 
 from beam_jobs.io import filesystems
+from classifier.data import opening
+from classifier.data.opening import FileError
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 from stage import artifact, retry
@@ -289,6 +292,21 @@ def test_sources(root, tmp_path):
         open_source(f"tfrecord:{root}/z/*")
     with pytest.raises(FileNotFoundError, match=f"{root}/z"):
         open_source(f"folder:{root}/z")
+
+
+@pytest.mark.parametrize("content", [b"longer than before", b"short", b""])
+def test_files_that_have_changed(store, content):
+    write = store / "a"
+    write.write_bytes(b"as it was")
+    source = open_source(f"folder:{store}")
+    (file,) = source.files
+    assert (file.size, file.mtime_ns) == (9, 17 * 10**9)
+    write.write_bytes(content)
+    for read in (opening.read_file, lambda file: opening.open_file(file).read()):
+        with pytest.raises(FileError) as failure:
+            read(file)
+        assert failure.value.status == "changed"
+    assert opening.read_file(dataclasses.replace(file, size=-1)) == content
 
 
 def test_files_that_vanish_or_are_forbidden(store):

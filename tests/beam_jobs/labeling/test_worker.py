@@ -8,6 +8,7 @@ import pytest
 from beam_jobs.io import filesystems
 from beam_jobs.labeling import worker
 from beam_jobs.labeling.worker import Labeling, LabelingError, Teachers
+from classifier.data import python_reader
 from classifier.data.sources import open_source
 from classifier.inference.ensemble import BATCH_SIZE, Predictions
 from stage.status import OK
@@ -59,6 +60,20 @@ def test_a_row_for_each_image_in_order(shard, labeling):
     assert table["key"].to_pylist() == [f"in#{row}" for row in range(4)]
     assert table["record_index"].to_pylist() == [0, 1, 2, 3]
     assert table["top_labels"].to_pylist() == [[0, 1]] * 4
+
+
+def test_rows_do_not_depend_on_the_bytes_of_a_batch(
+    tmp_path, shard, labeling, exported, monkeypatch
+):
+    write_records(tmp_path / "in", random_images(70))
+    shard = open_source(f"tfrecord:{tmp_path}/in").shards[0]
+    predictor = Teachers(directories=[str(exported[0])]).load()
+    worker.label_shard(shard, labeling, predictor)
+    before = labeling.path(0).read_bytes()
+    labeling.path(0).unlink()
+    monkeypatch.setattr(python_reader, "_MAX_BATCH_BYTES", 5000)
+    worker.label_shard(shard, labeling, predictor)
+    assert labeling.path(0).read_bytes() == before
 
 
 def test_a_check_that_raises_leaves_no_file(shard, labeling, tmp_path):

@@ -129,3 +129,20 @@ def test_training_fails_at_a_sample_without_an_image(tmp_path):
     file = File(path=str(tmp_path / "data"), name="data")
     with pytest.raises(tf.errors.InvalidArgumentError, match="data#1/1"):
         in_tf_data(TarReader(), [file])
+
+
+def test_training_reads_tar_files_to_their_end_or_fails(tmp_path):
+    images = random_images(4)
+    write_labeled_tar(tmp_path / "a.tar", images[:2], [0, 1])
+    write_labeled_tar(tmp_path / "b.tar", images[2:], [1, 0])
+    path = tmp_path / "all.tar"
+    parts = [(tmp_path / name).read_bytes() for name in ("a.tar", "b.tar")]
+    path.write_bytes(parts[0] + bytes(512) + parts[1])
+    files = open_source(f"webdataset:{path}").files
+    assert [image for _, image, _ in in_tf_data(TarReader(), files)] == images
+    path.write_bytes(parts[0] + parts[1][:4096])  # Another size than was listed.
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bytes"):
+        in_tf_data(TarReader(), files)
+    path.write_bytes(parts[0] + parts[1][:1024])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="ends"):
+        in_tf_data(TarReader(), open_source(f"webdataset:{path}").files)

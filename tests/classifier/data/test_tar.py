@@ -7,14 +7,14 @@ import tracemalloc
 import pytest
 
 from classifier.data.streams import ContentError
-from classifier.data.tar import TarReader
+from classifier.data.tar import TarStream
 
 LONG = "/".join(["folder" * 5] * 6)
 
 
 def read(content):
     """Returns name, kind and content of all members."""
-    tar = TarReader(io.BufferedReader(io.BytesIO(content), 4096))
+    tar = TarStream(io.BufferedReader(io.BytesIO(content), 4096))
     return [
         (member.name, member.kind, b"" if member.kind else tar.read(member))
         for member in tar.members()
@@ -154,7 +154,7 @@ def test_zeros_between_members(zeros):
 def test_archives_are_told_apart_by_two_blocks_of_zeros():
     def archives(zeros):
         content = write(A)[:1536] + bytes(zeros) + write(B)
-        tar = TarReader(io.BufferedReader(io.BytesIO(content)))
+        tar = TarStream(io.BufferedReader(io.BytesIO(content)))
         return [member.archive for member in tar.members()]
 
     assert archives(0) == archives(512) == [0, 0]
