@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,14 +34,28 @@ MAX_SCANS = 100
 ORDINARY_SCANS = 10
 #: Limit of a PNG's compressed texts, each of which can become 8 MB.
 MAX_TEXTS = 20
+#: Limit of what precedes the pixels, each of which is read in Python.
+MAX_SEGMENTS = 1000
+#: Bytes that may follow the pixels of a PNG in compressed form, where few become many.
+MAX_REST = 2**26
 
-#: A JPEG's marker outside of a scan, except those without a segment.
-_MARKER = re.compile(rb"\xff([^\xff\x00\x01\xd0-\xd8])")
-_SOS, _EOI = 0xDA, 0xD9
-_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = (0xC2, 0xCA)
+#: Mark and length of a JPEG's segment.
+_SEGMENT = struct.Struct(">HH")
+#: Marks that have a segment.
+_NEXT_MARK = re.compile(rb"\xff[\xc0-\xcf\xda-\xfe]")
+_SOS, _FIRST_MARK, _LAST_MARK = 0xFFDA, 0xFFC0, 0xFFFE
+#: Bytes between a JPEG's segments that count as one.
+_PIECE = 64
+_FRAMES = frozenset(range(0xFFC0, 0xFFD0)) - {0xFFC4, 0xFFC8, 0xFFCC}
+_PROGRESSIVE = (0xFFC2, 0xFFCA)
 #: Frame headers of what the decoders know; the last two have arithmetic coding.
-_DECODED_FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+_DECODED_FRAMES = (0xFFC0, 0xFFC1, 0xFFC2, 0xFFC9, 0xFFCA)
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+#: Bytes that one byte of compressed data can become.
+_MAX_INFLATION = 1032
+#: Compressed data that becomes hundreds of times as much has fewer different bytes.
+_FEW_VALUES = 9
 
 _GIF_FRAME, _GIF_EXTENSION = 0x2C, 0x21
 #: Bytes of a GIF before its color table, of a frame's head, and of an extension's.
@@ -75,14 +90,20 @@ def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Refusal | None:
     """
     if not encoded:
         return Refusal(EMPTY, "no bytes")
+    for start, check_segments in _SEGMENTED.items():
+        if encoded.startswith(start) and (
+            refusal := check_segments(encoded, max_pixels)
+        ):
+            return refusal
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     except Exception:  # A broken header can raise anything in Pillow's parsers.
         return Refusal(UNDECODABLE, _header_problem(encoded))
     pixels = image.width * image.height
-    return _limit("pixels", pixels, max_pixels) or _CHECKS[image.format or ""](
-        image, encoded, max_pixels
-    )
+    if refusal := _limit("pixels", pixels, max_pixels):
+        return refusal
+    check_format = _CHECKS.get(image.format or "")
+    return check_format and check_format(image, encoded, max_pixels)
 
 
 def _limit(what: str, count: int, limit: int) -> Refusal | None:
@@ -103,57 +124,131 @@ def _header_problem(encoded: bytes) -> str:
     return f"no header of a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
 
 
-def _check_jpeg(
-    image: ImageFile.ImageFile, encoded: bytes, max_pixels: int
-) -> Refusal | None:
-    frame, scans = _jpeg_scans(encoded)
-    if frame not in _DECODED_FRAMES:
-        kind = "lossless" if frame & 3 == 3 else "hierarchical"
-        reason = f"{kind} JPEG (SOF{frame & 15}), expected sequential or progressive"
-        return Refusal(UNDECODABLE, reason)
-    if image.mode == "CMYK" and "adobe" not in image.info:
-        reason = "CMYK JPEG without Adobe's marker: its inks may be inverted or not"
-        return Refusal(UNDECODABLE, reason)
-    return _limit("scans of a JPEG", scans, MAX_SCANS) or _limit(
-        f"pixels in {scans} scans of a JPEG",
-        scans * image.width * image.height,
-        ORDINARY_SCANS * max_pixels,
+def _check_jpeg_segments(encoded: bytes, max_pixels: int) -> Refusal | None:
+    jpeg = _read_jpeg(encoded)
+    if jpeg.frame and jpeg.frame not in _DECODED_FRAMES:
+        kind = "lossless" if jpeg.frame & 3 == 3 else "hierarchical"
+        expected = "expected a sequential or progressive one"
+        return Refusal(UNDECODABLE, f"{kind} JPEG (SOF{jpeg.frame & 15}), {expected}")
+    return (
+        _limit("segments of a JPEG", jpeg.segments, MAX_SEGMENTS)
+        or _limit("scans of a JPEG", jpeg.scans, MAX_SCANS)
+        or _limit(
+            f"pixels in {jpeg.scans} scans of a JPEG",
+            jpeg.pixels * jpeg.scans if jpeg.scans > ORDINARY_SCANS else 0,
+            ORDINARY_SCANS * max_pixels,
+        )
     )
 
 
-def _jpeg_scans(encoded: bytes) -> tuple[int, int]:
-    """Returns the marker of a JPEG's frame header, and the number of its scans."""
-    frame = components = position = 0
-    while found := _MARKER.search(encoded, position):
-        marker, position = found[1][0], found.end()
-        if marker == _EOI or position + 8 > len(encoded):
-            break
-        if marker in _FRAME_HEADERS:
-            frame, components = marker, encoded[position + 7]
-        elif marker == _SOS:
-            is_only = encoded[position + 2] == components and frame not in _PROGRESSIVE
-            return frame, 1 if is_only else _count_scans(encoded[position:])
-        position += int.from_bytes(encoded[position : position + 2])
-    return frame, 0
+class _Jpeg(NamedTuple):
+    """What the segments of a JPEG say.
+
+    Attributes:
+        frame: Marker of the frame header; 0 without one.
+        pixels: Height by width.
+        scans: Number of scans.
+        segments: Number of segments before the first scan, bytes in between included.
+    """
+
+    frame: int
+    pixels: int
+    scans: int
+    segments: int
 
 
-def _count_scans(encoded: bytes) -> int:
-    """Returns the number of scans up to the end mark; starts within the first."""
-    content = np.frombuffer(encoded, np.uint8)
+def _read_jpeg(encoded: bytes) -> _Jpeg:
+    frame = pixels = components = segments = 0
+    position = 2
+    while segments <= MAX_SEGMENTS and position + 12 < len(encoded):
+        mark, length = _SEGMENT.unpack_from(encoded, position)
+        segments += 1
+        if not _FIRST_MARK <= mark <= _LAST_MARK or 0xFFD0 <= mark <= 0xFFD9:
+            found = _NEXT_MARK.search(encoded, position)
+            if found is None:
+                break
+            segments += (found.start() - position) // _PIECE
+            position = found.start()
+        elif mark == _SOS:
+            is_only = frame not in _PROGRESSIVE and encoded[position + 4] == components
+            scans = 1 if is_only else _count_scans(encoded, position)
+            return _Jpeg(frame, pixels, scans, segments)
+        else:
+            if mark in _FRAMES:
+                head = struct.unpack_from(">HHB", encoded, position + 5)
+                frame, pixels, components = mark, head[0] * head[1], head[2]
+            position += 2 + length
+    return _Jpeg(frame, pixels, 0, segments)
+
+
+def _count_scans(encoded: bytes, start: int) -> int:
+    """Returns the number of scans before the end mark; of few at least the number."""
+    pairs = (
+        np.frombuffer(encoded, "<u2", (len(encoded) - first) // 2, first)
+        for first in (start, start + 1)
+    )
+    count = sum(int(np.count_nonzero(of_pairs == 0xDAFF)) for of_pairs in pairs)
+    if count <= ORDINARY_SCANS:
+        return count
+    content = np.frombuffer(encoded, np.uint8)[start:]
     # Within a scan, only 0 and restart marks follow a byte of 255.
-    markers = content[np.flatnonzero(content[:-1] == 0xFF) + 1]
-    return 1 + markers.tobytes().partition(bytes([_EOI]))[0].count(bytes([_SOS]))
+    follows = content[1:][content[:-1] == 0xFF]
+    return follows.tobytes().partition(b"\xd9")[0].count(b"\xda")
 
 
-def _check_png(
-    image: ImageFile.ImageFile, encoded: bytes, max_pixels: int
-) -> Refusal | None:
-    texts, position = 0, 8
+def _check_png_chunks(encoded: bytes, max_pixels: int) -> Refusal | None:
+    texts = others = 0
+    pixels, position = [], len(_PNG)
     while position + 12 <= len(encoded):
         length, kind = struct.unpack_from(">I4s", encoded, position)
-        texts += kind in (b"zTXt", b"iTXt", b"iCCP")
+        if kind == b"IDAT":
+            pixels.append((position + 8, position + 8 + length))
+        else:
+            others += 1
+            texts += kind in (b"zTXt", b"iTXt", b"iCCP")
         position += 12 + length
-    return _limit("compressed texts of a PNG", texts, MAX_TEXTS)
+    return (
+        _limit("chunks of a PNG", others, MAX_SEGMENTS)
+        or _limit("compressed texts of a PNG", texts, MAX_TEXTS)
+        or _check_png_rest(encoded, pixels)
+    )
+
+
+def _check_png_rest(
+    encoded: bytes, pixels: Sequence[tuple[int, int]]
+) -> Refusal | None:
+    """Inflates what looks as if few bytes became very many.
+
+    The decoder inflates everything, also what follows the pixels. `pixels` are the
+    begins and ends of the compressed data.
+    """
+    step = MAX_REST // _MAX_INFLATION
+    if not any(
+        len(set(encoded[start : start + 32])) < _FEW_VALUES
+        for start in range(step, len(encoded), step)
+    ):
+        return None
+    width, height, bits = struct.unpack_from(">IIB", encoded, len(_PNG) + 8)
+    rows = 2 * height * (1 + width * bits // 2)  # At most four channels and two passes.
+    inflate, count = zlib.decompressobj(), 0
+    for begin, end in pixels:
+        rest = encoded[begin:end]
+        while rest and count <= rows + MAX_REST:
+            try:
+                count += len(inflate.decompress(rest, 2**20))
+            except zlib.error:
+                return None  # The decoder will find out, too.
+            rest = inflate.unconsumed_tail
+    return _limit("bytes in the pixels of a PNG", count, rows + MAX_REST)
+
+
+def _check_jpeg(
+    image: ImageFile.ImageFile, encoded: bytes, max_pixels: int
+) -> Refusal | None:
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        reason = "CMYK JPEG without Adobe's marker: its inks may be inverted or not"
+        return Refusal(UNDECODABLE, reason)
+    return None
 
 
 def _check_gif(
@@ -240,11 +335,12 @@ def _check_webp(
     return None
 
 
+#: By the start of the file: what is checked before Pillow reads the segments.
+_SEGMENTED = {b"\xff\xd8": _check_jpeg_segments, _PNG: _check_png_chunks}
 #: By Pillow's name of the format; MPO is a JPEG followed by others.
 _CHECKS: dict[str, Callable[[ImageFile.ImageFile, bytes, int], Refusal | None]] = {
     "JPEG": _check_jpeg,
     "MPO": _check_jpeg,
-    "PNG": _check_png,
     "GIF": _check_gif,
     "BMP": _check_bmp,
     "WEBP": _check_webp,

@@ -251,6 +251,18 @@ PNG_READ = {
 }
 
 
+def png_with_rest(number, end=b""):
+    """Returns a PNG of so many zeros behind its pixels, compressed with them."""
+    rows = b"".join(b"\0" + row.tobytes() for row in PIXELS)
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows + bytes(number), 9) + end)
+        + chunk(b"IEND", b"")
+    )
+
+
 def texts(number, size, kind=b"zTXt"):
     """Returns so many chunks, each of which becomes `size` bytes."""
     return number * chunk(kind, b"Comment\0\0" + zlib.compress(bytes(size), 9))

@@ -155,6 +155,11 @@ BROKEN = {
     "JPEG of many scans of many pixels": forms.more_scans(
         60, Image.new("RGB", (300, 300))
     ),
+    "PNG of 128 MB behind its pixels": forms.png_with_rest(2**27),
+    "PNG of thousands of chunks": forms.png(
+        forms.PIXELS, 8, 2, before=forms.chunk(b"abCd", b"") * 5000
+    ),
+    "JPEG of thousands of segments": jpeg()[:2] + b"\xff\xfe\0\2" * 5000 + jpeg()[2:],
     "PNG of many compressed texts": forms.png(
         forms.PIXELS, 8, 2, after=forms.texts(50, 7_000_000)
     ),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from classifier.data import image_header, preprocessing
-from classifier.data.image_header import FORMATS, MAX_SCANS, MAX_TEXTS, check
+from classifier.data.image_header import FORMATS, MAX_REST, MAX_SCANS, MAX_TEXTS, check
 from stage.status import EMPTY, TOO_LARGE, UNDECODABLE
 from tests.faults import forms
 from tests.images import encode, random_pixels
@@ -152,13 +152,37 @@ def test_scans_are_counted_and_limited(make):
 
 def test_many_scans_of_many_pixels_are_limited_together():
     encoded = forms.more_scans(34)
-    ((_, scans), pixels) = image_header._jpeg_scans(encoded), forms.HEIGHT * forms.WIDTH
-    assert 40 <= scans <= 50
+    scans, pixels = 10 + 34, forms.HEIGHT * forms.WIDTH
     enough = scans * pixels // image_header.ORDINARY_SCANS + 1
     assert check(encoded, enough) is None
     refusal = check(encoded, enough - 2)
     assert refusal.status == TOO_LARGE
     assert "scans" in refusal.reason and f"{scans * pixels:,}" in refusal.reason
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\0", b"\xff\0", b"\xff\xfe\0\2"])
+def test_what_precedes_the_pixels_of_a_jpeg_is_limited(filling):
+    encoded = forms.jpeg()
+    for number, is_refused in ((900, False), (70_000, True)):
+        refusal = check(encoded[:20] + number * filling + encoded[20:])
+        assert (refusal is not None) == is_refused
+    assert refusal.status == TOO_LARGE and "segments" in refusal.reason
+
+
+def test_chunks_of_a_png_are_limited():
+    for number, is_refused in ((900, False), (1100, True)):
+        before = number * forms.chunk(b"abCd", b"")
+        refusal = check(forms.png(forms.PIXELS, 8, 2, before=before))
+        assert (refusal is not None) == is_refused
+    assert refusal.status == TOO_LARGE and "chunks" in refusal.reason
+
+
+@pytest.mark.parametrize("end", [b"", bytes(range(256)) * 9])
+def test_what_follows_the_pixels_of_a_png_is_limited(end):
+    for rest, is_refused in ((MAX_REST // 2, False), (2 * MAX_REST, True)):
+        refusal = check(forms.png_with_rest(rest, end))
+        assert (refusal is not None) == is_refused
+    assert refusal.status == TOO_LARGE and "pixels of a PNG" in refusal.reason
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -97,6 +97,14 @@ FAULTS = (
         mentions=("scans", "pixels"),
     ),
     Fault(
+        "PNG of 128 MB behind its pixels",
+        "too_large",
+        "64 MB are inflated to find out",
+        mentions=("pixels of a PNG",),
+    ),
+    Fault("PNG of thousands of chunks", "too_large", mentions=("chunks", "1,000")),
+    Fault("JPEG of thousands of segments", "too_large", mentions=("segments", "1,000")),
+    Fault(
         "PNG of many compressed texts",
         "too_large",
         "refused before they are unpacked",
