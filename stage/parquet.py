@@ -41,7 +41,7 @@ _GROUP_ROWS = 2**20
 _MAX_WORDS = 300
 
 
-class Writer:
+class ChecksumWriter:
     """Writes tables as row groups, with checksums; a context manager.
 
     `options` are those of `pq.ParquetWriter`.
@@ -54,7 +54,7 @@ class Writer:
         )
         self._checksums: dict[str, list[int]] = {name: [] for name in schema.names}
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> ChecksumWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,7 +108,7 @@ class _Sink(io.RawIOBase):
         self._held = None
 
 
-class Reader:
+class ChecksumReader:
     """An open Parquet file, read one row group at a time.
 
     Methods raise ValueError, or an error of Arrow, if the file is broken.
@@ -197,7 +197,7 @@ def _digits(footer: bytes) -> bytes:
 
 def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns the table in an open binary file or an Arrow buffer reader."""
-    return Reader(file).read_all(columns)
+    return ChecksumReader(file).read_all(columns)
 
 
 def read_parquet_file(
@@ -219,7 +219,7 @@ def write_parquet_file(
     with (
         artifact.replacing(epath.Path(path)) as temporary,
         temporary.open("wb") as file,
-        Writer(file, table.schema, **options) as writer,
+        ChecksumWriter(file, table.schema, **options) as writer,
     ):
         for start in range(0, table.num_rows, row_group_size):
             writer.write(table.slice(start, row_group_size))

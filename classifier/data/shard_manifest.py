@@ -135,7 +135,9 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
     if not groups:
         raise ValueError(f"{path} has no shard {index}")
     with parquet.explaining(path), path.open("rb") as file:
-        table = pa.concat_tables(parquet.Reader(file, footer).read(groups=groups))
+        table = pa.concat_tables(
+            parquet.ChecksumReader(file, footer).read(groups=groups)
+        )
     rows = table.filter(pc.equal(table["shard"], index))
     if not rows.num_rows:
         raise ValueError(f"{path} has no shard {index}")

@@ -122,7 +122,7 @@ def write_shard(
     rows are not in order.
     """
     counts: collections.Counter[str] = collections.Counter()
-    with parquet.Writer(
+    with parquet.ChecksumWriter(
         file,
         schema(),
         compression=dict.fromkeys(_COMPRESSED, "zstd"),
@@ -204,8 +204,8 @@ def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
     return pa.concat_tables([none, *read_rows(path, columns)])
 
 
-def _open_reader(file: Any) -> parquet.Reader:
-    reader = parquet.Reader(file)
+def _open_reader(file: Any) -> parquet.ChecksumReader:
+    reader = parquet.ChecksumReader(file)
     expected = SCHEMA_VERSION if reader.has_checksums else _VERSION_WITHOUT_CHECKSUMS
     version = int(reader.metadata.get(_VERSION, _VERSION_WITHOUT_CHECKSUMS))
     if version != expected:

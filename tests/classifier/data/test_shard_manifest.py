@@ -169,7 +169,7 @@ def test_predictions_know_the_images_they_were_made_of(place):
     assert shard_manifest.match_predictions(open_photos(place), place / "job") == source
     config["images"]["fingerprint"] = "other"
     (place / "job" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="'other'"):
+    with pytest.raises(ValueError, match='"other"'):
         shard_manifest.match_predictions(open_photos(place), place / "job")
 
 
