@@ -51,6 +51,11 @@ def is_dataflow(options: PipelineOptions) -> bool:
     return bool(options.view_as(StandardOptions).runner == DATAFLOW_RUNNER)
 
 
+def is_prism(options: PipelineOptions) -> bool:
+    """Whether Prism does the work, whose binary listens on all network interfaces."""
+    return bool(options.view_as(StandardOptions).runner == "PrismRunner")
+
+
 def spread(options: PipelineOptions, argv: Sequence[str], *, units: int) -> None:
     """Gives a local run a process for each core, unless the user has chosen.
 

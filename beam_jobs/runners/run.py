@@ -77,6 +77,8 @@ def run_pipeline(
     if beam_options.is_dataflow(options):
         dataflow.check(build, options, may_shuffle=may_shuffle)
         return dataflow.run(build, options, log=log)
+    if beam_options.is_prism(options):
+        log("warning: Prism runs programs for whoever can connect to this machine")
     with (
         local.workers_log() as save_log,
         local.restart_on_death(

@@ -267,6 +267,11 @@ jobmanager:
   bind-host: localhost
   memory: {{heap: {{size: 400m}}}}
 rest: {{address: localhost, bind-address: localhost, port: {ports.web}}}
+# Else any web site could send programs through a browser on this machine, and read.
+web:
+  submit: {{enable: false}}
+  cancel: {{enable: false}}
+  access-control-allow-origin: "http://localhost:{ports.web}"
 taskmanager:
   host: localhost
   bind-host: localhost

@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 
+from infra.flink import closing
 from stage.cli import Log
 
 #: Source distribution on PyPI that contains Flink's jars, without its shell scripts.
@@ -33,7 +34,8 @@ class Jars:
     @property
     def job_server(self) -> pathlib.Path:
         """Directory of the jars of Beam's job server."""
-        digest = hashlib.sha256(POM.read_bytes()).hexdigest()
+        content = POM.read_bytes() + pathlib.Path(closing.__file__).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
         return self.home / f"job-server-{digest[:8]}"
 
 
@@ -84,6 +86,7 @@ def _fetch_job_server(directory: pathlib.Path) -> pathlib.Path:
         *("mvn", "--quiet", "--batch-mode", f"--file={POM}"),
         *("dependency:copy-dependencies", f"-DoutputDirectory={jars}"),
     )
+    closing.close_servers(jars)
     return jars
 
 

@@ -66,11 +66,14 @@ def test_missing_jars_are_downloaded(tmp_path, programs, monkeypatch):
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", run)
+    closed = []
+    monkeypatch.setattr(install.closing, "close_servers", closed.append)
     lines = []
     jars = install.install(tmp_path / "home", log=lines.append)
     assert {path.name for path in jars.flink.iterdir()} == {"a.jar", "d.jar"}
     assert (jars.flink / "d.jar").read_text() == "deps/lib/d.jar"
     assert [path.name for path in jars.job_server.iterdir()] == ["server.jar"]
+    assert len(closed) == 1
     assert len(lines) == 2
     assert {path.name for path in jars.home.iterdir()} == {
         *(jars.flink.name, jars.job_server.name)
