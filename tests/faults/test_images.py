@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 
+from beam_jobs.labeling.model_handler import HandlerPredictor
 from classifier.data import inspection
+from classifier.data.examples import UNLABELED, Example
 from classifier.data.sources import open_source
+from classifier.inference import file_predictions
+from classifier.inference.ensemble import Ensemble
 from tests import chain, commands
-from tests.faults import forms, images, job, page
+from tests.faults import forms, handlers, images, job, page
 
+REFUSED = [
+    *("BMP with a palette", "GIF with transparent pixels", "WebP with alpha"),
+    *("JPEG of hundreds of scans", "PNG of many compressed texts"),
+]
 #: Bits of 64 by which the pictures of two decoders may differ.
 SAME_PICTURE = 4
 
@@ -75,13 +83,23 @@ def test_verification_reads_images_as_the_card_does(fault, tmp_path):
     fault.check(ended.stderr)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("BMP with a palette", "GIF with transparent pixels", "WebP with alpha"),
-        *("JPEG of hundreds of scans", "PNG of many compressed texts"),
-    ],
-)
+@pytest.mark.parametrize("name", REFUSED)
+def test_prediction_and_handlers_refuse_what_labeling_does(
+    name, rows, tmp_path, exported
+):
+    (tmp_path / "0.png").write_bytes(images.BROKEN[name])
+    found, expected = rows[f"broken/{name}"], []
+    files = file_predictions.list_images([str(tmp_path)])
+    ensemble = Ensemble([exported[0]])
+    (predicted,) = file_predictions.predict_files(ensemble, files, top_k=1)
+    expected.append((predicted.status, predicted.error))
+    handler = HandlerPredictor(handlers.Fixed(), num_classes=3)
+    decoded = handler.decode([Example(b"0", images.BROKEN[name], UNLABELED)])
+    expected.append((decoded.status[0], decoded.error[0]))
+    assert expected == [(found["status"], found["error"])] * 2
+
+
+@pytest.mark.parametrize("name", REFUSED)
 def test_training_refuses_what_labeling_does(name, rows, tmp_path):
     for folder, image in {"a": images.jpeg(), "b": images.BROKEN[name]}.items():
         (tmp_path / folder).mkdir(parents=True)
