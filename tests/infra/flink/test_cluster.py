@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from infra.flink import cluster
 from infra.flink.install import Jars
@@ -82,3 +83,12 @@ def test_a_cluster_keeps_its_ports(tmp_path, monkeypatch):
     assert cluster.down(tmp_path)
     assert cluster.up(Jars(tmp_path), free_ports(), tmp_path)
     assert cluster.down(tmp_path)
+
+
+def test_the_web_page_takes_no_programs_and_is_for_no_other_page(tmp_path):
+    config = yaml.safe_load(cluster._config(free_ports(), tmp_path))
+    assert config["web"]["submit"] == config["web"]["cancel"] == {"enable": False}
+    allowed = config["web"]["access-control-allow-origin"]
+    assert allowed == f"http://localhost:{config['rest']['port']}"
+    hosts = config["rest"]["bind-address"], config["jobmanager"]["bind-host"]
+    assert {*hosts, config["taskmanager"]["bind-host"]} == {"localhost"}

@@ -1,5 +1,6 @@
 """The labeling job on a real Flink cluster, parts of which are killed."""
 
+import ipaddress
 import shutil
 
 import psutil
@@ -41,6 +42,17 @@ class Cluster:
     def process(self, name):
         return psutil.Process(int((self.directory / f"{name}.pid").read_text()))
 
+    def addresses(self):
+        """Returns the addresses that its processes, and theirs, listen on."""
+        started = [self.process(path.stem) for path in self.directory.glob("*.pid")]
+        return {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in started
+            for each in (process, *process.children(recursive=True))
+            for connection in each.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+
     def count_restarts(self):
         log = (self.directory / "job-manager.log").read_text()
         return log.count("switched from state RUNNING to RESTARTING")
@@ -70,6 +82,16 @@ def kill_in_mid_job(find):
 def test_flink_labels_as_the_local_runner_does(cluster, labeling):
     labeling.label("flink", cluster.beam_flags)
     assert cluster.count_restarts() == 0
+
+
+def test_flink_listens_on_loopback_only_while_it_labels(cluster, labeling):
+    def look(process, output):
+        jobs.wait_for_shards(process, output, 2)
+        addresses = cluster.addresses()
+        assert addresses
+        assert all(ipaddress.ip_address(each).is_loopback for each in addresses)
+
+    labeling.label("watched", cluster.beam_flags, look)
 
 
 def test_flink_selects_and_writes_as_the_local_runner_does(cluster, labeling):
