@@ -82,7 +82,7 @@ class LabeledImages:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelingConfig:
+class LabelingFacts:
     """What other stages read of a labeling job's `config.json`.
 
     Attributes:
@@ -100,9 +100,9 @@ class LabelingConfig:
     temperature: Positive = 1.0
 
 
-def read_labeling_config(directory: epath.PathLike) -> LabelingConfig:
+def read_labeling_config(directory: epath.PathLike) -> LabelingFacts:
     """Returns a labeling job's config; raises ValueError if it is broken."""
-    return typed_json.read(epath.Path(directory) / artifact.CONFIG, LabelingConfig)
+    return typed_json.read(epath.Path(directory) / artifact.CONFIG, LabelingFacts)
 
 
 def open_predictions(directory: str) -> PredictionSet:

@@ -53,7 +53,7 @@ class _Seed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _RunConfig:
+class _ControlConfig:
     config: _Seed
 
 
@@ -90,7 +90,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         "funnel": rounds[-1]["funnel"],
         "seconds": {stage.name: stage.seconds for stage in stages},
         "versions": artifact.read_completed(path / "control").versions,
-        "seed": _read(path / "control", artifact.CONFIG, _RunConfig).config.seed,
+        "seed": _read(path / "control", artifact.CONFIG, _ControlConfig).config.seed,
     }
 
 
