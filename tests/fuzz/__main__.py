@@ -24,7 +24,9 @@ from tests.fuzz.harness import Result, Target
 FLAGS = CommandFlags()
 _SECONDS = FLAGS.integer("seconds", 60, "Seconds for all targets.", lower_bound=1)
 _SEED = FLAGS.integer("seed", 1, "Random seed of the inputs.")
-_TARGET = FLAGS.string("target", "", "Part of the name of the targets; all if empty.")
+_TARGET = FLAGS.string(
+    "target", None, "Part of the name of the targets; all by default."
+)
 _NUMBER = FLAGS.integer("number", -1, "Number of the one input to repeat.")
 _OUTPUT = FLAGS.string("output", "runs/fuzz", "Directory of the inputs with a fault.")
 
@@ -38,9 +40,10 @@ def main(argv: Sequence[str]) -> None:
 
     with tempfile.TemporaryDirectory() as root:
         harness.run_alone(functools.partial(targets.prepare, pathlib.Path(root)))
-        chosen = [
-            t for t in targets.make(pathlib.Path(root)) if _TARGET.value in t.name
-        ]
+        wanted = _TARGET.value or ""
+        chosen = [t for t in targets.make(pathlib.Path(root)) if wanted in t.name]
+        if not chosen:
+            sys.exit(f"error: no target has {wanted!r} in its name")
         if _NUMBER.value >= 0:
             for target in chosen:
                 target.check(target.input(_SEED.value, _NUMBER.value))

@@ -13,6 +13,7 @@ import pytest
 
 from classifier.data import python_reader
 from stage.status import OK
+from tests import commands
 from tests.commands import ROOT
 from tests.fuzz import harness, mutations, records, targets
 from tests.fuzz.harness import Result, Target
@@ -182,6 +183,12 @@ print(fault.kind)
         check=True,
     )
     assert "-6" in ended.stdout
+
+
+def test_the_command_tries_the_targets_that_are_named():
+    arguments = ("--target=thresholds.json", "--seconds=1")
+    last = commands.run("tests.fuzz", *arguments).splitlines()[-1]
+    assert " inputs of 1 targets, 0 kinds of faults" in last
 
 
 def test_results_of_several_processes_are_added():
