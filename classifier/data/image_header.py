@@ -113,6 +113,7 @@ def _limit(what: str, count: int, limit: int) -> Refusal | None:
 
 
 def _header_problem(encoded: bytes) -> str:
+    Image.init()  # Otherwise a format may not be in the table yet.
     for name in FORMATS:
         open_header, accepts = Image.OPEN[name]
         if accepts is not None and accepts(encoded[:16]) is True:
@@ -204,18 +205,18 @@ def _check_png_chunks(encoded: bytes, max_pixels: int) -> Refusal | None:
         if kind == b"IDAT":
             pixels.append((position + 8, position + 8 + length))
         else:
-            others += 1
+            others += not pixels
             texts += kind in (b"zTXt", b"iTXt", b"iCCP")
         position += 12 + length
     return (
         _limit("chunks of a PNG", others, MAX_SEGMENTS)
         or _limit("compressed texts of a PNG", texts, MAX_TEXTS)
-        or _check_png_rest(encoded, pixels)
+        or _check_png_rest(encoded, pixels, max_pixels)
     )
 
 
 def _check_png_rest(
-    encoded: bytes, pixels: Sequence[tuple[int, int]]
+    encoded: bytes, pixels: Sequence[tuple[int, int]], max_pixels: int
 ) -> Refusal | None:
     """Inflates what looks as if few bytes became very many.
 
@@ -229,6 +230,8 @@ def _check_png_rest(
     ):
         return None
     width, height, bits = struct.unpack_from(">IIB", encoded, len(_PNG) + 8)
+    if width * height > max_pixels:
+        return None  # It will not be decoded.
     rows = 2 * height * (1 + width * bits // 2)  # At most four channels and two passes.
     inflate, count = zlib.decompressobj(), 0
     for begin, end in pixels:

@@ -175,6 +175,9 @@ def test_chunks_of_a_png_are_limited():
         refusal = check(forms.png(forms.PIXELS, 8, 2, before=before))
         assert (refusal is not None) == is_refused
     assert refusal.status == TOO_LARGE and "chunks" in refusal.reason
+    # Those behind the pixels cost nothing; a long animation has many.
+    after = 1100 * forms.chunk(b"fdAT", b"1234")
+    assert check(forms.png(forms.PIXELS, 8, 2, after=after)) is None
 
 
 @pytest.mark.parametrize("end", [b"", bytes(range(256)) * 9])
@@ -183,6 +186,8 @@ def test_what_follows_the_pixels_of_a_png_is_limited(end):
         refusal = check(forms.png_with_rest(rest, end))
         assert (refusal is not None) == is_refused
     assert refusal.status == TOO_LARGE and "pixels of a PNG" in refusal.reason
+    refusal = check(forms.png_with_rest(2 * MAX_REST, end), max_pixels=9)
+    assert "expected at most 9" in refusal.reason
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
