@@ -216,13 +216,14 @@ def _check_length(size: int) -> None:
 
 def _read_whole(file: File) -> bytes:
     with _open(file) as opened:
-        size, _ = _state(opened)
+        # A known size is that of the opened file.
+        size = file.size if file.size >= 0 else _state(opened)[0]
         _check_length(size)
         content = opened.read(size if size >= 0 else MAX_LENGTH + 1)
         while 0 < len(content) < size and (more := opened.read(size - len(content))):
             content += more
     _check_length(len(content))
-    if changed := difference(max(file.size, size), -1, len(content), -1):
+    if changed := difference(size, -1, len(content), -1):
         raise FileError(CHANGED, changed)
     return content
 
