@@ -249,3 +249,23 @@ def test_a_log_that_cannot_be_saved(fault, place, tmp_path, monkeypatch):
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     fault.check(line)
+
+
+# --- the command line ----------------------------------------------------------
+REFUSED = {
+    "flag without a value": ("--output=",),
+    "runner that Beam does not have": ("--", "--runner=NoSuchRunner"),
+}
+
+
+@page.holds(*REFUSED)
+def test_a_command_line_that_is_refused(fault, place, tmp_path):
+    assert fault.end == endings.REFUSED
+    output = tmp_path / "out"
+    ended = call(
+        "beam_jobs.label_images",
+        *(*flags_of(place), f"--output={output}", *REFUSED[fault.name]),
+    )
+    assert ended.returncode == 1
+    fault.check(ended.stderr)
+    assert not output.exists()

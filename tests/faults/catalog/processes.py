@@ -39,4 +39,6 @@ FAULTS = (
         "by the real error",
         mentions=("out of memory on the accelerator", "No space left on device"),
     ),
+    Fault("flag without a value", REFUSED, mentions=("--output", "''")),
+    Fault("runner that Beam does not have", REFUSED, mentions=("'NoSuchRunner'",)),
 )
