@@ -219,8 +219,11 @@ def _distributed_arguments(distributed: str | None) -> dict[str, Any] | None:
         raise ValueError(
             f"expected --distributed with an index below {count}, got {distributed!r}"
         )
+    is_local = address.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")
     return {
         "coordinator_address": address,
+        # Process 0 would listen on all interfaces.
+        "coordinator_bind_address": address if is_local else None,
         "num_processes": count,
         "process_id": index,
     }

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from classifier.training import devices
 from classifier.training.config import TrainConfig
 from classifier.training.devices import (
     ONE_PROCESS,
@@ -115,3 +116,12 @@ def test_tensorflow_needs_no_jax():
         "import classifier.training.backend_tensorflow, beam_jobs.labeling.job"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "listens"),
+    [("localhost:7", "localhost:7"), ("[::1]:7", "[::1]:7"), ("worker-0:7", None)],
+)
+def test_processes_of_one_machine_meet_on_loopback(address, listens):
+    arguments = devices._distributed_arguments(f"{address},2,0")
+    assert arguments["coordinator_bind_address"] == listens
