@@ -56,6 +56,9 @@ NonNegative = Annotated[float, Condition(lambda x: x >= 0, "a number of 0 or mor
 Digits = Annotated[
     str, Condition(lambda s: s.isdecimal() and len(s) < 19, "a string of digits")
 ]
+PathText = Annotated[
+    str, Condition(lambda s: 0 < len(s) <= 4096 and "\0" not in s, "a path")
+]
 
 #: Largest file that is read: what a million classes need.
 MAX_BYTES = 2**28

@@ -38,6 +38,8 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
     """
     split = _open_split(lineage)
     num_shards = lineage.config.num_shards
+    files = Count("files of records", len(split.shard_lengths), num_shards)
+    check(files, "dataset_info.json")
     names = [records.shard_name(index, num_shards) for index in range(num_shards)]
     _check_files(lineage.dataset, names)
     expected = _ExpectedRecords(lineage, kept)
@@ -48,17 +50,13 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
         for batch in _read(path, lineage.predictions.top_k):
             length += expected.add(index, batch, f"{path}")
             _check_images(batch, f"{path}")
-        listed = split.shard_lengths[index] if index < len(split.shard_lengths) else 0
-        check(Count(f"records of {name}", listed, length), "dataset_info.json")
+        of_file = Count(f"records of {name}", split.shard_lengths[index], length)
+        check(of_file, "dataset_info.json")
         num_bytes += path.stat().length - length * records.FRAME_BYTES
     expected.check_complete()
-    counts = [
-        Count("files of records", len(split.shard_lengths), num_shards),
-        Count("bytes of records", split.num_bytes, num_bytes),
-    ]
-    for count in counts:
-        check(count, "dataset_info.json")
-    return [*counts, *expected.counts()]
+    size = Count("bytes of records", split.num_bytes, num_bytes)
+    check(size, "dataset_info.json")
+    return [files, size, *expected.counts()]
 
 
 def _open_split(lineage: Lineage) -> Any:

@@ -64,8 +64,8 @@ class DatasetConfig:
 class Inputs:
     """The content of `inputs.json`: paths, relative to the dataset where possible."""
 
-    predictions: str
-    selection: str
+    predictions: typed_json.PathText
+    selection: typed_json.PathText
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

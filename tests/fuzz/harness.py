@@ -178,7 +178,7 @@ def problem_of(error: BaseException, target: Target) -> str:
     if not target.path or not isinstance(error, ValueError | OSError):
         return f"{type(error).__name__}: {_VARIABLE.sub('#', str(error)[:200])}"
     path, message = pathlib.PurePath(target.path), str(error)
-    if len(message.splitlines()) != 1 or len(message) > 2_000 or "\0" in message:
+    if len(message.splitlines()) != 1 or len(message) > 5_000 or "\0" in message:
         return "message of several lines, control characters or endless"
     if not any(name in message for name in path.parts[-3:]):
         return f"message without {path.name}"

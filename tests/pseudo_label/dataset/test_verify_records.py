@@ -168,3 +168,14 @@ def test_other_features(run):
     )
     features.save_config(str(run.dataset))
     check_refused(run, r"features\.json", "round")
+
+
+def test_absurd_numbers_of_files_are_refused_at_once(run):
+    change_json(run.dataset / "config.json", lambda c: c.update(num_shards=2**40))
+    check_refused(run, "files of records", f"{2**40:,}")
+
+
+@pytest.mark.parametrize("path", ["", "x" * 5_000, "a\0b"])
+def test_inputs_that_are_no_paths_are_refused(run, path):
+    change_json(run.dataset / "inputs.json", lambda c: c.update(predictions=path))
+    check_refused(run, "inputs.json")
