@@ -23,11 +23,11 @@ from random import Random
 from typing import Any
 
 #: Most seconds and resident bytes that reading one input may take; inputs are small.
-SECONDS, MEMORY = 5.0, 2**29
+SECONDS, MEMORY = 10.0, 2**29
 #: Bytes of addresses; allocators reserve more than they use.
 _ADDRESSES = 2**32
 #: Seconds after which a process is ended that does not look at signals.
-_LAST_SECONDS = 30.0
+_LAST_SECONDS = 60.0
 #: Inputs after which a process reports; one that ends takes the last ones with it.
 _BATCH = 200
 _CONTEXT = multiprocessing.get_context("fork")
