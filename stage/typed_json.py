@@ -6,6 +6,7 @@ ValueError of one line that has the path of the file and of the field.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -158,8 +159,8 @@ def _shorten(text: str) -> str:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        ((repeated, _),) = counts.most_common(1)
         raise ValueError(f"the key {shown(repeated)} is repeated")
     return found
 
