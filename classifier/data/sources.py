@@ -37,6 +37,7 @@ from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
+from stage.text import printable
 from stage.tfds_directory import find_builder, open_builder
 
 #: Number of a folder's files in one shard.
@@ -231,7 +232,7 @@ def _open_tfds(
     split = match["split"]
     for part in split.split("+"):
         if part.partition("[")[0].strip() not in builder.info.splits:
-            known = ", ".join(sorted(builder.info.splits))
+            known = ", ".join(map(printable, sorted(builder.info.splits)))
             raise ValueError(f"{spec}: no split {part!r}, the dataset has {known}")
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
         raise ValueError(
