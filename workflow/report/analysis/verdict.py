@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from classifier.export.facts import CLASSIFIER
-from pseudo_label.selection.decision import SELECTION, funnel_title
+from pseudo_label.selection.decision import SELECTION, Funnel, funnel_title
 from stage import artifact, typed_json
 from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.diagnosis import LIKELY
@@ -34,7 +34,7 @@ class _ClassifierFacts:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _SelectionFacts:
-    funnel: dict[str, Count]
+    funnel: Funnel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
     return {
         "student_accuracy": student.evaluation.top1,
         "student_parameters": student.num_parameters,
-        "funnel": {**selection.funnel, "written": sum(lengths)},
+        "funnel": {**vars(selection.funnel), "written": sum(lengths)},
     }
 
 

@@ -1,9 +1,13 @@
+import dataclasses
 import json
 import shutil
 
 import pytest
 
+from pseudo_label.selection.decision import Funnel
 from workflow.report.analysis import verdict
+
+NO_FUNNEL = {field.name: 0 for field in dataclasses.fields(Funnel)}
 
 
 def write(path, content):
@@ -31,7 +35,7 @@ def run(tmp_path):
     write_classifier(tmp_path / "control", 0.82)
     for number in range(1, 11):
         directory = tmp_path / f"round-{number}"
-        funnel = {"read": 100, "unique_kept": 60, "copies": number}
+        funnel = NO_FUNNEL | {"read": 100, "unique_kept": 60, "copies": number}
         write(directory / "selection" / "selection.json", {"funnel": funnel})
         splits = [{"shardLengths": ["40", str(20 + number)]}]
         write(directory / "dataset" / "dataset_info.json", {"splits": splits})
@@ -48,7 +52,7 @@ def test_report_gathers_the_figures_of_a_run(run):
     assert [r["round"] for r in found["rounds"]] == list(range(1, 11))
     assert found["rounds"][0]["teacher_accuracy"] == 0.8
     assert found["rounds"][9]["teacher_accuracy"] == pytest.approx(0.89)
-    assert found["funnel"] == {
+    assert found["funnel"] == NO_FUNNEL | {
         "read": 100,
         "unique_kept": 60,
         "copies": 10,
