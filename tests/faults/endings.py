@@ -3,6 +3,7 @@
 import dataclasses
 
 LABELED = "labeled"
+WORKS = "works"
 NO_ROW = "no row"
 REFUSED = "error before any work"
 FAILED = "error"

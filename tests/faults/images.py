@@ -104,7 +104,7 @@ BROKEN_TEXT = flip(chunk(b"tEXt", b"Title\0a cat"), 12)
 
 BROKEN = {
     "image of zero bytes": b"",
-    "text named as an image": b"not an image at all, but words",
+    "text file with the extension of an image": b"not an image at all, but words",
     "error page of a web server": b"<!DOCTYPE html><html>404 Not Found</html>",
     "truncated JPEG": jpeg()[:-900],
     "JPEG without its end mark": jpeg()[:-2],
@@ -127,40 +127,46 @@ BROKEN = {
         LARGE, bits=8, color=0, size=(2**31 - 1, 2**31 - 1)
     ),
     "JPEG header that claims billions of pixels": claiming_jpeg(65500, 65500),
-    "GIF of many frames": gif_of(*[(WIDTH, HEIGHT)] * 60),
-    "GIF with a huge frame behind a small one": gif_of((1, 1), (400, 300)),
-    "PNG above the limit behind a broken text": png(
+    "GIF with many frames": gif_of(*[(WIDTH, HEIGHT)] * 60),
+    "GIF with a small and a huge frame": gif_of((1, 1), (400, 300)),
+    "PNG above the limit with a corrupt text chunk": png(
         LARGE, bits=8, color=0, more=BROKEN_TEXT
     ),
     "BMP with a palette": forms.REFUSED["BMP: 8 bits and a palette"][0],
-    "BMP with a palette of gray": forms.REFUSED["BMP: 8 bits of inverted gray"][0],
-    "BMP of 16 colors": forms.REFUSED["BMP: 4 bits and a palette"][0],
-    "BMP of 16 bits": forms.REFUSED["BMP: 16 bits, bit fields"][0],
-    "BMP of another order of colors": forms.REFUSED["BMP: 32 bits, alpha first"][0],
+    "BMP with a gray palette": forms.REFUSED["BMP: 8 bits of inverted gray"][0],
+    "4-bit BMP with a palette": forms.REFUSED["BMP: 4 bits and a palette"][0],
+    "16-bit BMP": forms.REFUSED["BMP: 16 bits, bit fields"][0],
+    "BMP with another channel order": forms.REFUSED["BMP: 32 bits, alpha first"][0],
     "compressed BMP": forms.REFUSED["BMP: run lengths"][0],
-    "BMP with the header of OS2": forms.REFUSED["BMP: 24 bits, header of OS/2"][0],
-    "BMP with bytes behind its end": save(PICTURE, "BMP") + b"and so on",
+    "BMP with an OS2 header": forms.REFUSED["BMP: 24 bits, header of OS/2"][0],
+    "BMP with trailing bytes": save(PICTURE, "BMP") + b"and so on",
     "GIF with transparent pixels": forms.REFUSED["GIF: transparent pixels"][0],
-    "GIF of a frame smaller than its screen": forms.REFUSED["GIF: small frame"][0],
-    "GIF of a frame larger than the first": forms.REFUSED[
+    "GIF whose first frame does not fill the canvas": forms.REFUSED["GIF: small frame"][
+        0
+    ],
+    "GIF with a frame larger than the first": forms.REFUSED[
         "GIF: animation of a large second frame"
     ][0],
-    "CMYK JPEG without Adobe mark": forms.REFUSED["JPEG: CMYK without Adobe's mark"][0],
+    "CMYK JPEG without an Adobe marker": forms.REFUSED[
+        "JPEG: CMYK without Adobe's mark"
+    ][0],
     "lossless JPEG": forms.REFUSED["JPEG: lossless"][0],
-    "JPEG of 12 bits": forms.REFUSED["JPEG: 12 bits"][0],
+    "12-bit JPEG": forms.REFUSED["JPEG: 12 bits"][0],
     "WebP with alpha": forms.REFUSED["WebP: alpha, lossy"][0],
-    "animated WebP of one image": forms.REFUSED["WebP: animation of one image"][0],
-    "JPEG of hundreds of scans": forms.more_scans(500),
-    "JPEG of hundreds of scans, not progressive": forms.separate_scans(500),
-    "JPEG of many scans of many pixels": forms.more_scans(
-        60, Image.new("RGB", (300, 300))
-    ),
-    "PNG of 128 MB behind its pixels": forms.png_with_rest(2**27),
-    "PNG of thousands of chunks": forms.png(
+    "animated WebP with a single frame": forms.REFUSED["WebP: animation of one image"][
+        0
+    ],
+    "progressive JPEG with hundreds of scans": forms.more_scans(500),
+    "sequential JPEG with hundreds of scans": forms.separate_scans(500),
+    "large JPEG with many scans": forms.more_scans(60, Image.new("RGB", (300, 300))),
+    "PNG whose image data is 128 MB too long": forms.png_with_rest(2**27),
+    "PNG with thousands of chunks before its pixels": forms.png(
         forms.PIXELS, 8, 2, before=forms.chunk(b"abCd", b"") * 5000
     ),
-    "JPEG of thousands of segments": jpeg()[:2] + b"\xff\xfe\0\2" * 5000 + jpeg()[2:],
-    "PNG of many compressed texts": forms.png(
+    "JPEG with thousands of segments before its pixels": jpeg()[:2]
+    + b"\xff\xfe\0\2" * 5000
+    + jpeg()[2:],
+    "PNG with many compressed texts": forms.png(
         forms.PIXELS, 8, 2, after=forms.texts(50, 7_000_000)
     ),
 }
@@ -170,15 +176,15 @@ ODD = {
     "progressive JPEG": (jpeg(progressive=True), PIXELS),
     "grayscale JPEG": (jpeg(GRAY), GRAY),
     "CMYK JPEG": (jpeg(PICTURE.convert("CMYK")), PIXELS),
-    "JPEG with bytes behind its end": (jpeg() + b"and so on" * 99, PIXELS),
-    "JPEG named as PNG": (jpeg(), PIXELS),
+    "JPEG with trailing bytes": (jpeg() + b"and so on" * 99, PIXELS),
+    "JPEG with the extension of PNG": (jpeg(), PIXELS),
     "EXIF rotation": (jpeg(exif=exif(6)), PIXELS),
-    "PNG of 16 bits": (png(sixteen_bits(PIXELS), bits=16, color=2), PIXELS),
-    "gray PNG of 16 bits": (
+    "16-bit RGB PNG": (png(sixteen_bits(PIXELS), bits=16, color=2), PIXELS),
+    "16-bit gray PNG": (
         png(sixteen_bits(np.asarray(GRAY)), bits=16, color=0),
         GRAY,
     ),
-    "PNG of black and white": (save(PICTURE.convert("1"), "PNG"), PICTURE.convert("1")),
+    "1-bit PNG": (save(PICTURE.convert("1"), "PNG"), PICTURE.convert("1")),
     "PNG with a palette": (save(PICTURE.quantize(16), "PNG"), PICTURE.quantize(16)),
     "PNG with a palette and alpha": (
         save(PICTURE.quantize(16), "PNG", transparency=bytes(range(0, 256, 16))),
@@ -190,16 +196,16 @@ ODD = {
     ),
     "BMP": (save(PICTURE, "BMP"), PIXELS),
     "animated GIF": (animated("GIF"), PICTURE.quantize(256)),
-    "BMP of 32 bits": (forms.READ["BMP: 32 bits"], forms.PIXELS),
-    "BMP from top to bottom": (forms.READ["BMP: 24 bits, top down"], forms.PIXELS),
+    "32-bit BMP": (forms.READ["BMP: 32 bits"], forms.PIXELS),
+    "top-down BMP": (forms.READ["BMP: 24 bits, top down"], forms.PIXELS),
     "gray BMP": (forms.READ["BMP: 8 bits of gray"], forms.GRAY),
     "interlaced PNG": (forms.READ["PNG: 24 bits, interlaced"], forms.PIXELS),
     "animated PNG": (forms.READ["PNG: animation"], forms.PIXELS),
     "gray PNG with alpha": (forms.READ["PNG: gray and alpha"], forms.GRAY),
     "interlaced GIF": (forms.READ["GIF: interlaced"], forms.INDEXED[8]),
-    "JPEG of RGB": (forms.READ["JPEG: RGB"], forms.PIXELS),
+    "JPEG stored as RGB": (forms.READ["JPEG: RGB"], forms.PIXELS),
     "YCCK JPEG": (forms.READ["JPEG: YCCK"], forms.YCCK_SHOWN),
-    "JPEG of several images": (forms.READ["JPEG: several images"], forms.PIXELS),
+    "JPEG file with several images": (forms.READ["JPEG: several images"], forms.PIXELS),
     "WebP": (save(PICTURE, "WEBP", lossless=True), PIXELS),
     "image of one pixel": (encode(PIXELS[:1, :1]), PIXELS[:1, :1]),
     "image a thousand times as wide as high": (

@@ -168,21 +168,21 @@ def spoil(path, fault):
     content = path.read_bytes()
     new = {
         "empty JSON file": b"",
-        "JSON file that is cut off": content[: len(content) // 2],
+        "truncated JSON file": content[: len(content) // 2],
         "JSON file in another encoding": content.decode().encode("utf-16"),
         "JSON file of 100,000 nested lists": b"[" * 100_000,
         "JSON file that repeats a key": b'{"again": 1, "again": 2}',
         "JSON file with NaN": b'{"x": NaN}',
         "JSON file with an infinite number": b'{"x": 1e400}',
         "JSON file with a number of 5,000 digits": b'{"x": ' + b"9" * 5000 + b"}",
-        "list as a JSON file": b"[[]]",
+        "JSON file that holds a list": b"[[]]",
     }
     if fault.name in new:
         path.write_bytes(new[fault.name])
     elif fault.name == "JSON file of 300 MB":
         os.truncate(path, 300_000_000)
     else:
-        assert fault.name == "pipe in the place of a JSON file"
+        assert fault.name == "named pipe in place of a JSON file"
         path.unlink()
         os.mkfifo(path)
 
@@ -218,7 +218,7 @@ def with_value(content, path, value):
 
 
 @pytest.mark.parametrize("file", READERS)
-@page.holds("field of a JSON file of another type or out of range")
+@page.holds("field of a JSON file with a wrong type or out of range")
 def test_a_wrong_field(fault, file, root):
     """Each field takes each value; without it, too. It is read, or named."""
     assert fault.end == endings.REFUSED
@@ -245,7 +245,7 @@ def test_a_field_of_a_later_version(fault, root):
         fault.check(refusal(path, lambda: read_selection(root / "selection")))
 
 
-@page.holds("selection of other classes than its predictions")
+@page.holds("selection with other classes than its predictions")
 def test_a_selection_of_other_classes(fault, root):
     path = root / "selection" / "selection.json"
     content = json.loads(path.read_text())
@@ -256,7 +256,7 @@ def test_a_selection_of_other_classes(fault, root):
         )
 
 
-@page.holds("calibration of other classes")
+@page.holds("calibration with other classes than the teacher")
 def test_a_calibration_of_other_classes(fault, tmp_path):
     write_calibration(tmp_path, predicted=[0, 7, 1])
     found = precision.read_calibration(tmp_path)
@@ -273,7 +273,7 @@ def test_a_calibration_without_a_confidence(fault, tmp_path):
         fault.check(refusal(path, lambda: precision.read_calibration(tmp_path)))
 
 
-@page.holds("run without one of its rounds")
+@page.holds("run directory that lacks a round")
 def test_a_missing_round(fault, tmp_path):
     for number in (1, 3):
         (tmp_path / f"round-{number}" / "predictions").mkdir(parents=True)
@@ -311,7 +311,7 @@ def test_two_trainings(fault, tmp_path):
     )
 
 
-@page.holds("two commands that make one artifact")
+@page.holds("two commands that make the same artifact")
 def test_two_commands(fault, place):
     write_folder(place.root / "labeled", random_images(3), [0, 1, 2])
     images = f"folder:{place.root}/labeled"
@@ -334,7 +334,7 @@ def test_two_commands(fault, place):
     )
 
 
-@page.holds("artifact that another command has made meanwhile")
+@page.holds("artifact that another command completes meanwhile")
 def test_an_artifact_made_meanwhile(fault, tmp_path):
     assert fault.end == endings.CONTINUES
     for is_made in (False, True):
@@ -382,7 +382,7 @@ def test_a_broken_newest_checkpoint(fault, tmp_path):
     assert steps == list(range(1, 13))
 
 
-@page.holds("no checkpoint that can be read")
+@page.holds("no readable checkpoint")
 def test_no_readable_checkpoint(fault, tmp_path):
     assert fault.end == endings.CONTINUES
     checkpoints = kill_at(tmp_path, 8)
@@ -394,7 +394,7 @@ def test_no_readable_checkpoint(fault, tmp_path):
     assert steps == list(range(1, 13))
 
 
-@page.holds("metrics.jsonl that is cut off")
+@page.holds("metrics.jsonl with an incomplete last line")
 def test_metrics_that_are_cut_off(fault, tmp_path):
     assert fault.end == endings.CONTINUES
     kill_at(tmp_path, 8)
@@ -407,7 +407,7 @@ def test_metrics_that_are_cut_off(fault, tmp_path):
     assert [row["step"] for row in read_rows(tmp_path)][:12] == list(range(1, 13))
 
 
-@page.holds("broken line in metrics.jsonl")
+@page.holds("malformed line in metrics.jsonl")
 def test_a_broken_line_of_metrics(fault, tmp_path):
     assert fault.end == endings.FAILED
     kill_at(tmp_path, 8)
@@ -421,7 +421,7 @@ def test_a_broken_line_of_metrics(fault, tmp_path):
     fault.check(refusal(path, lambda: run_files.read_metrics(tmp_path)))
 
 
-@page.holds("training that is killed")
+@page.holds("training killed")
 def test_events_of_a_training_that_is_killed(fault, tmp_path):
     assert fault.end == endings.RESUMABLE
     for step in (4, 8):
@@ -432,7 +432,7 @@ def test_events_of_a_training_that_is_killed(fault, tmp_path):
     assert steps == list(range(1, 13))
 
 
-@page.holds("trace of a training that is killed")
+@page.holds("training killed while `--profile` records")
 def test_the_trace_of_a_training_that_is_killed(fault, tmp_path):
     assert fault.end == endings.RESUMABLE
 
@@ -452,7 +452,7 @@ def test_the_trace_of_a_training_that_is_killed(fault, tmp_path):
     assert (tmp_path / "profile").is_dir()
 
 
-@page.holds("Ctrl-C in training")
+@page.holds("Ctrl-C during training")
 def test_ctrl_c_in_training(fault, tmp_path):
     assert fault.end == endings.RESUMABLE
 

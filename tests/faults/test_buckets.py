@@ -50,9 +50,9 @@ def service(monkeypatch):
 
 
 CODES = {
-    "bucket that is not there": 404,
+    "bucket that does not exist": 404,
     "bucket without credentials": 401,
-    "bucket without the right to read": 403,
+    "bucket without read permission": 403,
 }
 
 
@@ -62,7 +62,7 @@ def test_images_in_a_bucket_that_cannot_be_listed(fault, place, service):
     place.refused(fault, images="folder:gs://no-such-bucket/photos", **place.model)
 
 
-@page.holds("bucket without the right to write")
+@page.holds("bucket without write permission")
 def test_output_in_a_bucket_that_is_read_only(fault, place, service):
     service.codes = {"GET": 404, "POST": 403}
     place.refused(fault, output="gs://no-such-bucket/out", **place.model)

@@ -95,7 +95,7 @@ def messages(tmp_path_factory):
             f"--selection={root}/selection",
             f"--output={root}/dataset",
         ),
-        "predictions damaged since they were written": (
+        "damaged predictions file": (
             "beam_jobs.select_labels",
             f"--predictions={root}/damaged",
             f"--output={root}/other",
@@ -131,7 +131,7 @@ def spoil(path):
 
 @page.holds(
     "image changed since it was labeled",
-    "predictions damaged since they were written",
+    "damaged predictions file",
 )
 def test_what_changed_since_labeling(fault, messages):
     assert fault.end == endings.FAILED
@@ -153,12 +153,12 @@ def test_worker_process_that_is_killed(fault, place, label):
 
 
 @pytest.mark.slow
-@page.holds("Ctrl-C", "command that is killed")
+@page.holds("Ctrl-C during labeling", "label_images killed")
 def test_command_that_is_ended(fault, place, label):
     assert fault.end == endings.RESUMABLE
     process = label()
     jobs.wait_for_shards(process, place / "out", 2)
-    if fault.name == "Ctrl-C":
+    if fault.name == "Ctrl-C during labeling":
         process.send_signal(signal.SIGINT)
         fault.check(end(process, status=130))
     else:
@@ -171,7 +171,7 @@ def test_command_that_is_ended(fault, place, label):
 
 
 @pytest.mark.slow
-@page.holds("two commands on one output")
+@page.holds("two label_images commands with the same output")
 def test_two_commands_on_one_output(fault, place, label):
     assert fault.end == endings.FAILED
     processes = [label(), label()]
@@ -185,7 +185,7 @@ def test_two_commands_on_one_output(fault, place, label):
 
 # --- the disk ------------------------------------------------------------------
 @pytest.mark.slow
-@page.holds("full disk")
+@page.holds("disk that is too small for the predictions")
 def test_full_disk(fault, place, label):
     assert fault.end == endings.FAILED_RESUMABLE
     (place / "out").mkdir()

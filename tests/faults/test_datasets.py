@@ -106,7 +106,7 @@ def read_all(path):
     return prediction_schema.read_facts(path), columns
 
 
-@page.holds("bit of a predictions file that flipped")
+@page.holds("flipped bit in a predictions file")
 def test_any_bit_that_flips(fault, run):
     """Changes nothing that is read, or is found."""
     path = epath.Path(run.predictions) / prediction_schema.shard_name(0)
@@ -125,7 +125,7 @@ def test_any_bit_that_flips(fault, run):
 
 
 @ALL
-@page.holds("bit of a predictions file that flipped")
+@page.holds("flipped bit in a predictions file")
 def test_a_bit_of_a_confidence_that_flips(fault, run, command):
     assert fault.end == endings.FAILED
     path = spoiling.predictions_file(run)
@@ -153,7 +153,7 @@ def test_predictions_that_were_edited(fault, run, command):
 
 
 @ALL
-@page.holds("predictions in another order")
+@page.holds("rows of predictions in another order")
 def test_predictions_in_another_order(fault, run, command):
     """Of version 1, whose files have no checksums."""
     path = spoiling.predictions_file(run, 1)
@@ -187,7 +187,7 @@ def test_predictions_of_version_1_are_read(run, whole):
 
 
 @ALL
-@page.holds("label beyond the classes in predictions")
+@page.holds("label in predictions that is not below the number of classes")
 def test_a_label_beyond_the_classes(fault, run, command):
     def change(rows):
         rows[4]["label"], rows[4]["top_labels"] = 9, [9, 0]
@@ -204,7 +204,7 @@ def label_anew(run):
     chain.rewrite(path, pa.Table.from_pylist(rows, prediction_schema.schema()))
 
 
-@page.holds("predictions labeled anew since the selection")
+@page.holds("predictions made anew since the selection")
 def test_predictions_that_were_labeled_anew(fault, run):
     assert fault.end == endings.REFUSED
     label_anew(run)
@@ -216,7 +216,7 @@ def plan(run):
         run.plan()
 
 
-@page.holds("predictions changed since the dataset was written")
+@page.holds("predictions made anew since the dataset was written")
 def test_predictions_that_changed_since_the_dataset_was_written(fault, run):
     label_anew(run)
     fails(fault, verify, run)
@@ -224,7 +224,7 @@ def test_predictions_that_changed_since_the_dataset_was_written(fault, run):
 
 # --- the selection -------------------------------------------------------------
 @pytest.mark.parametrize("command", [write, verify, report])
-@page.holds("list of dropped rows that is damaged")
+@page.holds("damaged list of dropped images")
 def test_dropped_rows_that_are_damaged(fault, run, command):
     path = run.root / "selection" / "dropped" / "predictions-00001.parquet"
     content = bytearray(path.read_bytes())
@@ -233,7 +233,7 @@ def test_dropped_rows_that_are_damaged(fault, run, command):
     fails(fault, command, run)
 
 
-@page.holds("selection that is damaged")
+@page.holds("damaged selection.json")
 def test_a_selection_that_is_damaged(fault, run):
     path = run.root / "selection" / "selection.json"
     text = path.read_text()
@@ -255,9 +255,9 @@ def cut_off(path):
 
 
 SHARDS = {
-    "empty shard of records, left by a power cut": lambda path: path.write_bytes(b""),
-    "shard of records cut off between two records": cut_off,
-    "shard with records of another shard": lambda path: shutil.copy(
+    "empty output shard, left by a power failure": lambda path: path.write_bytes(b""),
+    "output shard truncated between two records": cut_off,
+    "output shard with the records of another one": lambda path: shutil.copy(
         path.with_name(path.name.replace("00001-of", "00002-of")), path
     ),
 }
@@ -274,8 +274,8 @@ def test_a_shard_that_does_not_hold_its_records(fault, run, whole):
 
 
 DATASETS = {
-    "dataset whose files are shorter than it says": cut_off,
-    "dataset with a file that is missing": lambda path: path.unlink(),
+    "dataset with a file shorter than dataset_info.json says": cut_off,
+    "dataset with a missing file": lambda path: path.unlink(),
 }
 
 
@@ -309,9 +309,12 @@ def colored(tmp_path):
     return run
 
 
-@page.holds("images that differ only in color", "class whose images are all dropped")
+@page.holds(
+    "images that differ only in color",
+    "class most of whose images are dropped as duplicates",
+)
 def test_images_that_differ_only_in_color(fault, colored):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     hashes = {
         row["perceptual_hash"]
         for index in range(3)
@@ -334,9 +337,9 @@ def test_images_that_differ_only_in_color(fault, colored):
         assert str(found.dropped) in line
 
 
-@page.holds("image of the evaluation set in another color")
+@page.holds("unlabeled image that is an evaluation image in another color")
 def test_a_leak_of_another_class_is_found(fault, colored, tmp_path):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     test = chain.make(tmp_path / "test", num_shards=1, per_shard=2)
     path = spoiling.predictions_file(test)
     rows = pq.read_table(path).to_pylist()

@@ -15,16 +15,16 @@ from tests.images import random_images
 
 #: Names of the images; whether each is there is told by its row.
 NAMES = {
-    "file that vanishes after the listing": "vanishing.png",
-    "folder in the place of a file": "replaced.png",
-    "image that is longer than it was listed": "growing.png",
-    "image that was overwritten since the listing": "corrected.png",
-    "pipe in the place of a file": "piped.png",
-    "link to nothing": "dangling.png",
-    "link that leads to itself": "circle.png",
-    "file that may not be read": "forbidden.png",
-    "file on a bad spot of the disk": "scratched.png",
-    "read error that passes": "network.png",
+    "file deleted after the source was listed": "vanishing.png",
+    "file replaced by a folder after the source was listed": "replaced.png",
+    "image file that grew after the source was listed": "growing.png",
+    "image file overwritten after the source was listed": "corrected.png",
+    "file replaced by a named pipe after the source was listed": "piped.png",
+    "dangling symbolic link": "dangling.png",
+    "symbolic link to itself": "circle.png",
+    "file without read permission": "forbidden.png",
+    "file on a damaged part of the disk": "scratched.png",
+    "temporary read error": "network.png",
     "file name that is not UTF-8": b"caf\xe9.png",
     "file name with a line break": "two\nlines.png",
     "file name with wildcards": "[a-z]*?.png",
@@ -32,11 +32,11 @@ NAMES = {
 UNLISTED = {
     "hidden file": ".DS_Store",
     "file in a hidden folder": ".thumbnails/small.png",
-    "pipe in the folder": "pipe.png",
+    "named pipe in the folder": "pipe.png",
     "socket in the folder": "socket.png",
-    "link to a pipe": "to_pipe.png",
-    "link to a device without end": "zero.png",
-    "link that leads back to its own folder": "again",
+    "symbolic link to a named pipe": "to_pipe.png",
+    "symbolic link to an endless device": "zero.png",
+    "symbolic link to the folder that holds it": "again",
     "folders that link to each other": "one/to",
 }
 

@@ -14,7 +14,7 @@ from tests.faults import forms, handlers, images, job, page
 
 REFUSED = [
     *("BMP with a palette", "GIF with transparent pixels", "WebP with alpha"),
-    *("JPEG of hundreds of scans", "PNG of many compressed texts"),
+    *("progressive JPEG with hundreds of scans", "PNG with many compressed texts"),
 ]
 #: Bits of 64 by which the pictures of two decoders may differ.
 SAME_PICTURE = 4
@@ -73,7 +73,7 @@ def test_an_odd_image_is_labeled_as_what_it_shows(fault, rows):
     np.testing.assert_allclose(probabilities(found), probabilities(plain), atol=0.02)
 
 
-@page.holds("written image that the dataset's card cannot read")
+@page.holds("dataset with an image that the program on its card cannot decode")
 def test_verification_reads_images_as_the_card_does(fault, tmp_path):
     translucent = forms.REFUSED["WebP: alpha, lossless"][0]
     run = chain.make(tmp_path, images=[translucent] * 24)

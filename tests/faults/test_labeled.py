@@ -107,7 +107,7 @@ def write_features(path, features):
 
 
 # --- empty ---------------------------------------------------------------------
-@page.holds("labeled set without an image")
+@page.holds("empty labeled set")
 @pytest.mark.parametrize("form", ["tfrecord", "webdataset", "gzip"])
 def test_no_image(fault, labeled, form):
     path = labeled.root / "empty"
@@ -119,7 +119,7 @@ def test_no_image(fault, labeled, form):
     labeled.refused(fault, f"{kind}:{path}")
 
 
-@page.holds("labeled split without an image")
+@page.holds("empty split of a labeled TFDS dataset")
 def test_no_image_in_a_split(fault, labeled):
     directory = write_tfds(
         labeled.root / "shapes" / "1.0.0", {"image": IMAGES}, LABELS, ["label"]
@@ -127,7 +127,7 @@ def test_no_image_in_a_split(fault, labeled):
     labeled.refused(fault, f"tfds:{directory}:train[:0]")
 
 
-@page.holds("input shard without an image")
+@page.holds("`input_shards` that leaves a part without an image")
 def test_no_image_in_an_input_shard(fault, labeled):
     write_records(labeled.root / "in" / "0", IMAGES, LABELS)
     write_records(labeled.root / "in" / "1", [])
@@ -139,7 +139,7 @@ def test_no_image_in_an_input_shard(fault, labeled):
     assert not (labeled.root / "new").exists()
 
 
-@page.holds("dataset without a pseudo-labeled record")
+@page.holds("dataset without a record")
 def test_no_record(fault, labeled):
     write_dataset(labeled.root / "dataset", [[], []])
     good = f"folder:{labeled.root}/good"
@@ -154,11 +154,11 @@ def test_no_record(fault, labeled):
 # --- labels --------------------------------------------------------------------
 RECORDS = {
     "label that is text": {"bytes_list": {"value": [b"cat"]}},
-    "label that is a fraction": {"float_list": {"value": [1.0]}},
-    "two labels of an image": {"int64_list": {"value": [0, 1]}},
-    "label without a value": {"int64_list": {"value": []}},
-    "label that stands for none": {"int64_list": {"value": [-1]}},
-    "label above the classes": {"int64_list": {"value": [3]}},
+    "label that is a float": {"float_list": {"value": [1.0]}},
+    "image with two labels": {"int64_list": {"value": [0, 1]}},
+    "label feature without a value": {"int64_list": {"value": []}},
+    "negative label": {"int64_list": {"value": [-1]}},
+    "label that is not below the number of classes": {"int64_list": {"value": [3]}},
     "labeled image without a label": None,
 }
 
@@ -171,7 +171,7 @@ def test_labels_that_are_none(fault, labeled):
     labeled.refused(fault, f"tfrecord:{path}")
 
 
-@page.holds("labeled records with other features")
+@page.holds("labeled records with other feature names")
 def test_other_features(fault, labeled):
     with tf.io.TFRecordWriter(str(labeled.root / "records")) as writer:
         for image, label in zip(IMAGES, LABELS, strict=True):
@@ -192,9 +192,9 @@ def test_other_features(fault, labeled):
 
 
 TARS = {
-    "tar file without labels": [("txt", b"2")],
-    "label in a tar file that is no number": [("cls", b"1.0")],
-    "two labels of a sample": [("cls", b"1"), ("CLS", b"2")],
+    "sample without a label in a labeled tar file": [("txt", b"2")],
+    "label in a tar file that is not a whole number": [("cls", b"1.0")],
+    "sample with two labels in a tar file": [("cls", b"1"), ("CLS", b"2")],
 }
 
 
@@ -231,9 +231,9 @@ def test_labels_of_tars_are_digits(tmp_path, text, label):
     assert (example.error == "") == (label >= 0)
 
 
-@page.holds("extensions of a tar file in capitals")
+@page.holds("upper-case extensions in a labeled tar file")
 def test_extensions_in_capitals(fault, labeled):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     write_labeled_tar(labeled.root / "small", IMAGES, LABELS)
     capitals = [
         (f"{index}.{extension}", content)
@@ -259,9 +259,9 @@ def open_records(root):
     )
 
 
-@page.holds("labeled records of any compression and name")
+@page.holds("compressed labeled records, whatever the file's name")
 def test_any_compression(fault, labeled, config):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     names = {"a": "GZIP", "b": "ZLIB", "c.gz": "", "d.gz": "GZIP", "e.gz": "ZLIB"}
     for name, compression in names.items():
         write_records(labeled.root / "in" / name, IMAGES, LABELS, compression)
@@ -283,7 +283,7 @@ def test_compressed_in_part(fault, labeled):
     labeled.refused(fault, f"tfrecord:{labeled.root}/records", only=TRAINING)
 
 
-@page.holds("broken record to train on")
+@page.holds("corrupt record in a training set")
 def test_broken_record(fault, labeled):
     path = labeled.root / "records"
     write_records(path, IMAGES, LABELS)
@@ -293,7 +293,7 @@ def test_broken_record(fault, labeled):
     labeled.refused(fault, f"tfrecord:{path}", only=TRAINING)
 
 
-@page.holds("image to train on that is not decoded")
+@page.holds("undecodable image in a training set")
 def test_image_that_is_not_decoded(fault, labeled):
     path = labeled.root / "records"
     write_records(path, [*IMAGES[:-1], b"text"], LABELS)
@@ -302,8 +302,8 @@ def test_image_that_is_not_decoded(fault, labeled):
 
 # --- changes -------------------------------------------------------------------
 CHANGES = {
-    "labels corrected in the same file": (IMAGES, LABELS[::-1]),
-    "pictures replaced in the same files": (IMAGES[::-1], LABELS),
+    "labels that changed under the same file names": (IMAGES, LABELS[::-1]),
+    "images that changed under the same file names": (IMAGES[::-1], LABELS),
 }
 
 
@@ -327,7 +327,7 @@ def test_changes(fault, labeled, name, monkeypatch):
     assert snapshot(new) == before
 
 
-@page.holds("images that change while training")
+@page.holds("images that change during training")
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_images_change_while_training(fault, labeled, config, monkeypatch, count):
     assert fault.end == endings.FAILED
@@ -347,7 +347,7 @@ def test_images_change_while_training(fault, labeled, config, monkeypatch, count
     fault.check(str(error.value))
 
 
-@page.holds("images that never come")
+@page.holds("file server that does not answer during training")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("part", ["training", "evaluation"])
 def test_images_that_never_come(fault, number, part, config, tmp_path, monkeypatch):
@@ -406,16 +406,16 @@ def test_files_that_hold_no_class_names(tmp_path, name):
         open_source(f"tfrecord:{tmp_path}/in", class_names_file=f"{tmp_path}/names.txt")
 
 
-@page.holds("byte-order mark before the class names")
+@page.holds("file of class names with a byte-order mark")
 def test_byte_order_mark(fault, tmp_path):
-    assert fault.end == endings.CONTINUES
+    assert fault.end == endings.WORKS
     (tmp_path / "names.txt").write_bytes("\ufeffa\r\n b \r\n\r\nc".encode())
     assert read_class_names(str(tmp_path / "names.txt")) == ("a", "b", "c")
 
 
-@page.holds("student without pseudo-labels")
+@page.holds("student training without `--pseudo_labeled`")
 def test_student_without_pseudo_labels(fault, labeled, monkeypatch):
-    assert fault.end == endings.CONTINUES
+    assert fault.end == endings.WORKS
     monkeypatch.setattr(trainer, "train", lambda *arguments: None)
     good = f"folder:{labeled.root}/good"
     process = call(*labeled.commands(good, good)["student"])

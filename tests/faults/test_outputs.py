@@ -16,7 +16,7 @@ def begun(place):
     return place
 
 
-@page.holds("output of another teacher")
+@page.holds("output begun with another teacher")
 def test_output_of_another_teacher(fault, place):
     place.label()
     place.refused(fault, place.other_teacher(fingerprint="0"))
@@ -35,7 +35,7 @@ def test_output_that_is_a_file(fault, place):
     place.refused(fault, **place.model)
 
 
-@page.holds("output below a file")
+@page.holds("output whose parent is a file")
 def test_output_below_a_file(fault, place):
     (place.root / "file").write_text("a file")
     (place.root / "out").symlink_to(place.root / "file" / "out")
@@ -67,7 +67,7 @@ def test_image_that_changed(fault, begun):
     begun.refused(fault, **begun.model)
 
 
-@page.holds("image corrected since the first run")
+@page.holds("image replaced since the first run")
 def test_image_that_was_corrected(fault, begun):
     os.utime(begun.root / "in" / "00001.png", (7, 7))
     begun.refused(fault, **begun.model)

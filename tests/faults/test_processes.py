@@ -57,9 +57,9 @@ def flags_of(place, handler="Fixed"):
 
 
 # --- sockets -------------------------------------------------------------------
-@page.holds("host that connects to a local job")
+@page.holds("another host that connects to a local job")
 def test_a_local_job_listens_on_loopback_only(fault, place, tmp_path):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     ended = call(
         "beam_jobs.label_images",
         *flags_of(place, f"Listening:{os.getpid()},{tmp_path}"),
@@ -88,9 +88,9 @@ def ask_for_file(port, path, metadata=()):
         return b"".join(reply.data for reply in replies)
 
 
-@page.holds("user of the same machine who asks a local job for a file")
+@page.holds("other user of the machine who requests a file from a local job")
 def test_only_workers_of_a_job_may_ask_it(fault, tmp_path):
-    assert fault.end == endings.REFUSED
+    assert fault.end == endings.WORKS
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     with listening.closed_to_others(are_workers_ours=True):
@@ -123,7 +123,7 @@ def start_in_group(*arguments):
     )
 
 
-@page.holds("Ctrl-C after the engines were tried")
+@page.holds("Ctrl-C after `--engine=auto` tried the engines")
 def test_ctrl_c_after_the_engines_were_tried(fault, place, exported, tmp_path):
     if len(candidates()) == 1:
         pytest.skip("there is one engine only")
@@ -173,9 +173,9 @@ def is_mapped(address, size):
 
 
 @pytest.mark.skipif(not has_openvino(), reason="OpenVINO is not installed")
-@page.holds("signal after OpenVINO's networks were freed")
+@page.holds("signal after OpenVINO freed its networks")
 def test_signal_after_networks_were_freed(fault, exported):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     loader = NetworkLoader(exported[0] / "export")
     networks = [
         loader.load(Engine("openvino", dtype), batch_size=1, threads=1)
@@ -191,9 +191,9 @@ def test_signal_after_networks_were_freed(fault, exported):
 # --- what is printed -----------------------------------------------------------
 #: Redirections in bash, and the exit status.
 PRINTED = {
-    "output that nobody reads": ("| head -c 0; exit ${PIPESTATUS[0]}", 141),
-    "output that goes to a full disk": (">/dev/full", 1),
-    "standard streams that are closed": ("<&- >&- 2>&-", 0),
+    "stdout without a reader": ("| head -c 0; exit ${PIPESTATUS[0]}", 141),
+    "stdout on a full disk": (">/dev/full", 1),
+    "closed standard streams": ("<&- >&- 2>&-", 0),
 }
 
 
@@ -224,7 +224,7 @@ def unprinted(place, tmp_path_factory):
 
 @page.holds(*PRINTED)
 def test_work_that_cannot_be_printed(fault, unprinted):
-    assert fault.end == endings.LABELED
+    assert fault.end == endings.WORKS
     output, errors, status = unprinted[fault.name]
     assert artifact.is_complete(output), errors
     assert status == PRINTED[fault.name][1]
@@ -233,7 +233,7 @@ def test_work_that_cannot_be_printed(fault, unprinted):
         fault.check(errors)
 
 
-@page.holds("log that cannot be saved")
+@page.holds("log of a failed job that cannot be saved")
 def test_a_log_that_cannot_be_saved(fault, place, tmp_path, monkeypatch):
     assert fault.end == endings.FAILED
 
@@ -253,7 +253,7 @@ def test_a_log_that_cannot_be_saved(fault, place, tmp_path, monkeypatch):
 
 # --- the command line ----------------------------------------------------------
 REFUSED = {
-    "flag without a value": ("--output=",),
+    "flag with an empty value": ("--output=",),
     "runner that Beam does not have": ("--", "--runner=NoSuchRunner"),
 }
 

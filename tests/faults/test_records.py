@@ -58,29 +58,38 @@ SECOND = len(frames(EXAMPLES[0]))
 BETWEEN = "ok bad ok"
 RECORDS = {
     "truncated record": (GOOD[:-20], "ok ok bad"),
-    "wrong checksum of a record": (spoiled(GOOD, SECOND + HEADER + 5), BETWEEN),
-    "wrong checksum of a record's length": (spoiled(GOOD, SECOND + 9), "ok bad"),
-    "shard of zero bytes": (b"", ""),
-    "text as TFRecord": (b"no record at all, but words", "bad"),
-    "compressed TFRecord of any name": (gzip.compress(GOOD), "ok ok ok"),
-    "truncated compressed TFRecord": (gzip.compress(GOOD)[:-9], "ok ok ok bad"),
-    "shard that vanishes after the listing": (GOOD, "bad"),
-    "TFRecord file cut between two records after the listing": (GOOD, "bad"),
-    "record that is no Example": (between(b"no Example"), BETWEEN),
-    "record without the image's feature": (
+    "record whose content has a wrong checksum": (
+        spoiled(GOOD, SECOND + HEADER + 5),
+        BETWEEN,
+    ),
+    "record whose length has a wrong checksum": (spoiled(GOOD, SECOND + 9), "ok bad"),
+    "TFRecord file of zero bytes": (b"", ""),
+    "text file read as TFRecord": (b"no record at all, but words", "bad"),
+    "compressed TFRecord file, whatever its name": (gzip.compress(GOOD), "ok ok ok"),
+    "truncated compressed TFRecord file": (gzip.compress(GOOD)[:-9], "ok ok ok bad"),
+    "TFRecord file deleted after the source was listed": (GOOD, "bad"),
+    "TFRecord file truncated after the source was listed": (
+        GOOD,
+        "bad",
+    ),
+    "record that is not a tf.train.Example": (between(b"no Example"), BETWEEN),
+    "record without the image feature": (
         between(record(photo=contents(IMAGES[0]))),
         BETWEEN,
     ),
-    "image's feature of another type": (
+    "image feature of another type": (
         between(record(image=numbers(7))),
         BETWEEN,
     ),
-    "record of two images": (
+    "record with two images": (
         between(record(image=contents(*IMAGES[:2]))),
         BETWEEN,
     ),
-    "record of an image of zero bytes": (between(record(image=contents(b""))), BETWEEN),
-    "label of another type": (
+    "record with an image of zero bytes": (
+        between(record(image=contents(b""))),
+        BETWEEN,
+    ),
+    "label of another type in a record to be labeled": (
         between(record(image=contents(IMAGES[2]), label=contents(b"cat"))),
         "ok ok ok",
     ),
@@ -115,22 +124,22 @@ MEMBER = 512 + -(-len(IMAGES[0]) // 512) * 512
 TARS = {
     # Within the second image: each has a header of 512 bytes and as many to fill up.
     "truncated tar file": (tar_between()[:3000], "ok bad"),
-    "tar file that was overwritten since the listing": (tar_between(), "bad"),
-    "text as tar file": (b"no tar file at all, but words" * 99, "bad"),
+    "tar file overwritten after the source was listed": (tar_between(), "bad"),
+    "text file read as tar file": (b"no tar file at all, but words" * 99, "bad"),
     "concatenated tar files": (tar_between() * 2, "ok ok ok ok"),
     "concatenated tar files, each compressed": (
         gzip.compress(tar_between()) * 2,
         "ok ok ok ok",
     ),
-    "zeros within a tar file": (
+    "block of zeros within a tar file": (
         tar_between()[:MEMBER] + bytes(512) + tar_between()[MEMBER:],
         "ok ok",
     ),
-    "zeros behind a tar file": (tar_between() + bytes(99_999), "ok ok"),
-    "words behind a tar file": (tar_between() + b"words" * 200, "ok ok bad"),
-    "tar file cut between two members": (tar_between()[:MEMBER], "ok bad"),
+    "zeros behind the end of a tar file": (tar_between() + bytes(99_999), "ok ok"),
+    "text behind the end of a tar file": (tar_between() + b"words" * 200, "ok ok bad"),
+    "tar file truncated between two members": (tar_between()[:MEMBER], "ok bad"),
     "truncated compressed tar file": (gzip.compress(tar_between())[:-9], "ok ok bad"),
-    "wrong checksum of a compressed tar file": (
+    "compressed tar file with a wrong checksum": (
         spoiled(gzip.compress(tar_between()), -8),
         "ok ok bad",
     ),
@@ -138,15 +147,15 @@ TARS = {
         gzip.compress(tar_between() + bytes(2**24)),
         "ok ok bad",
     ),
-    "member of 2^62 bytes": (
+    "tar header that claims 2^62 bytes": (
         tar_between()[:MEMBER] + sized("1.png", 2**62) + tar_between()[MEMBER:],
         "ok bad",
     ),
-    "name of gigabytes in a tar file": (
+    "tar header that claims a name of 3 GB": (
         tar_between()[:MEMBER] + sized("x", 3 * 2**30, tarfile.GNUTYPE_LONGNAME),
         "ok bad",
     ),
-    "thousands of names for one member": (
+    "tar member with thousands of long-name headers": (
         (sized("x", 6, tarfile.GNUTYPE_LONGNAME) + b"y.png".ljust(512, b"\0")) * 3000
         + tar_between(),
         "ok ok",
@@ -158,16 +167,16 @@ TARS = {
         BETWEEN,
     ),
     "sample without an image": (tar_between(("1.txt", b"a cat")), BETWEEN),
-    "sample of two images": (
+    "sample with two images": (
         tar_between(("1.png", IMAGES[1]), ("1.jpg", IMAGES[2])),
         BETWEEN,
     ),
-    "link in a tar file": (tar_between(("1.png", None)), BETWEEN),
-    "sample whose name leads out of its folder": (
+    "link in place of an image in a tar file": (tar_between(("1.png", None)), BETWEEN),
+    "tar member with `..` in its path": (
         tar_between(("../../../outside.png", IMAGES[2])),
         "ok ok ok",
     ),
-    "two samples of one name": (
+    "two samples with the same name": (
         tar(("0.png", IMAGES[0]), ("1.png", IMAGES[1]), ("0.png", IMAGES[2])),
         "ok ok ok",
     ),
@@ -183,11 +192,11 @@ def label(root, teacher, kind, faults):
     def change_files():
         for name in faults:
             path = root / "in" / name
-            if name == "shard that vanishes after the listing":
+            if name == "TFRecord file deleted after the source was listed":
                 path.unlink()
-            elif name == "TFRecord file cut between two records after the listing":
+            elif name == "TFRecord file truncated after the source was listed":
                 os.truncate(path, SECOND)
-            elif name == "tar file that was overwritten since the listing":
+            elif name == "tar file overwritten after the source was listed":
                 os.utime(path, (7, 7))
 
     job.label(
@@ -225,5 +234,5 @@ def test_a_record_is_a_row_and_harms_no_other(fault, rows):
             assert not row["error"]
         else:
             fault.check(row["error"])
-    outside = rows["sample whose name leads out of its folder"][1]["key"]
+    outside = rows["tar member with `..` in its path"][1]["key"]
     assert outside.endswith("#1/../../../outside")

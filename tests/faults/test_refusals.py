@@ -10,7 +10,7 @@ from tests.faults import endings, page
 
 
 # --- sources -------------------------------------------------------------------
-@page.holds("no file that matches")
+@page.holds("pattern that matches no file")
 def test_no_file_matches(fault, place):
     place.refused(fault, images=f"tfrecord:{place.root}/*.tfrecord")
 
@@ -21,7 +21,7 @@ def test_empty_folder(fault, place):
     place.refused(fault, images=f"folder:{place.root}/empty")
 
 
-@page.holds("two images of one key")
+@page.holds("two file names with the same key")
 def test_two_images_of_one_key(fault, place):
     for name in ("caf\udce9", r"caf\xe9"):
         (place.root / "in" / name).touch()
@@ -38,12 +38,12 @@ def test_file_system_without_its_client(fault, place, monkeypatch):
 
 
 # --- teachers ------------------------------------------------------------------
-@page.holds("no teacher in its place")
+@page.holds("teacher directory that does not exist")
 def test_no_teacher(fault, place):
     place.refused(fault, place.root / "nothing")
 
 
-@page.holds("teacher whose training has not ended")
+@page.holds("teacher whose training is not complete")
 def test_unfinished_teacher(fault, place):
     (place.teacher / "COMPLETED").unlink()
     place.refused(fault)
@@ -81,13 +81,13 @@ def test_teacher_without_weights(fault, place):
     place.refused(fault)
 
 
-@page.holds("teacher whose weights are cut off")
+@page.holds("teacher with truncated weights")
 def test_teacher_with_weights_cut_off(fault, place):
     place.cut_weights()
     place.refused(fault, engine="auto", dtype="auto")
 
 
-@page.holds("teacher whose weights are cut off, its engine named")
+@page.holds("teacher with truncated weights and a fixed engine")
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_teacher_with_weights_cut_off_in_the_workers(fault, place, name):
     place.cut_weights()
@@ -117,19 +117,19 @@ def preprocess(encoded):
     return {"pixels": tf.zeros([tf.shape(encoded)[0], 32, 32, 3], tf.uint8)}
 
 
-@page.holds("SavedModel without the signature")
+@page.holds("SavedModel without the expected signatures")
 def test_network_without_the_signature(fault, place):
     save(place.teacher / "export", serving_default=network_of(3))
     place.refused(fault)
 
 
-@page.holds("SavedModel of another number of classes")
+@page.holds("SavedModel with another number of classes than classifier.json")
 def test_network_of_other_classes(fault, place):
     save(place.teacher / "export", preprocess=preprocess, pixels=network_of(4))
     place.refused(fault)
 
 
-@page.holds("two teachers of different classes")
+@page.holds("two teachers with different classes")
 def test_teachers_of_different_classes(fault, place):
     other = place.other_teacher(class_names=["a", "b"])
     place.refused(fault, place.teacher, other)
@@ -148,11 +148,11 @@ def test_nothing_to_label_with(fault, place):
 
 
 HANDLERS = {
-    "model handler of a module that is not there": "no_such_module:Handler",
-    "model handler that its module has not": "beam_jobs.runners.run:Handler",
-    "model handler that is none": "collections:OrderedDict",
-    "model handler that cannot be made": f"{__name__}:fail",
-    "model handler whose module is broken": "broken_module:Handler",
+    "model handler in a module that does not exist": "no_such_module:Handler",
+    "model handler that its module does not define": "beam_jobs.runners.run:Handler",
+    "model handler that is not a Beam ModelHandler": "collections:OrderedDict",
+    "model handler whose construction fails": f"{__name__}:fail",
+    "model handler in a module with a syntax error": "broken_module:Handler",
 }
 
 
@@ -168,13 +168,13 @@ def test_model_handler_that_is_none(fault, place, monkeypatch):
     place.refused(fault, **{**place.model, "model_handler": HANDLERS[fault.name]})
 
 
-@page.holds("no file of class names")
+@page.holds("file of class names that does not exist")
 def test_no_class_names(fault, place):
     (place.root / "names.txt").unlink()
     place.refused(fault, **place.model)
 
 
-@page.holds("class names that are not UTF-8")
+@page.holds("file of class names that is not UTF-8")
 def test_class_names_that_are_not_utf8(fault, place):
     (place.root / "names.txt").write_bytes(b"caf\xe9\ntea\n")
     place.refused(fault, **place.model)

@@ -51,7 +51,7 @@ def _nest():
     return {**sequence, "sequence": {"feature": inner, "length": "-1"}}
 
 
-@page.holds("TFDS dataset whose features name a class of its own")
+@page.holds("foreign Python class in a TFDS dataset's features.json")
 def test_feature_of_its_own(fault, place, dataset, planted):
     _edit(
         dataset / "features.json",
@@ -61,7 +61,7 @@ def test_feature_of_its_own(fault, place, dataset, planted):
     place.refused(fault, images=f"tfds:{dataset}:train[1:]")
 
 
-@page.holds("such a feature in other features")
+@page.holds("foreign Python class in a nested feature")
 def test_nested_feature_of_its_own(fault, place, dataset, planted):
     _edit(
         dataset / "features.json",
@@ -70,7 +70,7 @@ def test_nested_feature_of_its_own(fault, place, dataset, planted):
     place.refused(fault, images=f"tfds:{dataset}:train")
 
 
-@page.holds("such a feature, as earlier TFDS wrote it")
+@page.holds("foreign Python class in the features.json of an older TFDS")
 def test_former_form_of_features(fault, place, dataset, planted):
     feature = {"type": "planted.Feature", "content": {}}
     sequence = {
@@ -85,7 +85,7 @@ def test_former_form_of_features(fault, place, dataset, planted):
     place.refused(fault, images=f"tfds:{dataset}:train")
 
 
-@page.holds("such a feature in dataset_info.json")
+@page.holds("foreign Python class in dataset_info.json")
 def test_features_of_the_description(fault, place, dataset, planted):
     _edit(
         dataset / "dataset_info.json",
@@ -94,7 +94,7 @@ def test_features_of_the_description(fault, place, dataset, planted):
     place.refused(fault, images=f"tfds:{dataset}:train")
 
 
-@page.holds("TFDS dataset whose files are elsewhere")
+@page.holds("TFDS dataset with files outside its directory")
 @pytest.mark.parametrize("template", ["/etc/{SHARD_INDEX}", "../etc/{SHARD_INDEX}"])
 def test_files_elsewhere(fault, place, dataset, template):
     _edit(
@@ -104,7 +104,7 @@ def test_files_elsewhere(fault, place, dataset, template):
     place.refused(fault, images=f"tfds:{dataset}:train")
 
 
-@page.holds("TFDS dataset of a namespace")
+@page.holds("TFDS dataset with a namespace")
 def test_namespace(fault, place):
     place.refused(fault, images="tfds:huggingface:mnist/mnist:train")
 
@@ -182,7 +182,7 @@ def test_graph_that_calls_python(fault, place):
     place.refused(fault)
 
 
-@page.holds("classifier whose graph calls what saves its weights")
+@page.holds("classifier whose graph calls the function that saves its weights")
 def test_graph_that_saves_its_weights(fault, place):
     def call_the_saver(graph):
         functions = {f.signature.name: f for f in graph.library.function}
@@ -195,7 +195,7 @@ def test_graph_that_saves_its_weights(fault, place):
     place.refused(fault)
 
 
-@page.holds("classifier whose model.keras names layers of its own")
+@page.holds("foreign layer in a classifier's model.keras")
 @pytest.mark.parametrize(
     "layer",
     [
@@ -233,7 +233,7 @@ def _assert_inert(shown):
     assert all(char == "\n" or char.isprintable() for char in shown)
 
 
-@page.holds("control characters in names")
+@page.holds("control characters in file and class names")
 def test_control_characters_in_names(fault, place):
     images = place.root / "in"
     name = f"{COMMANDS}.png"

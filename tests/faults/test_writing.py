@@ -48,7 +48,7 @@ def fails(fault, run):
     assert not (run.dataset / "dataset_info.json").exists()
 
 
-@page.holds("full disk, records to be written to it")
+@page.holds("disk that is too small for the dataset")
 def test_a_full_disk(fault, run, undisturbed):
     assert fault.end == endings.FAILED_RESUMABLE
     run.dataset.mkdir()
@@ -79,7 +79,7 @@ def mkstemp_in(directory):
     return lambda **more: mkstemp(dir=directory, **more)
 
 
-@page.holds("dataset of another number of shards")
+@page.holds("dataset begun with another number of shards")
 def test_another_number_of_shards(fault, undisturbed):
     assert fault.end == endings.REFUSED
     before = {path: path.read_bytes() for path in undisturbed.dataset.iterdir()}
@@ -91,7 +91,7 @@ def test_another_number_of_shards(fault, undisturbed):
 
 
 @pytest.mark.slow
-@page.holds("writing command that is killed")
+@page.holds("write_records killed")
 def test_a_command_that_is_killed(fault, run):
     """Wherever the kill finds it, in what takes a moment only."""
     assert fault.end == endings.RESUMABLE

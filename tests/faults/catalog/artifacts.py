@@ -1,28 +1,35 @@
 """Faults: artifacts and runs."""
 
-from tests.faults.endings import CONTINUES, FAILED, REFUSED, RESUMABLE, Fault
+from tests.faults.endings import (
+    CONTINUES,
+    FAILED,
+    FAILED_RESUMABLE,
+    REFUSED,
+    RESUMABLE,
+    Fault,
+)
 
 TITLE = "Artifacts and runs"
 #: What can be wrong with any JSON file of an artifact.
 BROKEN_JSON = (
     Fault("empty JSON file", REFUSED),
-    Fault("JSON file that is cut off", REFUSED),
+    Fault("truncated JSON file", REFUSED),
     Fault("JSON file in another encoding", REFUSED),
     Fault("JSON file of 100,000 nested lists", REFUSED),
     Fault("JSON file that repeats a key", REFUSED, mentions=('"again"',)),
     Fault("JSON file with NaN", REFUSED, mentions=("NaN",)),
     Fault("JSON file with an infinite number", REFUSED, mentions=("1e400",)),
     Fault("JSON file with a number of 5,000 digits", REFUSED, mentions=("9999",)),
-    Fault("list as a JSON file", REFUSED, mentions=("[]",)),
+    Fault("JSON file that holds a list", REFUSED, mentions=("[]",)),
     Fault("JSON file of 300 MB", REFUSED),
-    Fault("pipe in the place of a JSON file", REFUSED, "it is not opened"),
+    Fault("named pipe in place of a JSON file", REFUSED, "it is not opened"),
 )
 FAULTS = (
     *BROKEN_JSON,
     Fault(
-        "field of a JSON file of another type or out of range",
+        "field of a JSON file with a wrong type or out of range",
         REFUSED,
-        "the field is named; one that nothing reads is ignored",
+        "the message names the field; fields that nothing reads are ignored",
     ),
     Fault(
         "selection with a field of a later version",
@@ -30,36 +37,100 @@ FAULTS = (
         mentions=("classes[0].later",),
     ),
     Fault(
-        "selection of other classes than its predictions",
+        "selection with other classes than its predictions",
         REFUSED,
         mentions=("selection.json", "3 classes", "2"),
     ),
-    Fault("calibration of other classes", REFUSED, mentions=("3 classes", "7")),
-    Fault("calibration without a confidence", REFUSED, mentions=("confidence",)),
-    Fault("run without one of its rounds", REFUSED, mentions=("round-2",)),
-    Fault("two trainings in one directory", REFUSED, "the directory is locked"),
-    Fault("two commands that make one artifact", REFUSED, "the directory is locked"),
-    Fault("artifact that another command has made meanwhile", CONTINUES),
-    Fault("empty newest checkpoint", CONTINUES, "from the one before"),
-    Fault("truncated newest checkpoint", CONTINUES, "from the one before"),
-    Fault("damaged newest checkpoint", CONTINUES, "from the one before"),
-    Fault("no checkpoint that can be read", CONTINUES, "from the first step"),
-    Fault("metrics.jsonl that is cut off", CONTINUES),
     Fault(
-        "broken line in metrics.jsonl",
+        "calibration with other classes than the teacher",
+        REFUSED,
+        mentions=("3 classes", "7"),
+    ),
+    Fault("calibration without a confidence", REFUSED, mentions=("confidence",)),
+    Fault(
+        "run directory that lacks a round",
+        REFUSED,
+        "by the report",
+        mentions=("round-2",),
+    ),
+    Fault("two trainings in one directory", REFUSED, "the directory is locked"),
+    Fault(
+        "two commands that make the same artifact", REFUSED, "the directory is locked"
+    ),
+    Fault(
+        "artifact that another command completes meanwhile",
+        CONTINUES,
+        "nothing is done twice",
+    ),
+    Fault("empty newest checkpoint", CONTINUES, "training resumes from the one before"),
+    Fault(
+        "truncated newest checkpoint", CONTINUES, "training resumes from the one before"
+    ),
+    Fault(
+        "damaged newest checkpoint", CONTINUES, "training resumes from the one before"
+    ),
+    Fault("no readable checkpoint", CONTINUES, "training starts from the first step"),
+    Fault("metrics.jsonl with an incomplete last line", CONTINUES),
+    Fault(
+        "malformed line in metrics.jsonl",
         FAILED,
         mentions=("metrics.jsonl, line 1", "train/loss"),
     ),
     Fault(
-        "training that is killed",
+        "training killed",
         RESUMABLE,
         "metrics.jsonl and TensorBoard's events have every step once",
     ),
-    Fault("trace of a training that is killed", RESUMABLE, "replaced by the next"),
     Fault(
-        "Ctrl-C in training",
+        "training killed while `--profile` records",
         RESUMABLE,
-        "saved after the step; a second Ctrl-C ends at once",
+        "the next run replaces the trace",
+    ),
+    Fault(
+        "Ctrl-C during training",
+        RESUMABLE,
+        "the step is finished and saved; a second Ctrl-C ends at once",
         mentions=("SIGINT", "5"),
+    ),
+    Fault("damaged model.keras", REFUSED, "`--init_from`", ("model.keras",)),
+    Fault(
+        "damaged model.keras of what is exported",
+        FAILED,
+        "`classifier.export_model`",
+        ("model.keras",),
+    ),
+    Fault(
+        "named pipe or device in place of a classifier's file",
+        REFUSED,
+        "it is not opened",
+        ("regular file",),
+    ),
+    Fault(
+        "named pipe or device in place of another artifact's file",
+        REFUSED,
+        mentions=("regular file",),
+    ),
+    Fault(
+        "named pipe in place of a file of what a command resumes",
+        REFUSED,
+        mentions=("regular file",),
+    ),
+    Fault(
+        "named pipe in place of a weights file",
+        REFUSED,
+        "`--init_from=resnet_rs_h5:`",
+        ("regular file",),
+    ),
+    Fault("named pipe in place of a file of a run", REFUSED, "by the report"),
+    Fault(
+        "named pipe in place of a file of a TFDS dataset",
+        REFUSED,
+        mentions=("regular file",),
+    ),
+    Fault(
+        "file in place of the directory `export`",
+        FAILED_RESUMABLE,
+        "training; the steps are not repeated",
+        ("export",),
     ),
 )

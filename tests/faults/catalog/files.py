@@ -5,56 +5,66 @@ from tests.faults.endings import LABELED, NO_ROW, Fault
 TITLE = "Files and folders"
 FAULTS = (
     Fault(
-        "file that vanishes after the listing", "missing", mentions=("No such file",)
+        "file deleted after the source was listed",
+        "missing",
+        mentions=("No such file",),
     ),
     Fault(
-        "image that is longer than it was listed",
+        "image file that grew after the source was listed",
         "changed",
         mentions=("bytes, has",),
     ),
     Fault(
-        "image that was overwritten since the listing",
+        "image file overwritten after the source was listed",
         "changed",
-        "of the same size, of another time",
+        "same size, another modification time",
         mentions=("1970-01-01 00:00:07.000000000",),
     ),
     Fault(
-        "pipe in the place of a file", "unreadable", mentions=("not a regular file",)
+        "file replaced by a named pipe after the source was listed",
+        "unreadable",
+        mentions=("not a regular file",),
     ),
-    Fault("link to nothing", "missing", mentions=("No such file",)),
+    Fault("dangling symbolic link", "missing", mentions=("No such file",)),
     Fault(
-        "link that leads to itself",
+        "symbolic link to itself",
         "unreadable",
         mentions=("Too many levels of symbolic links",),
     ),
-    Fault("file that may not be read", "unreadable", mentions=("Permission denied",)),
-    Fault("folder in the place of a file", "unreadable", mentions=("Is a directory",)),
     Fault(
-        "file on a bad spot of the disk",
+        "file without read permission", "unreadable", mentions=("Permission denied",)
+    ),
+    Fault(
+        "file replaced by a folder after the source was listed",
+        "unreadable",
+        mentions=("Is a directory",),
+    ),
+    Fault(
+        "file on a damaged part of the disk",
         "unreadable",
         "after several tries",
         mentions=("Input/output error",),
     ),
-    Fault("read error that passes", LABELED, "after another try"),
+    Fault("temporary read error", LABELED, "the file is read again"),
     Fault(
         "file name that is not UTF-8",
         LABELED,
-        "the key has `\\xNN` for each byte that is none",
+        "the key has `\\xNN` for each byte that is not UTF-8",
     ),
     Fault("file name with a line break", LABELED),
     Fault("file name with wildcards", LABELED),
     Fault("hidden file", NO_ROW),
     Fault("file in a hidden folder", NO_ROW),
-    Fault("pipe in the folder", NO_ROW),
+    Fault("named pipe in the folder", NO_ROW),
     Fault("socket in the folder", NO_ROW),
-    Fault("link to a pipe", NO_ROW),
-    Fault("link to a device without end", NO_ROW),
+    Fault("symbolic link to a named pipe", NO_ROW),
+    Fault("symbolic link to an endless device", NO_ROW),
     Fault(
-        "link that leads back to its own folder", NO_ROW, "each image of it counts once"
+        "symbolic link to the folder that holds it", NO_ROW, "each image counts once"
     ),
     Fault(
         "folders that link to each other",
         NO_ROW,
-        "each image counts once, by the path of the fewest links",
+        "each image counts once, under the path with the fewest links",
     ),
 )

@@ -1,93 +1,127 @@
 """Faults: labeled images."""
 
-from tests.faults.endings import CONTINUES, FAILED, LABELED, REFUSED, RESUMABLE, Fault
+from tests.faults.endings import FAILED, REFUSED, RESUMABLE, WORKS, Fault
 
 TITLE = "Labeled images"
 FAULTS = (
-    Fault("labeled set without an image", REFUSED, mentions=("none",)),
+    Fault("empty labeled set", REFUSED, mentions=("none",)),
     Fault(
-        "labeled split without an image",
+        "empty split of a labeled TFDS dataset",
         REFUSED,
-        "training, evaluation, calibration and labeling",
+        "by training, evaluation, calibration and labeling",
         mentions=("train[:0]",),
     ),
-    Fault("input shard without an image", REFUSED, mentions=("input_shards", "2")),
-    Fault("dataset without a pseudo-labeled record", REFUSED, mentions=("dataset",)),
+    Fault(
+        "`input_shards` that leaves a part without an image",
+        REFUSED,
+        mentions=("input_shards", "2"),
+    ),
+    Fault(
+        "dataset without a record",
+        REFUSED,
+        "by student training and evaluation",
+        mentions=("dataset",),
+    ),
     Fault(
         "label that is text",
         REFUSED,
         mentions=("#5", "bytes_list", "'image/class/label'"),
     ),
-    Fault("label that is a fraction", REFUSED, mentions=("#5", "float_list")),
-    Fault("two labels of an image", REFUSED, mentions=("#5", "one integer", "2")),
+    Fault("label that is a float", REFUSED, mentions=("#5", "float_list")),
+    Fault("image with two labels", REFUSED, mentions=("#5", "one integer", "2")),
     Fault(
-        "label without a value", REFUSED, mentions=("#5", "'image/class/label'", "0")
+        "label feature without a value",
+        REFUSED,
+        mentions=("#5", "'image/class/label'", "0"),
     ),
     Fault(
         "labeled image without a label",
         REFUSED,
         mentions=("#5", "'image/class/label'", "--label_feature"),
     ),
-    Fault("label that stands for none", REFUSED, mentions=("#5", "0..2", "none")),
-    Fault("label above the classes", REFUSED, mentions=("#5", "0..2", "3")),
     Fault(
-        "labeled records with other features",
+        "negative label",
         REFUSED,
-        "the flags name them",
+        "some datasets mark unlabeled images with -1",
+        mentions=("#5", "0..2", "none"),
+    ),
+    Fault(
+        "label that is not below the number of classes",
+        REFUSED,
+        mentions=("#5", "0..2", "3"),
+    ),
+    Fault(
+        "labeled records with other feature names",
+        REFUSED,
+        "`--image_feature` and `--label_feature` set the names",
         mentions=("'image/encoded'", "'picture'", "--image_feature"),
     ),
     Fault(
-        "tar file without labels", REFUSED, mentions=("#5", "'cls'", "--label_feature")
+        "sample without a label in a labeled tar file",
+        REFUSED,
+        mentions=("#5", "'cls'", "--label_feature"),
     ),
-    Fault("label in a tar file that is no number", REFUSED, mentions=("#5", "digits")),
-    Fault("two labels of a sample", REFUSED, mentions=("#5", "'cls'", "2")),
-    Fault("extensions of a tar file in capitals", LABELED, "training reads them, too"),
     Fault(
-        "labeled records of any compression and name",
-        LABELED,
-        "in training as in labeling",
+        "label in a tar file that is not a whole number",
+        REFUSED,
+        mentions=("#5", "digits"),
+    ),
+    Fault(
+        "sample with two labels in a tar file", REFUSED, mentions=("#5", "'cls'", "2")
+    ),
+    Fault(
+        "upper-case extensions in a labeled tar file", WORKS, "the case does not matter"
+    ),
+    Fault(
+        "compressed labeled records, whatever the file's name",
+        WORKS,
+        "training and labeling recognize gzip and zlib by content",
     ),
     Fault(
         "compressed records that TensorFlow reads in part",
         REFUSED,
-        "several zlib streams, or padding; in training",
+        "by training: several zlib streams in a file, or padding",
         mentions=("ZLIB", "2 of 4"),
     ),
-    Fault("broken record to train on", REFUSED, mentions=("#5", "checksum")),
+    Fault("corrupt record in a training set", REFUSED, mentions=("#5", "checksum")),
     Fault(
-        "image to train on that is not decoded",
+        "undecodable image in a training set",
         REFUSED,
-        "found by its header, whatever its place",
+        "its header is read wherever it stands in the set",
         mentions=("#5", "no header"),
     ),
     Fault(
-        "labels corrected in the same file",
+        "labels that changed under the same file names",
         REFUSED,
-        "by the directory made of the others: training, evaluation, calibration",
+        "by training, evaluation and calibration into the same directory",
         mentions=("labels have changed", "delete"),
     ),
     Fault(
-        "pictures replaced in the same files",
+        "images that changed under the same file names",
         REFUSED,
-        "by the directory made of the others",
+        "by training, evaluation and calibration into the same directory",
         mentions=("images or labels have changed", "delete"),
     ),
-    Fault("images that change while training", FAILED, mentions=("part",)),
+    Fault("images that change during training", FAILED, mentions=("part",)),
     Fault(
-        "images that never come",
+        "file server that does not answer during training",
         RESUMABLE,
-        "a file server that does not answer: Ctrl-C and SIGTERM end the training",
+        "Ctrl-C and SIGTERM end the training",
     ),
     Fault(
         "class name that a dataset cannot hold",
         REFUSED,
         "blanks around it, control characters, line breaks, bytes that are not UTF-8",
     ),
-    Fault("byte-order mark before the class names", CONTINUES, "it is no part of them"),
     Fault(
-        "student without pseudo-labels",
-        CONTINUES,
-        "a line says so",
+        "file of class names with a byte-order mark",
+        WORKS,
+        "the mark is not part of the first name",
+    ),
+    Fault(
+        "student training without `--pseudo_labeled`",
+        WORKS,
+        "it says that it uses labeled images alone",
         mentions=("--pseudo_labeled",),
     ),
 )

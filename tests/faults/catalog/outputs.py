@@ -4,15 +4,15 @@ from tests.faults.endings import REFUSED, Fault
 
 TITLE = "Outputs"
 FAULTS = (
-    Fault("output of another teacher", REFUSED, mentions=("teachers",)),
+    Fault("output begun with another teacher", REFUSED, mentions=("teachers",)),
     Fault("output that holds other files", REFUSED, "the directory is not empty"),
     Fault("output that is a file", REFUSED, mentions=("Not a directory",)),
-    Fault("output below a file", REFUSED),
+    Fault("output whose parent is a file", REFUSED),
     Fault("output with a broken config.json", REFUSED, mentions=("config.json",)),
     Fault("output with a broken shards.parquet", REFUSED, mentions=("shards.parquet",)),
     Fault("read-only output", REFUSED),
     Fault(
-        "bucket without the right to write",
+        "bucket without write permission",
         REFUSED,
         mentions=("gs://no-such-bucket/out", "[Errno 13]"),
     ),
@@ -22,9 +22,9 @@ FAULTS = (
         mentions=("00001.png", "1 gone", "0 changed", "0 new"),
     ),
     Fault(
-        "image corrected since the first run",
+        "image replaced since the first run",
         REFUSED,
-        "complete or not; of the same size, of another time",
+        "same size, another modification time; also if the output is complete",
         mentions=("00001.png", "1 changed", "cp -p"),
     ),
     Fault(

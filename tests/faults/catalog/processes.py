@@ -1,44 +1,44 @@
-"""Faults: processes and sockets."""
+"""Faults: processes, sockets and streams."""
 
-from tests.faults.endings import FAILED, LABELED, REFUSED, RESUMABLE, Fault
+from tests.faults.endings import FAILED, REFUSED, RESUMABLE, WORKS, Fault
 
-TITLE = "Processes and sockets"
+TITLE = "Processes, sockets and streams"
 FAULTS = (
     Fault(
-        "host that connects to a local job",
-        LABELED,
-        "all sockets listen on loopback",
+        "another host that connects to a local job",
+        WORKS,
+        "it cannot: all sockets listen on loopback",
     ),
     Fault(
-        "user of the same machine who asks a local job for a file",
-        REFUSED,
-        "its servers know their workers",
+        "other user of the machine who requests a file from a local job",
+        WORKS,
+        "the request is denied: the job's servers answer only its workers",
         mentions=("UNAUTHENTICATED",),
     ),
     Fault(
-        "Ctrl-C after the engines were tried",
+        "Ctrl-C after `--engine=auto` tried the engines",
         RESUMABLE,
         mentions=("interrupted; the same command resumes it",),
     ),
-    Fault("signal after OpenVINO's networks were freed", LABELED),
+    Fault("signal after OpenVINO freed its networks", WORKS),
     Fault(
-        "output that nobody reads",
-        LABELED,
-        "the work is done and complete; exit status 141",
+        "stdout without a reader",
+        WORKS,
+        "as when it is piped into `head`: the work is completed; exit status 141",
     ),
     Fault(
-        "output that goes to a full disk",
-        LABELED,
-        "the work is done and complete; exit status 1",
+        "stdout on a full disk",
+        WORKS,
+        "the work is completed; exit status 1",
         mentions=("No space left on device",),
     ),
-    Fault("standard streams that are closed", LABELED),
+    Fault("closed standard streams", WORKS, "exit status 0"),
     Fault(
-        "log that cannot be saved",
+        "log of a failed job that cannot be saved",
         FAILED,
-        "by the real error",
+        "the message has both errors",
         mentions=("out of memory on the accelerator", "No space left on device"),
     ),
-    Fault("flag without a value", REFUSED, mentions=("--output", "''")),
+    Fault("flag with an empty value", REFUSED, mentions=("--output", "''")),
     Fault("runner that Beam does not have", REFUSED, mentions=("'NoSuchRunner'",)),
 )

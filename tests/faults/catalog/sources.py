@@ -4,12 +4,12 @@ from tests.faults.endings import REFUSED, Fault
 
 TITLE = "Sources"
 FAULTS = (
-    Fault("no file that matches", REFUSED, mentions=("*.tfrecord",)),
+    Fault("pattern that matches no file", REFUSED, mentions=("*.tfrecord",)),
     Fault("empty folder", REFUSED, mentions=("empty",)),
     Fault(
-        "two images of one key",
+        "two file names with the same key",
         REFUSED,
-        "both names read the same once decoded",
+        "`\\xNN` in one name, a byte that is not UTF-8 in the other",
         mentions=("caf\\xe9",),
     ),
     Fault(
@@ -18,13 +18,15 @@ FAULTS = (
         mentions=("s3://", "'apache-beam[aws]'"),
     ),
     Fault(
-        "bucket that is not there", REFUSED, mentions=("'gs://no-such-bucket/photos'",)
+        "bucket that does not exist",
+        REFUSED,
+        mentions=("'gs://no-such-bucket/photos'",),
     ),
     Fault(
         "bucket without credentials", REFUSED, mentions=("gs://no-such-bucket/photos",)
     ),
     Fault(
-        "bucket without the right to read",
+        "bucket without read permission",
         REFUSED,
         mentions=("Permission denied", "gs://no-such-bucket/photos"),
     ),

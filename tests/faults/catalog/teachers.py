@@ -4,8 +4,8 @@ from tests.faults.endings import FAILED, REFUSED, Fault
 
 TITLE = "Teachers"
 FAULTS = (
-    Fault("no teacher in its place", REFUSED, mentions=("nothing",)),
-    Fault("teacher whose training has not ended", REFUSED, mentions=("COMPLETED",)),
+    Fault("teacher directory that does not exist", REFUSED, mentions=("nothing",)),
+    Fault("teacher whose training is not complete", REFUSED, mentions=("COMPLETED",)),
     Fault("teacher without classifier.json", REFUSED, mentions=("classifier.json",)),
     Fault(
         "teacher with a broken classifier.json", REFUSED, mentions=("classifier.json",)
@@ -15,21 +15,25 @@ FAULTS = (
     Fault(
         "teacher without its weights", REFUSED, mentions=("variables/variables.index",)
     ),
-    Fault("teacher whose weights are cut off", REFUSED, "the weights are cut off"),
     Fault(
-        "teacher whose weights are cut off, its engine named",
-        FAILED,
-        "the weights are cut off",
+        "teacher with truncated weights", REFUSED, "found when the engines are tried"
     ),
     Fault(
-        "SavedModel without the signature",
+        "teacher with truncated weights and a fixed engine",
+        FAILED,
+        "`--engine=tensorflow` or `openvino`: found by the workers",
+    ),
+    Fault(
+        "SavedModel without the expected signatures",
         REFUSED,
         mentions=("'preprocess'", "'pixels'", "serving_default", "teacher.train"),
     ),
     Fault(
-        "SavedModel of another number of classes", REFUSED, mentions=("3 classes", "4")
+        "SavedModel with another number of classes than classifier.json",
+        REFUSED,
+        mentions=("3 classes", "4"),
     ),
-    Fault("two teachers of different classes", REFUSED, mentions=("3 classes", "2")),
+    Fault("two teachers with different classes", REFUSED, mentions=("3 classes", "2")),
     Fault("engine that is not installed", REFUSED, mentions=("OpenVINO",)),
     Fault(
         "neither a teacher nor a model handler",
@@ -37,22 +41,30 @@ FAULTS = (
         mentions=("--teacher", "--model_handler"),
     ),
     Fault(
-        "model handler of a module that is not there",
+        "model handler in a module that does not exist",
         REFUSED,
         mentions=("'no_such_module'",),
     ),
-    Fault("model handler that its module has not", REFUSED, mentions=("'Handler'",)),
     Fault(
-        "model handler that is none", REFUSED, mentions=("ModelHandler", "OrderedDict")
+        "model handler that its module does not define",
+        REFUSED,
+        mentions=("'Handler'",),
     ),
     Fault(
-        "model handler that cannot be made",
+        "model handler that is not a Beam ModelHandler",
+        REFUSED,
+        mentions=("ModelHandler", "OrderedDict"),
+    ),
+    Fault(
+        "model handler whose construction fails",
         REFUSED,
         mentions=("no license for this model",),
     ),
     Fault(
-        "model handler whose module is broken", REFUSED, mentions=("invalid syntax",)
+        "model handler in a module with a syntax error",
+        REFUSED,
+        mentions=("invalid syntax",),
     ),
-    Fault("no file of class names", REFUSED, mentions=("names.txt",)),
-    Fault("class names that are not UTF-8", REFUSED, mentions=("names.txt",)),
+    Fault("file of class names that does not exist", REFUSED, mentions=("names.txt",)),
+    Fault("file of class names that is not UTF-8", REFUSED, mentions=("names.txt",)),
 )

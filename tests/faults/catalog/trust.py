@@ -1,80 +1,90 @@
-"""Faults: inputs of somebody else that would do more than be read."""
+"""Faults: untrusted inputs, and variables of make."""
 
-from tests.faults.endings import LABELED, REFUSED, Fault
+from tests.faults.endings import LABELED, REFUSED, WORKS, Fault
 
-TITLE = "Inputs that are not trusted"
+TITLE = "Untrusted inputs, and variables of make"
 _FEATURE = ("'planted.Feature'",)
 FAULTS = (
     Fault(
-        "TFDS dataset whose features name a class of its own",
+        "foreign Python class in a TFDS dataset's features.json",
         REFUSED,
-        "TFDS would import it",
-        _FEATURE,
+        "TFDS itself would import it",
+        mentions=_FEATURE,
     ),
-    Fault("such a feature in other features", REFUSED, mentions=_FEATURE),
-    Fault("such a feature, as earlier TFDS wrote it", REFUSED, mentions=_FEATURE),
-    Fault("such a feature in dataset_info.json", REFUSED, mentions=_FEATURE),
-    Fault("TFDS dataset whose files are elsewhere", REFUSED, mentions=("/etc",)),
+    Fault("foreign Python class in a nested feature", REFUSED, mentions=_FEATURE),
     Fault(
-        "TFDS dataset of a namespace",
+        "foreign Python class in the features.json of an older TFDS",
         REFUSED,
-        "TFDS would download its code",
-        ("huggingface:",),
+        mentions=_FEATURE,
+    ),
+    Fault("foreign Python class in dataset_info.json", REFUSED, mentions=_FEATURE),
+    Fault("TFDS dataset with files outside its directory", REFUSED, mentions=("/etc",)),
+    Fault(
+        "TFDS dataset with a namespace",
+        REFUSED,
+        "TFDS itself would download and run code",
+        mentions=("huggingface:",),
     ),
     Fault(
         "classifier whose graph writes a file",
         REFUSED,
-        "in predicting, evaluating, calibrating and converting, too",
-        ("export", "'WriteFile'"),
+        "by labeling, prediction, evaluation, calibration and export",
+        mentions=("export", "'WriteFile'"),
     ),
     Fault("classifier whose graph reads a file", REFUSED, mentions=("'ReadFile'",)),
     Fault("classifier whose graph calls Python", REFUSED, mentions=("'EagerPyFunc'",)),
     Fault(
-        "classifier whose graph calls what saves its weights",
+        "classifier whose graph calls the function that saves its weights",
         REFUSED,
         mentions=("traced_save",),
     ),
     Fault(
-        "classifier whose model.keras names layers of its own",
+        "foreign layer in a classifier's model.keras",
         LABELED,
-        "only weights are read from it, in converting and by `--init_from`",
+        "only weights are read from the file",
     ),
     Fault(
-        "control characters in names",
+        "control characters in file and class names",
         LABELED,
-        "escaped on the terminal, the card and the page, unchanged in files of data",
+        "escaped on the terminal, the card and the report; unchanged in data files",
     ),
     Fault(
         "control characters in an argument",
         REFUSED,
-        "escaped",
-        (r"\x1b]0;", r"\u202e"),
+        "escaped in the message",
+        mentions=(r"\x1b]0;", r"\u202e"),
     ),
     Fault(
-        "make variable of a source with blanks, quotes and other characters",
-        LABELED,
-        "it arrives as it is",
+        "special characters in a make variable that names a source",
+        WORKS,
+        "passed on unchanged",
     ),
     Fault("make variable with a dollar sign", REFUSED, mentions=("dollar", "got ")),
-    Fault("make variable of several lines", REFUSED, mentions=("line",)),
-    Fault("RUN= that is no plain path", REFUSED, mentions=("RUN=",)),
+    Fault("make variable with a line break", REFUSED, mentions=("line",)),
+    Fault("RUN= with special characters", REFUSED, mentions=("RUN=",)),
     Fault(
-        "EXCLUDE= of a path with blanks",
+        "EXCLUDE= with a path that has blanks",
         REFUSED,
-        "its sources are separated by blanks",
-        ("EXCLUDE=", "link"),
+        "blanks separate its sources; a link without blanks helps",
+        mentions=("EXCLUDE=", "link"),
     ),
-    Fault("more than 20 sources to exclude", REFUSED, mentions=("20", "EXCLUDE=")),
+    Fault("EXCLUDE= with more than 20 sources", REFUSED, mentions=("20", "EXCLUDE=")),
     Fault(
         "LABELED= without EVALUATION=",
         REFUSED,
-        "or the reverse",
-        ("LABELED=", "EVALUATION="),
+        "or EVALUATION= without LABELED=",
+        mentions=("LABELED=", "EVALUATION="),
     ),
-    Fault("number for make that is none", REFUSED, mentions=("expected ", "got ")),
-    Fault("make corrected after a typing error", LABELED, "nothing was made yet"),
     Fault(
-        "run of make begun with other settings",
+        "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
+    ),
+    Fault(
+        "make variable corrected after a failed first stage",
+        WORKS,
+        "the run continues with the corrected settings, as nothing was made",
+    ),
+    Fault(
+        "make with other settings than the run was begun with",
         REFUSED,
         mentions=("IMAGES=folder:all", "settings"),
     ),

@@ -1,4 +1,4 @@
-"""Faults: work."""
+"""Faults: running jobs."""
 
 from tests.faults.endings import (
     CONTINUES,
@@ -7,14 +7,15 @@ from tests.faults.endings import (
     LABELED,
     REFUSED,
     RESUMABLE,
+    WORKS,
     Fault,
 )
 
-TITLE = "Work"
+TITLE = "Running jobs"
 FAULTS = (
     Fault("model that returns NaN", "not_finite", "the network's output is not finite"),
     Fault(
-        "model of another number of classes",
+        "model that returns another number of classes",
         FAILED,
         mentions=("64 rows of 3 logits", "64 of shape (4,)"),
     ),
@@ -29,77 +30,93 @@ FAULTS = (
         FAILED,
         mentions=("model.onnx: checksum mismatch",),
     ),
-    Fault("more top classes than there are", LABELED, "with all of them"),
+    Fault("`--top_k` above the number of classes", LABELED, "all classes are stored"),
     Fault(
-        "source broken as a whole",
+        "source with too many bad images",
         FAILED,
+        "`--max_bad_fraction`; checked when all rows are written",
         mentions=("57.1%", "7 images", "3 ok, 4 undecodable", "50.0%"),
     ),
-    Fault("source found to be broken midway", FAILED, mentions=("undecodable",)),
-    Fault("no image in any shard", FAILED),
     Fault(
-        "read error that stays",
+        "source with too many bad images at its beginning",
+        FAILED,
+        "a worker stops after 10,000 images",
+        mentions=("undecodable",),
+    ),
+    Fault("source whose files hold no image", FAILED),
+    Fault(
+        "read error in every try",
         FAILED_RESUMABLE,
         mentions=("shard 1 (part-1): [Errno 110]",),
     ),
     Fault(
-        "disk that fills up",
+        "disk that is full in the middle of a predictions file",
         FAILED_RESUMABLE,
         mentions=("shard ", "No space left on device"),
     ),
     Fault(
-        "full disk", FAILED_RESUMABLE, mentions=("shard ", "No space left on device")
+        "disk that is too small for the predictions",
+        FAILED_RESUMABLE,
+        mentions=("shard ", "No space left on device"),
     ),
-    Fault("two jobs on one output", FAILED, "the output is locked", mentions=("out",)),
     Fault(
-        "two commands on one output", FAILED, "the output is locked", mentions=("out",)
+        "output locked by another job",
+        FAILED,
+        "the output is locked",
+        mentions=("out",),
     ),
-    Fault("temporary files of a run that was killed", CONTINUES),
-    Fault("run killed before it wrote a file", CONTINUES),
+    Fault(
+        "two label_images commands with the same output",
+        FAILED,
+        "the second fails: the output is locked",
+        mentions=("out",),
+    ),
+    Fault("temporary files left by a killed run", CONTINUES),
+    Fault("run killed before its first complete file", CONTINUES),
     Fault(
         "truncated predictions file", FAILED, mentions=("predictions-00001.parquet",)
     ),
     Fault(
-        "predictions of another program",
+        "predictions file written by another program",
         FAILED,
         mentions=("predictions-00001.parquet",),
     ),
-    Fault("predictions of another job", FAILED, mentions=("predictions-",)),
+    Fault("predictions file of another job", FAILED, mentions=("predictions-",)),
     Fault(
-        "predictions deleted after the end",
+        "predictions file deleted after labeling",
         REFUSED,
-        "selection",
+        "by selection",
         mentions=("predictions",),
     ),
-    Fault("image changed since it was labeled", FAILED, "writing"),
+    Fault("image changed since it was labeled", FAILED, "by writing"),
     Fault(
-        "full disk, records to be written to it",
+        "disk that is too small for the dataset",
         FAILED_RESUMABLE,
-        "writing",
+        "by writing",
         mentions=("shards 0 to 5", "No space left on device"),
     ),
     Fault(
         "full temporary directory",
         FAILED_RESUMABLE,
-        "writing",
+        "by writing",
         mentions=("No space left on device", "TMPDIR="),
     ),
     Fault(
-        "dataset of another number of shards",
+        "dataset begun with another number of shards",
         REFUSED,
-        "writing",
+        "by writing",
         mentions=("num_shards", "6", "5"),
     ),
-    Fault("writing command that is killed", RESUMABLE),
+    Fault("write_records killed", RESUMABLE),
     Fault(
-        "predictions damaged since they were written",
+        "damaged predictions file",
         FAILED,
-        "selection",
+        "by selection",
         mentions=("predictions-00001.parquet",),
     ),
-    Fault("clock that goes back", LABELED),
-    Fault("temporary directory that is not there", LABELED, "in the next that is"),
+    Fault("clock that is set back", WORKS),
+    Fault("TMPDIR that does not exist", WORKS, "another temporary directory is used"),
     Fault("worker process that is killed", CONTINUES, mentions=("137",)),
-    Fault("Ctrl-C", RESUMABLE),
-    Fault("command that is killed", RESUMABLE),
+    Fault("Ctrl-C during labeling", RESUMABLE),
+    Fault("label_images killed", RESUMABLE),
 )
