@@ -99,6 +99,7 @@ def start_or_resume(
     path = epath.Path(directory)
     config = json.loads(json.dumps(config))
     if (path / CONFIG).exists():
+        check_files(path)
         before = read_config(path)
         if before == config:
             if not is_complete(path):
@@ -190,7 +191,44 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
             f"{what}: {path} is not complete (no {COMPLETED} in it); "
             "run the command that makes it until it finishes"
         )
+    check_files(path)
     return path
+
+
+def check_files(path: epath.PathLike) -> None:
+    """Raises ValueError for what is no file, at a local path or at any depth below.
+
+    A pipe or a device would be waited for or read without end. Links to directories
+    are followed; what cannot be opened is left to whoever reads it.
+    """
+    pending, seen = [os.fspath(path)], set()
+    if "://" in pending[0]:
+        return
+    _is_directory(pending[0])
+    while pending:
+        directory = pending.pop()
+        with contextlib.suppress(OSError):
+            status = os.stat(directory)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(directory) as entries:
+                pending += [
+                    entry.path
+                    for entry in entries
+                    # Most are files, which need no further call.
+                    if not entry.is_file(follow_symlinks=False)
+                    and _is_directory(entry.path)
+                ]
+
+
+def _is_directory(path: str) -> bool:
+    """Whether it is one; ValueError if it is there and no regular file either."""
+    if os.path.isdir(path):
+        return True
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path}: expected a regular file; delete it")
+    return False
 
 
 def write_json(path: epath.PathLike, content: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import naming
 
-from stage import typed_json
+from stage import artifact, typed_json
 
 #: Where TFDS defines its features.
 FEATURES = "tensorflow_datasets.core.features."
@@ -29,6 +29,7 @@ def open_builder(directory: str) -> Any:
         ValueError: If TFDS cannot read the directory, if it names a class that is no
             feature of TFDS, or files in another directory.
     """
+    artifact.check_files(directory)
     with _only_own_features(directory):
         builder = tfds.builder_from_directory(directory)
         _check_files(builder)
@@ -57,6 +58,7 @@ def find_builder(name: str, data_dir: str | None) -> Any:
             f"expected the name or the directory of a TFDS dataset, got {name!r}, for "
             "whose namespace TFDS runs code from the network"
         )
+    artifact.check_files(os.path.join(os.path.expanduser(where), str(parsed.name)))
     with _only_own_features(f"TFDS dataset {name!r} in {where}"):
         try:
             builder = tfds.builder(name, data_dir=data_dir)

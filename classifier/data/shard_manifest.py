@@ -71,6 +71,7 @@ def match(
     """
     if not _path(output).exists():
         return source
+    artifact.check_files(output)
     listed = {(file.name, file.skip): file for file in source.files}
     frozen: list[Shard] = []
     gone: list[str] = []

@@ -8,7 +8,6 @@ into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K];
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from typing import Any
 
 import keras
@@ -42,10 +41,16 @@ def export_classifier(
         class_names: K names by label.
         evaluation: Figures to store in `classifier.json`.
         left_out: Fold of the labeled images that was excluded from training.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
     path = epath.Path(directory)
     model.save(str(path / MODEL))
-    _save_signatures(model, str(path / EXPORT), image)
+    try:
+        _save_signatures(model, str(path / EXPORT), image)
+    except tf.errors.OpError as error:  # Of TensorFlow's file system.
+        raise OSError(f"cannot write {path / EXPORT}: {error.message}") from error
     for name in (MODEL, EXPORT):
         artifact.sync(path / name)
     artifact.write_json(
@@ -98,8 +103,9 @@ def rebuild_network(directory: epath.PathLike) -> keras.Model:
         raise ValueError(f"{path / artifact.CONFIG}: {error}") from error
     try:
         model.load_weights(str(path / MODEL))
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path / MODEL} cannot be read: {error}") from error
+    except Exception as error:  # Broken archives and tensors raise nearly anything.
+        words = typed_json.error_message(error)
+        raise ValueError(f"{path / MODEL} cannot be read: {words}") from error
     return model
 
 

@@ -24,11 +24,15 @@ def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
 
     The export needs TensorFlow, and Keras has one backend per process: a run on another
     backend exports in a subprocess. The evaluation is stored with the classifier.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If there is no checkpoint.
     """
     if keras.backend.backend() == "tensorflow":
         export_checkpoint(workdir, evaluation)
         return
-    subprocess.run(
+    ended = subprocess.run(
         [
             *(sys.executable, "-m", "classifier.export_checkpoint"),
             f"--workdir={workdir}",
@@ -36,8 +40,14 @@ def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         ],
         # The accelerators stay with this process.
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
-        check=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
+    if ended.returncode:
+        reason = ended.stderr.strip() or f"status {ended.returncode}"
+        reason = reason.splitlines()[-1].removeprefix("error: ")
+        raise OSError(f"cannot export {workdir}: {reason}")
 
 
 def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:

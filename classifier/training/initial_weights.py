@@ -25,6 +25,7 @@ from classifier.export.saved_classifier import rebuild_network
 from classifier.models.factory import is_weight, named_variables
 from classifier.training.checkpoint import Arrays
 from stage import artifact
+from stage.typed_json import error_message
 
 H5_PREFIX = "resnet_rs_h5:"
 
@@ -108,6 +109,7 @@ def _read_h5(spec: str) -> tuple[str, Arrays]:
     path = epath.Path(spec.removeprefix(H5_PREFIX))
     if not path.exists():
         raise FileNotFoundError(f"{spec}: no such file")
+    artifact.check_files(path)
     content = path.read_bytes()
     arrays: Arrays = {}
     allowed_bytes = _MAX_INFLATION * len(content)
@@ -128,8 +130,9 @@ def _read_h5(spec: str) -> tuple[str, Arrays]:
             link = file.get("model_weights", getlink=True)
             is_saved_model = isinstance(link, h5py.HardLink)
             (file["model_weights"] if is_saved_model else file).visititems(add)
-    except (OSError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{spec}: expected an HDF5 weights file: {error}") from error
+    except Exception as error:  # What is damaged raises nearly anything.
+        words = error_message(error)
+        raise ValueError(f"{spec}: expected an HDF5 weights file: {words}") from error
     return artifact.fingerprint([content]), arrays
 
 

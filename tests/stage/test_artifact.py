@@ -77,6 +77,34 @@ def test_a_parent_must_be_complete(tmp_path):
         artifact.require_complete(tmp_path, "predictions")
 
 
+def test_files_directories_and_links_to_them_may_be_in_an_artifact(tmp_path):
+    directory = tmp_path / "made"
+    (directory / "a" / "b").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for path in ("made/x", "made/a/b/y", "elsewhere/z"):
+        (tmp_path / path).touch()
+    (directory / "up").symlink_to("..")
+    (directory / "a" / "self").symlink_to("self")
+    (directory / "a" / "nothing").symlink_to("nowhere")
+    (directory / "a" / "file").symlink_to("../x")
+    for path in (directory, directory / "x", tmp_path / "none", "gs://bucket/a"):
+        artifact.check_files(path)
+    os.mkfifo(tmp_path / "elsewhere" / "pipe")
+    with pytest.raises(ValueError, match=r"/elsewhere/pipe\b"):
+        artifact.check_files(directory)
+    with pytest.raises(ValueError, match=r"/elsewhere/pipe\b"):
+        artifact.check_files(tmp_path / "elsewhere" / "pipe")
+
+
+@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "/dev/null"])
+def test_what_is_no_file_is_refused_at_any_depth(tmp_path, target):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a" / "b" / "link").symlink_to(tmp_path / target)
+    with pytest.raises(ValueError, match=r"a/b/link\b.*regular file"):
+        artifact.check_files(tmp_path / "a")
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = epath.Path(tmp_path) / "figures.json"
     artifact.write_json(path, {"a": 1})

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -57,9 +58,13 @@ def test_a_run_without_a_checkpoint_is_refused(workdir):
 def test_another_backend_exports_in_a_process_of_its_own(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(export_run.keras.backend, "backend", lambda: "jax")
-    monkeypatch.setattr(
-        export_run.subprocess, "run", lambda *args, **more: calls.append((args, more))
-    )
+    ended = subprocess.CompletedProcess([], 0)
+
+    def run(*args, **more):
+        calls.append((args, more))
+        return ended
+
+    monkeypatch.setattr(export_run.subprocess, "run", run)
     export_run.export_run(tmp_path, EVALUATION)
     (((command,), more),) = calls
     assert command[:3] == [sys.executable, "-m", "classifier.export_checkpoint"]
@@ -68,4 +73,6 @@ def test_another_backend_exports_in_a_process_of_its_own(monkeypatch, tmp_path):
     assert Evaluation(**json.loads(flags["evaluation"])) == EVALUATION
     assert more["env"]["KERAS_BACKEND"] == "tensorflow"
     assert more["env"]["CUDA_VISIBLE_DEVICES"] == ""
-    assert more["check"]
+    ended.returncode, ended.stderr = 1, "noise\nerror: the disk is full\n"
+    with pytest.raises(OSError, match=f"{tmp_path}: the disk is full"):
+        export_run.export_run(tmp_path, EVALUATION)

@@ -66,6 +66,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If a stage has not ended.
     """
+    artifact.check_files(path)
     run = Run(path)
     evaluation = run.teacher_evaluation(1)
     teacher = _read(evaluation, "evaluation.json", _EvaluationFacts)
