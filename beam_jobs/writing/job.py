@@ -22,8 +22,9 @@ from classifier.data import shard_manifest
 from classifier.data.sources import Source
 from pseudo_label.dataset import card
 from pseudo_label.dataset import records as dataset_records
+from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions.prediction_set import open_predictions
-from pseudo_label.selection.decision import open_selection
+from pseudo_label.selection.decision import SELECTION, open_selection
 from stage import artifact
 from stage.cli import Log
 from stage.tfds_directory import open_builder
@@ -106,8 +107,9 @@ def finish(job: WritingJob) -> str:
     split = open_builder(job.output).info.splits[dataset_records.SPLIT]
     if split.num_examples != job.selection.funnel.records:
         raise RuntimeError(
-            f"expected {job.selection.funnel.records} records, wrote "
-            f"{split.num_examples}"
+            f"{job.selection_directory}: expected {job.selection.funnel.records} "
+            f"records, wrote {split.num_examples}: its {SELECTION} or a file in "
+            f"{near_duplicates.DIRECTORY} has changed; select the labels again"
         )
     output = epath.Path(job.output)
     artifact.write_json(

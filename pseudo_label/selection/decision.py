@@ -301,6 +301,7 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
             f"{typed_json.shown(selection.predictions[:12])}"
         )
     check_class_names(path / SELECTION, selection, predictions.class_names)
+    _check_counts(path / SELECTION, selection, predictions.num_images)
     return selection
 
 
@@ -314,6 +315,36 @@ def check_class_names(
             f"{path}: expected the {len(expected)} classes of the predictions, got "
             f"{len(names)}, not all the same"
         )
+
+
+def _check_counts(path: epath.Path, selection: Selection, num_images: int) -> None:
+    """Raises ValueError unless the counts are those of a selection of so many images.
+
+    They tell how much there is to write.
+    """
+    for label, rule in enumerate(selection.classes):
+        most = rule.unique * selection.settings.max_copies
+        fitting = rule.unique <= rule.records <= most
+        if not fitting or rule.copies != rule.records // max(1, rule.unique):
+            raise ValueError(
+                f"{path}: classes[{label}]: expected up to "
+                f"{selection.settings.max_copies} copies of {rule.unique} images, got "
+                f"{rule.records} records, copies={rule.copies}"
+            )
+    funnel = selection.funnel
+    unique = sum(rule.unique for rule in selection.classes)
+    records = sum(rule.records for rule in selection.classes)
+    check(
+        unique <= num_images,
+        f"{path}: classes: expected at most {num_images} images, got {unique}",
+    )
+    for name, got, expected in (
+        ("read", funnel.read, num_images),
+        ("unique_kept", funnel.unique_kept, unique),
+        ("records", funnel.records, records),
+    ):
+        if got != expected:
+            raise ValueError(f"{path}: funnel.{name}: expected {expected}, got {got}")
 
 
 def count_copies(

@@ -420,6 +420,15 @@ JPEG_READ = {
 }
 JPEG_REFUSED = {
     "CMYK without Adobe's mark": (without_adobe(_CMYK), ("CMYK", "Adobe")),
+    **{
+        f"CMYK, {size} bytes of Adobe's mark": (
+            _CMYK.replace(
+                adobe(0), adobe(0)[:3] + bytes([2 + size]) + adobe(0)[4:][:size]
+            ),
+            ("CMYK", "Adobe"),
+        )
+        for size in (7, 11)
+    },
     "lossless": (with_frame_header(0xC3), ("lossless", "SOF3")),
     "hierarchical": (with_frame_header(0xC5), ("hierarchical", "SOF5")),
     "lossless, arithmetic coding": (with_frame_header(0xCB), ("lossless", "SOF11")),

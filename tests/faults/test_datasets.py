@@ -242,6 +242,35 @@ def test_a_selection_that_is_damaged(fault, run):
     fails(fault, verify, run)
 
 
+ABSURD = {
+    "copies": lambda content: content["classes"][0].update(copies=10**8),
+    "classes[0].records": lambda content: content["classes"][0].update(records=10**9),
+    "all records": lambda content: (
+        content["classes"][0].update(unique=10**9, records=10**9, copies=1),
+        content["funnel"].update(records=10**9, unique_kept=10**9),
+    ),
+    "funnel.records": lambda content: content["funnel"].update(records=10**11),
+    "funnel.unique_kept": lambda content: content["funnel"].update(unique_kept=10**9),
+    "funnel.read": lambda content: content["funnel"].update(read=10**9),
+}
+
+
+@pytest.mark.parametrize("change", ABSURD)
+@page.holds("selection.json with more records than its images give")
+def test_a_selection_of_more_than_there_is(fault, run, change):
+    path = run.root / "selection" / "selection.json"
+    content = artifact.read_json(path)
+    ABSURD[change](content)
+    artifact.write_json(path, content)
+    fails(fault, write, run)
+
+
+@page.holds("list of dropped images that is missing")
+def test_dropped_rows_that_are_missing(fault, run):
+    (run.root / "selection" / "dropped" / "predictions-00001.parquet").unlink()
+    fails(fault, write, run)
+
+
 # --- records -------------------------------------------------------------------
 def shard(run, index):
     return run.dataset / f"pseudo_labels-train.tfrecord-{index:05d}-of-00006"

@@ -47,6 +47,18 @@ FAULTS = (
         mentions=("dropped", "predictions-00001.parquet"),
     ),
     Fault(
+        "list of dropped images that is missing",
+        FAILED,
+        "by writing",
+        mentions=("dropped", "selection.json"),
+    ),
+    Fault(
+        "selection.json with more records than its images give",
+        FAILED,
+        "by writing, before any work",
+        mentions=("selection.json", "expected "),
+    ),
+    Fault(
         "damaged selection.json",
         FAILED,
         "by `pseudo_label.verify`",
