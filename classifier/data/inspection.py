@@ -176,7 +176,7 @@ def _check(spec: str, found: Sequence[_Findings], for_training: bool) -> None:
         # The first of each kind.
         name_of = {reason: name for name, reason in reversed(problems)}
         listed = [f"{name}: {reason}" for reason, name in reversed(name_of.items())]
-        more = " and more" if len(problems) > len(listed[:MAX_LISTED]) else ""
+        more = " (and others)" if len(problems) > len(listed[:MAX_LISTED]) else ""
         hint = f"; {_HINT}" if any(of_file.needs_hint for of_file in found) else ""
         raise ValueError(f"{spec}: {'; '.join(listed[:MAX_LISTED])}{more}{hint}")
     if not any(of_file.labels for of_file in found):

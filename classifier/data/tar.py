@@ -1,7 +1,8 @@
 """Members of tar files that are not trusted, in constant memory.
 
 The headers of ustar, with the long names of GNU and of pax. Zeros between members are
-skipped, as `tar --ignore-zeros` does: concatenated files are read to their end.
+skipped, as `tar --ignore-zeros` does: concatenated files are read to their end. More of
+them than an end mark and its padding may stand in the place of members.
 The format: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 """
 
@@ -20,6 +21,8 @@ _MAX_EXTENSION = 2**20
 _MAX_NAME = 4096
 #: An end mark is two blocks of zeros; fewer may stand anywhere.
 _END_MARK = 2 * _BLOCK
+#: Size to whose multiple most programs pad an archive with further zeros.
+_RECORD = 20 * _BLOCK
 #: Comparing with these is several times as fast as to look for another byte.
 _ZEROS = bytes(2**18)
 _FILES = (b"0", b"\0", b"7")
@@ -46,12 +49,14 @@ class Member:
         kind: "" for a file with content, else what it is in words.
         size: Bytes of its content.
         archive: Number of end marks before it.
+        zeros: Bytes of zeros before it that are no end mark, 0 if there are none.
     """
 
     name: str
     kind: str
     size: int
     archive: int
+    zeros: int
 
 
 class TarStream:
@@ -66,6 +71,8 @@ class TarStream:
         self._position = 0
         self._end = 0  # Of the current member, with its padding.
         self._archive = 0
+        self._archive_start = 0
+        self._zeros = 0  # Before the next member, see `Member.zeros`.
         self.offset = 0  #: Where the last header begins.
 
     def members(self) -> Iterator[Member]:
@@ -86,6 +93,7 @@ class TarStream:
                 of_next = {}
                 if member is not None:
                     yield member
+                    self._zeros = 0
         if of_next:
             raise ContentError("the file ends behind an extended header")
 
@@ -105,17 +113,29 @@ class TarStream:
             if not block and not zeros:
                 raise ContentError("the file ends without an end mark")
             if not block:
+                if zeros >= _END_MARK + _RECORD:
+                    raise ContentError(describe_zeros(zeros))
                 return None
             zeros += len(block)
             zeros += self._skip_zeros()
+        self._note_zeros(zeros)
         self.offset = self._position + zeros
         self._position = self._end = self.offset + len(block)
-        self._archive += zeros >= _END_MARK
+        if zeros >= _END_MARK:
+            self._archive += 1
+            self._archive_start = self.offset
         if len(block) < _BLOCK:
             raise ContentError("the file ends within a header")
         if not _is_header(block):
             raise ContentError("no tar header")
         return block
+
+    def _note_zeros(self, count: int) -> None:
+        """Notes zeros before a header unless they are an end mark and its padding."""
+        size = self._position + count - self._archive_start
+        is_padded = count < _END_MARK + _RECORD and size % _RECORD == 0
+        if count > _END_MARK and not is_padded:
+            self._zeros = count
 
     def _skip_zeros(self) -> int:
         """Skips zero blocks that are in memory already; returns their bytes."""
@@ -138,7 +158,7 @@ class TarStream:
                 f"{_MAX_EXTENSION:,}"
             )
         self._end += -(-size // _BLOCK) * _BLOCK
-        content = self.read(Member("", "", size, 0))
+        content = self.read(Member("", "", size, 0, 0))
         if kind == b"L":
             return {"path": _text(content)}
         if kind == b"K":
@@ -160,17 +180,17 @@ class TarStream:
             if kind == _FOLDER:
                 return None
             link = (fields.get("linkpath") or _text(header[157:257]))[:_MAX_NAME]
-            return Member(name, words.format(link=link), 0, self._archive)
+            return Member(name, words.format(link=link), 0, self._archive, self._zeros)
         if kind == _SPARSE:
             self._skip_sparse_map(header)
         if "size" in fields:
             size = _decimal(fields["size"])
         self._end += -(-size // _BLOCK) * _BLOCK
         if kind == _SPARSE or "sparse" in fields:
-            return Member(name, _SPARSE_KIND, size, self._archive)
+            return Member(name, _SPARSE_KIND, size, self._archive, self._zeros)
         is_file = kind in _FILES
         words = "" if is_file else f"a member of type {_text(kind)!r}"
-        return Member(name, words, size, self._archive)
+        return Member(name, words, size, self._archive, self._zeros)
 
     def _skip_sparse_map(self, header: bytes) -> None:
         """Skips the blocks that continue the header of a sparse file."""
@@ -182,6 +202,11 @@ class TarStream:
             self._position += _BLOCK
             self._end = self._position
             is_continued = block[504]
+
+
+def describe_zeros(count: int) -> str:
+    """Returns what a message says of zeros that are no end mark."""
+    return f"{count:,} bytes of zeros, more than the end of a tar file has"
 
 
 def _is_header(block: bytes) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from classifier.data import streams
 from classifier.data.streams import ContentError
-from classifier.data.tar import Member, TarStream
+from classifier.data.tar import Member, TarStream, describe_zeros
 from classifier.data.tfrecord import MAX_LENGTH, Broken
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp")
@@ -54,6 +54,12 @@ def read_samples(
     tar = TarStream(streams.decompressed(stream))
     try:
         for member in tar.members():
+            if member.zeros:
+                if sample is not None:
+                    yield sample
+                    sample = None
+                zeros = describe_zeros(member.zeros)
+                yield Broken(f"{zeros}, before byte {tar.offset:,}", is_rest=False)
             name, extension = _split(member.name)
             if _is_no_sample(name):
                 continue
@@ -62,15 +68,9 @@ def read_samples(
                 sample = None
             sample = sample or WebDatasetSample(name)
             archive = member.archive
-            if len(sample.extensions) == _MAX_MEMBERS:
-                continue
-            sample.extensions.append(extension)
-            kind = extension.lower()
-            if kind in image_extensions:
-                sample.images.append(_read_image(tar, member, sample))
-            elif kind == label_extension:
-                is_label = not member.kind and member.size <= _MAX_LABEL
-                sample.labels.append(tar.read(member) if is_label else b"")
+            is_image = extension.lower() in image_extensions
+            is_label = extension.lower() == label_extension
+            _add(tar, member, sample, is_image=is_image, is_label=is_label)
     except ContentError as error:
         if sample is not None and _has_image(sample):
             yield sample
@@ -94,6 +94,24 @@ def _is_no_sample(name: str) -> bool:
 
 def _has_image(sample: WebDatasetSample) -> bool:
     return any(isinstance(image, bytes) for image in sample.images)
+
+
+def _add(
+    tar: TarStream,
+    member: Member,
+    sample: WebDatasetSample,
+    *,
+    is_image: bool,
+    is_label: bool,
+) -> None:
+    if len(sample.extensions) == _MAX_MEMBERS:
+        return
+    sample.extensions.append(_split(member.name)[1])
+    if is_image:
+        sample.images.append(_read_image(tar, member, sample))
+    elif is_label:
+        is_short = not member.kind and member.size <= _MAX_LABEL
+        sample.labels.append(tar.read(member) if is_short else b"")
 
 
 def _read_image(

@@ -135,7 +135,14 @@ TARS = {
         tar_between()[:MEMBER] + bytes(512) + tar_between()[MEMBER:],
         "ok ok",
     ),
-    "zeros behind the end of a tar file": (tar_between() + bytes(99_999), "ok ok"),
+    "zeros in place of the rest of a tar file": (
+        tar_between()[:MEMBER] + bytes(99_999),
+        "ok bad",
+    ),
+    "zeros in place of a member of a tar file": (
+        tar_between()[:MEMBER] + bytes(6 * 512) + tar_between()[MEMBER:],
+        BETWEEN,
+    ),
     "text behind the end of a tar file": (tar_between() + b"words" * 200, "ok ok bad"),
     "tar file truncated between two members": (tar_between()[:MEMBER], "ok bad"),
     "truncated compressed tar file": (gzip.compress(tar_between())[:-9], "ok ok bad"),

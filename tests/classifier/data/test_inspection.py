@@ -66,7 +66,7 @@ def open_records(root, images, labels):
 
 def test_one_of_each_kind_is_named(tmp_path):
     source = open_records(tmp_path, IMAGES[:5], [0, 3, 3, -1, 3])
-    with pytest.raises(ValueError, match=r"part#1: .*\b3; part#3: .*none and more$"):
+    with pytest.raises(ValueError, match=r"part#1: .*\b3; part#3: .*none \(and"):
         inspection.inspect(source)
 
 

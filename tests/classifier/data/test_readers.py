@@ -137,7 +137,7 @@ def test_training_reads_tar_files_to_their_end_or_fails(tmp_path):
     write_labeled_tar(tmp_path / "b.tar", images[2:], [1, 0])
     path = tmp_path / "all.tar"
     parts = [(tmp_path / name).read_bytes() for name in ("a.tar", "b.tar")]
-    path.write_bytes(parts[0] + bytes(512) + parts[1])
+    path.write_bytes(parts[0] + parts[1])
     files = open_source(f"webdataset:{path}").files
     assert [image for _, image, _ in in_tf_data(TarReader(), files)] == images
     path.write_bytes(parts[0] + parts[1][:4096])  # Another size than was listed.

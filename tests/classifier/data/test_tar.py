@@ -144,11 +144,25 @@ def test_sparse_files_are_named_and_skipped():
     assert "sparse" in found[1][1]
 
 
-@pytest.mark.parametrize("zeros", [0, 1, 2, 20, 1000])
-def test_zeros_between_members(zeros):
+@pytest.mark.parametrize("blocks", [0, 1, 2, 20, 1000])
+def test_zeros_between_members(blocks):
     first, second = write(A)[:1536], write(B)
-    found = read(bytes(zeros * 512) + first + bytes(zeros * 512) + second)
-    assert found == BOTH
+    assert read(bytes(blocks * 512) + first + bytes(blocks * 512) + second) == BOTH
+
+
+def test_zeros_that_are_no_end_mark():
+    def zeros(content):
+        tar = TarStream(io.BufferedReader(io.BytesIO(content)))
+        return [member.zeros for member in tar.members()]
+
+    one, end = write(A)[:1536], write(B)
+    assert zeros(one + bytes(512) + end) == [0, 0]
+    assert zeros(one + bytes(1024) + end) == [0, 0]  # As Go's archive/tar ends.
+    assert zeros(one + bytes(3 * 512) + end) == [0, 3 * 512]
+    assert zeros(bytes(4 * 512) + one + end) == [4 * 512, 0]
+    assert zeros(write(A) + write(A, B) + one + end) == [0] * 5
+    with pytest.raises(ContentError, match=r"18,944 .* zeros"):
+        zeros(write(A) + bytes(10240))
 
 
 def test_archives_are_told_apart_by_two_blocks_of_zeros():
@@ -161,7 +175,7 @@ def test_archives_are_told_apart_by_two_blocks_of_zeros():
     assert archives(1024) == archives(99 * 512) == [0, 1]
 
 
-@pytest.mark.parametrize("tail", [1, 100, 512, 513, 1024, 10240, 999_999])
+@pytest.mark.parametrize("tail", [1, 100, 512, 513, 1024, 10240, 11263])
 def test_zeros_at_the_end(tail):
     content = write(A, B)[:2560]
     assert read(content + bytes(tail)) == BOTH

@@ -68,7 +68,18 @@ FAULTS = (
     Fault("concatenated tar files", LABELED),
     Fault("concatenated tar files, each compressed", LABELED),
     Fault("block of zeros within a tar file", LABELED),
-    Fault("zeros behind the end of a tar file", LABELED, "any number of them"),
+    Fault(
+        "zeros in place of the rest of a tar file",
+        "corrupt_record",
+        "more zeros than an end mark and its padding; one row",
+        mentions=("bytes of zeros",),
+    ),
+    Fault(
+        "zeros in place of a member of a tar file",
+        "corrupt_record",
+        "one row; the members behind them are read",
+        mentions=("3,072 bytes of zeros",),
+    ),
     Fault("text behind the end of a tar file", "corrupt_record", "no tar header"),
     Fault(
         "tar file truncated between two members",
