@@ -21,10 +21,12 @@ SHELL := /bin/sh
 
 include infra/variables.mk
 
-PLAIN := RUN ROUND ROUNDS PATIENCE SEED SEEDS LABELS_PER_CLASS CALIBRATION_IMAGES PRESET \
-	STUDENT_PRESET FOLDS TEACHERS TARGET_PRECISION CONFIDENCE_THRESHOLD \
-	IMAGES_PER_CLASS MAX_COPIES DUPLICATE_BITS RUNNER TPU JOBS THREADS TEST_PROCESSES \
-	SECONDS
+POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOBS \
+	TEST_PROCESSES SECONDS
+WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS
+DECIMAL := TARGET_PRECISION CONFIDENCE_THRESHOLD
+PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS \
+	$(WHOLE) $(POSITIVE) $(DECIMAL)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE TEACHER_FLAGS \
 	STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
@@ -94,6 +96,9 @@ MEMBERS = $(wordlist 1,$(TEACHERS),$(NUMBERS))
 
 $(call check_plain,$(PLAIN))
 $(call check_text,$(TEXT))
+$(call check_positive,$(POSITIVE) $(if $(THREADS),THREADS))
+$(call check_whole,$(WHOLE) $(if $(filter -1,$(DUPLICATE_BITS)),,DUPLICATE_BITS))
+$(call check_decimal,$(DECIMAL))
 
 # Part of targets: a colon would end their names, a hyphen begin an option.
 ifneq ($(or $(findstring :,$(RUN)),$(filter -%,$(RUN)),$(if $(RUN),,empty)),)
@@ -121,6 +126,10 @@ $(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if \
 	$(and $(filter 1,$(words $($(name)))),\
 		$(filter $(if $(filter ROUND,$(name)),$(ROUND_NUMBERS),$(NUMBERS)),$($(name)))),,\
 	$(error expected $(name)= from 1 to 20, got $(name)=$($(name)))))
+
+ifeq ($(FOLDS),1)
+$(call refuse,FOLDS,as 0 or at least 2)
+endif
 
 ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
 $(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
@@ -159,6 +168,8 @@ export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
 
 include infra/runners.mk infra/dataflow.mk
+
+$(call check_known,$(PLAIN) $(TEXT) $(RUNNER_SETTINGS) $(CLOUD) DATAFLOW_FLAGS VENV SHELL)
 
 RUNNERS := $(sort dataflow \
 	$(patsubst BEAM_FLAGS_%,%,$(filter BEAM_FLAGS_%,$(.VARIABLES))))

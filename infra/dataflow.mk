@@ -25,8 +25,11 @@ BUILDER ?= cloud
 CLOUD := PROJECT REGION BUCKET ACCELERATOR MAX_WORKERS MACHINE WORKER_ACCOUNT NUM_IMAGES \
 	RATE BUILDER IMAGE
 $(call check_no_dollar,$(CLOUD) DATAFLOW_FLAGS)
-$(call check_plain,$(filter-out IMAGE,$(CLOUD)))
+# The default of IMAGE runs Python.
+$(call check_plain,$(filter-out $(if $(call is_default,IMAGE),IMAGE),$(CLOUD)))
 $(call check_text,DATAFLOW_FLAGS)
+$(call check_positive,MAX_WORKERS $(if $(NUM_IMAGES),NUM_IMAGES))
+$(call check_decimal,$(if $(RATE),RATE))
 
 WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino

@@ -6,8 +6,10 @@ FLINK_FLAGS ?=
 PRISM ?= $(shell command -v prism 2>/dev/null)
 KILLS ?= 200
 
-$(call check_no_dollar,PRISM KILLS FLINK_FLAGS)
+RUNNER_SETTINGS := PRISM KILLS FLINK_FLAGS
+$(call check_no_dollar,$(RUNNER_SETTINGS))
 $(call check_plain,PRISM KILLS)
+$(call check_positive,KILLS)
 $(call check_text,FLINK_FLAGS)
 
 BEAM_FLAGS_local := --runner=FnApiRunner

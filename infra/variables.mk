@@ -46,3 +46,22 @@ check_plain = $(call check_text,$(1))$(foreach name,$(1),\
 check_sources = $(foreach word,$(filter-out tfds:% folder:% tfrecord:% webdataset:%,\
 	$($(1))),$(call refuse,$(1),as sources separated by blanks (a path that has blanks \
 	needs a link without)))
+
+# What is left of a number without its digits: nothing, if it is a whole one.
+without_digits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(call without_5,$(1)))))))
+without_5 = $(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1))))))
+is_whole = $(if $(1),$(if $(call without_digits,$(1)),,whole))
+is_decimal = $(and $(filter-out .,$(1)),$(if $(filter-out .,$(call without_digits,$(1))),,decimal))
+# $(call check_given,TEST,NAMES,WORDS): the values of those that a user gives.
+check_given = $(foreach name,$(2),$(if $(call is_default,$(name)),,\
+	$(if $(call $(1),$($(name))),,$(call refuse,$(name),$(3)))))
+# $(call check_whole,NAMES), from 0 on; $(call check_positive,NAMES), from 1 on.
+check_whole = $(call check_given,is_whole,$(1),as a whole number of 0 or more)
+is_positive = $(and $(call is_whole,$(1)),$(subst 0,,$(1)))
+check_positive = $(call check_given,is_positive,$(1),as a whole number of 1 or more)
+check_decimal = $(call check_given,is_decimal,$(1),as a number such as 0.5)
+
+# $(call check_known,NAMES): nothing else is given on the command line.
+check_known = $(foreach name,$(.VARIABLES),$(if $(and \
+	$(filter command,$(origin $(name))),$(if $(filter $(1),$(name)),,unknown)),\
+	$(error expected no variable $(name)=; there are $(sort $(1)))))

@@ -197,6 +197,58 @@ def test_numbers(fault, make, text):
     assert not (make.root / "touched").exists()
 
 
+@page.holds("make variable that should be a number")
+@pytest.mark.parametrize(
+    ("given", "environment"),
+    [
+        *(({name: text}, {}) for name in ("SEED", "FOLDS") for text in ("", "-1", "x")),
+        *(({name: "0"}, {}) for name in ("MAX_COPIES", "JOBS", "PATIENCE", "SECONDS")),
+        *(({name: "x"}, {}) for name in ("JOBS", "TEST_PROCESSES", "KILLS", "RATE")),
+        *(({name: "1.0"}, {}) for name in ("ROUNDS", "SEEDS", "MAX_WORKERS")),
+        *(({"CONFIDENCE_THRESHOLD": text}, {}) for text in (".", "1.2.3", "-0.5", "")),
+        *(({"THREADS": "-3"}, {}), ({"SECONDS": "10s"}, {}), ({"FOLDS": "1"}, {})),
+        *(({"DUPLICATE_BITS": text}, {}) for text in ("-2", "", "1.5")),
+        *(({}, {"SEED": "-1"}), ({}, {"LABELS_PER_CLASS": "many"})),
+    ],
+)
+def test_numbers_that_are_none(fault, make, given, environment):
+    message = make.refused(fault, "teacher", environment=environment, **given)
+    ((name, text),) = {**given, **environment}.items()
+    assert f"got {name}={text}" in message
+
+
+def test_numbers_that_are_right(make):
+    ended, _ = make(
+        "teacher",
+        **{**SETTINGS, "SEED": "0", "DUPLICATE_BITS": "-1", "TARGET_PRECISION": ".97"},
+        THREADS="",
+        RATE="3.5",
+        CONFIDENCE_THRESHOLD="1",
+        FOLDS="10",
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@page.holds("make variable of a program or an image with special characters")
+@pytest.mark.parametrize("name", ["PYTHON", "IMAGE"])
+@pytest.mark.parametrize("text", ["$(shell touch touched)", "a;touch touched", "a b"])
+def test_words_that_a_shell_would_split(fault, make, name, text):
+    for given in ({name: text}, {}):
+        message = make.refused(
+            fault, "teacher", environment={} if given else {name: text}, **given
+        )
+        assert f"{name}=" in message
+    assert not (make.root / "touched").exists()
+
+
+@page.holds("unknown make variable on the command line")
+def test_a_variable_that_there_is_not(fault, make):
+    message = make.refused(fault, "demo", LABELD="folder:x")
+    assert "LABELED" in message
+    ended, _ = make("teacher", environment={"LABELD": "x"}, **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+
+
 # --- what a run was begun with -------------------------------------------------
 @page.holds("make variable corrected after a failed first stage")
 def test_settings_are_corrected_while_nothing_was_made(fault, make):

@@ -79,6 +79,18 @@ FAULTS = (
         "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
     ),
     Fault(
+        "make variable of a program or an image with special characters",
+        REFUSED,
+        "`PYTHON=`, `IMAGE=`",
+        ("expected ", "got "),
+    ),
+    Fault(
+        "unknown make variable on the command line",
+        REFUSED,
+        "all that exist are named",
+        ("LABELD=",),
+    ),
+    Fault(
         "make variable corrected after a failed first stage",
         WORKS,
         "the run continues with the corrected settings, as nothing was made",
