@@ -19,11 +19,16 @@ def read_class_names(path: str) -> tuple[str, ...]:
     try:
         # A byte-order mark is no part of the first name.
         with open(path, encoding="utf-8-sig") as file:
-            names = tuple(line.strip() for line in file if line.strip())
+            names = tuple(map(str.strip, file.read().rstrip().split("\n")))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected UTF-8: {error}") from error
     if len(names) < 2:
-        raise ValueError(f"{path}: expected two or more names, got {len(names)}")
+        raise ValueError(f"{path}: expected two or more names, one a line")
+    if "" in names:
+        raise ValueError(
+            f"{path}: expected a name in each line, got none in line "
+            f"{names.index('') + 1}: labels are numbers of lines"
+        )
     check_class_names(names, path)
     return names
 

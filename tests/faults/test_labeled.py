@@ -409,8 +409,15 @@ def test_files_that_hold_no_class_names(tmp_path, name):
 @page.holds("file of class names with a byte-order mark")
 def test_byte_order_mark(fault, tmp_path):
     assert fault.end == endings.WORKS
-    (tmp_path / "names.txt").write_bytes("\ufeffa\r\n b \r\n\r\nc".encode())
+    (tmp_path / "names.txt").write_bytes("\ufeffa\r\n b \r\nc\r\n\r\n".encode())
     assert read_class_names(str(tmp_path / "names.txt")) == ("a", "b", "c")
+
+
+@page.holds("blank line between class names")
+def test_blank_line_between_class_names(fault, labeled):
+    write_records(labeled.root / "in", IMAGES, LABELS)
+    (labeled.root / "names.txt").write_text("a\nb\n\nc\n")
+    labeled.refused(fault, f"tfrecord:{labeled.root}/in")
 
 
 @page.holds("student training without `--pseudo_labeled`")

@@ -15,11 +15,14 @@ def test_class_lists_must_agree_in_order():
 
 def test_names_are_the_lines_of_a_file(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("ant \n\nb\u00e4r\n", encoding="utf-8")
+    path.write_text("ant \nb\u00e4r\n\n", encoding="utf-8")
     assert read_class_names(str(path)) == ("ant", "b\u00e4r")
 
 
-@pytest.mark.parametrize("content", [b"ant\nant\n", b"ant\n", b"", b"ant\nb\xe4r\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"ant\nant\n", b"ant\n", b"", b"ant\nb\xe4r\n", b"ant\n\nbee\n", b"\nant\nbee\n"],
+)
 def test_class_names_must_be_several_and_different(tmp_path, content):
     path = tmp_path / "names.txt"
     path.write_bytes(content)

@@ -114,6 +114,12 @@ FAULTS = (
         "blanks around it, control characters, line breaks, bytes that are not UTF-8",
     ),
     Fault(
+        "blank line between class names",
+        REFUSED,
+        "labels are numbers of lines; blank lines at the end do not count",
+        mentions=("names.txt", "line 3"),
+    ),
+    Fault(
         "file of class names with a byte-order mark",
         WORKS,
         "the mark is not part of the first name",
