@@ -38,6 +38,8 @@ ENVIRONMENT = {
 #: Exit status that a shell reports for a program whose output nobody reads any more.
 _NO_READER = 128 + signal.SIGPIPE
 _RESUMABLE = "the same command resumes it"
+#: What was file 2 before it was closed to libraries that write to it; 0 if it is not.
+_hidden_stderr = 0
 
 
 def run(main: Main, flags: CommandFlags) -> None:
@@ -107,9 +109,11 @@ def _interrupt(*_: object) -> None:
     job and let its threads finish their shards.
     """
     try:
-        kill_children()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
-        os.write(sys.stderr.fileno(), f"interrupted; {_RESUMABLE}\n".encode())
+        os.write(terminal, f"interrupted; {_RESUMABLE}\n".encode())
+        kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)
 
@@ -125,14 +129,16 @@ def kill_children() -> None:
 
 def load_tensorflow() -> None:
     """Imports TensorFlow quickly, without the messages that no log level silences."""
+    global _hidden_stderr
     streams.flush()
-    stderr = os.dup(2)
+    stderr = _hidden_stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
             from stage import import_tensorflow  # noqa: F401
         finally:
             os.dup2(stderr, 2)
+            _hidden_stderr = 0
             os.close(stderr)
 
 

@@ -7,6 +7,7 @@ a record takes 20 bytes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from array import array
@@ -102,7 +103,10 @@ def _explaining_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "choose another directory with TMPDIR="
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "allow more with ulimit -n, or write fewer shards"
         raise WritingError(
             f"cannot write temporary records to {tempfile.gettempdir()}: "
-            f"{error.strerror}; choose another directory with TMPDIR="
+            f"{error.strerror}; {advice}"
         ) from error
