@@ -229,7 +229,7 @@ def test_numbers_that_are_right(make):
     assert ended.returncode == 0, ended.stderr
 
 
-@page.holds("make variable of a program or an image with special characters")
+@page.holds("PYTHON= or IMAGE= with special characters")
 @pytest.mark.parametrize("name", ["PYTHON", "IMAGE"])
 @pytest.mark.parametrize("text", ["$(shell touch touched)", "a;touch touched", "a b"])
 def test_words_that_a_shell_would_split(fault, make, name, text):

@@ -79,10 +79,9 @@ FAULTS = (
         "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
     ),
     Fault(
-        "make variable of a program or an image with special characters",
+        "PYTHON= or IMAGE= with special characters",
         REFUSED,
-        "`PYTHON=`, `IMAGE=`",
-        ("expected ", "got "),
+        mentions=("expected ", "got "),
     ),
     Fault(
         "unknown make variable on the command line",
