@@ -8,9 +8,10 @@ so that one process can import, and run, several commands.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from absl import flags
@@ -35,6 +36,11 @@ ARTIFACTS = {
 SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
 
 
+#: Largest random seed: NumPy has 32 bits for it.
+MAX_SEED = 2**32 - 1
+_HINT = "Pass --help to see the flags of this command."
+
+
 class FlagGroup(types.SimpleNamespace):
     """Flags as attributes, named like the arguments of the function they are for."""
 
@@ -51,13 +57,14 @@ class CommandFlags:
     """
 
     def __init__(self) -> None:
-        self.values = values = flags.FlagValues()
-        self.string = functools.partial(flags.DEFINE_string, flag_values=values)
-        self.strings = functools.partial(flags.DEFINE_multi_string, flag_values=values)
-        self.integer = functools.partial(flags.DEFINE_integer, flag_values=values)
-        self.number = functools.partial(flags.DEFINE_float, flag_values=values)
-        self.boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
-        self.choice = functools.partial(flags.DEFINE_enum, flag_values=values)
+        self.values = flags.FlagValues()
+        self._required: list[str] = []
+        self.string = functools.partial(self._define, flags.DEFINE_string)
+        self.strings = functools.partial(self._define, flags.DEFINE_multi_string)
+        self.integer = functools.partial(self._define, flags.DEFINE_integer)
+        self.number = functools.partial(self._define, flags.DEFINE_float)
+        self.boolean = functools.partial(self._define, flags.DEFINE_bool)
+        self.choice = functools.partial(self._define, flags.DEFINE_enum)
 
     def parse(self, argv: Sequence[str]) -> list[str]:
         """Parses a command line; an earlier one has no effect on the values.
@@ -80,6 +87,17 @@ class CommandFlags:
         self.values.mark_as_parsed()
         return arguments
 
+    def _define(
+        self,
+        define: Callable[..., Flag],
+        name: str,
+        *details: Any,
+        **more: Any,
+    ) -> Flag:
+        if more.pop("required", False):
+            self._required.append(name)
+        return define(name, *details, flag_values=self.values, **more)
+
     def _parse(self, values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         try:
             rest = values(argv)
@@ -88,12 +106,27 @@ class CommandFlags:
             new_name = RENAMED.get(name)
             if new_name in self.values:
                 sys.exit(f"error: --{name} was renamed: use --{new_name}")
-            message = printable(" ".join(str(error).split()))
-            sys.exit(f"error: {message}\nPass --help to see the flags of this command.")
+            sys.exit(f"error: {self._explain(error)}\n{_HINT}")
 
         for name in self.values:
-            _check_not_blank(name, self.values[name].value)
+            _check_not_blank(name, self.values[name].value, name in self._required)
+        missing = [
+            f"--{name}=" for name in self._required if self.values[name].value is None
+        ]
+        if missing:
+            sys.exit(f"error: missing {', '.join(missing)}\n{_HINT}")
         return rest
+
+    def _explain(self, error: flags.Error) -> str:
+        """Returns what is wrong with a flag, without words of Python's functions."""
+        message = printable(" ".join(str(error).split()))
+        match = re.fullmatch(
+            r"flag --(\w+)=(.*): (invalid|could not convert) .*", message
+        )
+        if match is None or match[1] not in self.values:
+            return message
+        expected = self.values[match[1]].parser.syntactic_help
+        return f"--{match[1]}: expected {expected}, got {match[2]!r}"
 
     # Single flags that several commands have.
 
@@ -160,6 +193,7 @@ class CommandFlags:
 
     def seed(self, effect: str, **bounds: int) -> Flag:
         """Defines `--seed`."""
+        bounds = {"lower_bound": 0, "upper_bound": MAX_SEED, **bounds}
         return self.integer("seed", 0, f"Random seed of {effect}.", **bounds)
 
     def backend(self, backends: Sequence[str]) -> Flag:
@@ -247,11 +281,9 @@ class CommandFlags:
         )
 
 
-def _check_not_blank(name: str, value: Any) -> None:
+def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
     """Exits if a value is blank: as a path it would mean the current directory."""
+    advice = "" if is_required else "; leave the flag out for its default"
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, str) and not each.strip():
-            sys.exit(
-                f"error: --{name}: expected a value, got {each!r}; leave the flag out "
-                "for its default"
-            )
+            sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")

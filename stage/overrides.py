@@ -17,13 +17,16 @@ _MAX_LISTED = 16
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Returns the message for an unknown name; it suggests the nearest known one."""
+    """Returns the message for an unknown name; it suggests a similar known one."""
     names = {known_name.lower(): known_name for known_name in known}
-    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)
-    message = f"unknown {what} {name!r}; nearest is {names[nearest[0]]!r}"
-    if len(names) > _MAX_LISTED:
+    similar = difflib.get_close_matches(name.lower(), names, n=1)
+    nearest = f"; nearest is {names[similar[0]]!r}" if similar else ""
+    message = f"unknown {what} {name!r}{nearest}"
+    if similar and len(names) > _MAX_LISTED:
         return message
-    return f"{message}, of {', '.join(names.values())}"
+    return (
+        f"{message}{', of' if similar else '; there are'} {', '.join(names.values())}"
+    )
 
 
 def paths_of(assignments: Iterable[str]) -> frozenset[str]:
@@ -41,7 +44,7 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise ValueError(f"expected 'field=value', got {assignment!r}")
+            raise ValueError(f"expected --set=SETTING=VALUE, got --set={assignment}")
         *parents, leaf = path.split(".")
         branch = changes
         for parent in parents:

@@ -124,7 +124,7 @@ class TrainConfig:
             f"frozen_stages must be 0 for {self.model.name} (no ResNet-RS), got "
             f"{self.frozen_stages}",
         )
-        check(self.seed >= 0, f"seed must be >= 0, got {self.seed}")
+        check(0 <= self.seed < 2**32, f"seed must be in [0, 2**32), got {self.seed}")
         _check_averages(self.model, self.optimizer)
         _check_parts(self)
 

@@ -42,11 +42,51 @@ def test_bad_flags_end_the_command(flags, argument):
     assert argument[2:].partition("=")[0] in end.value.code
 
 
-def test_a_required_flag_must_be_there(flags):
+def test_required_flags_must_be_there(flags):
     flags.output("Directory.")
+    flags.members("teacher")
+    flags.artifact("selection", required=False)
+    for arguments, names in (
+        ([], "--output=, --teacher="),
+        (["--output=a"], "--teacher="),
+        (["--teacher=a"], "--output="),
+    ):
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", *arguments])
+        line, hint = end.value.code.splitlines()
+        assert line == f"error: missing {names}"
+        assert "--help" in hint
+    assert flags.parse(["command", "--teacher=a", "--output=b"]) == ["command"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--seed=x", ("--seed", "integer", "'x'")),
+        ("--seed=1.5", ("--seed", "integer", "'1.5'")),
+        ("--seed=99999999999999999999", ("--seed", "[0, 4294967295]")),
+        ("--share=much", ("--share", "number", "'much'")),
+        ("--backend=torch", ("--backend", "jax")),
+    ],
+)
+def test_what_is_expected_of_a_flag_is_said(flags, argument, words):
+    flags.seed("data")
+    flags.number("share", 0.5, "Share.")
+    flags.backend(["tensorflow", "jax"])
     with pytest.raises(SystemExit) as end:
-        flags.parse(["command"])
-    assert "--output" in end.value.code
+        flags.parse(["command", argument])
+    for word in words:
+        assert word in end.value.code
+    assert "literal" not in end.value.code
+
+
+def test_the_default_of_a_required_flag_is_not_advised(flags):
+    flags.output("Directory.")
+    flags.data_dir()
+    for name, advised in (("output", False), ("data_dir", True)):
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", "--output=a", f"--{name}="])
+        assert ("default" in end.value.code) == advised
 
 
 @pytest.mark.parametrize("value", ["", " "])
