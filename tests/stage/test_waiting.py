@@ -60,11 +60,10 @@ def test_an_item_is_awaited_until_none_is_wanted(monkeypatch):
 
 
 def test_the_thread_ends_with_the_iterator():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     items = in_background(range(3), should_stop=never)
     assert next(items) == 0
+    (thread,) = set(threading.enumerate()) - before
     items.close()
-    for thread in threading.enumerate():
-        if thread.daemon and "make" in thread.name:
-            thread.join(10)
-    assert threading.active_count() == before
+    thread.join(10)
+    assert not thread.is_alive()
