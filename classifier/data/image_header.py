@@ -85,8 +85,8 @@ class Refusal(NamedTuple):
 def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Refusal | None:
     """Returns why an image is not decoded; None if it is, as far as headers tell.
 
-    What passes is either decoded to the pixels that Pillow gives, or found to be broken
-    while it is decoded.
+    What passes is decoded to the pixels that Pillow gives. A damaged file may be found
+    to be broken only while it is decoded, and damage that decoders tolerate not at all.
     """
     if not encoded:
         return Refusal(EMPTY, "no bytes")
