@@ -96,7 +96,7 @@ def start_or_resume(
         ValueError: If the directory has another config, or holds something else.
         OSError: If the directory cannot be written.
     """
-    path = epath.Path(directory)
+    path = reach(directory)
     config = json.loads(json.dumps(config))
     if (path / CONFIG).exists():
         check_files(path)
@@ -147,8 +147,8 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
         with contextlib.suppress(FileExistsError):
             os.makedirs(path)
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise OSError(f"cannot write to {path}: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte.
+        raise OSError(f"cannot write to {printable(path)}: {error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -183,7 +183,7 @@ def is_complete(directory: epath.PathLike) -> bool:
 
 def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
     """Returns the path of a directory whose stage has finished; raises otherwise."""
-    path = epath.Path(directory)
+    path = reach(directory)
     if not path.exists():
         raise FileNotFoundError(f"{what}: no directory {str(path)!r}")
     if not is_complete(path):
@@ -193,6 +193,20 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
         )
     check_files(path)
     return path
+
+
+def reach(path: epath.PathLike) -> epath.Path:
+    """Returns a path whose file system answers; OSError otherwise."""
+    try:
+        found = epath.Path(path)
+        found.exists()
+    # An unknown scheme, a missing client, no access: each file system has own errors.
+    except Exception as error:
+        words = typed_json.error_message(error)
+        raise OSError(
+            f"{path} cannot be reached: {type(error).__name__}: {words}"
+        ) from error
+    return found
 
 
 def check_files(path: epath.PathLike) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -107,6 +108,8 @@ def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
         value = text
     if isinstance(old, float) and type(value) is int:
         value = float(value)
-    if type(value) is not type(old):
+    if type(value) is not type(old) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
         raise ValueError(f"expected {path} of type {type(old).__name__}, got {text!r}")
     return value

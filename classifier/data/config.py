@@ -82,9 +82,9 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         check(self.num_ops >= 0, f"augment.num_ops must be >= 0, got {self.num_ops}")
-        check(
-            self.magnitude >= 0, f"augment.magnitude must be >= 0, got {self.magnitude}"
-        )
+        for name in ("magnitude", "translate_pixels", "cutout_pixels"):
+            value = getattr(self, name)
+            check(value >= 0, f"augment.{name} must be >= 0, got {value}")
         check(len(self.operations) > 0, "augment.operations must name at least one")
         for name in self.operations:
             if name not in OPERATIONS:

@@ -69,9 +69,9 @@ def export_classifier(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Network:
-    """What determines a network's structure; `model` as `ModelConfig` has it."""
+    """What determines a network's structure."""
 
-    model: dict[str, Any]
+    model: ModelConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,15 +92,11 @@ def rebuild_network(directory: epath.PathLike) -> keras.Model:
     """
     path = epath.Path(directory)
     facts = read_facts(path)
-    settings = typed_json.read(path / artifact.CONFIG, _Run).config.model
-    try:
-        model = build_network(
-            ModelConfig(**settings),
-            image_size=facts.image.size,
-            num_classes=len(facts.class_names),
-        )
-    except TypeError as error:
-        raise ValueError(f"{path / artifact.CONFIG}: {error}") from error
+    model = build_network(
+        typed_json.read(path / artifact.CONFIG, _Run).config.model,
+        image_size=facts.image.size,
+        num_classes=len(facts.class_names),
+    )
     try:
         model.load_weights(str(path / MODEL))
     except Exception as error:  # Broken archives and tensors raise nearly anything.

@@ -69,7 +69,7 @@ class Agreement:
 
 def check_output(output: str) -> None:
     """Raises ValueError if an output exists or its format is unknown or unavailable."""
-    if epath.Path(output).exists():
+    if artifact.reach(output).exists():
         raise ValueError(f"{output} already exists; delete it or name another output")
     if _find_suffix(output) == ".onnx":
         for package in ("onnx", "onnxruntime", "tf2onnx"):

@@ -10,6 +10,8 @@ from stage.validation import check, check_positive, check_rate
 
 #: Number of stages of residual blocks in a ResNet.
 NUM_STAGES = 4
+#: Largest factor for the filters: what fits into memory, 6 billion weights at depth 50.
+MAX_WIDTH = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,11 @@ class ModelConfig:
             self.name not in variants.KNOWN_NAMES
         ):
             raise ValueError(unknown("model", self.name, variants.KNOWN_NAMES))
-        check_positive("model.width_multiplier", self.width_multiplier)
+        check(
+            0.0 < self.width_multiplier <= MAX_WIDTH,
+            f"model.width_multiplier must be in (0, {MAX_WIDTH}], got "
+            f"{self.width_multiplier}",
+        )
         check(
             0.0 <= self.se_ratio <= 1.0,
             f"model.se_ratio must be in [0, 1], got {self.se_ratio}",

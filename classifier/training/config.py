@@ -110,6 +110,10 @@ class TrainConfig:
             "input_shards",
         ):
             check_positive(name, getattr(self, name))
+            check(
+                getattr(self, name) < 2**40,
+                f"{name} must be below 2**40, got {getattr(self, name)}",
+            )
         check(
             self.optimizer.warmup_steps < self.num_steps,
             f"optimizer.warmup_steps must be below num_steps ({self.num_steps}), got "

@@ -8,6 +8,7 @@ import pytest
 from classifier.export import saved_classifier
 from classifier.export.facts import Evaluation
 from classifier.training import initial_weights
+from stage import artifact
 from tests.commands import call
 from tests.faults import endings, page
 
@@ -83,6 +84,25 @@ def test_damaged_weights_are_not_exported(fault, place):
     assert ended.stderr.count("\n") == 1
     fault.check(ended.stderr)
     assert not output.exists()
+
+
+@page.holds("config.json of a network that cannot be")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("width_multiplier", 1e9), ("width_multiplier", "1"), ("resnet_d", "x")),
+        *(("name", "resnet_rs_-50"), ("batch_norm_groups", 1.5), ("se_ratio", None)),
+    ],
+)
+def test_a_network_that_cannot_be(fault, place, name, value):
+    path = place.teacher / "config.json"
+    content = artifact.read_json(path)
+    content["config"]["model"][name] = value
+    artifact.write_json(path, content)
+    with pytest.raises(ValueError) as error:
+        saved_classifier.rebuild_network(place.teacher)
+    assert name in str(error.value) or str(value) in str(error.value)
+    fault.check(str(error.value))
 
 
 @page.holds("file in place of the directory `export`")

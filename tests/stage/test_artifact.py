@@ -77,6 +77,24 @@ def test_a_parent_must_be_complete(tmp_path):
         artifact.require_complete(tmp_path, "predictions")
 
 
+@pytest.mark.parametrize("path", ["nosuch://a/b", "://", "x://"])
+def test_a_file_system_that_there_is_not_is_refused(path):
+    for use in (
+        artifact.reach,
+        lambda path: artifact.require_complete(path, "teacher"),
+        lambda path: artifact.start_or_resume(path, {}),
+    ):
+        with pytest.raises(OSError, match=re.escape(path)) as error:
+            use(path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_path_with_a_null_byte_is_refused(tmp_path):
+    path = f"{tmp_path}/a\0b"
+    with pytest.raises(OSError, match=str(tmp_path)), artifact.locked(path):
+        pass
+
+
 def test_files_directories_and_links_to_them_may_be_in_an_artifact(tmp_path):
     directory = tmp_path / "made"
     (directory / "a" / "b").mkdir(parents=True)

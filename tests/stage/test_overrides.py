@@ -60,6 +60,8 @@ def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
         ("inner=fast", "inner.rate, inner.names, inner.kind"),
         ("low.x=1", "low"),
         ("inner.kind=sof", "'soft'"),
+        ("inner.rate=1e400", "inner.rate"),
+        ("inner.rate=-1e999", "inner.rate"),
         ("low=7", "got 7"),
         ("other.rate=1", "unknown setting"),
     ],

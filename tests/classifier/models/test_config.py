@@ -11,6 +11,7 @@ from classifier.models.config import ModelConfig
         ({"name": "resnet50"}, r"'resnet50'.*'ResNet50'"),
         ({"name": "resnet_rs_51"}, r"\b51\b.*\b50\b"),
         ({"width_multiplier": 0.0}, r"model\.width_multiplier\b.*\b0\.0"),
+        ({"width_multiplier": 1e9}, r"model\.width_multiplier\b.*\b10{9}\.0"),
         ({"se_ratio": 1.5}, r"model\.se_ratio\b.*\b1\.5"),
         ({"dropout_rate": 1.0}, r"model\.dropout_rate\b.*\b1\.0"),
         ({"stochastic_depth_rate": -0.1}, r"model\.stochastic_depth_rate\b.*-0\.1"),

@@ -77,6 +77,9 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
         (lambda: TrainConfig(label_smoothing=-0.1), r"label_smoothing\b.*-0\.1"),
         (lambda: TrainConfig(frozen_stages=5), r"frozen_stages\b.*\b5"),
         (lambda: TrainConfig(seed=-1), r"seed\b.*-1"),
+        (lambda: TrainConfig(seed=2**32), r"seed\b.*\b4294967296"),
+        (lambda: TrainConfig(num_steps=10**21), r"num_steps\b.*\b10{21}"),
+        (lambda: TrainConfig(global_batch_size=10**13), r"global_batch.*\b10{13}"),
         (
             lambda: TrainConfig(model=ModelConfig(name="MobileNet"), frozen_stages=1),
             r"frozen_stages\b.*MobileNet\b.*\b1",

@@ -128,6 +128,12 @@ FAULTS = (
         mentions=("regular file",),
     ),
     Fault(
+        "config.json of a network that cannot be",
+        REFUSED,
+        "in converting and by `--init_from`",
+        ("config.json",),
+    ),
+    Fault(
         "file in place of the directory `export`",
         FAILED_RESUMABLE,
         "training; the steps are not repeated",
