@@ -46,10 +46,10 @@ def test_large_images_are_averaged(kind):
 
 #: What TensorFlow does not decode, or reads otherwise, and Pillow shows.
 SHOWN = [
-    *("animated WebP", "animated WebP of one image", "WebP with alpha"),
+    *("animated WebP", "animated WebP with a single frame", "WebP with alpha"),
     *(name for name in BROKEN if "BMP" in name and name != "truncated BMP"),
-    *(name for name in BROKEN if "GIF of a frame" in name),
-    *("GIF with transparent pixels", "CMYK JPEG without Adobe mark"),
+    *("GIF whose first frame does not fill the canvas", "GIF with transparent pixels"),
+    *("GIF with a frame larger than the first", "CMYK JPEG without an Adobe marker"),
 ]
 
 
