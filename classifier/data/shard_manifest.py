@@ -126,8 +126,7 @@ def freeze(
 def read_shard(output: epath.PathLike, index: int) -> Shard:
     """Returns one shard of a job, reading only the row groups that contain it."""
     path = _path(output)
-    stat = path.stat()
-    footer = _read_footer(str(path), stat.length, stat.mtime)
+    footer = _read_footer(str(path), _version(path))
     groups = []
     for group in range(footer.num_row_groups):
         statistics = footer.row_group(group).column(0).statistics
@@ -147,6 +146,14 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
 
 def _path(output: epath.PathLike) -> epath.Path:
     return epath.Path(output) / MANIFEST
+
+
+def _version(path: epath.Path) -> tuple[int, ...]:
+    if "://" in str(path):
+        stat = path.stat()
+        return stat.length, stat.mtime
+    state = os.stat(path)  # To the nanosecond, unlike the path's own.
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _difference(old: File, new: File, with_times: bool) -> str:
@@ -181,7 +188,7 @@ def _shards(table: pa.Table) -> tuple[Shard, ...]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_footer(path: str, size: int, time: int) -> Any:
-    """Returns the file's footer; size and time distinguish rewritten files."""
+def _read_footer(path: str, version: tuple[int, ...]) -> Any:
+    """Returns the file's footer; rewritten files have another `_version`."""
     with parquet.explaining(path), epath.Path(path).open("rb") as file:
         return parquet.read_footer(file)

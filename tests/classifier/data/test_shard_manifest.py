@@ -4,12 +4,14 @@ import dataclasses
 import json
 import os
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from classifier.data import shard_manifest, sources
 from classifier.data.examples import File
 from classifier.data.sources import Shard, open_source
+from stage import parquet
 from tests.images import write_folder, write_records
 
 
@@ -224,3 +226,18 @@ def test_a_list_that_is_rewritten_is_read_again(place):
     freeze(place, allow=True)
     assert len(shard_manifest.read_shard(place / "job", 7).files) == 2
     assert len(shard_manifest.read_shard(place / "job", 2).files) == 1
+
+
+def test_a_list_that_is_rewritten_within_a_second_is_read_again(place):
+    """It may even have the same size."""
+    freeze(place)
+    path = place / "job" / shard_manifest.MANIFEST
+    os.utime(path, ns=(0, 5_000_000_000))
+    (before, _) = shard_manifest.read_shard(place / "job", 0).files
+    table = parquet.read_parquet_file(path)
+    at = table.schema.get_field_index("mtime_ns")
+    later = pc.add(table["mtime_ns"], 1)
+    parquet.write_parquet_file(path, table.set_column(at, "mtime_ns", later))
+    os.utime(path, ns=(0, 5_000_000_001))
+    (after, _) = shard_manifest.read_shard(place / "job", 0).files
+    assert after.mtime_ns == before.mtime_ns + 1
