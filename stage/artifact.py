@@ -307,11 +307,6 @@ def delete_unfinished(directory: epath.PathLike) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_json(path: epath.PathLike) -> Any:
-    """Returns the content of a JSON file; raises ValueError if it is broken."""
-    return typed_json.read(path, Any)
-
-
 def read_config(directory: epath.PathLike) -> dict[str, Any]:
     """Returns `config.json` as it stands; raises ValueError if it is no JSON object."""
     return typed_json.read(epath.Path(directory) / CONFIG, dict[str, Any])
@@ -368,8 +363,10 @@ def _describe_difference(path: str, old: str | None, new: str | None) -> str:
     parent, _, name = path.rpartition(".")
     if name == CONTENT and old and new:
         return f"{parent}: images or labels have changed"
-    name = _shorten(printable(path))
-    return f"{name}: expected {_shorten(old)}, got {_shorten(new)}"
+    name, expected, got = map(
+        typed_json.shorten, (printable(path), old or "none", new or "none")
+    )
+    return f"{name}: expected {expected}, got {got}"
 
 
 def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -379,9 +376,3 @@ def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _flatten(value, f"{path}.{name}" if path else name)
     else:
         yield path, json.dumps(config)
-
-
-def _shorten(text: str | None) -> str:
-    if text is None:
-        return "none"
-    return text if len(text) <= 80 else text[:77] + "..."

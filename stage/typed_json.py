@@ -131,13 +131,13 @@ def parse(content: bytes, kind: type[T], name: str, *, only_known: bool = False)
 
 def shown(value: Any) -> str:
     """Returns a value of a file as messages quote it: short, in one printable line."""
-    return _shorten(json.dumps(value))
+    return shorten(json.dumps(value))
 
 
 def error_message(error: Exception) -> str:
     """Returns the message of an error that may quote the file at any length."""
     text = printable(" ".join(str(error).split()))
-    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 3] + "..."
+    return shorten(text, _MAX_MESSAGE)
 
 
 class _WrongError(ValueError):
@@ -152,8 +152,9 @@ def _expected(what: str, value: Any) -> _WrongError:
     return _WrongError(f"expected {what}, got {shown(value)}")
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+def shorten(text: str, limit: int = _MAX_SHOWN) -> str:
+    """Returns text of at most `limit` characters; an ellipsis marks what was cut."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _parse_int(text: str) -> int:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"expected a finite number of usual size, got {_shorten(text)}")
+    raise ValueError(f"expected a finite number of usual size, got {shorten(text)}")
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:

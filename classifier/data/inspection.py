@@ -40,7 +40,7 @@ class _Findings:
         mislabeled: Key and reason of the first images without a label in range.
         needs_hint: Whether another feature or extension may be the right one.
         digest: SHA-256 of all examples.
-        compression: As in `File`.
+        compression: Compression of the file, as `File` names it.
     """
 
     labels: list[tuple[bytes, int]] = dataclasses.field(default_factory=list)

@@ -7,6 +7,7 @@ from beam_jobs import label_images
 from stage import artifact
 from tests.commands import call
 from tests.images import random_images, write_records
+from tests.json_files import read_json
 
 DATAFLOW = (
     "--",
@@ -33,7 +34,7 @@ def test_every_image_is_labeled_once(exported, tmp_path):
         for row in pq.read_table(path).to_pylist()
     ]
     assert [row["status"] for row in rows] == ["ok"] * 3 + ["undecodable", "ok", "ok"]
-    config = artifact.read_json(tmp_path / "predictions" / artifact.CONFIG)
+    config = read_json(tmp_path / "predictions" / artifact.CONFIG)
     assert config["top_k"] == 2
     assert artifact.is_complete(tmp_path / "predictions")
     assert "already complete" in call(*command).stdout

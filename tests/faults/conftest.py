@@ -12,6 +12,7 @@ from classifier.export.facts import CLASSIFIER
 from stage import artifact
 from tests.faults import endings, handlers, job
 from tests.images import random_images, write_folder
+from tests.json_files import read_json
 
 
 @dataclasses.dataclass
@@ -44,7 +45,7 @@ class Place:
         """Returns a copy of the teacher with other facts."""
         copy = epath.Path(self.root / "other")
         shutil.copytree(self.teacher, copy)
-        before = artifact.read_json(copy / CLASSIFIER)
+        before = read_json(copy / CLASSIFIER)
         artifact.write_json(copy / CLASSIFIER, {**before, **facts})
         return copy
 

@@ -21,6 +21,7 @@ from student.training import mixture
 from tests import chain
 from tests.faults import endings, page
 from tests.infra import jobs
+from tests.json_files import read_json
 from tests.pseudo_label.dataset import spoiling
 from workflow.report.analysis import prediction_counts
 
@@ -259,7 +260,7 @@ ABSURD = {
 @page.holds("selection.json with more records than its images give")
 def test_a_selection_of_more_than_there_is(fault, run, change):
     path = run.root / "selection" / "selection.json"
-    content = artifact.read_json(path)
+    content = read_json(path)
     ABSURD[change](content)
     artifact.write_json(path, content)
     fails(fault, write, run)

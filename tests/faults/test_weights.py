@@ -11,6 +11,7 @@ from classifier.training import initial_weights
 from stage import artifact
 from tests.commands import call
 from tests.faults import endings, page
+from tests.json_files import read_json
 
 COMPRESSED = (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
@@ -96,7 +97,7 @@ def test_damaged_weights_are_not_exported(fault, place):
 )
 def test_a_network_that_cannot_be(fault, place, name, value):
     path = place.teacher / "config.json"
-    content = artifact.read_json(path)
+    content = read_json(path)
     content["config"]["model"][name] = value
     artifact.write_json(path, content)
     with pytest.raises(ValueError) as error:

@@ -6,6 +6,7 @@ import pytest
 from etils import epath
 
 from stage import artifact
+from tests.json_files import read_json
 
 
 def test_a_directory_is_started_resumed_and_completed(tmp_path):
@@ -128,7 +129,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     artifact.write_json(path, {"a": 1})
     with pytest.raises(TypeError):
         artifact.write_json(path, {"a": object()})
-    assert artifact.read_json(path) == {"a": 1}
+    assert read_json(path) == {"a": 1}
     assert [file.name for file in path.parent.iterdir()] == ["figures.json"]
 
 
@@ -161,7 +162,7 @@ def test_one_setting_may_change_and_no_other(tmp_path):
     assert start({"images": 1, "seed": 2})
     assert start({"images": 2, "seed": 2}) is False
     assert not artifact.is_complete(tmp_path)
-    assert artifact.read_json(tmp_path / "config.json") == {"images": 2, "seed": 2}
+    assert read_json(tmp_path / "config.json") == {"images": 2, "seed": 2}
 
 
 def test_one_process_works_in_a_directory_at_a_time(tmp_path):
@@ -209,7 +210,7 @@ def test_broken_json_is_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{")
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        artifact.read_json(path)
+        read_json(path)
 
 
 def test_only_what_a_killed_write_leaves_behind_is_deleted(tmp_path):

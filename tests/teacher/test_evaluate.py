@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 from stage import artifact
 from tests.commands import call
 from tests.images import random_images, write_folder
+from tests.json_files import read_json
 
 
 def test_an_ensemble_is_evaluated_once(exported, exported_second, tmp_path):
@@ -21,7 +22,7 @@ def test_an_ensemble_is_evaluated_once(exported, exported_second, tmp_path):
     assert f"{figures['num_correct']} of 6 images" in process.stdout
     rows = pq.read_table(tmp_path / "evaluation" / "evaluation.parquet")
     assert rows.num_rows == figures["num_examples"] == 6
-    config = artifact.read_json(tmp_path / "evaluation" / artifact.CONFIG)
+    config = read_json(tmp_path / "evaluation" / artifact.CONFIG)
     assert len(config["teachers"]) == 2
     assert artifact.is_complete(tmp_path / "evaluation")
     assert "already complete" in call(*command).stdout

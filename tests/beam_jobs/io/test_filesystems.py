@@ -20,6 +20,7 @@ from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 from stage import artifact, retry
 from tests.images import write_records
+from tests.json_files import read_json
 
 
 class AnswerError(Exception):
@@ -244,7 +245,7 @@ def test_artifacts(root):
     assert not artifact.start_or_resume(root, {"a": 1})
     artifact.write_json(root / "b.json", [1])
     artifact.write_json(root / "b.json", [2])
-    assert artifact.read_json(root / "b.json") == [2]
+    assert read_json(root / "b.json") == [2]
     artifact.complete(root, seconds=1.0)
     assert artifact.start_or_resume(root, {"a": 1})
     with pytest.raises(ValueError, match=str(root)):
@@ -343,7 +344,7 @@ def test_files_that_vanish_or_are_forbidden(store):
 def test_transient_errors_are_retried(store, no_waiting, method, error):
     ObjectStore.failures.extend([(method, error)] * 2)
     artifact.write_json(store / "a.json", 7)
-    assert artifact.read_json(store / "a.json") == 7
+    assert read_json(store / "a.json") == 7
     assert [path.name for path in store.iterdir()] == ["a.json"]
     assert (store / "a.json").exists()
     assert not ObjectStore.failures

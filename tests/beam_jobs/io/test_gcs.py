@@ -30,6 +30,7 @@ from classifier.data.sources import open_source
 from stage import artifact
 from tests import commands
 from tests.images import random_images, write_folder, write_records
+from tests.json_files import read_json
 
 #: Seconds of a slow answer, far below the clients' time-outs.
 SLOW = 1.5
@@ -207,7 +208,7 @@ def test_files(bucket):
     assert path.stat().length == 3
     artifact.write_json(bucket / "b.json", [1])
     artifact.write_json(bucket / "b.json", [2])
-    assert artifact.read_json(bucket / "b.json") == [2]
+    assert read_json(bucket / "b.json") == [2]
     assert sorted(found.name for found in bucket.iterdir()) == ["a", "b.json"]
     assert [(found.name, found.size) for found in bucket.glob("*.json")] == [
         ("b.json", len("[\n  2\n]\n"))

@@ -22,6 +22,7 @@ from pseudo_label.dataset import records as dataset_records
 from stage import artifact
 from tests import chain
 from tests.images import random_images, write_records
+from tests.json_files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_records_say_where_they_come_from(made):
         example["key"].decode(): example["image"]
         for example in read_files(source.reader, source.files).as_numpy_iterator()
     }
-    config = artifact.read_json(made.dataset / "config.json")
+    config = read_json(made.dataset / "config.json")
     for _, example in read(made.dataset):
         key = example["key"].decode()
         assert example["image"] == images[key]

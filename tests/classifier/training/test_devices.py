@@ -15,6 +15,7 @@ from classifier.training.devices import (
 )
 from stage import artifact
 from tests.commands import ROOT
+from tests.json_files import read_json
 
 
 def process(index, count=4):
@@ -69,7 +70,7 @@ def test_a_run_is_started_and_resumed_until_it_is_complete(tmp_path, capsys):
                 started_run({"a": 1}, ONE_PROCESS, workdir=workdir),
             ):
                 pass
-    assert artifact.read_json(f"{workdir}/config.json") == {"a": 1}
+    assert read_json(f"{workdir}/config.json") == {"a": 1}
     context.log("a line")
     artifact.complete(workdir, seconds=0)
     with started_run({"a": 1}, ONE_PROCESS, workdir=workdir) as context:

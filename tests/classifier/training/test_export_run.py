@@ -13,6 +13,7 @@ from classifier.training import export_run, trainer
 from classifier.training.checkpoint import Checkpoints
 from stage import artifact
 from tests.conftest import CLASS_NAMES
+from tests.json_files import read_json
 
 EVALUATION = Evaluation(num_examples=8, num_correct=6, cross_entropy=0.25)
 
@@ -44,7 +45,7 @@ def test_the_averages_of_the_newest_checkpoint_are_exported(workdir, config):
     assert len(weights) > 50
     for name in weights:
         np.testing.assert_array_equal(exported[name], state[f"ema/{name}"])
-    facts = artifact.read_json(workdir / CLASSIFIER)
+    facts = read_json(workdir / CLASSIFIER)
     assert facts["class_names"] == list(CLASS_NAMES)
     assert facts["evaluation"] == {**dataclasses.asdict(EVALUATION), "top1": 0.75}
     assert facts["left_out"] == {"folds": 2, "fold": 1}
