@@ -3,7 +3,7 @@
 TensorFlow reads some images otherwise than Pillow, without a word: the indices of a
 BMP's palette as gray, for example. And a few kilobytes can cost minutes or gigabytes to
 decode. `check` refuses both; labeling, evaluation, prediction and training ask it about
-every image.
+every image. Of damaged GIFs and WebPs TensorFlow makes noise: Pillow decodes them first.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ class Refusal(NamedTuple):
 def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Refusal | None:
     """Returns why an image is not decoded; None if it is, as far as headers tell.
 
-    What passes is decoded to the pixels that Pillow gives. A damaged file may be found
-    to be broken only while it is decoded, and damage that decoders tolerate not at all.
+    What passes is decoded to the pixels that Pillow gives. A damaged JPEG, PNG or BMP
+    may be found to be broken only while it is decoded, and damage that decoders
+    tolerate not at all.
     """
     if not encoded:
         return Refusal(EMPTY, "no bytes")
@@ -268,8 +269,19 @@ def _check_gif(
     for _, _, width, height in frames:
         if width > image.width or height > image.height:
             return Refusal(UNDECODABLE, "GIF of a frame larger than the first")
+    if refusal := _check_pixels(image):
+        return refusal
     if _shows_transparent_pixels(image):
         return Refusal(UNDECODABLE, "GIF with transparent pixels")
+    return None
+
+
+def _check_pixels(image: ImageFile.ImageFile) -> Refusal | None:
+    """Decodes an image of a format whose damage TensorFlow does not see."""
+    try:
+        image.load()
+    except Exception as error:  # Pillow's decoders raise many kinds.
+        return Refusal(UNDECODABLE, f"damaged {image.format}: {error}")
     return None
 
 
@@ -302,11 +314,8 @@ def _shows_transparent_pixels(image: ImageFile.ImageFile) -> bool:
     index = image.info.get("transparency")
     if index is None:
         return False
-    try:
-        is_shown = image.histogram()[index] > 0
-        palette = image.getpalette()
-    except Exception:  # A broken image; the decoder will find out, too.
-        return False
+    is_shown = image.histogram()[index] > 0
+    palette = image.getpalette()
     color = [index] if palette is None else palette[3 * index : 3 * index + 3]
     return is_shown and any(color)
 
@@ -336,7 +345,7 @@ def _check_webp(
         return Refusal(UNDECODABLE, "WebP Animation, expected a still image")
     if image.mode == "RGBA":
         return Refusal(UNDECODABLE, "WebP with alpha, expected one without")
-    return None
+    return _check_pixels(image)
 
 
 #: By the start of the file: what is checked before Pillow reads the segments.

@@ -15,6 +15,7 @@ from tests.faults import forms, handlers, images, job, page
 REFUSED = [
     *("BMP with a palette", "GIF with transparent pixels", "WebP with alpha"),
     *("progressive JPEG with hundreds of scans", "PNG with many compressed texts"),
+    *("GIF with a damaged byte", "WebP with a damaged byte"),
 ]
 #: Bits of 64 by which the pictures of two decoders may differ.
 SAME_PICTURE = 4

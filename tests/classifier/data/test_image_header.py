@@ -67,15 +67,16 @@ def test_what_is_read_only_in_part_is_refused_by_name(name):
         assert mention in refusal.reason
 
 
-def test_of_damaged_headers_none_is_read_otherwise():
+def test_of_damaged_images_none_is_read_otherwise():
     """JPEGs are left out: fast and exact inverse transform differ without a bound."""
     rng = random.Random(0)
     lossless = [encoded for name, encoded in forms.READ.items() if "JPEG" not in name]
     num_read = 0
     for _ in range(1500):
         encoded = bytearray(rng.choice(lossless))
+        end = rng.choice((200, len(encoded)))
         for _ in range(rng.choice((1, 2, 3))):
-            encoded[rng.randrange(min(200, len(encoded)))] = rng.randrange(256)
+            encoded[rng.randrange(min(end, len(encoded)))] = rng.randrange(256)
         encoded = bytes(encoded)
         if check(encoded, 100_000) is not None:
             continue
@@ -83,12 +84,8 @@ def test_of_damaged_headers_none_is_read_otherwise():
             pixels = preprocessing.decode(encoded).numpy()
         except tf.errors.InvalidArgumentError:
             continue
-        try:
-            expected = in_pillow(encoded)
-        except OSError:
-            continue
         num_read += 1
-        assert_same(pixels, expected, "damaged")
+        assert_same(pixels, in_pillow(encoded), "damaged")
     assert num_read > 100
 
 
