@@ -288,26 +288,17 @@ report: $(call completed,$(RUN)/round-1/teacher/evaluation $(RUN)/control/evalua
 report:  ## Run ROUNDS=2 rounds and report on them
 	@$(PY) -m workflow.report --run=$(RUN)
 
-# The settings determine the content of RUN; other settings need another RUN.
-SETTINGS := LABELED=$(LABELED) EVALUATION=$(EVALUATION) IMAGES=$(IMAGES) \
-	PRESET=$(PRESET) STUDENT_PRESET=$(STUDENT_PRESET) SEED=$(SEED) TEACHERS=$(TEACHERS) \
-	FOLDS=$(FOLDS) CALIBRATION=$(CALIBRATION) TARGET_PRECISION=$(TARGET_PRECISION) \
-	TPU=$(TPU) CONFIDENCE_THRESHOLD=$(CONFIDENCE_THRESHOLD) \
-	IMAGES_PER_CLASS=$(IMAGES_PER_CLASS) MAX_COPIES=$(MAX_COPIES) EXCLUDE=$(EXCLUDE) \
-	DUPLICATE_BITS=$(DUPLICATE_BITS) SELECTION_FLAGS=$(SELECTION_FLAGS) \
-	TEACHER_FLAGS=$(TEACHER_FLAGS) STUDENT_FLAGS=$(STUDENT_FLAGS)
+# The settings determine the content of RUN; other settings, or images that have changed,
+# need another RUN.
+SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
+	FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD IMAGES_PER_CLASS \
+	MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS STUDENT_FLAGS
 
 FORCE:
 
-# Settings with which nothing was made yet, as after a typing error, may change.
-$(RUN)/settings: FORCE
-	@mkdir -p $(@D)
-	@if [ ! -e $@ ] || [ "$$(ls -A $(@D))" = settings ]; then \
-		printf '%s\n' $(call quote,$(SETTINGS)) > $@; fi
-	@printf '%s\n' $(call quote,$(SETTINGS)) | cmp -s - $@ || { echo \
-		"error: $(RUN) was begun with $$(cat $@);" \
-		"use the same settings, or another RUN=;" \
-		"if no finished stage used what differs, delete $@" >&2; exit 1; }
+$(RUN)/settings: FORCE | $(INSTALLED)
+	@$(PY) -m workflow.settings --run=$(RUN) $(DATA_FLAGS) \
+		$(foreach name,$(SETTINGS),$(call quote,$(name)=$($(name))))
 
 READY = $(RUN)/settings $(INSTALLED)
 

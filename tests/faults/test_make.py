@@ -1,15 +1,25 @@
 """Variables of make: whatever they hold, it arrives as it is or is refused."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+from tests import commands
 from tests.commands import ROOT
 from tests.faults import endings, page
+from tests.images import random_images, write_folder
 
 #: In place of Python: writes its arguments, each ended by a null byte, into a file.
-STAND_IN = """#!/bin/sh
+#: Settings are compared only if a test is about them.
+STAND_IN = f"""#!/bin/sh
+case "$2:$COMPARES" in
+  workflow.settings:yes) PYTHONPATH='{ROOT}' exec '{sys.executable}' "$@" ;;
+  workflow.settings:*) exit ;;
+esac
 for argument; do printf '%s\\0' "$argument"; done > "calls/$(date +%s%N)-$$"
 case "$*" in *"$FAILING"*) exit 1 ;; esac
 """
@@ -38,14 +48,21 @@ class Make:
         for name in ("demo-installed", "dev-installed"):
             (root / ".venv" / name).touch()
 
-    def __call__(self, *targets, failing="nothing", environment=None, **variables):
+    def __call__(
+        self, *targets, failing="nothing", compares="", environment=None, **variables
+    ):
         """Returns how it ended, and the arguments of each command, in their order."""
         shutil.rmtree(self.root / "calls", ignore_errors=True)
         (self.root / "calls").mkdir()
         ended = subprocess.run(
             ["make", *targets, *(f"{name}={text}" for name, text in variables.items())],
             cwd=self.root,
-            env={"PATH": "/usr/bin:/bin", "FAILING": failing, **(environment or {})},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "FAILING": failing,
+                "COMPARES": compares,
+                **(environment or {}),
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -254,29 +271,167 @@ def test_a_variable_that_there_is_not(fault, make):
 def test_settings_are_corrected_while_nothing_was_made(fault, make):
     assert fault.end == endings.WORKS
     wrong = {**SETTINGS, "LABELED": "folder:labled"}
-    ended, _ = make("teacher", failing="labled", **wrong)
+    ended, _ = make("teacher", compares="yes", failing="labled", **wrong)
     assert ended.returncode == 2
-    ended, calls = make("teacher", **SETTINGS)
+    ended, calls = make("teacher", compares="yes", **SETTINGS)
     assert ended.returncode == 0, ended.stderr
     assert len(calls) == 3
-    assert "LABELED=folder:labeled " in (make.root / "runs/x/settings").read_text()
+    written = json.loads((make.root / "runs/x/settings").read_text())
+    assert written["variables"]["LABELED"] == "folder:labeled"
 
 
 @page.holds("make with other settings than the run was begun with")
 def test_settings_of_what_was_made_stay(fault, make):
-    assert make("teacher", **SETTINGS)[0].returncode == 0
+    begun = make("teacher", compares="yes", **SETTINGS)
+    assert begun[0].returncode == 0
     (make.root / "runs" / "x" / "round-1").mkdir()
     before = (make.root / "runs" / "x" / "settings").read_text()
-    ended, calls = make("teacher", **{**SETTINGS, "IMAGES": "folder:others"})
+    other = {**SETTINGS, "IMAGES": "folder:others"}
+    ended, calls = make("teacher", compares="yes", **other)
     assert (ended.returncode, calls) == (2, [])
-    fault.check(ended.stderr)
+    line, _ = ended.stderr.splitlines()  # Then one of make.
+    fault.check(line)
+    assert "LABELED=" not in line
     assert (make.root / "runs" / "x" / "settings").read_text() == before
+
+
+class Run:
+    """A run that has made something, and its images."""
+
+    def __init__(self, root):
+        self.root = root
+        self.path = root / "run"
+        (self.path / "round-1").mkdir(parents=True)
+        self.variables = {}
+        for name in ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE"):
+            write_folder(root / name / "a", random_images(2))
+            self.variables[name] = f"folder:{root}/{name}"
+        (root / "names").write_text("a\nb\n")
+        self.variables["CLASS_NAMES"] = str(root / "names")
+
+    def compare(self, **variables):
+        """Returns what the command prints: nothing if there is no difference."""
+        given = {**self.variables, **variables}
+        ended = commands.call(
+            *("workflow.settings", f"--run={self.path}", f"--data_dir={self.root}"),
+            *(f"{name}={text}" for name, text in given.items()),
+        )
+        assert ended.returncode == bool(ended.stderr)
+        return ended.stderr
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+def move(folder):
+    """Corrects the label of an image."""
+    (folder / "b").mkdir()
+    first = min((folder / "a").iterdir())
+    first.rename(folder / "b" / first.name)
+
+
+def touch(folder):
+    os.utime(min((folder / "a").iterdir()), ns=(0, 1))
+
+
+def grow(folder):
+    with min((folder / "a").iterdir()).open("ab") as file:
+        file.write(b"x")
+
+
+def add(folder):
+    (folder / "a" / "more.png").touch()
+
+
+@page.holds("images or labels that changed since make began the run")
+@pytest.mark.parametrize("change", [move, touch, grow, add])
+@pytest.mark.parametrize(
+    "name", ["LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE"]
+)
+def test_images_that_changed(fault, run, change, name):
+    assert fault.end == endings.REFUSED
+    assert run.compare() == ""
+    assert run.compare() == ""
+    change(run.root / name)
+    message = run.compare()
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    fault.check(message)
+    assert f" {name}= " in message
+    (run.path / "settings").unlink()
+    assert run.compare() == ""
+
+
+@page.holds("images or labels that changed since make began the run")
+@pytest.mark.parametrize("source", ["tfrecord:{}/LABELED/*/*.png", "tfds:LABELED/a:x"])
+def test_files_of_other_sources(fault, run, source):
+    given = {"LABELED": source.format(run.root)}
+    assert run.compare(**given) == ""
+    grow(run.root / "LABELED")
+    message = run.compare(**given)
+    fault.check(message)
+    assert " LABELED= " in message
+
+
+def test_class_names_that_changed(run):
+    assert run.compare() == ""
+    (run.root / "names").write_text("b\na\nc\n")
+    assert " CLASS_NAMES= " in run.compare()
+
+
+def test_images_that_are_excluded_by_default_are_named_once(run):
+    given = {"EXCLUDE": f"{run.variables['LABELED']}  folder:{run.root}/none"}
+    assert run.compare(**given) == ""
+    grow(run.root / "LABELED")
+    message = run.compare(**given)
+    assert " LABELED= " in message
+    assert "EXCLUDE" not in message
+
+
+@page.holds("images that are gone when make reports on a finished run")
+def test_images_that_are_gone(fault, run):
+    assert fault.end == endings.WORKS
+    assert run.compare() == ""
+    (run.root / "IMAGES").rename(run.root / "moved")
+    assert run.compare() == ""
+    (run.root / "moved").rename(run.root / "IMAGES")
+    assert run.compare() == ""
+    grow(run.root / "IMAGES")
+    assert " IMAGES= " in run.compare()
+
+
+def test_images_that_the_run_makes_may_change(run):
+    write_folder(run.path / "data" / "a", random_images(2))
+    given = {"IMAGES": f"folder:{run.path}/data", "LABELED": "folder:gs://x/y"}
+    assert run.compare(**given) == ""
+    add(run.path / "data")
+    assert run.compare(**given) == ""
+
+
+@page.holds("run that make of an earlier version has begun")
+def test_settings_of_an_earlier_version(fault, run):
+    assert fault.end == endings.WORKS
+    line = "LABELED=folder:my images PRESET=tiny EXCLUDE=folder:a folder:b  SEED=1"
+    (run.path / "settings").write_text(f"{line}\n")
+    run.variables = {
+        "LABELED": "folder:my images",
+        "CLASS_NAMES": "names",
+        "SEED": "1",
+        "EXCLUDE": "folder:a folder:b ",
+        "PRESET": "tiny",
+    }
+    message = run.compare(SEED="2")
+    assert "SEED=1, got SEED=2;" in message
+    assert "LABELED" not in message
+    assert run.compare() == ""
+    assert "CLASS_NAMES=names, got CLASS_NAMES=;" in run.compare(CLASS_NAMES="")
 
 
 # --- numbers -------------------------------------------------------------------
 def seeds_of(make, seed):
     _, calls = make("student", **SETTINGS, ROUND=20, SEED=seed, TEACHERS=20)
-    shutil.rmtree(make.root / "runs")
     kinds = {"teacher": [], "student": []}
     for call in calls:
         if call[1].endswith(".train"):

@@ -97,6 +97,23 @@ FAULTS = (
     Fault(
         "make with other settings than the run was begun with",
         REFUSED,
-        mentions=("IMAGES=folder:all", "settings"),
+        "what differs is named",
+        mentions=("IMAGES=folder:all, got IMAGES=folder:others", "settings"),
+    ),
+    Fault(
+        "images or labels that changed since make began the run",
+        REFUSED,
+        "local files are compared by names, sizes and times",
+        mentions=("RUN=", "settings"),
+    ),
+    Fault(
+        "images that are gone when make reports on a finished run",
+        WORKS,
+        "only stages that read them need them",
+    ),
+    Fault(
+        "run that make of an earlier version has begun",
+        WORKS,
+        "its settings are compared, its images from now on",
     ),
 )

@@ -1,0 +1,159 @@
+r"""Compares settings and images with those that a run was begun with, as make does.
+
+  python -m workflow.settings --run=runs/birds LABELED=folder:birds/labeled SEED=1
+
+RUN/settings holds them; this command writes it while the run has made nothing else.
+Names, sizes and times of the files of each source are compared too, unless they are in
+RUN/data, which the run makes, on another file system such as gs://, where listing costs
+requests, or gone, so that a finished run can be reported on without them. The stages
+that read them compare them in any case. Does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from classifier.data import listing
+from classifier.data.examples import File
+from stage import artifact, cli, typed_json
+from stage.flags import CommandFlags
+
+FLAGS = CommandFlags()
+_RUN = FLAGS.run("Directory of a run.")
+_DATA_DIR = FLAGS.data_dir()
+
+#: Variables that name images or a file of class names.
+SOURCES = ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE", "CLASS_NAMES")
+#: Kinds of sources that name files by a pattern.
+_PATTERNS = ("tfrecord", "webdataset")
+#: What separates several sources, whose paths may have blanks.
+_BETWEEN_SOURCES = re.compile(r" +(?=(?:tfds|folder|tfrecord|webdataset):)")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Content of `RUN/settings`.
+
+    Attributes:
+        variables: Value of each variable of make.
+        files: Fingerprint of the files of each of `SOURCES` that were listed.
+    """
+
+    variables: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Compares, and writes what is not known yet."""
+    with cli.exit_on_user_error():
+        run = epath.Path(_RUN.value)
+        path = run / "settings"
+        variables = dict(text.partition("=")[::2] for text in argv[1:])
+        before = read(path, variables)
+        _check_variables(path, before.variables, variables)
+        files = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
+        _check_files(path, before.files, files)
+        now = Settings(
+            variables={**before.variables, **variables}, files={**before.files, **files}
+        )
+        if now != before:
+            run.mkdir(parents=True, exist_ok=True)
+            artifact.write_json(path, dataclasses.asdict(now))
+
+
+def read(path: epath.Path, names: Mapping[str, str]) -> Settings:
+    """Returns the settings that a run was begun with, as far as they are known.
+
+    None are while nothing else was made, as after a typing error. `names` are those of
+    the variables, which a file of an earlier version holds in one line.
+    """
+    if not path.exists() or all(
+        file == path or artifact.is_unfinished(file) for file in path.parent.iterdir()
+    ):
+        return Settings()
+    content = typed_json.read_bytes(path)
+    if content.startswith(b"{"):
+        return typed_json.parse(content, Settings, str(path))
+    _, *parts = re.split(rf"(?:^| )({'|'.join(names)})=", os.fsdecode(content).strip())
+    return Settings(variables=dict(zip(parts[::2], parts[1::2], strict=True)))
+
+
+def list_files(
+    variables: Mapping[str, str], *, run: epath.Path, data_dir: str
+) -> dict[str, str]:
+    """Returns the fingerprint of the files of each source that can be compared."""
+    others = {variables[name] for name in SOURCES[:-2] if name in variables}
+    found = {}
+    for name in SOURCES:
+        value = variables.get(name, "").strip()
+        if value and name == "CLASS_NAMES":
+            value = f"tfrecord:{glob.escape(value)}"
+        specs = _BETWEEN_SOURCES.split(value)
+        if name == "EXCLUDE":  # By default, these are the other images.
+            specs = [spec for spec in specs if spec not in others]
+        listed = [_list(spec, run, data_dir) for spec in specs if spec]
+        if listed and all(listed):
+            found[name] = artifact.fingerprint(
+                os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}")
+                for files in listed
+                for file in files
+            )
+    return found
+
+
+def _list(spec: str, run: epath.Path, data_dir: str) -> list[File]:
+    """Returns the files of a source; none if they cannot be compared."""
+    kind, _, path = spec.partition(":")
+    find = listing.list_matches if kind in _PATTERNS else listing.list_folder
+    if kind == "tfds":
+        path = re.sub(":[^/]*$", "", path)
+        if "/" not in path or not os.path.isdir(path):
+            path = os.path.join(data_dir, path)
+    made = os.path.realpath(run / "data")
+    if "://" in path or os.path.realpath(path).startswith(made):
+        return []
+    try:
+        return find(path)
+    except (OSError, ValueError):
+        return []
+
+
+def _check_variables(
+    path: epath.Path, before: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+    """Raises ValueError with both values of the variables that differ, if any do."""
+    differ = [name for name in before if before[name] != now.get(name, before[name])]
+    if differ:
+        expected, got = (
+            ", ".join(f"{name}={values[name]}" for name in differ)
+            for values in (before, now)
+        )
+        raise ValueError(
+            f"{path.parent} was begun with {expected}, got {got}; use the same "
+            "settings, or another RUN=; if no finished stage used what differs, delete "
+            f"{path}"
+        )
+
+
+def _check_files(
+    path: epath.Path, before: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+    """Raises ValueError with the variables of sources that changed, if any did."""
+    differ = [name for name in now if now[name] != before.get(name, now[name])]
+    if differ:
+        names = " and ".join(f"{name}=" for name in differ)
+        raise ValueError(
+            f"the files of {names} have changed since {path.parent} was begun (names, "
+            "sizes or times); use another RUN=; if no finished stage has read them, or "
+            f"only their times differ, delete {path}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
