@@ -125,7 +125,8 @@ class Funnel:
 
 def funnel_title(name: str) -> str:
     """Returns the title of one of the funnel's counts."""
-    return {"beyond_quota": "over quota"}.get(name, name.replace("_", " "))
+    words = {"undecodable": "no prediction", "beyond_quota": "over quota"}
+    return words.get(name, name.replace("_", " "))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ _TITLES = {
     "above_cut": ("Just above the cut-off", "The kept images closest to it."),
     "below_cut": ("Just below the cut-off", "The rejected images closest to it."),
     "most_copied": ("Most copies", "A wrong label here counts several times."),
-    "undecodable": ("Undecodable", "Images that could not be read, and the reason."),
+    "undecodable": ("No prediction", "Images without one, and the reason."),
     "leaked": ("Leaked", "Left: the dropped image; right: the excluded one."),
     "duplicate": ("Duplicates", "Left: the dropped image; right: the better one."),
 }
