@@ -34,6 +34,7 @@ COMPLETED = "COMPLETED"
 CONTENT = "content"
 #: Most settings that a message names.
 _MAX_DIFFERENCES = 5
+_SHA_256 = re.compile("[0-9a-f]{64}")
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
@@ -351,7 +352,7 @@ def _describe_differences(before: Any, now: Any) -> str:
     old, new = dict(_flatten(before)), dict(_flatten(now))
     differ = [path for path in old | new if old.get(path) != new.get(path)]
     described = [
-        _describe_difference(path, old.get(path), new.get(path))
+        _describe_difference(path, old.get(path, "none"), new.get(path, "none"))
         for path in differ[:_MAX_DIFFERENCES]
     ]
     if len(differ) > _MAX_DIFFERENCES:
@@ -359,14 +360,14 @@ def _describe_differences(before: Any, now: Any) -> str:
     return ", ".join(described)
 
 
-def _describe_difference(path: str, old: str | None, new: str | None) -> str:
+def _describe_difference(path: str, old: str, new: str) -> str:
     parent, _, name = path.rpartition(".")
-    if name == CONTENT and old and new:
+    is_hash = all(map(_SHA_256.search, (old, new)))
+    if is_hash and name == CONTENT:
         return f"{parent}: images or labels have changed"
-    name, expected, got = map(
-        typed_json.shorten, (printable(path), old or "none", new or "none")
-    )
-    return f"{name}: expected {expected}, got {got}"
+    what = parent if is_hash and name == "fingerprint" else path
+    what, old, new = map(typed_json.shorten, (printable(what), old, new))
+    return f"{what}: {'not the same as before' if is_hash else f'was {old}, is {new}'}"
 
 
 def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:

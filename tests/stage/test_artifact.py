@@ -49,6 +49,22 @@ def test_all_settings_that_differ_are_named_and_no_others(tmp_path):
     assert "depth" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("before", "named"),
+    [
+        ({"labeled": {"content": "a" * 64}}, "labeled"),
+        ({"images": {"fingerprint": "a" * 64}}, "images"),
+        ({"teachers": ["a" * 64, "c" * 64]}, "teachers"),
+    ],
+)
+def test_fingerprints_that_differ_are_said_in_words(tmp_path, before, named):
+    artifact.start_or_resume(tmp_path, before)
+    now = json.loads(json.dumps(before).replace("a" * 64, "b" * 64))
+    with pytest.raises(ValueError, match=f" {named}: ") as error:
+        artifact.start_or_resume(tmp_path, now)
+    assert not re.search("a{9}|b{9}|c{9}", str(error.value))
+
+
 def test_a_setting_without_a_value_is_named_where_it_was_added(tmp_path):
     artifact.start_or_resume(tmp_path, {"seed": 1})
     with pytest.raises(ValueError, match="added") as error:
