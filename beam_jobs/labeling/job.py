@@ -201,6 +201,7 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
         f"labeled {counts[OK]:,} of {counts.total():,} images"
         + (f" ({bad})" if bad else "")
         + (f", {images_per_second} a second" if images_per_second else "")
+        + ("; docs/faults.md shows how to list the others" if bad else "")
     )
 
 

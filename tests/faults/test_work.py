@@ -107,6 +107,7 @@ def test_source_broken_as_a_whole(fault, place):
     assert not (place / "out" / "summary.json").exists()
     summary = label(place, max_bad_fraction=0.6)  # It is no part of what was begun.
     assert "labeled 3 of 7 images (4 undecodable)" in summary
+    assert "docs/faults.md" in summary
 
 
 @page.holds("source with too many bad images at its beginning")
