@@ -15,7 +15,7 @@ import dataclasses
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from etils import epath
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
             artifact.write_json(path, dataclasses.asdict(now))
 
 
-def read(path: epath.Path, names: Mapping[str, str]) -> Settings:
+def read(path: epath.Path, names: Iterable[str]) -> Settings:
     """Returns the settings that a run was begun with, as far as they are known.
 
     None are while nothing else was made, as after a typing error. `names` are those of
@@ -78,7 +78,7 @@ def read(path: epath.Path, names: Mapping[str, str]) -> Settings:
     ):
         return Settings()
     content = typed_json.read_bytes(path)
-    if content.startswith(b"{"):
+    if not content.startswith(b"LABELED="):
         return typed_json.parse(content, Settings, str(path))
     _, *parts = re.split(rf"(?:^| )({'|'.join(names)})=", os.fsdecode(content).strip())
     return Settings(variables=dict(zip(parts[::2], parts[1::2], strict=True)))

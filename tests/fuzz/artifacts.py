@@ -36,7 +36,7 @@ from tests.fuzz import mutations
 from tests.fuzz.harness import Target
 from tests.pseudo_label.dataset import spoiling
 from tests.workflow.report import runs
-from workflow import rounds
+from workflow import rounds, settings
 from workflow.report import write_report
 from workflow.report.analysis import run_files
 from workflow.samples import tiles
@@ -55,6 +55,8 @@ def prepare(root: pathlib.Path) -> None:
     sizes = {"images": 90, "tested": 30, "tiles": 1, "accuracies": (0.8, 0.9)}
     runs.make(root, runs.Plan(class_names=runs.NAMES, calibrated=True, **sizes))
     write_report.report_on(root)
+    begun = settings.Settings(variables={"LABELED": "folder:a"}, files={"LABELED": "0"})
+    artifact.write_json(root / "settings", dataclasses.asdict(begun))
     for path in root.glob("**/evaluation.parquet"):
         parquet.write_parquet_file(path, pq.read_table(path))
     made = chain.make(root / "chain", dropped={0: [1], 1: [2, 5]})
@@ -269,6 +271,11 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     ("round-1/student/metrics.jsonl", "report", write_report.report_on),
     ("round-1/student/COMPLETED", "report", write_report.report_on),
     ("control/config.json", "report", write_report.report_on),
+    (
+        "settings",
+        "make",
+        lambda root: settings.read(root / "settings", settings.SOURCES),
+    ),
     ("report.json", "seeds", lambda root: write_report.compare([root], root / "_")),
     (
         "round-1/student/metrics.jsonl",
