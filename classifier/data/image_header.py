@@ -3,7 +3,7 @@
 TensorFlow reads some images otherwise than Pillow, without a word: the indices of a
 BMP's palette as gray, for example. And a few kilobytes can cost minutes or gigabytes to
 decode. `check` refuses both; labeling, evaluation, prediction and training ask it about
-every image. Of damaged GIFs and WebPs TensorFlow makes noise: Pillow decodes them first.
+every image. TensorFlow turns damaged GIFs and WebPs to noise: Pillow sees them first.
 """
 
 from __future__ import annotations

@@ -6,12 +6,15 @@ Imports neither Keras nor TensorFlow, so that reading it is cheap.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from etils import epath
+from numpy.typing import NDArray
 
 from classifier.data.config import ImageConfig
-from stage import typed_json
+from stage import artifact, typed_json
 from stage.typed_json import Count, Positive
 
 EXPORT = "export"
@@ -71,6 +74,30 @@ class ClassifierFacts:
     image: ImageConfig
     temperature: Positive = 1.0
     left_out: LeftOut | None = None
+
+    def check_fingerprint(
+        self, weights: Iterable[NDArray[Any]], path: epath.PathLike
+    ) -> None:
+        """Raises ValueError unless the weights at `path` are those of these facts."""
+        found = fingerprint(self.image, self.class_names, weights)
+        if found != self.fingerprint:
+            raise ValueError(
+                f"{path}: not the weights, class names or preprocessing that "
+                f"{CLASSIFIER} names: expected {self.fingerprint[:12]}, got "
+                f"{found[:12]}; restore the files of this classifier"
+            )
+
+
+def fingerprint(
+    image: ImageConfig, class_names: Sequence[str], weights: Iterable[NDArray[Any]]
+) -> str:
+    """Returns the SHA-256 that identifies a classifier.
+
+    The weights are in the order of `keras.Model.get_weights`.
+    """
+    head = repr((dataclasses.astuple(image), tuple(class_names))).encode()
+    arrays = (array.tobytes() for array in weights)
+    return artifact.fingerprint(itertools.chain([head], arrays))
 
 
 def read_facts(directory: epath.PathLike) -> ClassifierFacts:

@@ -11,13 +11,19 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from etils import epath
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
-from classifier.export.facts import CLASSIFIER, EXPORT, MODEL, Evaluation, read_facts
+from classifier.export.facts import (
+    CLASSIFIER,
+    EXPORT,
+    MODEL,
+    Evaluation,
+    fingerprint,
+    read_facts,
+)
 from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network, count_parameters
 from stage import artifact, typed_json
@@ -56,7 +62,7 @@ def export_classifier(
     artifact.write_json(
         path / CLASSIFIER,
         {
-            "fingerprint": _fingerprint(model, image, class_names),
+            "fingerprint": fingerprint(image, class_names, model.get_weights()),
             "class_names": class_names,
             "image": dataclasses.asdict(image),
             "temperature": 1.0,
@@ -88,7 +94,7 @@ def rebuild_network(directory: epath.PathLike) -> keras.Model:
     that Keras knows, some of which read files.
 
     Raises:
-        ValueError: If a file of the classifier is broken.
+        ValueError: If a file of the classifier is broken, or of another classifier.
     """
     path = epath.Path(directory)
     facts = read_facts(path)
@@ -102,6 +108,7 @@ def rebuild_network(directory: epath.PathLike) -> keras.Model:
     except Exception as error:  # Broken archives and tensors raise nearly anything.
         words = typed_json.error_message(error)
         raise ValueError(f"{path / MODEL} cannot be read: {words}") from error
+    facts.check_fingerprint(model.get_weights(), path / MODEL)
     return model
 
 
@@ -132,11 +139,3 @@ def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:
     archive.add_endpoint("preprocess", preprocess, input_signature=[encoded])
     archive.add_endpoint("pixels", run_network, input_signature=[pixels])
     archive.write_out(path, verbose=False)
-
-
-def _fingerprint(
-    model: keras.Model, image: ImageConfig, class_names: tuple[str, ...]
-) -> str:
-    head = repr((dataclasses.astuple(image), class_names)).encode()
-    weights = (np.ascontiguousarray(v).tobytes() for v in model.get_weights())
-    return artifact.fingerprint([head, *weights])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +12,13 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from classifier.data.class_names import check_same_classes
 from classifier.export.allowed_operations import check_operations
 from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
-from stage import artifact
+from stage import artifact, typed_json
 
 _GRAPH = "saved_model.pb"
 _VARIABLES = "variables"
@@ -36,6 +38,7 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[Classifie
         class_names = facts[-1].class_names
         check_same_classes(facts[0].class_names, class_names, str(directory))
         check_signatures(path / EXPORT, len(class_names))
+        facts[-1].check_fingerprint(_read_weights(path / EXPORT), path / EXPORT)
     return facts
 
 
@@ -99,6 +102,23 @@ def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
         (directory / _GRAPH).write_bytes(saved.SerializeToString())
         (directory / _VARIABLES).symlink_to((path / _VARIABLES).resolve())
         yield scratch
+
+
+def _read_weights(export: epath.Path) -> Iterator[NDArray[Any]]:
+    """Yields a network's weights in the order of Keras."""
+    path = export / _VARIABLES / "variables"
+    try:
+        reader = tf.train.load_checkpoint(str(path))
+        for index in itertools.count():
+            name = f"variables/{index}/.ATTRIBUTES/VARIABLE_VALUE"
+            if not reader.has_tensor(name):
+                return
+            # The others are states of random generators.
+            if (array := reader.get_tensor(name)).dtype.kind == "f":
+                yield array
+    except Exception as error:  # Damaged files raise nearly anything.
+        words = typed_json.error_message(error)
+        raise ValueError(f"{path} cannot be read: {words}") from error
 
 
 def _read(export: epath.Path) -> Any:

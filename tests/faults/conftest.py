@@ -49,11 +49,6 @@ class Place:
         artifact.write_json(copy / CLASSIFIER, {**before, **facts})
         return copy
 
-    def cut_weights(self):
-        """Truncates the teacher's weights, as an interrupted copy does."""
-        (path,) = (self.teacher / "export" / "variables").glob("variables.data-*")
-        path.write_bytes(path.read_bytes()[:1000])
-
     def label(self, *teachers, images=None, output=None, **more):
         """Labels, by default with the teacher."""
         if not teachers and "model_handler" not in more:

@@ -17,9 +17,9 @@ def begun(place):
 
 
 @page.holds("output begun with another teacher")
-def test_output_of_another_teacher(fault, place):
+def test_output_of_another_teacher(fault, place, exported_second):
     place.label()
-    place.refused(fault, place.other_teacher(fingerprint="0"))
+    place.refused(fault, exported_second[0])
 
 
 @page.holds("output that holds other files")
@@ -27,6 +27,11 @@ def test_output_that_holds_other_files(fault, place):
     place.output.mkdir()
     (place.output / "thesis.tex").write_text("chapter one")
     place.refused(fault, **place.model)
+
+
+@page.holds("output inside the folder of images")
+def test_output_among_the_images(fault, place):
+    place.refused(fault, images=f"folder:{place.root}", **place.model)
 
 
 @page.holds("output that is a file")

@@ -2,11 +2,10 @@
 
 import shutil
 
-import pytest
 import tensorflow as tf
 
 from classifier.inference import engine
-from tests.faults import endings, page
+from tests.faults import page
 
 
 # --- sources -------------------------------------------------------------------
@@ -83,18 +82,21 @@ def test_teacher_without_weights(fault, place):
 
 @page.holds("teacher with truncated weights")
 def test_teacher_with_weights_cut_off(fault, place):
-    place.cut_weights()
-    place.refused(fault, engine="auto", dtype="auto")
+    (path,) = (place.teacher / "export" / "variables").glob("variables.data-*")
+    path.write_bytes(path.read_bytes()[:1000])
+    place.refused(fault)
 
 
-@page.holds("teacher with truncated weights and a fixed engine")
-@pytest.mark.parametrize("name", engine.ENGINES)
-def test_teacher_with_weights_cut_off_in_the_workers(fault, place, name):
-    place.cut_weights()
-    with pytest.raises(SystemExit) as refusal:
-        place.label(engine=name)
-    assert fault.end == endings.FAILED
-    fault.check(str(refusal.value.code))
+@page.holds("teacher with the weights of another")
+def test_teacher_with_the_weights_of_another(fault, place, exported_second):
+    shutil.rmtree(place.teacher / "export")
+    shutil.copytree(exported_second[0] / "export", place.teacher / "export")
+    place.refused(fault)
+
+
+@page.holds("class names in another order than the teacher's")
+def test_teacher_with_other_names(fault, place):
+    place.refused(fault, place.other_teacher(class_names=["b", "a", "c"]))
 
 
 def save(directory, **signatures):

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from classifier.inference import conversion
 from tests.commands import call
+from tests.conftest import rename_classes
 from tests.faults import job, page
 from tests.images import random_images, write_folder, write_tfds
 
@@ -234,15 +235,14 @@ def _assert_inert(shown):
 
 
 @page.holds("control characters in file and class names")
-def test_control_characters_in_names(fault, place):
+def test_control_characters_in_names(fault, place, exported):
     images = place.root / "in"
     name = f"{COMMANDS}.png"
     shutil.copy(images / "00000.png", images / name)
     place.label()
     rows = {row["key"]: row["status"] for row in job.read_rows(place.output)}
     assert rows[name] == fault.status
-    facts = place.teacher / "classifier.json"
-    _edit(facts, lambda content: content["class_names"].__setitem__(0, COMMANDS))
+    rename_classes(place.teacher, exported[1], [COMMANDS, "b", "c"])
     (images / "broken\x1b[31m.png").write_text("no image")
     ended = call("classifier.predict", f"--classifier={place.teacher}", images)
     assert ended.stdout.count("\n") > 5, ended.stderr

@@ -69,6 +69,19 @@ def test_damaged_weights(fault, place):
         assert "\n" not in str(error.value)
 
 
+@page.holds("model.keras of another classifier")
+def test_weights_of_another(fault, place, exported):
+    assert fault.end == endings.REFUSED
+    model = exported[1]
+    path = place.teacher / "model.keras"
+    other = keras.models.clone_model(model)
+    other.set_weights([array + 1 for array in model.get_weights()])
+    other.save(path)
+    with pytest.raises(ValueError) as error:
+        saved_classifier.rebuild_network(place.teacher)
+    fault.check(str(error.value))
+
+
 @page.holds("damaged model.keras of what is exported")
 def test_damaged_weights_are_not_exported(fault, place):
     assert fault.end == endings.FAILED

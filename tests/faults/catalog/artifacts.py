@@ -94,6 +94,12 @@ FAULTS = (
     ),
     Fault("damaged model.keras", REFUSED, "`--init_from`", ("model.keras",)),
     Fault(
+        "model.keras of another classifier",
+        REFUSED,
+        "`--init_from`",
+        ("model.keras", "classifier.json"),
+    ),
+    Fault(
         "damaged model.keras of what is exported",
         FAILED,
         "`classifier.export_model`",

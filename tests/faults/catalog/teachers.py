@@ -1,6 +1,6 @@
 """Faults: teachers."""
 
-from tests.faults.endings import FAILED, REFUSED, Fault
+from tests.faults.endings import REFUSED, Fault
 
 TITLE = "Teachers"
 FAULTS = (
@@ -15,13 +15,18 @@ FAULTS = (
     Fault(
         "teacher without its weights", REFUSED, mentions=("variables/variables.index",)
     ),
+    Fault("teacher with truncated weights", REFUSED, mentions=("variables",)),
     Fault(
-        "teacher with truncated weights", REFUSED, "found when the engines are tried"
+        "teacher with the weights of another",
+        REFUSED,
+        "they are compared with the fingerprint in `classifier.json`",
+        mentions=("export", "classifier.json"),
     ),
     Fault(
-        "teacher with truncated weights and a fixed engine",
-        FAILED,
-        "`--engine=tensorflow` or `openvino`: found by the workers",
+        "class names in another order than the teacher's",
+        REFUSED,
+        "`classifier.json` was edited",
+        mentions=("class names", "classifier.json"),
     ),
     Fault(
         "SavedModel without the expected signatures",

@@ -1,6 +1,5 @@
 import collections
 import dataclasses
-import json
 import re
 import shutil
 
@@ -17,7 +16,7 @@ from pseudo_label.dataset.records import Record
 from stage import artifact
 from student.evaluation import comparison
 from student.training.mixture import open_pseudo_labeled
-from tests.conftest import CLASS_NAMES
+from tests.conftest import CLASS_NAMES, rename_classes
 from tests.images import random_images, write_folder
 
 #: Records by shard: image and copy. Only the first copies count.
@@ -242,9 +241,7 @@ def test_what_is_asked_for_is_part_of_the_config(inputs, exported, labeled):
 def test_other_classes_are_refused(exported, labeled, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(exported[0], other)
-    facts = json.loads((other / "classifier.json").read_text())
-    facts["class_names"] = ["a", "b", "x"]
-    (other / "classifier.json").write_text(json.dumps(facts))
+    rename_classes(other, exported[1], ["a", "b", "x"])
     dataset = write_dataset(tmp_path / "dataset", SHARDS, ("a", "b", "x"))
     student = str(exported[0])
     for refused in (
