@@ -46,12 +46,14 @@ _REQUEST = FlagGroup(
         "Number of records per class; 0 for the number of images divided by that of "
         "classes.",
         lower_bound=0,
+        upper_bound=10**9,
     ),
     max_copies=FLAGS.integer(
         "max_copies",
         3,
         "Largest number of records of one image, written to fill its class.",
         lower_bound=1,
+        upper_bound=1000,
     ),
     exclude=FLAGS.exclude(
         "Predictions, by the same teachers, of images that must not be selected: those "

@@ -8,6 +8,9 @@ so that one process can import, and run, several commands.
 from __future__ import annotations
 
 import functools
+import itertools
+import os
+import pathlib
 import re
 import sys
 import types
@@ -38,6 +41,10 @@ SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
 
 #: Largest random seed: NumPy has 32 bits for it.
 MAX_SEED = 2**32 - 1
+#: Most files of a TFDS dataset, whose numbers have five digits.
+MAX_SHARDS = 99_999
+#: Flags for what a command makes.
+_OUTPUTS = ("output", "workdir")
 _HINT = "Pass --help to see the flags of this command."
 
 
@@ -115,7 +122,25 @@ class CommandFlags:
         ]
         if missing:
             sys.exit(f"error: missing {', '.join(missing)}\n{_HINT}")
+        self._check_apart()
         return rest
+
+    def _check_apart(self) -> None:
+        """Exits if the output is in a folder of images: it would count among them."""
+        texts = [
+            (name, text)
+            for name in self.values
+            for text in _as_list(self.values[name].value)
+            if isinstance(text, str)
+        ]
+        for (name, spec), (output, path) in itertools.product(texts, texts):
+            folder = spec.removeprefix("folder:")
+            if output in _OUTPUTS and folder != spec and _is_within(path, folder):
+                line = (
+                    f"error: --{output}={path} lies in the images --{name}={spec}, and "
+                    "would be among them; choose a directory outside"
+                )
+                sys.exit(printable(line))
 
     def _explain(self, error: flags.Error) -> str:
         """Returns what is wrong with a flag, without words of Python's functions."""
@@ -207,6 +232,7 @@ class CommandFlags:
 
     def num_shards(self, default: int, text: str, **bounds: int) -> Flag:
         """Defines `--num_shards`, the number of files to write."""
+        bounds = {"lower_bound": 0, "upper_bound": MAX_SHARDS, **bounds}
         return self.integer("num_shards", default, text, **bounds)
 
     def top_k(self, default: int, text: str) -> Flag:
@@ -284,6 +310,15 @@ class CommandFlags:
 def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
     """Exits if a value is blank: as a path it would mean the current directory."""
     advice = "" if is_required else "; leave the flag out for its default"
-    for each in value if isinstance(value, list) else [value]:
+    for each in _as_list(value):
         if isinstance(each, str) and not each.strip():
             sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_within(path: str, folder: str) -> bool:
+    inner, outer = (pathlib.Path(os.path.realpath(name)) for name in (path, folder))
+    return inner.is_relative_to(outer)

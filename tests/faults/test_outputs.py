@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.commands import call
 from tests.faults import disks, job, page
 from tests.faults.conftest import snapshot
 from tests.images import random_images
@@ -31,7 +32,11 @@ def test_output_that_holds_other_files(fault, place):
 
 @page.holds("output inside the folder of images")
 def test_output_among_the_images(fault, place):
-    place.refused(fault, images=f"folder:{place.root}", **place.model)
+    arguments = [f"--images=folder:{place.root}", f"--output={place.output}"]
+    ended = call("beam_jobs.label_images", *arguments)
+    assert ended.returncode == 1
+    fault.check(ended.stderr)
+    assert not place.output.exists()
 
 
 @page.holds("output that is a file")

@@ -132,3 +132,36 @@ def test_labeling_names_the_new_flag_before_any_work(tmp_path):
     assert "--precision" in line
     assert "--dtype" in line
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "is_within"),
+    [
+        ("photos", True),
+        ("photos/sub/out", True),
+        ("link/out", True),
+        ("photos2", False),
+        ("photos/../out", False),
+    ],
+)
+def test_the_output_lies_outside_of_the_images(flags, tmp_path, output, is_within):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    flags.image_source("Images.")
+    flags.output("Directory.")
+    arguments = [f"--images=folder:{tmp_path}/photos", f"--output={tmp_path}/{output}"]
+    if not is_within:
+        flags.parse(["command", *arguments])
+        return
+    with pytest.raises(SystemExit) as end:
+        flags.parse(["command", *arguments])
+    assert all(argument in end.value.code for argument in arguments)
+
+
+def test_the_output_may_lie_in_another_bucket(flags):
+    flags.image_source("Images.")
+    flags.output("Directory.")
+    images, output = "--images=folder:gs://bucket/in", "--output=gs://bucket/"
+    flags.parse(["command", images, output + "out"])
+    with pytest.raises(SystemExit):
+        flags.parse(["command", images, output + "in/out"])

@@ -6,6 +6,12 @@ TITLE = "Outputs"
 FAULTS = (
     Fault("output begun with another teacher", REFUSED, mentions=("teachers",)),
     Fault("output that holds other files", REFUSED, "the directory is not empty"),
+    Fault(
+        "output inside the folder of images",
+        REFUSED,
+        "its files would be images of the next run",
+        mentions=("--images=folder:",),
+    ),
     Fault("output that is a file", REFUSED, mentions=("Not a directory",)),
     Fault("output whose parent is a file", REFUSED),
     Fault("output with a broken config.json", REFUSED, mentions=("config.json",)),
