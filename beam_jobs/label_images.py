@@ -82,6 +82,8 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.runners.options import is_dataflow, spread
         from beam_jobs.runners.run import parse_beam_arguments, threads_of_worker
 
+        if _IMAGES_PER_SECOND.value is not None and _ESTIMATE.value is None:
+            raise ValueError("--images_per_second needs --estimate")
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         if _ESTIMATE.value is not None:
             _log_estimate(options)

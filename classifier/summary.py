@@ -59,9 +59,11 @@ def main(argv: Sequence[str]) -> None:
     """Compares the published networks, or describes one."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+        if _EPOCHS.present and _SCALE.value is None:
+            raise ValueError("--epochs needs --scale")
         if _PRESET.value is None:
-            if _SET.value or _SCALE.value is not None:
-                raise ValueError("--set and --scale need --preset")
+            if _SET.value or _SCALE.value is not None or _NUM_CLASSES.present:
+                raise ValueError("--set, --scale and --num_classes need --preset")
             sys.exit(min(_compare_published(), 1))
         config = override_all(presets.find(_PRESET.value), _SET.value)
         _describe(config)

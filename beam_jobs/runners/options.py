@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
+    PortableOptions,
     StandardOptions,
 )
 
@@ -17,6 +18,14 @@ from stage.system import num_cores
 #: FnApiRunner reads --direct_num_workers: so a local run names it.
 LOCAL_RUNNER = "FnApiRunner"
 DATAFLOW_RUNNER = "DataflowRunner"
+#: Runners of clusters whose job server has to be there. Beam would download another.
+_CLUSTER_RUNNERS = ("PortableRunner", "FlinkRunner")
+#: Runners that the jobs are made for. Beam's others download what they need, or cannot
+#: run a job with several stages.
+RUNNERS = (
+    *(LOCAL_RUNNER, "DirectRunner", "PrismRunner"),
+    *(*_CLUSTER_RUNNERS, DATAFLOW_RUNNER),
+)
 #: Adds the transforms of a job to a pipeline.
 Build = Callable[[beam.Pipeline], None]
 
@@ -33,6 +42,12 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(arguments)
     standard = options.view_as(StandardOptions)
     standard.runner = _find_runner(standard.runner or LOCAL_RUNNER)
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if standard.runner in _CLUSTER_RUNNERS and not endpoint:
+        raise ValueError(
+            f"--runner={standard.runner} needs --job_endpoint=HOST:PORT, Beam's job "
+            "server of the cluster, see docs/runners.md"
+        )
     if is_local(options) or is_dataflow(options):
         _check_names(arguments, set(options.get_all_options()))
     if is_local(options):
@@ -81,22 +96,13 @@ def has_worker_processes(options: PipelineOptions) -> bool:
 
 
 def _find_runner(name: str) -> str:
-    """Returns the full name of a runner; Beam ignores case and the word `Runner`.
-
-    A name with dots is that of a class.
-    """
-    if "." in name:
-        try:
-            beam.runners.create_runner(name)
-        except Exception as error:
-            raise ValueError(f"--runner={name} cannot be made: {error}") from error
-        return name
-    known = {each.lower(): each for each in StandardOptions.KNOWN_RUNNER_NAMES}
+    """Returns the full name of a runner; case and the word `Runner` do not matter."""
+    known = {each.lower(): each for each in RUNNERS}
     found = known.get(name.lower()) or known.get(f"{name.lower()}runner")
     if found is None:
         raise ValueError(
-            f"Beam has no runner {name!r}: expected {', '.join(known.values())} or a "
-            "class as MODULE.NAME"
+            f"--runner={name} is not supported: expected {', '.join(RUNNERS)}; "
+            "PortableRunner is for Flink, see docs/runners.md"
         )
     return LOCAL_RUNNER if found == "DirectRunner" else found
 

@@ -19,6 +19,8 @@ PUBLISHED_OPERATIONS = (
 )
 #: All operations that a recipe may name; add others here.
 OPERATIONS = PUBLISHED_OPERATIONS
+#: Most operations on an image, each of which is compiled: more leave noise.
+MAX_NUM_OPS = 16
 #: Largest side of a network's input, in pixels.
 MAX_SIZE = 4096
 
@@ -81,7 +83,10 @@ class AugmentConfig:
     contrast_pivot: Literal["mean", "area"] = "area"
 
     def __post_init__(self) -> None:
-        check(self.num_ops >= 0, f"augment.num_ops must be >= 0, got {self.num_ops}")
+        check(
+            0 <= self.num_ops <= MAX_NUM_OPS,
+            f"augment.num_ops must be in 0..{MAX_NUM_OPS}, got {self.num_ops}",
+        )
         for name in ("magnitude", "translate_pixels", "cutout_pixels"):
             value = getattr(self, name)
             check(value >= 0, f"augment.{name} must be >= 0, got {value}")

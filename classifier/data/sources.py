@@ -20,7 +20,11 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from classifier.data import listing
-from classifier.data.class_names import check_class_names, read_class_names
+from classifier.data.class_names import (
+    check_class_names,
+    check_same_classes,
+    read_class_names,
+)
 from classifier.data.examples import File, Reader, key_text
 from classifier.data.readers import (
     IMAGE_FEATURE,
@@ -174,7 +178,7 @@ def open_source(
             `webdataset:GLOB` (tar files).
         data_dir: Directory of TFDS datasets; None for TFDS's default.
         class_names_file: Text file of one class name per line, for labeled TFRecords
-            and tar files, which do not hold the names.
+            and tar files, which do not hold the names; others must have these names.
         more_features: Names of further TFDS features to read.
         image_feature: Name of the image feature, or extension of the image in a tar
             file. Default: `image/encoded` in TFRecords, `image` or the only image
@@ -184,8 +188,8 @@ def open_source(
             ClassLabel in TFDS, `cls` in tar files.
 
     Raises:
-        ValueError: If the spec is malformed, there are no images, or two images would
-            have the same key.
+        ValueError: If the spec is malformed, there are no images, two images would have
+            the same key, or the classes are not those of the file.
         FileNotFoundError: If the spec names nothing that exists.
     """
     kind, _, rest = spec.partition(":")
@@ -215,6 +219,9 @@ def open_source(
         source = _open_pattern(spec, rest, class_names_file, reader)
     _check_keys(source)
     return source
+    if class_names_file is not None and kind in ("folder", "tfds"):
+        class_names = read_class_names(class_names_file)
+        check_same_classes(class_names, source.labeled_class_names(), spec)
 
 
 def _open_tfds(

@@ -31,7 +31,7 @@ SHAPES = {
 ARITHMETIC = {
     *("AddV2", "Erfc", "FloorDiv", "Less", "LogicalAnd", "Maximum", "Mean", "Minimum"),
     *("Mul", "Neg", "RealDiv", "Round", "Rsqrt", "Select", "Sqrt"),
-    *("SquaredDifference", "Sub"),
+    *("Square", "SquaredDifference", "Sub", "Sum"),
 }
 NETWORKS = {
     *("AvgPool", "BiasAdd", "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3"),

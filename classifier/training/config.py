@@ -18,6 +18,10 @@ from stage import artifact, typed_json
 from stage.overrides import RENAMED
 from stage.validation import check, check_positive, check_rate
 
+#: Largest values of settings that decide about memory: twice the largest published
+#: batch, and pointers to shuffled examples of a gigabyte.
+_LIMITS = {"global_batch_size": 2**17, "shuffle_buffer": 2**25}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -109,11 +113,8 @@ class TrainConfig:
             "shuffle_buffer",
             "input_shards",
         ):
-            check_positive(name, getattr(self, name))
-            check(
-                getattr(self, name) < 2**40,
-                f"{name} must be below 2**40, got {getattr(self, name)}",
-            )
+            value, limit = getattr(self, name), _LIMITS.get(name, 2**40)
+            check(0 < value <= limit, f"{name} must be in 1..{limit}, got {value}")
         check(
             self.optimizer.warmup_steps < self.num_steps,
             f"optimizer.warmup_steps must be below num_steps ({self.num_steps}), got "

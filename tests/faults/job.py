@@ -21,7 +21,8 @@ FILES = {"config.json", "shards.parquet", "summary.json", "COMPLETED"}
 
 
 def settings(*teachers, **more):
-    return LabelingConfig(teachers=tuple(map(str, teachers)), **{**REFERENCE, **more})
+    engine = REFERENCE if teachers else {}
+    return LabelingConfig(teachers=tuple(map(str, teachers)), **{**engine, **more})
 
 
 def label(images, output, make_settings, *, before_reading=lambda: None):

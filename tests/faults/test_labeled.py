@@ -390,6 +390,12 @@ NAMES = {
 }
 
 
+@page.holds("class names that are not those of the folders")
+def test_other_names_than_those_of_the_folders(fault, labeled):
+    (labeled.root / "names.txt").write_text("a\nb\nx\n")
+    labeled.refused(fault, f"folder:{labeled.root}/good", only=("evaluate", "learn"))
+
+
 @page.holds("class name that a dataset cannot hold")
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_folders_that_are_no_class_names(fault, labeled, name):

@@ -254,7 +254,15 @@ def test_a_log_that_cannot_be_saved(fault, place, tmp_path, monkeypatch):
 # --- the command line ----------------------------------------------------------
 REFUSED = {
     "flag with an empty value": ("--output=",),
-    "runner that Beam does not have": ("--", "--runner=NoSuchRunner"),
+    "runner that is not supported": ("--", "--runner=SparkRunner"),
+    "runner of a cluster without its job server": ("--", "--runner=PortableRunner"),
+    "engine for a model handler": ("--engine=tensorflow",),
+    "throughput without `--estimate`": ("--images_per_second=5",),
+}
+#: Of a recipe.
+REFUSED_SETTINGS = {
+    "setting that takes minutes to compile": "augment.num_ops=1000",
+    "setting that memory cannot hold": "global_batch_size=1000000",
 }
 
 
@@ -269,3 +277,14 @@ def test_a_command_line_that_is_refused(fault, place, tmp_path):
     assert ended.returncode == 1
     fault.check(ended.stderr)
     assert not output.exists()
+
+
+@page.holds(*REFUSED_SETTINGS)
+def test_a_setting_that_is_refused(fault, tmp_path):
+    assert fault.end == endings.REFUSED
+    flags = ("--labeled=folder:train", "--evaluation=folder:test")
+    setting = f"--set={REFUSED_SETTINGS[fault.name]}"
+    ended = call("teacher.train", *flags, f"--workdir={tmp_path}/made", setting)
+    assert ended.returncode == 1
+    fault.check(ended.stderr)
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,8 @@ from apache_beam.options.pipeline_options import (
 
 from beam_jobs.runners import options as beam_options
 
+FLINK = ("--runner=FlinkRunner", "--job_endpoint=localhost:8099")
+
 
 def parse(*arguments):
     return beam_options.parse(["program", *arguments])
@@ -27,7 +29,7 @@ def test_a_local_run_names_the_runner_that_reads_the_direct_options(arguments):
 
 
 def test_another_runner_stays_and_may_have_options_of_its_own():
-    options = parse("--runner=FlinkRunner", "--checkpointing_interval=1000")
+    options = parse(*FLINK, "--checkpointing_interval=1000")
     assert options.view_as(StandardOptions).runner == "FlinkRunner"
     assert not beam_options.is_local(options)
 
@@ -87,16 +89,24 @@ def test_other_runners_keep_their_options():
         (("--direct_num_workers=2", "--direct_running_mode=multi_processing"), True),
         (("--direct_num_workers=1", "--direct_running_mode=multi_processing"), False),
         (("--direct_num_workers=2", "--direct_running_mode=multi_threading"), False),
-        (("--runner=FlinkRunner", "--direct_running_mode=multi_processing"), False),
+        ((*FLINK, "--direct_running_mode=multi_processing"), False),
     ],
 )
 def test_worker_processes(arguments, expected):
     assert beam_options.has_worker_processes(parse(*arguments)) == expected
 
 
-@pytest.mark.parametrize("name", ["NoSuchRunner", "no.such.Runner", "json.JSONDecode"])
-def test_a_runner_that_is_not_there_is_refused(name):
-    with pytest.raises(ValueError, match=name):
+@pytest.mark.parametrize(
+    "name", ["NoSuch", "json.JSONDecode", "Spark", "SparkRunner", "InteractiveRunner"]
+)
+def test_another_runner_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} .*PrismRunner"):
+        parse(f"--runner={name}")
+
+
+@pytest.mark.parametrize("name", ["PortableRunner", "flink"])
+def test_a_cluster_has_a_job_server(name):
+    with pytest.raises(ValueError, match="--job_endpoint"):
         parse(f"--runner={name}")
 
 

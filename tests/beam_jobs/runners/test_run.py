@@ -32,7 +32,7 @@ DATAFLOW = (
     [
         (DATAFLOW, 1),
         ((*DATAFLOW, "--accelerator=nvidia-l4"), 0),
-        (("--runner=FlinkRunner",), 1),
+        (("--runner=FlinkRunner", "--job_endpoint=localhost:8099"), 1),
         (("--direct_num_workers=1",), 0),
         (("--direct_num_workers=2", "--direct_running_mode=multi_processing"), 4),
         (("--direct_num_workers=9", "--direct_running_mode=multi_processing"), 1),

@@ -79,7 +79,8 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
         (lambda: TrainConfig(seed=-1), r"seed\b.*-1"),
         (lambda: TrainConfig(seed=2**32), r"seed\b.*\b4294967296"),
         (lambda: TrainConfig(num_steps=10**21), r"num_steps\b.*\b10{21}"),
-        (lambda: TrainConfig(global_batch_size=10**13), r"global_batch.*\b10{13}"),
+        (lambda: TrainConfig(global_batch_size=2**18), r"global_batch.*\b262144"),
+        (lambda: TrainConfig(shuffle_buffer=10**9), r"shuffle_buffer\b.*\b10{9}"),
         (
             lambda: TrainConfig(model=ModelConfig(name="MobileNet"), frozen_stages=1),
             r"frozen_stages\b.*MobileNet\b.*\b1",

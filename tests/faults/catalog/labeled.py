@@ -51,6 +51,12 @@ FAULTS = (
         mentions=("#5", "0..2", "3"),
     ),
     Fault(
+        "class names that are not those of the folders",
+        REFUSED,
+        "`--class_names`",
+        mentions=("class 2", "'c'", "'x'"),
+    ),
+    Fault(
         "labeled records with other feature names",
         REFUSED,
         "`--image_feature` and `--label_feature` set the names",

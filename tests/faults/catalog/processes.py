@@ -40,5 +40,21 @@ FAULTS = (
         mentions=("out of memory on the accelerator", "No space left on device"),
     ),
     Fault("flag with an empty value", REFUSED, mentions=("--output", "''")),
-    Fault("runner that Beam does not have", REFUSED, mentions=("'NoSuchRunner'",)),
+    Fault(
+        "runner that is not supported",
+        REFUSED,
+        "Beam has more runners",
+        mentions=("SparkRunner", "PrismRunner"),
+    ),
+    Fault(
+        "runner of a cluster without its job server",
+        REFUSED,
+        mentions=("PortableRunner", "--job_endpoint"),
+    ),
+    Fault("engine for a model handler", REFUSED, mentions=("--engine", "--teacher")),
+    Fault(
+        "throughput without `--estimate`", REFUSED, mentions=("--images_per_second",)
+    ),
+    Fault("setting that memory cannot hold", REFUSED, mentions=("global_batch_size",)),
+    Fault("setting that takes minutes to compile", REFUSED, mentions=("num_ops", "16")),
 )
