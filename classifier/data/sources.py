@@ -217,11 +217,11 @@ def open_source(
             extensions = (image,) if image else IMAGE_EXTENSIONS
             reader = TarReader(extensions, label or LABEL_EXTENSION, is_labeled)
         source = _open_pattern(spec, rest, class_names_file, reader)
-    _check_keys(source)
-    return source
     if class_names_file is not None and kind in ("folder", "tfds"):
         class_names = read_class_names(class_names_file)
         check_same_classes(class_names, source.labeled_class_names(), spec)
+    _check_keys(source)
+    return source
 
 
 def _open_tfds(
