@@ -66,9 +66,9 @@ class LabelingConfig:
         if bool(self.model_handler) != bool(self.class_names_file):
             raise ValueError("expected both --model_handler and --class_names, got one")
         if self.model_handler and self.calibration:
+            raise ValueError("--calibration needs --teacher, got --model_handler")
         if self.model_handler and {self.engine, self.dtype} != {AUTO}:
             raise ValueError("--engine and --dtype need --teacher, got --model_handler")
-            raise ValueError("--calibration needs --teacher, got --model_handler")
         check(
             0 <= self.max_bad_fraction <= 1,
             f"max_bad_fraction must be in [0, 1], got {self.max_bad_fraction}",
