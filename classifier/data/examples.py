@@ -21,6 +21,7 @@ class File:
         name: Machine-independent name, used in keys.
         skip: Number of records before the first to read.
         take: Number of records to read, -1 for all.
+        to_end: Whether those should be the last records of the file.
         label: Class of the image if the file is one image, else -1.
         size: Bytes when the source was listed, -1 if unknown.
         mtime_ns: Modification time when the source was listed, in nanoseconds since
@@ -37,6 +38,7 @@ class File:
     name: str
     skip: int = 0
     take: int = -1
+    to_end: bool = False
     label: int = UNLABELED
     size: int = -1
     mtime_ns: int = -1

@@ -113,7 +113,12 @@ def read_records(
     try:
         with opening.open_file(file) as stream:
             records = tfrecord.read_records(stream, file.path, file.skip)
-            for record in itertools.islice(records, None if end is None else file.take):
+            most = None if end is None else file.take + file.to_end
+            for record in itertools.islice(records, most):
+                if index == end:
+                    reason = f"the file goes on behind its {end:,} records"
+                    rest = CORRUPT_RECORD, reason
+                    break
                 if isinstance(record, Broken) and record.is_rest:
                     rest = CORRUPT_RECORD, record.reason
                     break
@@ -128,7 +133,7 @@ def read_records(
     if rest is None and end is not None and index < end:
         rest = CORRUPT_RECORD, f"the file ends behind record {index:,} of {end:,}"
     if rest is not None:
-        for lost in range(index, index + 1 if end is None else end):
+        for lost in range(index, max(index + 1, end or 0)):
             yield Example(_record_key(file, lost), b"", UNLABELED, *rest)
 
 

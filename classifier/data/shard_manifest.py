@@ -32,6 +32,7 @@ _SCHEMA = pa.schema(
         ("name", pa.binary()),
         ("skip", pa.int64()),
         ("take", pa.int64()),
+        ("to_end", pa.bool_()),
         ("label", pa.int64()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),  # Since 1970; files of earlier versions have none.

@@ -37,7 +37,7 @@ from classifier.data.readers import (
     TfdsReader,
     read_files,
 )
-from classifier.data.tfrecord import named_compression
+from classifier.data.tfrecord import FRAME_BYTES, named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
@@ -46,6 +46,8 @@ from stage.tfds_directory import find_builder, open_builder
 
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000
+#: Most records that may be lost of one file, each of which has a row.
+_MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 _KINDS = ("tfds", "folder", "tfrecord", "webdataset")
 
@@ -254,18 +256,7 @@ def _open_tfds(
         if name not in features:
             known = ", ".join(features)
             raise ValueError(f"{spec} has no feature {name!r}, only {known}")
-    files = [
-        File(
-            path=str(part.filename),
-            name=os.path.basename(part.filename),
-            skip=part.skip,
-            take=part.examples_in_shard if part.take == -1 else part.take,
-            **listing.find_state(str(part.filename)),
-        )
-        for part in builder.info.splits[split].file_instructions
-    ]
-    if not any(file.take for file in files):
-        raise ValueError(f"{spec}: expected images, the split has none")
+    files = _list_split(spec, builder.info.splits[split])
     class_names = tuple(features[label].names) if label is not None else None
     reader = TfdsReader(
         directory=str(builder.data_dir),
@@ -275,6 +266,30 @@ def _open_tfds(
         more_features=more_features,
     )
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _list_split(spec: str, split: Any) -> list[File]:
+    files = [
+        File(
+            path=str(part.filename),
+            name=os.path.basename(part.filename),
+            skip=part.skip,
+            take=part.examples_in_shard if part.take == -1 else part.take,
+            to_end=part.take in (-1, part.examples_in_shard - part.skip),
+            **listing.find_state(str(part.filename)),
+        )
+        for part in split.file_instructions
+    ]
+    if not any(file.take for file in files):
+        raise ValueError(f"{spec}: expected images, the split has none")
+    for file in files:
+        # A file that was cut off has a row for each record that it should hold.
+        if file.take > max(file.size // FRAME_BYTES, _MAX_LOST):
+            raise ValueError(
+                f"{spec}: dataset_info.json says that {file.name} has {file.take:,} "
+                f"records, in {file.size:,} bytes"
+            )
+    return files
 
 
 def _find_builder(name: str, data_dir: str | None) -> Any:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from classifier.data import streams, tfrecord
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from tests.faults import job, page
-from tests.images import make_example, random_images
+from tests.images import make_example, random_images, write_tfds
 
 IMAGES = random_images(3)
 EXAMPLES = [make_example(image) for image in IMAGES]
@@ -227,6 +227,22 @@ def rows(tmp_path_factory, exported):
             **label(root / "records", exported[0], "tfrecord", RECORDS),
             **label(root / "tars", exported[0], "webdataset", TARS),
         }
+
+
+@page.holds("TFDS file with more records than the dataset claims")
+def test_more_records_than_claimed(fault, tmp_path, exported):
+    directory = tmp_path / "shapes" / "1.0.0"
+    write_tfds(directory, {"image": IMAGES}, [0, 1, 2])
+    info = directory / "dataset_info.json"
+    info.write_text(info.read_text().replace('"3"', '"2"'))
+    job.label(
+        f"tfds:{directory}:train", tmp_path / "out", lambda: job.settings(exported[0])
+    )
+    *good, extra = job.read_rows(tmp_path / "out")
+    assert [row["status"] for row in good] == ["ok", "ok"]
+    assert extra["key"].endswith("#2")
+    assert extra["status"] == fault.status
+    fault.check(extra["error"])
 
 
 @page.holds(*RECORDS, *TARS)

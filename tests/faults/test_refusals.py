@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from classifier.inference import engine
 from tests.faults import page
+from tests.images import random_images, write_tfds
 
 
 # --- sources -------------------------------------------------------------------
@@ -25,6 +26,15 @@ def test_two_images_of_one_key(fault, place):
     for name in ("caf\udce9", r"caf\xe9"):
         (place.root / "in" / name).touch()
     place.refused(fault)
+
+
+@page.holds("TFDS dataset that claims more records than its files can hold")
+def test_absurd_number_of_records(fault, place):
+    directory = place.root / "shapes" / "1.0.0"
+    write_tfds(directory, {"image": random_images(3)}, [0, 1, 2])
+    info = directory / "dataset_info.json"
+    info.write_text(info.read_text().replace('"3"', '"99999999999"'))
+    place.refused(fault, images=f"tfds:{directory}:train")
 
 
 @page.holds("file system whose client is not installed")

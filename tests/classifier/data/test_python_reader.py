@@ -159,6 +159,14 @@ def test_a_file_with_fewer_records_than_it_should_have(records):
     assert [e.status for e in read(records, skip=9, take=2)] == [CORRUPT_RECORD] * 2
 
 
+def test_a_file_with_more_records_than_it_should_have(records):
+    assert len(read(records, take=3)) == 3  # A part of the file.
+    *good, extra = read(records, take=3, to_end=True)
+    assert [e.status for e in good] == [OK] * 3
+    assert (extra.key, extra.status) == (b"data#3", CORRUPT_RECORD)
+    assert [e.status for e in read(records, skip=2, take=2, to_end=True)] == [OK] * 2
+
+
 def write_raw(path, *records):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:

@@ -15,6 +15,12 @@ FAULTS = (
         "corrupt_record",
         "one row for the rest of the file",
     ),
+    Fault(
+        "TFDS file with more records than the dataset claims",
+        "corrupt_record",
+        "one row for what TFDS does not read",
+        mentions=("behind its 2 records",),
+    ),
     Fault("TFRecord file of zero bytes", NO_ROW),
     Fault("text file read as TFRecord", "corrupt_record", "one row for the whole file"),
     Fault("compressed TFRecord file, whatever its name", LABELED, "gzip or zlib"),

@@ -13,6 +13,11 @@ FAULTS = (
         mentions=("caf\\xe9",),
     ),
     Fault(
+        "TFDS dataset that claims more records than its files can hold",
+        REFUSED,
+        mentions=("dataset_info.json", "99,999,999,999"),
+    ),
+    Fault(
         "file system whose client is not installed",
         REFUSED,
         mentions=("s3://", "'apache-beam[aws]'"),
