@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
             log("already complete")
             return
         run.update(labeling_job.run(job.labeling, options, log=log))
-        summary = labeling_job.finish(job.labeling, **run)
+        summary = labeling_job.finish(job.labeling, source.shards, **run)
     log(summary)
 
 

@@ -34,6 +34,8 @@ COMPLETED = "COMPLETED"
 CONTENT = "content"
 #: Most settings that a message names.
 _MAX_DIFFERENCES = 5
+#: Folders of training that nothing reads once it is complete.
+SCRATCH = ("checkpoints", "events", "profile")
 _SHA_256 = re.compile("[0-9a-f]{64}")
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
@@ -46,11 +48,13 @@ class Completed:
         seconds: Wall time of the stage.
         command: Arguments of Python.
         versions: Version of Python and of each package.
+        files: Size in bytes of each file of the artifact by its relative path.
     """
 
     seconds: typed_json.NonNegative = 0.0
     command: tuple[str, ...] = ()
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: dict[str, typed_json.Count] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -94,7 +98,8 @@ def start_or_resume(
         Whether the directory is complete already, so that nothing is left to do.
 
     Raises:
-        ValueError: If the directory has another config, or holds something else.
+        ValueError: If the directory has another config, holds something else, or is
+            complete but lacks a file.
         OSError: If the directory cannot be written.
     """
     path = reach(directory)
@@ -105,6 +110,7 @@ def start_or_resume(
         if before == config:
             if not is_complete(path):
                 return False
+            check_sizes(path)
             # Refresh the timestamp so that make treats the target as up to date.
             write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
             return True
@@ -173,8 +179,60 @@ def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> Non
         **more,
         "command": sys.orig_argv[1:],
         "versions": {"python": platform.python_version(), **packages},
+        "files": _file_sizes(directory),
     }
     write_json(epath.Path(directory) / COMPLETED, facts)
+
+
+def check_sizes(directory: epath.PathLike) -> None:
+    """Raises ValueError if a file is gone or has another size than at the end.
+
+    Takes one listing. Artifacts of earlier versions do not say their files.
+    """
+    path = epath.Path(directory)
+    expected = read_completed(path).files
+    found = _file_sizes(path) if expected else {}
+    for name, size in expected.items():
+        if found.get(name) != size:
+            got = f"{found[name]:,}" if name in found else "no file"
+            raise ValueError(
+                f"{path / name}: expected {size:,} bytes, got {got}; restore it, or "
+                f"delete {COMPLETED} and what is left of the file, and run the command "
+                "that made it again"
+            )
+
+
+def _file_sizes(directory: epath.PathLike) -> dict[str, int]:
+    """Returns the size of each file by its relative path, ascending.
+
+    Artifacts inside, which are complete on their own, are left out.
+    """
+    root = os.fspath(directory)
+    sizes = {}
+    for path, size in _list_files(root):
+        name = path[len(root) :].lstrip("/")
+        is_kept = name != COMPLETED and name.split("/")[0] not in SCRATCH
+        if is_kept and not is_unfinished(name):
+            sizes[name] = size
+    inside = tuple(
+        name.removesuffix(CONFIG) for name in sizes if name.endswith(f"/{CONFIG}")
+    )
+    return {name: sizes[name] for name in sorted(sizes) if not name.startswith(inside)}
+
+
+def _list_files(root: str) -> Iterator[tuple[str, int]]:
+    if "://" in root:
+        try:  # Beam's file systems list all depths at once, with the sizes.
+            found = list(epath.Path(root).rglob("*"))
+        except NotImplementedError:
+            walked = epath.Path(root).walk()
+            found = [folder / name for folder, _, names in walked for name in names]
+        yield from ((str(path), int(path.stat().length)) for path in found)
+        return
+    for folder, _, names in os.walk(root):
+        for path in (os.path.join(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):  # A link to nothing.
+                yield path, os.stat(path).st_size
 
 
 def is_complete(directory: epath.PathLike) -> bool:
@@ -296,9 +354,10 @@ def _sync_one(path: epath.Path) -> None:
         os.close(handle)
 
 
-def is_unfinished(path: epath.Path) -> bool:
+def is_unfinished(path: epath.PathLike) -> bool:
     """Whether the path is a hidden file that a killed `replacing` has left behind."""
-    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
+    name = os.fspath(path).rpartition("/")[2]
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
 
 
 def delete_unfinished(directory: epath.PathLike) -> None:

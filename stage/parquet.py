@@ -27,6 +27,7 @@ from stage import artifact
 #: Key of the footer's metadata: JSON of the checksums of row groups by column.
 CHECKSUMS = b"column_checksums"
 _FOOTER_CHECKSUM = b"footer_checksum"
+_OWNER = b"owner"
 _DIGITS = 8
 _FORMAT = f"{{:0{_DIGITS}x}}"
 #: Key and value as they lie in the footer, up to the digits: Thrift's compact protocol
@@ -201,11 +202,20 @@ def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_parquet_file(
-    path: epath.PathLike, columns: Sequence[str] | None = None
+    path: epath.PathLike, columns: Sequence[str] | None = None, *, owner: str = ""
 ) -> pa.Table:
-    """Returns the table in a file; ValueError if it is broken or lacks a column."""
+    """Returns the table in a file; ValueError if it is broken or lacks a column.
+
+    A file of another owner, put in its place, is broken as well. Files of earlier
+    versions name none.
+    """
     with explaining(path):
-        return read_parquet(pa.BufferReader(epath.Path(path).read_bytes()), columns)
+        file = pa.BufferReader(epath.Path(path).read_bytes())
+        reader = ChecksumReader(file)
+        found = reader.metadata.get(_OWNER, b"").decode()
+        if owner and found not in (owner, ""):
+            raise ValueError("the file belongs to another directory or shard")
+        return reader.read_all(columns)
 
 
 def write_parquet_file(
@@ -213,9 +223,13 @@ def write_parquet_file(
     table: pa.Table,
     *,
     row_group_size: int = _GROUP_ROWS,
+    owner: str = "",
     **options: Any,
 ) -> None:
-    """Writes a table atomically; the options are those of `pq.ParquetWriter`."""
+    """Writes a table atomically; the options are those of `pq.ParquetWriter`.
+
+    `owner` says whose the file is, see `read_parquet_file`.
+    """
     with (
         artifact.replacing(epath.Path(path)) as temporary,
         temporary.open("wb") as file,
@@ -223,7 +237,7 @@ def write_parquet_file(
     ):
         for start in range(0, table.num_rows, row_group_size):
             writer.write(table.slice(start, row_group_size))
-        writer.finish({})
+        writer.finish({_OWNER: owner.encode()} if owner else {})
 
 
 @contextlib.contextmanager

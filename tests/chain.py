@@ -187,13 +187,15 @@ def select(
         _rule(name, [row for row in rows if row["label"] == label], settings)
         for label, name in enumerate(CLASS_NAMES)
     )
+    config = {"settings": dataclasses.asdict(settings)}
     selection = Selection(
         settings=settings,
         predictions=open_predictions(chain.predictions).fingerprint,
         funnel=_funnel(rows, rules),
         classes=rules,
+        fingerprint=artifact.config_fingerprint(config),
     )
-    artifact.start_or_resume(directory, {"settings": dataclasses.asdict(settings)})
+    artifact.start_or_resume(directory, config)
     artifact.write_json(epath.Path(directory) / "selection.json", selection.to_json())
     for index, positions in (dropped or {}).items():
         shard = chain.predictions + f"/predictions-{index:05d}.parquet"
@@ -206,6 +208,7 @@ def select(
             directory,
             index,
             pa.Table.from_pylist(dropped_rows, near_duplicates.dropped_schema()),
+            selection=selection.fingerprint,
         )
     artifact.complete(directory, seconds=0.0)
 

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -29,20 +29,19 @@ from beam_jobs.runners import run as runners
 from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
-from classifier.data.sources import Source
+from classifier.data.sources import Shard, Source
 from classifier.export.facts import ClassifierFacts
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
 from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
 from stage.validation import check, check_positive
-
-SUMMARY = "summary.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,7 +170,12 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
     return _speed(result)
 
 
-def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str:
+def finish(
+    labeling: Labeling,
+    images: Iterable[Shard],
+    *,
+    images_per_second: float | None = None,
+) -> str:
     """Writes `summary.json`; returns its content as a line for the user.
 
     Raises:
@@ -179,24 +183,27 @@ def finish(labeling: Labeling, *, images_per_second: float | None = None) -> str
             source has no image, or too many images are bad.
     """
     counts: collections.Counter[str] = collections.Counter()
-    for index in range(labeling.num_shards):
+    checksums = []
+    for index, shard in enumerate(images):
         path = labeling.path(index)
         if not path.exists():
             raise LabelingError(
                 f"shard {index} was not labeled: no {path}; the same command labels it"
             )
         facts = prediction_schema.read_facts(path)
-        if facts.fingerprint != labeling.fingerprint:
+        is_of_shard = facts.shard in ("", labeling_worker.fingerprint(shard))
+        if facts.fingerprint != labeling.fingerprint or not is_of_shard:
             raise LabelingError(
-                f"{path} was written by another labeling job; delete it and run the "
-                "same command"
+                f"{path} was written by another labeling job, or for other images; "
+                "delete it and run the same command"
             )
         counts.update(facts.status_counts)
+        checksums.append(facts.checksum)
     if not counts.total():
         raise LabelingError("expected images in the source, got none")
     labeling_worker.check_bad_fraction(counts, labeling.max_bad_fraction)
     status = dict(sorted(counts.items()))
-    summary = {"images": counts.total(), "status": status}
+    summary = {"images": counts.total(), "status": status, "checksums": checksums}
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (

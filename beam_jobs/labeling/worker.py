@@ -12,6 +12,7 @@ from stage import import_tensorflow  # noqa: F401, first import of a worker
 import collections
 import dataclasses
 import gc
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -105,8 +106,7 @@ class Teachers:
 
 def fetch_teacher(directory: str, scratch: str) -> epath.Path:
     """Returns a local directory of a teacher: a copy in `scratch` if it is remote."""
-    unused = ("checkpoints", "events", "profile")
-    return filesystems.fetch(directory, scratch, leave_out=unused)
+    return filesystems.fetch(directory, scratch, leave_out=artifact.SCRATCH)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -219,11 +219,20 @@ def label_shard(
                 file,
                 _tables(shard, labeling, predictor, check),
                 fingerprint=labeling.fingerprint,
+                shard=fingerprint(shard),
             )
     except FileNotFoundError:
         if path.exists():  # Another job of the same config has written it meanwhile.
             return {}
         raise
+
+
+def fingerprint(shard: Shard) -> str:
+    """Returns the fingerprint of the names and sizes of a shard's files."""
+    return artifact.fingerprint(
+        os.fsencode(f"{shard.index} {file.name} {file.size} {file.skip} {file.take}")
+        for file in shard.files
+    )
 
 
 def _tables(

@@ -50,12 +50,14 @@ class DroppingJob:
         bits: Maximum distance of the perceptual hashes of matching images; None to
             find leaks of the same bytes only, and no duplicates.
         output: Directory whose `dropped` must not contain files.
+        selection: Fingerprint of the selection, which the files repeat.
     """
 
     predictions: PredictionSet
     excluded: Mapping[str, PredictionSet]
     bits: int | None
     output: str
+    selection: str = ""
 
     def __post_init__(self) -> None:
         if self.bits is not None:
@@ -251,7 +253,7 @@ def _write_dropped(
         shard=index,
         set_names=["", *job.excluded],
     )
-    near_duplicates.write_dropped(job.output, index, rows)
+    near_duplicates.write_dropped(job.output, index, rows, selection=job.selection)
     labels = images["label"].take(rows["record_index"])
     return Counter(zip(rows["reason"].to_pylist(), labels.to_pylist(), strict=True))
 

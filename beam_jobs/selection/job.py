@@ -15,6 +15,7 @@ from pseudo_label.selection import precision, thresholds
 from pseudo_label.selection.decision import SelectionConfig
 from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.thresholds import ThresholdConfig
+from stage import artifact
 from stage.calibration_files import read_temperature
 
 #: Precision to reach with a calibration. A student learns more from few labels, mostly
@@ -93,6 +94,11 @@ class SelectionJob:
             "calibration": self.calibration and self.calibration.fingerprint,
             "what_if": self.what_if,
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the config, which the files repeat."""
+        return artifact.config_fingerprint(self.config)
 
     @property
     def drops(self) -> bool:

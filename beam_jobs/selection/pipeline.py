@@ -108,6 +108,7 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
             excluded=job.excluded,
             bits=job.settings.duplicate_bits,
             output=job.output,
+            selection=job.fingerprint,
         )
         dropped = AsSingleton(pipeline | "Drop" >> dropping.drop(dropping_job))
     reader = PredictionReader(job.predictions, job.output if job.drops else None)
@@ -156,6 +157,7 @@ def _decide(
             tally, dropped, rules, job.settings
         ),
         classes=rules,
+        fingerprint=job.fingerprint,
     )
     if job.calibration is not None:
         estimate = _estimate(job.calibration, selection)

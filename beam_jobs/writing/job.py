@@ -32,7 +32,6 @@ from stage.validation import check, check_positive
 
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
-CARD = "README.md"
 #: Paths of predictions and selection, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
 
@@ -130,7 +129,7 @@ def finish(job: WritingJob) -> str:
         num_shards=job.num_shards,
         num_bytes=split.num_bytes,
     )
-    artifact.write_bytes(output / CARD, text.encode())
+    artifact.write_bytes(output / card.CARD, text.encode())
     (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
     return (
         f"wrote {split.num_examples:,} records into {job.num_shards} shards of "

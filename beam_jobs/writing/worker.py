@@ -299,7 +299,9 @@ def _read_decisions(job: WritingJob, index: int) -> tuple[pa.Table, NDArray[np.i
     """Returns the rows of an input shard and the copies to write of each, [rows]."""
     path = job.predictions.path(index)
     rows = prediction_schema.read_table(path, COLUMNS)
-    dropped = near_duplicates.read_dropped(job.selection_directory, index)
+    dropped = near_duplicates.read_dropped(
+        job.selection_directory, index, selection=job.selection.fingerprint
+    )
     with parquet.explaining(path):
         return rows, count_copies(rows, job.selection, dropped)
 

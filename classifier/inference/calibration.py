@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -223,6 +224,7 @@ def write(
     facts = {
         "schema_version": SCHEMA_VERSION,
         "kind": config["kind"],
+        "rows": hashlib.sha256((path / CALIBRATION_ROWS).read_bytes()).hexdigest(),
         "teachers": config["teachers"],
         "class_names": config["class_names"],
         "num_images": len(table),

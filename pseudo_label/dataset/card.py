@@ -20,6 +20,7 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
 from stage.text import printable_lines
 
+CARD = "README.md"
 #: Maximum number of values of a setting to list; of longer lists, the length is shown.
 _MAX_VALUES = 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from pseudo_label.dataset import records
+from pseudo_label.dataset import card, records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
+from stage import artifact, typed_json
 from stage.system import num_cores
 from stage.tfds_directory import open_builder
 
@@ -34,7 +36,8 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
 
     Raises:
         ValueError: At the first record that differs, is missing or was not selected;
-            if there are more or fewer files; or if metadata differs from the records.
+            if there are more or fewer files; or if a file that describes the dataset
+            is not as it was written.
     """
     split = _open_split(lineage)
     num_shards = lineage.config.num_shards
@@ -56,28 +59,54 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
     expected.check_complete()
     size = Count("bytes of records", split.num_bytes, num_bytes)
     check(size, "dataset_info.json")
+    _check_description(lineage, split)
+    artifact.check_sizes(lineage.dataset)
     return [files, size, *expected.counts()]
 
 
 def _open_split(lineage: Lineage) -> Any:
-    """Returns the split's metadata as TFDS reads it, and checks the features."""
+    """Returns the split's metadata as TFDS reads it."""
     path = lineage.dataset
-    info = open_builder(str(path)).info
     try:
-        split, names = info.splits[records.SPLIT], info.features["label"].names
-    except (KeyError, ValueError, AttributeError) as error:
+        return open_builder(str(path)).info.splits[records.SPLIT]
+    except KeyError as error:
         raise ValueError(f"TFDS cannot open {path}: {error}") from error
-    if set(info.features) != set(records.FIELDS):
-        raise ValueError(
-            f"{path}/features.json: expected {', '.join(records.FIELDS)}, got "
-            f"{', '.join(info.features)}"
+
+
+def _check_description(lineage: Lineage, split: Any) -> None:
+    """Raises ValueError if the files beside the records are not as they were written.
+
+    The numbers in them are those of the split, which were counted before.
+    """
+    predictions, config = lineage.predictions, lineage.config
+    num_bytes = int(split.num_bytes)  # TFDS's own type prints as "39 KiB".
+    with tempfile.TemporaryDirectory() as scratch:
+        records.write_metadata(
+            scratch,
+            records.features(predictions.class_names, top_k=predictions.top_k),
+            shard_lengths=split.shard_lengths,
+            num_bytes=num_bytes,
         )
-    if names != lineage.selection.class_names:
-        raise ValueError(
-            f"{path}: expected the {len(lineage.selection.classes)} classes of "
-            f"the selection, got {len(names)} others"
+        text = card.make_card(
+            lineage.selection,
+            predictions,
+            round_number=config.round,
+            num_shards=config.num_shards,
+            num_bytes=num_bytes,
         )
-    return split
+        artifact.write_bytes(epath.Path(scratch) / card.CARD, text.encode())
+        for expected in epath.Path(scratch).iterdir():
+            path = lineage.dataset / expected.name
+            if not path.exists() or path.read_bytes() != expected.read_bytes():
+                raise ValueError(
+                    f"{path} is not what write_records writes; delete "
+                    f"{artifact.COMPLETED} beside it and run write_records again"
+                )
+    if config.record_version != records.VERSION:
+        raise ValueError(
+            f"{lineage.dataset / artifact.CONFIG}: record_version: expected "
+            f"{records.VERSION}, got {typed_json.shown(config.record_version)}"
+        )
 
 
 def _check_files(directory: epath.Path, names: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from pseudo_label.predictions.prediction_set import (
 from pseudo_label.selection.decision import (
     SELECTION,
     Selection,
+    SelectionConfig,
     check_class_names,
     count_copies,
     funnel_title,
@@ -47,6 +48,7 @@ class DatasetConfig:
         record_version: Version of the records.
         predictions: Fingerprint of the labeling run.
         selection: SHA-256 of `selection.json`.
+        settings: Settings of the selection.
         teacher: Fingerprint of the teachers.
         round: Round of self-training, counted from 1.
         num_shards: Number of files.
@@ -55,6 +57,7 @@ class DatasetConfig:
     record_version: str
     predictions: str
     selection: str
+    settings: SelectionConfig
     teacher: str
     round: typed_json.Count
     num_shards: typed_json.Count
@@ -199,7 +202,10 @@ def _decide(
     """
     directory = lineage.selection_directory
     dropped_rows = near_duplicates.read_dropped_rows(
-        directory, index, verify_rows.DROPPED_COLUMNS
+        directory,
+        index,
+        verify_rows.DROPPED_COLUMNS,
+        selection=lineage.selection.fingerprint,
     )
     path = near_duplicates.dropped_path(directory, index)
     verify_rows.check_dropped(path, dropped_rows, rows)
@@ -249,4 +255,8 @@ def _check_selection(lineage: Lineage, class_names: Sequence[str]) -> None:
         lineage.config.predictions,
         lineage.selection.predictions,
     )
+    if lineage.selection.settings != lineage.config.settings:
+        raise ValueError(
+            f"{lineage.dataset / artifact.CONFIG}: settings: expected those of {path}"
+        )
     check_class_names(path / SELECTION, lineage.selection, class_names)

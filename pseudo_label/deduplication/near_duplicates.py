@@ -102,26 +102,37 @@ def dropped_path(directory: epath.PathLike, index: int) -> epath.Path:
     return epath.Path(directory) / DIRECTORY / prediction_schema.shard_name(index)
 
 
-def write_dropped(directory: epath.PathLike, index: int, rows: pa.Table) -> None:
-    """Writes the dropped rows of a shard."""
+def write_dropped(
+    directory: epath.PathLike, index: int, rows: pa.Table, *, selection: str = ""
+) -> None:
+    """Writes the dropped rows of a shard; `selection` is `Selection.fingerprint`."""
     path = dropped_path(directory, index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_parquet_file(path, rows, compression="zstd")
+    owner = _owner(selection, index)
+    parquet.write_parquet_file(path, rows, owner=owner, compression="zstd")
+
+
+def _owner(selection: str, index: int) -> str:
+    return selection and f"{selection}/{index}"
 
 
 def read_dropped_rows(
-    directory: epath.PathLike, index: int, columns: Sequence[str]
+    directory: epath.PathLike,
+    index: int,
+    columns: Sequence[str],
+    *,
+    selection: str = "",
 ) -> pa.Table:
     """Returns columns of the dropped rows of an input shard, ascending by position.
 
-    Raises ValueError if the file is broken, a column is missing or of another type, or
-    positions do not ascend.
+    Raises ValueError if the file is broken, of another selection or shard, a column is
+    missing or of another type, or positions do not ascend.
     """
     path = dropped_path(directory, index)
     none = dropped_schema().empty_table().select(columns)
     if not path.exists():
         return none
-    rows = parquet.read_parquet_file(path, columns)
+    rows = parquet.read_parquet_file(path, columns, owner=_owner(selection, index))
     if rows.schema.types != none.schema.types:
         raise ValueError(
             f"{path} is broken: expected columns of types {none.schema.types}, got "
@@ -134,9 +145,11 @@ def read_dropped_rows(
     return rows
 
 
-def read_dropped(directory: epath.PathLike, index: int) -> NDArray[np.int64]:
+def read_dropped(
+    directory: epath.PathLike, index: int, *, selection: str = ""
+) -> NDArray[np.int64]:
     """Returns the positions of the dropped rows of an input shard, int64, ascending."""
-    rows = read_dropped_rows(directory, index, ["record_index"])
+    rows = read_dropped_rows(directory, index, ["record_index"], selection=selection)
     return rows["record_index"].to_numpy()
 
 
@@ -145,6 +158,8 @@ def read_blocks(
     columns: Sequence[str],
     directory: epath.PathLike | None,
     index: int,
+    *,
+    selection: str = "",
 ) -> Iterator[tuple[int, pa.Table, NDArray[np.int64]]]:
     """Yields the predictions of an input shard in blocks, and which rows are dropped.
 
@@ -154,7 +169,7 @@ def read_blocks(
     """
     dropped = np.empty(0, np.int64)
     if directory is not None:
-        dropped = read_dropped(directory, index)
+        dropped = read_dropped(directory, index, selection=selection)
     first = 0
     for rows in prediction_schema.read_rows(path, columns):
         end = first + len(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact, typed_json
 from stage.typed_json import Count, Positive, PositiveCount
 
+SUMMARY = "summary.json"
 #: Footers to read in parallel; from a bucket each takes a tenth of a second.
 _PARALLEL_READS = 16
 
@@ -105,6 +107,17 @@ def read_labeling_config(directory: epath.PathLike) -> LabelingFacts:
     return typed_json.read(epath.Path(directory) / artifact.CONFIG, LabelingFacts)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelingSummary:
+    """What other stages read of a labeling job's `summary.json`.
+
+    Attributes:
+        checksums: `ShardFacts.checksum` of each file; empty in earlier versions.
+    """
+
+    checksums: tuple[str, ...] = ()
+
+
 def open_predictions(directory: str) -> PredictionSet:
     """Returns the predictions that a labeling job has written.
 
@@ -140,6 +153,7 @@ def open_predictions(directory: str) -> PredictionSet:
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         facts = list(pool.map(read, range(predictions.num_shards)))
     _check_distinct(predictions, facts)
+    _check_summary(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
     predictions = dataclasses.replace(predictions, num_images=num_images)
     checksums = [shard.checksums for shard in facts]
@@ -200,3 +214,24 @@ def _check_distinct(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> 
                 f"{predictions.path(index)} holds the rows of shard {other}: delete "
                 f"it and {artifact.COMPLETED} beside it, and label again"
             )
+
+
+def _check_summary(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> None:
+    """Checks that the files are those that the labeling job has counted."""
+    path = epath.Path(predictions.directory) / SUMMARY
+    if not path.exists():
+        return
+    expected = typed_json.read(path, LabelingSummary).checksums
+    found = [shard.checksum for shard in facts]
+    if not expected or list(expected) == found:
+        return
+    names = [
+        prediction_schema.shard_name(index)
+        for index, pair in enumerate(itertools.zip_longest(expected, found))
+        if pair[0] != pair[1]
+    ]
+    raise ValueError(
+        f"{predictions.directory}: {typed_json.shorten(', '.join(names))}: not what "
+        f"was labeled, as {SUMMARY} says; restore what was exchanged, or delete it and "
+        f"{artifact.COMPLETED}, and label again"
+    )

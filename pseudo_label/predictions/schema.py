@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
+import google_crc32c
 import numpy as np
 import pyarrow as pa
 from etils import epath
@@ -34,6 +35,7 @@ _COMPRESSED = [
 ]
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
+_SHARD = b"shard"
 _VERSION = b"schema_version"
 _POSITION = "record_index"
 #: Function from N shard indices and N row positions to the keys of the predictions.
@@ -114,12 +116,12 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
 
 
 def write_shard(
-    file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str
+    file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str, shard: str = ""
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
-    The footer holds the fingerprint of the labeling run. Raises ValueError if the
-    rows are not in order.
+    The footer holds the fingerprints of the labeling run and of the shard's images.
+    Raises ValueError if the rows are not in order.
     """
     counts: collections.Counter[str] = collections.Counter()
     with parquet.ChecksumWriter(
@@ -136,6 +138,7 @@ def write_shard(
             {
                 _VERSION: str(SCHEMA_VERSION).encode(),
                 _FINGERPRINT: fingerprint.encode(),
+                _SHARD: shard.encode(),
                 _STATUS_COUNTS: _encode_counts(counts),
             }
         )
@@ -149,6 +152,7 @@ class ShardFacts:
     Attributes:
         num_rows: Number of images in the shard.
         fingerprint: Fingerprint of the labeling run.
+        shard: Fingerprint of the images; empty in a file of an earlier version.
         status_counts: Number of rows by status.
         checksums: Checksums of all columns; other rows have others. Empty in a file of
             version 1.
@@ -156,8 +160,14 @@ class ShardFacts:
 
     num_rows: int
     fingerprint: str
+    shard: str
     status_counts: dict[str, int]
     checksums: bytes
+
+    @property
+    def checksum(self) -> str:
+        """CRC-32C of the checksums of all columns, 8 hexadecimal digits."""
+        return f"{google_crc32c.value(self.checksums):08x}"
 
 
 def read_facts(path: epath.Path) -> ShardFacts:
@@ -172,6 +182,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
         return ShardFacts(
             reader.footer.num_rows,
             reader.metadata[_FINGERPRINT].decode(),
+            reader.metadata.get(_SHARD, b"").decode(),
             _decode_counts(reader.metadata[_STATUS_COUNTS]),
             reader.metadata.get(parquet.CHECKSUMS, b""),
         )

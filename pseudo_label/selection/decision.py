@@ -177,6 +177,8 @@ class Selection:
         estimate: Estimated precision; None without labeled images.
         sparse_classes: Classes with no image or very few.
         classes: One rule for each class, by label.
+        fingerprint: Fingerprint of the `config.json` beside it, which the files of
+            dropped images repeat; empty if made by an earlier version.
     """
 
     settings: SelectionConfig
@@ -185,6 +187,7 @@ class Selection:
     estimate: PrecisionEstimate | None = None
     sparse_classes: tuple[SparseClass, ...] = ()
     classes: tuple[ClassRule, ...]
+    fingerprint: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `selection.json`."""
@@ -196,6 +199,7 @@ class Selection:
             "estimate": self.estimate and dataclasses.asdict(self.estimate),
             _SPARSE_CLASSES: tuple(map(dataclasses.asdict, self.sparse_classes)),
             "classes": list(map(_rule_to_json, self.classes)),
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -225,6 +229,7 @@ class Selection:
             estimate=found.estimate,
             sparse_classes=found.alarms,
             classes=found.classes,
+            fingerprint=found.fingerprint,
         )
 
     @property
@@ -271,6 +276,7 @@ class _SelectionFile:
     estimate: PrecisionEstimate | None
     alarms: tuple[SparseClass, ...]
     classes: tuple[ClassRule, ...]
+    fingerprint: str = ""
 
 
 def read_selection(directory: epath.PathLike) -> Selection:
@@ -289,7 +295,8 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is not complete, or was made of other predictions.
+        ValueError: If it is not complete, was made of other predictions, or its files
+            are of several selections.
     """
     path = artifact.require_complete(directory, "selection")
     if not (path / SELECTION).exists():
@@ -301,6 +308,12 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
             f"{predictions.fingerprint[:12]}, got "
             f"{typed_json.shown(selection.predictions[:12])}"
         )
+    config = artifact.config_fingerprint(artifact.read_config(path))
+    check(
+        selection.fingerprint in ("", config),
+        f"{path / SELECTION} is of another selection than {artifact.CONFIG} beside it; "
+        "select the labels again",
+    )
     check_class_names(path / SELECTION, selection, predictions.class_names)
     _check_counts(path / SELECTION, selection, predictions.num_images)
     return selection

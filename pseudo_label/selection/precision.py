@@ -94,10 +94,16 @@ class Precision:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Kind:
-    """What is read of `calibration.json`: `held_out` or `out_of_fold`."""
+class _Facts:
+    """What is read of `calibration.json`.
+
+    Attributes:
+        kind: `held_out` or `out_of_fold`.
+        rows: SHA-256 of `calibration.parquet`; empty in earlier versions.
+    """
 
     kind: str
+    rows: str = ""
 
 
 def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
@@ -114,8 +120,14 @@ def read_calibration(directory: epath.PathLike) -> LabeledPredictions:
     if not table.num_rows:
         raise ValueError(f"{directory} holds no image")
     _check_rows(table, path / CALIBRATION_ROWS)
+    facts = typed_json.parse(head, _Facts, str(path / CALIBRATION))
+    if facts.rows not in ("", hashlib.sha256(rows).hexdigest()):
+        raise ValueError(
+            f"{path / CALIBRATION_ROWS} is not the file that {CALIBRATION} was made "
+            "with; calibrate again into another directory"
+        )
     return LabeledPredictions(
-        kind=typed_json.parse(head, _Kind, str(path / CALIBRATION)).kind,
+        kind=facts.kind,
         label=table["label"].to_numpy(),
         predicted=table["predicted"].to_numpy(),
         confidence=table["confidence"].to_numpy(),

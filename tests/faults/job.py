@@ -56,7 +56,7 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
             return "already complete"
         before_reading()
         run.update(labeling_job.run(job.labeling, OPTIONS, log=lambda line: None))
-        return labeling_job.finish(job.labeling, **run)
+        return labeling_job.finish(job.labeling, source.shards, **run)
 
 
 def read_rows(output, *, may_be_unfinished=False):

@@ -12,11 +12,15 @@ from PIL import Image
 
 from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
+from classifier.inference import calibration
+from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.perceptual_hash import perceptual_hashes
 from pseudo_label.predictions.prediction_set import open_predictions
+from pseudo_label.selection import precision
 from pseudo_label.selection.decision import open_selection
 from stage import artifact, cli
+from stage.calibration_files import CALIBRATION_ROWS
 from student.training import mixture
 from tests import chain
 from tests.faults import endings, page
@@ -223,6 +227,22 @@ def test_predictions_that_changed_since_the_dataset_was_written(fault, run):
     fails(fault, verify, run)
 
 
+@page.holds("rows of another calibration")
+def test_rows_of_another_calibration(fault, tmp_path):
+    config = {"kind": "held_out", "teachers": ["t"], "class_names": ["a", "b"]}
+    for name, label in (("own", 0), ("other", 1)):
+        (tmp_path / name).mkdir()
+        part = calibration.PartPredictions(
+            np.float32([[[1, 0], [0, 2]]]), np.int32([0, label]), ["x", "y"], None, 0
+        )
+        calibration.write(tmp_path / name, config, [part])
+        precision.read_calibration(tmp_path / name)
+    shutil.copy(tmp_path / "other" / CALIBRATION_ROWS, tmp_path / "own")
+    with pytest.raises(ValueError) as refusal:
+        precision.read_calibration(tmp_path / "own")
+    fault.check(str(refusal.value))
+
+
 # --- the selection -------------------------------------------------------------
 @pytest.mark.parametrize("command", [write, verify, report])
 @page.holds("damaged list of dropped images")
@@ -231,6 +251,34 @@ def test_dropped_rows_that_are_damaged(fault, run, command):
     content = bytearray(path.read_bytes())
     content[20] ^= 4
     path.write_bytes(bytes(content))
+    fails(fault, command, run)
+
+
+def exchange(selection):
+    first, second = (selection / f"dropped/predictions-0000{i}.parquet" for i in (1, 2))
+    kept = first.read_bytes()
+    shutil.copy(second, first)
+    second.write_bytes(kept)
+
+
+def put_other(selection):
+    path = selection / "dropped/predictions-00001.parquet"
+    near_duplicates.write_dropped(selection, 1, pq.read_table(path), selection="0" * 64)
+
+
+@pytest.mark.parametrize("change", [exchange, put_other])
+@pytest.mark.parametrize("command", [write, verify, report])
+@page.holds("list of dropped images of another shard or selection")
+def test_dropped_rows_in_the_place_of_others(fault, run, command, change):
+    change(run.root / "selection")
+    fails(fault, command, run)
+
+
+@pytest.mark.parametrize("command", [plan, report])
+@page.holds("selection.json of another selection")
+def test_a_selection_in_the_place_of_another(fault, run, command):
+    select(run)
+    shutil.copy(run.root / "own" / "selection.json", run.selection)
     fails(fault, command, run)
 
 
@@ -301,6 +349,26 @@ def test_a_shard_that_does_not_hold_its_records(fault, run, whole):
     SHARDS[fault.name](shard(run, 1))
     run.write()
     jobs.compare(run.dataset, whole.dataset)
+
+
+@pytest.mark.parametrize("spoil", [cut_off, lambda path: path.unlink()])
+@page.holds("complete dataset that lacks a file, or with one of another size")
+def test_a_complete_dataset_that_lacks_a_file(fault, run, whole, spoil):
+    assert fault.end == endings.REFUSED
+    spoil(shard(run, 1))
+    with pytest.raises(ValueError) as refusal:
+        run.write()
+    fault.check(str(refusal.value))
+    (run.dataset / "COMPLETED").unlink()
+    run.write()
+    jobs.compare(run.dataset, whole.dataset)
+
+
+@page.holds("file beside the records that was changed")
+def test_a_card_that_was_changed(fault, run):
+    path = run.dataset / "README.md"
+    path.write_text(path.read_text().replace("records", "pictures", 1))
+    fails(fault, verify, run)
 
 
 DATASETS = {

@@ -234,6 +234,67 @@ def test_predictions_of_another_job(fault, place):
     fails(fault, place)
 
 
+def exchange(place):
+    first, second = (place / "out" / f"predictions-0000{i}.parquet" for i in (0, 1))
+    kept = first.read_bytes()
+    shutil.copy(second, first)
+    second.write_bytes(kept)
+
+
+def put_other(place):
+    for path in (place / "in").iterdir():
+        write_records(path, random_images(3, seed=9))
+    label(place, output="other")
+    name = "predictions-00001.parquet"
+    shutil.copy(place / "other" / name, place / "out" / name)
+
+
+FOREIGN = {
+    "predictions files that were exchanged": exchange,
+    "predictions file of other images": put_other,
+}
+
+
+@page.holds(*FOREIGN)
+def test_predictions_in_the_place_of_others(fault, place):
+    assert fault.end == endings.REFUSED
+    label(place)
+    prediction_set.open_predictions(str(place / "out"))
+    FOREIGN[fault.name](place)
+    with pytest.raises(ValueError) as refusal:
+        prediction_set.open_predictions(str(place / "out"))
+    fault.check(str(refusal.value))
+
+
+@page.holds("predictions files that were exchanged before labeling was complete")
+def test_predictions_exchanged_before_the_end(fault, place):
+    assert fault.end == endings.FAILED
+    label(place)
+    (place / "out" / "COMPLETED").unlink()
+    exchange(place)
+    fails(fault, place)
+    for path in (place / "out").glob("predictions-*"):
+        path.unlink()
+    label(place)
+    check_undisturbed(place)
+
+
+@pytest.mark.parametrize("spoil", [truncate, lambda path: path.unlink()])
+@page.holds("complete predictions that lack a file, or with one of another size")
+def test_complete_predictions_that_lack_a_file(fault, place, spoil):
+    assert fault.end == endings.REFUSED
+    label(place)
+    path = place / "out" / "predictions-00001.parquet"
+    spoil(path)
+    with pytest.raises(SystemExit) as refusal:
+        label(place)
+    fault.check(str(refusal.value.code))
+    (place / "out" / "COMPLETED").unlink()
+    path.unlink(missing_ok=True)
+    label(place)
+    check_undisturbed(place)
+
+
 @page.holds("predictions file deleted after labeling")
 def test_predictions_that_were_deleted(fault, place):
     assert fault.end == endings.REFUSED

@@ -244,3 +244,44 @@ def test_only_what_a_killed_write_leaves_behind_is_deleted(tmp_path):
 def test_a_directory_may_hold_what_a_killed_start_has_left_behind(tmp_path):
     (tmp_path / f".config.json.{'0' * 32}").touch()
     assert artifact.start_or_resume(tmp_path, {}) is False
+
+
+def make_complete(directory):
+    artifact.start_or_resume(directory, {})
+    for name in ("a", "b/c", "checkpoints/x", "events/x", "inside/d"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text("content")
+    artifact.start_or_resume(directory / "other", {})
+    (directory / "up").symlink_to(".")
+    (directory / "nothing").symlink_to("nowhere")
+    artifact.complete(directory, seconds=0)
+
+
+def test_a_completed_artifact_says_its_files(tmp_path):
+    make_complete(tmp_path)
+    files = artifact.read_completed(tmp_path).files
+    assert files == {"a": 7, "b/c": 7, "config.json": 3, "inside/d": 7}
+
+
+@pytest.mark.parametrize("name", ["a", "b/c"])
+@pytest.mark.parametrize("content", ["", "longer content", None])
+def test_a_completed_artifact_whose_files_are_not_as_they_were(tmp_path, name, content):
+    make_complete(tmp_path)
+    for gone in ("checkpoints/x", "events/x", "other/config.json"):
+        (tmp_path / gone).unlink()
+    (tmp_path / "more").touch()
+    assert artifact.start_or_resume(tmp_path, {}) is True
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / name))) as error:
+        artifact.start_or_resume(tmp_path, {})
+    assert "COMPLETED" in str(error.value)
+
+
+def test_a_completed_artifact_of_an_earlier_version_says_no_files(tmp_path):
+    make_complete(tmp_path)
+    (tmp_path / "COMPLETED").write_text('{"seconds": 1.0}')
+    (tmp_path / "a").unlink()
+    assert artifact.start_or_resume(tmp_path, {}) is True

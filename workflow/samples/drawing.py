@@ -214,7 +214,10 @@ def _match(source: Source, predictions: PredictionSet) -> LabeledSet:
 def _find_candidates(job: DrawingJob, shard: int) -> pa.Table:
     """Returns the candidates of one input shard."""
     dropped = near_duplicates.read_dropped_rows(
-        job.selection_directory, shard, choice.DROPPED_COLUMNS
+        job.selection_directory,
+        shard,
+        choice.DROPPED_COLUMNS,
+        selection=job.selection.fingerprint,
     )
     found = [
         choice.find_candidates(

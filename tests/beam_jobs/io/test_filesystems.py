@@ -246,12 +246,18 @@ def test_artifacts(root):
     artifact.write_json(root / "b.json", [1])
     artifact.write_json(root / "b.json", [2])
     assert read_json(root / "b.json") == [2]
+    (root / "c" / "d.json").write_bytes(b"1")
     artifact.complete(root, seconds=1.0)
     assert artifact.start_or_resume(root, {"a": 1})
+    sizes = {"b.json": 8, "c/d.json": 1, "config.json": 13}
+    assert artifact.read_completed(root).files == sizes
     with pytest.raises(ValueError, match=str(root)):
         artifact.start_or_resume(root, {"a": 2})
     names = {path.name for path in root.iterdir()}
-    assert names == {"config.json", "b.json", "COMPLETED"}
+    assert names == {"config.json", "b.json", "c", "COMPLETED"}
+    (root / "c" / "d.json").unlink()
+    with pytest.raises(ValueError, match=r"c/d\.json"):
+        artifact.start_or_resume(root, {"a": 1})
 
 
 def test_parquet(root):

@@ -66,7 +66,7 @@ def job(records, exported, tmp_path):
             if run is not None:
                 options = parse_beam_arguments(["program"], name="test")
                 labeling_job.run(plan.labeling, options, log=lines.append)
-                lines.append(labeling_job.finish(plan.labeling))
+                lines.append(labeling_job.finish(plan.labeling, source.shards))
         return lines
 
     return run
@@ -89,6 +89,7 @@ def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     assert numbers(lines[-1]) == [12, 13, 1]
     assert "shard 3/3  13 images" in lines[-2]
     summary = json.loads((tmp_path / "predictions" / "summary.json").read_text())
+    assert len(set(summary.pop("checksums"))) == 3
     assert summary == {"images": 13, "status": {"ok": 12, "undecodable": 1}}
     rows = pq.read_table(tmp_path / "predictions" / "predictions-00002.parquet")
     assert rows["status"].to_pylist() == ["ok"] * 4 + ["undecodable"]
@@ -297,7 +298,7 @@ def test_the_job_takes_a_model_handler(records, tmp_path):
     options = parse_beam_arguments(["program"], name="test")
     with labeling_job.making(source, plan, settings, started=0.0):
         speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
-        line = labeling_job.finish(plan.labeling, **speed)
+        line = labeling_job.finish(plan.labeling, source.shards, **speed)
     assert speed["images_per_second"] > 0
     assert numbers(line)[:3] == [12, 13, 1]
     assert str(speed["images_per_second"]) in line

@@ -7,7 +7,7 @@ FAULTS = (
     Fault(
         "flipped bit in a predictions file",
         FAILED,
-        "by each command that reads it, unless nothing it reads has changed",
+        "by each command that reads its column; no other depends on it",
         mentions=("predictions-00000.parquet",),
     ),
     Fault(
@@ -29,6 +29,30 @@ FAULTS = (
         mentions=("predictions-00001.parquet",),
     ),
     Fault(
+        "predictions files that were exchanged",
+        REFUSED,
+        "by each command that reads them",
+        mentions=("predictions-00000.parquet, predictions-00001.parquet", "COMPLETED"),
+    ),
+    Fault(
+        "predictions file of other images",
+        REFUSED,
+        "by each command that reads them, also if it has as many rows",
+        mentions=("predictions-00001.parquet", "COMPLETED"),
+    ),
+    Fault(
+        "predictions files that were exchanged before labeling was complete",
+        FAILED,
+        "by labeling",
+        mentions=("predictions-00000.parquet",),
+    ),
+    Fault(
+        "rows of another calibration",
+        REFUSED,
+        "by selection and report",
+        mentions=("calibration.parquet",),
+    ),
+    Fault(
         "predictions made anew since the selection",
         REFUSED,
         "by writing; select again",
@@ -47,6 +71,18 @@ FAULTS = (
         mentions=("dropped", "predictions-00001.parquet"),
     ),
     Fault(
+        "list of dropped images of another shard or selection",
+        FAILED,
+        "by writing, verification and report",
+        mentions=("dropped", "predictions-00001.parquet"),
+    ),
+    Fault(
+        "selection.json of another selection",
+        REFUSED,
+        "by writing and report",
+        mentions=("selection.json", "config.json"),
+    ),
+    Fault(
         "list of dropped images that is missing",
         FAILED,
         "by writing",
@@ -63,6 +99,24 @@ FAULTS = (
         FAILED,
         "by `pseudo_label.verify`",
         mentions=("selection",),
+    ),
+    Fault(
+        "file beside the records that was changed",
+        FAILED,
+        "by `pseudo_label.verify`",
+        mentions=("README.md", "write_records"),
+    ),
+    Fault(
+        "complete dataset that lacks a file, or with one of another size",
+        REFUSED,
+        "by writing; without `COMPLETED` it writes what is missing",
+        mentions=("tfrecord-00001-of-00006", "bytes", "COMPLETED"),
+    ),
+    Fault(
+        "complete predictions that lack a file, or with one of another size",
+        REFUSED,
+        "by labeling; without `COMPLETED` and the file, it labels what is missing",
+        mentions=("predictions-00001.parquet", "bytes", "COMPLETED"),
     ),
     Fault("empty output shard, left by a power failure", CONTINUES, "written again"),
     Fault("output shard truncated between two records", CONTINUES, "written again"),

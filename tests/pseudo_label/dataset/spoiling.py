@@ -33,7 +33,7 @@ def check_refused(run, *patterns):
 def change_json(path, change):
     content = json.loads(path.read_text())
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def set_length(run, index, difference):
@@ -92,7 +92,11 @@ def bind(run):
         "predictions": fingerprint,
         "selection": hashlib.sha256(selection.read_bytes()).hexdigest(),
     }
+    before = json.loads((run.dataset / "config.json").read_text())
     change_json(run.dataset / "config.json", lambda content: content.update(parents))
+    card = run.dataset / "README.md"
+    text = card.read_text()
+    card.write_text(text.replace(before["predictions"], fingerprint))
 
 
 def predictions_file(run, index=0):

@@ -1,6 +1,7 @@
 """Whatever is spoiled in the records of a dataset, verification names it."""
 
 import json
+import re
 
 import pytest
 import tensorflow as tf
@@ -31,7 +32,7 @@ def test_everything_is_counted(written):
     assert counts["records read"].found == counts["records"].found == sum(lengths)
     assert counts["read"].found == 24
     assert counts["duplicate"].found == 1
-    assert counts["undecodable"].found == 3
+    assert counts["no prediction"].found == 3
     assert counts["files of records"].found == 6
     assert counts[verify_records.REPEATED] == Count(verify_records.REPEATED, None, 0)
 
@@ -158,7 +159,7 @@ def test_metadata_with_other_counts(run):
 
 def test_other_class_names(run):
     (run.dataset / "label.labels.txt").write_text("ant\nbee\ncow\n")
-    check_refused(run, f"{run.dataset}", "3")
+    check_refused(run, r"label\.labels\.txt")
 
 
 def test_other_features(run):
@@ -167,7 +168,38 @@ def test_other_features(run):
         {name: value for name, value in features.items() if name != "round"}
     )
     features.save_config(str(run.dataset))
-    check_refused(run, r"features\.json", "round")
+    check_refused(run, r"features\.json")
+
+
+def set_field(name, value, *within):
+    def change(content):
+        for outer in within:
+            content = content[outer]
+        content[name] = value
+
+    return lambda path: change_json(path, change)
+
+
+def spoil_text(path):
+    path.write_text(path.read_text().replace("e", "3", 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("README.md", spoil_text),
+        ("README.md", lambda path: path.unlink()),
+        ("features.json", set_field("description", "another")),
+        ("label.labels.txt", lambda path: path.unlink()),
+        ("dataset_info.json", set_field("citation", "me")),
+        ("COMPLETED", lambda path: path.write_text("done")),
+        ("config.json", set_field("max_copies", 9, "settings")),
+        ("config.json", set_field("record_version", "2")),
+    ],
+)
+def test_a_file_beside_the_records_that_was_changed(run, name, spoil):
+    spoil(run.dataset / name)
+    check_refused(run, re.escape(name))
 
 
 def test_absurd_numbers_of_files_are_refused_at_once(run):

@@ -115,7 +115,7 @@ def test_other_dropped_rows(run):
 
 def test_another_selection(run):
     path = run.root / "selection" / "selection.json"
-    change_json(path, lambda selection: selection["funnel"])
+    change_json(path, lambda selection: selection.update(fingerprint=""))
     check_refused(run, f"{run.dataset}: selection", r"\b[0-9a-f]{12}\b")
 
 

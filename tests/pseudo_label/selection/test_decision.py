@@ -99,7 +99,7 @@ def test_the_keys_of_the_file_are_those_of_version_2():
     content = run([table], config(0.5, images_per_class=30)).to_json()
     assert list(content) == [
         *("schema_version", "settings", "predictions", "funnel"),
-        *("estimate", "alarms", "classes"),
+        *("estimate", "alarms", "classes", "fingerprint"),
     ]
     assert "beyond_quota" in content["funnel"]
     assert list(content["alarms"][0]) == [

@@ -150,7 +150,9 @@ def compare_rounds(before: LabeledRound, after: LabeledRound, *, round: int) -> 
                 f"{after.path(index)}: expected {len(rows):,} images as in "
                 f"{before.path(index)}, got {len(labels):,} images"
             )
-        dropped = near_duplicates.read_dropped(before.selection_directory, index)
+        dropped = near_duplicates.read_dropped(
+            before.selection_directory, index, selection=before.selection.fingerprint
+        )
         with parquet.explaining(before.path(index)):
             is_kept = count_copies(rows, before.selection, dropped) > 0
         was, now = (table["label"].fill_null(-1).to_numpy() for table in (rows, labels))
@@ -173,6 +175,7 @@ def _blocks(
             ["label", "confidence"],
             labeled.selection_directory,
             index,
+            selection=labeled.selection.fingerprint,
         ):
             label = table["label"].fill_null(-1).to_numpy()
             num_classes = len(labeled.selection.classes)
