@@ -2,3 +2,5 @@
 
 Independent of how classifiers are trained and of how jobs are run.
 """
+
+from stage import preemption  # noqa: F401, for Ctrl-C during imports

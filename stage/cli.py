@@ -37,7 +37,6 @@ ENVIRONMENT = {
 
 #: Exit status that a shell reports for a program whose output nobody reads any more.
 _NO_READER = 128 + signal.SIGPIPE
-_RESUMABLE = "the same command resumes it"
 #: What was file 2 before it was closed to libraries that write to it; 0 if it is not.
 _hidden_stderr = 0
 
@@ -93,7 +92,7 @@ def _run_main(main: Main, argv: Sequence[str]) -> None:
     except FloatingPointError as error:
         sys.exit(f"error: {error}")
     except preemption.PreemptedError as notice:
-        streams.warn(f"{notice}; {_RESUMABLE}")
+        streams.warn(f"{notice}; {preemption.RESUMABLE}")
         sys.exit(notice.status)
     failure = streams.failure()
     if isinstance(failure, BrokenPipeError):
@@ -112,7 +111,7 @@ def _interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
-        os.write(terminal, f"interrupted; {_RESUMABLE}\n".encode())
+        os.write(terminal, f"interrupted; {preemption.RESUMABLE}\n".encode())
         kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)

@@ -1,6 +1,7 @@
 """Signals that ask a run to save its state and stop: SIGTERM and Ctrl-C.
 
-SIGTERM is the notice that the machine is about to be preempted.
+SIGTERM is the notice that the machine is about to be preempted. Packages that hold
+commands import this module first, so that Ctrl-C is one line during further imports.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -17,6 +19,19 @@ from typing import Any
 EXIT_STATUS = 75
 #: Exit status that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 130
+RESUMABLE = "the same command resumes it"
+
+
+def interrupt(*_: object) -> None:
+    """Says so and ends the process at once."""
+    # Not by methods of `sys.stderr`, one of which the signal may have interrupted.
+    os.write(2, f"interrupted; {RESUMABLE}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+# The name of a program that `python -m` runs, until its module is found.
+if sys.argv[:1] == ["-m"]:
+    signal.signal(signal.SIGINT, interrupt)
 
 
 class PreemptedError(Exception):
@@ -28,9 +43,14 @@ class PreemptedError(Exception):
 
 
 class Notice:
-    """Whether this process was asked to stop, by SIGTERM or by one Ctrl-C."""
+    """Whether this process was asked to stop, by SIGTERM or by one Ctrl-C.
+
+    Attributes:
+        has_work: Whether there is something to save; otherwise Ctrl-C ends at once.
+    """
 
     def __init__(self) -> None:
+        self.has_work = False
         self._signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -50,7 +70,7 @@ class Notice:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            if self._signal == signal.SIGINT:
+            if self._signal == signal.SIGINT or not self.has_work:
                 signal.signal(number, self._before[signal.SIGINT])
                 os.kill(os.getpid(), number)
                 return
@@ -63,8 +83,8 @@ class Notice:
 def watched(*, is_alone: bool) -> Iterator[Notice]:
     """Takes SIGTERM and the first Ctrl-C as a notice while the block runs.
 
-    A second Ctrl-C does what one does outside. With several processes, JAX handles
-    SIGTERM, and Ctrl-C ends at once.
+    A second Ctrl-C, and one before there is work to save, does what one does outside.
+    With several processes, JAX handles SIGTERM, and Ctrl-C ends at once.
     """
     notice = Notice()
     if not is_alone:

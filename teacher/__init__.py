@@ -1,1 +1,3 @@
 """Training, calibrating and evaluating the teacher."""
+
+from stage import preemption  # noqa: F401, for Ctrl-C during imports

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from etils import epath
 from google.protobuf.message import DecodeError
@@ -22,6 +23,8 @@ from stage import artifact, typed_json
 
 _GRAPH = "saved_model.pb"
 _VARIABLES = "variables"
+#: Type and shape of what is no weight: the state of a random generator.
+_RANDOM_STATE = (np.int64, (2,))
 
 
 def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[ClassifierFacts]:
@@ -113,8 +116,8 @@ def _read_weights(export: epath.Path) -> Iterator[NDArray[Any]]:
             name = f"variables/{index}/.ATTRIBUTES/VARIABLE_VALUE"
             if not reader.has_tensor(name):
                 return
-            # The others are states of random generators.
-            if (array := reader.get_tensor(name)).dtype.kind == "f":
+            array = reader.get_tensor(name)
+            if (array.dtype, array.shape) != _RANDOM_STATE:
                 yield array
     except Exception as error:  # Damaged files raise nearly anything.
         words = typed_json.error_message(error)

@@ -73,7 +73,7 @@ def fit(
         for step, batch in zip(steps, wait(batches), strict=False):
             with tracer.step(step):
                 metrics = backend.train_step(batch)
-            done = step + 1
+            done, notice.has_work = step + 1, True
             if _is_due(done, config.log_every, config):
                 journal.write_metrics(done, metrics)
             if done < config.num_steps and done % config.evaluate_every == 0:

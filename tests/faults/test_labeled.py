@@ -362,7 +362,9 @@ def test_images_that_never_come(fault, number, part, config, tmp_path, monkeypat
         yield {}
 
     started = time.monotonic()
-    with pytest.raises(PreemptedError):
+    # Without a step there is nothing to save.
+    is_at_once = part == "training" and number == signal.SIGINT
+    with pytest.raises(KeyboardInterrupt if is_at_once else PreemptedError):
         loop.fit(
             FakeBackend(),
             config,

@@ -89,7 +89,8 @@ FAULTS = (
     Fault(
         "Ctrl-C during training",
         RESUMABLE,
-        "the step is finished and saved; a second Ctrl-C ends at once",
+        "the step is finished and saved; a second one, and any before a first step is "
+        "done, ends at once",
         mentions=("SIGINT", "5"),
     ),
     Fault("damaged model.keras", REFUSED, "`--init_from`", ("model.keras",)),
