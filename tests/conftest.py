@@ -1,6 +1,7 @@
 """What several tests share: a tiny recipe and an exported classifier."""
 
 import dataclasses
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,6 +33,17 @@ def pytest_collection_modifyitems(items):
     """Puts the tests of `LONG_FILES` first."""
     ranks = {path: rank for rank, path in enumerate(LONG_FILES)}
     items.sort(key=lambda item: ranks.get(item.nodeid.split("::")[0], len(LONG_FILES)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collects no garbage of what is imported, which lives as long as the process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_bits_out_of_range_are_refused(drop):
         drop(images, [np.arange(6)], excluded, bits=4)
 
 
-@pytest.mark.parametrize("bits", range(4))
+@pytest.mark.parametrize("bits", [0, 3])
 def test_twenty_thousand_images_equal_brute_force(drop, bits):
     rng = np.random.default_rng(bits)
     pool = rng.integers(0, 2**64, 12_000, dtype=np.uint64)

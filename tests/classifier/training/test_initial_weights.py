@@ -50,7 +50,8 @@ def randomize(reference, seed=0):
     scope="module",
     params=[
         (50, 160),
-        (50, 224),
+        # No parity or padding differs from that of 160 px.
+        pytest.param((50, 224), marks=SLOW),
         pytest.param((101, 160), marks=SLOW),
         pytest.param((101, 192), marks=SLOW),
         pytest.param((152, 192), marks=SLOW),
@@ -129,7 +130,7 @@ def build():
 @pytest.mark.parametrize(
     ("name", "num_classes", "named"),
     [
-        ("resnet_rs_101", 3, r"stage3_block7_reduce_conv/kernel\b.*\bnone"),
+        ("resnet_rs_53", 3, r"stage3_block7_reduce_conv/kernel\b.*\bnone"),
         ("resnet_rs_26", 3, r"stage1_block3_\w+/\w+"),
         ("resnet_rs_50", 5, r"logits/kernel\b.*\(2048, 5\).*\(2048, 3\).*--new_head"),
     ],
@@ -247,9 +248,9 @@ def test_another_network_than_the_classifier_names_the_tensor(build, exported):
 
 
 def test_other_networks_of_ours_are_taken_over_by_position(build, tmp_path, config):
-    other = dataclasses.replace(config, model=ModelConfig(name="MobileNetV3Small"))
+    other = dataclasses.replace(config, model=ModelConfig(name="MobileNet"))
     directory, trained = export(tmp_path / "other", other, seed=1)
-    model = build("MobileNetV3Small")
+    model = build("MobileNet")
     initial_weights.load(model, str(directory), class_names=CLASS_NAMES, new_head=False)
     images = tf.constant(
         np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
