@@ -13,6 +13,7 @@ the same command continues from its last checkpoint.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from classifier.training import devices
@@ -72,6 +73,10 @@ def main(argv: Sequence[str]) -> None:
         if _CONTROL.value:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
+        check_records = functools.partial(
+            mixture.check_records, pseudo_labeled, config, len(run.class_names)
+        )
+        check_records(count=trainer.NUM_CHECKED)
         description = {
             **run.describe(),
             "sizes": dataclasses.asdict(sizes),
@@ -84,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
                 if _PSEUDO_LABELED.value is None:
                     context.log("no --pseudo_labeled: only labeled images are used")
                 context.log(budget.describe(config, sizes))
-                trainer.train(run, make_batches, context)
+                trainer.train(run, make_batches, context, check_others=check_records)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ process that reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +30,8 @@ PREFETCH = 4
 #: Maximum number of bad examples in an error message.
 MAX_LISTED = 10
 
+#: No `if` or loop depends on a tensor: AutoGraph would only take seconds.
+as_written = tf.autograph.experimental.do_not_convert
 #: Maps an example of a source to its target, float32 [K].
 MakeTarget = Callable[[dict[str, Any]], Any]
 
@@ -80,7 +82,7 @@ def training_batches(
     # time, and arrives at as many calls as there are cores.
     options.autotune.enabled = False
     return (
-        examples.map(prepare, num_parallel_calls=num_cores())
+        examples.map(as_written(prepare), num_parallel_calls=num_cores())
         .batch(batch_size, drop_remainder=True)
         .prefetch(PREFETCH)
         .with_options(options)
@@ -117,7 +119,7 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
 
     has_all = tf.data.experimental.assert_cardinality(source.num_examples)
     examples = read_files(source.reader, source.files).apply(has_all)
-    examples = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = examples.map(as_written(prepare), num_parallel_calls=tf.data.AUTOTUNE)
     padding = tf.data.Dataset.from_tensors(
         tf.nest.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), examples.element_spec
@@ -131,24 +133,38 @@ def evaluation_batches(source: Source, config: ImageConfig, *, batch_size: int) 
     )
 
 
-def check_decoding(source: Source, *, count: int = -1) -> None:
-    """Decodes the first `count` images (-1: all).
+def check_decoding(
+    source: Source, *, make_target: MakeTarget | None = None, count: int = -1
+) -> None:
+    """Decodes the first `count` images (-1: all), and makes their targets.
 
     Raises:
-        ValueError: If one cannot be decoded; lists the first few.
+        ValueError: If that is not possible for one; lists the first few.
     """
-    bad = []
+    bad: list[str] = []
     examples = read_files(source.reader, source.files).take(count)
-    for example in in_background(examples, should_stop=lambda: False):
-        try:
-            preprocessing.decode(example["image"])
-        except tf.errors.InvalidArgumentError:
+    try:
+        for example in in_background(examples, should_stop=lambda: False):
             key = key_text(example["key"].numpy())
-            bad.append(f"{key}: image cannot be decoded")
-        if len(bad) >= MAX_LISTED:
-            break
+            bad += [f"{key}: {problem}" for problem in _problems(example, make_target)]
+            if len(bad) >= MAX_LISTED:
+                break
+    except tf.errors.OpError as error:
+        bad.append(f"cannot be read: {error.message}")
     if bad:
         raise ValueError(f"{source.spec}: {'; '.join(bad)}")
+
+
+def _problems(example: dict[str, Any], make_target: MakeTarget | None) -> Iterator[str]:
+    try:
+        preprocessing.decode(example["image"])
+    except tf.errors.InvalidArgumentError:
+        yield "image cannot be decoded"
+    if make_target is not None:
+        try:
+            make_target(example)
+        except tf.errors.InvalidArgumentError as error:
+            yield error.message.splitlines()[0]
 
 
 def _endless(source: Source, config: TrainConfig, *, seed: int, start: int) -> Any:

@@ -229,8 +229,17 @@ def hard_targets(config: TrainConfig, *, num_classes: int) -> MakeTarget:
     return make_target
 
 
-def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> None:
+def train(
+    run: TrainingRun,
+    make_batches: MakeBatches,
+    context: RunContext,
+    *,
+    check_others: Callable[[], None] = lambda: None,
+) -> None:
     """Trains, evaluates and exports the classifier in the started workdir.
+
+    When the images cannot be read, `check_others` should raise ValueError if those in
+    the batches that are not of the run are at fault.
 
     Raises:
         ValueError: If an image cannot be decoded, or the files have changed.
@@ -263,6 +272,7 @@ def train(run: TrainingRun, make_batches: MakeBatches, context: RunContext) -> N
     except _READ_ERRORS as error:
         for source in (run.labeled, run.evaluation):
             _check_again(source)
+        check_others()
         if isinstance(error, tf.errors.InvalidArgumentError):
             raise
         raise ValueError(f"the images cannot be read: {error.message}") from error

@@ -45,6 +45,26 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
     return PseudoLabeled(source, artifact.config_fingerprint(config))
 
 
+def check_records(
+    pseudo_labeled: PseudoLabeled | None,
+    config: StudentConfig,
+    num_classes: int,
+    *,
+    count: int = -1,
+) -> None:
+    """Decodes the first `count` records, if any (-1: all), and makes their targets.
+
+    Raises:
+        ValueError: If that is not possible for one; lists the first few.
+    """
+    if pseudo_labeled is not None:
+        input_pipeline.check_decoding(
+            pseudo_labeled.source,
+            make_target=pseudo_targets(config, num_classes=num_classes),
+            count=count,
+        )
+
+
 def plan_batches(
     run: TrainingRun, config: StudentConfig, pseudo_labeled: PseudoLabeled | None
 ) -> MakeBatches:

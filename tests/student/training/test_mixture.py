@@ -32,10 +32,11 @@ def run(tmp_path_factory, student_config):
     return trainer.open_run(student_config, sources)
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Nine pseudo-labels that are all surer of class 1 than of class 2."""
-    directory = tmp_path_factory.mktemp("dataset") / "dataset"
+def write_dataset(directory, last=None):
+    """Writes nine pseudo-labels that are all surer of class 1 than of class 2.
+
+    `last` are fields of the last record.
+    """
     artifact.start_or_resume(directory, {"made": "up"})
     schema = records.features(CLASS_NAMES, top_k=2)
     path = directory / records.shard_name(0, 1)
@@ -54,11 +55,18 @@ def dataset(tmp_path_factory):
                 round=1,
                 copy=0,
             )
+            changes = last if last and i == 8 else {}
+            content = dataclasses.replace(content, **changes)
             writer.write(records.serialize(content))
     size = path.stat().st_size - 9 * records.FRAME_BYTES
     records.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=size)
     artifact.complete(directory, seconds=0)
     return directory
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset") / "dataset")
 
 
 def plan(run, config, dataset):
@@ -116,6 +124,29 @@ def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, data
     config = in_parts(student_config, groups=4)
     with pytest.raises(ValueError, match=r"\b4\b.*mixture.labeled_fraction"):
         plan(run, config, dataset)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"top_labels": [3, 1]}, "top_labels"),
+        ({"top_labels": [1, -1]}, "top_labels"),
+        ({"top_probabilities": [0.6, np.nan]}, "top_probabilities"),
+        ({"top_probabilities": [0.0, 0.0]}, "top_probabilities"),
+        ({"top_probabilities": [1.5, -0.5]}, "top_probabilities"),
+        ({"top_probabilities": [0.9, 0.9]}, "top_probabilities"),
+        ({"image": b"no image"}, "image"),
+    ],
+)
+def test_a_record_that_cannot_be_learned_from_is_named(
+    run, student_config, tmp_path, last, words
+):
+    opened = training_mixture.open_pseudo_labeled(
+        str(write_dataset(tmp_path / "dataset", last)), run.class_names
+    )
+    training_mixture.check_records(opened, student_config, 3, count=8)
+    with pytest.raises(ValueError, match=f"#8: {words} "):
+        training_mixture.check_records(opened, student_config, 3)
 
 
 def test_too_few_files_for_the_input_shards_are_refused(run, student_config, dataset):
