@@ -21,6 +21,7 @@ from tests.images import (
     write_records,
     write_tar,
 )
+from tests.pseudo_label.dataset import spoiling
 from workflow.samples import drawing
 from workflow.samples.choice import SampleConfig
 from workflow.samples.thumbnails import make_thumbnail
@@ -52,9 +53,12 @@ def made(tmp_path_factory):
     for shard, rows in DROPPED.items():
         write_dropped(found, shard, rows)
     fingerprint = open_predictions(test.predictions).fingerprint
-    artifact.write_json(
-        epath.Path(found.selection) / artifact.CONFIG,
-        {"excluded": {"x/test": fingerprint, "y/other": "no"}},
+    config = {"excluded": {"x/test": fingerprint, "y/other": "no"}}
+    selection = epath.Path(found.selection)
+    artifact.write_json(selection / artifact.CONFIG, config)
+    spoiling.change_json(
+        selection / "selection.json",
+        lambda content: content.update(fingerprint=artifact.config_fingerprint(config)),
     )
     return found
 
