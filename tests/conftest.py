@@ -49,12 +49,8 @@ def pytest_collection():
 @pytest.fixture(scope="session")
 def config():
     """The tiny recipe, smaller still."""
-    tiny = presets.tiny()
     return dataclasses.replace(
-        tiny,
-        augment=dataclasses.replace(
-            tiny.augment, num_ops=1, operations=("ShearX", "TranslateY")
-        ),
+        presets.tiny(),
         model=ModelConfig(
             name="resnet_rs_14", width_multiplier=0.0625, stochastic_depth_rate=0.1
         ),
