@@ -33,8 +33,11 @@ class TensorFlowBackend:
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._averages = list(filter(is_weight, ema_model.variables))
         self._values = list(filter(is_weight, model.variables))
-        self._train = tf.function(self._train_step)
-        self._predict = tf.function(lambda x: self._ema_model(x, training=False))
+        # No `if` or loop depends on a tensor: AutoGraph would only take seconds.
+        self._train = tf.function(self._train_step, autograph=False)
+        self._predict = tf.function(
+            lambda x: self._ema_model(x, training=False), autograph=False
+        )
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Updates the state with a batch; returns scalar tensors."""
