@@ -196,11 +196,6 @@ def _digits(footer: bytes) -> bytes:
     return _FORMAT.format(google_crc32c.value(blank)).encode()
 
 
-def read_parquet(file: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """Returns the table in an open binary file or an Arrow buffer reader."""
-    return ChecksumReader(file).read_all(columns)
-
-
 def read_parquet_file(
     path: epath.PathLike, columns: Sequence[str] | None = None, *, owner: str = ""
 ) -> pa.Table:

@@ -124,7 +124,7 @@ def open_predictions(directory: str) -> PredictionSet:
     Raises:
         FileNotFoundError: If there is no such directory.
         ValueError: If it is not complete, or a file is missing, unknown, of another
-            labeling run, or a copy of another file.
+            labeling run, or not the one that was labeled.
     """
     path = artifact.require_complete(directory, "predictions")
     config = artifact.read_config(path)
@@ -152,7 +152,6 @@ def open_predictions(directory: str) -> PredictionSet:
 
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         facts = list(pool.map(read, range(predictions.num_shards)))
-    _check_distinct(predictions, facts)
     _check_summary(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
     predictions = dataclasses.replace(predictions, num_images=num_images)
@@ -200,20 +199,6 @@ def _missing(path: epath.Path) -> str:
         f"predictions are missing: {path}; delete {artifact.COMPLETED} beside it, and "
         "label again"
     )
-
-
-def _check_distinct(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> None:
-    """Checks that no two files have the same rows: keys are unique."""
-    seen: dict[bytes, int] = {}
-    for index, shard in enumerate(facts):
-        if not shard.num_rows or not shard.checksums:
-            continue
-        other = seen.setdefault(shard.checksums, index)
-        if other != index:
-            raise ValueError(
-                f"{predictions.path(index)} holds the rows of shard {other}: delete "
-                f"it and {artifact.COMPLETED} beside it, and label again"
-            )
 
 
 def _check_summary(predictions: PredictionSet, facts: Sequence[ShardFacts]) -> None:

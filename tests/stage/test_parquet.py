@@ -9,8 +9,8 @@ import pytest
 
 from stage import parquet
 from stage.parquet import (
+    ChecksumReader,
     checksum,
-    read_parquet,
     read_parquet_file,
     write_parquet_file,
 )
@@ -22,15 +22,15 @@ def test_a_table_is_read_from_a_file_and_from_a_buffer(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(TABLE, path, row_group_size=2)
     with path.open("rb") as file:
-        assert read_parquet(file) == TABLE
-    assert read_parquet(pa.BufferReader(path.read_bytes())) == TABLE
+        assert ChecksumReader(file).read_all() == TABLE
+    assert read_parquet_file(path) == TABLE
 
 
 def test_only_the_columns_asked_for_are_read(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(TABLE, path)
     with path.open("rb") as file:
-        assert read_parquet(file, ["label"]) == TABLE.select(["label"])
+        assert ChecksumReader(file).read_all(["label"]) == TABLE.select(["label"])
 
 
 @pytest.mark.parametrize("cut", [0, 10, -9])
@@ -38,7 +38,7 @@ def test_a_broken_file_is_an_error(cut):
     buffer = io.BytesIO()
     pq.write_table(TABLE, buffer)
     with pytest.raises(ValueError, match="Parquet"):
-        read_parquet(pa.BufferReader(buffer.getvalue()[:cut]))
+        ChecksumReader(pa.BufferReader(buffer.getvalue()[:cut]))
 
 
 def test_a_file_is_named_where_it_is_broken_or_missing(tmp_path):
@@ -183,3 +183,13 @@ def test_pages_have_checksums_that_other_programs_compare(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(OSError, match="CRC"):
         pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
+def test_a_file_of_another_owner_is_refused(tmp_path):
+    for name, owner in (("a", "us"), ("b", "them"), ("c", "")):
+        write_parquet_file(tmp_path / name, TABLE, owner=owner)
+    for name in "ac":  # Files of earlier versions name none.
+        assert read_parquet_file(tmp_path / name, owner="us") == TABLE
+    assert read_parquet_file(tmp_path / "b") == TABLE
+    with pytest.raises(ValueError, match=str(tmp_path / "b")):
+        read_parquet_file(tmp_path / "b", owner="us")

@@ -56,13 +56,6 @@ def test_a_file_too_many_is_named(directory):
         prediction_set.open_predictions(str(directory))
 
 
-def test_a_copy_of_another_file_is_named(directory):
-    path = directory / prediction_schema.shard_name(2)
-    shutil.copy(directory / prediction_schema.shard_name(0), path)
-    with pytest.raises(ValueError, match=rf"{path.name}.* 0\b"):
-        prediction_set.open_predictions(str(directory))
-
-
 def test_a_file_of_another_labeling_run_is_named(directory):
     config = json.loads((directory / "config.json").read_text())
     config["top_k"] += 1
