@@ -15,8 +15,12 @@ import tempfile
 from stage import cli
 
 ROOT = pathlib.Path(__file__).parent.parent
-#: The same step need not be compiled for each command of a session.
-COMPILED = tempfile.mkdtemp(prefix="compiled-")
+#: A step need not be compiled for each command of a session, whichever process of
+#: pytest-xdist starts it.
+COMPILED = pathlib.Path(
+    tempfile.gettempdir(),
+    f"compiled-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}",
+)
 atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 ENVIRONMENT = {
     **os.environ,
@@ -27,7 +31,7 @@ ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     # Compiling takes longer than the few steps; initializers are programs too.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "JAX_COMPILATION_CACHE_DIR": COMPILED,
+    "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 
