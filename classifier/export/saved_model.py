@@ -21,8 +21,16 @@ from classifier.export.allowed_operations import check_operations
 from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
 from stage import artifact, typed_json
 
-_GRAPH = "saved_model.pb"
-_VARIABLES = "variables"
+GRAPH = "saved_model.pb"
+VARIABLES = "variables"
+#: All files of a SavedModel that `saved_classifier` writes. Of somebody else's, others
+#: may be links to anything.
+FILES = (
+    GRAPH,
+    "fingerprint.pb",
+    f"{VARIABLES}/variables.index",
+    f"{VARIABLES}/variables.data-00000-of-00001",
+)
 #: Type and shape of what is no weight: the state of a random generator.
 _RANDOM_STATE = (np.int64, (2,))
 
@@ -50,7 +58,7 @@ def check_signatures(export: epath.PathLike, num_classes: int) -> None:
     path = epath.Path(export)
     (graph,) = _read(path).meta_graphs
     signatures = graph.signature_def
-    if not (path / _VARIABLES / "variables.index").exists():
+    if not (path / VARIABLES / "variables.index").exists():
         raise ValueError(f"{export}: expected variables/variables.index, found none")
     names = sorted(name for name in signatures if not name.startswith("__"))
     for name, output in (("preprocess", "pixels"), ("pixels", "logits")):
@@ -102,14 +110,14 @@ def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
     signatures["serving_default"].CopyFrom(signatures[signature])
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
-        (directory / _GRAPH).write_bytes(saved.SerializeToString())
-        (directory / _VARIABLES).symlink_to((path / _VARIABLES).resolve())
+        (directory / GRAPH).write_bytes(saved.SerializeToString())
+        (directory / VARIABLES).symlink_to((path / VARIABLES).resolve())
         yield scratch
 
 
 def _read_weights(export: epath.Path) -> Iterator[NDArray[Any]]:
     """Yields a network's weights in the order of Keras."""
-    path = export / _VARIABLES / "variables"
+    path = export / VARIABLES / "variables"
     try:
         reader = tf.train.load_checkpoint(str(path))
         for index in itertools.count():
@@ -126,7 +134,7 @@ def _read_weights(export: epath.Path) -> Iterator[NDArray[Any]]:
 
 def _read(export: epath.Path) -> Any:
     try:
-        content = (export / _GRAPH).read_bytes()
+        content = (export / GRAPH).read_bytes()
         saved = saved_model_pb2.SavedModel.FromString(content)
     except (OSError, DecodeError) as error:
         raise ValueError(f"{export} is no SavedModel: {error}") from error

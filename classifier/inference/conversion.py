@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from classifier.export.facts import CLASSIFIER, EXPORT, read_facts
 from classifier.export.saved_classifier import load_network, rebuild_network
+from classifier.export.saved_model import FILES, VARIABLES
 from classifier.inference.engine import REFERENCE, Network, NetworkLoader
 from classifier.models import variants
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
@@ -139,9 +140,11 @@ def _find_suffix(output: str) -> str:
 
 # --- SavedModel ------------------------------------------------------------------
 def _write_saved_model(classifier: epath.Path, output: epath.Path) -> None:
-    _copy(classifier / EXPORT, output)
+    (output / VARIABLES).mkdir(parents=True)
+    for name in FILES:
+        (classifier / EXPORT / name).copy(output / name)
     (output / _EXTRA).mkdir()
-    _copy(classifier / CLASSIFIER, output / _EXTRA / CLASSIFIER)
+    (classifier / CLASSIFIER).copy(output / _EXTRA / CLASSIFIER)
 
 
 def _load_saved_model(path: epath.Path) -> Network:

@@ -196,6 +196,18 @@ def test_graph_that_saves_its_weights(fault, place):
     place.refused(fault)
 
 
+@page.holds("foreign file in a classifier's SavedModel")
+def test_file_of_its_own(fault, place):
+    (place.root / "secret").write_text("mine")
+    for link in ("notes.txt", "assets/notes.txt", "variables/variables.txt"):
+        (place.teacher / "export" / link).symlink_to(place.root / "secret")
+    made = place.root / "made"
+    arguments = (f"--classifier={place.teacher}", f"--output={made}")
+    assert call("classifier.export_model", *arguments).returncode == 0
+    assert (made / "saved_model.pb").exists()
+    assert not list(made.rglob("*.txt"))
+
+
 @page.holds("foreign layer in a classifier's model.keras")
 @pytest.mark.parametrize(
     "layer",

@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 def trained(monkeypatch):
     """The runs that would be trained, without training them."""
     runs = []
-    monkeypatch.setattr(trainer, "train", lambda *arguments: runs.append(arguments))
+    monkeypatch.setattr(trainer, "train", lambda *run, **_: runs.append(run))
     return runs
 
 

@@ -39,6 +39,11 @@ FAULTS = (
         mentions=("traced_save",),
     ),
     Fault(
+        "foreign file in a classifier's SavedModel",
+        WORKS,
+        "not exported: it may be a link to any other",
+    ),
+    Fault(
         "foreign layer in a classifier's model.keras",
         LABELED,
         "only weights are read from the file",
