@@ -328,9 +328,11 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
         sync(temporary)
         temporary.replace(path)
         _sync_one(path.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # Writing to an open file does not say which.
         raise
 
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -153,6 +154,13 @@ def test_fingerprints_depend_on_parts_and_not_on_the_order_of_settings():
     assert artifact.fingerprint([b"ab", b"c"]) != artifact.fingerprint([b"a", b"bc"])
     first = artifact.config_fingerprint({"a": 1, "b": [2]})
     assert first == artifact.config_fingerprint({"b": [2], "a": 1})
+
+
+def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path):
+    path = epath.Path(tmp_path) / "figures.json"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="figures.json"), artifact.replacing(path):
+        raise full
 
 
 def test_a_file_is_written_atomically(tmp_path):
