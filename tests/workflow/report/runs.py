@@ -14,6 +14,7 @@ from PIL import Image
 
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
+from stage import artifact
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS
 from tests.pseudo_label.selection import selections
 from workflow.report.analysis import figures, verdict
@@ -146,17 +147,18 @@ def predict(rng, truth, accuracy, plan):
 def write_predictions(rng, directory, truth, accuracy, plan):
     label, confidence = predict(rng, truth, accuracy, plan)
     directory.mkdir(parents=True)
-    tables = []
-    for shard, rows in enumerate(np.array_split(np.arange(len(truth)), plan.shards)):
-        table = to_table(rng, rows, label[rows], confidence[rows])
-        tables.append(table)
-        with (directory / prediction_schema.shard_name(shard)).open("wb") as file:
-            prediction_schema.write_shard(file, iter([table]), fingerprint="f")
     config = {
         "images": {"num_shards": plan.shards},
         "class_names": list(plan.class_names),
         "teachers": ["0123456789abcdef" * 4],
     }
+    run = artifact.config_fingerprint(config, leaving_out="images")
+    tables = []
+    for shard, rows in enumerate(np.array_split(np.arange(len(truth)), plan.shards)):
+        table = to_table(rng, rows, label[rows], confidence[rows])
+        tables.append(table)
+        with (directory / prediction_schema.shard_name(shard)).open("wb") as file:
+            prediction_schema.write_shard(file, iter([table]), fingerprint=run)
     write(directory / "config.json", config)
     return tables
 

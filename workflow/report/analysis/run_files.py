@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from classifier.export.facts import CLASSIFIER
 from classifier.training import metrics
-from pseudo_label.predictions.prediction_set import read_labeling_config
+from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection import precision
 from pseudo_label.selection.decision import (
     SELECTION,
@@ -165,7 +165,7 @@ class Run:
                 f"There is no round-{number}/predictions.",
                 f"make labels ROUND={number}",
             )
-        labeling = read_labeling_config(predictions)
+        labeling = open_predictions(str(predictions))
         selection_directory = epath.Path(directory / "selection")
         selection = read_selection(selection_directory)
         check_class_names(
@@ -173,7 +173,7 @@ class Run:
         )
         return LabeledRound(
             predictions=epath.Path(predictions),
-            num_shards=labeling.images.num_shards,
+            num_shards=labeling.num_shards,
             selection_directory=selection_directory,
             selection=selection,
         )

@@ -141,3 +141,11 @@ def test_a_label_beyond_the_classes_is_named(run, tmp_path):
     )
     with pytest.raises(ValueError, match=r"round-1/predictions.* 3\b"):
         prediction_counts.count_predictions(few, np.empty(0, np.float32))
+
+
+def test_files_that_were_not_labeled_here_are_refused(tmp_path):
+    runs.make(tmp_path / "run", runs.Plan(class_names=("a", "b", "c"), images=90))
+    summary = tmp_path / "run" / "round-1" / "predictions" / "summary.json"
+    summary.write_text('{"checksums": ["00000000"]}')
+    with pytest.raises(ValueError, match=r"predictions-00000\.parquet.*summary\.json"):
+        Run(tmp_path / "run").labeled_round(1)
