@@ -159,7 +159,7 @@ def test_fingerprints_depend_on_parts_and_not_on_the_order_of_settings():
 def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path):
     path = epath.Path(tmp_path) / "figures.json"
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(OSError, match="figures.json"), artifact.replacing(path):
+    with pytest.raises(OSError, match=r"figures\.json"), artifact.replacing(path):
         raise full
 
 
