@@ -18,7 +18,7 @@ from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.selection.decision import count_copies, read_selection
-from tests.commands import call, finish, run, run_together, start
+from tests.commands import call, finish, run, start
 from tests.images import random_images, write_folder, write_records
 
 DIGITS = "digits/labels2_seed0"
@@ -26,6 +26,9 @@ QUICK = (
     "--set=num_steps=30",
     "--set=global_batch_size=16",
     "--set=optimizer.warmup_steps=5",
+    # Building more of them takes longer than the steps.
+    "--set=augment.num_ops=1",
+    "--set=augment.operations=ShearX",
 )
 #: Nothing is measured: which engine is fastest here says nothing about the chain.
 REFERENCE = ("--engine=tensorflow", "--dtype=float32")
@@ -127,7 +130,7 @@ def succeed(*command):
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """Every command as a user runs it, and the jobs also inside this process."""
+    """Every command as a user runs it, and most also inside this process."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
     succeed(
         "examples.digits.prepare",
@@ -135,8 +138,8 @@ def chain(tmp_path_factory):
         "--labels_per_class=2",
         "--num_shards=6",
     )
-    run_together(chain.train(1), chain.train(2))
     for first, second in (
+        (chain.train(1), chain.train(2)),
         (
             chain.label("predictions-1"),
             chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
@@ -399,16 +402,15 @@ def test_the_student_is_a_classifier_like_its_teacher(chain):
 
 
 def test_a_student_has_a_control_and_a_last_phase(chain):
-    run_together(
-        chain.student("--control", name="control"),
-        (
-            "student.fix_resolution",
-            f"--student={chain.root}/student",
-            f"--workdir={chain.root}/student-large",
-            *chain.labeled,
-            "--set=num_steps=3",
-        ),
+    process = start(
+        "student.fix_resolution",
+        f"--student={chain.root}/student",
+        f"--workdir={chain.root}/student-large",
+        *chain.labeled,
+        "--set=num_steps=3",
     )
+    succeed(*chain.student("--control", name="control"))
+    finish(process)
     configs = {
         name: read_json(chain.root, name, "config.json")
         for name in ("student", "control", "student-large")
@@ -472,14 +474,14 @@ def test_images_that_changed_after_labeling_are_not_written(chain, tmp_path):
         f"--output={tmp_path}/selection",
     )
     write_records(tmp_path / "part-0", images[::-1])  # As many bytes as before.
-    process = start(
+    ended = call(
         "beam_jobs.write_records",
         *common,
         f"--predictions={tmp_path}/predictions",
         f"--selection={tmp_path}/selection",
         f"--output={tmp_path}/dataset",
+        *ONE_PROCESS,
     )
-    output, _ = process.communicate()
-    assert process.returncode != 0
-    assert "shard 0, row 0 (part-0#0): the image is not the one" in output
+    assert ended.returncode != 0
+    assert "shard 0, row 0 (part-0#0): the image is not the one" in ended.stderr
     assert not (tmp_path / "dataset" / "COMPLETED").exists()
