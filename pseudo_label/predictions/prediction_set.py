@@ -102,11 +102,6 @@ class LabelingFacts:
     temperature: Positive = 1.0
 
 
-def read_labeling_config(directory: epath.PathLike) -> LabelingFacts:
-    """Returns a labeling job's config; raises ValueError if it is broken."""
-    return typed_json.read(epath.Path(directory) / artifact.CONFIG, LabelingFacts)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelingSummary:
     """What other stages read of a labeling job's `summary.json`.
@@ -132,7 +127,7 @@ def open_predictions(directory: str) -> PredictionSet:
         raise ValueError(
             f"{directory} holds no predictions: no teachers in {artifact.CONFIG}"
         )
-    labeling = read_labeling_config(path)
+    labeling = typed_json.read(path / artifact.CONFIG, LabelingFacts)
     predictions = PredictionSet(
         directory=directory,
         fingerprint=artifact.config_fingerprint(config),
