@@ -32,9 +32,13 @@ def build(config):
 
 
 def exported():
-    """The step of a published network, lowered for TPUs."""
+    """The step of the published recipe, lowered for TPUs."""
     config = dataclasses.replace(
-        presets.find("resnet_rs_50_160"), global_batch_size=8, dtype="bfloat16"
+        presets.find("resnet_rs_50_160"),
+        # Blocks with and without a projection, as in deeper networks.
+        model=ModelConfig(name="resnet_rs_26"),
+        global_batch_size=8,
+        dtype="bfloat16",
     )
     model = build(config)
     step = jax.jit(backend_jax.make_train_step(model, config))

@@ -22,9 +22,9 @@ def found():
 def test_every_convolution_is_lowered_for_tpus_in_bfloat16(found):
     exported = found["exported"]
     # Forward, and the gradients of kernel and input; the image has none.
-    assert exported["forward_convolutions"] == 88
-    assert exported["convolutions"] == 3 * 88 - 1
-    assert exported["convolution_types"] == {"bf16 bf16 bf16": 3 * 88 - 1}
+    assert exported["forward_convolutions"] == 48
+    assert exported["convolutions"] == 3 * 48 - 1
+    assert exported["convolution_types"] == {"bf16 bf16 bf16": 3 * 48 - 1}
 
 
 def test_the_step_is_static_and_stays_on_the_tpu(found):
