@@ -2,7 +2,9 @@
 
 The headers of ustar, with the long names of GNU and of pax. Zeros between members are
 skipped, as `tar --ignore-zeros` does: concatenated files are read to their end. More of
-them than an end mark and its padding may stand in the place of members.
+them than an archive's end has stand in the place of members. So may fewer, which cannot
+be told from an end: up to 1,024 bytes, or fewer than one of `_RECORDS` and 1,024 bytes
+that end at its multiple.
 The format: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 """
 
@@ -21,12 +23,17 @@ _MAX_EXTENSION = 2**20
 _MAX_NAME = 4096
 #: An end mark is two blocks of zeros; fewer may stand anywhere.
 _END_MARK = 2 * _BLOCK
-#: Size to whose multiple most programs pad an archive with further zeros.
-_RECORD = 20 * _BLOCK
+#: Sizes to whose multiple programs pad an archive with further zeros: 20 blocks, or
+#: usual values of tar's option -b. With all values any zeros could be padding.
+_RECORDS = tuple(
+    _BLOCK * blocks for blocks in (20, 32, 64, 128, 256, 512, 1000, 1024, 2000, 2048)
+)
 #: Comparing with these is several times as fast as to look for another byte.
 _ZEROS = bytes(2**18)
 _FILES = (b"0", b"\0", b"7")
 _FOLDER = b"5"
+#: GNU's name of a volume and list of a folder's files.
+_NO_MEMBERS = (b"V", b"D")
 _SPARSE = b"S"
 #: Types without content, whatever size they claim.
 _KINDS = {
@@ -76,7 +83,7 @@ class TarStream:
         self.offset = 0  #: Where the last header begins.
 
     def members(self) -> Iterator[Member]:
-        """Yields all members but folders.
+        """Yields all members but folders and `_NO_MEMBERS`.
 
         Raises ContentError where the file is no tar file or is cut off.
         """
@@ -113,12 +120,14 @@ class TarStream:
             if not block and not zeros:
                 raise ContentError("the file ends without an end mark")
             if not block:
-                if zeros >= _END_MARK + _RECORD:
+                # Fewer may also be padding that is cut off.
+                if zeros >= _END_MARK + _RECORDS[0] and not self._may_be_end(zeros):
                     raise ContentError(describe_zeros(zeros))
                 return None
             zeros += len(block)
             zeros += self._skip_zeros()
-        self._note_zeros(zeros)
+        if not self._may_be_end(zeros):
+            self._zeros = zeros
         self.offset = self._position + zeros
         self._position = self._end = self.offset + len(block)
         if zeros >= _END_MARK:
@@ -130,12 +139,12 @@ class TarStream:
             raise ContentError("no tar header")
         return block
 
-    def _note_zeros(self, count: int) -> None:
-        """Notes zeros before a header unless they are an end mark and its padding."""
-        size = self._position + count - self._archive_start
-        is_padded = count < _END_MARK + _RECORD and size % _RECORD == 0
-        if count > _END_MARK and not is_padded:
-            self._zeros = count
+    def _may_be_end(self, zeros: int) -> bool:
+        """Returns whether zeros can be an end mark, or that and its padding."""
+        size = self._position + zeros - self._archive_start
+        return zeros <= _END_MARK or any(
+            zeros < _END_MARK + record and size % record == 0 for record in _RECORDS
+        )
 
     def _skip_zeros(self) -> int:
         """Skips zero blocks that are in memory already; returns their bytes."""
@@ -186,6 +195,8 @@ class TarStream:
         if "size" in fields:
             size = _decimal(fields["size"])
         self._end += -(-size // _BLOCK) * _BLOCK
+        if kind in _NO_MEMBERS:
+            return None
         if kind == _SPARSE or "sparse" in fields:
             return Member(name, _SPARSE_KIND, size, self._archive, self._zeros)
         is_file = kind in _FILES
@@ -206,7 +217,10 @@ class TarStream:
 
 def describe_zeros(count: int) -> str:
     """Returns what a message says of zeros that are no end mark."""
-    return f"{count:,} bytes of zeros, more than the end of a tar file has"
+    return (
+        f"{count:,} bytes of zeros, more than the end of a tar file has (if the file is "
+        "whole, write it without tar's option -b)"
+    )
 
 
 def _is_header(block: bytes) -> bool:

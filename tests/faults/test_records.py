@@ -143,6 +143,29 @@ TARS = {
         tar_between()[:MEMBER] + bytes(6 * 512) + tar_between()[MEMBER:],
         BETWEEN,
     ),
+    "zeros in place of members that look like the end of a tar file": (
+        tar_between()[:MEMBER] + bytes(1024) + tar_between()[MEMBER:],
+        "ok ok",
+    ),
+    "tar file padded to a larger record": (
+        tar_between().ljust(2000 * 512, b"\0"),
+        "ok ok",
+    ),
+    "tar file padded to an unusual record": (
+        tar_between().ljust(2001 * 512, b"\0"),
+        "ok ok bad",
+    ),
+    "name of a volume in a tar file": (
+        sized("photos.png", 0, b"V") + tar_between(),
+        "ok ok",
+    ),
+    "part of a file of another volume in a tar file": (
+        tar_between()[:MEMBER]
+        + sized("1.png", 512, b"M")
+        + b"x" * 512
+        + tar_between()[MEMBER:],
+        BETWEEN,
+    ),
     "text behind the end of a tar file": (tar_between() + b"words" * 200, "ok ok bad"),
     "tar file truncated between two members": (tar_between()[:MEMBER], "ok bad"),
     "truncated compressed tar file": (gzip.compress(tar_between())[:-9], "ok ok bad"),

@@ -95,6 +95,12 @@ def test_a_signed_checksum():
     assert read(bytes(content) + END) == [("\u00fc.jpg", "", b"")]
 
 
+def test_labels_of_volumes_and_lists_of_folders_are_left_out():
+    label = header(b"photos.jpg", kind=b"V")
+    folder = header(b"x.jpg", size=b"%011o" % 600, kind=b"D") + b"Y".ljust(1024, b"\0")
+    assert read(label + folder + write(B)) == [BOTH[1]]
+
+
 @pytest.mark.parametrize("kind", [*b"12346"])
 def test_what_is_no_file_has_no_content(kind):
     content = header(size=b"%011o" % 9999, kind=bytes([kind])) + write(B)
@@ -163,6 +169,20 @@ def test_zeros_that_are_no_end_mark():
     assert zeros(write(A) + write(A, B) + one + end) == [0] * 5
     with pytest.raises(ContentError, match=r"18,944 .* zeros"):
         zeros(write(A) + bytes(10240))
+
+
+@pytest.mark.parametrize("blocks", [32, 64, 128, 1000, 2000, 2048])
+def test_zeros_up_to_a_larger_record(blocks):
+    record = blocks * 512
+    content = write(A).ljust(record, b"\0")
+    assert read(content) == BOTH[:1]
+    assert read(content + write(B)) == BOTH
+    tar = TarStream(io.BufferedReader(io.BytesIO(content + write(B))))
+    found = [(member.archive, member.zeros) for member in tar.members()]
+    assert found == [(0, 0), (1, 0)]
+    for size in (record - 512, record + 512):
+        with pytest.raises(ContentError, match="zeros"):
+            read(write(A)[:1536] + bytes(size - 1536))
 
 
 def test_archives_are_told_apart_by_two_blocks_of_zeros():

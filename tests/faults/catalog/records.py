@@ -86,6 +86,37 @@ FAULTS = (
         "one row; the members behind them are read",
         mentions=("3,072 bytes of zeros",),
     ),
+    Fault(
+        "zeros in place of members that look like the end of a tar file",
+        NO_ROW,
+        "what is lost is not noticed: up to 1,024 bytes; up to 11,263 at the end of "
+        "the file; fewer than a record and 1,024 bytes that end at a multiple of it, "
+        "where a record is 512 bytes times 20, 1000, 2000 or a power of two from 32 to "
+        "2048",
+    ),
+    Fault(
+        "tar file padded to a larger record",
+        LABELED,
+        "`tar -b`: 1000, 2000 and powers of two up to 2048",
+    ),
+    Fault(
+        "tar file padded to an unusual record",
+        "corrupt_record",
+        "`tar -b` of another value above 20: its zeros may stand for lost members; one "
+        "row",
+        mentions=("bytes of zeros", "-b"),
+    ),
+    Fault(
+        "name of a volume in a tar file",
+        NO_ROW,
+        "`tar -V`; so are GNU's lists of a folder's files",
+    ),
+    Fault(
+        "part of a file of another volume in a tar file",
+        "bad_record",
+        "`tar -M`",
+        mentions=("'M'",),
+    ),
     Fault("text behind the end of a tar file", "corrupt_record", "no tar header"),
     Fault(
         "tar file truncated between two members",
