@@ -218,8 +218,8 @@ class TarStream:
 def describe_zeros(count: int) -> str:
     """Returns what a message says of zeros that are no end mark."""
     return (
-        f"{count:,} bytes of zeros, more than the end of a tar file has (if the file is "
-        "whole, write it without tar's option -b)"
+        f"{count:,} bytes of zeros, more than the end of a tar file has (if the file "
+        "is whole, write it without tar's option -b)"
     )
 
 
