@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,8 @@ ENVIRONMENT = {
 _NO_READER = 128 + signal.SIGPIPE
 #: What was file 2 before it was closed to libraries that write to it; 0 if it is not.
 _hidden_stderr = 0
+#: Held once the process is about to be ended.
+_interrupted = threading.Lock()
 
 
 def run(main: Main, flags: CommandFlags) -> None:
@@ -54,7 +57,7 @@ def run(main: Main, flags: CommandFlags) -> None:
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
     logging.set_verbosity(logging.ERROR)
-    signal.signal(signal.SIGINT, _interrupt)
+    _handle_interrupts()
     sys.excepthook = lambda _, error, __: streams.warn(
         "".join(traceback.format_exception(error)).rstrip()
     )
@@ -101,14 +104,34 @@ def _run_main(main: Main, argv: Sequence[str]) -> None:
         sys.exit(f"error: cannot print to stdout: {failure}")
 
 
+def _handle_interrupts() -> None:
+    """Lets Ctrl-C end the process, also while its main thread runs native code.
+
+    Python calls a handler between two instructions of the main thread alone, but writes
+    the signal's number to a file at once.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        while number := os.read(reader, 1):
+            if signal.getsignal(number[0]) is _interrupt:
+                _interrupt()
+
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _interrupt(*_: object) -> None:
     """Exits at once, which is safe because files get their final name when complete.
 
     An exception would be raised inside Beam, which would treat it as a failure of the
     job and let its threads finish their shards.
     """
+    if not _interrupted.acquire(blocking=False):
+        return
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
         os.write(terminal, f"interrupted; {preemption.RESUMABLE}\n".encode())

@@ -177,6 +177,23 @@ def test_ctrl_c_ends_a_command_at_once():
     assert len(process.stderr.splitlines()) == 1
 
 
+IN_NATIVE_CODE = """
+import hashlib, os, signal, threading
+from stage import cli
+from stage.flags import CommandFlags
+def main(argv):
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+cli.run(main, CommandFlags())
+"""
+
+
+def test_ctrl_c_ends_a_command_that_does_not_return_to_python():
+    process = run_python(IN_NATIVE_CODE)
+    assert process.returncode == 130
+    assert len(process.stderr.splitlines()) == 1
+
+
 def test_what_tensorflow_prints_while_it_loads_is_dropped(tmp_path):
     (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'greeting')")
     process = run_python(
