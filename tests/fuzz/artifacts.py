@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from classifier.data import shard_manifest
 from classifier.data.sources import open_source
 from classifier.export import saved_model
+from classifier.export.facts import fingerprint
 from classifier.training import checkpoint, metrics, presets
 from classifier.training.config import read_run
 from pseudo_label.dataset import records
@@ -89,10 +90,12 @@ def _write_calibration(directory: pathlib.Path, accuracy: float) -> None:
 
 def _write_teacher(directory: pathlib.Path) -> None:
     """Writes the facts of a classifier; `images.prepare` writes its model."""
-    recipe = _training_config()["config"]
+    image = presets.tiny().image
     evaluation = {"num_examples": 4, "num_correct": 2, "cross_entropy": 1.0}
-    facts = {"fingerprint": "ab" * 32, "class_names": _NAMES, "temperature": 1.0}
-    facts |= {"image": recipe["image"], "left_out": None, "num_parameters": 9}
+    # The network has no weights.
+    facts = {"fingerprint": fingerprint(image, _NAMES, []), "class_names": _NAMES}
+    facts |= {"temperature": 1.0, "left_out": None, "num_parameters": 0}
+    facts |= {"image": dataclasses.asdict(image)}
     facts |= {"evaluation": {**evaluation, "top1": 0.5}}
     runs.write(directory / "classifier.json", facts)
     runs.write(directory / "config.json", _training_config())
