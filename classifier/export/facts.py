@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from classifier.data.config import ImageConfig
 from stage import artifact, typed_json
-from stage.typed_json import Count, Positive
+from stage.text import printable
+from stage.typed_json import ClassName, Count, Positive
 
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
@@ -70,7 +71,7 @@ class ClassifierFacts:
     """
 
     fingerprint: str
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     image: ImageConfig
     temperature: Positive = 1.0
     left_out: LeftOut | None = None
@@ -83,8 +84,8 @@ class ClassifierFacts:
         if found != self.fingerprint:
             raise ValueError(
                 f"{path}: not the weights, class names or preprocessing that "
-                f"{CLASSIFIER} names: expected {self.fingerprint[:12]}, got "
-                f"{found[:12]}; restore the files of this classifier"
+                f"{CLASSIFIER} names: expected {printable(self.fingerprint)[:12]}, "
+                f"got {found[:12]}; restore the files of this classifier"
             )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact, typed_json
-from stage.typed_json import Count, Positive, PositiveCount
+from stage.typed_json import ClassName, Count, Positive, PositiveCount
 
 SUMMARY = "summary.json"
 #: Footers to read in parallel; from a bucket each takes a tenth of a second.
@@ -97,7 +97,7 @@ class LabelingFacts:
 
     images: LabeledImages
     teachers: tuple[str, ...]
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     top_k: PositiveCount = 1
     temperature: Positive = 1.0
 
@@ -165,7 +165,7 @@ def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
     if facts.fingerprint != fingerprint:
         raise ValueError(
             f"{path} is of another labeling run: expected {fingerprint[:12]}, got "
-            f"{facts.fingerprint[:12]}"
+            f"{typed_json.shown(facts.fingerprint[:12])}"
         )
     return facts
 
