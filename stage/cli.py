@@ -116,7 +116,7 @@ def _handle_interrupts() -> None:
     def watch() -> None:
         while number := os.read(reader, 1):
             if signal.getsignal(number[0]) is _interrupt:
-                _interrupt()
+                _interrupt(number[0], None)
 
     signal.signal(signal.SIGINT, _interrupt)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
