@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
+from etils import epath
 from tensorflow_datasets.core import naming
 
 from stage import artifact, typed_json
@@ -27,9 +29,10 @@ def open_builder(directory: str) -> Any:
 
     Raises:
         ValueError: If TFDS cannot read the directory, if it names a class that is no
-            feature of TFDS, or files in another directory.
+            feature of TFDS, or files in another directory, or is too large.
     """
     artifact.check_files(directory)
+    _check_sizes(epath.Path(directory).iterdir())
     with _only_own_features(directory):
         builder = tfds.builder_from_directory(directory)
         _check_files(builder)
@@ -58,7 +61,10 @@ def find_builder(name: str, data_dir: str | None) -> Any:
             f"expected the name or the directory of a TFDS dataset, got {name!r}, for "
             "whose namespace TFDS runs code from the network"
         )
-    artifact.check_files(os.path.join(os.path.expanduser(where), str(parsed.name)))
+    prepared = os.path.join(os.path.expanduser(where), str(parsed.name))
+    artifact.check_files(prepared)
+    local = pathlib.Path(prepared)  # Versions, or configurations with versions.
+    _check_sizes([*local.glob("*/*"), *local.glob("*/*/*")])
     with _only_own_features(f"TFDS dataset {name!r} in {where}"):
         try:
             builder = tfds.builder(name, data_dir=data_dir)
@@ -98,6 +104,13 @@ def _only_own_features(dataset: str) -> Iterator[None]:
             raise ValueError(f"{dataset} cannot be opened: {words}") from error
         finally:
             connector.cls_from_name = original
+
+
+def _check_sizes(paths: Iterable[pathlib.PurePath]) -> None:
+    """Raises ValueError if a file that TFDS reads as a whole is too large."""
+    for path in paths:
+        if path.suffix in (".json", ".txt") and epath.Path(path).exists():
+            typed_json.check_size(path)
 
 
 def _check_files(builder: Any) -> None:

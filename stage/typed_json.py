@@ -60,6 +60,15 @@ Digits = Annotated[
 PathText = Annotated[
     str, Condition(lambda s: 0 < len(s) <= 4096 and "\0" not in s, "a path")
 ]
+#: Most characters of a class name.
+MAX_CLASS_NAME = 1000
+ClassName = Annotated[
+    str,
+    Condition(
+        lambda s: len(s) <= MAX_CLASS_NAME,
+        f"a class name of at most {MAX_CLASS_NAME:,} characters",
+    ),
+]
 
 #: Largest file that is read: what a million classes need.
 MAX_BYTES = 2**28
@@ -91,11 +100,15 @@ def read_bytes(path: epath.PathLike) -> bytes:
     local = os.fspath(path)  # Only there are pipes, and only `os` tells them.
     if "://" not in local and os.path.exists(local) and not os.path.isfile(local):
         raise ValueError(f"{path}: expected a regular file")
-    path = epath.Path(path)
-    size = path.stat().length
+    check_size(path)
+    return epath.Path(path).read_bytes()
+
+
+def check_size(path: epath.PathLike) -> None:
+    """Raises ValueError if a file is too large to be read."""
+    size = epath.Path(path).stat().length
     if size > MAX_BYTES:
         raise ValueError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {size:,}")
-    return path.read_bytes()
 
 
 def parse(content: bytes, kind: type[T], name: str, *, only_known: bool = False) -> T:

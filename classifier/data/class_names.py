@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
-import os
+import io
 import unicodedata
 from collections.abc import Iterable, Sequence
+
+from etils import epath
+
+from stage import typed_json
+from stage.typed_json import MAX_CLASS_NAME
 
 #: Unicode's categories of characters that no class name may have: control characters,
 #: halves of a character (bytes that are not UTF-8), separators of lines.
@@ -14,14 +19,7 @@ _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 def read_class_names(path: str) -> tuple[str, ...]:
     """Returns the lines of a UTF-8 text file: two or more different class names."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{path}: expected a file of class names, got something else")
-    try:
-        # A byte-order mark is no part of the first name.
-        with open(path, encoding="utf-8-sig") as file:
-            names = tuple(map(str.strip, file.read().rstrip().split("\n")))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8: {error}") from error
+    names = read_lines(path)
     if len(names) < 2:
         raise ValueError(f"{path}: expected two or more names, one a line")
     if "" in names:
@@ -33,9 +31,27 @@ def read_class_names(path: str) -> tuple[str, ...]:
     return names
 
 
+def read_lines(path: epath.PathLike) -> tuple[str, ...]:
+    """Returns the lines of a UTF-8 text file without the blanks around them.
+
+    A byte-order mark is no part of the first; empty ones at the end are left out.
+    """
+    content = io.BytesIO(typed_json.read_bytes(path))
+    try:
+        text = io.TextIOWrapper(content, encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8: {error}") from error
+    return tuple(map(str.strip, text.rstrip().split("\n")))
+
+
 def check_class_names(names: Sequence[str], what: str) -> None:
     """Raises ValueError unless a dataset can hold the names: TFDS has one a line."""
     for name in names:
+        if len(name) > MAX_CLASS_NAME:
+            raise ValueError(
+                f"{what}: expected class names of at most {MAX_CLASS_NAME:,} "
+                f"characters, got one of {len(name):,}"
+            )
         if (
             not name
             or name != name.strip()

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
+from tensorflow_datasets.core.features.feature import convert_feature_name_to_filename
 
 from classifier.data import listing
 from classifier.data.class_names import (
     check_class_names,
     check_same_classes,
     read_class_names,
+    read_lines,
 )
 from classifier.data.examples import File, Reader, key_text
 from classifier.data.readers import (
@@ -257,7 +259,7 @@ def _open_tfds(
             known = ", ".join(features)
             raise ValueError(f"{spec} has no feature {name!r}, only {known}")
     files = _list_split(spec, builder.info.splits[split])
-    class_names = tuple(features[label].names) if label is not None else None
+    class_names = _read_tfds_names(builder, label) if label is not None else None
     reader = TfdsReader(
         directory=str(builder.data_dir),
         image_feature=image,
@@ -266,6 +268,25 @@ def _open_tfds(
         more_features=more_features,
     )
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _read_tfds_names(builder: Any, label: str) -> tuple[str, ...]:
+    """Returns the class names of a ClassLabel, or its numbers if it has no names.
+
+    TFDS itself keeps byte-order marks, and passes over errors.
+    """
+    feature = builder.info.features[label]
+    name = convert_feature_name_to_filename(label, parent_name=None)
+    path = feature.get_names_filepath(builder.data_dir, name)
+    if not path.exists():
+        return tuple(feature.names)
+    names = tuple(filter(None, read_lines(path)))
+    if len(names) != feature.num_classes:
+        raise ValueError(
+            f"{path}: expected a name for each of {feature.num_classes} classes of "
+            f"features.json, got {len(names)}"
+        )
+    return names
 
 
 def _list_split(spec: str, split: Any) -> list[File]:

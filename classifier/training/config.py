@@ -197,7 +197,7 @@ class _RunConfig:
     """What is read of a training run's `config.json`."""
 
     config: dict[str, Any]
-    class_names: tuple[str, ...] = ()
+    class_names: tuple[typed_json.ClassName, ...] = ()
     left_out: dict[str, Any] | None = None
 
 

@@ -22,7 +22,7 @@ from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact, typed_json
-from stage.typed_json import Count, Share
+from stage.typed_json import ClassName, Count, Share
 from stage.validation import check, check_positive
 
 SELECTION = "selection.json"
@@ -79,7 +79,7 @@ class ClassRule:
         extra_cut_off: Sort key of the last image with one more record; None if none.
     """
 
-    name: str
+    name: ClassName
     threshold: Share
     confident: Count
     unique: Count
@@ -143,7 +143,7 @@ class SparseClass:
             to the end of its bin (`HistogramBins`); None if none would.
     """
 
-    name: str
+    name: ClassName
     predicted: Count
     dropped: Count = 0
     kept: Count

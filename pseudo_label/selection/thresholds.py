@@ -69,8 +69,9 @@ def read_class_thresholds(
     content = typed_json.read(path, dict[str, Share])
     unknown = sorted(content.keys() - set(class_names))
     if unknown:
+        name = typed_json.shorten(repr(unknown[0]))
         raise ValueError(
-            f"{path}: unknown class {unknown[0]!r} ({len(unknown)} of {len(content)})"
+            f"{path}: unknown class {name} ({len(unknown)} of {len(content)})"
         )
     missing = [name for name in class_names if name not in content]
     if default is not None:

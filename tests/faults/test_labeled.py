@@ -398,6 +398,13 @@ def test_other_names_than_those_of_the_folders(fault, labeled):
     labeled.refused(fault, f"folder:{labeled.root}/good", only=("evaluate", "learn"))
 
 
+@page.holds("class name of millions of characters")
+def test_long_class_name(fault, labeled):
+    write_records(labeled.root / "in", IMAGES, LABELS)
+    (labeled.root / "names.txt").write_text(f"a\nb\n{'c' * 5_000_000}\n")
+    labeled.refused(fault, f"tfrecord:{labeled.root}/in", only=("learn", "evaluate"))
+
+
 @page.holds("class name that a dataset cannot hold")
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_folders_that_are_no_class_names(fault, labeled, name):
@@ -419,6 +426,36 @@ def test_byte_order_mark(fault, tmp_path):
     assert fault.end == endings.WORKS
     (tmp_path / "names.txt").write_bytes("\ufeffa\r\n b \r\nc\r\n\r\n".encode())
     assert read_class_names(str(tmp_path / "names.txt")) == ("a", "b", "c")
+
+
+@pytest.fixture
+def named(labeled):
+    """A TFDS dataset; returns its source and the file of its class names."""
+    directory = labeled.root / "in" / "1.0.0"
+    write_tfds(directory, {"image": IMAGES}, LABELS)
+    return f"tfds:{directory}:train", directory / "class.labels.txt"
+
+
+@page.holds("byte-order mark in a TFDS dataset's class names")
+def test_byte_order_mark_of_tfds(fault, named):
+    assert fault.end == endings.WORKS
+    source, path = named
+    path.write_bytes("\ufeffa\r\nb\r\nc\r\n".encode())
+    assert open_source(source).labeled_class_names() == ("a", "b", "c")
+
+
+@page.holds("TFDS dataset with another number of class names than classes")
+def test_more_names_than_classes(fault, labeled, named):
+    source, path = named
+    path.write_text("a\nb\nc\nd\n")
+    labeled.refused(fault, source, only=("learn", "evaluate"))
+
+
+@page.holds("TFDS dataset with class names that are not UTF-8")
+def test_names_of_tfds_in_another_encoding(fault, labeled, named):
+    source, path = named
+    path.write_bytes(b"a\nb\nc\xe4\n")
+    labeled.refused(fault, source, only=("learn",))
 
 
 @page.holds("blank line between class names")

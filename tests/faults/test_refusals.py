@@ -1,7 +1,9 @@
 """Images, teachers and settings that are refused, most of them before any work."""
 
+import os
 import shutil
 
+import pytest
 import tensorflow as tf
 
 from classifier.inference import engine
@@ -35,6 +37,16 @@ def test_absurd_number_of_records(fault, place):
     info = directory / "dataset_info.json"
     info.write_text(info.read_text().replace('"3"', '"99999999999"'))
     place.refused(fault, images=f"tfds:{directory}:train")
+
+
+@page.holds("TFDS dataset with a description of gigabytes")
+def test_description_of_gigabytes(fault, place):
+    directory = place.root / "shapes" / "1.0.0"
+    write_tfds(directory, {"image": random_images(3)}, [0, 1, 2])
+    os.truncate(directory / "features.json", 2**31)  # Sparse.
+    with pytest.raises(SystemExit) as refusal:
+        place.label(images=f"tfds:{directory}:train")
+    fault.check(str(refusal.value.code))
 
 
 @page.holds("file system whose client is not installed")
@@ -107,6 +119,11 @@ def test_teacher_with_the_weights_of_another(fault, place, exported_second):
 @page.holds("class names in another order than the teacher's")
 def test_teacher_with_other_names(fault, place):
     place.refused(fault, place.other_teacher(class_names=["b", "a", "c"]))
+
+
+@page.holds("class name of millions of characters in classifier.json")
+def test_teacher_with_a_long_name(fault, place):
+    place.refused(fault, place.other_teacher(class_names=["a", "b" * 5_000_000, "c"]))
 
 
 def save(directory, **signatures):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import tensorflow_datasets as tfds
@@ -43,6 +44,14 @@ def test_no_other_class_is_looked_for(dataset, open_it, name):
     content["featuresDict"]["features"]["id"]["pythonClassName"] = name
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=repr(name)):
+        open_it(str(dataset) if open_it is open_builder else dataset)
+
+
+@by_any_name
+@pytest.mark.parametrize("name", ["dataset_info.json", "class.labels.txt"])
+def test_large_metadata_are_not_read(dataset, open_it, name):
+    os.truncate(dataset / name, 2**31)
+    with pytest.raises(ValueError, match=rf"{name}.*2,147,483,648"):
         open_it(str(dataset) if open_it is open_builder else dataset)
 
 

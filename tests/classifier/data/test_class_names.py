@@ -2,7 +2,11 @@ import os
 
 import pytest
 
-from classifier.data.class_names import check_same_classes, read_class_names
+from classifier.data.class_names import (
+    check_class_names,
+    check_same_classes,
+    read_class_names,
+)
 
 
 def test_class_lists_must_agree_in_order():
@@ -28,6 +32,20 @@ def test_class_names_must_be_several_and_different(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)):
         read_class_names(str(path))
+
+
+def test_large_files_of_class_names_are_not_read(tmp_path):
+    (tmp_path / "names.txt").write_text("ant\nbee\n")
+    os.truncate(tmp_path / "names.txt", 2**31)
+    with pytest.raises(ValueError, match=r"names\.txt.*2,147,483,648"):
+        read_class_names(str(tmp_path / "names.txt"))
+
+
+def test_a_message_does_not_repeat_a_long_name():
+    check_class_names(["ant", "b" * 1000], "x")
+    with pytest.raises(ValueError, match=r"^x\b.*1,000") as refusal:
+        check_class_names(["ant", "b" * 5_000_000], "x")
+    assert len(str(refusal.value)) < 500
 
 
 def test_class_names_are_not_read_from_a_pipe(tmp_path):

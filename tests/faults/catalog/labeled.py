@@ -120,6 +120,29 @@ FAULTS = (
         "blanks around it, control characters, line breaks, bytes that are not UTF-8",
     ),
     Fault(
+        "class name of millions of characters",
+        REFUSED,
+        "limit: 1,000 characters, here and in artifacts",
+        mentions=("names.txt", "1,000"),
+    ),
+    Fault(
+        "byte-order mark in a TFDS dataset's class names",
+        WORKS,
+        "`*.labels.txt`; the mark is not part of the first name",
+    ),
+    Fault(
+        "TFDS dataset with another number of class names than classes",
+        REFUSED,
+        "TFDS itself passes over it",
+        mentions=("class.labels.txt", "3", "4"),
+    ),
+    Fault(
+        "TFDS dataset with class names that are not UTF-8",
+        REFUSED,
+        "TFDS itself would name the classes by numbers",
+        mentions=("class.labels.txt", "UTF-8"),
+    ),
+    Fault(
         "blank line between class names",
         REFUSED,
         "labels are numbers of lines; blank lines at the end do not count",

@@ -18,6 +18,12 @@ FAULTS = (
         mentions=("dataset_info.json", "99,999,999,999"),
     ),
     Fault(
+        "TFDS dataset with a description of gigabytes",
+        REFUSED,
+        "also a file of class names: limit 256 MiB",
+        mentions=("features.json", "2,147,483,648"),
+    ),
+    Fault(
         "file system whose client is not installed",
         REFUSED,
         mentions=("s3://", "'apache-beam[aws]'"),

@@ -70,6 +70,11 @@ FAULTS = (
         REFUSED,
         mentions=("invalid syntax",),
     ),
+    Fault(
+        "class name of millions of characters in classifier.json",
+        REFUSED,
+        mentions=("classifier.json", "class_names[1]", "1,000"),
+    ),
     Fault("file of class names that does not exist", REFUSED, mentions=("names.txt",)),
     Fault("file of class names that is not UTF-8", REFUSED, mentions=("names.txt",)),
 )
