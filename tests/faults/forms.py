@@ -254,11 +254,19 @@ PNG_READ = {
 def png_with_rest(number, end=b""):
     """Returns a PNG of so many zeros behind its pixels, compressed with them."""
     rows = b"".join(b"\0" + row.tobytes() for row in PIXELS)
-    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
+    return png_of(WIDTH, HEIGHT, zlib.compress(rows + bytes(number), 9) + end)
+
+
+def png_of(width, height, data, pieces=1):
+    """Returns a PNG of eight bits per color whose data is in so many chunks."""
+    size = -(-len(data) // pieces)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows + bytes(number), 9) + end)
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + b"".join(
+            chunk(b"IDAT", data[start : start + size])
+            for start in range(0, len(data), size)
+        )
         + chunk(b"IEND", b"")
     )
 
@@ -292,10 +300,8 @@ def gif_frame(
     bits = np.append(codes, 257)[:, None] >> np.arange(9) & 1
     data = np.packbits(bits.ravel(), bitorder="little").tobytes()
     blocks = [data[start : start + 255] for start in range(0, len(data), 255)]
-    control = b""
-    if transparent is not None or dispose:
-        flags = dispose << 2 | (transparent is not None)
-        control = b"\x21\xf9\x04" + bytes([flags, 0, 0, transparent or 0, 0])
+    has_control = transparent is not None or dispose
+    control = gif_control(transparent, dispose) if has_control else b""
     flags = (0x87 if colors is not None else 0) | (0x40 if interlaced else 0)
     head = b"," + struct.pack("<HHHHB", *at, width, height, flags)
     table = b"" if colors is None else colors.tobytes()
@@ -303,9 +309,16 @@ def gif_frame(
     return control + head + table + b"\x08" + body + b"\0"
 
 
+def gif_control(transparent, dispose=0):
+    """Returns a graphic control extension; `transparent` is an index or None."""
+    flags = dispose << 2 | (transparent is not None)
+    return b"\x21\xf9\x04" + bytes([flags, 0, 0, transparent or 0, 0])
+
+
 _INDICES, _COLORS = indices(8), palette(8)
 _WHOLE, _PART = gif_frame(_INDICES), gif_frame(_INDICES[:20, :20], at=(5, 7))
-_ONE_TRANSPARENT = gif_frame(_INDICES, transparent=int(_INDICES[5, 5]))
+_USED = int(_INDICES[5, 5])
+_ONE_TRANSPARENT = gif_frame(_INDICES, transparent=_USED)
 _UNUSED = int(np.setdiff1d(np.arange(256), _INDICES[:, :9])[0])
 
 GIF_READ = {
@@ -341,6 +354,15 @@ GIF_REFUSED = {
         ("GIF", "frame"),
     ),
     "transparent pixels": (gif(_ONE_TRANSPARENT, colors=_COLORS), ("transparent",)),
+    "two graphic control extensions": (
+        gif(
+            gif_control(transparent=_USED),
+            gif_frame(_INDICES[:, :9], transparent=_UNUSED),
+            colors=_COLORS,
+            screen=(9, 40),
+        ),
+        ("GIF", "two graphic control extensions"),
+    ),
     "transparent pixels, animated": (
         gif(_ONE_TRANSPARENT, _WHOLE, colors=_COLORS),
         ("transparent",),
@@ -370,6 +392,14 @@ def more_scans(number, image=PICTURE):
     content = jpeg(image, progressive=True)
     scan = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + number * scan + content[-2:]
+
+
+def scans_behind_end_mark(number):
+    """Returns `more_scans` with a comment that holds an end mark before the last."""
+    content = more_scans(number)
+    last = content.rindex(b"\xff\xda")
+    first = content.index(content[last:-2])
+    return content[:first] + b"\xff\xfe\0\4\xff\xd9" + content[first:]
 
 
 def separate_scans(number):

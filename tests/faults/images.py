@@ -131,6 +131,12 @@ BROKEN = {
     "JPEG header that claims billions of pixels": claiming_jpeg(65500, 65500),
     "GIF with many frames": gif_of(*[(WIDTH, HEIGHT)] * 60),
     "GIF with a small and a huge frame": gif_of((1, 1), (400, 300)),
+    "GIF with a hundred thousand frames of one pixel": forms.gif(
+        forms.gif_frame(forms.GRAY[:1, :1]) * 100_001, screen=(1, 1)
+    ),
+    "GIF with a comment of thousands of blocks": forms.gif(
+        b"\x21\xfe" + b"\1a" * 20_000 + b"\0", forms.gif_frame(forms.GRAY)
+    ),
     "PNG above the limit with a corrupt text chunk": png(
         LARGE, bits=8, color=0, more=BROKEN_TEXT
     ),
@@ -149,6 +155,9 @@ BROKEN = {
     "GIF with a frame larger than the first": forms.REFUSED[
         "GIF: animation of a large second frame"
     ][0],
+    "GIF with two graphic control extensions before its first frame": forms.REFUSED[
+        "GIF: two graphic control extensions"
+    ][0],
     "CMYK JPEG without an Adobe marker": forms.REFUSED[
         "JPEG: CMYK without Adobe's mark"
     ][0],
@@ -159,6 +168,9 @@ BROKEN = {
         0
     ],
     "progressive JPEG with hundreds of scans": forms.more_scans(500),
+    "JPEG with hundreds of scans behind an end mark in a comment": (
+        forms.scans_behind_end_mark(500)
+    ),
     "sequential JPEG with hundreds of scans": forms.separate_scans(500),
     "large JPEG with many scans": forms.more_scans(60, Image.new("RGB", (300, 300))),
     "PNG whose image data is 128 MB too long": forms.png_with_rest(2**27),

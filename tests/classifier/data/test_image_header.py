@@ -1,6 +1,7 @@
 import io
 import random
 import struct
+import unittest.mock
 import warnings
 import zlib
 
@@ -10,7 +11,16 @@ import tensorflow as tf
 from PIL import Image
 
 from classifier.data import image_header, preprocessing
-from classifier.data.image_header import FORMATS, MAX_REST, MAX_SCANS, MAX_TEXTS, check
+from classifier.data.image_header import (
+    FORMATS,
+    MAX_BLOCKS,
+    MAX_CHUNKS,
+    MAX_PARTS,
+    MAX_REST,
+    MAX_SCANS,
+    MAX_TEXTS,
+    check,
+)
 from stage.status import EMPTY, TOO_LARGE, UNDECODABLE
 from tests.faults import forms
 from tests.images import encode, random_pixels
@@ -130,6 +140,22 @@ def test_a_large_frame_behind_a_small_one_is_seen():
     assert check(bytes(huge)).status == UNDECODABLE
 
 
+def test_frames_and_extensions_of_a_gif_are_limited():
+    frame = forms.gif_frame(np.zeros((1, 1), np.uint8))
+    colors = np.zeros((256, 3), np.uint8)
+    comment = b"\x21\xfe" + b"\x01a" * (MAX_BLOCKS // 2) + b"\0"
+    for parts, is_refused in {
+        (frame * MAX_BLOCKS,): False,
+        (frame * (MAX_PARTS + 1),): True,
+        (comment, frame, comment * 9): False,
+        (comment * 2, frame): True,
+        (frame, comment * 21): True,
+    }.items():
+        refusal = check(forms.gif(*parts, colors=colors, screen=(1, 1)))
+        assert (refusal is not None) == is_refused
+        assert refusal is None or refusal.status == TOO_LARGE
+
+
 def test_a_header_may_claim_any_size():
     content = bytearray(encode(PIXELS))
     struct.pack_into(">II", content, 16, 100_000, 100_000)
@@ -138,7 +164,9 @@ def test_a_header_may_claim_any_size():
     assert refusal.status == TOO_LARGE and f"{100_000**2:,}" in refusal.reason
 
 
-@pytest.mark.parametrize("make", [forms.more_scans, forms.separate_scans])
+@pytest.mark.parametrize(
+    "make", [forms.more_scans, forms.separate_scans, forms.scans_behind_end_mark]
+)
 def test_scans_are_counted_and_limited(make):
     few = check(make(20))
     assert few is None
@@ -157,13 +185,33 @@ def test_many_scans_of_many_pixels_are_limited_together():
     assert "scans" in refusal.reason and f"{scans * pixels:,}" in refusal.reason
 
 
-@pytest.mark.parametrize("filling", [b"\xff", b"\0", b"\xff\0", b"\xff\xfe\0\2"])
-def test_what_precedes_the_pixels_of_a_jpeg_is_limited(filling):
+def test_segments_of_a_jpeg_are_limited():
+    encoded, comment = forms.jpeg(progressive=True), b"\xff\xfe\0\2"
+    second = encoded.rindex(b"\xff\xda")
+    for at in (20, second):
+        for number, is_refused in ((900, False), (1100, True)):
+            refusal = check(encoded[:at] + number * comment + encoded[at:])
+            assert (refusal is not None) == is_refused
+        assert refusal.status == TOO_LARGE and "segments" in refusal.reason
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\0", b"\xff\0"])
+def test_bytes_between_segments_are_passed_over(filling):
     encoded = forms.jpeg()
-    for number, is_refused in ((900, False), (70_000, True)):
-        refusal = check(encoded[:20] + number * filling + encoded[20:])
-        assert (refusal is not None) == is_refused
-    assert refusal.status == TOO_LARGE and "segments" in refusal.reason
+    filled = encoded[:20] + 70_000 * filling + encoded[20:]
+    assert check(filled) is None
+    np.testing.assert_array_equal(
+        preprocessing.decode(filled), preprocessing.decode(encoded)
+    )
+
+
+def test_metadata_of_a_jpeg_are_not_read():
+    encoded = forms.jpeg()
+    part = b"Exif\0\0" + bytes(60_000)
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part
+    with unittest.mock.patch.object(Image, "open") as pillow:
+        assert check(encoded[:20] + 9 * segment + encoded[20:]) is None
+    pillow.assert_not_called()
 
 
 def test_chunks_of_a_png_are_limited():
@@ -172,9 +220,12 @@ def test_chunks_of_a_png_are_limited():
         refusal = check(forms.png(forms.PIXELS, 8, 2, before=before))
         assert (refusal is not None) == is_refused
     assert refusal.status == TOO_LARGE and "chunks" in refusal.reason
-    # Those behind the pixels cost nothing; a long animation has many.
-    after = 1100 * forms.chunk(b"fdAT", b"1234")
-    assert check(forms.png(forms.PIXELS, 8, 2, after=after)) is None
+    # A long animation has many behind the pixels.
+    for number, is_refused in ((1100, False), (MAX_CHUNKS, True)):
+        after = number * forms.chunk(b"fdAT", b"1234")
+        refusal = check(forms.png(forms.PIXELS, 8, 2, after=after))
+        assert (refusal is not None) == is_refused
+    assert refusal.status == TOO_LARGE and "chunks" in refusal.reason
 
 
 @pytest.mark.parametrize("end", [b"", bytes(range(256)) * 9])
@@ -185,6 +236,22 @@ def test_what_follows_the_pixels_of_a_png_is_limited(end):
     assert refusal.status == TOO_LARGE and "pixels of a PNG" in refusal.reason
     refusal = check(forms.png_with_rest(2 * MAX_REST, end), max_pixels=9)
     assert "expected at most 9" in refusal.reason
+
+
+@pytest.mark.parametrize(("side", "pieces"), [(20, 1), (500, 1), (500, 5000)])
+def test_random_bytes_in_the_data_of_a_png_hide_nothing(side, pieces):
+    """Blocks of random bytes are where samples in equal steps would be taken."""
+    step, deflate = MAX_REST // 1032, zlib.compressobj(9)
+    data = deflate.compress(bytes(side * (1 + 3 * side)))
+    data += deflate.flush(zlib.Z_FULL_FLUSH)
+    run = deflate.compress(bytes(1028 * (step - 1500))) + deflate.flush(
+        zlib.Z_FULL_FLUSH
+    )
+    size = step - len(run) - 5
+    stored = b"\0" + struct.pack("<HH", size, size ^ 0xFFFF) + random.randbytes(size)
+    data += 3 * (run + stored)
+    refusal = check(forms.png_of(side, side, data, pieces))
+    assert refusal.status == TOO_LARGE and "pixels of a PNG" in refusal.reason
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

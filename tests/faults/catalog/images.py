@@ -59,6 +59,16 @@ FAULTS = (
         "the pixels of all frames count",
     ),
     Fault(
+        "GIF with a hundred thousand frames of one pixel",
+        "too_large",
+        mentions=("frames", "100,000"),
+    ),
+    Fault(
+        "GIF with a comment of thousands of blocks",
+        "too_large",
+        mentions=("blocks", "10,000"),
+    ),
+    Fault(
         "PNG above the limit with a corrupt text chunk",
         "undecodable",
         "its size cannot be read; no header of a supported format",
@@ -88,6 +98,12 @@ FAULTS = (
         "GIF with a frame larger than the first", "undecodable", mentions=("larger",)
     ),
     Fault(
+        "GIF with two graphic control extensions before its first frame",
+        "undecodable",
+        "decoders differ on which of the transparent colors counts",
+        mentions=("two graphic control extensions",),
+    ),
+    Fault(
         "CMYK JPEG without an Adobe marker",
         "undecodable",
         "whether its values are inverted is unknown",
@@ -101,6 +117,12 @@ FAULTS = (
     ),
     Fault(
         "progressive JPEG with hundreds of scans",
+        "too_large",
+        "refused before decoding",
+        mentions=("scans", "100"),
+    ),
+    Fault(
+        "JPEG with hundreds of scans behind an end mark in a comment",
         "too_large",
         "refused before decoding",
         mentions=("scans", "100"),
