@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+#: Number of files to read at a time; from a bucket, each takes a tenth of a second.
+_PARALLEL_READS = 16
+
+
+def read_in_parallel(read: Callable[[T], U], files: Iterable[T]) -> list[U]:
+    """Returns what `read` returns for each file, in order."""
+    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        return list(pool.map(read, files))
 
 
 def num_cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,10 +38,12 @@ from classifier.inference.engine import AUTO, Engine
 from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SUMMARY
+from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
+from stage.system import read_in_parallel
 from stage.validation import check, check_positive
 
 
@@ -183,26 +186,14 @@ def finish(
             source has no image, or too many images are bad.
     """
     counts: collections.Counter[str] = collections.Counter()
-    checksums = []
-    for index, shard in enumerate(images):
-        path = labeling.path(index)
-        if not path.exists():
-            raise LabelingError(
-                f"shard {index} was not labeled: no {path}; the same command labels it"
-            )
-        facts = prediction_schema.read_facts(path)
-        is_of_shard = facts.shard in ("", labeling_worker.fingerprint(shard))
-        if facts.fingerprint != labeling.fingerprint or not is_of_shard:
-            raise LabelingError(
-                f"{path} was written by another labeling job, or for other images; "
-                "delete it and run the same command"
-            )
-        counts.update(facts.status_counts)
-        checksums.append(facts.checksum)
+    facts = read_in_parallel(functools.partial(_read_facts, labeling), images)
+    for of_shard in facts:
+        counts.update(of_shard.status_counts)
     if not counts.total():
         raise LabelingError("expected images in the source, got none")
     labeling_worker.check_bad_fraction(counts, labeling.max_bad_fraction)
     status = dict(sorted(counts.items()))
+    checksums = [of_shard.checksum for of_shard in facts]
     summary = {"images": counts.total(), "status": status, "checksums": checksums}
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
@@ -212,6 +203,23 @@ def finish(
         + (f", {images_per_second} a second" if images_per_second else "")
         + ("; docs/faults.md shows how to list the others" if bad else "")
     )
+
+
+def _read_facts(labeling: Labeling, shard: Shard) -> ShardFacts:
+    path = labeling.path(shard.index)
+    if not path.exists():
+        raise LabelingError(
+            f"shard {shard.index} was not labeled: no {path}; the same command labels "
+            "it"
+        )
+    facts = prediction_schema.read_facts(path)
+    is_of_shard = facts.shard in ("", labeling_worker.fingerprint(shard))
+    if facts.fingerprint != labeling.fingerprint or not is_of_shard:
+        raise LabelingError(
+            f"{path} was written by another labeling job, or for other images; "
+            "delete it and run the same command"
+        )
+    return facts
 
 
 def _plan_handler(

@@ -7,7 +7,6 @@ neither on the runner nor on the number of workers.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import math
 from collections import Counter
@@ -25,14 +24,13 @@ from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
 from pseudo_label.deduplication.near_duplicates import Array, DroppedCounts
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
+from stage.system import read_in_parallel
 
 #: Rows of a partition of a hash table, the unit that a worker compares: 30 MB, 120 MB
 #: during the comparison.
 _PARTITION_ROWS = 2**20
 #: Bytes that Beam's local runner takes per image, by bits: measured, rounded up.
 LOCAL_BYTES = (150, 300, 1000, 2500)
-#: Files of excluded sets to read in parallel.
-_PARALLEL_READS = 16
 #: Upper limit of a shard number.
 _MAX_SHARDS = 2**32
 _CANDIDATES, _MATCHES, _REPRESENTED = "candidates", "matches", "represented"
@@ -167,8 +165,7 @@ def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
     def read_images(file: tuple[int, int, epath.Path]) -> pa.Table:
         return prediction_schema.read_table(file[2], leakage.COLUMNS)
 
-    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
-        parts = list(pool.map(read_images, files))
+    parts = read_in_parallel(read_images, files)
     positions = [np.zeros(len(part), near_duplicates.POSITION) for part in parts]
     for (number, shard, _), position in zip(files, positions, strict=True):
         position["match_set"], position["match_shard"] = number, shard

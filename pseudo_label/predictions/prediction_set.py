@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact, typed_json
+from stage.system import read_in_parallel
 from stage.typed_json import ClassName, Count, Positive, PositiveCount
 
 SUMMARY = "summary.json"
-#: Footers to read in parallel; from a bucket each takes a tenth of a second.
-_PARALLEL_READS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,8 +143,7 @@ def open_predictions(directory: str) -> PredictionSet:
     def read(index: int) -> ShardFacts:
         return _read_facts(predictions.path(index), fingerprint)
 
-    with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
-        facts = list(pool.map(read, range(predictions.num_shards)))
+    facts = read_in_parallel(read, range(predictions.num_shards))
     _check_summary(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
     predictions = dataclasses.replace(predictions, num_images=num_images)

@@ -14,6 +14,7 @@ import pytest
 from beam_jobs.selection import job as selection_job
 from beam_jobs.selection.job import SelectionRequest
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact
 from tests import chain
 
@@ -46,8 +47,12 @@ def test_a_missing_shard(place):
 
 
 def test_a_doubled_shard(place):
+    shards = [prediction_schema.read_facts(shard(place, index)) for index in range(3)]
+    summary = shard(place, 0).with_name(SUMMARY)
+    artifact.write_json(summary, {"checksums": [facts.checksum for facts in shards]})
+    plan(place)
     shutil.copy(shard(place, 0), shard(place, 2))
-    refuses(place, r"00002\.parquet.* shard 0")
+    refuses(place, r"00002\.parquet")
 
 
 @pytest.mark.parametrize(
