@@ -46,9 +46,9 @@ MAX_PARTS = 100_000
 MAX_REST = 2**26
 
 _JPEG = b"\xff\xd8\xff"
-#: Marks that have a segment, and the end mark.
-_MARK = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
-_SOS, _EOI, _ADOBE = 0xDA, 0xD9, 0xEE
+#: Marks but those of restart and start.
+_MARK = re.compile(rb"\xff[\x01-\xcf\xd9-\xfe]")
+_FIRST_SEGMENT, _SOS, _EOI, _ADOBE = 0xC0, 0xDA, 0xD9, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 #: Frame headers of what the decoders know; the last two have arithmetic coding.
@@ -180,7 +180,7 @@ def _check_jpeg_frame(jpeg: _Jpeg) -> Refusal | None:
         expected = "expected a sequential or progressive one"
         return Refusal(UNDECODABLE, f"{kind} JPEG (SOF{jpeg.frame & 15}), {expected}")
     if not jpeg.pixels or not jpeg.scans:
-        return Refusal(UNDECODABLE, "JPEG without a frame header, pixels or a scan")
+        return Refusal(UNDECODABLE, "header of a JPEG image without pixels or a scan")
     if jpeg.bits != 8:
         return Refusal(UNDECODABLE, f"{jpeg.bits}-bit JPEG, expected 8 bits")
     if jpeg.components == 4 and not jpeg.is_adobe:
@@ -204,6 +204,8 @@ def _read_jpeg(encoded: bytes) -> _Jpeg:
             scans += 1
             if frame not in _PROGRESSIVE and content[:1] == bytes([components]):
                 break  # There is no other one.
+        elif mark < _FIRST_SEGMENT and not scans:
+            break  # Pillow reads no further.
         if segments > MAX_SEGMENTS or scans > MAX_SCANS:
             break
     return _Jpeg(segments, scans, is_adobe, frame, bits, pixels, components)
@@ -216,10 +218,14 @@ def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int, int]]:
     or a restart mark follows a byte of 255.
     """
     end = 2
-    while (found := _MARK.search(encoded, end)) and encoded[found.end() - 1] != _EOI:
-        begin = found.end() + 2
-        end = found.end() + int.from_bytes(encoded[found.end() : begin])
-        yield encoded[found.end() - 1], begin, end
+    while found := _MARK.search(encoded, end):
+        end = found.end()
+        mark, begin = encoded[end - 1], end + 2
+        if mark == _EOI:
+            return
+        if mark >= _FIRST_SEGMENT:
+            end += int.from_bytes(encoded[end:begin])
+        yield mark, begin, end
 
 
 def _check_png_chunks(encoded: bytes, max_pixels: int) -> Refusal | None:

@@ -462,6 +462,7 @@ JPEG_REFUSED = {
     "lossless": (with_frame_header(0xC3), ("lossless", "SOF3")),
     "hierarchical": (with_frame_header(0xC5), ("hierarchical", "SOF5")),
     "lossless, arithmetic coding": (with_frame_header(0xCB), ("lossless", "SOF11")),
+    "mark without a segment": (jpeg()[:20] + b"\xff\x01" + jpeg()[20:], ("JPEG",)),
     "12 bits": (
         jpeg().replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"),
         ("JPEG", "12-bit"),

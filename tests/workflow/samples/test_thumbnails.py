@@ -50,6 +50,7 @@ SHOWN = [
     *(name for name in BROKEN if "BMP" in name and name != "truncated BMP"),
     *("GIF whose first frame does not fill the canvas", "GIF with transparent pixels"),
     *("GIF with a frame larger than the first", "CMYK JPEG without an Adobe marker"),
+    "GIF with two graphic control extensions before its first frame",
 ]
 
 
