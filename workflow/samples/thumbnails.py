@@ -12,6 +12,9 @@ from classifier.data import image_header
 from classifier.data.image_header import FORMATS, MAX_PIXELS
 from stage.status import UNDECODABLE
 
+#: Begin of the EXIF in a JPEG.
+_EXIF = b"Exif\0\0"
+
 
 @dataclasses.dataclass(frozen=True)
 class Thumbnail:
@@ -31,6 +34,8 @@ def make_thumbnail(encoded: bytes, size: int) -> Thumbnail:
     refusal = image_header.check(encoded, MAX_PIXELS)
     if refusal is not None and refusal.status != UNDECODABLE:
         return Thumbnail(None, refusal.reason)
+    # Pillow would read EXIF of any size, and gigabytes where it claims as much.
+    encoded = encoded.replace(_EXIF, bytes(len(_EXIF)))
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         image.draft(None, (2 * size, 2 * size))  # A JPEG is decoded at a lower scale.

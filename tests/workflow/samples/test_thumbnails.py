@@ -1,4 +1,5 @@
 import io
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,19 @@ def decoded(encoded, size=96):
     image = Image.open(io.BytesIO(thumbnail.encoded))
     assert image.format in ("JPEG", "PNG")
     return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_exif_is_not_read():
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    with unittest.mock.patch.object(Image.Exif, "load") as load:
+        Image.open(io.BytesIO(file.getvalue()))
+        assert load.called
+        load.reset_mock()
+        assert decoded(file.getvalue()).shape == (96, 96, 3)
+        assert not load.called
 
 
 #: Behind transparency, TensorFlow shows what is there; one is too wide to be enlarged.
