@@ -310,7 +310,7 @@ CHANGES = {
 @page.holds(*CHANGES)
 @pytest.mark.parametrize("name", ["learn", "test", "evaluate", "compare", "calibrate"])
 def test_changes(fault, labeled, name, monkeypatch):
-    monkeypatch.setattr(trainer, "train", lambda *arguments: None)
+    monkeypatch.setattr(trainer, "train", lambda *arguments, **_: None)
     path, new = labeled.root / "records", labeled.root / "new"
     write_records(path, IMAGES, LABELS)
     good = f"folder:{labeled.root}/good"
@@ -468,7 +468,7 @@ def test_blank_line_between_class_names(fault, labeled):
 @page.holds("student training without `--pseudo_labeled`")
 def test_student_without_pseudo_labels(fault, labeled, monkeypatch):
     assert fault.end == endings.WORKS
-    monkeypatch.setattr(trainer, "train", lambda *arguments: None)
+    monkeypatch.setattr(trainer, "train", lambda *arguments, **_: None)
     good = f"folder:{labeled.root}/good"
     process = call(*labeled.commands(good, good)["student"])
     assert process.returncode == 0
