@@ -57,7 +57,12 @@ def main(argv: Sequence[str]) -> None:
         variables = dict(text.partition("=")[::2] for text in argv[1:])
         before = read(path, variables)
         _check_variables(path, before.variables, variables)
-        files = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
+        listed = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
+        missing = [name for name, digest in listed.items() if not digest]
+        if missing and not before.variables:
+            name = missing[0]
+            raise ValueError(f"{name}={variables[name]}: no such files")
+        files = {name: digest for name, digest in listed.items() if digest}
         _check_files(path, before.files, files)
         now = Settings(
             variables={**before.variables, **variables}, files={**before.files, **files}
@@ -87,7 +92,10 @@ def read(path: epath.Path, names: Iterable[str]) -> Settings:
 def list_files(
     variables: Mapping[str, str], *, run: epath.Path, data_dir: str
 ) -> dict[str, str]:
-    """Returns the fingerprint of the files of each source that can be compared."""
+    """Returns the fingerprint of the files of each source that can be compared.
+
+    It is "" if a source has no files.
+    """
     others = {variables[name] for name in SOURCES[:-2] if name in variables}
     found = {}
     for name in SOURCES:
@@ -98,17 +106,22 @@ def list_files(
         if name == "EXCLUDE":  # By default, these are the other images.
             specs = [spec for spec in specs if spec not in others]
         listed = [_list(spec, run, data_dir) for spec in specs if spec]
-        if listed and all(listed):
-            found[name] = artifact.fingerprint(
-                os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}")
-                for files in listed
-                for file in files
-            )
+        files = [part for part in listed if part is not None]
+        if files and len(files) == len(listed):
+            found[name] = _fingerprint(files) if all(files) else ""
     return found
 
 
-def _list(spec: str, run: epath.Path, data_dir: str) -> list[File]:
-    """Returns the files of a source; none if they cannot be compared."""
+def _fingerprint(listed: Iterable[Iterable[File]]) -> str:
+    return artifact.fingerprint(
+        os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}")
+        for files in listed
+        for file in files
+    )
+
+
+def _list(spec: str, run: epath.Path, data_dir: str) -> list[File] | None:
+    """Returns the files of a source; None if they cannot be compared."""
     kind, _, path = spec.partition(":")
     find = listing.list_matches if kind in _PATTERNS else listing.list_folder
     if kind == "tfds":
@@ -117,11 +130,12 @@ def _list(spec: str, run: epath.Path, data_dir: str) -> list[File]:
             path = os.path.join(data_dir, path)
     made = os.path.realpath(run / "data")
     if "://" in path or os.path.realpath(path).startswith(made):
-        return []
+        return None
     try:
         return find(path)
     except (OSError, ValueError):
-        return []
+        # TFDS also looks elsewhere.
+        return None if kind == "tfds" else []
 
 
 def _check_variables(

@@ -267,11 +267,31 @@ def test_a_variable_that_there_is_not(fault, make):
 
 
 # --- what a run was begun with -------------------------------------------------
+def write_images(root):
+    """Writes an image into each folder that `SETTINGS` names."""
+    for name in ("labeled", "test", "all"):
+        write_folder(root / name, random_images(1))
+
+
+@page.holds("images of a new run of make that are not there")
+@pytest.mark.parametrize("name", ["LABELED", "EVALUATION", "IMAGES", "CLASS_NAMES"])
+def test_images_that_are_not_there(fault, make, name):
+    write_images(make.root)
+    wrong = {**SETTINGS, name: "folder:imgaes"}
+    ended, calls = make("teacher", compares="yes", **wrong)
+    assert (ended.returncode, calls) == (2, [])
+    line, _ = ended.stderr.splitlines()
+    assert f"{name}=folder:imgaes" in line
+    fault.check(line)
+    assert not (make.root / "runs" / "x" / "settings").exists()
+
+
 @page.holds("make variable corrected after a failed first stage")
 def test_settings_are_corrected_while_nothing_was_made(fault, make):
     assert fault.end == endings.WORKS
-    wrong = {**SETTINGS, "LABELED": "folder:labled"}
-    ended, _ = make("teacher", compares="yes", failing="labled", **wrong)
+    write_images(make.root)
+    wrong = {**SETTINGS, "LABELED": "folder:test"}
+    ended, _ = make("teacher", compares="yes", failing="test", **wrong)
     assert ended.returncode == 2
     ended, calls = make("teacher", compares="yes", **SETTINGS)
     assert ended.returncode == 0, ended.stderr
@@ -282,6 +302,7 @@ def test_settings_are_corrected_while_nothing_was_made(fault, make):
 
 @page.holds("make with other settings than the run was begun with")
 def test_settings_of_what_was_made_stay(fault, make):
+    write_images(make.root)
     begun = make("teacher", compares="yes", **SETTINGS)
     assert begun[0].returncode == 0
     (make.root / "runs" / "x" / "round-1").mkdir()
@@ -382,7 +403,8 @@ def test_class_names_that_changed(run):
 
 
 def test_images_that_are_excluded_by_default_are_named_once(run):
-    given = {"EXCLUDE": f"{run.variables['LABELED']}  folder:{run.root}/none"}
+    write_folder(run.root / "more", random_images(1))
+    given = {"EXCLUDE": f"{run.variables['LABELED']}  folder:{run.root}/more"}
     assert run.compare(**given) == ""
     grow(run.root / "LABELED")
     message = run.compare(**given)

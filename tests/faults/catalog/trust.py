@@ -112,6 +112,12 @@ FAULTS = (
         mentions=("RUN=", "settings"),
     ),
     Fault(
+        "images of a new run of make that are not there",
+        REFUSED,
+        "unless they are on another file system, or the run makes them",
+        mentions=("no such files",),
+    ),
+    Fault(
         "images that are gone when make reports on a finished run",
         WORKS,
         "only stages that read them need them",
