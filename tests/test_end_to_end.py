@@ -189,10 +189,11 @@ def test_every_image_has_exactly_one_row(chain, rows, examples):
     assert rows["key"].to_pylist() == list(examples)
     hashes = [hashlib.sha256(image).digest() for image in examples.values()]
     assert rows["image_sha256"].to_pylist() == hashes
-    assert read_json(chain.root, "predictions-1", "summary.json") == {
-        "images": len(examples),
-        "status": {"ok": len(examples)},
-    }
+    summary = read_json(chain.root, "predictions-1", "summary.json")
+    files = list((chain.root / "predictions-1").glob("predictions-*.parquet"))
+    assert len(summary.pop("checksums")) == len(files)
+    count = len(examples)
+    assert summary == {"images": count, "status": {"ok": count}}
 
 
 def test_every_selected_row_is_written_exactly_copies_times(chain, rows):
@@ -471,6 +472,7 @@ def test_images_that_changed_after_labeling_are_not_written(chain, tmp_path):
         "beam_jobs.select_labels",
         f"--predictions={tmp_path}/predictions",
         "--confidence_threshold=0",
+        f"--images_per_class={len(images)}",  # All are kept.
         f"--output={tmp_path}/selection",
     )
     write_records(tmp_path / "part-0", images[::-1])  # As many bytes as before.
