@@ -123,17 +123,24 @@ def start_or_resume(
         (path / COMPLETED).unlink(missing_ok=True)
         write_json(path / CONFIG, config)
         return False
-    if path.exists() and not all(map(is_unfinished, path.iterdir())):
-        raise ValueError(
-            f"{path} is not empty and was not made by this command; choose another "
-            "output"
-        )
+    check_startable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / CONFIG, config)
     except OSError as error:
         raise OSError(f"cannot write to {path}: {error}") from error
     return False
+
+
+def check_startable(directory: epath.PathLike) -> None:
+    """Raises ValueError or OSError if a directory holds what no stage has begun."""
+    path = reach(directory)
+    is_begun = (path / CONFIG).exists()
+    if path.exists() and not (is_begun or all(map(is_unfinished, path.iterdir()))):
+        raise ValueError(
+            f"{path} is not empty and was not made by this command; choose another "
+            "output"
+        )
 
 
 @contextlib.contextmanager

@@ -42,9 +42,11 @@ from pseudo_label.predictions.schema import ShardFacts
 from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
-from stage.status import OK
+from stage.status import CORRUPT_RECORD, OK
 from stage.system import read_in_parallel
 from stage.validation import check, check_positive
+
+_LOST = "one corrupt_record may stand for all images that are lost with it"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ def plan(
     computes with `threads` threads, 0 for all cores; `log` receives the timings of the
     engines.
     """
+    artifact.check_startable(output)
     predictor, described = (
         _plan_handler(settings)
         if settings.model_handler
@@ -201,6 +204,7 @@ def finish(
         f"labeled {counts[OK]:,} of {counts.total():,} images"
         + (f" ({bad})" if bad else "")
         + (f", {images_per_second} a second" if images_per_second else "")
+        + (f"; {_LOST}" if counts[CORRUPT_RECORD] else "")
         + ("; docs/faults.md shows how to list the others" if bad else "")
     )
 

@@ -121,16 +121,25 @@ def _plan_held_out(teachers: Sequence[str], source: Source) -> CalibrationPart:
     for teacher in teachers:
         trained = typed_json.read(epath.Path(teacher) / artifact.CONFIG, _TrainedOn)
         left_out = trained.left_out.labeled if trained.left_out else None
-        described = source.describe()
-        if has_same_files(trained.labeled, described) or has_same_files(
-            left_out, described
-        ):
-            raise ValueError(
-                f"{teacher} was trained on {source.spec}: --held_out expects images "
-                "that no teacher was trained on; for images of which each teacher left "
-                "out a fold, give --out_of_fold"
-            )
+        for images in (trained.labeled, left_out):
+            if has_same_files(images, source.describe()):
+                raise ValueError(_describe_overlap(teacher, images or {}, source))
     return CalibrationPart(source, tuple(teachers))
+
+
+def _describe_overlap(teacher: str, images: dict[str, Any], source: Source) -> str:
+    expected = "--held_out expects images that no teacher was trained on"
+    # Teachers of earlier versions do not say what the images were.
+    if images.get(artifact.CONTENT, source.content) == source.content:
+        return (
+            f"{teacher} was trained on {source.spec}: {expected}; for images of which "
+            "each teacher left out a fold, give --out_of_fold"
+        )
+    # Perhaps only labels were corrected.
+    return (
+        f"{teacher} was trained on files with the names of those of {source.spec}: "
+        f"{expected}; if these are other images, give their files other names"
+    )
 
 
 def _plan_out_of_fold(

@@ -22,6 +22,7 @@ from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
 from pseudo_label.selection.thresholds import ThresholdConfig
 from stage import artifact, typed_json
+from stage.text import printable
 from stage.typed_json import ClassName, Count, Share
 from stage.validation import check, check_positive
 
@@ -306,7 +307,7 @@ def open_selection(directory: str, predictions: PredictionSet) -> Selection:
         raise ValueError(
             f"{directory} was selected from other predictions: expected "
             f"{predictions.fingerprint[:12]}, got "
-            f"{typed_json.shown(selection.predictions[:12])}"
+            f"{printable(selection.predictions[:12])}; select the labels again"
         )
     config = artifact.config_fingerprint(artifact.read_config(path))
     check(

@@ -173,6 +173,18 @@ def test_a_file_is_written_atomically(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_no_stage_has_begun_is_refused(tmp_path):
+    artifact.check_startable(tmp_path / "new")
+    artifact.check_startable(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="not empty"):
+        artifact.check_startable(tmp_path)
+    with pytest.raises(OSError, match="file"):
+        artifact.check_startable(tmp_path / "file")
+    (tmp_path / artifact.CONFIG).touch()
+    artifact.check_startable(tmp_path)
+
+
 def test_one_setting_may_change_and_no_other(tmp_path):
     def start(config):
         return artifact.start_or_resume(tmp_path, config, may_change="images")

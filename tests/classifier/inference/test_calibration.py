@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -204,6 +205,13 @@ def test_one_kind_is_asked_for(teachers, source):
 @pytest.mark.parametrize("fold", [-1, 0])
 def test_what_a_teacher_was_trained_on_is_not_held_out(teachers, source, fold):
     refused("teacher-0.*folder:.*--held_out", teachers(fold), held_out=source)
+
+
+def test_other_images_of_the_same_names_are_said_to_be_so(teachers, source):
+    (place,) = teachers(-1)
+    described = {**source.describe(), "content": "of other images"}
+    change(pathlib.Path(place) / "config.json", labeled=described)
+    refused("teacher-0.*names.*folder:.*other names", [place], held_out=source)
 
 
 @pytest.mark.parametrize(
