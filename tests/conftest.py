@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -15,6 +16,9 @@ from classifier.training import presets
 from classifier.training.config import OptimizerConfig
 from stage import artifact
 from tests.json_files import read_json
+
+# A shell starts what runs in its background with Ctrl-C ignored; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLASS_NAMES = ("a", "b", "c")
 #: Files that take longest. They start first: with one file at a time per process, a
