@@ -514,7 +514,9 @@ DEVIATIONS = 4
 
 @pytest.fixture(scope="module")
 def drawn():
-    config = AugmentConfig(operations=OPERATIONS, num_ops=NUM_DRAWS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classifier.data.config.MAX_NUM_OPS", NUM_DRAWS)
+        config = AugmentConfig(operations=OPERATIONS, num_ops=NUM_DRAWS)
     return [part.numpy() for part in randaugment.draw(config, seed=tf.constant([0, 0]))]
 
 
