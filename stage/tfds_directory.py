@@ -21,6 +21,8 @@ from stage import artifact, typed_json
 
 #: Where TFDS defines its features.
 FEATURES = "tensorflow_datasets.core.features."
+#: Bytes that TFRecord's framing adds to a record: its length and two checksums.
+FRAME_BYTES = 16
 _lock = threading.Lock()
 
 

@@ -38,6 +38,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, teacher_fingerprint
 from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
 from stage import artifact, parquet
+from stage.tfds_directory import FRAME_BYTES
 
 #: Minimum number of records for several processes. One writes as many in ten seconds;
 #: each further one takes four seconds to start, and 400 MB.
@@ -154,7 +155,7 @@ class WriteGroup(beam.DoFn):
             for output, sort_keys in expected.items():
                 size = job.path(output).stat().length
                 length = len(sort_keys)
-                yield WrittenShard(output, length, size - length * records.FRAME_BYTES)
+                yield WrittenShard(output, length, size - length * FRAME_BYTES)
         except OSError as error:
             first, last = group.outputs[0], group.outputs[-1]
             raise WritingError(f"shards {first} to {last}: {error}") from error

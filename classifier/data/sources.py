@@ -39,12 +39,12 @@ from classifier.data.readers import (
     TfdsReader,
     read_files,
 )
-from classifier.data.tfrecord import FRAME_BYTES, named_compression
+from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.flags import SOURCES
 from stage.text import printable
-from stage.tfds_directory import find_builder, open_builder
+from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 
 #: Number of a folder's files in one shard.
 FOLDER_SHARD_SIZE = 1000

@@ -23,8 +23,6 @@ from classifier.data.streams import ContentError
 MAX_LENGTH = 256 * 2**20
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
-#: Bytes that the framing adds to a record.
-FRAME_BYTES = _HEADER.size + _CHECKSUM.size
 _MASK_DELTA = 0xA282EAD8
 _CHUNK = 2**18
 _COMPRESSION_OF_ENDING = {"gz": "GZIP", "gzip": "GZIP", "zlib": "ZLIB", "zz": "ZLIB"}

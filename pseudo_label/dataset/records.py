@@ -17,14 +17,12 @@ from google.protobuf.message import DecodeError
 
 from pseudo_label.predictions.schema import hash_key
 from stage import artifact
-from stage.tfds_directory import open_builder
+from stage.tfds_directory import FRAME_BYTES, open_builder
 
 NAME = "pseudo_labels"
 #: Version of the records; 1.1.0 added `row`, `teacher` and `round`.
 VERSION = "1.1.0"
 SPLIT = "train"
-#: Bytes that TFRecord's framing adds to a record: its length and two checksums.
-FRAME_BYTES = 16
 _ADVICE = "delete COMPLETED in it and run write_records again"
 #: Features that a soft target is made from.
 TARGET_FEATURES = ("top_labels", "top_probabilities")

@@ -19,7 +19,7 @@ from pseudo_label.dataset import card, records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
 from stage import artifact, typed_json
 from stage.system import num_cores
-from stage.tfds_directory import open_builder
+from stage.tfds_directory import FRAME_BYTES, open_builder
 
 #: Title of a count without an expected number; not 0 if there are fewer files than
 #: copies of an image.
@@ -55,7 +55,7 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
             _check_images(batch, f"{path}")
         of_file = Count(f"records of {name}", split.shard_lengths[index], length)
         check(of_file, "dataset_info.json")
-        num_bytes += path.stat().length - length * records.FRAME_BYTES
+        num_bytes += path.stat().length - length * FRAME_BYTES
     expected.check_complete()
     size = Count("bytes of records", split.num_bytes, num_bytes)
     check(size, "dataset_info.json")

@@ -14,6 +14,7 @@ from classifier.inference import evaluation as rows_of
 from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
 from stage import artifact
+from stage.tfds_directory import FRAME_BYTES
 from student.evaluation import comparison
 from student.training.mixture import open_pseudo_labeled
 from tests.conftest import CLASS_NAMES, rename_classes
@@ -40,7 +41,7 @@ def write_dataset(directory, shards, class_names=CLASS_NAMES):
         with tf.io.TFRecordWriter(str(path)) as writer:
             for image, copy in content:
                 writer.write(records.serialize(to_record(image, copy)))
-        size += path.stat().st_size - records.FRAME_BYTES * len(content)
+        size += path.stat().st_size - FRAME_BYTES * len(content)
     records.write_metadata(
         str(directory),
         records.features(class_names, top_k=1),

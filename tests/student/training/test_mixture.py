@@ -10,6 +10,7 @@ from classifier.training import trainer
 from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
 from stage import artifact
+from stage.tfds_directory import FRAME_BYTES
 from student.training import mixture as training_mixture
 from student.training.presets import student_of
 from tests.conftest import CLASS_NAMES
@@ -58,7 +59,7 @@ def write_dataset(directory, last=None):
             changes = last if last and i == 8 else {}
             content = dataclasses.replace(content, **changes)
             writer.write(records.serialize(content))
-    size = path.stat().st_size - 9 * records.FRAME_BYTES
+    size = path.stat().st_size - 9 * FRAME_BYTES
     records.write_metadata(str(directory), schema, shard_lengths=[9], num_bytes=size)
     artifact.complete(directory, seconds=0)
     return directory
