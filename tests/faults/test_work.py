@@ -229,9 +229,13 @@ def test_predictions_of_another_job(fault, place):
     label(place)
     label(place, top_k=1, output="other")
     (place / "out" / "COMPLETED").unlink()
+    copy_other(place)
+    fails(fault, place)
+
+
+def copy_other(place):
     name = "predictions-00001.parquet"
     shutil.copy(place / "other" / name, place / "out" / name)
-    fails(fault, place)
 
 
 def exchange(place):
@@ -245,8 +249,7 @@ def put_other(place):
     for path in (place / "in").iterdir():
         write_records(path, random_images(3, seed=9))
     label(place, output="other")
-    name = "predictions-00001.parquet"
-    shutil.copy(place / "other" / name, place / "out" / name)
+    copy_other(place)
 
 
 FOREIGN = {
