@@ -68,6 +68,8 @@ class ClassifierFacts:
         image: Evaluation preprocessing, as in the exported graph.
         temperature: Temperature of the classifier, when there is no calibration.
         left_out: Fold of the labeled images not learned from; None if all were used.
+        multiply_adds: Multiply-adds of the training, see `classifier.models.flops`;
+            None if they were not counted.
     """
 
     fingerprint: str
@@ -75,6 +77,7 @@ class ClassifierFacts:
     image: ImageConfig
     temperature: Positive = 1.0
     left_out: LeftOut | None = None
+    multiply_adds: Positive | None = None
 
     def check_fingerprint(
         self, weights: Iterable[NDArray[Any]], path: epath.PathLike

@@ -1,4 +1,4 @@
-"""Cost of a network: multiply-adds, counted in its TensorFlow graph."""
+"""Cost in multiply-adds: of a network, counted in its graph, and of its training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import keras
 import tensorflow as tf
 
 from classifier.models import factory
+
+#: Forward passes that one image costs in training: the backward pass multiplies every
+#: output's gradient with the weights and with the inputs.
+PASSES_WITH_GRADIENT = 3
 
 
 def describe(model: keras.Model) -> str:
@@ -34,6 +38,29 @@ def count_multiply_adds(model: keras.Model) -> int:
     finally:
         tf.config.run_functions_eagerly(before)
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
+
+
+def training_multiply_adds(
+    multiply_adds: int,
+    *,
+    num_steps: int,
+    with_gradient: int,
+    without_gradient: int = 0,
+) -> int:
+    """Returns the multiply-adds of a training run, for comparing computes.
+
+    Evaluations, which nothing is learned from, are not counted; frozen layers are
+    counted as trained ones. A labeling job costs one forward pass for each image.
+
+    Args:
+        multiply_adds: Multiply-adds of the forward pass of one image, see
+            `count_multiply_adds`.
+        num_steps: Steps of the run.
+        with_gradient: Images of a step that pass forward and backward.
+        without_gradient: Images of a step that pass forward only, to be labeled.
+    """
+    passes = PASSES_WITH_GRADIENT * with_gradient + without_gradient
+    return num_steps * passes * multiply_adds
 
 
 #: Substrings of operation types that multiply, or may contain multiplications, and

@@ -22,6 +22,14 @@ def test_multiply_adds_of_single_layers():
     assert count(layers.ReLU(), layers.BatchNormalization()) == 0
 
 
+def test_a_training_costs_three_passes_forward_an_image_and_one_without_gradient():
+    arguments = {"num_steps": 10, "with_gradient": 64}
+    assert flops.training_multiply_adds(7, **arguments) == 10 * 64 * 3 * 7
+    # FixMatch: 8 labeled images and 56 strong views, whose weak views label them.
+    weak = flops.training_multiply_adds(7, **arguments, without_gradient=56)
+    assert weak == 10 * (64 * 3 + 56) * 7
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "billion"),
     [("EfficientNetB0", 5.3e6, 0.39), ("ConvNeXtTiny", 28.6e6, 4.5)],

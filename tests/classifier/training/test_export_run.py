@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from classifier.export.facts import CLASSIFIER, Evaluation
+from classifier.export.facts import CLASSIFIER, Evaluation, read_facts
 from classifier.export.saved_classifier import load_network
+from classifier.models import flops
 from classifier.models.factory import named_variables
 from classifier.training import export_run, trainer
 from classifier.training.checkpoint import Checkpoints
@@ -49,6 +50,22 @@ def test_the_averages_of_the_newest_checkpoint_are_exported(workdir, config):
     assert facts["class_names"] == list(CLASS_NAMES)
     assert facts["evaluation"] == {**dataclasses.asdict(EVALUATION), "top1": 0.75}
     assert facts["left_out"] == {"folds": 2, "fold": 1}
+    passes = 3 * config.num_steps * config.global_batch_size
+    of_image = flops.count_multiply_adds(model)
+    assert read_facts(workdir).multiply_adds == passes * of_image
+
+
+def test_a_network_that_cannot_be_counted_is_exported(workdir, config, monkeypatch):
+    model = trainer.build(config, num_classes=len(CLASS_NAMES))
+    state = {f"ema/{n}": np.asarray(v) for n, v in named_variables(model).items()}
+    Checkpoints(workdir / "checkpoints", keep=1).save(1, state)
+
+    def refuse(model):
+        raise ValueError("cannot count")
+
+    monkeypatch.setattr(flops, "count_multiply_adds", refuse)
+    export_run.export_run(workdir, EVALUATION)
+    assert read_facts(workdir).multiply_adds is None
 
 
 def test_a_run_without_a_checkpoint_is_refused(workdir):
