@@ -1,0 +1,1 @@
+"""Labels spread from labeled images over a graph of nearest neighbors."""

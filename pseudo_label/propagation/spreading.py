@@ -1,0 +1,154 @@
+"""Label spreading: "Learning with Local and Global Consistency", Zhou et al. 2004.
+
+On a graph with normalized weights S, F = alpha S F + (1 - alpha) Y, where Y holds the
+labels one-hot, and zeros for images without one. A row of F, divided by its sum, is the
+distribution of its image. Classes are not weighted: how often people found them among
+the labeled images is what is known of their frequency.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudo_label.propagation.graph import (
+    build_graph,
+    divide,
+    normalize_graph,
+    normalize_rows,
+)
+from stage.validation import check
+
+#: Label of an image without one.
+UNLABELED = -1
+#: What is left of the start of the iteration at its end.
+_TOLERANCE = 1e-6
+#: Classes that are computed together.
+_CHUNK = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpreadingConfig:
+    """Settings of the graph and of the spreading.
+
+    Attributes:
+        neighbors: Number of nearest images that an image is connected to, at least 1.
+        alpha: Share of the neighbors' labels in an image's own, in (0, 1).
+    """
+
+    neighbors: int = 10
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        check(
+            1 <= self.neighbors <= 1000,
+            f"neighbors must be in 1..1000, got {self.neighbors}",
+        )
+        check(0.0 < self.alpha <= 0.99, f"alpha must be in (0, 0.99], got {self.alpha}")
+
+    @property
+    def num_steps(self) -> int:
+        """Number of iterations, after which alpha to that power is at most 1e-6."""
+        return math.ceil(math.log(_TOLERANCE) / math.log(self.alpha))
+
+
+@dataclasses.dataclass(frozen=True)
+class SpreadLabels:
+    """The classes that most of the labels around each image have.
+
+    Attributes:
+        labels: int32 [N,m], the highest share first; of equal ones the lower label.
+        shares: float32 [N,m], shares of all labels that reach the image, with a sum of
+            at most 1; zeros if none does.
+    """
+
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float32]
+
+
+def spread_labels(
+    embeddings: NDArray[Any],
+    labeled_embeddings: NDArray[Any],
+    labels: NDArray[Any],
+    num_classes: int,
+    *,
+    config: SpreadingConfig | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float32]:
+    """Returns the distributions float32 [N,K] of images without labels.
+
+    The graph is exact: for up to some 200,000 images. A row is zeros if no label
+    reaches its image.
+
+    Args:
+        embeddings: [N,D] features of the images.
+        labeled_embeddings: [M,D] features of the labeled images.
+        labels: [M] their labels.
+        num_classes: K.
+        config: Settings; None for the defaults.
+        threads: Threads of the search; None for all cores. It has no effect on the
+            result.
+    """
+    config = config or SpreadingConfig()
+    check(
+        len(labels) == len(labeled_embeddings),
+        f"expected {len(labeled_embeddings)} labels, got {len(labels)}",
+    )
+    rows = normalize_rows(np.concatenate([labeled_embeddings, embeddings]))
+    given = np.full(len(rows), UNLABELED)
+    given[: len(labels)] = labels
+    graph = build_graph(rows, neighbors=config.neighbors, threads=threads)
+    spread = np.zeros((len(rows), num_classes), np.float32)
+    for classes, scores in spread_chunks(graph, given, config):
+        spread[:, classes] = scores
+    return divide(spread, spread.sum(axis=1, keepdims=True))[len(labels) :]
+
+
+def find_top_labels(
+    graph: Any, labels: NDArray[Any], config: SpreadingConfig, *, top_k: int
+) -> SpreadLabels:
+    """Returns the `top_k` most frequent classes around each image.
+
+    Args:
+        graph: Weights [N,N].
+        labels: [N] given labels, `UNLABELED` where there is none.
+        config: Settings of the spreading.
+        top_k: Number m of classes.
+    """
+    best = np.zeros((len(labels), top_k), np.int64)
+    highest = np.zeros((len(labels), top_k), np.float32)
+    total = np.zeros((len(labels), 1), np.float32)
+    for classes, scores in spread_chunks(graph, labels, config):
+        total += scores.sum(axis=1, keepdims=True)
+        every = np.concatenate([highest, scores], axis=1)
+        order = np.argsort(-every, axis=1, kind="stable")[:, :top_k]
+        known = np.broadcast_to(classes, scores.shape)
+        names = np.concatenate([best, known], axis=1)
+        best = np.take_along_axis(names, order, axis=1)
+        highest = np.take_along_axis(every, order, axis=1)
+    return SpreadLabels(best.astype(np.int32), divide(highest, total))
+
+
+def spread_chunks(
+    graph: Any, labels: NDArray[Any], config: SpreadingConfig
+) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+    """Yields a few of the labeled classes, ascending, and their columns of F.
+
+    Classes do not depend on each other. See `find_top_labels`.
+    """
+    step = normalize_graph(graph) * np.float32(config.alpha)
+    labels = np.asarray(labels)
+    known = np.unique(labels[labels != UNLABELED])
+    for first in range(0, len(known), _CHUNK):
+        classes = known[first : first + _CHUNK]
+        given = (labels[:, None] == classes).astype(np.float32)
+        given *= np.float32(1 - config.alpha)
+        spread = given
+        for _ in range(config.num_steps):
+            spread = step @ spread + given
+        yield classes, spread
