@@ -34,7 +34,8 @@ def divide(
 
     The values are [N,m], the totals [N,1].
     """
-    return values / np.where(totals > 0, totals, np.float32(1)).astype(np.float32)
+    divisors: NDArray[np.float32] = np.where(totals > 0, totals, np.float32(1))
+    return values / divisors
 
 
 def find_neighbors(
