@@ -1,0 +1,1 @@
+"""Folders of pictures: labeled, unlabeled and to test on."""

@@ -1,0 +1,1 @@
+"""Gray photographs of ten kinds of surface."""
