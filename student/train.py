@@ -17,6 +17,7 @@ import functools
 from collections.abc import Sequence
 
 from classifier.training import devices
+from classifier.training.config import check_consistency
 from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
+        check_consistency(_RUN.set.value, is_used=False)
         if _CONTROL.value and _PSEUDO_LABELED.value is None:
             raise ValueError(
                 "--control needs --pseudo_labeled, whose size sets the steps"

@@ -30,6 +30,8 @@ class File:
             empty to read all.
         count: Number of examples that were found by reading the file, without the
             mask; -1 if it was not read.
+        first: Index of the file's first example among those of a sample, see
+            `classifier.data.sampling`; -1 otherwise.
         compression: Compression of the records: GZIP, ZLIB, or "" for none; by the
             file's ending until the file is read.
     """
@@ -44,6 +46,7 @@ class File:
     mtime_ns: int = -1
     kept: bytes = b""
     count: int = -1
+    first: int = -1
     compression: str = ""
 
 

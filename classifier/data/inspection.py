@@ -149,21 +149,31 @@ def _find_compression(file: File, found: _Findings, for_training: bool) -> None:
     """Finds a file's compression, and whether TensorFlow reads it as Python does."""
     if found.unreadable and not found.num_readable:
         return
-    with opening.open_file(file) as stream:
-        found.compression = tfrecord.find_compression(stream, file.path)
+    found.compression = find_compression(file)
     if not found.compression or not for_training:
         return
-    try:
-        records = tf.data.TFRecordDataset(file.path, found.compression)
-        count = int(records.reduce(0, lambda count, _: count + 1))
-    except tf.errors.OpError:
-        count = 0
+    count = count_compressed(file, found.compression)
     if count != len(found.labels):
         reason = (
             f"TensorFlow reads {count:,} of {len(found.labels):,} records of this "
             f"{found.compression} file; write them without compression"
         )
         found.unreadable.append((file.name, reason))
+
+
+def find_compression(file: File) -> str:
+    """Returns the compression of a file of records by its content."""
+    with opening.open_file(file) as stream:
+        return tfrecord.find_compression(stream, file.path)
+
+
+def count_compressed(file: File, compression: str) -> int:
+    """Returns the number of records that TensorFlow reads; 0 if it cannot."""
+    try:
+        records = tf.data.TFRecordDataset(file.path, compression)
+        return int(records.reduce(0, lambda count, _: count + 1))
+    except tf.errors.OpError:
+        return 0
 
 
 def _check(spec: str, found: Sequence[_Findings], for_training: bool) -> None:

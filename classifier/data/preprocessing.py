@@ -78,6 +78,27 @@ def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
     return image
 
 
+def shifted(image: Any, max_shift: float, *, padding: str, seed: Any) -> Any:
+    """Returns an image [S,S,3] moved by whole pixels, evenly drawn in both directions.
+
+    Args:
+        image: The image.
+        max_shift: Largest shift as a share of the side, below 0.5.
+        padding: `reflect` mirrors the image at its outermost pixels, `edge` repeats
+            them.
+        seed: Seed of the draw, int32 [2].
+    """
+    size = image.shape[0]
+    most = round(max_shift * size)
+    moves = tf.random.stateless_uniform([2], seed, -most, most + 1, tf.int32)
+    for axis in (0, 1):
+        places = tf.range(size) + moves[axis]
+        if padding == "reflect":
+            places = (size - 1) - tf.abs((size - 1) - tf.abs(places))
+        image = tf.gather(image, tf.clip_by_value(places, 0, size - 1), axis=axis)
+    return image
+
+
 def decode_and_crop(encoded: Any, choose_window: ChooseWindow) -> Any:
     """Returns a window of the image, uint8 [height,width,3].
 

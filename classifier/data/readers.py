@@ -210,12 +210,33 @@ class MaskedReader:
     def read(self, file: dict[str, Any]) -> Any:
         """Returns a dataset of the file's selected examples."""
         mask = tf.io.decode_raw(file["kept"], tf.uint8)
+        # The mask first: nothing behind its end is read.
         masked = tf.data.Dataset.zip(
-            self.reader.read(file), tf.data.Dataset.from_tensor_slices(mask)
+            tf.data.Dataset.from_tensor_slices(mask), self.reader.read(file)
         )
-        kept = masked.filter(lambda _, is_kept: is_kept == 1)
-        return kept.map(lambda example, _: example)
+        kept = masked.filter(lambda is_kept, _: is_kept == 1)
+        return kept.map(lambda _, example: example)
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's selected examples, placeholders included."""
         yield from itertools.compress(self.reader.examples(file), file.kept)
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberedReader:
+    """Adds to every example its `index` among those of a sample.
+
+    Attributes:
+        reader: Reader of the examples.
+    """
+
+    reader: Reader
+
+    def read(self, file: dict[str, Any]) -> Any:
+        """Returns a dataset of the file's examples, numbered from `first` on."""
+        numbered = self.reader.read(file).enumerate(file["first"])
+        return numbered.map(lambda index, example: {**example, "index": index})
+
+    def examples(self, file: File) -> Iterator[Example]:
+        """Yields the file's examples, placeholders included."""
+        yield from self.reader.examples(file)

@@ -19,19 +19,23 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from classifier.models.factory import is_weight, named_variables
-from classifier.training import losses, optimizer
+from classifier.training import consistency, losses, optimizer
 from classifier.training.backend import names_of
 from classifier.training.checkpoint import Arrays, check_names
 from classifier.training.config import TrainConfig
 
-#: "step" int32, and the arrays of "model", "velocity" and "ema" by variable name.
+#: "step" int32, the arrays of "model", "velocity" and "ema" by variable name, and
+#: "thresholds", the state of `consistency`, by name.
 State = dict[str, Any]
-#: "image" uint8 [B,S,S,3] and "target" float32 [B,K].
+#: "image" uint8 [B,S,S,3] and "target" float32 [B,K]; with unlabeled images also what
+#: `consistency` names.
 Batch = dict[str, Any]
 
 #: Steps that the host may run ahead of the devices: enough to keep them busy, few
 #: enough that batches do not fill their memory.
 STEPS_AHEAD = 2
+#: Parts of the state that are arrays by name.
+_GROUPS = ("velocity", "ema", "model", "thresholds")
 
 
 class Layout(NamedTuple):
@@ -56,8 +60,11 @@ def layout_on(devices: list[Any]) -> Layout:
     )
 
 
-def initial_state(model: keras.Model) -> State:
-    """Returns the state before the first step, on the host."""
+def initial_state(model: keras.Model, thresholds: Arrays | None = None) -> State:
+    """Returns the state before the first step, on the host.
+
+    `thresholds` is that of `consistency`.
+    """
     named = named_variables(model)
     values = {name: np.asarray(variable) for name, variable in named.items()}
     return {
@@ -73,6 +80,7 @@ def initial_state(model: keras.Model) -> State:
             for name, variable in named.items()
             if is_weight(variable)
         },
+        "thresholds": dict(thresholds or {}),
     }
 
 
@@ -84,11 +92,21 @@ def make_train_step(
     others = names_of(model, model.non_trainable_variables)
     loss_and_gradients = jax.value_and_grad(_make_loss(model, config), has_aux=True)
 
+    predict = _make_labeler(model, config)
+
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Any]]:
         before = [state["model"][name] for name in trainable]
+        thresholds = state["thresholds"]
+        pseudo_labels: dict[str, Any] = {}
+        if consistency.VIEW in batch:
+            # First, so that batch-norm keeps the statistics of the images learned from.
+            logits, state = predict(state, batch[consistency.VIEW])
+            batch, thresholds, pseudo_labels = consistency.pseudo_label(
+                batch, logits, thresholds, config
+            )
         rest = [state["model"][name] for name in others]
-        (loss, (cross_entropy, logits, rest)), gradients = loss_and_gradients(
-            before, rest, batch
+        (loss, (cross_entropy, parts, logits, rest)), gradients = loss_and_gradients(
+            before, rest, batch, thresholds
         )
         weights, velocities, rate = optimizer.update(
             before,
@@ -110,11 +128,14 @@ def make_train_step(
             "model": values,
             "velocity": dict(zip(trainable, velocities, strict=True)),
             "ema": dict(zip(state["ema"], averages, strict=True)),
+            "thresholds": thresholds,
         }
         metrics = {
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
             **losses.top1(logits=logits, batch=batch),
+            **parts,
+            **pseudo_labels,
             "train/learning_rate": rate,
         }
         return new_state, metrics
@@ -122,12 +143,40 @@ def make_train_step(
     return train_step
 
 
+def _make_labeler(
+    model: keras.Model, config: TrainConfig
+) -> Callable[[State, Any], tuple[Any, State]]:
+    """Returns the function from state and views [U,S,S,3] to logits [U,K] and state.
+
+    The state is new in the variables that the network changes while it trains.
+    """
+    trainable = names_of(model, model.trainable_variables)
+    others = names_of(model, model.non_trainable_variables)
+    is_averaged = config.consistency.labeler == "ema"
+
+    def predict(state: State, views: Any) -> tuple[Any, State]:
+        values = {**state["model"], **(state["ema"] if is_averaged else {})}
+        logits, rest = model.stateless_call(
+            [values[name] for name in trainable],
+            [values[name] for name in others],
+            views,
+            training=not is_averaged,
+        )
+        if not is_averaged:
+            values |= dict(zip(others, rest, strict=True))
+            state = {**state, "model": values}
+        return logits, state
+
+    return predict
+
+
 def _make_loss(
     model: keras.Model, config: TrainConfig
-) -> Callable[[list[Any], list[Any], Batch], tuple[Any, tuple[Any, ...]]]:
+) -> Callable[[list[Any], list[Any], Batch, State], tuple[Any, tuple[Any, ...]]]:
     """Returns the function from weights, other variables and a batch to the loss.
 
-    It also returns the cross-entropy, the logits and the updated other variables.
+    It also returns the cross-entropy and its parts, the logits and the updated other
+    variables.
     """
     decayed = [
         index
@@ -136,35 +185,53 @@ def _make_loss(
     ]
 
     def loss_of(
-        weights: list[Any], rest: list[Any], batch: Batch
+        weights: list[Any], rest: list[Any], batch: Batch, thresholds: State
     ) -> tuple[Any, tuple[Any, ...]]:
         logits, rest = model.stateless_call(
             weights, rest, batch["image"], training=True
         )
-        cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
+        cross_entropy, parts = consistency.loss(
+            logits, batch, thresholds, config.consistency
+        )
         penalty = losses.l2(
             [weights[index] for index in decayed],
             weight_decay=config.optimizer.weight_decay,
         )
-        return cross_entropy + penalty, (cross_entropy, logits, rest)
+        return cross_entropy + penalty, (cross_entropy, parts, logits, rest)
 
     return loss_of
 
 
 def shapes(
-    model: keras.Model, config: TrainConfig, layout: Layout
+    model: keras.Model,
+    config: TrainConfig,
+    layout: Layout,
+    thresholds: Arrays | None = None,
 ) -> tuple[State, Batch]:
-    """Returns shapes and types of a step's arguments, enough to compile it."""
+    """Returns shapes and types of a step's arguments, enough to compile it.
+
+    With `thresholds`, the state of `consistency`, the batch has unlabeled images.
+    """
     replicated = functools.partial(jax.ShapeDtypeStruct, sharding=layout.replicated)
     split = functools.partial(jax.ShapeDtypeStruct, sharding=layout.split)
     count, size = config.global_batch_size, config.image.size
     state = jax.tree.map(
-        lambda array: replicated(array.shape, array.dtype), initial_state(model)
+        lambda array: replicated(array.shape, array.dtype),
+        initial_state(model, thresholds),
     )
-    return state, {
+    batch = {
         "image": split((count, size, size, 3), np.uint8),
         "target": split((count, model.output_shape[-1]), np.float32),
     }
+    if thresholds is not None:
+        unlabeled = config.consistency.unlabeled_of(count)
+        batch |= {
+            consistency.LABELED: split((count,), np.bool_),
+            consistency.UNLABELED: split((count,), np.bool_),
+            consistency.VIEW: split((unlabeled, size, size, 3), np.uint8),
+            consistency.INDEX: split((unlabeled,), np.int32),
+        }
+    return state, batch
 
 
 def jit_train_step(model: keras.Model, config: TrainConfig, layout: Layout) -> Any:
@@ -180,12 +247,19 @@ class JaxBackend:
     """The state of a run as JAX arrays; implements `Backend`."""
 
     def __init__(
-        self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
+        self,
+        model: keras.Model,
+        ema_model: keras.Model,
+        config: TrainConfig,
+        thresholds: Arrays | None = None,
     ) -> None:
-        """Takes two models of one network; the second's weights are ignored."""
+        """Takes two models of one network; the second's weights are ignored.
+
+        `thresholds` is the state of `consistency` before the first step.
+        """
         self._layout = layout_on(jax.devices())
         self._local = layout_on(jax.local_devices())
-        self._state = self._place(initial_state(model))
+        self._state = self._place(initial_state(model, thresholds))
         self._train = jit_train_step(model, config, self._layout)
         self._ema_model = ema_model
         self._predict = jax.jit(self._logits)
@@ -219,14 +293,14 @@ class JaxBackend:
     def arrays(self) -> Arrays:
         """Returns the whole state, by name."""
         flat: Arrays = {"step": np.array(self._state["step"], np.int64)}
-        for group in ("velocity", "ema", "model"):
+        for group in _GROUPS:
             for name, array in self._state[group].items():
                 flat[f"{group}/{name}"] = np.array(array)
         return flat
 
     def load_arrays(self, arrays: Arrays) -> None:
         """Loads a state of either backend; ValueError if it is of another network."""
-        groups = {group: self._state[group] for group in ("model", "velocity", "ema")}
+        groups = {group: self._state[group] for group in _GROUPS}
         names = [f"{group}/{name}" for group in groups for name in groups[group]]
         check_names(arrays, ["step", *names])
         loaded = {

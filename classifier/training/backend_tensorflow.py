@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from classifier.models.factory import is_weight
-from classifier.training import losses, optimizer
+from classifier.training import consistency, losses, optimizer
 from classifier.training.backend import names_of
 from classifier.training.checkpoint import Arrays, check_names
 from classifier.training.config import TrainConfig
@@ -19,9 +19,16 @@ class TensorFlowBackend:
     """The state of a run as TensorFlow variables; implements `Backend`."""
 
     def __init__(
-        self, model: keras.Model, ema_model: keras.Model, config: TrainConfig
+        self,
+        model: keras.Model,
+        ema_model: keras.Model,
+        config: TrainConfig,
+        thresholds: Arrays | None = None,
     ) -> None:
-        """Takes two models of one network; the second becomes the moving average."""
+        """Takes two models of one network; the second becomes the moving average.
+
+        `thresholds` is the state of `consistency` before the first step.
+        """
         self._config = config
         self._model = model
         self._ema_model = ema_model
@@ -31,6 +38,10 @@ class TensorFlowBackend:
             for v in self._model.trainable_variables
         ]
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._thresholds = {
+            name: tf.Variable(array, trainable=False)
+            for name, array in (thresholds or {}).items()
+        }
         self._averages = list(filter(is_weight, ema_model.variables))
         self._values = list(filter(is_weight, model.variables))
         # No `if` or loop depends on a tensor: AutoGraph would only take seconds.
@@ -81,15 +92,34 @@ class TensorFlowBackend:
         ):
             names = (f"{group}/{name}" for name in names_of(model, named_after))
             state |= dict(zip(names, variables, strict=True))
+        for name, variable in self._thresholds.items():
+            state[f"thresholds/{name}"] = variable
         return state
+
+    def _pseudo_label(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Returns the batch with targets of its unlabeled images, if any; metrics."""
+        if consistency.VIEW not in batch:
+            return batch, {}
+        is_averaged = self._config.consistency.labeler == "ema"
+        labeler = self._ema_model if is_averaged else self._model
+        logits = labeler(batch[consistency.VIEW], training=not is_averaged)
+        batch, state, metrics = consistency.pseudo_label(
+            batch, logits, self._thresholds, self._config
+        )
+        _assign([self._thresholds[name] for name in state], list(state.values()))
+        return batch, metrics
 
     def _train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         config = self._config.optimizer
         weights = self._model.trainable_variables
         decayed = [v for v in weights if losses.is_decayed(v.path)]
+        # First, so that batch-norm keeps the statistics of the images learned from.
+        batch, pseudo_labels = self._pseudo_label(batch)
         with tf.GradientTape() as tape:
             logits = self._model(batch["image"], training=True)
-            cross_entropy = losses.cross_entropy(logits=logits, targets=batch["target"])
+            cross_entropy, parts = consistency.loss(
+                logits, batch, self._thresholds, self._config.consistency
+            )
             penalty = losses.l2(decayed, weight_decay=config.weight_decay)
             loss = cross_entropy + penalty
         new_weights, new_velocities, rate = optimizer.update(
@@ -111,6 +141,8 @@ class TensorFlowBackend:
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
             **losses.top1(logits=logits, batch=batch),
+            **parts,
+            **pseudo_labels,
             "train/learning_rate": rate,
         }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from etils import epath
@@ -15,7 +15,7 @@ from etils import epath
 from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models.config import NUM_STAGES, ModelConfig
 from stage import artifact, typed_json
-from stage.overrides import RENAMED
+from stage.overrides import RENAMED, paths_of
 from stage.validation import check, check_positive, check_rate
 
 #: Largest values of settings that decide about memory: twice the largest published
@@ -58,6 +58,89 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencyConfig:
+    """Training on unlabeled images whose targets are the network's own predictions.
+
+    The prediction on one view of an image is the target of its view with the recipe's
+    noise, where the confidence reaches a threshold. The defaults are FixMatch's (Sohn
+    et al. 2020). Used with `teacher.train --unlabeled` only.
+
+    Attributes:
+        thresholds: How confident a prediction must be. `fixed` is `threshold`.
+            `curriculum` scales it for each class by the number of images whose last
+            confident prediction is the class (FlexMatch, Zhang et al. 2021).
+            `self_adaptive` follows the mean confidence, scaled for each class by its
+            mean probability (FreeMatch, Wang et al. 2023).
+        threshold: Least confidence in [0, 1] of `fixed` and `curriculum`.
+        threshold_warmup: Whether `curriculum` counts images without a confident
+            prediction so far, which keeps the thresholds low at the start.
+        threshold_decay: Decay of the moving averages of `self_adaptive`, in [0, 1).
+        fairness_weight: Coefficient of FreeMatch's self-adaptive fairness loss, with
+            `self_adaptive`; 0 for none.
+        unlabeled_ratio: Unlabeled images for each labeled one of a batch.
+        weight: Coefficient of the unlabeled images' mean loss.
+        target_kind: Target of an unlabeled image. `hard` is the predicted class, never
+            smoothed; `soft` is the predicted distribution; `sharpened` is that
+            distribution at `temperature`.
+        temperature: Temperature of `sharpened`, positive; below 1 sharpens.
+        labeler: What predicts the targets. `current` is the network as it trains, with
+            the batch-norm statistics of the batch and with dropout; `ema` is the
+            averaged network as it is evaluated.
+        predicted_view: View of an unlabeled image that is predicted on. `weak` has the
+            weak noise, `clean` none: it is the one that is evaluated.
+        labeled_noise: Noise on the labeled images. `weak` is the weak noise, `strong`
+            the recipe's.
+        max_shift: Weak noise, in addition to the recipe's crop and mirroring: largest
+            horizontal and vertical shift, as a share of the side in [0, 0.5).
+        shift_padding: Pixels from outside a shifted image: `reflect` mirrors the
+            image, `edge` repeats its outermost pixels.
+        max_images: Largest number of unlabeled images; of more, a sample is drawn.
+    """
+
+    thresholds: Literal["fixed", "curriculum", "self_adaptive"] = "fixed"
+    threshold: float = 0.95
+    threshold_warmup: bool = True
+    threshold_decay: float = 0.999
+    fairness_weight: float = 0.0
+    unlabeled_ratio: int = 7
+    weight: float = 1.0
+    target_kind: Literal["hard", "soft", "sharpened"] = "hard"
+    temperature: float = 0.5
+    labeler: Literal["current", "ema"] = "current"
+    predicted_view: Literal["weak", "clean"] = "weak"
+    labeled_noise: Literal["weak", "strong"] = "weak"
+    max_shift: float = 0.125
+    shift_padding: Literal["reflect", "edge"] = "reflect"
+    max_images: int = 100_000
+
+    def __post_init__(self) -> None:
+        check(
+            0.0 <= self.threshold <= 1.0,
+            f"consistency.threshold must be in [0, 1], got {self.threshold}",
+        )
+        check(
+            0.0 <= self.max_shift < 0.5,
+            f"consistency.max_shift must be in [0, 0.5), got {self.max_shift}",
+        )
+        check_rate("consistency.threshold_decay", self.threshold_decay)
+        for name in ("fairness_weight", "weight"):
+            value = getattr(self, name)
+            check(value >= 0, f"consistency.{name} must be >= 0, got {value}")
+        check_positive("consistency.temperature", self.temperature)
+        for name in ("unlabeled_ratio", "max_images"):
+            check_positive(f"consistency.{name}", getattr(self, name))
+        check(
+            self.fairness_weight == 0 or self.thresholds == "self_adaptive",
+            "consistency.fairness_weight needs consistency.thresholds=self_adaptive, "
+            f"got {self.thresholds}",
+        )
+
+    def unlabeled_of(self, batch_size: int) -> int:
+        """Returns how many images of a batch are unlabeled."""
+        return batch_size - batch_size // (1 + self.unlabeled_ratio)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The recipe of one training run.
 
@@ -66,6 +149,7 @@ class TrainConfig:
         image: Input of the network.
         augment: Noise on the training images.
         optimizer: Optimizer and learning-rate schedule.
+        consistency: Training on unlabeled images, if there are any.
         label_smoothing: Share of a hard target spread over all classes, in [0, 1).
         global_batch_size: Images of one step, over all devices.
         num_steps: Steps of the whole run.
@@ -88,6 +172,7 @@ class TrainConfig:
     image: ImageConfig = ImageConfig()
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    consistency: ConsistencyConfig = ConsistencyConfig()
     label_smoothing: float = 0.1
     global_batch_size: int = 4096
     num_steps: int = 109_200
@@ -171,6 +256,13 @@ def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
     )
 
 
+def check_consistency(assignments: Iterable[str], *, is_used: bool) -> None:
+    """Raises ValueError if `--set=consistency.` is given to a run that ignores it."""
+    for path in sorted(paths_of(assignments)):
+        if path.startswith("consistency.") and not is_used:
+            raise ValueError(f"--set={path}= needs teacher.train --unlabeled")
+
+
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 
@@ -199,6 +291,7 @@ class _RunConfig:
     config: dict[str, Any]
     class_names: tuple[typed_json.ClassName, ...] = ()
     left_out: dict[str, Any] | None = None
+    unlabeled: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -209,11 +302,13 @@ class RunConfig:
         recipe: The recipe; of a student's, what a classifier's has as well.
         class_names: K names by label.
         left_out: Description of the fold not learned from; None if all were used.
+        unlabeled: Description of the unlabeled images; None if there were none.
     """
 
     recipe: TrainConfig
     class_names: tuple[str, ...]
     left_out: dict[str, Any] | None
+    unlabeled: dict[str, Any] | None = None
 
 
 def read_run(workdir: epath.PathLike) -> RunConfig:
@@ -230,5 +325,8 @@ def read_run(workdir: epath.PathLike) -> RunConfig:
         json.dumps(renamed).encode(), TrainConfig, f"{path}: config"
     )
     return RunConfig(
-        recipe=recipe, class_names=found.class_names, left_out=found.left_out
+        recipe=recipe,
+        class_names=found.class_names,
+        left_out=found.left_out,
+        unlabeled=found.unlabeled,
     )

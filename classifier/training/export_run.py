@@ -16,7 +16,7 @@ from classifier.export.saved_classifier import export_classifier
 from classifier.models import flops
 from classifier.models.factory import build_network, is_weight, named_variables
 from classifier.training.checkpoint import Checkpoints
-from classifier.training.config import TrainConfig, read_run
+from classifier.training.config import RunConfig, read_run
 from stage import artifact
 
 
@@ -82,20 +82,25 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         class_names=class_names,
         evaluation=evaluation,
         left_out=run.left_out,
-        multiply_adds=_count_multiply_adds(model, config),
+        multiply_adds=_count_multiply_adds(model, run),
     )
 
 
-def _count_multiply_adds(model: keras.Model, config: TrainConfig) -> float | None:
+def _count_multiply_adds(model: keras.Model, run: RunConfig) -> float | None:
     """Returns the multiply-adds of the run; None if the network's cannot be counted."""
     try:
         of_image = flops.count_multiply_adds(model)
     except ValueError:
         return None
+    config = run.recipe
+    batch_size = config.global_batch_size
     return float(
         flops.training_multiply_adds(
             of_image,
             num_steps=config.num_steps,
-            with_gradient=config.global_batch_size,
+            with_gradient=batch_size,
+            without_gradient=(
+                config.consistency.unlabeled_of(batch_size) if run.unlabeled else 0
+            ),
         )
     )

@@ -34,6 +34,8 @@ MAX_LISTED = 10
 as_written = tf.autograph.experimental.do_not_convert
 #: Maps an example of a source to its target, float32 [K].
 MakeTarget = Callable[[dict[str, Any]], Any]
+#: Maps an example of a source and its seed, int32 [2], to its part of a batch.
+Prepare = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def training_batches(
@@ -57,6 +59,36 @@ def training_batches(
         stream: Index of the source among those mixed in one run.
         shard: Index of the input shard; only its files are opened.
     """
+
+    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
+        image = strong_view(example["image"], config, seed=seed)
+        return {"image": image, "target": make_target(example)}
+
+    return prepared_batches(
+        source,
+        config,
+        prepare,
+        batch_size=batch_size,
+        start_step=start_step,
+        stream=stream,
+        shard=shard,
+    )
+
+
+def prepared_batches(
+    source: Source,
+    config: TrainConfig,
+    prepare: Prepare,
+    *,
+    batch_size: int,
+    start_step: int = 0,
+    stream: int = 0,
+    shard: int = 0,
+) -> Any:
+    """Returns an endless dataset of batches of what `prepare` makes of an example.
+
+    The other arguments are those of `training_batches`.
+    """
     seed = 2 * config.seed + stream
     num_shards = config.input_shards
     examples = _endless(
@@ -66,27 +98,33 @@ def training_batches(
         start=start_step * batch_size,
     )
 
-    def prepare(index: Any, example: dict[str, Any]) -> dict[str, Any]:
+    def prepare_at(index: Any, example: dict[str, Any]) -> dict[str, Any]:
         position = index * num_shards + shard
-        crop_seed, noise_seed = tf.unstack(
-            tf.random.split(tf.cast(tf.stack([seed, position]), tf.int32), 2)
-        )
-        image = preprocessing.training_image(
-            example["image"], config.image, seed=crop_seed
-        )
-        image = randaugment.augment(image, config.augment, seed=noise_seed)
-        return {"image": image, "target": make_target(example)}
+        return prepare(example, tf.cast(tf.stack([seed, position]), tf.int32))
 
     options = tf.data.Options()
     # Autotuning measures every operation on every image, which takes a tenth of the
     # time, and arrives at as many calls as there are cores.
     options.autotune.enabled = False
     return (
-        examples.map(as_written(prepare), num_parallel_calls=num_cores())
+        examples.map(as_written(prepare_at), num_parallel_calls=num_cores())
         .batch(batch_size, drop_remainder=True)
         .prefetch(PREFETCH)
         .with_options(options)
     )
+
+
+def strong_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:
+    """Returns an encoded image with the noise of the recipe, uint8 [S,S,3]."""
+    crop_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
+    image = preprocessing.training_image(encoded, config.image, seed=crop_seed)
+    return randaugment.augment(image, config.augment, seed=noise_seed)
+
+
+def concat_in_groups(tensors: Sequence[Any], groups: int) -> Any:
+    """Returns tensors [B,...] as one, in groups that hold an equal part of each."""
+    grouped = [tf.reshape(t, [groups, -1, *t.shape[1:]]) for t in tensors]
+    return tf.reshape(tf.concat(grouped, axis=1), [-1, *tensors[0].shape[1:]])
 
 
 def concat_batches(datasets: Sequence[Any]) -> Any:

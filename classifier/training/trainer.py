@@ -14,7 +14,7 @@ from classifier.data import folds, inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.models import factory
-from classifier.training import initial_weights, input_pipeline, loop
+from classifier.training import consistency, initial_weights, input_pipeline, loop
 from classifier.training.backend import Backend
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices, RunContext
@@ -64,22 +64,31 @@ class TrainingRun(Sources):
         model: Network with its initial weights.
         initial_weights: Origin of the initial weights; None for random ones.
         left_out: Fold of the labeled images not learned from; None if all are used.
+        unlabeled: Images of `classifier.training.unlabeled`; None if there are none.
     """
 
     config: TrainConfig
     model: keras.Model
     initial_weights: dict[str, Any] | None
     left_out: dict[str, Any] | None = None
+    unlabeled: Source | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Returns the content of the classifier's `config.json`."""
+        """Returns the content of the classifier's `config.json`.
+
+        Of a run without unlabeled images it says nothing about them.
+        """
+        config = dataclasses.asdict(self.config)
+        if self.unlabeled is None:
+            del config["consistency"]
         return {
-            "config": dataclasses.asdict(self.config),
+            "config": config,
             "labeled": self.labeled.describe(),
             "evaluation": self.evaluation.describe(),
             "class_names": self.class_names,
             "initial_weights": self.initial_weights,
             "left_out": self.left_out,
+            **({"unlabeled": self.unlabeled.describe()} if self.unlabeled else {}),
         }
 
     def labeled_batches(self, start_step: int, shard: int) -> Any:
@@ -297,14 +306,22 @@ def _check_again(source: Source) -> None:
 
 def _open_backend(run: TrainingRun, devices: Devices) -> Backend:
     # The averaged network is evaluated and exported in float32.
-    ema_model = build(run.config, num_classes=len(run.class_names))
+    num_classes = len(run.class_names)
+    ema_model = build(run.config, num_classes=num_classes)
+    thresholds = {}
+    if run.unlabeled is not None:
+        thresholds = consistency.initial_state(
+            run.config.consistency,
+            num_classes=num_classes,
+            num_images=run.unlabeled.num_examples,
+        )
     if devices.backend == "jax":
         from classifier.training.backend_jax import JaxBackend
 
-        return JaxBackend(run.model, ema_model, run.config)
+        return JaxBackend(run.model, ema_model, run.config, thresholds)
     from classifier.training.backend_tensorflow import TensorFlowBackend
 
-    return TensorFlowBackend(run.model, ema_model, run.config)
+    return TensorFlowBackend(run.model, ema_model, run.config, thresholds)
 
 
 def _describe(model: keras.Model) -> str:

@@ -143,13 +143,10 @@ def _interleave(
         for batch, value in ((labeled, True), (pseudo_labeled, False))
     ]
 
-    def concat(*tensors: Any) -> Any:
-        grouped = [
-            tf.reshape(tensor, [groups, -1, *tensor.shape[1:]]) for tensor in tensors
-        ]
-        return tf.reshape(tf.concat(grouped, axis=1), [-1, *tensors[0].shape[1:]])
-
-    mixed = tf.nest.map_structure(concat, *parts)
+    mixed = {
+        name: input_pipeline.concat_in_groups([part[name] for part in parts], groups)
+        for name in parts[0]
+    }
     return {
         **mixed,
         f"{MASK_PREFIX}pseudo_labeled": ~mixed[f"{MASK_PREFIX}labeled"],

@@ -1,0 +1,216 @@
+"""Unlabeled images of a training run: their sample, and batches that hold them.
+
+Every part of a batch has its labeled images first, then the strong views of unlabeled
+ones. The views to predict on are an array of their own, because they pass through the
+network without a gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+from classifier.data import preprocessing, sampling
+from classifier.data.sampling import Sample
+from classifier.data.sources import Source, open_source
+from classifier.training import consistency, input_pipeline, trainer
+from classifier.training.config import TrainConfig
+from classifier.training.devices import Devices
+from classifier.training.trainer import MakeBatches, TrainingRun
+
+
+def check(config: TrainConfig, devices: Devices) -> None:
+    """Checks that every part and device gets an equal share of all kinds of images.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    size, ratio = config.global_batch_size, config.consistency.unlabeled_ratio
+    labeled = size - config.consistency.unlabeled_of(size)
+    if not labeled or labeled * (1 + ratio) != size:
+        raise ValueError(
+            f"expected global_batch_size to be a multiple of {1 + ratio}, one labeled "
+            f"image and {ratio} of consistency.unlabeled_ratio, got {size}"
+        )
+    for name, count in (
+        ("the larger of input_shards and model.batch_norm_groups", config.batch_parts),
+        ("the number of devices", devices.count),
+    ):
+        if labeled % count:
+            raise ValueError(
+                f"expected labeled images of a batch to be divisible by {count}, "
+                f"{name}, got {labeled}; change global_batch_size or "
+                "consistency.unlabeled_ratio"
+            )
+
+
+def open_sample(
+    spec: str,
+    config: TrainConfig,
+    *,
+    data_dir: str | None = None,
+    image_feature: str | None = None,
+) -> Sample:
+    """Draws and reads the unlabeled images, see `sources.open_source`.
+
+    Raises:
+        ValueError: If there are no images, or not for each of the input shards.
+        FileNotFoundError: If the spec names nothing that exists.
+        OSError: If the files cannot be read.
+    """
+    source = open_source(spec, data_dir=data_dir, image_feature=image_feature)
+    sample = sampling.draw(source, config.consistency.max_images)
+    trainer.check_input_shards(sample.source, config)
+    return sample
+
+
+def describe(sample: Sample, config: TrainConfig) -> str:
+    """Returns the number of images, of each batch and of those left out in one line."""
+    size = config.global_batch_size
+    unlabeled = config.consistency.unlabeled_of(size)
+    epochs = config.num_steps * unlabeled / sample.num_images
+    line = (
+        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times, {unlabeled} "
+        f"with {size - unlabeled} labeled ones in each batch"
+    )
+    if sample.num_skipped:
+        line += f"; {sample.num_skipped:,} cannot be used, first {sample.reason}"
+    return line
+
+
+def check_again(sample: Sample, again: Sample) -> None:
+    """Raises ValueError if a sample drawn again from the same files is another one."""
+    if again.source.describe() != sample.source.describe():
+        raise ValueError(f"{sample.source.spec}: the files have changed while training")
+
+
+def plan_batches(run: TrainingRun) -> MakeBatches:
+    """Returns the function that makes batches of labeled and unlabeled images."""
+    if run.unlabeled is None:
+        return run.labeled_batches
+    return functools.partial(
+        consistency_batches,
+        run.labeled,
+        run.unlabeled,
+        run.config,
+        len(run.class_names),
+    )
+
+
+def consistency_batches(
+    labeled: Source,
+    unlabeled: Source,
+    config: TrainConfig,
+    num_classes: int,
+    start_step: int = 0,
+    shard: int = 0,
+) -> Any:
+    """Returns an endless dataset of one input shard's share of the batches.
+
+    Beside "image" and "target", a batch has what `consistency.pseudo_label` needs. The
+    targets of unlabeled images are zeros.
+    """
+    shards = config.input_shards
+    num_unlabeled = config.consistency.unlabeled_of(config.global_batch_size)
+    where = {"start_step": start_step, "shard": shard}
+    streams = (
+        labeled_batches(
+            labeled,
+            config,
+            num_classes,
+            batch_size=(config.global_batch_size - num_unlabeled) // shards,
+            **where,
+        ),
+        unlabeled_batches(
+            unlabeled, config, batch_size=num_unlabeled // shards, **where
+        ),
+    )
+    mix = functools.partial(_mix, groups=config.batch_parts // shards)
+    batches = tf.data.Dataset.zip(streams).map(mix)
+    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
+
+
+def labeled_batches(
+    source: Source, config: TrainConfig, num_classes: int, **where: int
+) -> Any:
+    """Returns batches of labeled images with the noise of `consistency.labeled_noise`.
+
+    `where` are arguments of `input_pipeline.prepared_batches`.
+    """
+    make_target = trainer.hard_targets(config, num_classes=num_classes)
+    is_weak = config.consistency.labeled_noise == "weak"
+    make_view = weak_view if is_weak else input_pipeline.strong_view
+
+    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
+        image = make_view(example["image"], config, seed=seed)
+        return {"image": image, "target": make_target(example)}
+
+    return input_pipeline.prepared_batches(source, config, prepare, **where)
+
+
+def unlabeled_batches(
+    source: Source, config: TrainConfig, *, stream: int = 1, **where: int
+) -> Any:
+    """Returns an endless dataset of two views of the images of a sample.
+
+    A batch is `{"view": uint8 [B,S,S,3], "image": uint8 [B,S,S,3], "index": int32
+    [B]}`: the view to predict on, the view with the recipe's noise, and the numbers of
+    the images in the sample. `where` are arguments of
+    `input_pipeline.prepared_batches`.
+    """
+    is_weak = config.consistency.predicted_view == "weak"
+    make_view = weak_view if is_weak else clean_view
+
+    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
+        encoded = example["image"]
+        return {
+            consistency.VIEW: make_view(
+                encoded, config, seed=tf.random.fold_in(seed, 1)
+            ),
+            "image": input_pipeline.strong_view(encoded, config, seed=seed),
+            consistency.INDEX: tf.cast(example["index"], tf.int32),
+        }
+
+    return input_pipeline.prepared_batches(
+        source, config, prepare, stream=stream, **where
+    )
+
+
+def weak_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:
+    """Returns an encoded image cropped, mirrored and shifted, uint8 [S,S,3]."""
+    crop_seed, shift_seed = tf.unstack(tf.random.split(seed, 2))
+    image = preprocessing.training_image(encoded, config.image, seed=crop_seed)
+    return preprocessing.shifted(
+        image,
+        config.consistency.max_shift,
+        padding=config.consistency.shift_padding,
+        seed=shift_seed,
+    )
+
+
+def clean_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:
+    """Returns an encoded image as it is evaluated, uint8 [S,S,3]."""
+    del seed  # Nothing is random.
+    return preprocessing.evaluation_image(encoded, config.image)
+
+
+def _mix(
+    labeled: dict[str, Any], unlabeled: dict[str, Any], *, groups: int
+) -> dict[str, Any]:
+    """Returns two batches as one, in groups with the same mixture."""
+    count, (num_labeled, num_classes) = (
+        unlabeled[consistency.INDEX].shape[0],
+        labeled["target"].shape,
+    )
+    concat = functools.partial(input_pipeline.concat_in_groups, groups=groups)
+    is_labeled = concat([tf.ones(num_labeled, bool), tf.zeros(count, bool)])
+    return {
+        "image": concat([labeled["image"], unlabeled["image"]]),
+        "target": concat([labeled["target"], tf.zeros([count, num_classes])]),
+        consistency.LABELED: is_labeled,
+        consistency.UNLABELED: ~is_labeled,
+        consistency.VIEW: unlabeled[consistency.VIEW],
+        consistency.INDEX: unlabeled[consistency.INDEX],
+    }
