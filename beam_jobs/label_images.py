@@ -28,7 +28,10 @@ _SETTINGS = FlagGroup(
         "MODULE:NAME or MODULE:NAME:ARGUMENT of a Beam ModelHandler from encoded "
         "images to logits, instead of a teacher.",
     ),
-    class_names_file=FLAGS.class_names("with --model_handler"),
+    class_names_file=FLAGS.class_names(
+        "with --model_handler, or for the labels that --embeddings stores of tfrecord: "
+        "and webdataset:"
+    ),
     calibration=FLAGS.artifact(
         "calibration",
         " for the same teachers, which has their temperature",
@@ -44,6 +47,12 @@ _SETTINGS = FlagGroup(
         "dtype",
         "auto",
         "float32, bfloat16, or auto for the fastest whose results agree with float32.",
+    ),
+    embeddings=FLAGS.boolean(
+        "embeddings",
+        False,
+        "Also write the teacher's features of each image and, if the images are "
+        "labeled, their labels, for beam_jobs.propagate_labels.",
     ),
     max_pixels=FLAGS.integer(
         "max_pixels", 100_000_000, "Largest image to decode, in pixels.", lower_bound=1
@@ -97,7 +106,12 @@ def main(argv: Sequence[str]) -> None:
         settings = labeling_job.LabelingConfig(**_SETTINGS.arguments())
         filesystems.register(options)
         source = shard_manifest.match(
-            open_source(**_IMAGES.arguments()),
+            open_source(
+                **_IMAGES.arguments(),
+                class_names_file=(
+                    settings.class_names_file if settings.embeddings else None
+                ),
+            ),
             _OUTPUT.value,
             allow_new_shards=settings.allow_new_shards,
         )

@@ -31,14 +31,14 @@ from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard, Source
-from classifier.export.facts import ClassifierFacts
-from classifier.export.saved_model import read_ensemble_facts
+from classifier.export.facts import EXPORT, ClassifierFacts
+from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
 from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SUMMARY
-from pseudo_label.predictions.schema import ShardFacts
+from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, ShardFacts
 from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
@@ -60,6 +60,7 @@ class LabelingConfig:
     top_k: int = 10
     engine: str = AUTO
     dtype: str = AUTO
+    embeddings: bool = False
     max_pixels: int = MAX_PIXELS
     max_bad_fraction: float = 0.5
     allow_new_shards: bool = False
@@ -67,8 +68,13 @@ class LabelingConfig:
     def __post_init__(self) -> None:
         if bool(self.teachers) == bool(self.model_handler):
             raise ValueError("expected one of --teacher and --model_handler")
-        if bool(self.model_handler) != bool(self.class_names_file):
-            raise ValueError("expected both --model_handler and --class_names, got one")
+        if self.model_handler and self.embeddings:
+            raise ValueError("--embeddings needs --teacher, got --model_handler")
+        if self.model_handler and not self.class_names_file:
+            raise ValueError("--model_handler needs --class_names")
+        needs = self.model_handler or self.embeddings
+        if self.class_names_file and not needs:
+            raise ValueError("--class_names needs --model_handler or --embeddings")
         if self.model_handler and self.calibration:
             raise ValueError("--calibration needs --teacher, got --model_handler")
         if self.model_handler and {self.engine, self.dtype} != {AUTO}:
@@ -114,6 +120,9 @@ def plan(
         "top_k": min(settings.top_k, len(described["class_names"])),
         "max_pixels": settings.max_pixels,
     }
+    more_columns = _more_columns(source, settings, described["class_names"])
+    if more_columns:
+        config["more_columns"] = more_columns
     labeling = Labeling(
         reader=source.reader,
         num_shards=len(source.shards),
@@ -123,8 +132,23 @@ def plan(
         # Without the images, to which shards may be added.
         fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
         max_bad_fraction=settings.max_bad_fraction,
+        more_columns=more_columns,
     )
     return LabelingJob(labeling, config)
+
+
+def _more_columns(
+    source: Source, settings: LabelingConfig, class_names: Sequence[str]
+) -> list[str]:
+    """Returns the columns besides those of all predictions.
+
+    Labels are stored if they are classes of the teacher: folders of an unlabeled source
+    may have other names.
+    """
+    if not settings.embeddings:
+        return []
+    is_labeled = source.class_names == tuple(class_names)
+    return [EMBEDDING, TRUE_LABEL] if is_labeled else [EMBEDDING]
 
 
 @contextlib.contextmanager
@@ -249,6 +273,8 @@ def _plan_teachers(
     source: Source, settings: LabelingConfig, output: str, threads: int, log: Log
 ) -> tuple[PredictorLoader, dict[str, Any]]:
     facts = read_ensemble_facts(settings.teachers)
+    if settings.embeddings:
+        _check_embeddings(settings.teachers)
     temperature = _find_temperature(facts, settings.calibration)
     chosen = _choose_engine(source, settings, output, log)
     loader = Teachers(
@@ -257,6 +283,7 @@ def _plan_teachers(
         threads=threads,
         max_pixels=settings.max_pixels,
         temperature=temperature,
+        embeddings=settings.embeddings,
     )
     return loader, {
         "teachers": [member.fingerprint for member in facts],
@@ -265,6 +292,16 @@ def _plan_teachers(
         "engine": chosen.name,
         "dtype": chosen.dtype,
     }
+
+
+def _check_embeddings(teachers: Sequence[str]) -> None:
+    for directory in teachers:
+        if not embedding_size(epath.Path(directory) / EXPORT):
+            raise ValueError(
+                f"{directory}: --embeddings needs a network that gives them; this one "
+                "was exported by an earlier version, or has no pooled features: train "
+                "another, or label without"
+            )
 
 
 def _find_temperature(facts: list[ClassifierFacts], directory: str | None) -> float:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from apache_beam.metrics import Metrics
@@ -34,6 +35,7 @@ from classifier.data.sources import Shard
 from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import BATCH_SIZE, Decoded, Ensemble, Predictions
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.schema import TRUE_LABEL
 from stage import artifact
 from stage.status import OK
 
@@ -76,6 +78,7 @@ class Teachers:
         threads: Threads a worker process computes with, 0 for all cores.
         max_pixels: Maximum pixels of an image to decode.
         temperature: Divisor of all logits.
+        embeddings: Whether predictions have embeddings.
     """
 
     directories: Sequence[str]
@@ -83,6 +86,7 @@ class Teachers:
     threads: int = 0
     max_pixels: int = MAX_PIXELS
     temperature: float = 1.0
+    embeddings: bool = False
 
     def load(self) -> Ensemble:
         """Returns the ensemble, warmed up."""
@@ -99,6 +103,7 @@ class Teachers:
                 self.threads or None,
                 self.max_pixels,
                 self.temperature,
+                embeddings=self.embeddings,
             )
         ensemble.warm_up()
         return ensemble
@@ -121,6 +126,7 @@ class Labeling:
         output: Directory of the predictions; its manifest lists the shards.
         fingerprint: Hash of everything that decides a row, stored in each file.
         max_bad_fraction: Maximum fraction of bad images, in [0, 1].
+        more_columns: Further columns, see `pseudo_label.predictions.schema`.
     """
 
     reader: Reader
@@ -130,6 +136,7 @@ class Labeling:
     output: str
     fingerprint: str
     max_bad_fraction: float = 1.0
+    more_columns: Sequence[str] = ()
 
     def path(self, index: int) -> epath.Path:
         """Returns the path of a shard's predictions."""
@@ -220,6 +227,7 @@ def label_shard(
                 _tables(shard, labeling, predictor, check),
                 fingerprint=labeling.fingerprint,
                 shard=fingerprint(shard),
+                more=labeling.more_columns,
             )
     except FileNotFoundError:
         if path.exists():  # Another job of the same config has written it meanwhile.
@@ -251,6 +259,12 @@ def _tables(
             errors=predicted.error,
             probabilities=predicted.probabilities,
             pixels=decoded.pixels,
+            embeddings=predicted.embeddings,
+            true_labels=(
+                np.array([example.label for example in decoded.examples], np.int32)
+                if TRUE_LABEL in labeling.more_columns
+                else None
+            ),
         )
         yield prediction_schema.to_table(block, top_k=labeling.top_k)
         first_index += len(decoded.examples)

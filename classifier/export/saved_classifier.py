@@ -1,8 +1,9 @@
 """A trained classifier as files: `model.keras`, `export/` and `classifier.json`.
 
 The SavedModel has three signatures. `preprocess` turns encoded images, string [B],
-into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K];
-`serving_default` does both in one.
+into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K] and
+`embedding` float32 [B,D], the features that the last layer multiplies;
+`serving_default` turns encoded images into `logits`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from classifier.export.facts import (
     read_facts,
 )
 from classifier.models.config import ModelConfig
+from classifier.models.embedding import LOGITS, with_embedding
 from classifier.models.factory import build_network, count_parameters
 from stage import artifact, typed_json
 
@@ -126,14 +128,16 @@ def load_network(path: epath.PathLike) -> keras.Model:
 
 
 def _save_signatures(model: keras.Model, path: str, image: ImageConfig) -> None:
+    network = with_embedding(model)
+
     def preprocess(encoded: Any) -> dict[str, Any]:
         return {"pixels": preprocessing.evaluation_images(encoded, image)}
 
     def run_network(pixels: Any) -> dict[str, Any]:
-        return {"logits": model(pixels, training=False)}
+        return network(pixels, training=False)
 
     def serve(encoded: Any) -> dict[str, Any]:
-        return run_network(**preprocess(encoded))
+        return {LOGITS: run_network(**preprocess(encoded))[LOGITS]}
 
     encoded = tf.TensorSpec([None], tf.string, name="encoded")
     pixels = tf.TensorSpec([None, image.size, image.size, 3], tf.uint8, name="pixels")

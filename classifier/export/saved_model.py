@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from classifier.data.class_names import check_same_classes
 from classifier.export.allowed_operations import check_operations
 from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
+from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact, typed_json
 
 GRAPH = "saved_model.pb"
@@ -61,14 +62,14 @@ def check_signatures(export: epath.PathLike, num_classes: int) -> None:
     if not (path / VARIABLES / "variables.index").exists():
         raise ValueError(f"{export}: expected variables/variables.index, found none")
     names = sorted(name for name in signatures if not name.startswith("__"))
-    for name, output in (("preprocess", "pixels"), ("pixels", "logits")):
+    for name, output in (("preprocess", "pixels"), ("pixels", LOGITS)):
         if name not in names or output not in signatures[name].outputs:
             raise ValueError(
                 f"{export}: expected a signature {name!r} with the output {output!r}, "
                 f"got {', '.join(names)}; use a classifier exported by teacher.train "
                 "or student.train"
             )
-    found = signatures["pixels"].outputs["logits"].tensor_shape.dim[-1].size
+    found = signatures["pixels"].outputs[LOGITS].tensor_shape.dim[-1].size
     if found != num_classes:
         raise ValueError(
             f"{export}: expected logits of {num_classes} classes, got {found}"
@@ -97,17 +98,33 @@ def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda encoded: preprocess(encoded=encoded)["pixels"]
 
 
+def embedding_size(export: epath.PathLike) -> int:
+    """Returns the number of features D of an `embedding`, 0 if there is none.
+
+    Classifiers of earlier versions have none, nor do networks without pooled features.
+    """
+    outputs = _read(epath.Path(export)).meta_graphs[0].signature_def["pixels"].outputs
+    if EMBEDDING not in outputs:
+        return 0
+    return int(outputs[EMBEDDING].tensor_shape.dim[-1].size)
+
+
 @contextlib.contextmanager
-def serving(signature: str, export: epath.PathLike) -> Iterator[str]:
+def serving(
+    signature: str, export: epath.PathLike, outputs: Sequence[str] = (LOGITS,)
+) -> Iterator[str]:
     """Yields a directory with a local SavedModel under another default signature.
 
-    The variables are linked, not copied.
+    That has only the named outputs. The variables are linked, not copied.
     """
     path = pathlib.Path(export)
     saved = _read(epath.Path(export))
     check_operations(saved.meta_graphs[0], str(export))
     signatures = saved.meta_graphs[0].signature_def
-    signatures["serving_default"].CopyFrom(signatures[signature])
+    default = signatures["serving_default"]
+    default.CopyFrom(signatures[signature])
+    for name in set(default.outputs) - set(outputs):
+        del default.outputs[name]
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
         (directory / GRAPH).write_bytes(saved.SerializeToString())

@@ -25,6 +25,7 @@ from classifier.export.saved_classifier import load_network, rebuild_network
 from classifier.export.saved_model import FILES, VARIABLES
 from classifier.inference.engine import REFERENCE, Network, NetworkLoader
 from classifier.models import variants
+from classifier.models.embedding import LOGITS
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
 from stage import artifact
 from stage.system import num_cores
@@ -218,10 +219,11 @@ def _convert(export: epath.Path) -> Any:
     # It logs every optimization that it skips.
     logging.getLogger(tf2onnx.__name__).setLevel(logging.CRITICAL)
     # Otherwise the converter would treat the graph's captured tensors as inputs.
-    frozen = NetworkLoader(export).frozen
+    loader = NetworkLoader(export)
+    frozen, place = loader.frozen, loader.output_names.index(LOGITS)
     (spec,) = frozen.inputs
     model, _ = tf2onnx.convert.from_function(
-        tf.function(lambda pixels: {"logits": frozen(pixels)[0]}),
+        tf.function(lambda pixels: {LOGITS: frozen(pixels)[place]}),
         input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name="pixels")],
         opset=OPSET,
     )

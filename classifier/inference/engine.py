@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export import saved_model
+from classifier.models.embedding import LOGITS
 
 ENGINES = ("tensorflow", "openvino")
 DTYPES = ("float32", "bfloat16")
@@ -27,6 +28,8 @@ AUTO = "auto"
 
 #: Function from pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+#: The same, to several outputs [B,...].
+Outputs = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 #: Flags in /proc/cpuinfo of processors with bfloat16 arithmetic.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
@@ -122,45 +125,57 @@ class NetworkLoader:
 
     def __init__(self, export: epath.PathLike) -> None:
         self._export = export
+        self._openvino_models: dict[tuple[str, ...], Any] = {}
 
     def load(self, engine: Engine, *, batch_size: int, threads: int) -> Network:
-        """Returns the network, for any number of images.
+        """Returns the network to its logits, for any number of images.
 
         Args:
             engine: Engine that runs the network.
             batch_size: Images that TensorFlow computes at once.
             threads: Threads of OpenVINO; TensorFlow uses those of the process.
         """
+        run = self.load_outputs(
+            engine, (LOGITS,), batch_size=batch_size, threads=threads
+        )
+        return lambda pixels: run(pixels)[0]
+
+    def load_outputs(
+        self, engine: Engine, names: Sequence[str], *, batch_size: int, threads: int
+    ) -> Outputs:
+        """Returns the network to some outputs of its signature, see `load`."""
         try:
             if engine.name == "openvino":
-                run = _compile_openvino(self._openvino_model, engine, threads)
+                model = self._read_openvino(names)
+                run = _compile_openvino(model, names, engine, threads)
                 return _with_fixed_batch(run, OPENVINO_BATCH)
             if engine.dtype == "bfloat16":
-                return _with_fixed_batch(self._load_bfloat16(), batch_size)
-            return _with_fixed_batch(self._load_float32(), batch_size)
+                return _with_fixed_batch(self._load_bfloat16(names), batch_size)
+            return _with_fixed_batch(self._load_float32(names), batch_size)
         except (RuntimeError, LookupError, tf.errors.OpError) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
                 f"{self._export}: {engine} cannot load it: {reason[-1]}"
             ) from error
 
-    def _load_float32(self) -> Network:
+    def _load_float32(self, names: Sequence[str]) -> Outputs:
         loaded = self._loaded  # The signature alone would lose its variables.
 
-        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
             # By keyword: see `saved_model.load_preprocess`.
             outputs = loaded.signatures["pixels"](pixels=tf.constant(pixels))
-            return outputs["logits"].numpy()
+            return [outputs[name].numpy() for name in names]
 
         return run
 
-    def _load_bfloat16(self) -> Network:
+    def _load_bfloat16(self, names: Sequence[str]) -> Outputs:
         frozen = self.frozen  # TensorFlow rewrites only weights that are constants.
+        places = [self.output_names.index(name) for name in names]
 
-        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
             with _rewritten_to_bfloat16():
-                (logits,) = frozen(tf.constant(pixels))
-            return logits.numpy()
+                outputs = frozen(tf.constant(pixels))
+            return [outputs[place].numpy() for place in places]
 
         return run
 
@@ -170,18 +185,28 @@ class NetworkLoader:
 
     @functools.cached_property
     def frozen(self) -> Any:
-        """Network as a concrete function of TensorFlow whose weights are constants."""
+        """Network as a concrete function of TensorFlow whose weights are constants.
+
+        It returns a list in the order of `output_names`.
+        """
         from tensorflow.python.framework.convert_to_constants import (
             convert_variables_to_constants_v2,
         )
 
         return convert_variables_to_constants_v2(self._loaded.signatures["pixels"])
 
-    @functools.cached_property
-    def _openvino_model(self) -> Any:
-        # `openvino.convert_model` takes seconds in Python and sends telemetry.
-        with saved_model.serving("pixels", self._export) as directory:
-            return _openvino_core().read_model(directory)
+    @property
+    def output_names(self) -> list[str]:
+        """Outputs of the signature, as TensorFlow sorts them."""
+        return sorted(self._loaded.signatures["pixels"].structured_outputs)
+
+    def _read_openvino(self, names: Sequence[str]) -> Any:
+        key = tuple(names)
+        if key not in self._openvino_models:
+            # `openvino.convert_model` takes seconds in Python and sends telemetry.
+            with saved_model.serving("pixels", self._export, names) as directory:
+                self._openvino_models[key] = _openvino_core().read_model(directory)
+        return self._openvino_models[key]
 
 
 @functools.cache
@@ -196,25 +221,28 @@ def _openvino_core() -> Any:
     return openvino.Core()
 
 
-def _with_fixed_batch(run: Network, size: int) -> Network:
+def _with_fixed_batch(run: Outputs, size: int) -> Outputs:
     """Returns a network that computes batches of one size, the last padded with zeros.
 
-    The logits of an image then do not depend on the number of images.
+    The outputs of an image then do not depend on the number of images.
     """
 
-    def run_batches(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits = []
+    def run_batches(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        parts = []
         for start in range(0, len(pixels), size):
             batch = pixels[start : start + size]
             if missing := size - len(batch):
                 batch = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            logits.append(run(batch))
-        return np.concatenate(logits)[: len(pixels)]
+            parts.append(run(batch))
+        outputs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return [output[: len(pixels)] for output in outputs]
 
     return run_batches
 
 
-def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
+def _compile_openvino(
+    model: Any, names: Sequence[str], engine: Engine, threads: int
+) -> Outputs:
     model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -226,9 +254,12 @@ def _compile_openvino(model: Any, engine: Engine, threads: int) -> Network:
     compiled = _openvino_core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        (logits,) = request.infer([pixels]).values()
-        return np.array(logits)  # The next request overwrites the original.
+    outputs = [compiled.output(name) for name in names]
+
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        found = request.infer([pixels])
+        # The next request overwrites the originals.
+        return [np.array(found[output]) for output in outputs]
 
     return run
 

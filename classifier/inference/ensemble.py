@@ -20,6 +20,7 @@ from classifier.data.image_header import MAX_PIXELS
 from classifier.export import saved_model
 from classifier.export.facts import EXPORT, read_facts
 from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
+from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact
 from stage.status import NOT_FINITE, OK, UNDECODABLE
 from stage.system import num_cores
@@ -63,11 +64,14 @@ class Predictions:
         status: [B] `ok`, or why there is no prediction.
         error: [B] reason in words where the status is not `ok`, else "".
         probabilities: float32 [B,K]; zeros where the status is not `ok`.
+        embeddings: float32 [B,D]; zeros where the status is not `ok`. None unless the
+            ensemble gives them.
     """
 
     status: list[str]
     error: list[str]
     probabilities: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | None = None
 
 
 class Classifier:
@@ -77,6 +81,7 @@ class Classifier:
         directory: Directory of the complete classifier.
         engine: Engine that runs the network.
         threads: Threads of the network; None for all cores.
+        embeddings: Whether the network gives embeddings, too.
     """
 
     def __init__(
@@ -84,14 +89,19 @@ class Classifier:
         directory: epath.PathLike,
         engine: Engine = REFERENCE,
         threads: int | None = None,
+        *,
+        embeddings: bool = False,
     ) -> None:
         path = artifact.require_complete(directory, "classifier")
         self.facts = read_facts(path)
         self.image = self.facts.image
         self._preprocess = saved_model.load_preprocess(path / EXPORT)
         self.loader = NetworkLoader(path / EXPORT)
-        self._network = self.loader.load(
-            engine, batch_size=BATCH_SIZE, threads=threads or num_cores()
+        self._network = self.loader.load_outputs(
+            engine,
+            (LOGITS, EMBEDDING) if embeddings else (LOGITS,),
+            batch_size=BATCH_SIZE,
+            threads=threads or num_cores(),
         )
 
     def preprocess(self, encoded: Sequence[bytes]) -> NDArray[np.uint8]:
@@ -103,6 +113,10 @@ class Classifier:
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns logits float32 [B,K] of pixels uint8 [B,S,S,3]."""
+        return self._network(pixels)[0]
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Returns logits and, if the classifier gives them, embeddings [B,D]."""
         return self._network(pixels)
 
 
@@ -115,6 +129,7 @@ class Ensemble:
         threads: Threads of a network; None for all cores.
         max_pixels: Maximum pixels of an image to decode.
         temperature: Temperature of all members; None for each member's own.
+        embeddings: Whether predictions have embeddings.
     """
 
     def __init__(
@@ -124,10 +139,14 @@ class Ensemble:
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
         temperature: float | None = None,
+        *,
+        embeddings: bool = False,
     ) -> None:
         self._members = [
-            Classifier(directory, engine, threads) for directory in directories
+            Classifier(directory, engine, threads, embeddings=embeddings)
+            for directory in directories
         ]
+        self._embeddings = embeddings
         self._max_pixels = max_pixels
         self._temperatures = [
             member.facts.temperature if temperature is None else temperature
@@ -156,22 +175,38 @@ class Ensemble:
 
     def predict(self, decoded: Decoded) -> Predictions:
         """Returns a prediction for every image."""
-        probabilities = mean_probabilities(self.logits(decoded), self._temperatures)
-        return to_predictions(decoded, probabilities)
+        outputs = self._outputs(decoded)
+        probabilities = mean_probabilities(self._stack(outputs), self._temperatures)
+        predictions = to_predictions(decoded, probabilities)
+        if not self._embeddings:
+            return predictions
+        return _with_embeddings(predictions, [pair[1] for pair in outputs], decoded)
 
     def logits(self, decoded: Decoded) -> NDArray[np.float32]:
         """Returns logits float32 [M,G,K] of M members for the G decoded images."""
+        return self._stack(self._outputs(decoded))
+
+    def _outputs(self, decoded: Decoded) -> list[list[NDArray[np.float32]]]:
+        """Returns the outputs of each member; none if no image was decoded."""
         first, good = self._members[0], decoded.good
-        shape = (len(self._members), len(good), len(self.class_names))
-        logits = np.zeros(shape, np.float32)
+        if not good:
+            return []
         shared = decoded.pixels if len(good) == BATCH_SIZE else decoded.pixels[good]
-        if good:
-            for index, member in enumerate(self._members):
-                own = shared
-                if member.image != first.image:
-                    own = member.preprocess(decoded.good_images)
-                logits[index] = member.logits(own)
-        return logits
+        return [
+            member.outputs(
+                shared
+                if member.image == first.image
+                else member.preprocess(decoded.good_images)
+            )
+            for member in self._members
+        ]
+
+    def _stack(
+        self, outputs: Sequence[Sequence[NDArray[np.float32]]]
+    ) -> NDArray[np.float32]:
+        if not outputs:
+            return np.zeros((len(self._members), 0, len(self.class_names)), np.float32)
+        return np.stack([of_member[0] for of_member in outputs])
 
 
 def decode_rows(
@@ -232,6 +267,38 @@ def to_predictions(decoded: Decoded, probabilities: NDArray[np.float32]) -> Pred
     all_rows = np.zeros((len(status), probabilities.shape[1]), np.float32)
     all_rows[good[is_finite]] = probabilities[is_finite]
     return Predictions(status, error, all_rows)
+
+
+def _with_embeddings(
+    predictions: Predictions,
+    features: Sequence[NDArray[np.float32]],
+    decoded: Decoded,
+) -> Predictions:
+    """Returns predictions with embeddings made of the features of M members.
+
+    Each member's features [G,D] are of the images that could be decoded.
+    """
+    joined = join_embeddings(features) if features else np.zeros((0, 0), np.float32)
+    rows = np.zeros((len(predictions.status), joined.shape[1]), np.float32)
+    rows[decoded.good] = joined
+    rows[np.array(predictions.status) != OK] = 0
+    rows[~np.isfinite(rows).all(axis=1)] = 0  # Without neighbors.
+    return dataclasses.replace(predictions, embeddings=rows)
+
+
+def join_embeddings(features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Returns the embeddings of an ensemble from the features [B,D] of M members.
+
+    The dot product of two embeddings is the mean cosine of the members' features.
+    """
+    scale = np.float32(len(features) ** -0.5)
+    with np.errstate(invalid="ignore"):
+        lengths = [np.linalg.norm(each, axis=1, keepdims=True) for each in features]
+        normal = [
+            each / np.where(length > 0, length, np.float32(1)) * scale
+            for each, length in zip(features, lengths, strict=True)
+        ]
+    return np.concatenate(normal, axis=1)
 
 
 def mean_probabilities(

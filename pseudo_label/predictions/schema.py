@@ -33,6 +33,10 @@ _COMPRESSED = [
     *("record_index", "key", "status", "error"),
     *("top_labels.list.element", "top_probabilities.list.element"),
 ]
+#: Bytes of the embeddings of a row group, of which a writer holds two.
+_GROUP_EMBEDDING_BYTES = 2**26
+#: Columns of predictions with embeddings.
+EMBEDDING, TRUE_LABEL = "embedding", "true_label"
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _SHARD = b"shard"
@@ -42,7 +46,7 @@ _POSITION = "record_index"
 ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
 
-def schema() -> pa.Schema:
+def schema(*more: str) -> pa.Schema:
     """Returns the columns of a predictions file.
 
     record_index: position in the input shard. key: unique name of the image. key_hash:
@@ -51,8 +55,12 @@ def schema() -> pa.Schema:
     reason for no prediction. error: the reason in words. label, confidence: top class
     and its probability in [0, 1]. top_labels, top_probabilities: the k top classes,
     highest first. Without a prediction the last four and perceptual_hash are null.
+
+    `more` are those of a job with `--embeddings`. embedding: features [D] of length 1
+    (classifier.inference.ensemble.join_embeddings), null without a prediction.
+    true_label: class that the source says, null where it says none.
     """
-    return pa.schema(
+    columns = pa.schema(
         [
             ("record_index", pa.int64()),
             ("key", pa.string()),
@@ -68,6 +76,10 @@ def schema() -> pa.Schema:
             ("top_probabilities", pa.list_(pa.float32())),
         ]
     )
+    types = {EMBEDDING: pa.list_(pa.float16()), TRUE_LABEL: pa.int32()}
+    for name in more:
+        columns = columns.append(pa.field(name, types[name]))
+    return columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +94,9 @@ class Block:
         errors: [B] reasons in words.
         probabilities: float32 [B,K].
         pixels: uint8 [B,S,S,3], input of the perceptual hash.
+        embeddings: float32 [B,D]; None for no such column.
+        true_labels: [B] labels of the source, -1 where there is none; None for no such
+            column.
     """
 
     first_index: int
@@ -91,12 +106,14 @@ class Block:
     errors: Sequence[str]
     probabilities: NDArray[np.float32]
     pixels: NDArray[np.uint8]
+    embeddings: NDArray[np.float32] | None = None
+    true_labels: NDArray[np.int32] | None = None
 
 
 def to_table(block: Block, *, top_k: int) -> pa.Table:
     """Returns the rows of a block."""
     is_missing = np.array([status != OK for status in block.status], bool)
-    order = _top_classes(block.probabilities, top_k)
+    order = top_classes(block.probabilities, top_k)
     top = np.take_along_axis(block.probabilities, order, axis=1)
     end = block.first_index + len(block.keys)
     columns = [
@@ -109,24 +126,38 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
         list(block.errors),
         pa.array(order[:, 0].astype(np.int32), mask=is_missing),
         pa.array(top[:, 0], mask=is_missing),
-        _lists(order.astype(np.int32), is_missing),
-        _lists(top, is_missing),
+        to_lists(order.astype(np.int32), is_missing),
+        to_lists(top, is_missing),
     ]
-    return pa.table(columns, schema=schema())
+    more = []
+    if block.embeddings is not None:
+        more.append(EMBEDDING)
+        columns.append(to_lists(block.embeddings.astype(np.float16), is_missing))
+    if block.true_labels is not None:
+        more.append(TRUE_LABEL)
+        labels = block.true_labels
+        columns.append(pa.array(labels.astype(np.int32), mask=labels < 0))
+    return pa.table(columns, schema=schema(*more))
 
 
 def write_shard(
-    file: BinaryIO, tables: Iterator[pa.Table], *, fingerprint: str, shard: str = ""
+    file: BinaryIO,
+    tables: Iterator[pa.Table],
+    *,
+    fingerprint: str,
+    shard: str = "",
+    more: Sequence[str] = (),
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
-    The footer holds the fingerprints of the labeling run and of the shard's images.
-    Raises ValueError if the rows are not in order.
+    The footer holds the fingerprints of the labeling run and of the shard's images;
+    `more` are further columns, see `schema`. Raises ValueError if the rows are not in
+    order.
     """
     counts: collections.Counter[str] = collections.Counter()
     with parquet.ChecksumWriter(
         file,
-        schema(),
+        schema(*more),
         compression=dict.fromkeys(_COMPRESSED, "zstd"),
         use_dictionary=_DICTIONARY_ENCODED,
     ) as writer:
@@ -197,7 +228,7 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
         reader = _open_reader(file)
         # Checksums are of rows in order, which is all that has them: `write_shard`.
         names = columns if reader.has_checksums else {*columns, _POSITION}
-        expected = schema().empty_table().select(list(columns)).schema
+        expected = _empty_table(columns).schema
         first = 0
         for table in reader.read(list(names)):
             if _POSITION in names:
@@ -211,8 +242,11 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
 
 def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
     """Returns some columns of all rows of a file, in order."""
-    none = schema().empty_table().select(list(columns))
-    return pa.concat_tables([none, *read_rows(path, columns)])
+    return pa.concat_tables([_empty_table(columns), *read_rows(path, columns)])
+
+
+def _empty_table(columns: Sequence[str]) -> pa.Table:
+    return schema(EMBEDDING, TRUE_LABEL).empty_table().select(list(columns))
 
 
 def _open_reader(file: Any) -> parquet.ChecksumReader:
@@ -255,7 +289,7 @@ def shard_name(index: int) -> str:
     return f"predictions-{index:05d}.parquet"
 
 
-def _top_classes(probabilities: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
+def top_classes(probabilities: NDArray[np.float32], top_k: int) -> NDArray[np.int64]:
     """Returns the `top_k` most probable labels of [B,K], int64 [B,k], highest first.
 
     Of equal probabilities the lower label comes first. For a thousand classes, sorting
@@ -280,20 +314,26 @@ def hash_key(key: str) -> int:
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yields the same rows in tables of at least `_GROUP_ROWS`, except the last."""
+    """Yields the same rows in tables of at least `_GROUP_ROWS`, except the last.
+
+    There are fewer if their embeddings are large.
+    """
     group: list[pa.Table] = []
-    num_rows = 0
+    num_rows = num_bytes = 0
     for table in tables:
         group.append(table)
         num_rows += len(table)
-        if num_rows >= _GROUP_ROWS:
+        if EMBEDDING in table.schema.names:
+            num_bytes += table[EMBEDDING].nbytes
+        if num_rows >= _GROUP_ROWS or num_bytes >= _GROUP_EMBEDDING_BYTES:
             yield pa.concat_tables(group)
-            group, num_rows = [], 0
+            group, num_rows, num_bytes = [], 0, 0
     if group:
         yield pa.concat_tables(group)
 
 
-def _lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
+def to_lists(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> pa.Array:
+    """Returns the rows of values [B,m] as lists, null where they are missing."""
     lengths = np.where(is_missing, 0, values.shape[1])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     content = pa.array(values[~is_missing].reshape(-1))

@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
 from beam_jobs.labeling import job as labeling_job
 from beam_jobs.labeling.job import LabelingConfig
-from beam_jobs.labeling.worker import LabelingError, Teachers
+from beam_jobs.labeling.worker import LabelingError, Teachers, label_shard
 from beam_jobs.runners.run import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
@@ -23,7 +24,8 @@ from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import Ensemble
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
-from tests.images import random_images, write_records
+from tests.commands import ROOT
+from tests.images import random_images, write_folder, write_records
 
 REFERENCE = {"engine": "tensorflow", "dtype": "float32"}
 
@@ -302,3 +304,51 @@ def test_the_job_takes_a_model_handler(records, tmp_path):
     assert speed["images_per_second"] > 0
     assert numbers(line)[:3] == [12, 13, 1]
     assert str(speed["images_per_second"]) in line
+
+
+def without(directory, *columns):
+    paths = sorted(directory.glob("predictions-*"))
+    return [pq.read_table(path).drop_columns(list(columns)) for path in paths]
+
+
+def test_embeddings_are_a_further_column(job, tmp_path):
+    plain, more = tmp_path / "plain", tmp_path / "more"
+    job(plain)
+    job(more, embeddings=True)
+    assert without(more, "embedding") == without(plain)
+    assert "more_columns" not in artifact.read_config(plain)
+    found = pq.read_table(more / "predictions-00002.parquet")["embedding"]
+    assert found.type == pa.list_(pa.float16())
+    lengths = [len(row) if row else row for row in found.to_pylist()]
+    assert lengths == [128] * 4 + [None]
+
+
+def test_labels_are_stored_if_they_are_classes_of_the_teacher(exported, tmp_path):
+    images = random_images(3)
+    write_folder(tmp_path / "ours", images, [2, 0, 1])
+    write_folder(tmp_path / "others", images, [0, 1, 0])
+    for name, has_labels in (("ours", True), ("others", False)):
+        source = open_source(f"folder:{tmp_path / name}")
+        settings = LabelingConfig(
+            teachers=(str(exported[0]),), embeddings=True, **REFERENCE
+        )
+        output = tmp_path / f"{name}-labeled"
+        labeling = labeling_job.plan(source, settings, output=str(output)).labeling
+        assert ("true_label" in labeling.more_columns) == has_labels
+        if has_labels:
+            output.mkdir()
+            label_shard(source.shards[0], labeling, labeling.predictor.load())
+            rows = pq.read_table(str(labeling.path(0)))
+            expected = [file.label for file in source.files]
+            assert rows["true_label"].to_pylist() == expected
+
+
+def test_teachers_without_embeddings_are_refused(job, tmp_path):
+    old = ROOT / "tests" / "data" / "classifier_before_move"
+    with pytest.raises(ValueError, match="--embeddings"):
+        job(teachers=(str(old),), embeddings=True)
+    assert not (tmp_path / "predictions").exists()
+    with pytest.raises(ValueError, match="--embeddings"):
+        LabelingConfig(model_handler="a:b", class_names_file="names", embeddings=True)
+    with pytest.raises(ValueError, match="--class_names"):
+        LabelingConfig(teachers=("a",), class_names_file="names")

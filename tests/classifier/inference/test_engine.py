@@ -85,6 +85,19 @@ def test_every_engine_computes_the_model(classifier, request, exported, pixels):
     assert np.abs(logits - expected).max() <= tolerance * np.abs(expected).max()
 
 
+def test_every_engine_gives_the_features_behind_the_logits(exported, pixels):
+    for one in ALL:
+        logits, embedding = Classifier(exported[0], one, embeddings=True).outputs(
+            pixels
+        )
+        expected = Classifier(exported[0], one).logits(pixels)
+        np.testing.assert_allclose(logits, expected, rtol=1e-6)
+        *_, kernel, bias = exported[1].get_weights()
+        tolerance = 0.05 if one.dtype == "bfloat16" else 1e-5
+        found = embedding @ kernel + bias
+        assert np.abs(found - logits).max() <= tolerance * np.abs(logits).max()
+
+
 def test_a_row_does_not_depend_on_its_neighbors(classifier, pixels):
     together = classifier.logits(pixels)
     order = np.random.default_rng(0).permutation(BATCH_SIZE)

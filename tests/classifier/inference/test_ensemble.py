@@ -10,6 +10,7 @@ from classifier.inference.ensemble import (
     BATCH_SIZE,
     Classifier,
     Ensemble,
+    join_embeddings,
     mean_probabilities,
 )
 from tests.conftest import CLASS_NAMES
@@ -38,7 +39,7 @@ def test_an_ensemble_is_the_mean_of_its_members_at_their_own_sizes(
 
 def test_a_warm_up_runs_every_member(exported, exported_second, monkeypatch):
     calls = []
-    for name in ("preprocess", "logits"):
+    for name in ("preprocess", "outputs"):
         method = getattr(Classifier, name)
 
         def record(self, values, name=name, method=method):
@@ -50,7 +51,7 @@ def test_a_warm_up_runs_every_member(exported, exported_second, monkeypatch):
     sizes = [read_facts(d).image.size for d, _ in (exported, exported_second)]
     assert calls == []
     ensemble.warm_up()
-    expected = [(name, size) for name in ("preprocess", "logits") for size in sizes]
+    expected = [(name, size) for name in ("preprocess", "outputs") for size in sizes]
     assert sorted(calls) == sorted(expected)
 
 
@@ -121,3 +122,31 @@ def test_probabilities_come_from_the_logits_of_those_that_decode(
         ensemble.predict(decoded).probabilities[[0, 2, 3, 4, 5]],
     )
     assert ensemble.logits(ensemble.decode(to_examples([b"text"]))).shape == (2, 0, 3)
+
+
+def cosines(features):
+    lengths = np.linalg.norm(features, axis=1)
+    return features @ features.T / np.outer(lengths, lengths)
+
+
+def test_products_of_joined_embeddings_are_the_mean_cosines_of_the_members():
+    rng = np.random.default_rng(0)
+    members = [rng.standard_normal((6, size)).astype(np.float32) for size in (5, 9, 2)]
+    joined = join_embeddings(members)
+    expected = np.mean([cosines(features) for features in members], axis=0)
+    assert joined.shape == (6, 16)
+    np.testing.assert_allclose(joined @ joined.T, expected, atol=1e-6)
+    assert not join_embeddings([np.zeros((2, 3), np.float32)]).any()
+
+
+def test_predictions_have_embeddings_on_demand(exported, exported_second, images):
+    directories = [exported[0], exported_second[0]]
+    given = [images[0], b"text", *images[1:]]
+    plain = predicted(Ensemble(directories), given)
+    more = predicted(Ensemble(directories, embeddings=True), given)
+    assert plain.embeddings is None
+    np.testing.assert_array_equal(more.probabilities, plain.probabilities)
+    lengths = np.linalg.norm(more.embeddings, axis=1)
+    np.testing.assert_allclose(lengths, [1, 0, 1, 1, 1, 1], rtol=1e-6)
+    none = predicted(Ensemble(directories, embeddings=True), [b"text"])
+    assert len(none.embeddings) == 1

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import io
 
@@ -111,3 +112,25 @@ def test_key_hashes_are_the_same_everywhere():
     """Golden: selections of old predictions must not change with the code."""
     assert prediction_schema.hash_key("unlabeled#0") == 8443685167594500704
     assert prediction_schema.hash_key("") == 13020603013274838756
+
+
+def test_embeddings_and_true_labels_come_back(tmp_path, monkeypatch):
+    embeddings = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    block = dataclasses.replace(
+        make_block(), embeddings=embeddings, true_labels=np.array([2, 1, -1])
+    )
+    tables = [prediction_schema.to_table(block, top_k=2)]
+    tables.append(
+        prediction_schema.to_table(dataclasses.replace(block, first_index=3), top_k=2)
+    )
+    monkeypatch.setattr(prediction_schema, "_GROUP_EMBEDDING_BYTES", 16)
+    more = (prediction_schema.EMBEDDING, prediction_schema.TRUE_LABEL)
+    path = tmp_path / "shard"
+    with path.open("wb") as file:
+        prediction_schema.write_shard(file, iter(tables), fingerprint="f", more=more)
+    assert pq.ParquetFile(path).num_row_groups == 2
+    rows = prediction_schema.read_table(path, ["key", *more]).to_pylist()
+    half = embeddings.astype(np.float16)
+    expected = [half[0].tolist(), None, half[2].tolist()]
+    assert [row["embedding"] for row in rows] == expected * 2
+    assert [row["true_label"] for row in rows] == [2, 1, None] * 2
