@@ -1,0 +1,121 @@
+"""A sample holds what TensorFlow reads and decodes, and nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from classifier.data import sampling
+from classifier.data.readers import read_files
+from classifier.data.sources import open_source
+from tests.images import (
+    FORMS,
+    open_labeled,
+    random_images,
+    write_folder,
+    write_records,
+    write_tar,
+)
+
+IMAGES = random_images(10)
+LABELS = [i % 3 for i in range(10)]
+#: Damage that only decoding finds.
+BROKEN = IMAGES[3][:-40]
+
+
+def contents(sample):
+    """Encoded images by their number in the sample, as tf.data reads them."""
+    source = sample.source
+    examples = list(read_files(source.reader, source.files).as_numpy_iterator())
+    assert [int(e["index"]) for e in examples] == list(range(len(examples)))
+    assert len(examples) == sample.num_images == source.num_examples
+    return [e["image"] for e in examples]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_whole_source_is_the_sample_if_it_may_be(form, tmp_path):
+    source = open_labeled(form, tmp_path, IMAGES, LABELS)
+    sample = sampling.draw(source, 10)
+    assert (sample.num_skipped, sample.reason) == (0, "")
+    plain = read_files(source.reader, source.files).as_numpy_iterator()
+    assert contents(sample) == [e["image"] for e in plain]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_smaller_sample_is_drawn_by_names_alone(form, tmp_path):
+    source = open_labeled(form, tmp_path, IMAGES, LABELS)
+    drawn = [set(contents(sampling.draw(source, count))) for count in (3, 7, 7)]
+    assert list(map(len, drawn)) == [3, 7, 7]
+    assert drawn[0] < drawn[1] == drawn[2]
+    backwards = dataclasses.replace(source, shards=source.shards[::-1])
+    assert set(contents(sampling.draw(backwards, 7))) == drawn[1]
+
+
+def test_images_of_a_folder_are_drawn_at_random(tmp_path):
+    images = random_images(200)
+    write_folder(tmp_path, images)
+    found = contents(sampling.draw(open_source(f"folder:{tmp_path}"), 100))
+    places = np.array(sorted(map(images.index, found)))
+    assert 80 < places.mean() < 120
+    assert (np.diff(places) > 1).sum() > 25
+
+
+def test_what_cannot_be_decoded_is_skipped(tmp_path):
+    images = [*IMAGES[:2], b"no image", *IMAGES[2:5], BROKEN, b"", *IMAGES[5:]]
+    for form in ("folder", "tfrecord", "webdataset"):
+        root = tmp_path / form
+        root.mkdir()
+        if form == "folder":
+            write_folder(root, images)
+        elif form == "tfrecord":
+            write_records(root / "a", images[:7])
+            write_records(root / "b", images[7:])
+        else:
+            names = [(f"{i}.png", image) for i, image in enumerate(images)]
+            write_tar(root / "a", names[:7])
+            write_tar(root / "b", names[7:])
+        spec = f"{form}:{root}" + ("" if form == "folder" else "/*")
+        sample = sampling.draw(open_source(spec), 100)
+        assert contents(sample) == IMAGES
+        assert sample.num_skipped == 3
+        assert "2" in sample.reason.partition(":")[0]
+
+
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+def test_records_count_up_to_the_first_that_cannot_be_read(tmp_path, compression):
+    path = tmp_path / "a"
+    write_records(path, IMAGES[:5], compression=compression)
+    write_records(tmp_path / "b", IMAGES[5:])
+    path.write_bytes(path.read_bytes()[:-200])
+    sample = sampling.draw(open_source(f"tfrecord:{tmp_path}/*"), 100)
+    # TensorFlow reads nothing of a compressed file that ends early.
+    first = [] if compression else IMAGES[:4]
+    assert contents(sample) == [*first, *IMAGES[5:]]
+    assert sample.num_skipped == 1
+    assert sample.reason.startswith("a")
+
+
+def test_compression_is_found_by_content(tmp_path):
+    write_records(tmp_path / "a", IMAGES, compression="GZIP")
+    assert (
+        contents(sampling.draw(open_source(f"tfrecord:{tmp_path}/a"), 4))
+        == (IMAGES[:4])
+    )
+
+
+def test_the_description_covers_what_was_read(tmp_path):
+    write_records(tmp_path / "a", IMAGES)
+    source = open_source(f"tfrecord:{tmp_path}/a")
+    descriptions = [sampling.draw(source, n).source.describe() for n in (4, 4, 5)]
+    assert descriptions[0] == descriptions[1] != descriptions[2]
+    write_records(tmp_path / "a", [*IMAGES[:9], IMAGES[0]])
+    assert (
+        sampling.draw(open_source(source.spec), 4).source.describe()
+        != (descriptions[0])
+    )
+
+
+def test_a_source_without_a_usable_image_is_refused(tmp_path):
+    write_folder(tmp_path, [b"text", b""])
+    with pytest.raises(ValueError, match=r"folder:.*00000\.png"):
+        sampling.draw(open_source(f"folder:{tmp_path}"), 10)
