@@ -1,0 +1,51 @@
+"""What a run may cost, and how it is divided: multiply-adds as integers.
+
+An image that passes forward and backward counts three times, one that is labeled once,
+see `classifier.models.flops`. Evaluations are not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from classifier.models.flops import training_multiply_adds
+
+#: Forward passes of the demo: three teachers of 800 steps, two students of 1,600, a
+#: backward pass counting twice, and what they label. A budget of 1 is that many passes
+#: of the benchmark's network.
+DEMO_PASSES = 542_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Numbers of images in a step's batch.
+
+    Attributes:
+        labeled: Images with a label, true or pseudo.
+        unlabeled: Images whose targets are predicted in the step, each on a second
+            view of it, which passes forward only.
+    """
+
+    labeled: int
+    unlabeled: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of images that pass forward and backward."""
+        return self.labeled + self.unlabeled
+
+
+def budget_of(share: float, network: int) -> int:
+    """Returns the multiply-adds of a share of the demo, given those of its network."""
+    return round(share * DEMO_PASSES * network)
+
+
+def steps_of(budget: float, batch: Batch, network: int) -> int:
+    """Returns how many steps the budget pays for, at least one."""
+    of_step = training_multiply_adds(
+        network,
+        num_steps=1,
+        with_gradient=batch.size,
+        without_gradient=batch.unlabeled,
+    )
+    return max(1, int(budget / of_step))

@@ -1,0 +1,314 @@
+"""The methods: settings and how they spend a budget.
+
+Peers have the settings of their papers, `docs/benchmarks.md` names them. How the chain
+divides its budget stands in `Chain` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from benchmarks.methods import spreading
+from benchmarks.methods.commands import call
+from benchmarks.methods.cost import Batch
+from benchmarks.methods.training import (
+    SUPERVISED,
+    Task,
+    Trained,
+    Training,
+    train,
+)
+from pseudo_label.selection.decision import SELECTION
+from stage import typed_json
+from stage.typed_json import Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a method has reached.
+
+    Attributes:
+        accuracy: Accuracy on the test images, in [0, 1].
+        multiply_adds: All multiply-adds of its trainings and labelings.
+        parts: Figures of its stages, by name.
+    """
+
+    accuracy: float
+    multiply_adds: float
+    parts: dict[str, Any]
+
+
+class Method(Protocol):
+    """A way to learn from labeled and unlabeled images: a frozen dataclass."""
+
+    def run(self, task: Task) -> Outcome:
+        """Learns, and returns what it has reached."""
+
+
+def recipe(method: Method, settings: Sequence[str] = ()) -> str:
+    """Returns the fingerprint of all settings of a method and of all trainings."""
+    text = repr((method, *settings))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Single:
+    """One classifier with the whole budget.
+
+    Attributes:
+        training: Its settings.
+        with_truth: Whether it learns the true labels of the unlabeled images as well.
+    """
+
+    training: Training = SUPERVISED
+    with_truth: bool = False
+
+    def run(self, task: Task) -> Outcome:
+        """Trains the classifier."""
+        labeled = task.draw.truth if self.with_truth else None
+        found = train(task, "classifier", self.training, task.budget, labeled=labeled)
+        return Outcome(
+            accuracy=found.accuracy, multiply_adds=found.multiply_adds, parts={}
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chain:
+    """Teachers, and a student in each round that is the next one's teacher.
+
+    The division of the budget: what labeling costs is set aside; of the rest, teachers
+    get `teacher_share` in equal parts, and students what is left in equal parts.
+
+    Attributes:
+        rounds: Number of students.
+        teachers: Number of teachers of the first round.
+        teacher: Settings of a teacher.
+        teacher_share: Share of the teachers; that of the demo by default.
+        student: Settings of a student.
+        selection: Flags of `beam_jobs.select_labels`; by default the Makefile's.
+    """
+
+    rounds: int
+    teachers: int = 3
+    teacher: Training = SUPERVISED
+    teacher_share: float = 0.43
+    student: Training = SUPERVISED
+    selection: tuple[str, ...] = (
+        "--confidence_threshold=0.5",
+        "--images_per_class=0",
+        "--max_copies=3",
+    )
+
+    def run(self, task: Task) -> Outcome:
+        """Runs the stages as `make report` does, without its report."""
+        left = task.budget - self._labeling(task)
+        of_teacher = self.teacher_share * left / self.teachers
+        of_student = (1 - self.teacher_share) * left / self.rounds
+        members = [
+            train(task, f"teacher-{n}", self.teacher, of_teacher, number=n)
+            for n in range(1, self.teachers + 1)
+        ]
+        parts: dict[str, Any] = {"teachers": [found.accuracy for found in members]}
+        spent = sum(found.multiply_adds for found in members)
+        for number in range(1, self.rounds + 1):
+            directory = task.workdir / f"round-{number}"
+            spent += _label(task, members, directory)
+            kept = _select(task, directory, self.selection)
+            parts[f"kept {number}"] = kept
+            if not kept:
+                break
+            student = train(
+                task,
+                f"round-{number}/student",
+                self.student,
+                of_student,
+                pseudo_labeled=directory / "dataset",
+                number=self.teachers + number,
+            )
+            parts[f"student {number}"] = student.accuracy
+            spent += student.multiply_adds
+            members = [student]
+        return Outcome(accuracy=members[0].accuracy, multiply_adds=spent, parts=parts)
+
+    def _labeling(self, task: Task) -> int:
+        """Returns the multiply-adds of all labelings."""
+        first = self.teachers * task.network(self.teacher)
+        later = (self.rounds - 1) * task.network(self.student)
+        return _num_labeled(task) * (first + later)
+
+
+def _label(task: Task, members: Sequence[Trained], directory: pathlib.Path) -> int:
+    """Labels the corpus and what must not be selected; returns the multiply-adds."""
+    for name, images in _sources(task).items():
+        call(
+            "beam_jobs.label_images",
+            f"--images={images}",
+            *(f"--teacher={found.directory}" for found in members),
+            f"--output={directory / name}",
+            *_data_dir(task),
+            "--engine=tensorflow",
+            "--dtype=float32",
+            *_ONE_WORKER,
+            log=task.log,
+        )
+    return _num_labeled(task) * sum(found.network for found in members)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Funnel:
+    records: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Selection:
+    funnel: _Funnel
+
+
+def _select(task: Task, directory: pathlib.Path, flags: Sequence[str]) -> int:
+    """Selects labels and writes them; returns the number of records, which may be 0."""
+    predictions, selection = directory / "predictions", directory / "selection"
+    excluded = (name for name in _sources(task) if name != predictions.name)
+    call(
+        "beam_jobs.select_labels",
+        f"--predictions={predictions}",
+        *(f"--exclude={directory / name}" for name in excluded),
+        f"--duplicate_bits={task.draw.duplicate_bits}",
+        *flags,
+        f"--output={selection}",
+        *_ONE_WORKER,
+        log=task.log,
+    )
+    records = typed_json.read(selection / SELECTION, _Selection).funnel.records
+    if records:
+        call(
+            "beam_jobs.write_records",
+            f"--images={task.draw.images}",
+            *_data_dir(task),
+            f"--predictions={predictions}",
+            f"--selection={selection}",
+            f"--output={directory / 'dataset'}",
+            *_ONE_WORKER,
+            log=task.log,
+        )
+    return records
+
+
+_ONE_WORKER = ("--", "--direct_num_workers=1")
+
+
+def _sources(task: Task) -> dict[str, str]:
+    """Returns the sources that a round labels by the names of their predictions."""
+    excluded = enumerate(task.draw.exclude, start=1)
+    others = {f"excluded-{number}": source for number, source in excluded}
+    return {"predictions": task.draw.images, **others}
+
+
+def _num_labeled(task: Task) -> int:
+    """Returns the number of images that a round labels."""
+    return task.draw.num_images + sum(map(task.draw.count, task.draw.exclude))
+
+
+def _data_dir(task: Task) -> list[str]:
+    return [f"--data_dir={task.draw.data_dir}"] if task.draw.data_dir else []
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PixelSpreading:
+    """Labels spread over the neighbors of pixels; nothing is trained."""
+
+    def run(self, task: Task) -> Outcome:
+        """Spreads the labels."""
+        accuracy = spreading.spread_over_pixels(task.draw)
+        return Outcome(accuracy=accuracy, multiply_adds=0, parts={})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureSpreading:
+    """Labels spread over the features of a classifier that has the rest of the budget.
+
+    Attributes:
+        training: Its settings.
+    """
+
+    training: Training = SUPERVISED
+
+    def run(self, task: Task) -> Outcome:
+        """Trains the classifier and spreads the labels."""
+        draw, network = task.draw, task.network(self.training)
+        # The test images are predicted, which is no part of learning.
+        passes = draw.num_images + draw.count(draw.labeled)
+        features = passes * network
+        found = train(task, "classifier", self.training, task.budget - features)
+        return Outcome(
+            accuracy=spreading.spread_over_features(draw, found.directory),
+            multiply_adds=found.multiply_adds + features,
+            parts={"classifier": found.accuracy},
+        )
+
+
+#: Settings that the papers of FixMatch, FlexMatch and FreeMatch have in common: no
+#: label smoothing, seven unlabeled images to each labeled one, learning rate 0.03.
+_PEERS = ("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0")
+_MIXED = Batch(labeled=8, unlabeled=56)
+FIXMATCH = Training(
+    settings=(*_PEERS, "consistency.thresholds=fixed", "consistency.threshold=0.95"),
+    batch=_MIXED,
+)
+FLEXMATCH = Training(
+    settings=(
+        *_PEERS,
+        "consistency.thresholds=curriculum",
+        "consistency.threshold=0.95",
+    ),
+    batch=_MIXED,
+)
+FREEMATCH = Training(
+    settings=(
+        *_PEERS,
+        "consistency.thresholds=self_adaptive",
+        "consistency.threshold_decay=0.999",
+        "consistency.fairness_weight=0.01",
+    ),
+    batch=_MIXED,
+)
+#: Names of ours begin so.
+OURS = "ours"
+METHODS: dict[str, Method] = {
+    "control": Single(),
+    # Lee 2013: one network and its own confident labels, taken as true. Half the budget
+    # goes into the network that labels. With smoothing, none would be that confident.
+    "pseudo_label": Chain(
+        rounds=1,
+        teachers=1,
+        teacher=Training(settings=("label_smoothing=0.0",)),
+        teacher_share=0.5,
+        student=Training(
+            settings=("label_smoothing=0.0", "mixture.target_kind=hard"),
+        ),
+        selection=(
+            "--confidence_threshold=0.95",
+            "--images_per_class=1000000",
+            "--max_copies=1",
+        ),
+    ),
+    "fixmatch": Single(training=FIXMATCH),
+    "flexmatch": Single(training=FLEXMATCH),
+    "freematch": Single(training=FREEMATCH),
+    "spread_pixels": PixelSpreading(),
+    "spread_features": FeatureSpreading(),
+    f"{OURS}_1": Chain(rounds=1),
+    f"{OURS}_2": Chain(rounds=2),
+    f"{OURS}_3": Chain(rounds=3),
+    "true_labels": Single(with_truth=True),
+}
+#: Methods that train nothing: their accuracy does not depend on the budget.
+FREE = ("spread_pixels",)
+
+
+def needs_truth(method: Method) -> bool:
+    """Whether a method needs the true labels of the unlabeled images."""
+    return isinstance(method, Single) and method.with_truth

@@ -1,0 +1,200 @@
+"""The runs of a comparison: which there are, one after the other, and their report."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pathlib
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmarks.methods import cost, draws, methods, plot, results, tables
+from benchmarks.methods.draws import FOLDER, Draw
+from benchmarks.methods.results import Result, RunKey
+from benchmarks.methods.training import SUPERVISED, Task
+from stage import cli
+
+RESULTS = "results.jsonl"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A data set and the directory of its results.
+
+    Attributes:
+        output: Directory.
+        data: Name of the data set, or `folder:DIR`.
+        labels_per_class: Number of labels of each class; 0 for a folder.
+        settings: Values of `--set=` of all trainings.
+        keep: Whether the files of runs are kept.
+    """
+
+    output: pathlib.Path
+    data: str
+    labels_per_class: int
+    settings: tuple[str, ...] = ()
+    keep: bool = False
+
+    @property
+    def results(self) -> pathlib.Path:
+        """The file of results."""
+        return self.output / RESULTS
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        name = pathlib.PurePath(self.data.removeprefix(FOLDER)).name
+        return f"{name}-{self.labels_per_class}" if self.labels_per_class else name
+
+    def keys(
+        self, names: Iterable[str], *, seeds: Sequence[int], budgets: Sequence[float]
+    ) -> Iterator[RunKey]:
+        """Yields all runs, seed by seed, so that early results can be compared."""
+        names = list(names)
+        for seed in seeds:
+            for budget in budgets:
+                for name in names:
+                    is_free = name in methods.FREE
+                    if not is_free or budget == budgets[0]:
+                        yield self._key(name, seed, 0.0 if is_free else budget)
+
+    def _key(self, name: str, seed: int, budget: float) -> RunKey:
+        method = methods.METHODS[name]
+        return RunKey(
+            data=self.data,
+            labels_per_class=self.labels_per_class,
+            seed=seed,
+            budget=budget,
+            method=name,
+            recipe=methods.recipe(method, self.settings),
+        )
+
+    def run_missing(self, keys: Iterable[RunKey]) -> None:
+        """Runs what has no result and is not being run by another process."""
+        for key in keys:
+            with results.claimed(self.output / "locks" / key.name) as is_free:
+                if is_free and key not in results.read(self.results):
+                    self._run(key)
+
+    def _run(self, key: RunKey) -> None:
+        draw = self.draw(key.seed)
+        if draw.truth is None and methods.needs_truth(methods.METHODS[key.method]):
+            cli.log(f"{key.method}: the true labels of the images are not known")
+            return
+        workdir = self.output / "runs" / key.name
+        shutil.rmtree(workdir, ignore_errors=True)
+        task = Task(
+            draw=draw,
+            budget=self._budget(draw, key.budget),
+            seed=key.seed,
+            workdir=workdir,
+            settings=self.settings,
+        )
+        started = time.monotonic()
+        outcome = methods.METHODS[key.method].run(task)
+        result = Result(
+            key=key,
+            accuracy=outcome.accuracy,
+            multiply_adds=outcome.multiply_adds,
+            target=task.budget,
+            parts=outcome.parts,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        results.append(self.results, result)
+        cli.log(_format(result))
+        if not self.keep:
+            shutil.rmtree(workdir, ignore_errors=True)
+
+    def _budget(self, draw: Draw, share: float) -> int:
+        task = Task(draw=draw, budget=0, seed=0, workdir=self.output)
+        return cost.budget_of(share, task.network(SUPERVISED))
+
+    def draw(self, seed: int) -> Draw:
+        """Returns the draw of a seed, made by one process at a time."""
+        return _prepare(self.output / "data", self.data, self.labels_per_class, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _prepare(directory: pathlib.Path, data: str, labels: int, seed: int) -> Draw:
+    directory.mkdir(parents=True, exist_ok=True)
+    with results.claimed(directory / "lock", wait=True):
+        return draws.prepare(data, directory, labels_per_class=labels, seed=seed)
+
+
+def _format(result: Result) -> str:
+    key = result.key
+    ratio = result.multiply_adds / result.target if result.target else 0.0
+    parts = f"  {json.dumps(result.parts)}" if result.parts else ""
+    return (
+        f"{key.data} seed {key.seed} budget {key.budget:g} {key.method}: "
+        f"{result.accuracy:.2%}, {ratio:.3f} of the compute, {result.seconds:.0f} s"
+        f"{parts}"
+    )
+
+
+def report(suite: Suite, found: Sequence[Result]) -> None:
+    """Prints the tables and the figures, and writes figures and plot."""
+    if not found:
+        cli.log("no results yet")
+        return
+    means = tables.means(found)
+    differences = tables.differences(found, methods.OURS)
+    content = tables.to_json(
+        means,
+        differences,
+        data=suite.data,
+        labels_per_class=suite.labels_per_class,
+        seeds=sorted({result.key.seed for result in found}),
+    )
+    for line in (
+        *tables.format_means(means),
+        "",
+        *tables.format_differences(differences),
+    ):
+        cli.log(line)
+    (suite.output / f"{suite.name}.json").write_text(json.dumps(content) + "\n")
+    (suite.output / f"{suite.name}.svg").write_text(plot.draw(means))
+    cli.log(json.dumps(content))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Returns the seeds of `1-10`, of `1,4`, or of `5` for 1 to 5."""
+    if re.fullmatch(r"[1-9][0-9]*", text):
+        return list(range(1, int(text) + 1))
+    seeds: list[int] = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"([1-9][0-9]*)(?:-([0-9]+))?", part)
+        if ends is None:
+            raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
+        first = int(ends[1])
+        part_of = range(first, int(ends[2] or first) + 1)
+        if not part_of:
+            raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
+        seeds += part_of
+    if not seeds:
+        raise ValueError(f"--seeds: expected at least one, got {text!r}")
+    return list(dict.fromkeys(seeds))
+
+
+def parse_budgets(text: str) -> list[float]:
+    """Returns positive budgets with commas between."""
+    try:
+        budgets = [float(part) for part in text.split(",")]
+    except ValueError:
+        budgets = []
+    if not budgets or not all(0 < budget < 1e6 for budget in budgets):
+        raise ValueError(f"--budgets: expected positive numbers, got {text!r}")
+    return list(dict.fromkeys(budgets))
+
+
+def parse_methods(text: str | None) -> list[str]:
+    """Returns the names of methods with commas between; all of them for None."""
+    names = text.split(",") if text is not None else list(methods.METHODS)
+    for name in names:
+        if name not in methods.METHODS:
+            known = ", ".join(methods.METHODS)
+            raise ValueError(f"--methods: expected some of {known}, got {name!r}")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,175 @@
+"""Means, paired differences and their intervals, as tables and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.methods.results import Result
+from workflow.report.analysis.seeds import interval
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The accuracies of a method at one budget.
+
+    Attributes:
+        method: Name of the method.
+        budget: Share of the demo's multiply-adds.
+        mean: Mean accuracy over the seeds.
+        sd: Standard deviation; 0 for one seed.
+        low: Lower end of the mean's 95 % interval; None for one seed.
+        high: Upper end.
+        seeds: Number of seeds.
+        compute: Mean ratio of multiply-adds to those allowed.
+        multiply_adds: Mean number of multiply-adds.
+    """
+
+    method: str
+    budget: float
+    mean: float
+    sd: float
+    low: float | None
+    high: float | None
+    seeds: int
+    compute: float
+    multiply_adds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Paired differences of two methods over the seeds that both have.
+
+    Attributes:
+        method: Name of the first.
+        over: Name of the second.
+        budget: Share of the demo's multiply-adds; of the second too, unless it has
+            only one.
+        mean: Mean of the differences of accuracy.
+        low: Lower end of its 95 % interval by Student's t; None for one seed.
+        high: Upper end.
+        wins: Number of seeds at which the first is better.
+        seeds: Number of seeds.
+    """
+
+    method: str
+    over: str
+    budget: float
+    mean: float
+    low: float | None
+    high: float | None
+    wins: int
+    seeds: int
+
+
+def means(results: Iterable[Result]) -> list[Mean]:
+    """Returns the mean of each method and budget, in their order."""
+    groups: dict[tuple[str, float], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.key.method, result.key.budget), []).append(result)
+    return [_mean(*key, group) for key, group in groups.items()]
+
+
+def _mean(method: str, budget: float, group: Sequence[Result]) -> Mean:
+    accuracies = [result.accuracy for result in group]
+    low, high = interval(accuracies) or (None, None)
+    ratios = [result.multiply_adds / result.target for result in group if result.target]
+    return Mean(
+        method=method,
+        budget=budget,
+        mean=statistics.fmean(accuracies),
+        sd=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        low=low,
+        high=high,
+        seeds=len(accuracies),
+        compute=statistics.fmean(ratios) if ratios else 0.0,
+        multiply_adds=statistics.fmean(result.multiply_adds for result in group),
+    )
+
+
+def differences(results: Sequence[Result], prefix: str) -> list[Difference]:
+    """Returns how methods whose names begin with `prefix` compare with all others.
+
+    A method with one result for a seed, whatever the budget, is compared at all.
+    """
+    by_method: dict[str, dict[float, dict[int, float]]] = {}
+    for result in results:
+        of_method = by_method.setdefault(result.key.method, {})
+        seeds = of_method.setdefault(result.key.budget, {})
+        seeds[result.key.seed] = result.accuracy
+    found = []
+    for method in filter(lambda name: name.startswith(prefix), by_method):
+        for budget, ours in by_method[method].items():
+            for other, budgets in by_method.items():
+                theirs = budgets.get(budget, budgets.get(0.0, {}))
+                common = sorted(ours.keys() & theirs.keys())
+                if other != method and common:
+                    paired = [ours[seed] - theirs[seed] for seed in common]
+                    found.append(_difference(method, other, budget, paired))
+    return found
+
+
+def _difference(
+    method: str, over: str, budget: float, paired: Sequence[float]
+) -> Difference:
+    low, high = interval(paired) or (None, None)
+    return Difference(
+        method=method,
+        over=over,
+        budget=budget,
+        mean=statistics.fmean(paired),
+        low=low,
+        high=high,
+        wins=sum(bool(value > 0) for value in paired),
+        seeds=len(paired),
+    )
+
+
+def format_means(found: Sequence[Mean]) -> Iterator[str]:
+    """Yields the lines of a table: methods by budgets, in percent.
+
+    Beside each mean are its standard deviation and the compute used, relative to the
+    one allowed.
+    """
+    budgets = sorted({mean.budget for mean in found})
+    heads = [f"budget {budget:g}" if budget else "no training" for budget in budgets]
+    yield f"{'':20}" + "".join(f"{head:>22}" for head in heads)
+    cells = {(mean.method, mean.budget): mean for mean in found}
+    for method in dict.fromkeys(mean.method for mean in found):
+        line = f"{method:20}"
+        for budget in budgets:
+            mean = cells.get((method, budget))
+            text = ""
+            if mean is not None:
+                text = f"{100 * mean.mean:.2f} sd {100 * mean.sd:.2f}"
+                text += f" ({mean.compute:.2f})" if budget else ""
+            line += f"{text:>22}"
+        yield line
+
+
+def format_differences(found: Iterable[Difference]) -> Iterator[str]:
+    """Yields a line for each difference, in points."""
+    for one in found:
+        line = f"{one.method} over {one.over}"
+        yield (
+            f"{line:38} budget {one.budget:<5g} {100 * one.mean:+6.2f}"
+            + (
+                f"  ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
+                if one.low is not None and one.high is not None
+                else ""
+            )
+            + f"  better in {one.wins} of {one.seeds}"
+        )
+
+
+def to_json(
+    found: Sequence[Mean], compared: Sequence[Difference], **more: Any
+) -> dict[str, Any]:
+    """Returns all figures."""
+    return {
+        **more,
+        "means": [dataclasses.asdict(mean) for mean in found],
+        "differences": [dataclasses.asdict(one) for one in compared],
+    }

@@ -1,0 +1,192 @@
+"""Training runs of the benchmark: one network, and a number of steps by the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+
+from benchmarks.methods import cost
+from benchmarks.methods.commands import call
+from benchmarks.methods.cost import Batch
+from benchmarks.methods.draws import Draw
+from classifier.export.facts import CLASSIFIER
+from classifier.training import presets
+from stage import typed_json
+from stage.overrides import override_all
+from stage.typed_json import Positive, Share
+from student.training import presets as student_presets
+
+PRESET = "tiny"
+#: Share of a run's steps in which the learning rate rises, as in the preset.
+WARMUP = presets.tiny().optimizer.warmup_steps / presets.tiny().num_steps
+
+
+_SUPERVISED_BATCH = Batch(labeled=presets.tiny().global_batch_size)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """Settings of a training run.
+
+    Attributes:
+        settings: Values of `--set=`, of the preset `tiny`.
+        batch: Its batch; unlabeled images in it are those of the corpus.
+    """
+
+    settings: tuple[str, ...] = ()
+    batch: Batch = _SUPERVISED_BATCH
+
+    @property
+    def all_settings(self) -> tuple[str, ...]:
+        """All values of `--set=` but the number of steps.
+
+        The width is the preset's, so that all methods train the same network.
+        """
+        width = presets.tiny().model.width_multiplier
+        return (
+            f"model.width_multiplier={width}",
+            f"global_batch_size={self.batch.size}",
+            *self.settings,
+        )
+
+
+#: The preset itself.
+SUPERVISED = Training()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a method has to do.
+
+    Attributes:
+        draw: The images.
+        budget: Multiply-adds that it may use.
+        seed: Seed of the trainings.
+        workdir: Directory for its files.
+        settings: Further values of `--set=` of all trainings.
+    """
+
+    draw: Draw
+    budget: int
+    seed: int
+    workdir: pathlib.Path
+    settings: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> pathlib.Path:
+        """File for what commands print."""
+        return self.workdir / "log.txt"
+
+    def network(self, training: Training) -> int:
+        """Returns the multiply-adds of the network's forward pass of one image."""
+        settings = (*training.all_settings, *self.settings)
+        return count_network(settings, len(self.draw.class_names))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained classifier.
+
+    Attributes:
+        directory: Its directory.
+        accuracy: Accuracy of the last averaged network on the test images.
+        multiply_adds: Multiply-adds of its training, as it has counted them.
+        network: Those of one image, forward.
+    """
+
+    directory: pathlib.Path
+    accuracy: float
+    multiply_adds: float
+    network: int
+
+
+@functools.cache
+def count_network(settings: tuple[str, ...], num_classes: int) -> int:
+    """Returns the multiply-adds of one image, forward; `settings` are of the preset."""
+    from classifier.models.flops import count_multiply_adds
+    from classifier.training import trainer
+
+    # A student's recipe has all settings that a teacher's has.
+    recipe = override_all(student_presets.find(PRESET), settings)
+    return count_multiply_adds(trainer.build(recipe, num_classes=num_classes))
+
+
+def train(
+    task: Task,
+    name: str,
+    training: Training,
+    budget: float,
+    *,
+    labeled: str | None = None,
+    pseudo_labeled: pathlib.Path | None = None,
+    number: int = 0,
+) -> Trained:
+    """Trains a classifier with the multiply-adds of `budget`.
+
+    Args:
+        task: Images, seed and directory.
+        name: Name of the classifier's directory.
+        training: Its settings.
+        budget: Multiply-adds.
+        labeled: Labeled images, if not those of the draw.
+        pseudo_labeled: Dataset of a student.
+        number: Number by which seeds of a run's classifiers differ, below 10.
+    """
+    import keras
+
+    network = task.network(training)
+    steps = cost.steps_of(budget, training.batch, network)
+    directory = task.workdir / name
+    flags = [
+        f"--preset={PRESET}",
+        f"--labeled={labeled or task.draw.labeled}",
+        f"--evaluation={task.draw.evaluation}",
+        f"--workdir={directory}",
+        f"--seed={10 * task.seed + number}",
+        *(f"--set={value}" for value in training.all_settings + task.settings),
+        *(f"--set={value}" for value in _schedule(steps)),
+    ]
+    if task.draw.data_dir is not None:
+        flags.append(f"--data_dir={task.draw.data_dir}")
+    if training.batch.unlabeled:
+        flags.append(f"--unlabeled={task.draw.images}")
+    module = "teacher.train"
+    if pseudo_labeled is not None:
+        flags.append(f"--pseudo_labeled={pseudo_labeled}")
+        module = "student.train"
+    call(module, *flags, log=task.log)
+    keras.backend.clear_session()  # Graphs of earlier runs would stay in memory.
+    return read_trained(directory, network)
+
+
+def _schedule(steps: int) -> tuple[str, ...]:
+    """Returns settings of a run of that length; it is evaluated once, at its end."""
+    return (
+        f"num_steps={steps}",
+        f"optimizer.warmup_steps={min(round(WARMUP * steps), steps - 1)}",
+        f"evaluate_every={steps}",
+        f"checkpoint_every={steps}",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    top1: Share
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Classifier:
+    evaluation: _Evaluation
+    multiply_adds: Positive
+
+
+def read_trained(directory: pathlib.Path, network: int) -> Trained:
+    """Returns the figures of a classifier."""
+    found = typed_json.read(directory / CLASSIFIER, _Classifier)
+    return Trained(
+        directory=directory,
+        accuracy=found.evaluation.top1,
+        multiply_adds=found.multiply_adds,
+        network=network,
+    )

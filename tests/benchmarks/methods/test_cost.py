@@ -1,0 +1,35 @@
+import itertools
+
+import pytest
+
+from benchmarks.methods.cost import DEMO_PASSES, Batch, budget_of, steps_of
+
+
+def passes(batch, steps):
+    """Forward passes, counted image by image."""
+    of_step = 0
+    for _ in range(batch.labeled + batch.unlabeled):
+        of_step += 3
+    for _ in range(batch.unlabeled):
+        of_step += 1
+    return of_step * steps
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "network", "budget"),
+    [*itertools.product((8, 32), (0, 56), (3, 2_545_000), (1e7, 1e12))],
+)
+def test_the_steps_use_the_budget_up_and_no_more(labeled, unlabeled, network, budget):
+    batch = Batch(labeled, unlabeled)
+    steps = steps_of(budget, batch, network)
+    assert passes(batch, 1) * network > budget or (
+        passes(batch, steps) * network <= budget < passes(batch, steps + 1) * network
+    )
+
+
+def test_a_budget_is_a_share_of_the_demo():
+    """Three teachers of 800 steps, two students of 1,600, and their labeling."""
+    trained = 3 * 32 * (3 * 800 + 2 * 1600)
+    assert trained < DEMO_PASSES < 1.01 * trained
+    assert budget_of(0.5, 100) == 50 * DEMO_PASSES
+    assert steps_of(1, Batch(8), 100) == 1

@@ -1,0 +1,84 @@
+import dataclasses
+import multiprocessing
+
+import pytest
+
+from benchmarks.methods import results
+from benchmarks.methods.results import Result, RunKey
+
+KEY = RunKey(
+    data="digits",
+    labels_per_class=5,
+    seed=1,
+    budget=0.5,
+    method="control",
+    recipe="abc",
+)
+
+
+def result(seed=1, accuracy=0.5):
+    return Result(
+        key=dataclasses.replace(KEY, seed=seed),
+        accuracy=accuracy,
+        multiply_adds=2.0,
+        target=4.0,
+        parts={"kept": 3},
+        seconds=1.5,
+    )
+
+
+def test_what_is_appended_is_read(tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert results.read(path) == {}
+    expected = [result(seed) for seed in range(3)]
+    for one in expected:
+        results.append(path, one)
+    assert list(results.read(path).values()) == expected
+
+
+def test_a_line_that_was_cut_off_costs_only_itself(tmp_path):
+    path = tmp_path / "results.jsonl"
+    results.append(path, result(1))
+    results.append(path, result(2))
+    path.write_bytes(path.read_bytes()[:-9])
+    results.append(path, result(3))
+    assert [key.seed for key in results.read(path)] == [1, 3]
+
+
+def test_runs_with_other_settings_have_other_names():
+    others = [
+        dataclasses.replace(KEY, **{field: value})
+        for field, value in (
+            *(("data", "shapes"), ("labels_per_class", 6), ("seed", 2)),
+            *(("budget", 1.0), ("method", "ours"), ("recipe", "abd")),
+        )
+    ]
+    assert len({key.name for key in (KEY, *others)}) == 7
+
+
+def _hold(path, ready, done):
+    with results.claimed(path):
+        ready.set()
+        done.wait(30)
+
+
+def test_a_run_is_claimed_until_its_process_ends(tmp_path):
+    path = tmp_path / "locks" / "run"
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(path, ready, done))
+    process.start()
+    assert ready.wait(30)
+    with results.claimed(path) as is_free:
+        assert not is_free
+    process.kill()
+    process.join()
+    with results.claimed(path) as is_free:
+        assert is_free
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_lock_is_free_again_afterwards(tmp_path, wait):
+    for _ in range(2):
+        with results.claimed(tmp_path / "lock", wait=wait) as is_free:
+            assert is_free

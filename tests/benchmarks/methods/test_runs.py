@@ -1,0 +1,71 @@
+import pathlib
+
+import pytest
+
+from benchmarks.methods import draws, methods, runs
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", [1, 2, 3]), ("4-6", [4, 5, 6]), ("1,4", [1, 4]), ("11-11", [11])],
+)
+def test_seeds(text, seeds):
+    assert runs.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "0", "a", "1-", "3-1", "-1"])
+def test_other_seeds_are_refused(text):
+    with pytest.raises(ValueError, match="--seeds"):
+        runs.parse_seeds(text)
+
+
+def test_budgets():
+    assert runs.parse_budgets("0.25,1") == [0.25, 1.0]
+    for text in ("", "0", "-1", "nan", "1,x"):
+        with pytest.raises(ValueError, match="--budgets"):
+            runs.parse_budgets(text)
+
+
+def test_methods_by_name():
+    assert runs.parse_methods(None) == list(methods.METHODS)
+    assert runs.parse_methods("fixmatch,control") == ["fixmatch", "control"]
+    with pytest.raises(ValueError, match="--methods"):
+        runs.parse_methods("fixmach")
+
+
+def test_methods_without_training_run_once_for_a_seed():
+    suite = runs.Suite(output=pathlib.Path("x"), data="digits", labels_per_class=5)
+    names = ["control", *methods.FREE]
+    keys = list(suite.keys(names, seeds=[1, 2], budgets=[0.5, 1.0]))
+    assert len(keys) == len(set(keys)) == 2 * (2 + len(methods.FREE))
+    assert {key.budget for key in keys if key.method in methods.FREE} == {0.0}
+
+
+def test_settings_make_other_runs():
+    keys = [
+        next(
+            runs.Suite(
+                output=pathlib.Path("x"),
+                data="digits",
+                labels_per_class=5,
+                settings=settings,
+            ).keys([name], seeds=[1], budgets=[1.0])
+        )
+        for settings in ((), ("image.size=48",))
+        for name in methods.METHODS
+    ]
+    assert len({key.recipe for key in keys}) == 2 * len(methods.METHODS)
+
+
+def test_labels_of_each_class(tmp_path):
+    assert draws.find_labels("digits", None) == 5
+    assert draws.find_labels("shapes", 7) == 7
+    for split in ("labeled", "test", "all"):
+        with pytest.raises(ValueError, match=split):
+            draws.find_labels(f"folder:{tmp_path}", None)
+        (tmp_path / split).mkdir()
+    assert draws.find_labels(f"folder:{tmp_path}", None) == 0
+    with pytest.raises(ValueError, match="labels"):
+        draws.find_labels(f"folder:{tmp_path}", 5)
+    with pytest.raises(ValueError, match="digts"):
+        draws.find_labels("digts", None)

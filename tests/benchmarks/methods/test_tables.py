@@ -1,0 +1,110 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from benchmarks.methods import plot, tables
+from benchmarks.methods.results import Result, RunKey
+
+
+def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0):
+    key = RunKey(
+        data="digits",
+        labels_per_class=5,
+        seed=seed,
+        budget=budget,
+        method=method,
+        recipe="",
+    )
+    return Result(
+        key=key,
+        accuracy=accuracy,
+        multiply_adds=multiply_adds,
+        target=100.0 * budget,
+        parts={},
+        seconds=1.0,
+    )
+
+
+RNG = np.random.default_rng(0)
+OURS, PEER = RNG.uniform(0.8, 0.95, (2, 6))
+RESULTS = [
+    *(result("ours_2", seed, value) for seed, value in enumerate(OURS)),
+    *(result("ours_2", seed, v - 0.1, budget=0.5) for seed, v in enumerate(OURS)),
+    *(result("peer", seed, value) for seed, value in enumerate(PEER)),
+    *(result("free", seed, 0.9, budget=0.0) for seed in range(3)),
+]
+
+
+def find(items, **fields):
+    (found,) = [
+        item
+        for item in items
+        if all(getattr(item, name) == value for name, value in fields.items())
+    ]
+    return found
+
+
+def test_means_have_the_interval_of_students_t():
+    mean = find(tables.means(RESULTS), method="ours_2", budget=1.0)
+    assert mean.seeds == 6
+    assert mean.mean == pytest.approx(OURS.mean())
+    assert mean.sd == pytest.approx(OURS.std(ddof=1))
+    low, high = scipy.stats.t.interval(
+        0.95, 5, loc=OURS.mean(), scale=scipy.stats.sem(OURS)
+    )
+    assert (mean.low, mean.high) == pytest.approx((low, high))
+    assert mean.compute == pytest.approx(0.9)
+
+
+def test_differences_are_paired_by_seed():
+    found = tables.differences(RESULTS, "ours")
+    one = find(found, over="peer", budget=1.0)
+    paired = OURS - PEER
+    expected = scipy.stats.ttest_1samp(paired, 0).confidence_interval(0.95)
+    assert (one.low, one.high) == pytest.approx((expected.low, expected.high))
+    assert one.mean == pytest.approx(paired.mean())
+    assert one.wins == np.sum(paired > 0)
+
+
+def test_a_method_without_training_is_compared_at_every_budget():
+    found = tables.differences(RESULTS, "ours")
+    for budget, lost in ((1.0, 0.0), (0.5, 0.1)):
+        one = find(found, over="free", budget=budget)
+        assert one.seeds == 3
+        assert one.mean == pytest.approx(np.mean(OURS[:3] - lost - 0.9))
+    # There is no peer at half the budget.
+    assert not [one for one in found if (one.over, one.budget) == ("peer", 0.5)]
+
+
+def test_one_seed_has_no_interval():
+    found = tables.means([result("ours_1", 1, 0.5)])
+    assert (found[0].low, found[0].high, found[0].sd) == (None, None, 0.0)
+    assert "50.00" in "\n".join(tables.format_means(found))
+
+
+def test_tables_and_json_have_every_figure():
+    means, differences = tables.means(RESULTS), tables.differences(RESULTS, "ours")
+    text = "\n".join(tables.format_means(means))
+    assert f"{100 * OURS.mean():.2f}" in text
+    assert len(list(tables.format_differences(differences))) == len(differences)
+    content = json.loads(json.dumps(tables.to_json(means, differences, data="digits")))
+    assert content["data"] == "digits"
+    assert len(content["means"]) == 4
+
+
+def test_the_plot_has_a_line_for_every_method():
+    import xml.etree.ElementTree as ElementTree
+
+    found = tables.means(RESULTS)
+    root = ElementTree.fromstring(plot.draw(found))
+    texts = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"ours_2", "peer", "free"} <= set(texts)
+    for element in root.iter():
+        for name in ("cx", "cy", "x", "y"):
+            value = element.get(name)
+            assert value is None or math.isfinite(float(value))
+    for few in (found[:1], found[-1:]):
+        ElementTree.fromstring(plot.draw(few))
