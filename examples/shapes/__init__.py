@@ -1,0 +1,1 @@
+"""Drawn color pictures of ten objects in front of cluttered backgrounds."""

@@ -1,0 +1,85 @@
+"""Draws color pictures of ten objects in front of cluttered backgrounds.
+
+  python -m examples.shapes.prepare --output=shapes --seed=1
+
+`examples.image_folders.writing` describes the folders. Of the unlabeled pictures a
+tenth is of no class, and the most frequent class has three times as many as the rarest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from examples.image_folders import writing
+from examples.shapes import outlines, pictures
+from stage import artifact, cli
+from stage.flags import CommandFlags
+
+FLAGS = CommandFlags()
+_OUTPUT = FLAGS.output("Directory to make.")
+_LABELS_PER_CLASS = FLAGS.integer(
+    "labels_per_class", 25, "Number of labeled pictures of each object.", lower_bound=1
+)
+_SEED = FLAGS.seed("the pictures", lower_bound=0)
+
+#: Number of pictures to test on of each class, of all unlabeled ones, and of those
+#: among them that show no object.
+TEST, UNLABELED, NO_OBJECT = 100, 3_000, 300
+#: Ratio of the most frequent class to the rarest among the unlabeled pictures.
+IMBALANCE = 3.0
+
+CLASS_NAMES = tuple(outlines.OUTLINES)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the folders."""
+    log = cli.log_for(_OUTPUT.value)
+    started = time.monotonic()
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
+    settings = {"labels_per_class": _LABELS_PER_CLASS.value, "seed": _SEED.value}
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, settings, started=started) as run,
+    ):
+        if run is None:
+            log("already complete")
+            return
+        make(_OUTPUT.value, **settings)
+    log(f"{UNLABELED:,} unlabeled pictures")
+
+
+def make(directory: str, *, labels_per_class: int, seed: int) -> None:
+    """Writes the folders of `examples.image_folders.writing`."""
+
+    def draw(split: str, label: int, rng: np.random.Generator) -> Image.Image:
+        del split  # All splits are drawn alike.
+        if label == len(CLASS_NAMES):
+            return pictures.draw(outlines.blob(rng), rng.uniform(), rng)
+        outline = outlines.OUTLINES[CLASS_NAMES[label]]
+        # Two classes each have the same typical hue.
+        hue = label % (len(CLASS_NAMES) // 2) / (len(CLASS_NAMES) // 2)
+        return pictures.draw(outline, hue, rng)
+
+    sizes = writing.Sizes(
+        labeled=labels_per_class,
+        test=TEST,
+        unlabeled=(*class_counts(seed=seed), NO_OBJECT),
+    )
+    writing.write(directory, CLASS_NAMES, draw, sizes, seed=seed)
+
+
+def class_counts(*, seed: int) -> tuple[int, ...]:
+    """Returns the number of unlabeled pictures of each class, in an order by chance."""
+    weights = np.linspace(1.0, IMBALANCE, len(CLASS_NAMES))
+    shares = np.random.default_rng(seed).permutation(weights / weights.sum())
+    ends = np.round(np.cumsum(shares) * (UNLABELED - NO_OBJECT)).astype(int)
+    return tuple(np.diff(ends, prepend=0).tolist())
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
