@@ -6,7 +6,8 @@ r"""Trains a noised student on labeled and pseudo-labeled images and exports it.
 
 Training length, network width and noise follow from the number of images unless --set
 gives them, see `docs/students.md`. With --control the same command trains the control:
-the same network, noise and number of steps on the labeled images alone. Started again,
+the same network and noise on the labeled images alone, for as many steps as the student
+or, with --compute_of, until it has computed as much as the whole chain. Started again,
 the same command continues from its last checkpoint.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from classifier.training import devices
 from classifier.training.config import check_consistency
@@ -22,6 +23,7 @@ from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
+from student.training.config import StudentConfig
 
 FLAGS = CommandFlags()
 _DATA = FLAGS.training_data()
@@ -32,6 +34,15 @@ _CONTROL = FLAGS.boolean(
     "control",
     False,
     "Train on labeled images only, for as many steps as with --pseudo_labeled.",
+)
+_COMPUTE_OF = FLAGS.strings(
+    "compute_of",
+    [],
+    "With --control: directory of a teacher, or of predictions of the first round. The "
+    "control computes as much as all of these and --rounds students.",
+)
+_ROUNDS = FLAGS.integer(
+    "rounds", 1, "With --compute_of: number of students of the chain.", lower_bound=1
 )
 _RUN = FLAGS.training(
     presets.PRESETS, devices.BACKENDS, example="mixture.labeled_fraction=0.5"
@@ -47,10 +58,7 @@ def main(argv: Sequence[str]) -> None:
             _RUN.set.value,
         )
         check_consistency(_RUN.set.value, is_used=False)
-        if _CONTROL.value and _PSEUDO_LABELED.value is None:
-            raise ValueError(
-                "--control needs --pseudo_labeled, whose size sets the steps"
-            )
+        _check_control()
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import trainer
         from student.training import mixture
@@ -64,7 +72,11 @@ def main(argv: Sequence[str]) -> None:
             labeled=sources.labeled.num_examples,
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
-        config = budget.fit_budget(recipe, sizes, fixed=paths_of(_RUN.set.value))
+        fixed = paths_of(_RUN.set.value)
+        if _COMPUTE_OF.value:
+            sizes, config = _fit_control(recipe, sizes, len(sources.class_names), fixed)
+        else:
+            config = budget.fit_budget(recipe, sizes, fixed=fixed)
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -92,6 +104,40 @@ def main(argv: Sequence[str]) -> None:
                     context.log("no --pseudo_labeled: only labeled images are used")
                 context.log(budget.describe(config, sizes))
                 trainer.train(run, make_batches, context, check_others=check_records)
+
+
+def _check_control() -> None:
+    if _CONTROL.value and _PSEUDO_LABELED.value is None:
+        raise ValueError("--control needs --pseudo_labeled, whose size sets the steps")
+    if _COMPUTE_OF.value and not _CONTROL.value:
+        raise ValueError("--compute_of needs --control")
+    if _ROUNDS.present and not _COMPUTE_OF.value:
+        raise ValueError("--rounds needs --compute_of")
+
+
+def _fit_control(
+    recipe: StudentConfig, sizes: budget.Sizes, num_classes: int, fixed: Collection[str]
+) -> tuple[budget.Sizes, StudentConfig]:
+    """Returns the largest sizes of the chain's students, and the control's recipe."""
+    from classifier.models.flops import training_multiply_adds
+    from classifier.training import network_cost
+    from classifier.training.budget import with_num_steps
+    from student.training import control
+
+    spent = control.read_spent(_COMPUTE_OF.value)
+    sizes = control.largest_sizes(sizes, _PSEUDO_LABELED.value, num_classes=num_classes)
+    config = budget.fit_budget(recipe, sizes, fixed=fixed)
+    of_image = network_cost.count_multiply_adds(config, num_classes=num_classes)
+    steps = control.find_steps(
+        spent,
+        of_image=of_image,
+        of_step=training_multiply_adds(
+            of_image, num_steps=1, with_gradient=config.global_batch_size
+        ),
+        student_steps=config.num_steps,
+        rounds=_ROUNDS.value,
+    )
+    return sizes, with_num_steps(config, steps, fixed=fixed)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,17 @@ class LeftOut:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Multiply-adds of a classifier: of one image, forward, and of its training.
+
+    They are floats because those of published trainings exceed 64 bits.
+    """
+
+    image: float
+    training: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifierFacts:
     """What other stages read of `classifier.json`.
 
@@ -68,8 +79,9 @@ class ClassifierFacts:
         image: Evaluation preprocessing, as in the exported graph.
         temperature: Temperature of the classifier, when there is no calibration.
         left_out: Fold of the labeled images not learned from; None if all were used.
-        multiply_adds: Multiply-adds of the training, see `classifier.models.flops`;
-            None if they were not counted.
+        image_multiply_adds: Multiply-adds of the forward pass of one image, see
+            `classifier.models.flops`; None if they were not counted.
+        multiply_adds: Those of the training; None if they were not counted.
     """
 
     fingerprint: str
@@ -77,6 +89,7 @@ class ClassifierFacts:
     image: ImageConfig
     temperature: Positive = 1.0
     left_out: LeftOut | None = None
+    image_multiply_adds: Positive | None = None
     multiply_adds: Positive | None = None
 
     def check_fingerprint(

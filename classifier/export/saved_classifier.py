@@ -21,6 +21,7 @@ from classifier.export.facts import (
     CLASSIFIER,
     EXPORT,
     MODEL,
+    Compute,
     Evaluation,
     fingerprint,
     read_facts,
@@ -39,7 +40,7 @@ def export_classifier(
     class_names: tuple[str, ...],
     evaluation: Evaluation,
     left_out: dict[str, Any] | None = None,
-    multiply_adds: float | None = None,
+    compute: Compute | None = None,
 ) -> None:
     """Writes the files that labeling, serving and the next round need.
 
@@ -50,7 +51,7 @@ def export_classifier(
         class_names: K names by label.
         evaluation: Figures to store in `classifier.json`.
         left_out: Fold of the labeled images that was excluded from training.
-        multiply_adds: Multiply-adds of the training; None if they were not counted.
+        compute: Its multiply-adds; None if they were not counted.
 
     Raises:
         OSError: If a file cannot be written.
@@ -72,8 +73,8 @@ def export_classifier(
             "temperature": 1.0,
             "left_out": left_out,
             "num_parameters": count_parameters(model),
-            # Not an integer: published trainings exceed 64 bits.
-            "multiply_adds": multiply_adds,
+            "image_multiply_adds": compute and compute.image,
+            "multiply_adds": compute and compute.training,
             "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
         },
     )

@@ -11,7 +11,7 @@ import sys
 import keras
 from etils import epath
 
-from classifier.export.facts import Evaluation
+from classifier.export.facts import Compute, Evaluation
 from classifier.export.saved_classifier import export_classifier
 from classifier.models import flops
 from classifier.models.factory import build_network, is_weight, named_variables
@@ -82,11 +82,11 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         class_names=class_names,
         evaluation=evaluation,
         left_out=run.left_out,
-        multiply_adds=_count_multiply_adds(model, run),
+        compute=_count(model, run),
     )
 
 
-def _count_multiply_adds(model: keras.Model, run: RunConfig) -> float | None:
+def _count(model: keras.Model, run: RunConfig) -> Compute | None:
     """Returns the multiply-adds of the run; None if the network's cannot be counted."""
     try:
         of_image = flops.count_multiply_adds(model)
@@ -94,13 +94,12 @@ def _count_multiply_adds(model: keras.Model, run: RunConfig) -> float | None:
         return None
     config = run.recipe
     batch_size = config.global_batch_size
-    return float(
-        flops.training_multiply_adds(
-            of_image,
-            num_steps=config.num_steps,
-            with_gradient=batch_size,
-            without_gradient=(
-                config.consistency.unlabeled_of(batch_size) if run.unlabeled else 0
-            ),
-        )
+    training = flops.training_multiply_adds(
+        of_image,
+        num_steps=config.num_steps,
+        with_gradient=batch_size,
+        without_gradient=(
+            config.consistency.unlabeled_of(batch_size) if run.unlabeled else 0
+        ),
     )
+    return Compute(image=float(of_image), training=float(training))

@@ -53,6 +53,7 @@ def test_the_averages_of_the_newest_checkpoint_are_exported(workdir, config):
     passes = 3 * config.num_steps * config.global_batch_size
     of_image = flops.count_multiply_adds(model)
     assert read_facts(workdir).multiply_adds == passes * of_image
+    assert read_facts(workdir).image_multiply_adds == of_image
 
 
 def test_a_network_that_cannot_be_counted_is_exported(workdir, config, monkeypatch):

@@ -1,0 +1,109 @@
+"""The control's length: as many multiply-adds as the chain that it is compared with.
+
+The control is begun when the first student is, beside it, so what the chain computes
+later is not known yet. It is counted as the most that it can be: every student learns
+from as many records as a selection may have, and labels as many images as the teachers
+did. So the control never computes less than the chain. Not counted on either side are
+calibrations and evaluations: one forward pass of a few labeled images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from etils import epath
+
+from classifier.export.facts import CLASSIFIER, read_facts
+from pseudo_label.predictions.prediction_set import SUMMARY
+from stage import artifact, typed_json
+from stage.typed_json import Count, Positive, PositiveCount
+from student.training.budget import Sizes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What artifacts have cost.
+
+    Attributes:
+        multiply_adds: Multiply-adds of trainings and labelings.
+        num_images: Number of images that were labeled.
+    """
+
+    multiply_adds: float
+    num_images: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Labeling:
+    images: Count
+    multiply_adds: Positive | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Settings:
+    images_per_class: PositiveCount
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Dataset:
+    settings: _Settings
+
+
+def read_spent(directories: Iterable[str]) -> Spent:
+    """Returns what classifiers and predictions have cost.
+
+    Raises:
+        ValueError: If a directory is not complete or neither of both, or its
+            multiply-adds were not counted.
+        FileNotFoundError: If one does not exist.
+    """
+    multiply_adds, num_images = 0.0, 0
+    for directory in directories:
+        path = artifact.require_complete(directory, "compute_of")
+        if (path / CLASSIFIER).exists():
+            found = read_facts(path).multiply_adds
+        elif (path / SUMMARY).exists():
+            labeling = typed_json.read(path / SUMMARY, _Labeling)
+            found = labeling.multiply_adds
+            num_images += labeling.images
+        else:
+            raise ValueError(
+                f"--compute_of={directory}: expected a classifier or predictions, "
+                f"found no {CLASSIFIER} and no {SUMMARY}"
+            )
+        if found is None:
+            raise ValueError(
+                f"--compute_of={directory}: its multiply-adds were not counted; make "
+                "it anew"
+            )
+        multiply_adds += found
+    return Spent(multiply_adds=multiply_adds, num_images=num_images)
+
+
+def largest_sizes(sizes: Sizes, dataset: str, *, num_classes: int) -> Sizes:
+    """Returns the sizes with the most records that a selection like the dataset's has.
+
+    Raises:
+        ValueError: If the dataset's `config.json` does not say it.
+    """
+    found = typed_json.read(epath.Path(dataset) / artifact.CONFIG, _Dataset)
+    most = num_classes * found.settings.images_per_class
+    return dataclasses.replace(sizes, pseudo_labeled=max(sizes.pseudo_labeled, most))
+
+
+def find_steps(
+    spent: Spent, *, of_image: int, of_step: int, student_steps: int, rounds: int
+) -> int:
+    """Returns the steps by which the control has computed as much as the chain.
+
+    Args:
+        spent: What teachers, and labeling in the first round, have cost.
+        of_image: Multiply-adds of the student's network for one image, forward.
+        of_step: Those of a step of the student or the control.
+        student_steps: Steps of each student.
+        rounds: Number of students.
+    """
+    later = (rounds - 1) * spent.num_images * of_image
+    return rounds * student_steps + math.ceil((spent.multiply_adds + later) / of_step)
