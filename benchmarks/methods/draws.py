@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import pathlib
 
 from benchmarks.methods.commands import call
 from classifier.data.sources import open_source
-from examples.image_folders.writing import NO_CLASS, SPLITS, TRUTH, read_truth
 
 #: Labels per class of a data set, if not given.
 DIGITS, FOLDER = "digits", "folder:"
+#: Sub-folders of a folder of pictures, and the file with the true classes of `all`, ""
+#: for those of none; `examples.image_folders.writing` makes them.
+SPLITS = ("labeled", "test", "all")
+TRUTH = "truth.csv"
 DEFAULT_LABELS = {DIGITS: 5, "surfaces": 20, "shapes": 25}
 
 
@@ -129,10 +133,11 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> Draw:
 def _link_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
     """Makes a folder for each class, with labeled and unlabeled pictures of it."""
     pairs = [(p.parent.name, p) for p in (path / "labeled").glob("*/*")]
-    names = read_truth(path).items()
-    pairs += [(shown, path / "all" / name) for name, shown in names]
+    with open(path / TRUTH, newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    pairs += [(row["class"], path / "all" / row["name"]) for row in rows]
     for shown, picture in pairs:
-        if shown != NO_CLASS:
+        if shown:
             (truth / shown).mkdir(parents=True, exist_ok=True)
             (truth / shown / picture.name).unlink(missing_ok=True)
             os.link(picture, truth / shown / picture.name)
