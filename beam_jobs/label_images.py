@@ -130,7 +130,12 @@ def main(argv: Sequence[str]) -> None:
             log("already complete")
             return
         run.update(labeling_job.run(job.labeling, options, log=log))
-        summary = labeling_job.finish(job.labeling, source.shards, **run)
+        summary = labeling_job.finish(
+            job.labeling,
+            source.shards,
+            image_multiply_adds=job.image_multiply_adds,
+            **run,
+        )
     log(summary)
 
 

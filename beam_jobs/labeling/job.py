@@ -31,7 +31,7 @@ from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard, Source
-from classifier.export.facts import EXPORT, ClassifierFacts
+from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
@@ -88,10 +88,15 @@ class LabelingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LabelingJob:
-    """A labeling job and the config that identifies it."""
+    """A labeling job and the config that identifies it.
+
+    `image_multiply_adds` are those of all members for one image; None if they were not
+    counted.
+    """
 
     labeling: Labeling
     config: dict[str, Any]
+    image_multiply_adds: float | None = None
 
 
 def plan(
@@ -134,7 +139,17 @@ def plan(
         max_bad_fraction=settings.max_bad_fraction,
         more_columns=more_columns,
     )
-    return LabelingJob(labeling, config)
+    return LabelingJob(labeling, config, _count_multiply_adds(settings))
+
+
+def _count_multiply_adds(settings: LabelingConfig) -> float | None:
+    """Returns the multiply-adds of all members for one image, if all were counted."""
+    if settings.model_handler:
+        return None
+    facts = map(read_facts, settings.teachers)
+    counts = [member.image_multiply_adds for member in facts]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _more_columns(
@@ -204,6 +219,7 @@ def finish(
     labeling: Labeling,
     images: Iterable[Shard],
     *,
+    image_multiply_adds: float | None = None,
     images_per_second: float | None = None,
 ) -> str:
     """Writes `summary.json`; returns its content as a line for the user.
@@ -222,6 +238,8 @@ def finish(
     status = dict(sorted(counts.items()))
     checksums = [of_shard.checksum for of_shard in facts]
     summary = {"images": counts.total(), "status": status, "checksums": checksums}
+    if image_multiply_adds is not None:
+        summary["multiply_adds"] = counts.total() * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (

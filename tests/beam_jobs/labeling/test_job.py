@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pathlib
 import re
 import shutil
 
@@ -17,7 +18,7 @@ from beam_jobs.runners.run import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
-from classifier.export.facts import read_facts
+from classifier.export.facts import CLASSIFIER, read_facts
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
@@ -68,7 +69,12 @@ def job(records, exported, tmp_path):
             if run is not None:
                 options = parse_beam_arguments(["program"], name="test")
                 labeling_job.run(plan.labeling, options, log=lines.append)
-                lines.append(labeling_job.finish(plan.labeling, source.shards))
+                summary = labeling_job.finish(
+                    plan.labeling,
+                    source.shards,
+                    image_multiply_adds=plan.image_multiply_adds,
+                )
+                lines.append(summary)
         return lines
 
     return run
@@ -95,6 +101,21 @@ def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     assert summary == {"images": 13, "status": {"ok": 12, "undecodable": 1}}
     rows = pq.read_table(tmp_path / "predictions" / "predictions-00002.parquet")
     assert rows["status"].to_pylist() == ["ok"] * 4 + ["undecodable"]
+
+
+def test_multiply_adds_are_those_of_all_members_and_images(job, exported, tmp_path):
+    teachers = []
+    for number, of_image in enumerate((5.0, 7.0)):
+        teachers.append(str(tmp_path / f"teacher-{number}"))
+        shutil.copytree(exported[0], teachers[-1])
+        path = pathlib.Path(teachers[-1], CLASSIFIER)
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps({**facts, "image_multiply_adds": of_image}))
+    for given, expected in ((teachers, 13 * 12.0), ([teachers[0], exported[0]], None)):
+        output = tmp_path / f"predictions-{expected}"
+        job(output, teachers=tuple(map(str, given)))
+        summary = json.loads((output / "summary.json").read_text())
+        assert summary.get("multiply_adds") == expected
 
 
 def test_only_missing_shards_are_labeled_again(job, tmp_path):
