@@ -125,9 +125,7 @@ def plan(
         "top_k": min(settings.top_k, len(described["class_names"])),
         "max_pixels": settings.max_pixels,
     }
-    more_columns = _more_columns(source, settings, described["class_names"])
-    if more_columns:
-        config["more_columns"] = more_columns
+    more_columns = _more_columns(config)
     labeling = Labeling(
         reader=source.reader,
         num_shards=len(source.shards),
@@ -152,18 +150,10 @@ def _count_multiply_adds(settings: LabelingConfig) -> float | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _more_columns(
-    source: Source, settings: LabelingConfig, class_names: Sequence[str]
-) -> list[str]:
-    """Returns the columns besides those of all predictions.
-
-    Labels are stored if they are classes of the teacher: folders of an unlabeled source
-    may have other names.
-    """
-    if not settings.embeddings:
-        return []
-    is_labeled = source.class_names == tuple(class_names)
-    return [EMBEDDING, TRUE_LABEL] if is_labeled else [EMBEDDING]
+def _more_columns(config: dict[str, Any]) -> list[str]:
+    """Returns the columns besides those of all predictions."""
+    columns = [EMBEDDING] if config.get("embedding_size") else []
+    return columns + ([TRUE_LABEL] if config.get("has_true_labels") else [])
 
 
 @contextlib.contextmanager
@@ -291,8 +281,9 @@ def _plan_teachers(
     source: Source, settings: LabelingConfig, output: str, threads: int, log: Log
 ) -> tuple[PredictorLoader, dict[str, Any]]:
     facts = read_ensemble_facts(settings.teachers)
+    more = {}
     if settings.embeddings:
-        _check_embeddings(settings.teachers)
+        more = _describe_embeddings(source, settings, facts)
     temperature = _find_temperature(facts, settings.calibration)
     chosen = _choose_engine(source, settings, output, log)
     loader = Teachers(
@@ -309,17 +300,31 @@ def _plan_teachers(
         "temperature": temperature,
         "engine": chosen.name,
         "dtype": chosen.dtype,
+        **more,
     }
 
 
-def _check_embeddings(teachers: Sequence[str]) -> None:
-    for directory in teachers:
-        if not embedding_size(epath.Path(directory) / EXPORT):
+def _describe_embeddings(
+    source: Source, settings: LabelingConfig, facts: Sequence[ClassifierFacts]
+) -> dict[str, Any]:
+    """Returns what `prediction_set.LabelingFacts` says of the embeddings.
+
+    Labels are stored if they are classes of the teacher: folders of an unlabeled source
+    may have other names.
+    """
+    sizes = []
+    for directory in settings.teachers:
+        sizes.append(embedding_size(epath.Path(directory) / EXPORT))
+        if not sizes[-1]:
             raise ValueError(
                 f"{directory}: --embeddings needs a network that gives them; this one "
                 "was exported by an earlier version, or has no pooled features: train "
                 "another, or label without"
             )
+    return {
+        "embedding_size": sum(sizes),
+        "has_true_labels": source.class_names == tuple(facts[0].class_names),
+    }
 
 
 def _find_temperature(facts: list[ClassifierFacts], directory: str | None) -> float:

@@ -18,6 +18,8 @@ from stage.system import read_in_parallel
 from stage.typed_json import ClassName, Count, Positive, PositiveCount
 
 SUMMARY = "summary.json"
+#: The list of files that were labeled, of `classifier.data.shard_manifest`.
+SHARDS = "shards.parquet"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class PredictionSet:
         top_k: Number of top classes stored for each image.
         num_shards: Number of files, one for each input shard.
         num_images: Number of rows in all files.
+        embedding_size: Number of features of each image; 0 if none are stored.
+        has_true_labels: Whether the labels of the images are stored.
     """
 
     directory: str
@@ -44,6 +48,8 @@ class PredictionSet:
     top_k: int
     num_shards: int
     num_images: int
+    embedding_size: int = 0
+    has_true_labels: bool = False
 
     @property
     def even_share(self) -> int:
@@ -91,6 +97,8 @@ class LabelingFacts:
         class_names: K names by label.
         top_k: Number of top classes of each row, at least 1.
         temperature: Temperature of the confidences.
+        embedding_size: Number of features of each row; 0 for no such column.
+        has_true_labels: Whether rows have the label of the source.
     """
 
     images: LabeledImages
@@ -98,6 +106,8 @@ class LabelingFacts:
     class_names: tuple[ClassName, ...]
     top_k: PositiveCount = 1
     temperature: Positive = 1.0
+    embedding_size: Count = 0
+    has_true_labels: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,8 @@ def open_predictions(directory: str) -> PredictionSet:
         top_k=labeling.top_k,
         num_shards=labeling.images.num_shards,
         num_images=0,
+        embedding_size=labeling.embedding_size,
+        has_true_labels=labeling.has_true_labels,
     )
     # Rows do not depend on the path of the images, so their fingerprint leaves it out.
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")

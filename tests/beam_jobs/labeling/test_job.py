@@ -337,7 +337,8 @@ def test_embeddings_are_a_further_column(job, tmp_path):
     job(plain)
     job(more, embeddings=True)
     assert without(more, "embedding") == without(plain)
-    assert "more_columns" not in artifact.read_config(plain)
+    configs = [artifact.read_config(directory) for directory in (plain, more)]
+    assert configs[1] == {**configs[0], "embedding_size": 128, "has_true_labels": False}
     found = pq.read_table(more / "predictions-00002.parquet")["embedding"]
     assert found.type == pa.list_(pa.float16())
     lengths = [len(row) if row else row for row in found.to_pylist()]

@@ -1,0 +1,88 @@
+r"""Blends predictions with the labels of the nearest labeled images.
+
+  python -m beam_jobs.propagate_labels --predictions=runs/photos/predictions \
+      --labeled=runs/photos/labeled --output=runs/photos/propagated
+
+Both inputs are made by beam_jobs.label_images with --embeddings and the same teachers;
+the output is used as predictions. Beam's options follow `--`. Started again, the same
+command goes on with what is not done yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from beam_jobs.runners import supervisor
+from stage import artifact, cli
+from stage.flags import CommandFlags, FlagGroup
+
+FLAGS = CommandFlags()
+_REQUEST = FlagGroup(
+    predictions=FLAGS.artifact("predictions", " of the images, with --embeddings"),
+    labeled=FLAGS.string(
+        "labeled",
+        None,
+        "Directory that beam_jobs.label_images has made of the labeled images, with "
+        "--embeddings and the same teachers.",
+        required=True,
+    ),
+    neighbors=FLAGS.integer(
+        "neighbors",
+        10,
+        "Number of most similar images that each image is connected to.",
+        lower_bound=1,
+        upper_bound=1000,
+    ),
+    alpha=FLAGS.number(
+        "alpha",
+        0.5,
+        "Share of the neighbors' labels in those of an image, up to 0.99; the higher, "
+        "the farther labels spread.",
+    ),
+    blend=FLAGS.number(
+        "blend",
+        0.5,
+        "Share of the spread labels in the new probabilities; the rest is the "
+        "teacher's.",
+        lower_bound=0,
+        upper_bound=1,
+    ),
+    exact_images=FLAGS.integer(
+        "exact_images",
+        200_000,
+        "Largest number of images in one exact graph; more are divided into cells.",
+        lower_bound=1,
+    ),
+)
+_OUTPUT = FLAGS.output("Directory of the predictions to make.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the propagation job."""
+    log = cli.log_for(_OUTPUT.value)
+    started = time.monotonic()
+    with cli.exit_on_user_error():
+        from beam_jobs.io import filesystems
+        from beam_jobs.propagation import job as propagation_job
+        from beam_jobs.propagation import pipeline
+        from beam_jobs.runners.run import parse_beam_arguments
+
+        options = parse_beam_arguments(argv, name=_OUTPUT.value)
+        filesystems.register(options)
+        request = propagation_job.PropagationRequest(**_REQUEST.arguments())
+        job = propagation_job.plan(request, output=_OUTPUT.value)
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, job.config, started=started) as run,
+    ):
+        if run is None:
+            log("already complete")
+            return
+        pipeline.run(job, options, argv, log=log)
+        summary = pipeline.finish(job)
+    log(summary)
+
+
+if __name__ == "__main__":
+    cli.run(supervisor.supervised(main), FLAGS)

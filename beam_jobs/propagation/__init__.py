@@ -1,0 +1,1 @@
+"""The propagation job: predictions from predictions, with labels of neighbors."""

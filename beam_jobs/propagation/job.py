@@ -1,0 +1,172 @@
+"""The propagation job: its inputs, and what decides its output."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from classifier.data.class_names import check_same_classes
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
+from pseudo_label.predictions.schema import TRUE_LABEL
+from pseudo_label.propagation.cells import count_cells
+from pseudo_label.propagation.spreading import SpreadingConfig
+from stage import artifact
+from stage.system import read_in_parallel
+from stage.validation import check
+
+#: Directory inside of the output with the centroids and the results of units, which is
+#: deleted at the end.
+WORK = "cells"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PropagationRequest:
+    """Values of the flags of `beam_jobs.propagate_labels`, which describe them."""
+
+    predictions: str
+    labeled: str
+    neighbors: int = 10
+    alpha: float = 0.5
+    blend: float = 0.5
+    exact_images: int = 200_000
+
+    def __post_init__(self) -> None:
+        check(0 <= self.blend <= 1, f"blend must be in [0, 1], got {self.blend}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PropagationJob:
+    """A propagation job with inputs that belong together.
+
+    Attributes:
+        predictions: Predictions of the corpus.
+        labeled: Predictions of the labeled images.
+        num_labeled: Number of labeled images with an embedding.
+        spreading: Settings of graph and spreading.
+        blend: Share of the spread labels in the new distributions, in [0, 1].
+        num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
+        output: Directory of the new predictions.
+        config: Everything that decides their content.
+    """
+
+    predictions: PredictionSet
+    labeled: PredictionSet
+    num_labeled: int
+    spreading: SpreadingConfig
+    blend: float
+    num_cells: int
+    output: str
+    config: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the new files."""
+        return artifact.config_fingerprint(self.config, leaving_out="images")
+
+    @property
+    def centroids(self) -> epath.Path:
+        """File of the cells."""
+        return epath.Path(self.output) / WORK / "centroids.parquet"
+
+    def path(self, shard: int) -> epath.Path:
+        """Returns the file of a shard's new predictions."""
+        return epath.Path(self.output) / prediction_schema.shard_name(shard)
+
+    def unit_path(self, unit: int) -> epath.Path:
+        """Returns the file of a unit's result."""
+        return epath.Path(self.output) / WORK / f"unit-{unit:05d}.parquet"
+
+
+def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
+    """Returns the job, after checking its inputs."""
+    artifact.check_startable(output)
+    spreading = SpreadingConfig(neighbors=request.neighbors, alpha=request.alpha)
+    predictions = open_predictions(request.predictions)
+    labeled = open_predictions(request.labeled)
+    _check_sets(predictions, labeled)
+    before = artifact.read_config(request.predictions)
+    config = {name: before[name] for name in before if name not in _OWN}
+    config["propagation"] = {
+        **dataclasses.asdict(spreading),
+        "blend": request.blend,
+        "exact_images": request.exact_images,
+        "predictions": predictions.fingerprint,
+        "labeled": labeled.fingerprint,
+    }
+    return PropagationJob(
+        predictions=predictions,
+        labeled=labeled,
+        num_labeled=_count_labels(labeled),
+        spreading=spreading,
+        blend=request.blend,
+        num_cells=count_cells(
+            predictions.num_images,
+            predictions.embedding_size,
+            exact_images=request.exact_images,
+        ),
+        output=output,
+        config=config,
+    )
+
+
+#: Settings of a labeling job that the new predictions, without embeddings, have not.
+_OWN = ("embedding_size", "has_true_labels")
+
+
+def _check_sets(predictions: PredictionSet, labeled: PredictionSet) -> None:
+    """Raises ValueError unless labels can spread from one set to the other."""
+    for images in (predictions, labeled):
+        check(
+            images.embedding_size > 0,
+            f"{images.directory} has no embeddings; label the images again with "
+            "label_images --embeddings",
+        )
+    check(
+        labeled.has_true_labels,
+        f"{labeled.directory} has no labels: label_images --embeddings stores those of "
+        "images whose classes are the teacher's (tfrecord: and webdataset: need "
+        "--class_names)",
+    )
+    check_same_classes(predictions.class_names, labeled.class_names, labeled.directory)
+    check(
+        predictions.teachers == labeled.teachers,
+        f"{labeled.directory} was labeled by other teachers than "
+        f"{predictions.directory}: their features cannot be compared; label both with "
+        "the same",
+    )
+    sizes = (predictions.embedding_size, labeled.embedding_size)
+    check(
+        sizes[0] == sizes[1],
+        f"{labeled.directory}: expected embeddings of {sizes[0]} features, got "
+        f"{sizes[1]}",
+    )
+
+
+def _count_labels(labeled: PredictionSet) -> int:
+    """Returns the number of labeled images with a prediction; checks all labels."""
+
+    def count(shard: int) -> int:
+        rows = prediction_schema.read_table(labeled.path(shard), ["label", TRUE_LABEL])
+        labels = rows[TRUE_LABEL].fill_null(0).to_numpy()
+        check_labels(labels, len(labeled.class_names), labeled.path(shard))
+        known = rows[TRUE_LABEL].is_valid().to_numpy()
+        return int((known & rows["label"].is_valid().to_numpy()).sum())
+
+    found = sum(read_in_parallel(count, range(labeled.num_shards)))
+    check(found > 0, f"{labeled.directory}: expected labeled images, got none")
+    return found
+
+
+def check_labels(labels: NDArray[Any], num_classes: int, path: epath.Path) -> None:
+    """Raises ValueError for a label that is no class."""
+    bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(bad):
+        raise ValueError(
+            f"{path}, row {bad[0]}: expected a {TRUE_LABEL} in 0..{num_classes - 1}, "
+            f"got {labels[bad[0]]}"
+        )

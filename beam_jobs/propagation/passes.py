@@ -1,0 +1,354 @@
+"""Passes of the propagation job: from shards to units, and from units to shards.
+
+A shard or a unit whose file exists is done. Rows travel as bytes of records
+(`pseudo_label.propagation.cells`), in blocks of many shards; those who receive them put
+them in order, so that the result does not depend on bundles, workers or retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
+from etils import epath
+from numpy.typing import NDArray
+
+from beam_jobs.io import filesystems
+from beam_jobs.propagation.job import PropagationJob, check_labels
+from pseudo_label.deduplication.near_duplicates import split_by
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import PredictionSet
+from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL
+from pseudo_label.propagation import cells as propagation_cells
+from pseudo_label.propagation.blending import blend
+from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
+from pseudo_label.propagation.graph import normalize_rows
+from pseudo_label.propagation.spreading import UNLABELED
+from stage import artifact, parquet
+from stage.system import num_cores
+
+#: Bytes of rows that are collected before they are sent on.
+_SENT_BYTES = 2**26
+#: A number to group by, and the bytes of records.
+Block = tuple[int, bytes]
+_BLENDED = ("label", "confidence", "top_labels", "top_probabilities")
+
+
+def read_rows(
+    images: PredictionSet, shard: int, *, with_labels: bool = False
+) -> Iterator[NDArray[Any]]:
+    """Yields records of `cells.row_type` of the images with an embedding, in blocks.
+
+    With labels, those of images that have one. Raises ValueError for what is no
+    embedding of the set's size.
+    """
+    path, size = images.path(shard), images.embedding_size
+    columns = [EMBEDDING, TRUE_LABEL] if with_labels else [EMBEDDING]
+    first = 0
+    for table in prediction_schema.read_rows(path, columns):
+        embedding = pa.concat_arrays(table[EMBEDDING].chunks)
+        is_used = embedding.is_valid().to_numpy(zero_copy_only=False)
+        features = _to_features(embedding, size, path)
+        positions = np.flatnonzero(is_used)
+        rows = np.zeros(len(positions), propagation_cells.row_type(size))
+        rows["shard"], rows["row"] = shard, first + positions
+        rows["label"], rows["is_home"] = UNLABELED, True
+        rows[EMBEDDING] = features
+        if with_labels:
+            labels = table[TRUE_LABEL].fill_null(UNLABELED).to_numpy()[positions]
+            rows["label"] = labels
+            rows = rows[labels != UNLABELED]
+            check_labels(rows["label"], len(images.class_names), path)
+        first += table.num_rows
+        yield rows
+
+
+def _to_features(
+    embedding: pa.Array, size: int, path: epath.Path
+) -> NDArray[np.float16]:
+    lengths = np.diff(embedding.drop_null().offsets.to_numpy())
+    values = embedding.flatten().to_numpy(zero_copy_only=False)
+    if (lengths != size).any() or not np.isfinite(values).all():
+        raise ValueError(f"{path}: expected finite embeddings of {size} features")
+    return values.reshape(-1, size)
+
+
+def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
+    """Writes the cells, found by k-means of a sample of the corpus."""
+    wanted = job.num_cells * SAMPLES_PER_CELL
+    share = min(1.0, wanted / job.predictions.num_images)
+    return (
+        shards
+        | "Sample" >> beam.Map(_sample, job.predictions, share)
+        | "Collect" >> beam.combiners.ToList()
+        | "Find cells" >> beam.Map(_write_cells, job, share)
+    )
+
+
+def _sample(shard: int, predictions: PredictionSet, share: float) -> bytes:
+    """Returns the records of images with the lowest hashes of their keys."""
+    key_hash = prediction_schema.read_table(predictions.path(shard), ["key_hash"])
+    is_chosen = key_hash["key_hash"].to_numpy() <= np.uint64(share * (2**64 - 2**11))
+    parts = [rows[is_chosen[rows["row"]]] for rows in read_rows(predictions, shard)]
+    return b"".join(rows.tobytes() for rows in parts)
+
+
+def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None:
+    rows = _join(blocks, propagation_cells.row_type(job.predictions.embedding_size))
+    rows = rows.take(np.lexsort((rows["row"], rows["shard"])))
+    sample = normalize_rows(rows[EMBEDDING])
+    cells = propagation_cells.find_cells(sample, job.num_cells, share=share)
+    table = pa.table({"centroid": list(cells.centroids), "parts": cells.parts})
+    parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
+
+
+def read_cells(job: PropagationJob) -> Cells:
+    """Returns the cells of the job."""
+    size = job.predictions.embedding_size
+    if job.num_cells == 1:
+        return propagation_cells.one_cell(size)
+    table = parquet.read_parquet_file(job.centroids, owner=job.fingerprint)
+    centroids = pa.concat_arrays(table["centroid"].chunks).flatten().to_numpy()
+    return Cells(
+        np.ascontiguousarray(centroids.reshape(-1, size)), table["parts"].to_numpy()
+    )
+
+
+class _Sender(beam.DoFn):
+    """Collects blocks of a bundle by number, and sends them joined."""
+
+    def start_bundle(self) -> None:
+        self._blocks: dict[int, list[bytes]] = {}
+        self._num_bytes = 0
+
+    def collect(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Yields joined blocks whenever they are large enough together."""
+        for number, block in blocks:
+            self._blocks.setdefault(number, []).append(block)
+            self._num_bytes += len(block)
+        if self._num_bytes >= _SENT_BYTES:
+            yield from self._take()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for block in self._take():
+            yield GlobalWindows.windowed_value(block)
+
+    def _take(self) -> Iterator[Block]:
+        for number, blocks in self._blocks.items():
+            yield number, b"".join(blocks)
+        self._blocks, self._num_bytes = {}, 0
+
+
+class SendToUnits(_Sender):
+    """Sends the images of a shard to the units whose files are to be made.
+
+    Args:
+        job: The job.
+        units: The units.
+        with_labels: Whether the shards are those of the labeled images.
+    """
+
+    def __init__(self, job: PropagationJob, units: range, *, with_labels: bool) -> None:
+        self._job = job
+        self._units = units
+        self._with_labels = with_labels
+
+    def setup(self) -> None:
+        """Prepares a worker."""
+        filesystems.register()
+        self._cells = read_cells(self._job)
+        self._is_missing = np.zeros(self._cells.num_units, bool)
+        self._is_missing[self._units.start : self._units.stop] = [
+            not self._job.unit_path(unit).exists() for unit in self._units
+        ]
+
+    def process(self, shard: int) -> Iterator[Block]:
+        """Yields numbers of units, and records of `cells.row_type`."""
+        job = self._job
+        images = job.labeled if self._with_labels else job.predictions
+        for rows in read_rows(images, shard, with_labels=self._with_labels):
+            find = self._find_labeled if self._with_labels else self._find
+            yield from self.collect(find(rows))
+
+    def _find(self, rows: NDArray[Any]) -> Iterator[Block]:
+        near = self._cells.assign(normalize_rows(rows[EMBEDDING]))[:, 0]
+        yield from self._split(rows, self._cells.find_units(near, rows))
+
+    def _find_labeled(self, rows: NDArray[Any]) -> Iterator[Block]:
+        reach = self._cells.reach(self._job.num_labeled)
+        near = self._cells.assign(normalize_rows(rows[EMBEDDING]), reach=reach)
+        for place in range(near.shape[1]):
+            rows["is_home"] = place == 0
+            for cell, part in split_by(rows, near[:, place]):
+                for unit in self._cells.units_of(cell):
+                    if self._is_missing[unit]:
+                        yield unit, part.tobytes()
+
+    def _split(self, rows: NDArray[Any], units: NDArray[np.int64]) -> Iterator[Block]:
+        is_wanted = self._is_missing[units]
+        for unit, part in split_by(rows[is_wanted], units[is_wanted]):
+            yield unit, part.tobytes()
+
+
+class SpreadInUnit(beam.DoFn):
+    """Spreads labels among the images of a unit, and writes what they get."""
+
+    def __init__(self, job: PropagationJob) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Prepares a worker."""
+        filesystems.register()
+
+    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[int]:
+        """Writes the file of one unit; yields its number."""
+        unit, blocks = group
+        job = self._job
+        path = job.unit_path(unit)
+        if not path.exists():
+            rows = _join(
+                blocks, propagation_cells.row_type(job.predictions.embedding_size)
+            )
+            found = propagation_cells.spread_in_unit(
+                rows,
+                job.spreading,
+                top_k=job.predictions.top_k,
+                # Else a core has a unit of its own.
+                threads=num_cores() if job.num_cells == 1 else 1,
+            )
+            table = _to_table(found)
+            parquet.write_parquet_file(
+                path, table, owner=job.fingerprint, compression="zstd"
+            )
+        yield unit
+
+
+def _to_table(found: NDArray[Any]) -> pa.Table:
+    none = np.zeros(len(found), bool)
+    return pa.table(
+        {
+            "shard": found["shard"],
+            "row": found["row"],
+            "labels": prediction_schema.to_lists(found["labels"], none),
+            "shares": prediction_schema.to_lists(found["shares"], none),
+        }
+    )
+
+
+class SendToShards(_Sender):
+    """Sends the results of a unit to the shards whose files are to be made."""
+
+    def __init__(self, job: PropagationJob, shards: range) -> None:
+        self._job = job
+        self._shards = shards
+
+    def setup(self) -> None:
+        """Prepares a worker."""
+        filesystems.register()
+
+    def process(self, unit: int) -> Iterator[Block]:
+        """Yields numbers of shards, and records of `cells.spread_type`."""
+        path = self._job.unit_path(unit)
+        if not path.exists():  # No image was near its centroid.
+            return
+        top_k = self._job.predictions.top_k
+        table = parquet.read_parquet_file(path, owner=self._job.fingerprint)
+        rows = np.zeros(table.num_rows, propagation_cells.spread_type(top_k))
+        for name in ("shard", "row"):
+            rows[name] = table[name].to_numpy()
+        for name in ("labels", "shares"):
+            values = pa.concat_arrays(table[name].chunks).flatten().to_numpy()
+            rows[name] = values.reshape(-1, top_k)
+        shards = rows["shard"]
+        wanted = (shards >= self._shards.start) & (shards < self._shards.stop)
+        rows = rows[wanted]
+        yield from self.collect(
+            (shard, part.tobytes()) for shard, part in split_by(rows, rows["shard"])
+        )
+
+
+class WriteShard(beam.DoFn):
+    """Writes the new predictions of a shard."""
+
+    def __init__(self, job: PropagationJob) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Prepares a worker."""
+        filesystems.register()
+
+    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[int]:
+        """Writes the file of one shard; yields its number."""
+        shard, blocks = group
+        job = self._job
+        path = job.path(shard)
+        if not path.exists():
+            spread = _join(blocks, propagation_cells.spread_type(job.predictions.top_k))
+            spread = spread.take(np.argsort(spread["row"]))
+            before = job.predictions.path(shard)
+            with artifact.replacing(path) as temporary, temporary.open("wb") as file:
+                prediction_schema.write_shard(
+                    file,
+                    _blended_tables(before, spread, job),
+                    fingerprint=job.fingerprint,
+                    shard=prediction_schema.read_facts(before).shard,
+                )
+        yield shard
+
+
+def _blended_tables(
+    path: epath.Path, spread: NDArray[Any], job: PropagationJob
+) -> Iterator[pa.Table]:
+    names = prediction_schema.schema().names
+    first = 0
+    for table in prediction_schema.read_rows(path, names):
+        end = first + table.num_rows
+        start, stop = np.searchsorted(spread["row"], [first, end])
+        yield _blend(table, spread[start:stop], first, job)
+        first = end
+
+
+def _blend(
+    table: pa.Table, spread: NDArray[Any], first: int, job: PropagationJob
+) -> pa.Table:
+    """Returns a block of rows with blended distributions where labels were spread."""
+    top_k = job.predictions.top_k
+    labels, probabilities = (
+        pa.concat_arrays(table[name].chunks) for name in _BLENDED[2:]
+    )
+    is_missing = labels.is_null().to_numpy(zero_copy_only=False)
+    place = np.cumsum(~is_missing) - 1  # Among the rows with a prediction.
+    dense = [
+        column.flatten().to_numpy().reshape(-1, top_k).copy()
+        for column in (labels, probabilities)
+    ]
+    at = place[spread["row"] - first]
+    blended = blend(
+        dense[0][at],
+        dense[1][at],
+        spread,
+        share=job.blend,
+        num_classes=len(job.predictions.class_names),
+    )
+    columns = []
+    for values, new in zip(dense, blended, strict=True):
+        values[at] = new
+        every = np.zeros((len(is_missing), top_k), values.dtype)
+        every[~is_missing] = values
+        columns.append(every)
+    new_columns = [
+        *(pa.array(column[:, 0], mask=is_missing) for column in columns),
+        *(prediction_schema.to_lists(column, is_missing) for column in columns),
+    ]
+    for name, column in zip(_BLENDED, new_columns, strict=True):
+        at_column = table.schema.get_field_index(name)
+        table = table.set_column(at_column, name, column)
+    return table
+
+
+def _join(blocks: Iterable[bytes], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.frombuffer(b"".join(blocks), dtype)

@@ -1,0 +1,166 @@
+"""Runs the passes of the propagation job.
+
+Beam's local runner holds in memory what crosses a shuffle. There a pass is divided into
+rounds, each of which reads all shards and sends a part of the units.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
+
+from beam_jobs.io import filesystems
+from beam_jobs.io import shards as io_shards
+from beam_jobs.propagation import passes
+from beam_jobs.propagation.job import WORK, PropagationJob
+from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import is_local, spread
+from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
+from pseudo_label.propagation.cells import row_type, spread_type
+from stage import artifact
+from stage.cli import Log
+from stage.system import read_in_parallel
+
+#: Bytes of the rows that cross the local runner's shuffle at a time.
+_LOCAL_BYTES = 2**31
+#: Images per process: another one takes seconds to start.
+_ROWS_PER_PROCESS = 100_000
+filesystems.register()
+
+
+def run(
+    job: PropagationJob,
+    options: PipelineOptions,
+    argv: Sequence[str] = (),
+    *,
+    log: Log = lambda line: None,
+) -> None:
+    """Writes the new predictions that are not written yet.
+
+    `options` were parsed from `argv`.
+    """
+    artifact.delete_unfinished(job.output)
+    (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
+    artifact.delete_unfinished(epath.Path(job.output) / WORK)
+    processes = job.predictions.num_images // _ROWS_PER_PROCESS
+    if processes > 1 and job.num_cells > 1:
+        spread(options, argv, units=processes)
+    count_done = functools.partial(_count_files, job)
+    run_pass = functools.partial(
+        runners.run_pipeline,
+        options=options,
+        log=log,
+        count_done=count_done,
+        may_shuffle=True,
+    )
+    if job.num_cells > 1 and not job.centroids.exists():
+        run_pass(functools.partial(_find_cells, job=job))
+    cells = passes.read_cells(job)
+    log(f"{len(cells.parts):,} cells in {cells.num_units:,} units")
+    size = row_type(job.predictions.embedding_size).itemsize
+    for units in _rounds(job, cells.num_units, size, options):
+        if not all(job.unit_path(unit).exists() for unit in units):
+            run_pass(functools.partial(_spread, job=job, units=units))
+    log("labels are spread")
+    size = spread_type(job.predictions.top_k).itemsize
+    for shards in _rounds(job, job.predictions.num_shards, size, options):
+        if not all(job.path(shard).exists() for shard in shards):
+            build = functools.partial(
+                _write, job=job, shards=shards, num_units=cells.num_units
+            )
+            run_pass(build)
+
+
+def finish(job: PropagationJob) -> str:
+    """Describes the new predictions; returns a line for the user.
+
+    Raises:
+        RuntimeError: If a shard has no file, or that of another job.
+    """
+    output = epath.Path(job.output)
+    before = epath.Path(job.predictions.directory)
+    facts = read_in_parallel(
+        lambda shard: prediction_schema.read_facts(job.path(shard)),
+        range(job.predictions.num_shards),
+    )
+    if any(of_shard.fingerprint != job.fingerprint for of_shard in facts):
+        raise RuntimeError(f"{job.output} holds predictions of another job; delete it")
+    counts: Counter[str] = Counter()
+    for of_shard in facts:
+        counts.update(of_shard.status_counts)
+    checksums = [of_shard.checksum for of_shard in facts]
+    summary = {"images": counts.total(), "status": dict(sorted(counts.items()))}
+    artifact.write_json(output / SUMMARY, {**summary, "checksums": checksums})
+    artifact.write_bytes(output / SHARDS, (before / SHARDS).read_bytes())
+    (output / WORK).rmtree()
+    return (
+        f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
+        f"{job.predictions.directory}"
+    )
+
+
+def _rounds(
+    job: PropagationJob, units: int, size: int, options: PipelineOptions
+) -> Iterator[range]:
+    """Yields ranges of units whose rows, of `size` bytes, cross a shuffle together."""
+    num_bytes = job.predictions.num_images * size
+    rounds = math.ceil(num_bytes / _LOCAL_BYTES) if is_local(options) else 1
+    step = math.ceil(units / max(1, rounds))
+    for start in range(0, units, step):
+        yield range(start, min(units, start + step))
+
+
+def _count_files(job: PropagationJob) -> int:
+    output = epath.Path(job.output)
+    names = [path.name for path in (*output.iterdir(), *(output / WORK).iterdir())]
+    return sum(name.endswith(".parquet") for name in names)
+
+
+def _find_cells(pipeline: beam.Pipeline, job: PropagationJob) -> None:
+    shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
+    passes.find_cells(shards, job)
+
+
+def _spread(pipeline: beam.Pipeline, job: PropagationJob, units: range) -> None:
+    sent = []
+    for name, images, with_labels in (
+        ("corpus", job.predictions, False),
+        ("labeled", job.labeled, True),
+    ):
+        send = passes.SendToUnits(job, units, with_labels=with_labels)
+        shards = pipeline | f"Shards, {name}" >> io_shards.Shards(images.num_shards)
+        sent.append(shards | f"Send, {name}" >> beam.ParDo(send))
+    _ = (
+        sent
+        | beam.Flatten()
+        | "By unit" >> beam.GroupByKey()
+        | "Spread" >> beam.ParDo(passes.SpreadInUnit(job))
+    )
+
+
+def _write(
+    pipeline: beam.Pipeline, job: PropagationJob, shards: range, num_units: int
+) -> None:
+    every = (
+        pipeline
+        | "Every shard" >> io_shards.Shards(len(shards))
+        | "Empty" >> beam.Map(lambda shard: (shard + shards.start, b""))
+    )
+    sent = (
+        pipeline
+        | "Units" >> io_shards.Shards(num_units)
+        | "Send" >> beam.ParDo(passes.SendToShards(job, shards))
+    )
+    _ = (
+        (every, sent)
+        | beam.Flatten()
+        | "By shard" >> beam.GroupByKey()
+        | "Write" >> beam.ParDo(passes.WriteShard(job))
+    )

@@ -1,0 +1,67 @@
+"""The teacher's probabilities, blended with spread labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudo_label.predictions.schema import top_classes
+
+#: Probabilities that are computed at once.
+_BLOCK = 2**22
+
+
+def blend(
+    top_labels: NDArray[np.int32],
+    top_probabilities: NDArray[np.float32],
+    spread: NDArray[Any],
+    *,
+    share: float,
+    num_classes: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Returns the k top classes of the blended distributions, and their probabilities.
+
+    What the top classes leave of a distribution is spread evenly over the others, as in
+    `pseudo_label.dataset.targets`.
+
+    Args:
+        top_labels: int32 [N,k] of the teacher.
+        top_probabilities: float32 [N,k].
+        spread: [N] records of `cells.spread_type`.
+        share: Share of the spread labels in [0, 1].
+        num_classes: K.
+    """
+    labels = np.zeros_like(top_labels)
+    probabilities = np.zeros_like(top_probabilities)
+    for block in _blocks(len(labels), num_classes):
+        blended = _to_dense(top_labels[block], top_probabilities[block], num_classes)
+        blended *= np.float32(1 - share)
+        blended += np.float32(share) * _to_dense(
+            spread["labels"][block], spread["shares"][block], num_classes
+        )
+        order = top_classes(blended, labels.shape[1])
+        labels[block] = order
+        probabilities[block] = np.take_along_axis(blended, order, axis=1)
+    return labels, probabilities
+
+
+def _blocks(num_rows: int, num_classes: int) -> Iterator[slice]:
+    size = max(1, _BLOCK // num_classes)
+    for start in range(0, num_rows, size):
+        yield slice(start, start + size)
+
+
+def _to_dense(
+    labels: NDArray[np.int32], shares: NDArray[np.float32], num_classes: int
+) -> NDArray[np.float32]:
+    """Returns distributions [N,K]; of classes without a share, labels mean nothing."""
+    k = labels.shape[1]
+    listed = shares.sum(axis=1, keepdims=True)
+    rest = np.maximum(0, 1 - listed) / max(1, num_classes - k)
+    dense = np.repeat(rest.astype(np.float32), num_classes, axis=1)
+    rows, columns = np.nonzero(shares)
+    dense[rows, labels[rows, columns]] = shares[rows, columns]
+    return dense

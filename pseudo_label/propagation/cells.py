@@ -1,0 +1,200 @@
+"""Cells: parts of a large set of images whose graphs are independent of each other.
+
+A cell holds the images nearest to one centroid. A labeled image also reaches the cells
+whose centroids are nearest to it, so that each cell holds a thousand labeled images, or
+all of them: there the images of the cell may be connected to it, and it to no others
+than in its own. A cell with too many images, such as equal ones, is divided into parts
+at random. A part is the unit of work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudo_label.propagation.graph import build_graph, normalize_rows
+from pseudo_label.propagation.spreading import (
+    UNLABELED,
+    SpreadingConfig,
+    find_top_labels,
+)
+
+#: Mean number of images of a cell, up to 41 million images.
+CELL_ROWS = 10_000
+MAX_CELLS = 4096
+#: Expected number of images from which a cell is divided.
+MAX_UNIT_ROWS = 50_000
+#: Mean number of labeled images that reach a cell.
+CELL_LABELS = 1000
+#: Mean number of images of a cell that its centroid is computed from.
+SAMPLES_PER_CELL = 64
+_KMEANS_STEPS = 10
+_KMEANS_SEED = 1
+#: Bytes of a unit by feature of an image: as stored, as computed with, and in FAISS.
+_BYTES_PER_FEATURE = 10
+_MAX_EXACT_BYTES = 2**32
+#: Odd numbers with bits all over.
+_MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+
+def row_type(size: int) -> np.dtype[Any]:
+    """Returns the record of an image on its way to a unit, with `size` features.
+
+    shard, row: where its prediction is. label: that of a labeled image, else
+    `UNLABELED`. is_home: whether its own cell is the unit's. embedding: features.
+    """
+    return np.dtype(
+        [
+            ("shard", "<i4"),
+            ("row", "<i4"),
+            ("label", "<i4"),
+            ("is_home", "?"),
+            ("embedding", "<f2", (size,)),
+        ]
+    )
+
+
+def spread_type(top_k: int) -> np.dtype[Any]:
+    """Returns the record of an image on its way back, with its `SpreadLabels`."""
+    return np.dtype(
+        [
+            ("shard", "<i4"),
+            ("row", "<i4"),
+            ("labels", "<i4", (top_k,)),
+            ("shares", "<f4", (top_k,)),
+        ]
+    )
+
+
+def count_cells(num_images: int, size: int, *, exact_images: int) -> int:
+    """Returns the number of cells; 1 for the exact graph of all images.
+
+    Args:
+        num_images: Number of images.
+        size: Number of features.
+        exact_images: Largest number of images of an exact graph, whose unit has at most
+            4 GB of features.
+    """
+    num_bytes = num_images * size * _BYTES_PER_FEATURE
+    if num_images <= exact_images and num_bytes <= _MAX_EXACT_BYTES:
+        return 1
+    return min(MAX_CELLS, math.ceil(num_images / CELL_ROWS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """How images are divided.
+
+    Attributes:
+        centroids: float32 [C,D], of length 1.
+        parts: int64 [C], number of units of each cell.
+    """
+
+    centroids: NDArray[np.float32]
+    parts: NDArray[np.int64]
+
+    @property
+    def num_units(self) -> int:
+        """Number of units of all cells."""
+        return int(self.parts.sum())
+
+    def assign(
+        self, embeddings: NDArray[np.float32], *, reach: int = 1
+    ) -> NDArray[np.int64]:
+        """Returns the nearest cells int64 [B,reach], the nearest first."""
+        if len(self.centroids) == 1:
+            return np.zeros((len(embeddings), 1), np.int64)
+        faiss.omp_set_num_threads(1)
+        index = faiss.IndexFlatIP(self.centroids.shape[1])
+        index.add(self.centroids)
+        cells: NDArray[np.int64] = index.search(embeddings, reach)[1]
+        return cells
+
+    def find_units(
+        self, cells: NDArray[np.int64], rows: NDArray[Any]
+    ) -> NDArray[np.int64]:
+        """Returns the unit int64 [B] of images in cells [B], by shard and row alone."""
+        first = np.cumsum(self.parts) - self.parts
+        mixed = rows["shard"].astype(np.uint64) * _MULTIPLIERS[0]
+        mixed ^= rows["row"].astype(np.uint64) * _MULTIPLIERS[1]
+        mixed = (mixed ^ (mixed >> np.uint64(31))) * _MULTIPLIERS[0]
+        part = (mixed >> np.uint64(33)).astype(np.int64) % self.parts[cells]
+        return first[cells] + part
+
+    def reach(self, num_labeled: int) -> int:
+        """Returns the number of cells that each labeled image reaches."""
+        num_cells = len(self.parts)
+        wanted = math.ceil(CELL_LABELS * num_cells / max(1, num_labeled))
+        return min(max(1, wanted), num_cells)
+
+    def units_of(self, cell: int) -> range:
+        """Returns the units of a cell."""
+        first = int(self.parts[:cell].sum())
+        return range(first, first + int(self.parts[cell]))
+
+
+def one_cell(size: int) -> Cells:
+    """Returns the cell of the exact graph."""
+    return Cells(np.zeros((1, size), np.float32), np.ones(1, np.int64))
+
+
+def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> Cells:
+    """Returns cells by k-means of a sample.
+
+    Args:
+        sample: float32 [S,D] of length 1.
+        num_cells: Number of cells; fewer if the sample is small.
+        share: Share of all images in the sample, in (0, 1].
+    """
+    num_cells = max(1, min(num_cells, len(sample) // 2))
+    faiss.omp_set_num_threads(1)  # More would change the last bits.
+    means = faiss.Kmeans(
+        sample.shape[1],
+        num_cells,
+        niter=_KMEANS_STEPS,
+        seed=_KMEANS_SEED,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(sample) + 1,
+    )
+    means.train(np.ascontiguousarray(sample))
+    centroids: Any = means.centroids
+    cells = Cells(normalize_rows(centroids), np.ones(num_cells, np.int64))
+    counts = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
+    parts = np.ceil(counts / share / MAX_UNIT_ROWS).astype(np.int64)
+    return dataclasses.replace(cells, parts=np.maximum(1, parts))
+
+
+def spread_in_unit(
+    rows: NDArray[Any], config: SpreadingConfig, *, top_k: int, threads: int = 1
+) -> NDArray[Any]:
+    """Returns records of `spread_type` of a unit's images that a label reaches.
+
+    Args:
+        rows: Records of `row_type`, in any order.
+        config: Settings of graph and spreading.
+        top_k: Number of classes to return of each image.
+        threads: Threads of the search, which have no effect on the result.
+    """
+    is_corpus = rows["label"] == UNLABELED
+    rows = rows.take(np.lexsort((rows["row"], rows["shard"], is_corpus)))
+    is_corpus = rows["label"] == UNLABELED
+    graph = build_graph(
+        normalize_rows(rows["embedding"]),
+        np.flatnonzero(rows["is_home"]),
+        neighbors=config.neighbors,
+        threads=threads,
+    )
+    spread = find_top_labels(graph, rows["label"], config, top_k=top_k)
+    reached = np.flatnonzero(is_corpus & (spread.shares[:, 0] > 0))
+    found = np.zeros(len(reached), spread_type(top_k))
+    for name in ("shard", "row"):
+        found[name] = rows[name][reached]
+    found["labels"] = spread.labels[reached]
+    found["shares"] = spread.shares[reached]
+    return found

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from pseudo_label.propagation import blending
+from pseudo_label.propagation.blending import blend
+from pseudo_label.propagation.cells import spread_type
+
+
+def top(distributions, k):
+    order = np.argsort(-distributions, axis=1, kind="stable")[:, :k]
+    shares = np.take_along_axis(distributions, order, axis=1)
+    return order.astype(np.int32), shares.astype(np.float32)
+
+
+def spread_evenly(labels, shares, num_classes):
+    """What is listed, and the rest evenly over the other classes."""
+    dense = np.zeros((len(labels), num_classes))
+    for row, (names, values) in enumerate(zip(labels, shares, strict=True)):
+        others = np.setdiff1d(np.arange(num_classes), names[values > 0])
+        dense[row, names[values > 0]] = values[values > 0]
+        if len(names) < num_classes:
+            dense[row, others] = (1 - values.sum()) / (num_classes - len(names))
+    return dense
+
+
+@pytest.mark.parametrize("num_classes", [3, 40])
+def test_distributions_are_averaged(monkeypatch, num_classes):
+    monkeypatch.setattr(blending, "_BLOCK", 100)
+    rng = np.random.default_rng(0)
+    teacher = rng.dirichlet([0.2] * num_classes, 30)
+    given = rng.dirichlet([0.05] * num_classes, 30)
+    labels, shares = top(teacher, 3)
+    spread = np.zeros(30, spread_type(3))
+    spread["labels"], spread["shares"] = top(given, 3)
+    found = blend(labels, shares, spread, share=0.3, num_classes=num_classes)
+    expected = 0.7 * spread_evenly(labels, shares, num_classes) + 0.3 * spread_evenly(
+        spread["labels"], spread["shares"], num_classes
+    )
+    best = -np.sort(-expected, axis=1)[:, :3]
+    np.testing.assert_allclose(found[1], best, atol=1e-6)
+    chosen = np.take_along_axis(expected, found[0].astype(int), axis=1)
+    np.testing.assert_allclose(chosen, best, atol=1e-6)
+
+
+def test_all_or_nothing():
+    labels, shares = np.array([[2, 0]], np.int32), np.array([[0.75, 0.25]], np.float32)
+    spread = np.zeros(1, spread_type(2))
+    spread["labels"], spread["shares"] = [[1, 0]], [[1, 0]]
+    none = blend(labels, shares, spread, share=0.0, num_classes=3)
+    np.testing.assert_array_equal(none, (labels, shares))
+    every = blend(labels, shares, spread, share=1.0, num_classes=3)
+    np.testing.assert_array_equal(every[0][:, 0], [1])
+    np.testing.assert_array_equal(every[1], [[1, 0]])

@@ -1,0 +1,135 @@
+import numpy as np
+
+from pseudo_label.propagation import cells as propagation_cells
+from pseudo_label.propagation.cells import (
+    Cells,
+    count_cells,
+    find_cells,
+    one_cell,
+    row_type,
+    spread_in_unit,
+)
+from pseudo_label.propagation.graph import normalize_rows
+from pseudo_label.propagation.spreading import SpreadingConfig
+from tests.pseudo_label.propagation import brute_force
+
+
+def clustered(count, size=8, clusters=5, seed=0):
+    rng = np.random.default_rng(seed)
+    centers = 3 * rng.standard_normal((clusters, size))
+    rows = centers[rng.integers(0, clusters, count)] + rng.standard_normal(
+        (count, size)
+    )
+    return normalize_rows(rows)
+
+
+def to_rows(features, labels=None, is_home=True):
+    rows = np.zeros(len(features), row_type(features.shape[1]))
+    rows["row"] = np.arange(len(features))
+    rows["label"] = -1 if labels is None else labels
+    rows["is_home"] = is_home
+    rows["embedding"] = features
+    return rows
+
+
+def test_the_number_of_cells_follows_from_images_and_bytes():
+    assert count_cells(200_000, 64, exact_images=200_000) == 1
+    assert count_cells(200_001, 64, exact_images=200_000) == 21
+    assert count_cells(200_000, 6144, exact_images=200_000) == 20
+    assert count_cells(130_000_000, 64, exact_images=200_000) == 4096
+
+
+def test_cells_are_those_of_the_nearest_centroids():
+    sample = clustered(500)
+    cells = find_cells(sample, 7, share=0.5)
+    assert len(cells.centroids) == 7
+    np.testing.assert_allclose(np.linalg.norm(cells.centroids, axis=1), 1, rtol=1e-6)
+    expected = np.argsort(-sample @ cells.centroids.T, axis=1)[:, :3]
+    np.testing.assert_array_equal(cells.assign(sample, reach=3), expected)
+    assert find_cells(sample, 7, share=0.5).centroids.tobytes() == (
+        cells.centroids.tobytes()
+    )
+
+
+def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
+    monkeypatch.setattr(propagation_cells, "MAX_UNIT_ROWS", 1000)
+    equal = np.repeat(clustered(1), 100, axis=0)
+    cells = find_cells(np.concatenate([equal, -equal[:10]]), 2, share=0.01)
+    large = int(cells.assign(equal[:1])[0, 0])
+    assert sorted(cells.parts) == [1, 10]
+    assert len(cells.units_of(large)) == 10
+    rows = to_rows(np.repeat(equal, 50, axis=0))
+    units = cells.find_units(
+        cells.assign(normalize_rows(rows["embedding"]))[:, 0], rows
+    )
+    counts = np.bincount(units, minlength=cells.num_units)[list(cells.units_of(large))]
+    assert 400 < counts.min() <= counts.max() < 600
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    np.testing.assert_array_equal(
+        cells.find_units(np.full(len(rows), large), rows[shuffled]), units[shuffled]
+    )
+
+
+def test_a_small_sample_has_fewer_cells():
+    assert len(find_cells(clustered(6), 7, share=1.0).parts) == 3
+    assert len(find_cells(clustered(1), 7, share=1.0).parts) == 1
+
+
+def test_labeled_images_reach_a_thousand_per_cell_or_all():
+    cells = Cells(clustered(50), np.ones(50, int))
+    assert [cells.reach(count) for count in (10, 1000, 10_000, 10**7)] == [50, 50, 5, 1]
+    assert one_cell(8).reach(5) == 1
+
+
+def test_a_unit_is_the_graph_of_all_pairs_in_any_order():
+    features = clustered(80).astype(np.float16)
+    labels = np.where(np.arange(80) < 9, np.arange(80) % 3, -1)
+    rows = to_rows(features, labels)
+    rows["shard"] = np.where(labels < 0, np.arange(80) % 4, 0)
+    config = SpreadingConfig(neighbors=4)
+    found = spread_in_unit(rows, config, top_k=3)
+    weights = brute_force.graph(features.astype(float), 4)
+    expected = brute_force.spread(weights, labels, 3, 0.5)
+    assert sorted(found["row"]) == [row for row in range(9, 80) if expected[row].any()]
+    for row in found:
+        shares = np.zeros(3)
+        np.put_along_axis(shares, row["labels"].astype(int), row["shares"], 0)
+        np.testing.assert_allclose(shares, expected[row["row"]], atol=1e-4)
+    again = spread_in_unit(rows[::-1], config, top_k=3, threads=2)
+    assert again.tobytes() == found.tobytes()
+
+
+def test_labeled_images_from_elsewhere_are_only_found():
+    """One that no image lists would otherwise list the nearest of a far cell."""
+    near = clustered(20, clusters=1)
+    far = normalize_rows(near.mean(axis=0, keepdims=True) + 9 * np.eye(8)[:1])
+    features = np.concatenate([near, far])
+    labels = np.where(np.arange(21) == 20, 1, -1)
+    config = SpreadingConfig(neighbors=3)
+    assert len(spread_in_unit(to_rows(features, labels), config, top_k=1))
+    is_home = labels < 0
+    assert not len(spread_in_unit(to_rows(features, labels, is_home), config, top_k=1))
+
+
+def test_without_labels_nothing_is_reached():
+    config = SpreadingConfig(neighbors=3)
+    assert not len(spread_in_unit(to_rows(clustered(9)), config, top_k=2))
+
+
+def test_reaching_more_labels_brings_cells_near_the_exact_graph():
+    """Images in cells mostly get the class that the exact graph gives them."""
+    features, config = clustered(900, size=16, clusters=12, seed=3), SpreadingConfig()
+    labels = np.full(900, -1)
+    labels[:60] = np.arange(60) % 6
+    exact = spread_in_unit(to_rows(features, labels), config, top_k=1)
+    cells = find_cells(features, 4, share=1.0)
+    near = cells.assign(features)[:, 0]
+    agreed = 0
+    for cell in range(4):
+        inside = (near == cell) | (labels >= 0)
+        rows = to_rows(features, labels)
+        rows["is_home"] = near == cell
+        found = spread_in_unit(rows[inside], config, top_k=1)
+        same = dict(zip(exact["row"], exact["labels"][:, 0], strict=True))
+        agreed += sum(same.get(r["row"]) == r["labels"][0] for r in found)
+    assert agreed / len(exact) > 0.9
