@@ -23,7 +23,7 @@ from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all, paths_of
 
 if TYPE_CHECKING:  # Both import TensorFlow.
-    from classifier.data.sampling import Sample
+    from classifier.data.sampling import UnlabeledSample
     from classifier.training.trainer import TrainingRun
 
 FLAGS = CommandFlags()
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
                 _train(run, sample, context)
 
 
-def _open_sample(config: TrainConfig) -> Sample:
+def _open_sample(config: TrainConfig) -> UnlabeledSample:
     from classifier.training import unlabeled
 
     return unlabeled.open_sample(
@@ -97,7 +97,9 @@ def _open_sample(config: TrainConfig) -> Sample:
     )
 
 
-def _train(run: TrainingRun, sample: Sample | None, context: RunContext) -> None:
+def _train(
+    run: TrainingRun, sample: UnlabeledSample | None, context: RunContext
+) -> None:
     from classifier.training import trainer, unlabeled
 
     if sample is None:

@@ -20,7 +20,7 @@ DEFAULT_LABELS = {DIGITS: 5, "surfaces": 20, "shapes": 25}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Draw:
+class DataDraw:
     """The sources of a draw, see `classifier.data.sources.open_source`.
 
     Attributes:
@@ -76,7 +76,7 @@ def find_labels(data: str, labels_per_class: int | None) -> int:
 
 def prepare(
     data: str, directory: pathlib.Path, *, labels_per_class: int, seed: int
-) -> Draw:
+) -> DataDraw:
     """Returns a draw of a data set, made in `directory` unless it is there.
 
     The images of a folder are the same for all seeds.
@@ -93,11 +93,11 @@ def prepare(
     return _open_folders(path, directory / "truth" / path.name)
 
 
-def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> Draw:
+def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> DataDraw:
     name = f"tfds:digits/labels{labels_per_class}_seed{seed}"
     data_dir = str(path)
     unlabeled = open_source(f"{name}:unlabeled", data_dir=data_dir)
-    return Draw(
+    return DataDraw(
         labeled=f"{name}:labeled",
         evaluation=f"{name}:test",
         images=f"tfrecord:{path}/unlabeled/*.tfrecord",
@@ -111,14 +111,14 @@ def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> Draw:
     )
 
 
-def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> Draw:
+def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
     labeled, evaluation, images = (
         f"folder:{path / split}" for split in ("labeled", "test", "all")
     )
     has_truth = (path / TRUTH).exists()
     if has_truth:
         _link_truth(path, truth)
-    return Draw(
+    return DataDraw(
         labeled=labeled,
         evaluation=evaluation,
         images=images,

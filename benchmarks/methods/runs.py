@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.methods import cost, draws, methods, plot, results, tables
-from benchmarks.methods.draws import FOLDER, Draw
+from benchmarks.methods.draws import FOLDER, DataDraw
 from benchmarks.methods.results import Result, RunKey
 from benchmarks.methods.training import SUPERVISED, Task
 from stage import cli
@@ -108,17 +108,17 @@ class Suite:
         if not self.keep:
             shutil.rmtree(workdir, ignore_errors=True)
 
-    def _budget(self, draw: Draw, share: float) -> int:
+    def _budget(self, draw: DataDraw, share: float) -> int:
         task = Task(draw=draw, budget=0, seed=0, workdir=self.output)
         return cost.budget_of(share, task.network(SUPERVISED))
 
-    def draw(self, seed: int) -> Draw:
+    def draw(self, seed: int) -> DataDraw:
         """Returns the draw of a seed, made by one process at a time."""
         return _prepare(self.output / "data", self.data, self.labels_per_class, seed)
 
 
 @functools.lru_cache(maxsize=1)
-def _prepare(directory: pathlib.Path, data: str, labels: int, seed: int) -> Draw:
+def _prepare(directory: pathlib.Path, data: str, labels: int, seed: int) -> DataDraw:
     directory.mkdir(parents=True, exist_ok=True)
     with results.claimed(directory / "lock", wait=True):
         return draws.prepare(data, directory, labels_per_class=labels, seed=seed)

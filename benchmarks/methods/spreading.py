@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.methods.draws import Draw
+from benchmarks.methods.draws import DataDraw
 from classifier.data.examples import Example
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
@@ -28,7 +28,7 @@ SIZE = 32
 _BATCH = 256
 
 
-def spread_over_pixels(draw: Draw) -> float:
+def spread_over_pixels(draw: DataDraw) -> float:
     """Returns the accuracy on the test images of scikit-learn's label spreading."""
     from sklearn.semi_supervised import LabelSpreading
 
@@ -41,7 +41,7 @@ def spread_over_pixels(draw: Draw) -> float:
     return float(np.mean(model.predict(test) == truth))
 
 
-def spread_over_features(draw: Draw, classifier: pathlib.Path) -> float:
+def spread_over_features(draw: DataDraw, classifier: pathlib.Path) -> float:
     """Returns the accuracy of labels spread over the features of a classifier."""
     from pseudo_label.propagation.graph import normalize_rows
     from pseudo_label.propagation.spreading import SpreadingConfig, spread_labels
@@ -92,7 +92,7 @@ class _Featurizer:
         self._image = read_facts(classifier).image
         self._network = with_embedding(rebuild_network(classifier))
 
-    def __call__(self, draw: Draw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def __call__(self, draw: DataDraw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Returns features [N,D] and labels [N], -1 where there is none."""
         import tensorflow as tf
 
@@ -109,7 +109,7 @@ class _Featurizer:
         return np.concatenate(features), _labels(examples)
 
 
-def _pixels(draw: Draw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _pixels(draw: DataDraw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns pixels [N,D] in [0, 1] and labels [N]."""
     examples = list(_read(draw, spec))
     rows = [_decode(example.image) for example in examples]
@@ -127,7 +127,7 @@ def _labels(examples: list[Example]) -> NDArray[Any]:
     return np.array([example.label for example in examples])
 
 
-def _read(draw: Draw, spec: str) -> Iterator[Example]:
+def _read(draw: DataDraw, spec: str) -> Iterator[Example]:
     source = open_source(spec, data_dir=draw.data_dir)
     for shard in source.shards:
         yield from read_examples(source.reader, shard.files)

@@ -9,7 +9,7 @@ import pathlib
 from benchmarks.methods import cost
 from benchmarks.methods.commands import call
 from benchmarks.methods.cost import Batch
-from benchmarks.methods.draws import Draw
+from benchmarks.methods.draws import DataDraw
 from classifier.export.facts import CLASSIFIER
 from classifier.training import presets
 from stage import typed_json
@@ -67,7 +67,7 @@ class Task:
         settings: Further values of `--set=` of all trainings.
     """
 
-    draw: Draw
+    draw: DataDraw
     budget: int
     seed: int
     workdir: pathlib.Path

@@ -37,7 +37,7 @@ _CHUNK = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class UnlabeledSample:
     """Images that can be read and decoded.
 
     Attributes:
@@ -80,7 +80,7 @@ class _Found:
         return dataclasses.replace(self, kept=kept)
 
 
-def draw(source: Source, max_images: int) -> Sample:
+def draw(source: Source, max_images: int) -> UnlabeledSample:
     """Reads files in the order of a hash of their names, up to `max_images` images.
 
     Which images are drawn depends on the files alone. Of files of records whole ones
@@ -101,7 +101,7 @@ def draw(source: Source, max_images: int) -> Sample:
     if room == max_images:
         first = f": {reasons[0]}" if reasons else ""
         raise ValueError(f"{source.spec}: expected images, found none to use{first}")
-    return Sample(
+    return UnlabeledSample(
         source=_restricted(source, found),
         num_skipped=len(reasons),
         reason=reasons[0] if reasons else "",

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from classifier.data import preprocessing, sampling
-from classifier.data.sampling import Sample
+from classifier.data.sampling import UnlabeledSample
 from classifier.data.sources import Source, open_source
 from classifier.training import consistency, input_pipeline, trainer
 from classifier.training.config import TrainConfig
@@ -52,7 +52,7 @@ def open_sample(
     *,
     data_dir: str | None = None,
     image_feature: str | None = None,
-) -> Sample:
+) -> UnlabeledSample:
     """Draws and reads the unlabeled images, see `sources.open_source`.
 
     Raises:
@@ -66,7 +66,7 @@ def open_sample(
     return sample
 
 
-def describe(sample: Sample, config: TrainConfig) -> str:
+def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
     """Returns the number of images, of each batch and of those left out in one line."""
     size = config.global_batch_size
     unlabeled = config.consistency.unlabeled_of(size)
@@ -80,7 +80,7 @@ def describe(sample: Sample, config: TrainConfig) -> str:
     return line
 
 
-def check_again(sample: Sample, again: Sample) -> None:
+def check_again(sample: UnlabeledSample, again: UnlabeledSample) -> None:
     """Raises ValueError if a sample drawn again from the same files is another one."""
     if again.source.describe() != sample.source.describe():
         raise ValueError(f"{sample.source.spec}: the files have changed while training")

@@ -36,7 +36,7 @@ Draw: TypeAlias = Callable[[str, int, np.random.Generator], Image.Image]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
+class FolderSizes:
     """Numbers of pictures of the splits.
 
     Attributes:
@@ -55,7 +55,7 @@ def write(
     directory: str | pathlib.Path,
     class_names: Sequence[str],
     draw: Draw,
-    sizes: Sizes,
+    sizes: FolderSizes,
     *,
     seed: int,
 ) -> None:
@@ -89,7 +89,7 @@ def read_truth(directory: str | pathlib.Path) -> dict[str, str]:
         return {row["name"]: row["class"] for row in csv.DictReader(lines)}
 
 
-def _labels(split: str, num_classes: int, sizes: Sizes) -> list[tuple[int, int]]:
+def _labels(split: str, num_classes: int, sizes: FolderSizes) -> list[tuple[int, int]]:
     """Returns label and number in its class of each picture of a split."""
     each = {"labeled": sizes.labeled, "test": sizes.test}
     counts = [each[split]] * num_classes if split in each else sizes.unlabeled

@@ -65,7 +65,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> None:
         hue = label % (len(CLASS_NAMES) // 2) / (len(CLASS_NAMES) // 2)
         return pictures.draw(outline, hue, rng)
 
-    sizes = writing.Sizes(
+    sizes = writing.FolderSizes(
         labeled=labels_per_class,
         test=TEST,
         unlabeled=(*class_counts(seed=seed), NO_OBJECT),

@@ -59,7 +59,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> None:
         return patches.draw_patch(photograph.image, box, rng)
 
     num_classes = len(patches.CLASS_NAMES)
-    sizes = writing.Sizes(
+    sizes = writing.FolderSizes(
         labeled=labels_per_class, test=TEST, unlabeled=(UNLABELED,) * num_classes
     )
     writing.write(directory, patches.CLASS_NAMES, draw, sizes, seed=seed)

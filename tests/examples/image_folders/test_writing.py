@@ -16,7 +16,7 @@ def draw(split, label, rng):
 
 def write(directory, *, seed=1, **sizes):
     sizes = {"labeled": 2, "test": 3, "unlabeled": (4, 5, 6), **sizes}
-    writing.write(directory, CLASSES, draw, writing.Sizes(**sizes), seed=seed)
+    writing.write(directory, CLASSES, draw, writing.FolderSizes(**sizes), seed=seed)
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in directory.rglob("*.jpg")
