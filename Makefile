@@ -11,7 +11,8 @@
 #   RUN/round-N/samples             thumbnails for the report
 #   RUN/round-N/student             the student, which is the teacher of round N+1
 #   RUN/round-N/evaluation          accuracy of the student, agreement with pseudo-labels
-#   RUN/control                     the student's network and budget, labeled images alone
+#   RUN/control                     the student's network, the chain's compute, labeled
+#                                   images alone
 #
 # RUN/round-1/teacher/evaluation and RUN/control/evaluation hold their accuracies.
 
@@ -279,7 +280,7 @@ verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Verify the records of round 
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
 evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Compare the student with its teacher
 samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw samples for the report's contact sheets
-control: $(RUN)/control/COMPLETED  ## Train the control: same budget, labeled images alone
+control: $(RUN)/control/COMPLETED  ## Train the control: compute of ROUNDS=2, labeled images alone
 
 reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
@@ -375,9 +376,12 @@ $(RUN)/round-$(1)/evaluation/COMPLETED: $(RUN)/round-$(1)/student/COMPLETED
 endef
 $(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round))))
 
+# Beside the first student, so its length is an upper bound of what the chain computes.
 $(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
+		--rounds=$(ROUNDS) $(foreach dir,$(call teacher_dirs,1) \
+			$(RUN)/round-1/predictions $(call excluded_dirs,1),--compute_of=$(dir)) \
 		$(DEVICE_FLAGS) $(call quote_words,$(STUDENT_FLAGS))
 
 $(RUN)/control/evaluation/COMPLETED: $(RUN)/control/COMPLETED
