@@ -6,7 +6,7 @@ RUN/round-N/calibration           teacher of round N on held-out or out-of-fold 
 RUN/round-N/{predictions,selection,dataset,student}
 RUN/round-N/samples               tiles of the contact sheets
 RUN/round-N/evaluation            student of round N on the test images
-RUN/control                       supervised run with the student's budget
+RUN/control                       supervised run with the chain's compute
 RUN/control/evaluation            control on the test images
 RUN/rounds.json                   reason why no further round was begun
 """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from classifier.export.facts import CLASSIFIER
 from pseudo_label.selection.decision import SELECTION, Funnel, funnel_title
 from stage import artifact, typed_json
 from stage.typed_json import Count, Digits, PositiveCount, Share
+from workflow.report.analysis.compute import read_compute
 from workflow.report.analysis.diagnosis import LIKELY
 from workflow.report.analysis.run_files import Run, read_stages
 
@@ -61,7 +62,8 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     """Returns the main figures of a run.
 
     `teacher_accuracy` is that of the first teacher, trained on the labeled images
-    alone; each of `rounds` has that of its own teacher.
+    alone; each of `rounds` has that of its own teacher. `compute` is None if a stage
+    did not count its multiply-adds.
 
     Raises:
         FileNotFoundError: If a stage has not ended.
@@ -81,11 +83,13 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path} has no round to report on: expected {run.round(1)}/predictions"
         )
+    compute = read_compute(run)
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher.top1,
         "student_accuracy": accuracy,
         "control_accuracy": control.top1,
+        "compute": compute and dataclasses.asdict(compute),
         "num_test_images": teacher.num_examples,
         "rounds": rounds,
         "funnel": rounds[-1]["funnel"],
@@ -112,11 +116,25 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
         )
     name = f"student {last['round']}"
     yield f"    {name:<18}{report['student_accuracy']:>8.2%}"
+    if compute := report.get("compute"):
+        yield f"  {describe_compute(compute)}"
     yield ""
     yield "  " + verdict_sentence(report)
     yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
     yield f"  all stages took {seconds:.0f} s in total, seed {report['seed']}"
+
+
+def describe_compute(compute: Mapping[str, float]) -> str:
+    """Returns the multiply-adds of control and chain in words."""
+    control, chain = compute["control"], compute["chain"]
+    line = (
+        f"the control has computed {control:.3g} multiply-adds, teachers, labeling and "
+        f"students {chain:.3g}"
+    )
+    if control >= chain:
+        return line
+    return f"{line}: of another number of rounds; delete it and make it anew"
 
 
 def _format_losses(report: dict[str, Any]) -> Iterator[str]:
