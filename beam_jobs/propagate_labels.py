@@ -36,7 +36,7 @@ _REQUEST = FlagGroup(
     ),
     alpha=FLAGS.number(
         "alpha",
-        0.5,
+        0.9,
         "Share of the neighbors' labels in those of an image, up to 0.99; the higher, "
         "the farther labels spread.",
     ),

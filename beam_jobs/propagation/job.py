@@ -31,7 +31,7 @@ class PropagationRequest:
     predictions: str
     labeled: str
     neighbors: int = 10
-    alpha: float = 0.5
+    alpha: float = 0.9
     blend: float = 0.5
     exact_images: int = 200_000
 

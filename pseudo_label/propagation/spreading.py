@@ -42,7 +42,7 @@ class SpreadingConfig:
     """
 
     neighbors: int = 10
-    alpha: float = 0.5
+    alpha: float = 0.9
 
     def __post_init__(self) -> None:
         check(

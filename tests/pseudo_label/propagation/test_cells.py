@@ -86,7 +86,7 @@ def test_a_unit_is_the_graph_of_all_pairs_in_any_order():
     labels = np.where(np.arange(80) < 9, np.arange(80) % 3, -1)
     rows = to_rows(features, labels)
     rows["shard"] = np.where(labels < 0, np.arange(80) % 4, 0)
-    config = SpreadingConfig(neighbors=4)
+    config = SpreadingConfig(neighbors=4, alpha=0.5)
     found = spread_in_unit(rows, config, top_k=3)
     weights = brute_force.graph(features.astype(float), 4)
     expected = brute_force.spread(weights, labels, 3, 0.5)

@@ -55,7 +55,9 @@ def test_labels_spread_as_in_scikit_learn(digits):
     )
     with pytest.warns(Warning, match="max_iter"):
         reference.fit(features, given)
-    found = find_top_labels(weights, given, SpreadingConfig(neighbors=7), top_k=10)
+    found = find_top_labels(
+        weights, given, SpreadingConfig(neighbors=7, alpha=0.5), top_k=10
+    )
     shares = np.zeros((len(labels), 10))
     np.put_along_axis(shares, found.labels.astype(int), found.shares, axis=1)
     np.testing.assert_allclose(shares, reference.label_distributions_, atol=1e-5)
@@ -89,7 +91,7 @@ def test_without_labels_or_images():
 
 
 def test_settings():
-    assert SpreadingConfig().num_steps == 20
+    assert SpreadingConfig(alpha=0.5).num_steps == 20
     assert 0.99 ** SpreadingConfig(alpha=0.99).num_steps <= 1e-6
     for bad in ({"neighbors": 0}, {"alpha": 0.0}, {"alpha": 1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
