@@ -89,6 +89,7 @@ class Chain:
         teacher: Settings of a teacher.
         teacher_share: Share of the teachers; that of the demo by default.
         student: Settings of a student.
+        propagates: Whether labels of similar images are blended with the teachers'.
         selection: Flags of `beam_jobs.select_labels`; by default the Makefile's.
     """
 
@@ -97,6 +98,7 @@ class Chain:
     teacher: Training = SUPERVISED
     teacher_share: float = 0.43
     student: Training = SUPERVISED
+    propagates: bool = False
     selection: tuple[str, ...] = (
         "--confidence_threshold=0.5",
         "--images_per_class=0",
@@ -116,7 +118,7 @@ class Chain:
         spent = sum(found.multiply_adds for found in members)
         for number in range(1, self.rounds + 1):
             directory = task.workdir / f"round-{number}"
-            spent += _label(task, members, directory)
+            spent += _label(task, members, directory, propagates=self.propagates)
             kept = _select(task, directory, self.selection)
             parts[f"kept {number}"] = kept
             if not kept:
@@ -138,12 +140,20 @@ class Chain:
         """Returns the multiply-adds of all labelings."""
         first = self.teachers * task.network(self.teacher)
         later = (self.rounds - 1) * task.network(self.student)
-        return _num_labeled(task) * (first + later)
+        passes = sum(_passes(task, propagates=self.propagates).values())
+        return passes * (first + later)
 
 
-def _label(task: Task, members: Sequence[Trained], directory: pathlib.Path) -> int:
+def _label(
+    task: Task,
+    members: Sequence[Trained],
+    directory: pathlib.Path,
+    *,
+    propagates: bool,
+) -> int:
     """Labels the corpus and what must not be selected; returns the multiply-adds."""
-    for name, images in _sources(task).items():
+    sources = _sources(task, propagates=propagates)
+    for name, images in sources.items():
         call(
             "beam_jobs.label_images",
             f"--images={images}",
@@ -152,10 +162,21 @@ def _label(task: Task, members: Sequence[Trained], directory: pathlib.Path) -> i
             *_data_dir(task),
             "--engine=tensorflow",
             "--dtype=float32",
+            *(["--embeddings"] if propagates else []),
             *_ONE_WORKER,
             log=task.log,
         )
-    return _num_labeled(task) * sum(found.network for found in members)
+    if propagates:
+        call(
+            "beam_jobs.propagate_labels",
+            f"--predictions={directory / TEACHERS}",
+            f"--labeled={directory / LABELED}",
+            f"--output={directory / PREDICTIONS}",
+            *_ONE_WORKER,
+            log=task.log,
+        )
+    passes = sum(_passes(task, propagates=propagates).values())
+    return passes * sum(found.network for found in members)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,12 +191,11 @@ class _Selection:
 
 def _select(task: Task, directory: pathlib.Path, flags: Sequence[str]) -> int:
     """Selects labels and writes them; returns the number of records, which may be 0."""
-    predictions, selection = directory / "predictions", directory / "selection"
-    excluded = (name for name in _sources(task) if name != predictions.name)
+    predictions, selection = directory / PREDICTIONS, directory / "selection"
     call(
         "beam_jobs.select_labels",
         f"--predictions={predictions}",
-        *(f"--exclude={directory / name}" for name in excluded),
+        *(f"--exclude={directory / name}" for name in _excluded(task)),
         f"--duplicate_bits={task.draw.duplicate_bits}",
         *flags,
         f"--output={selection}",
@@ -200,16 +220,34 @@ def _select(task: Task, directory: pathlib.Path, flags: Sequence[str]) -> int:
 _ONE_WORKER = ("--", "--direct_num_workers=1")
 
 
-def _sources(task: Task) -> dict[str, str]:
+#: Directories of a round: the teachers' predictions, those of the labeled images, and
+#: the predictions to select from.
+TEACHERS, LABELED, PREDICTIONS = "teachers", "labeled", "predictions"
+
+
+def _sources(task: Task, *, propagates: bool) -> dict[str, str]:
     """Returns the sources that a round labels by the names of their predictions."""
+    if not propagates:
+        return {PREDICTIONS: task.draw.images, **_excluded(task)}
+    return {
+        TEACHERS: task.draw.images,
+        LABELED: task.draw.labeled,
+        **_excluded(task),
+    }
+
+
+def _excluded(task: Task) -> dict[str, str]:
     excluded = enumerate(task.draw.exclude, start=1)
-    others = {f"excluded-{number}": source for number, source in excluded}
-    return {"predictions": task.draw.images, **others}
+    return {f"excluded-{number}": source for number, source in excluded}
 
 
-def _num_labeled(task: Task) -> int:
-    """Returns the number of images that a round labels."""
-    return task.draw.num_images + sum(map(task.draw.count, task.draw.exclude))
+def _passes(task: Task, *, propagates: bool) -> dict[str, int]:
+    """Returns the numbers of images that a round labels."""
+    counts = {}
+    for name, images in _sources(task, propagates=propagates).items():
+        is_corpus = images == task.draw.images
+        counts[name] = task.draw.num_images if is_corpus else task.draw.count(images)
+    return counts
 
 
 def _data_dir(task: Task) -> list[str]:
@@ -275,6 +313,13 @@ FREEMATCH = Training(
     ),
     batch=_MIXED,
 )
+#: Of a chain: more labeled images in a batch than FixMatch has, and no dropout, which
+#: would disturb the predictions on views.
+CONSISTENT = Training(
+    settings=(*_PEERS, "model.dropout_rate=0.0"),
+    batch=Batch(labeled=16, unlabeled=48),
+)
+HARD = Training(settings=("mixture.target_kind=hard",))
 #: Names of ours begin so.
 OURS = "ours"
 METHODS: dict[str, Method] = {
@@ -300,9 +345,17 @@ METHODS: dict[str, Method] = {
     "freematch": Single(training=FREEMATCH),
     "spread_pixels": PixelSpreading(),
     "spread_features": FeatureSpreading(),
-    f"{OURS}_1": Chain(rounds=1),
-    f"{OURS}_2": Chain(rounds=2),
-    f"{OURS}_3": Chain(rounds=3),
+    **{
+        f"{OURS}_{rounds}": Chain(
+            rounds=rounds,
+            teachers=1,
+            teacher=CONSISTENT,
+            teacher_share=0.5,
+            student=HARD,
+            propagates=True,
+        )
+        for rounds in (1, 2, 3)
+    },
     "true_labels": Single(with_truth=True),
 }
 #: Methods that train nothing: their accuracy does not depend on the budget.

@@ -65,7 +65,7 @@ def _load(source: pathlib.Path) -> dict[str, Any]:
             del name
             return lambda found: found
 
-    stubs = {
+    stubs: dict[str, dict[str, Any]] = {
         "semilearn": {},
         "semilearn.core": {"AlgorithmBase": _Base},
         "semilearn.core.utils": {"ALGORITHMS": _Registry()},

@@ -44,9 +44,11 @@ class Training:
         The width is the preset's, so that all methods train the same network.
         """
         width = presets.tiny().model.width_multiplier
+        ratio = self.batch.unlabeled // self.batch.labeled
         return (
             f"model.width_multiplier={width}",
             f"global_batch_size={self.batch.size}",
+            *((f"consistency.unlabeled_ratio={ratio}",) if ratio else ()),
             *self.settings,
         )
 
