@@ -193,6 +193,8 @@ def test_every_image_has_exactly_one_row(chain, rows, examples):
     files = list((chain.root / "predictions-1").glob("predictions-*.parquet"))
     assert len(summary.pop("checksums")) == len(files)
     count = len(examples)
+    # Of a network that all members have.
+    assert summary.pop("multiply_adds") % count == 0
     assert summary == {"images": count, "status": {"ok": count}}
 
 

@@ -29,8 +29,12 @@ def test_preprocess_alone_is_that_of_the_whole(export):
 def test_another_signature_is_served_with_the_same_variables(export):
     signatures = _signatures(export)
     assert signatures["serving_default"] != signatures["pixels"]
-    with saved_model.serving("pixels", export) as directory:
+    with saved_model.serving("pixels", export, ("logits", "embedding")) as directory:
         assert _signatures(directory)["serving_default"] == signatures["pixels"]
+    with saved_model.serving("pixels", export) as directory:
+        served = _signatures(directory)["serving_default"]
+        assert served.inputs == signatures["pixels"].inputs
+        assert list(served.outputs) == ["logits"]
         (index,) = pathlib.Path(directory).glob("variables/*.index")
         assert index.samefile(export / "variables" / index.name)
 
