@@ -14,7 +14,7 @@ from workflow.report.analysis.run_files import Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Compute:
+class RunCompute:
     """Multiply-adds, see `student.training.control` for what is counted.
 
     Attributes:
@@ -31,14 +31,14 @@ class _Counted:
     multiply_adds: Positive | None = None
 
 
-def read_compute(run: Run) -> Compute | None:
+def read_compute(run: Run) -> RunCompute | None:
     """Returns what the run has computed; None if a stage did not count it."""
     chain = [_read(path) for path in _chain(run)]
     control = _read(run.path / "control" / CLASSIFIER)
     known = [count for count in chain if count is not None]
     if control is None or len(known) < len(chain):
         return None
-    return Compute(chain=sum(known), control=control)
+    return RunCompute(chain=sum(known), control=control)
 
 
 def _read(path: pathlib.Path) -> float | None:

@@ -29,7 +29,7 @@ def run(tmp_path):
 
 def test_all_stages_count(run):
     found = compute.read_compute(Run(run))
-    assert found == compute.Compute(chain=98.0, control=101.0)
+    assert found == compute.RunCompute(chain=98.0, control=101.0)
 
 
 @pytest.mark.parametrize("name", COUNTS)
