@@ -48,6 +48,12 @@ _REQUEST = FlagGroup(
         lower_bound=0,
         upper_bound=1,
     ),
+    settle=FLAGS.boolean(
+        "settle",
+        True,
+        "Where the teacher's class is not that of the spread labels, give both the "
+        "same probability, at most 0.5, so that a higher threshold leaves them out.",
+    ),
     exact_images=FLAGS.integer(
         "exact_images",
         200_000,

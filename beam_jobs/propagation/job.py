@@ -33,6 +33,7 @@ class PropagationRequest:
     neighbors: int = 10
     alpha: float = 0.9
     blend: float = 0.5
+    settle: bool = True
     exact_images: int = 200_000
 
     def __post_init__(self) -> None:
@@ -49,6 +50,7 @@ class PropagationJob:
         num_labeled: Number of labeled images with an embedding.
         spreading: Settings of graph and spreading.
         blend: Share of the spread labels in the new distributions, in [0, 1].
+        settle: Whether two different top classes get the same probability.
         num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
         output: Directory of the new predictions.
         config: Everything that decides their content.
@@ -59,6 +61,7 @@ class PropagationJob:
     num_labeled: int
     spreading: SpreadingConfig
     blend: float
+    settle: bool
     num_cells: int
     output: str
     config: dict[str, Any]
@@ -94,6 +97,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
     config["propagation"] = {
         **dataclasses.asdict(spreading),
         "blend": request.blend,
+        "settle": request.settle,
         "exact_images": request.exact_images,
         "predictions": predictions.fingerprint,
         "labeled": labeled.fingerprint,
@@ -104,6 +108,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         num_labeled=_count_labels(labeled),
         spreading=spreading,
         blend=request.blend,
+        settle=request.settle,
         num_cells=count_cells(
             predictions.num_images,
             predictions.embedding_size,

@@ -22,7 +22,7 @@ from beam_jobs.propagation.job import PropagationJob, check_labels
 from pseudo_label.deduplication.near_duplicates import split_by
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL
+from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, Agreement
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.blending import blend
 from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
@@ -296,8 +296,16 @@ class WriteShard(beam.DoFn):
                     _blended_tables(before, spread, job),
                     fingerprint=job.fingerprint,
                     shard=prediction_schema.read_facts(before).shard,
+                    agreement=_compare(before, spread),
                 )
         yield shard
+
+
+def _compare(path: epath.Path, spread: NDArray[Any]) -> Agreement:
+    """Returns how often a shard's predictions have the class of the spread labels."""
+    labels = prediction_schema.read_table(path, ["label"])["label"].take(spread["row"])
+    same = labels.to_numpy() == spread["labels"][:, 0]
+    return Agreement(compared=len(same), same=int(same.sum()))
 
 
 def _blended_tables(
@@ -333,6 +341,7 @@ def _blend(
         spread,
         share=job.blend,
         num_classes=len(job.predictions.class_names),
+        settle=job.settle,
     )
     columns = []
     for values, new in zip(dense, blended, strict=True):

@@ -6,6 +6,7 @@ rounds, each of which reads all shards and sends a part of the units.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -23,6 +24,7 @@ from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import is_local, spread
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
+from pseudo_label.predictions.schema import Agreement
 from pseudo_label.propagation.cells import row_type, spread_type
 from stage import artifact
 from stage.cli import Log
@@ -96,13 +98,20 @@ def finish(job: PropagationJob) -> str:
     for of_shard in facts:
         counts.update(of_shard.status_counts)
     checksums = [of_shard.checksum for of_shard in facts]
-    summary = {"images": counts.total(), "status": dict(sorted(counts.items()))}
-    artifact.write_json(output / SUMMARY, {**summary, "checksums": checksums})
+    agreement = sum((of_shard.agreement for of_shard in facts), Agreement())
+    summary = {
+        "images": counts.total(),
+        "status": dict(sorted(counts.items())),
+        "agreement": dataclasses.asdict(agreement),
+        "checksums": checksums,
+    }
+    artifact.write_json(output / SUMMARY, summary)
     artifact.write_bytes(output / SHARDS, (before / SHARDS).read_bytes())
     (output / WORK).rmtree()
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
-        f"{job.predictions.directory}"
+        f"{job.predictions.directory}; {agreement.same:,} of {agreement.compared:,} "
+        "keep their class"
     )
 
 

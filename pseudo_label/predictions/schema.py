@@ -40,6 +40,7 @@ EMBEDDING, TRUE_LABEL = "embedding", "true_label"
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _SHARD = b"shard"
+_AGREEMENT = b"agreement"
 _VERSION = b"schema_version"
 _POSITION = "record_index"
 #: Function from N shard indices and N row positions to the keys of the predictions.
@@ -140,6 +141,24 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
     return pa.table(columns, schema=schema(*more))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How often the teacher names the class of the labels that were spread.
+
+    Attributes:
+        compared: Number of images that have both.
+        same: Number of those with the same class.
+    """
+
+    compared: int = 0
+    same: int = 0
+
+    def __add__(self, other: Agreement) -> Agreement:
+        return Agreement(
+            compared=self.compared + other.compared, same=self.same + other.same
+        )
+
+
 def write_shard(
     file: BinaryIO,
     tables: Iterator[pa.Table],
@@ -147,12 +166,13 @@ def write_shard(
     fingerprint: str,
     shard: str = "",
     more: Sequence[str] = (),
+    agreement: Agreement | None = None,
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
-    The footer holds the fingerprints of the labeling run and of the shard's images;
-    `more` are further columns, see `schema`. Raises ValueError if the rows are not in
-    order.
+    The footer holds the fingerprints of the labeling run and of the shard's images, and
+    the agreement; `more` are further columns, see `schema`. Raises ValueError if the
+    rows are not in order.
     """
     counts: collections.Counter[str] = collections.Counter()
     with parquet.ChecksumWriter(
@@ -165,14 +185,15 @@ def write_shard(
             _check_order(table, counts.total())
             writer.write(table)
             counts.update(table["status"].to_pylist())
-        writer.finish(
-            {
-                _VERSION: str(SCHEMA_VERSION).encode(),
-                _FINGERPRINT: fingerprint.encode(),
-                _SHARD: shard.encode(),
-                _STATUS_COUNTS: _encode_counts(counts),
-            }
-        )
+        footer = {
+            _VERSION: str(SCHEMA_VERSION).encode(),
+            _FINGERPRINT: fingerprint.encode(),
+            _SHARD: shard.encode(),
+            _STATUS_COUNTS: _encode_counts(counts),
+        }
+        if agreement is not None:
+            footer[_AGREEMENT] = _encode_counts(vars(agreement))
+        writer.finish(footer)
     return counts
 
 
@@ -187,6 +208,7 @@ class ShardFacts:
         status_counts: Number of rows by status.
         checksums: Checksums of all columns; other rows have others. Empty in a file of
             version 1.
+        agreement: Agreement of teacher and spread labels; of none if none were spread.
     """
 
     num_rows: int
@@ -194,6 +216,7 @@ class ShardFacts:
     shard: str
     status_counts: dict[str, int]
     checksums: bytes
+    agreement: Agreement = Agreement()
 
     @property
     def checksum(self) -> str:
@@ -216,6 +239,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
             reader.metadata.get(_SHARD, b"").decode(),
             _decode_counts(reader.metadata[_STATUS_COUNTS]),
             reader.metadata.get(parquet.CHECKSUMS, b""),
+            Agreement(**_decode_counts(reader.metadata.get(_AGREEMENT, b""))),
         )
 
 

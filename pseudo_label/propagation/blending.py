@@ -21,6 +21,7 @@ def blend(
     *,
     share: float,
     num_classes: int,
+    settle: bool = True,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Returns the k top classes of the blended distributions, and their probabilities.
 
@@ -33,6 +34,8 @@ def blend(
         spread: [N] records of `cells.spread_type`.
         share: Share of the spread labels in [0, 1].
         num_classes: K.
+        settle: Whether the two top classes get the same probability, at most 0.5,
+            where they differ; without, the more confident one wins.
     """
     labels = np.zeros_like(top_labels)
     probabilities = np.zeros_like(top_probabilities)
@@ -42,10 +45,23 @@ def blend(
         blended += np.float32(share) * _to_dense(
             spread["labels"][block], spread["shares"][block], num_classes
         )
+        if settle:
+            _settle(blended, top_labels[block, 0], spread["labels"][block, 0])
         order = top_classes(blended, labels.shape[1])
         labels[block] = order
         probabilities[block] = np.take_along_axis(blended, order, axis=1)
     return labels, probabilities
+
+
+def _settle(
+    distributions: NDArray[np.float32],
+    first: NDArray[np.int32],
+    second: NDArray[np.int32],
+) -> None:
+    """Gives the classes `first` and `second` [N] of each row the same probability."""
+    pairs = np.stack([first, second], axis=1)
+    means = np.take_along_axis(distributions, pairs, axis=1).mean(axis=1, keepdims=True)
+    np.put_along_axis(distributions, pairs, means, axis=1)
 
 
 def _blocks(num_rows: int, num_classes: int) -> Iterator[slice]:

@@ -120,6 +120,9 @@ def expected(predictions, labeled, *, neighbors, alpha, blend):
         teacher[rest] = (1 - teacher.sum()) / len(rest)
         share = blend if found.any() else 0
         distribution[:] = (1 - share) * teacher + share * found
+        both = [row["label"], found.argmax()]
+        if found.any():
+            distribution[both] = distribution[both].mean()
     return result
 
 

@@ -1,5 +1,7 @@
 """The job against brute force, in the commands' own process."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,26 @@ def test_distributions_are_those_of_brute_force(inputs, output):
     for row, distribution in zip(found, expected, strict=True):
         best = np.sort(distribution)[::-1][: sets.TOP_K]
         np.testing.assert_allclose(row["top_probabilities"], best, atol=2e-4)
-        assert row["label"] == distribution.argmax()
+        assert distribution[row["label"]] == pytest.approx(best[0], abs=2e-4)
+
+
+def test_agreement_is_counted_and_decides_at_one_half(inputs, output):
+    def blend_plainly(name, share):
+        path = output.parent / name
+        flags = {**SETTINGS, "blend": share, "settle": False}
+        assert propagate(*inputs, path, **flags).returncode == 0
+        return [row for row in sets.read(path) if row["top_labels"]]
+
+    before = [row["label"] for row in sets.read(inputs[0]) if row["top_labels"]]
+    spread = [row["label"] for row in blend_plainly("spread", 1)]
+    same = np.equal(before, spread)
+    counts = json.loads((output / "summary.json").read_text())["agreement"]
+    assert counts == {"compared": 54, "same": same.sum()}
+    assert 5 < same.sum() < 50
+    settled = [row for row in sets.read(output) if row["top_labels"]]
+    plain = blend_plainly("plain", SETTINGS["blend"])
+    for is_same, row, other in zip(same, settled, plain, strict=True):
+        assert row == other if is_same else row["confidence"] <= 0.5
 
 
 def test_every_other_column_is_kept(inputs, output):

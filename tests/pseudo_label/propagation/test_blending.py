@@ -32,7 +32,9 @@ def test_distributions_are_averaged(monkeypatch, num_classes):
     labels, shares = top(teacher, 3)
     spread = np.zeros(30, spread_type(3))
     spread["labels"], spread["shares"] = top(given, 3)
-    found = blend(labels, shares, spread, share=0.3, num_classes=num_classes)
+    found = blend(
+        labels, shares, spread, share=0.3, num_classes=num_classes, settle=False
+    )
     expected = 0.7 * spread_evenly(labels, shares, num_classes) + 0.3 * spread_evenly(
         spread["labels"], spread["shares"], num_classes
     )
@@ -46,8 +48,22 @@ def test_all_or_nothing():
     labels, shares = np.array([[2, 0]], np.int32), np.array([[0.75, 0.25]], np.float32)
     spread = np.zeros(1, spread_type(2))
     spread["labels"], spread["shares"] = [[1, 0]], [[1, 0]]
-    none = blend(labels, shares, spread, share=0.0, num_classes=3)
+    none = blend(labels, shares, spread, share=0.0, num_classes=3, settle=False)
     np.testing.assert_array_equal(none, (labels, shares))
-    every = blend(labels, shares, spread, share=1.0, num_classes=3)
+    every = blend(labels, shares, spread, share=1.0, num_classes=3, settle=False)
     np.testing.assert_array_equal(every[0][:, 0], [1])
     np.testing.assert_array_equal(every[1], [[1, 0]])
+
+
+def test_two_classes_that_differ_get_the_same_probability():
+    labels = np.array([[2, 0], [2, 0], [1, 2]], np.int32)
+    shares = np.array([[1, 0], [0.75, 0.25], [0.5, 0.3]], np.float32)
+    spread = np.zeros(3, spread_type(2))
+    spread["labels"] = [[1, 0], [2, 1], [0, 1]]
+    spread["shares"] = [[1, 0], [0.75, 0.25], [0.5, 0.5]]
+    found = blend(labels, shares, spread, share=0.5, num_classes=4)
+    # Of equal ones the lower label first; the second row is not changed.
+    np.testing.assert_array_equal(found[0], [[1, 2], [2, 0], [0, 1]])
+    np.testing.assert_allclose(
+        found[1], [[0.5, 0.5], [0.75, 0.125], [0.4, 0.4]], rtol=1e-6
+    )
