@@ -2,9 +2,12 @@
 #
 # The target of every stage is the file RUN/.../COMPLETED, so finished stages are skipped:
 #
-#   RUN/round-1/teacher/member-I    classifiers trained on the labeled images alone
+#   RUN/round-1/teacher/member-I    classifiers trained on the labeled images, and on
+#                                   all images if there are few labels
 #   RUN/round-N/calibration         their predictions on labeled images not trained on
-#   RUN/round-N/predictions         one row per image, by the teacher of round N
+#   RUN/round-N/teacher_predictions one row per image, by the teacher of round N
+#   RUN/round-N/labeled_predictions the same of the labeled images
+#   RUN/round-N/predictions         both, blended over similar images
 #   RUN/round-N/excluded/set-I      predictions of images that must not be selected
 #   RUN/round-N/selection           rules that decide which predictions are kept
 #   RUN/round-N/dataset             the selected images as TFRecords
@@ -24,9 +27,9 @@ include infra/variables.mk
 
 POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOBS \
 	TEST_PROCESSES SECONDS
-WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS
+WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
 DECIMAL := TARGET_PRECISION CONFIDENCE_THRESHOLD
-PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS \
+PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS CONSISTENCY \
 	$(WHOLE) $(POSITIVE) $(DECIMAL)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE TEACHER_FLAGS \
 	STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
@@ -55,14 +58,22 @@ PRESET ?= tiny
 STUDENT_PRESET ?= $(PRESET)
 # Number of folds; each teacher of round 1 leaves out one, to be calibrated on. 0: none.
 FOLDS ?= 0
-TEACHERS ?= $(or $(filter-out 0,$(FOLDS)),3)
+TEACHERS ?= $(or $(filter-out 0,$(FOLDS)),1)
+# Whether teachers of round 1 learn from the unlabeled images too: on, off, or auto for a
+# rule by the number of labels.
+CONSISTENCY ?= auto
 # Labeled images to calibrate every round's teacher on, never trained on.
 CALIBRATION ?=
 TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
+# Number of similar images whose labels are blended with the teacher's; 0: none. The
+# confidences of a calibration are the teacher's.
+NEIGHBORS ?= $(if $(or $(CALIBRATION),$(filter-out 0,$(FOLDS)),\
+	$(filter dataflow,$(RUNNER))),0,10)
 # Share of pseudo-labels that should be right; without calibration, a threshold instead.
+# Where similar images have another class than the teacher says, both have at most 0.5.
 TARGET_PRECISION ?= 0.97
-CONFIDENCE_THRESHOLD ?= 0.5
+CONFIDENCE_THRESHOLD ?= 0.51
 IMAGES_PER_CLASS ?= 0
 MAX_COPIES ?= 3
 # Images that must not be selected, nor duplicates of them: sources separated by blanks,
@@ -292,7 +303,7 @@ report:  ## Run ROUNDS=2 rounds and report on them
 # The settings determine the content of RUN; other settings, or images that have changed,
 # need another RUN.
 SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
-	FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD IMAGES_PER_CLASS \
+	CONSISTENCY NEIGHBORS FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD IMAGES_PER_CLASS \
 	MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS STUDENT_FLAGS
 
 FORCE:
@@ -313,6 +324,7 @@ member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
+		--unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
 
@@ -320,10 +332,17 @@ $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dir
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
 		$(EVALUATION_FLAGS)
 
+# Where the teacher of a round writes its predictions, and what labeling has computed.
+blends := $(filter-out 0,$(NEIGHBORS))
+teacher_predictions = $(RUN)/round-$(1)/$(if $(blends),teacher_)predictions
+labeled_predictions = $(if $(blends),$(RUN)/round-$(1)/labeled_predictions)
+embeddings := $(if $(blends),--embeddings)
+
 define label_here
 	$(PY) -m beam_jobs.label_images $(IMAGE_FLAGS) \
 		$(call teacher_flags,$(1)) $(call calibration_flag,$(1)) --output=$(@D) \
-		$(call quote_words,$(LABELING_FLAGS)) -- $(call quote_words,$(BEAM_FLAGS))
+		$(embeddings) $(call quote_words,$(LABELING_FLAGS)) \
+		-- $(call quote_words,$(BEAM_FLAGS))
 endef
 
 define ROUND_RULES
@@ -331,7 +350,7 @@ $(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(
 	$(PY) -m teacher.calibrate $(call teacher_flags,$(1)) $$(calibrate_on) \
 		--output=$$(@D) $$(DATA_FLAGS) $$(CLASS_FLAGS)
 
-$(RUN)/round-$(1)/predictions/COMPLETED: \
+$(call teacher_predictions,$(1))/COMPLETED: \
 		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
 	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
 
@@ -374,14 +393,29 @@ $(RUN)/round-$(1)/evaluation/COMPLETED: $(RUN)/round-$(1)/student/COMPLETED
 		--pseudo_labeled=$(RUN)/round-$(1)/dataset --output=$$(@D) \
 		$$(EVALUATION_FLAGS)
 endef
-$(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round))))
+
+define BLEND_RULES
+$(call labeled_predictions,$(1))/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+	$(PY) -m beam_jobs.label_images --images=$$(call quote,$$(LABELED)) $$(DATA_FLAGS) \
+		$$(CLASS_FLAGS) $(call teacher_flags,$(1)) --output=$$(@D) --embeddings \
+		$$(call quote_words,$$(LABELING_FLAGS))
+
+$(RUN)/round-$(1)/predictions/COMPLETED: \
+		$(call completed,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))
+	$(PY) -m beam_jobs.propagate_labels --predictions=$(call teacher_predictions,$(1)) \
+		--labeled=$(call labeled_predictions,$(1)) --neighbors=$(NEIGHBORS) \
+		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
+endef
+$(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round)))\
+	$(if $(blends),$(eval $(call BLEND_RULES,$(round)))))
 
 # Beside the first student, so its length is an upper bound of what the chain computes.
 $(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
 		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
 		--rounds=$(ROUNDS) $(foreach dir,$(call teacher_dirs,1) \
-			$(RUN)/round-1/predictions $(call excluded_dirs,1),--compute_of=$(dir)) \
+			$(call teacher_predictions,1) $(call labeled_predictions,1) \
+			$(call excluded_dirs,1),--compute_of=$(dir)) \
 		$(DEVICE_FLAGS) $(call quote_words,$(STUDENT_FLAGS))
 
 $(RUN)/control/evaluation/COMPLETED: $(RUN)/control/COMPLETED

@@ -79,7 +79,7 @@ DATAFLOW_OPTIONS = --runner=DataflowRunner --project=$(PROJECT) --region=$(REGIO
 UPLOAD = gcloud storage rsync --recursive --exclude='^(checkpoints|events|profile)/'
 DOWNLOAD = gcloud storage rsync --recursive --exclude='^(COMPLETED$$|\.)'
 
-# Recipe of $(RUN)/round-$(1)/predictions/COMPLETED on Dataflow.
+# Recipe of the COMPLETED of a round's teacher_predictions on Dataflow.
 define label_dataflow
 	@gcloud artifacts docker images describe $(IMAGE) > /dev/null || { echo "error:" \
 		"no container $(IMAGE); make container PROJECT=$(PROJECT) REGION=$(REGION)" \
@@ -89,7 +89,7 @@ define label_dataflow
 	$(PY) -m beam_jobs.label_images --images=$(call quote,$(IMAGES)) $(DATA_FLAGS) \
 		$(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(BUCKET_PATH)/$(dir)) \
 		$(call calibration_flag,$(1)) --output=$(BUCKET_PATH)/$(@D) \
-		$(ENGINE_$(WORKER)) $(call quote_words,$(LABELING_FLAGS)) \
+		$(embeddings) $(ENGINE_$(WORKER)) $(call quote_words,$(LABELING_FLAGS)) \
 		-- $(DATAFLOW_OPTIONS)
 	@mkdir -p $(@D)
 	$(DOWNLOAD) $(BUCKET_PATH)/$(@D) $(@D)

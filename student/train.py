@@ -76,7 +76,10 @@ def main(argv: Sequence[str]) -> None:
         if _COMPUTE_OF.value:
             sizes, config = _fit_control(recipe, sizes, len(sources.class_names), fixed)
         else:
-            config = budget.fit_budget(recipe, sizes, fixed=fixed)
+            num_classes = len(sources.class_names)
+            config = budget.fit_budget(
+                recipe, sizes, num_classes=num_classes, fixed=fixed
+            )
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -126,7 +129,7 @@ def _fit_control(
 
     spent = control.read_spent(_COMPUTE_OF.value)
     sizes = control.largest_sizes(sizes, _PSEUDO_LABELED.value, num_classes=num_classes)
-    config = budget.fit_budget(recipe, sizes, fixed=fixed)
+    config = budget.fit_budget(recipe, sizes, num_classes=num_classes, fixed=fixed)
     of_image = network_cost.count_multiply_adds(config, num_classes=num_classes)
     steps = control.find_steps(
         spent,

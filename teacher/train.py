@@ -4,8 +4,9 @@ r"""Trains a ResNet-RS teacher on labeled images and exports it.
       --evaluation=folder:photos/test --workdir=runs/photos/teacher \
       --set=num_steps=2000 --set=optimizer.peak_learning_rate=0.05
 
-With --unlabeled=SOURCE it also learns from images without labels, see
-`docs/teachers.md`; the settings are in the group `consistency` of the recipe.
+With --unlabeled=SOURCE it trains as long as its student will, and it also learns from
+these images without labels, see `docs/teachers.md`; the settings are in the group
+`consistency` of the recipe.
 Started again, the same command continues from its last checkpoint.
 """
 
@@ -24,7 +25,7 @@ from stage.overrides import override_all, paths_of
 
 if TYPE_CHECKING:  # Both import TensorFlow.
     from classifier.data.sampling import UnlabeledSample
-    from classifier.training.trainer import TrainingRun
+    from classifier.training.trainer import Sources, TrainingRun
 
 FLAGS = CommandFlags()
 _DATA = FLAGS.training_data()
@@ -36,6 +37,13 @@ _UNLABELED = FLAGS.string(
 )
 _UNLABELED_IMAGE_FEATURE = FLAGS.string(
     "unlabeled_image_feature", None, "As --image_feature, of --unlabeled."
+)
+_CONSISTENCY = FLAGS.choice(
+    "consistency",
+    "on",
+    ("on", "off", "auto"),
+    "Whether to learn from --unlabeled, or only to train as long as a student of it "
+    f"does; auto: on with up to {budget.MAX_CONSISTENCY_LABELS} labels per class.",
 )
 _FOLDS = FLAGS.integer(
     "folds", 0, "Parts to divide the labeled images into; 0 to train on all of them."
@@ -51,24 +59,19 @@ def main(argv: Sequence[str]) -> None:
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
-        check_consistency(_RUN.set.value, is_used=_UNLABELED.value is not None)
+        _check_consistency()
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
         from classifier.training import trainer, unlabeled
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
-        config = budget.fit_budget(
-            recipe,
-            lambda: sources.labeled.num_examples,
-            epochs=presets.epochs(_RUN.preset.value),
-            fixed=paths_of(_RUN.set.value),
-        )
+        sample = _open_sample(recipe) if _UNLABELED.value is not None else None
+        is_consistent = sample is not None and _is_consistent(sources)
+        config = _fit(recipe, sources, sample, is_consistent=is_consistent)
         hardware.check(config)
-        sample = None
-        if _UNLABELED.value is not None:
+        if is_consistent:
             unlabeled.check(config, hardware)
-            sample = _open_sample(config)
         run = trainer.open_run(
             config,
             sources,
@@ -77,13 +80,21 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
-        if sample is not None:
+        if sample is not None and is_consistent:
+            trainer.check_input_shards(sample.source, config)
             run = dataclasses.replace(run, unlabeled=sample.source)
         with devices.started_run(
             run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
         ) as context:
             if context is not None:
                 _train(run, sample, context)
+
+
+def _check_consistency() -> None:
+    is_used = _UNLABELED.value is not None
+    check_consistency(_RUN.set.value, is_used=is_used)
+    if _CONSISTENCY.present and not is_used:
+        raise ValueError("--consistency needs --unlabeled")
 
 
 def _open_sample(config: TrainConfig) -> UnlabeledSample:
@@ -97,15 +108,41 @@ def _open_sample(config: TrainConfig) -> UnlabeledSample:
     )
 
 
+def _is_consistent(sources: Sources) -> bool:
+    if _CONSISTENCY.value != "auto":
+        return bool(_CONSISTENCY.value == "on")
+    num_classes = len(sources.class_names)
+    return budget.is_consistent(sources.labeled.num_examples, num_classes)
+
+
+def _fit(
+    recipe: TrainConfig,
+    sources: Sources,
+    sample: UnlabeledSample | None,
+    *,
+    is_consistent: bool,
+) -> TrainConfig:
+    fixed = paths_of(_RUN.set.value)
+    config = budget.fit_budget(
+        recipe,
+        lambda: sources.labeled.num_examples,
+        epochs=presets.epochs(_RUN.preset.value),
+        fixed=fixed,
+        num_unlabeled=sample.num_images if sample else 0,
+    )
+    return budget.fit_consistency(config, fixed=fixed) if is_consistent else config
+
+
 def _train(
     run: TrainingRun, sample: UnlabeledSample | None, context: RunContext
 ) -> None:
     from classifier.training import trainer, unlabeled
 
-    if sample is None:
+    if sample is not None:
+        context.log(unlabeled.describe(sample, run))
+    if sample is None or run.unlabeled is None:
         trainer.train(run, run.labeled_batches, context)
         return
-    context.log(unlabeled.describe(sample, run.config))
     trainer.train(
         run,
         unlabeled.plan_batches(run),

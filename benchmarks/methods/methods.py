@@ -22,6 +22,9 @@ from benchmarks.methods.training import (
     Training,
     train,
 )
+from classifier.training.budget import is_consistent
+from pseudo_label.predictions.prediction_set import SUMMARY
+from pseudo_label.predictions.schema import Agreement
 from pseudo_label.selection.decision import SELECTION
 from stage import typed_json
 from stage.typed_json import Count
@@ -87,6 +90,8 @@ class Chain:
         rounds: Number of students.
         teachers: Number of teachers of the first round.
         teacher: Settings of a teacher.
+        few_labels: Settings of a teacher with few labels, by the rule of
+            `classifier.training.budget.is_consistent`; None for those of any teacher.
         teacher_share: Share of the teachers; that of the demo by default.
         student: Settings of a student.
         propagates: Whether labels of similar images are blended with the teachers'.
@@ -96,22 +101,24 @@ class Chain:
     rounds: int
     teachers: int = 3
     teacher: Training = SUPERVISED
+    few_labels: Training | None = None
     teacher_share: float = 0.43
     student: Training = SUPERVISED
     propagates: bool = False
     selection: tuple[str, ...] = (
-        "--confidence_threshold=0.5",
+        "--confidence_threshold=0.51",
         "--images_per_class=0",
         "--max_copies=3",
     )
 
     def run(self, task: Task) -> Outcome:
         """Runs the stages as `make report` does, without its report."""
+        teacher = self._teacher(task)
         left = task.budget - self._labeling(task)
         of_teacher = self.teacher_share * left / self.teachers
         of_student = (1 - self.teacher_share) * left / self.rounds
         members = [
-            train(task, f"teacher-{n}", self.teacher, of_teacher, number=n)
+            train(task, f"teacher-{n}", teacher, of_teacher, number=n)
             for n in range(1, self.teachers + 1)
         ]
         parts: dict[str, Any] = {"teachers": [found.accuracy for found in members]}
@@ -119,6 +126,8 @@ class Chain:
         for number in range(1, self.rounds + 1):
             directory = task.workdir / f"round-{number}"
             spent += _label(task, members, directory, propagates=self.propagates)
+            if self.propagates:
+                parts[f"agreement {number}"] = _read_agreement(directory)
             kept = _select(task, directory, self.selection)
             parts[f"kept {number}"] = kept
             if not kept:
@@ -136,9 +145,16 @@ class Chain:
             members = [student]
         return Outcome(accuracy=members[0].accuracy, multiply_adds=spent, parts=parts)
 
+    def _teacher(self, task: Task) -> Training:
+        if self.few_labels is None:
+            return self.teacher
+        num_labeled = task.draw.count(task.draw.labeled)
+        is_used = is_consistent(num_labeled, len(task.draw.class_names))
+        return self.few_labels if is_used else self.teacher
+
     def _labeling(self, task: Task) -> int:
         """Returns the multiply-adds of all labelings."""
-        first = self.teachers * task.network(self.teacher)
+        first = self.teachers * task.network(self._teacher(task))
         later = (self.rounds - 1) * task.network(self.student)
         passes = sum(_passes(task, propagates=self.propagates).values())
         return passes * (first + later)
@@ -177,6 +193,17 @@ def _label(
         )
     passes = sum(_passes(task, propagates=propagates).values())
     return passes * sum(found.network for found in members)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Blended:
+    agreement: Agreement
+
+
+def _read_agreement(directory: pathlib.Path) -> float:
+    """Returns how often teacher and spread labels agree, in [0, 1]."""
+    found = typed_json.read(directory / PREDICTIONS / SUMMARY, _Blended).agreement
+    return round(found.same / max(1, found.compared), 4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -290,7 +317,11 @@ class FeatureSpreading:
 
 #: Settings that the papers of FixMatch, FlexMatch and FreeMatch have in common: no
 #: label smoothing, seven unlabeled images to each labeled one, learning rate 0.03.
-_PEERS = ("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0")
+_PEERS = (
+    *("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0"),
+    # The preset's, which helps FixMatch.
+    "model.dropout_rate=0.25",
+)
 _MIXED = Batch(labeled=8, unlabeled=56)
 FIXMATCH = Training(
     settings=(*_PEERS, "consistency.thresholds=fixed", "consistency.threshold=0.95"),
@@ -316,7 +347,7 @@ FREEMATCH = Training(
 #: Of a chain: more labeled images in a batch than FixMatch has, and no dropout, which
 #: would disturb the predictions on views.
 CONSISTENT = Training(
-    settings=(*_PEERS, "model.dropout_rate=0.0"),
+    settings=(*_PEERS[:2], "model.dropout_rate=0.0"),
     batch=Batch(labeled=16, unlabeled=48),
 )
 HARD = Training(settings=("mixture.target_kind=hard",))
@@ -349,7 +380,7 @@ METHODS: dict[str, Method] = {
         f"{OURS}_{rounds}": Chain(
             rounds=rounds,
             teachers=1,
-            teacher=CONSISTENT,
+            few_labels=CONSISTENT,
             teacher_share=0.5,
             student=HARD,
             propagates=True,

@@ -1,12 +1,14 @@
-"""Number of steps and batch size, from the number of labeled images.
+"""Number of steps, batch size and noise, from the number of images.
 
 A recipe states its length for the images that it was published with. For another
-number of images the epochs stay the same, but with a minimum number of steps. Settings
-made by the user are never changed.
+number of images the epochs stay the same, but with a minimum number of steps, and with
+more if there are many images without labels. Settings made by the user are never
+changed. `docs/students.md` gives the rules and their reasons.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 from classifier.training.config import ConfigT, TrainConfig, replace_paths
@@ -19,6 +21,23 @@ MIN_STEPS = 800
 #: Minimum number of images of a batch, as in `tiny`.
 MIN_BATCH_SIZE = 32
 
+#: Number of images of the demo, and images seen in a training on all of them, with
+#: repetitions: 50 labeled and 1,140 unlabeled digits, 2,800 steps of 32.
+DEMO = (1_190, 2_800 * 32)
+#: The same of ImageNet with the 130M images of Noisy Student: 350 epochs of the labeled
+#: images, a quarter of each of 436,800 batches of 4096.
+PUBLISHED = (1_281_167 + 130_000_000, 436_800 * 4096)
+#: Exponent of the power law through both points.
+EXPONENT = math.log(PUBLISHED[1] / DEMO[1]) / math.log(PUBLISHED[0] / DEMO[0])
+
+#: Highest mean number of labels of a class with which consistency training is better
+#: than training on the labeled images alone.
+MAX_CONSISTENCY_LABELS = 12
+#: Unlabeled images for each labeled one of a batch, with `fit_consistency`.
+CONSISTENCY_RATIO = 3
+#: Size of a batch, and the peak learning rate, as multiples of the recipe's.
+CONSISTENCY_BATCH, CONSISTENCY_RATE = 2, 0.3
+
 
 def fit_budget(
     config: TrainConfig,
@@ -26,8 +45,9 @@ def fit_budget(
     *,
     epochs: float | None,
     fixed: Collection[str],
+    num_unlabeled: int = 0,
 ) -> TrainConfig:
-    """Returns the recipe with batch size and length for the labeled images.
+    """Returns the recipe with batch size and length for the images.
 
     Args:
         config: The recipe, with the user's settings.
@@ -35,13 +55,71 @@ def fit_budget(
             depends on it: counting may read all files.
         epochs: Epochs over the labeled images; None for a fixed number of steps.
         fixed: Paths of the settings made by the user, such as `num_steps`.
+        num_unlabeled: Number of images that the classifier will label.
     """
     if epochs is None or "num_steps" in fixed:
         return config
-    num_labeled = count_labeled()
-    config = scale_batch_size(config, round(epochs * num_labeled), fixed=fixed)
-    steps = supervised_steps(num_labeled, config.global_batch_size, epochs=epochs)
-    return with_num_steps(config, steps, fixed=fixed)
+    return fit_length(
+        config, count_labeled(), num_unlabeled, epochs=epochs, fixed=fixed
+    )
+
+
+def fit_length(
+    config: ConfigT,
+    num_labeled: int,
+    num_unlabeled: int,
+    *,
+    epochs: float = EPOCHS,
+    fixed: Collection[str],
+) -> ConfigT:
+    """Returns the recipe with the batch size and the steps for so many images.
+
+    A teacher gets the steps of its student: what it costs beside the labeling of a
+    corpus is little, and what it does not know its student will not learn.
+    """
+    seen = images_to_see(num_labeled + num_unlabeled) if num_unlabeled else 0
+    supervised = round(epochs * num_labeled)
+    config = scale_batch_size(config, max(seen, supervised), fixed=fixed)
+    batch_size = config.global_batch_size
+    steps = supervised_steps(num_labeled, batch_size, epochs=epochs)
+    return with_num_steps(config, max(steps, round(seen / batch_size)), fixed=fixed)
+
+
+def images_to_see(num_images: int) -> int:
+    """Returns the number of images seen in training, repetitions included."""
+    images, seen = DEMO
+    return round(seen * (num_images / images) ** EXPONENT)
+
+
+def is_consistent(num_labeled: int, num_classes: int) -> bool:
+    """Whether a teacher with so many labels should learn from unlabeled images too."""
+    return num_labeled <= MAX_CONSISTENCY_LABELS * num_classes
+
+
+def fit_consistency(config: TrainConfig, *, fixed: Collection[str]) -> TrainConfig:
+    """Returns the recipe changed for consistency training that computes as much.
+
+    Dropout would disturb the predictions on the views, and smoothed labels would keep
+    the confidences from the threshold. `fixed` are the paths of the settings made by
+    the user.
+    """
+    from classifier.models.flops import PASSES_WITH_GRADIENT  # It loads TensorFlow.
+
+    before = PASSES_WITH_GRADIENT * config.global_batch_size
+    values = {
+        "label_smoothing": 0.0,
+        "model.dropout_rate": 0.0,
+        "consistency.unlabeled_ratio": CONSISTENCY_RATIO,
+        "global_batch_size": CONSISTENCY_BATCH * config.global_batch_size,
+        "optimizer.peak_learning_rate": (
+            CONSISTENCY_RATE * config.optimizer.peak_learning_rate
+        ),
+    }
+    config = replace_paths(config, values, fixed=fixed)
+    size = config.global_batch_size
+    views = config.consistency.unlabeled_of(size)
+    share = before / (PASSES_WITH_GRADIENT * size + views)
+    return with_num_steps(config, max(1, round(share * config.num_steps)), fixed=fixed)
 
 
 def supervised_steps(

@@ -56,25 +56,27 @@ def open_sample(
     """Draws and reads the unlabeled images, see `sources.open_source`.
 
     Raises:
-        ValueError: If there are no images, or not for each of the input shards.
+        ValueError: If there are no images.
         FileNotFoundError: If the spec names nothing that exists.
         OSError: If the files cannot be read.
     """
     source = open_source(spec, data_dir=data_dir, image_feature=image_feature)
-    sample = sampling.draw(source, config.consistency.max_images)
-    trainer.check_input_shards(sample.source, config)
-    return sample
+    return sampling.draw(source, config.consistency.max_images)
 
 
-def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
+def describe(sample: UnlabeledSample, run: TrainingRun) -> str:
     """Returns the number of images, of each batch and of those left out in one line."""
-    size = config.global_batch_size
-    unlabeled = config.consistency.unlabeled_of(size)
-    epochs = config.num_steps * unlabeled / sample.num_images
-    line = (
-        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times, {unlabeled} "
-        f"with {size - unlabeled} labeled ones in each batch"
-    )
+    size = run.config.global_batch_size
+    unlabeled = run.config.consistency.unlabeled_of(size)
+    epochs = run.config.num_steps * unlabeled / sample.num_images
+    line = f"{sample.num_images:,} unlabeled images "
+    if run.unlabeled is None:
+        line += "set the number of steps; only labeled ones are learned from"
+    else:
+        line += (
+            f"seen {epochs:,.3g} times, {unlabeled} with {size - unlabeled} labeled "
+            "ones in each batch"
+        )
     if sample.num_skipped:
         line += f"; {sample.num_skipped:,} cannot be used, first {sample.reason}"
     return line

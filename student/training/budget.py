@@ -7,7 +7,6 @@ changed.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Collection
 
 from classifier.training import budget
@@ -22,20 +21,9 @@ RATIO = 3.0
 MAX_EPOCHS = 2 * budget.EPOCHS
 MAX_RATIO = 28.0
 
-#: Number of images of the demo, and images seen in its training, with repetitions: 50
-#: labeled and 1,140 pseudo-labeled digits, 1,600 steps of 32.
-DEMO = (1_190, 1_600 * 32)
-#: The same of ImageNet with the 130M images of Noisy Student: 350 epochs of the labeled
-#: images, a quarter of each of 436,800 batches of 4096.
-PUBLISHED = (1_281_167 + 130_000_000, 436_800 * 4096)
-#: Exponent of the power law through both points.
-EXPONENT = math.log(PUBLISHED[1] / DEMO[1]) / math.log(PUBLISHED[0] / DEMO[0])
-
-#: Ratio of a student's width to its teacher's, if the teacher is narrower than a full
-#: network and there are at least as many pseudo-labeled images as labeled ones. A
-#: student larger than a full network is another, deeper preset.
-WIDTH_RATIO = 1.5
-FULL_WIDTH = 1.0
+#: Highest mean number of labels of a class with which targets are hard. They were
+#: better with 5 to 30 labels; the published training has 1,281 and soft ones.
+MAX_HARD_LABELS = 200
 #: Epochs over the pseudo-labeled images from which on the network's noise has its full
 #: rates, those of the published training on 130M images. With fewer there is less to
 #: overfit (Bello et al. 2021, discussion: training on 300M images leaves out most
@@ -57,33 +45,25 @@ class Sizes:
 
 
 def fit_budget(
-    config: StudentConfig, sizes: Sizes, *, fixed: Collection[str] = ()
+    config: StudentConfig,
+    sizes: Sizes,
+    *,
+    num_classes: int,
+    fixed: Collection[str] = (),
 ) -> StudentConfig:
-    """Returns the recipe with batch size, length, width, mixture and noise for `sizes`.
+    """Returns the recipe with batch size, length, mixture and noise for `sizes`.
 
     `fixed` are paths of the settings made by the user, such as `num_steps`.
     """
-    seen = images_to_see(sizes.total)
-    supervised = budget.EPOCHS * sizes.labeled
-    config = budget.scale_batch_size(config, max(seen, supervised), fixed=fixed)
-    batch_size = config.global_batch_size
-    steps = max(
-        budget.supervised_steps(sizes.labeled, batch_size), round(seen / batch_size)
-    )
-    config = budget.with_num_steps(config, steps, fixed=fixed)
-    width = {"model.width_multiplier": _width(config, sizes)}
-    config = replace_paths(config, width, fixed=fixed)
+    config = budget.fit_length(config, sizes.labeled, sizes.pseudo_labeled, fixed=fixed)
     if sizes.pseudo_labeled:
         fraction = {"mixture.labeled_fraction": _labeled_fraction(config, sizes)}
         config = replace_paths(config, fraction, fixed=fixed)
         config = replace_paths(config, _noise_rates(config, sizes), fixed=fixed)
+        if sizes.labeled <= MAX_HARD_LABELS * num_classes:
+            hard = {"mixture.target_kind": "hard"}
+            config = replace_paths(config, hard, fixed=fixed)
     return config
-
-
-def images_to_see(num_images: int) -> int:
-    """Returns the number of images seen in training, repetitions included."""
-    images, seen = DEMO
-    return round(seen * (num_images / images) ** EXPONENT)
 
 
 def epochs(config: StudentConfig, sizes: Sizes) -> tuple[float, float]:
@@ -107,13 +87,6 @@ def describe(config: StudentConfig, sizes: Sizes) -> str:
         f"times, {config.labeled_batch_size} and {config.pseudo_labeled_batch_size} of "
         "each batch"
     )
-
-
-def _width(config: StudentConfig, sizes: Sizes) -> float:
-    width = config.model.width_multiplier
-    if sizes.pseudo_labeled < sizes.labeled or width >= FULL_WIDTH:
-        return width
-    return min(width * WIDTH_RATIO, FULL_WIDTH)
 
 
 def _labeled_fraction(config: StudentConfig, sizes: Sizes) -> float:

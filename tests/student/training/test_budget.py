@@ -12,22 +12,32 @@ DEMO = Sizes(labeled=50, pseudo_labeled=1_140)
 PAPER = Sizes(labeled=1_281_167, pseudo_labeled=130_000_000)
 
 
-def fit(name, sizes, *settings):
+def fit(name, sizes, *settings, num_classes=10):
     recipe = override_all(presets.find(name), settings)
-    return budget.fit_budget(recipe, sizes, fixed=paths_of(settings))
+    return budget.fit_budget(
+        recipe, sizes, num_classes=num_classes, fixed=paths_of(settings)
+    )
 
 
 def test_the_demo_is_what_its_figures_are_of():
     config = fit("tiny", DEMO)
-    assert (config.num_steps, config.global_batch_size) == (1_600, 32)
+    assert (config.num_steps, config.global_batch_size) == (2_800, 32)
     assert (config.labeled_batch_size, config.pseudo_labeled_batch_size) == (8, 24)
-    assert config.model.width_multiplier == 0.375
-    assert config.evaluate_every == 200
+    assert config.model == presets.find("tiny").model
+    assert config.evaluate_every == 350
 
 
 @pytest.mark.parametrize("name", ["resnet_rs_152_224", "resnet_rs_50_160"])
 def test_the_published_training_stays_as_it_is(name):
-    assert fit(name, PAPER) == presets.find(name)
+    assert fit(name, PAPER, num_classes=1_000) == presets.find(name)
+
+
+def test_few_labels_have_hard_targets():
+    few, more = (Sizes(labeled=n, pseudo_labeled=40_000) for n in (2_000, 2_001))
+    assert fit("resnet_rs_50_160", few).mixture.target_kind == "hard"
+    assert fit("resnet_rs_50_160", more).mixture.target_kind == "soft"
+    own = fit("tiny", few, "mixture.target_kind=soft")
+    assert own.mixture.target_kind == "soft"
 
 
 @pytest.mark.parametrize("name", ["tiny", "resnet_rs_50_160"])
@@ -78,16 +88,6 @@ def test_as_many_labels_as_pseudo_labels_share_the_batch():
         for n in (10, 100, 200, 300, 1_000)
     ]
     assert fractions == pytest.approx([10 / 11, 1 / 2, 1 / 3, 1 / 4, 1 / 4])
-
-
-def test_a_student_without_more_images_is_not_wider():
-    few = Sizes(labeled=100, pseudo_labeled=99)
-    assert fit("tiny", few).model.width_multiplier == 0.25
-    # A whole network grows by its depth, which its name says.
-    wide = "model.width_multiplier=0.8"
-    recipe = override_all(presets.find("tiny"), [wide])
-    assert budget.fit_budget(recipe, DEMO).model.width_multiplier == 1.0
-    assert fit("tiny", DEMO, wide).model.width_multiplier == 0.8
 
 
 def test_what_is_seen_few_times_is_noised_less():

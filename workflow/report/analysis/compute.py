@@ -10,7 +10,11 @@ from classifier.export.facts import CLASSIFIER
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import typed_json
 from stage.typed_json import Positive
-from workflow.report.analysis.run_files import Run
+from workflow.report.analysis.run_files import (
+    LABELED_PREDICTIONS,
+    TEACHER_PREDICTIONS,
+    Run,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,16 @@ def _chain(run: Run) -> Iterator[pathlib.Path]:
     for member in run.members():
         yield member / CLASSIFIER
     for directory in run.rounds():
-        yield directory / "predictions" / SUMMARY
+        yield from _labelings(directory)
         for excluded in sorted((directory / "excluded").glob("set-*")):
             yield excluded / SUMMARY
         yield directory / "student" / CLASSIFIER
+
+
+def _labelings(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields the summaries of the teacher's predictions in a round's directory."""
+    blended = [directory / name for name in (TEACHER_PREDICTIONS, LABELED_PREDICTIONS)]
+    if not any(path.exists() for path in blended):
+        blended = [directory / "predictions"]
+    for path in blended:
+        yield path / SUMMARY

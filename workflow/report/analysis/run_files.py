@@ -4,6 +4,8 @@ RUN/round-1/teacher/member-I      classifiers of the first teacher
 RUN/round-1/teacher/evaluation    first teacher on the test images
 RUN/round-N/calibration           teacher of round N on held-out or out-of-fold images
 RUN/round-N/{predictions,selection,dataset,student}
+RUN/round-N/teacher_predictions   predictions before they were blended, and
+RUN/round-N/labeled_predictions   those of the labeled images; neither without blending
 RUN/round-N/samples               tiles of the contact sheets
 RUN/round-N/evaluation            student of round N on the test images
 RUN/control                       supervised run with the chain's compute
@@ -42,10 +44,13 @@ from workflow.report.analysis.prediction_counts import LabeledRound
 
 #: `LabeledPredictions.kind` of test images.
 TEST = "test"
+#: Directories of a round whose predictions were blended.
+TEACHER_PREDICTIONS, LABELED_PREDICTIONS = "teacher_predictions", "labeled_predictions"
 #: Names of directories without their numbers, in the order in which they are made.
 _ORDER = (
-    *("data", "member", "round", "teacher", "calibration", "excluded", "predictions"),
-    *("selection", "dataset", "samples", "student", "evaluation", "control"),
+    *("data", "member", "round", "teacher", "calibration", "excluded"),
+    *(TEACHER_PREDICTIONS, LABELED_PREDICTIONS, "predictions", "selection"),
+    *("dataset", "samples", "student", "evaluation", "control"),
 )
 #: Directories of a round that show that it has begun.
 _ROUND_STAGES = ("predictions", "selection", "dataset", "student")
