@@ -81,8 +81,7 @@ def main(argv: Sequence[str]) -> None:
         if fold is not None:
             run = trainer.leave_out(run, fold)
         if sample is not None and is_consistent:
-            trainer.check_input_shards(sample.source, config)
-            run = dataclasses.replace(run, unlabeled=sample.source)
+            run = unlabeled.add_sample(run, sample)
         with devices.started_run(
             run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
         ) as context:

@@ -22,7 +22,7 @@ from beam_jobs.propagation.job import PropagationJob, check_labels
 from pseudo_label.deduplication.near_duplicates import split_by
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, Agreement
+from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, NeighborAgreement
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.blending import blend
 from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
@@ -301,11 +301,11 @@ class WriteShard(beam.DoFn):
         yield shard
 
 
-def _compare(path: epath.Path, spread: NDArray[Any]) -> Agreement:
+def _compare(path: epath.Path, spread: NDArray[Any]) -> NeighborAgreement:
     """Returns how often a shard's predictions have the class of the spread labels."""
     labels = prediction_schema.read_table(path, ["label"])["label"].take(spread["row"])
     same = labels.to_numpy() == spread["labels"][:, 0]
-    return Agreement(compared=len(same), same=int(same.sum()))
+    return NeighborAgreement(compared=len(same), same=int(same.sum()))
 
 
 def _blended_tables(

@@ -24,7 +24,7 @@ from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import is_local, spread
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
-from pseudo_label.predictions.schema import Agreement
+from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.propagation.cells import row_type, spread_type
 from stage import artifact
 from stage.cli import Log
@@ -98,7 +98,7 @@ def finish(job: PropagationJob) -> str:
     for of_shard in facts:
         counts.update(of_shard.status_counts)
     checksums = [of_shard.checksum for of_shard in facts]
-    agreement = sum((of_shard.agreement for of_shard in facts), Agreement())
+    agreement = sum((of_shard.agreement for of_shard in facts), NeighborAgreement())
     summary = {
         "images": counts.total(),
         "status": dict(sorted(counts.items())),

@@ -24,7 +24,7 @@ from benchmarks.methods.training import (
 )
 from classifier.training.budget import is_consistent
 from pseudo_label.predictions.prediction_set import SUMMARY
-from pseudo_label.predictions.schema import Agreement
+from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.selection.decision import SELECTION
 from stage import typed_json
 from stage.typed_json import Count
@@ -197,7 +197,7 @@ def _label(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Blended:
-    agreement: Agreement
+    agreement: NeighborAgreement
 
 
 def _read_agreement(directory: pathlib.Path) -> float:

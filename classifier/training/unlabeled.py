@@ -7,6 +7,7 @@ network without a gradient.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -62,6 +63,15 @@ def open_sample(
     """
     source = open_source(spec, data_dir=data_dir, image_feature=image_feature)
     return sampling.draw(source, config.consistency.max_images)
+
+
+def add_sample(run: TrainingRun, sample: UnlabeledSample) -> TrainingRun:
+    """Returns the run with the sample to learn from.
+
+    Raises ValueError if there are not enough files for the input shards.
+    """
+    trainer.check_input_shards(sample.source, run.config)
+    return dataclasses.replace(run, unlabeled=sample.source)
 
 
 def describe(sample: UnlabeledSample, run: TrainingRun) -> str:

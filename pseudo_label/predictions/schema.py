@@ -142,7 +142,7 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Agreement:
+class NeighborAgreement:
     """How often the teacher names the class of the labels that were spread.
 
     Attributes:
@@ -153,8 +153,8 @@ class Agreement:
     compared: int = 0
     same: int = 0
 
-    def __add__(self, other: Agreement) -> Agreement:
-        return Agreement(
+    def __add__(self, other: NeighborAgreement) -> NeighborAgreement:
+        return NeighborAgreement(
             compared=self.compared + other.compared, same=self.same + other.same
         )
 
@@ -166,7 +166,7 @@ def write_shard(
     fingerprint: str,
     shard: str = "",
     more: Sequence[str] = (),
-    agreement: Agreement | None = None,
+    agreement: NeighborAgreement | None = None,
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
@@ -208,7 +208,7 @@ class ShardFacts:
         status_counts: Number of rows by status.
         checksums: Checksums of all columns; other rows have others. Empty in a file of
             version 1.
-        agreement: Agreement of teacher and spread labels; of none if none were spread.
+        agreement: That of teacher and spread labels; of no image if none were spread.
     """
 
     num_rows: int
@@ -216,7 +216,7 @@ class ShardFacts:
     shard: str
     status_counts: dict[str, int]
     checksums: bytes
-    agreement: Agreement = Agreement()
+    agreement: NeighborAgreement = NeighborAgreement()
 
     @property
     def checksum(self) -> str:
@@ -239,7 +239,7 @@ def read_facts(path: epath.Path) -> ShardFacts:
             reader.metadata.get(_SHARD, b"").decode(),
             _decode_counts(reader.metadata[_STATUS_COUNTS]),
             reader.metadata.get(parquet.CHECKSUMS, b""),
-            Agreement(**_decode_counts(reader.metadata.get(_AGREEMENT, b""))),
+            NeighborAgreement(**_decode_counts(reader.metadata.get(_AGREEMENT, b""))),
         )
 
 

@@ -23,7 +23,9 @@ def labeled(tmp_path_factory):
 def trained(monkeypatch):
     """The runs that would be trained, without training them."""
     runs = []
-    monkeypatch.setattr(trainer, "train", lambda *arguments: runs.append(arguments))
+    monkeypatch.setattr(
+        trainer, "train", lambda *arguments, **_: runs.append(arguments)
+    )
     return runs
 
 
@@ -70,3 +72,32 @@ def test_a_complete_classifier_is_not_trained_again(labeled, trained, tmp_path):
     process = train(labeled, workdir, "--seed=1")
     assert process.returncode == 1
     assert "seed" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_used"),
+    [
+        ((), True),
+        (("--consistency=auto",), True),
+        (("--consistency=off",), False),
+    ],
+)
+def test_unlabeled_images_are_learned_from_by_the_rule(
+    labeled, trained, tmp_path, flags, is_used
+):
+    unlabeled = f"--unlabeled={labeled}"
+    process = train(labeled, tmp_path / "teacher", unlabeled, *flags)
+    assert process.returncode == 0, process.stderr
+    ((run, make_batches, _),) = trained
+    assert (run.unlabeled is not None) == is_used
+    assert (make_batches == run.labeled_batches) != is_used
+    assert "9 unlabeled images" in process.stdout
+    assert run.config.label_smoothing == (0.0 if is_used else 0.1)
+    # As many passes: 4 images pass three times, and the views of 3 once.
+    assert run.config.num_steps == (640 if is_used else 800)
+
+
+def test_consistency_needs_images(labeled, tmp_path):
+    process = train(labeled, tmp_path / "teacher", "--consistency=off")
+    assert process.returncode == 1
+    assert "--unlabeled" in process.stderr

@@ -4,6 +4,8 @@ import pytest
 
 from classifier.training import budget, presets
 from stage.overrides import override_all, paths_of
+from student.training import budget as student_budget
+from student.training import presets as student_presets
 
 IMAGENET = 1_281_167
 
@@ -85,3 +87,40 @@ def test_a_set_length_keeps_the_recipe_and_counts_no_images():
         recipe, lambda: pytest.fail("counted"), epochs=350, fixed={"num_steps"}
     )
     assert config == recipe
+
+
+def test_a_teacher_is_as_long_as_its_student():
+    for labeled, unlabeled in ((50, 1_140), (300, 7_700), (5_000, 100_000)):
+        teacher = budget.fit_budget(
+            presets.tiny(),
+            lambda count=labeled: count,
+            epochs=budget.EPOCHS,
+            fixed=(),
+            num_unlabeled=unlabeled,
+        )
+        student = student_budget.fit_budget(
+            student_presets.find("tiny"),
+            student_budget.Sizes(labeled=labeled, pseudo_labeled=unlabeled),
+            num_classes=10,
+        )
+        assert teacher.num_steps == student.num_steps
+        assert teacher.global_batch_size == student.global_batch_size
+
+
+def test_consistency_training_computes_as_much():
+    recipe = presets.tiny()
+    config = budget.fit_consistency(recipe, fixed=())
+    assert (config.global_batch_size, config.consistency.unlabeled_ratio) == (64, 3)
+    before = 3 * recipe.global_batch_size * recipe.num_steps
+    assert (3 * 64 + 48) * config.num_steps == pytest.approx(before, rel=0.01)
+    assert config.optimizer.peak_learning_rate == pytest.approx(0.03)
+    assert config.model.dropout_rate == config.label_smoothing == 0.0
+    settings = ("label_smoothing=0.2", "num_steps=7", "global_batch_size=16")
+    recipe = override_all(recipe, [*settings, "optimizer.warmup_steps=1"])
+    fixed = budget.fit_consistency(recipe, fixed=paths_of(settings))
+    assert override_all(fixed, settings) == fixed
+
+
+def test_consistency_is_for_few_labels():
+    assert budget.is_consistent(120, 10)
+    assert not budget.is_consistent(121, 10)

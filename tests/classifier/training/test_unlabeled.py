@@ -186,10 +186,15 @@ def test_many_processes_get_what_one_gets(run, batch_config):
     assert_same(itertools.islice(one.as_numpy_iterator(), 3), together)
 
 
-def test_the_line_says_what_cannot_be_used(sample, batch_config):
-    line = unlabeled.describe(sample, batch_config)
-    assert "11 unlabeled" in line
-    assert "text.png" in line
+def test_the_line_says_what_cannot_be_used(run, sample):
+    for run_of, use in (
+        (run, "seen"),
+        (dataclasses.replace(run, unlabeled=None), "only"),
+    ):
+        line = unlabeled.describe(sample, run_of)
+        assert "11 unlabeled" in line
+        assert use in line
+        assert "text.png" in line
 
 
 def test_the_description_of_a_run_has_the_sample(run, sample):
@@ -219,12 +224,11 @@ def test_a_batch_that_cannot_be_divided_is_refused(
         unlabeled.check(change(batch_config, **changes), hardware)
 
 
-def test_too_few_files_for_the_input_shards_are_refused(folder, batch_config):
+def test_too_few_files_for_the_input_shards_are_refused(run, sample):
+    config = dataclasses.replace(run.config, input_shards=12, global_batch_size=96)
+    run = dataclasses.replace(run, unlabeled=None, config=config)
     with pytest.raises(ValueError, match=r"\b12\b.*input_shards\b.*\b11\b"):
-        unlabeled.open_sample(
-            folder,
-            dataclasses.replace(batch_config, input_shards=12, global_batch_size=96),
-        )
+        unlabeled.add_sample(run, sample)
 
 
 def test_changed_files_are_named(folder, sample, batch_config):
