@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
             log("already complete")
             return
         pipeline.run(job, options, argv)
-    for line in pipeline.format_lines(_OUTPUT.value):
+    for line in pipeline.format_lines(_OUTPUT.value, job.predictions):
         log(line)
 
 

@@ -11,7 +11,7 @@ from etils import epath
 
 from beam_jobs.selection import dropping
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
-from pseudo_label.selection import precision, thresholds
+from pseudo_label.selection import outlook, precision, thresholds
 from pseudo_label.selection.decision import SelectionConfig
 from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.thresholds import ThresholdConfig
@@ -159,6 +159,12 @@ def _open_calibration(
 ) -> LabeledPredictions | None:
     if directory is None:
         return None
+    if outlook.read_agreement(predictions.directory) is not None:
+        raise ValueError(
+            f"{predictions.directory} holds blended predictions, and a calibration is "
+            "of a teacher's own confidences; give --confidence_threshold and no "
+            "--calibration, or the predictions before propagate_labels"
+        )
     temperature = read_temperature(directory, teachers=predictions.teachers)
     if temperature != predictions.temperature:
         raise ValueError(

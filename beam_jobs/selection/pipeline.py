@@ -29,7 +29,14 @@ from beam_jobs.selection import counting, dropping
 from beam_jobs.selection.counting import PredictionReader
 from beam_jobs.selection.job import SelectionJob
 from pseudo_label.deduplication.near_duplicates import DroppedCounts
-from pseudo_label.selection import order_statistics, precision, thresholds, what_if
+from pseudo_label.predictions.prediction_set import PredictionSet
+from pseudo_label.selection import (
+    order_statistics,
+    outlook,
+    precision,
+    thresholds,
+    what_if,
+)
 from pseudo_label.selection import tally as selection_tally
 from pseudo_label.selection.decision import (
     SELECTION,
@@ -68,7 +75,7 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
 
 
-def format_lines(output: str) -> Iterator[str]:
+def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:
     """Yields lines for the user about the selection in a directory."""
     selection = read_selection(output)
     for name, count in selection.funnel.by_title().items():
@@ -76,6 +83,14 @@ def format_lines(output: str) -> Iterator[str]:
     if selection.estimate is not None:
         yield f"precision of the labels kept: {selection.estimate.kept}"
     yield from _format_sparse_classes(selection)
+    yield str(
+        outlook.judge(
+            selection.funnel,
+            num_classes=len(selection.classes),
+            agreement=outlook.read_agreement(predictions.directory),
+            estimate=selection.estimate,
+        )
+    )
     cells = what_if.read_table(output)
     if cells is not None:
         yield from what_if.format_table(cells)

@@ -12,7 +12,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.schema import ShardFacts
+from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
 from stage import artifact, typed_json
 from stage.system import read_in_parallel
 from stage.typed_json import ClassName, Count, Positive, PositiveCount
@@ -116,9 +116,11 @@ class LabelingSummary:
 
     Attributes:
         checksums: `ShardFacts.checksum` of each file; empty in earlier versions.
+        agreement: Agreement of teacher and spread labels; None if none were spread.
     """
 
     checksums: tuple[str, ...] = ()
+    agreement: NeighborAgreement | None = None
 
 
 def open_predictions(directory: str) -> PredictionSet:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pseudo_label.predictions.perceptual_hash import perceptual_hashes
 from stage import parquet
 from stage.status import OK
+from stage.typed_json import Count
 
 #: Version 2 added checksums.
 SCHEMA_VERSION = 2
@@ -150,8 +151,8 @@ class NeighborAgreement:
         same: Number of those with the same class.
     """
 
-    compared: int = 0
-    same: int = 0
+    compared: Count = 0
+    same: Count = 0
 
     def __add__(self, other: NeighborAgreement) -> NeighborAgreement:
         return NeighborAgreement(

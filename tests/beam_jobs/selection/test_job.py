@@ -146,6 +146,16 @@ def test_a_calibration_that_does_not_belong(place):
     refuses(place, other, FileNotFoundError, **request)
 
 
+def test_a_calibration_is_not_of_blended_predictions(place):
+    summary = pathlib.Path(place.predictions) / "summary.json"
+    assert not summary.exists()
+    summary.write_text('{"agreement": {"compared": 2, "same": 1}}')
+    try:
+        refuses(place, "blended.*propagate_labels", calibration=calibrate(place))
+    finally:
+        summary.unlink()
+
+
 def test_a_target_that_is_out_of_reach(place):
     refuses(
         place,

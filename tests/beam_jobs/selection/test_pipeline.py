@@ -14,6 +14,7 @@ from beam_jobs.selection import job as selection_job
 from beam_jobs.selection import pipeline
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection import order_statistics
 from pseudo_label.selection.decision import (
     count_copies,
@@ -152,9 +153,10 @@ def test_the_estimate_is_of_the_images_that_the_rules_keep(place):
     assert selection.settings.thresholds.target == 0.97
     estimate = selection.estimate
     assert (estimate.above_threshold.right, estimate.above_threshold.images) == (3, 3)
-    assert any(
-        "precision" in line for line in pipeline.format_lines(str(place.root / "own"))
-    )
+    predictions = open_predictions(place.predictions)
+    lines = list(pipeline.format_lines(str(place.root / "own"), predictions))
+    assert any("precision of the labels kept" in line for line in lines)
+    assert any("likely to gain" in line for line in lines)
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.0, -1.0, 1.0000001, np.inf])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pseudo_label.selection.outlook import Outlook
 from stage import artifact, typed_json
 from stage.typed_json import Count, NonNegative, Share
 from workflow.report.analysis import diagnosis, metrics, verdict
@@ -92,6 +93,7 @@ class Figures:
         accuracies: Accuracies of control, first teacher and students.
         gains: Gains of the last student over first teacher and control, then of each
             student over its teacher.
+        outlooks: What the selection of each round said about its student.
         confusions: Confusions of the first teacher and the last student.
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
@@ -102,6 +104,7 @@ class Figures:
     class_names: tuple[str, ...]
     accuracies: tuple[Accuracy, ...]
     gains: tuple[Gain, ...]
+    outlooks: tuple[Outlook, ...]
     diagnoses: tuple[Diagnosis, ...]
     rounds: tuple[RoundFigures, ...]
     learning: tuple[Series, ...]
@@ -174,6 +177,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         class_names=tuple(first.selection.class_names) if first else (),
         accuracies=accuracies,
         gains=tuple(_gains(run, accuracies)),
+        outlooks=tuple(Outlook(**facts["outlook"]) for facts in report["rounds"]),
         diagnoses=tuple(_diagnose(run, found, accuracies, series) for found in rounds),
         rounds=rounds,
         learning=series,
@@ -197,8 +201,9 @@ def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing
 def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of `report.json`: `report` and all figures."""
     content = dataclasses.asdict(figures)
-    # There may be many classes, and each figure has the names it needs.
-    del content["class_names"]
+    # There may be many classes, and each figure has the names it needs; the rounds of
+    # `report` have their outlooks.
+    del content["class_names"], content["outlooks"]
     rounds = [
         {**facts, **found}
         for facts, found in zip(report["rounds"], content.pop("rounds"), strict=True)

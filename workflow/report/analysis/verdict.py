@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from classifier.export.facts import CLASSIFIER
-from pseudo_label.selection.decision import SELECTION, Funnel, funnel_title
+from pseudo_label.selection import outlook
+from pseudo_label.selection.decision import (
+    SELECTION,
+    Funnel,
+    PrecisionEstimate,
+    funnel_title,
+)
+from pseudo_label.selection.outlook import Outlook
 from stage import artifact, typed_json
 from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.compute import read_compute
@@ -36,6 +43,8 @@ class _ClassifierFacts:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _SelectionFacts:
     funnel: Funnel
+    estimate: PrecisionEstimate | None = None
+    classes: tuple[dict[str, Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +128,9 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     if compute := report.get("compute"):
         yield f"  {describe_compute(compute)}"
     yield ""
+    for figures in report["rounds"]:
+        if found := figures.get("outlook"):
+            yield f"  before student {figures['round']}: {Outlook(**found)}"
     yield "  " + verdict_sentence(report)
     yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
@@ -203,6 +215,14 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
         "student_accuracy": student.evaluation.top1,
         "student_parameters": student.num_parameters,
         "funnel": {**vars(selection.funnel), "written": sum(lengths)},
+        "outlook": dataclasses.asdict(
+            outlook.judge(
+                selection.funnel,
+                num_classes=len(selection.classes),
+                agreement=outlook.read_agreement(directory / "predictions"),
+                estimate=selection.estimate,
+            )
+        ),
     }
 
 

@@ -1,0 +1,126 @@
+"""Whether a student is likely to gain from a selection, before it is trained.
+
+The bounds are those of `docs/students.md`, "Before the student is trained", which also
+says how often they were right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from etils import epath
+
+from pseudo_label.predictions.prediction_set import SUMMARY, LabelingSummary
+from pseudo_label.predictions.schema import NeighborAgreement
+from pseudo_label.selection.decision import Funnel, PrecisionEstimate
+from stage import typed_json
+
+#: Lowest agreement of teacher and similar labeled images, corrected for chance.
+MIN_AGREEMENT = 0.94
+#: Lowest precision of the kept labels, where it is estimated.
+MIN_PRECISION = 0.9
+#: Lowest share of the images, without leaked ones and duplicates, above the threshold.
+MIN_CONFIDENT = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What the figures of a selection say about a student of it.
+
+    Attributes:
+        is_likely: Whether it is likely to end above teacher and control; None if
+            nothing is known about the labels.
+        finding: The figure that decides, as a clause.
+    """
+
+    is_likely: bool | None
+    finding: str
+
+    def __str__(self) -> str:
+        if self.is_likely is None:
+            return f"whether the student will gain cannot be said: {self.finding}"
+        likely = "likely" if self.is_likely else "unlikely"
+        return f"the student is {likely} to gain: {self.finding}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """A figure, its bound, and what it is the share of."""
+
+    share: float
+    bound: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.share:.1%} (bound {self.bound:.0%})"
+
+
+def judge(
+    funnel: Funnel,
+    *,
+    num_classes: int,
+    agreement: NeighborAgreement | None = None,
+    estimate: PrecisionEstimate | None = None,
+) -> Outlook:
+    """Returns the outlook of a selection.
+
+    Args:
+        funnel: Its counts.
+        num_classes: K.
+        agreement: Agreement of the teacher with similar labeled images, if known.
+        estimate: Precision of its labels, if known.
+    """
+    labels = list(_judge_labels(num_classes, agreement, estimate))
+    figures = [*labels, _confident(funnel)]
+    low = [figure for figure in figures if figure.share < figure.bound]
+    if low:
+        return Outlook(is_likely=False, finding=str(low[0]))
+    if not labels:
+        return Outlook(
+            is_likely=None,
+            finding="it needs labels of similar images (propagate_labels), or a "
+            "calibration",
+        )
+    return Outlook(is_likely=True, finding=str(labels[0]))
+
+
+def read_agreement(predictions: epath.PathLike) -> NeighborAgreement | None:
+    """Returns the agreement that `beam_jobs.propagate_labels` has counted.
+
+    None if the predictions in the directory are of a teacher alone.
+    """
+    path = epath.Path(predictions) / SUMMARY
+    if not path.exists():
+        return None
+    return typed_json.read(path, LabelingSummary).agreement
+
+
+def _judge_labels(
+    num_classes: int,
+    agreement: NeighborAgreement | None,
+    estimate: PrecisionEstimate | None,
+) -> Iterator[_Figure]:
+    if agreement is not None and agreement.compared:
+        chance = 1 / max(2, num_classes)
+        same = agreement.same / agreement.compared
+        yield _Figure(
+            share=max(0.0, (same - chance) / (1 - chance)),
+            bound=MIN_AGREEMENT,
+            what="agreement of teacher and similar labeled images, beyond chance,",
+        )
+    if estimate is not None and estimate.kept.estimate is not None:
+        yield _Figure(
+            share=estimate.kept.estimate,
+            bound=MIN_PRECISION,
+            what="estimated precision of the kept labels",
+        )
+
+
+def _confident(funnel: Funnel) -> _Figure:
+    confident = funnel.unique_kept + funnel.beyond_quota
+    return _Figure(
+        share=confident / max(1, confident + funnel.below_threshold),
+        bound=MIN_CONFIDENT,
+        what="share of images above the threshold",
+    )

@@ -1,0 +1,74 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pseudo_label.predictions.schema import NeighborAgreement
+from pseudo_label.selection import outlook
+from pseudo_label.selection.decision import Funnel, PrecisionEstimate
+from pseudo_label.selection.precision import Precision
+
+FUNNEL = Funnel(
+    read=1_000,
+    undecodable=0,
+    leaked=100,
+    duplicate=300,
+    below_threshold=200,
+    beyond_quota=100,
+    unique_kept=300,
+    copies=0,
+    records=300,
+)
+
+
+def agree(same, compared=1_000):
+    return NeighborAgreement(compared=compared, same=same)
+
+
+def estimate(right, images=100):
+    precision = Precision.of(np.arange(images) < right)
+    return PrecisionEstimate(kind="held_out", above_threshold=precision, kept=precision)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "same", "is_likely"),
+    [(2, 970, True), (2, 969, False), (10, 946, True), (10, 945, False)],
+)
+def test_agreement_is_corrected_for_chance(num_classes, same, is_likely):
+    found = outlook.judge(FUNNEL, num_classes=num_classes, agreement=agree(same))
+    assert found.is_likely is is_likely
+    assert "9" in found.finding
+    assert ("unlikely" in str(found)) != is_likely
+
+
+def test_the_first_figure_below_its_bound_decides():
+    everything = {"num_classes": 10, "agreement": agree(990)}
+    assert outlook.judge(FUNNEL, **everything, estimate=estimate(90)).is_likely
+    wrong = outlook.judge(FUNNEL, **everything, estimate=estimate(89))
+    assert wrong.is_likely is False
+    assert "precision" in wrong.finding
+    # Leaked images and duplicates are not counted: 400 of 800 are enough.
+    few = dataclasses.replace(FUNNEL, below_threshold=401)
+    assert outlook.judge(few, **everything).is_likely is False
+    enough = dataclasses.replace(FUNNEL, below_threshold=400)
+    assert outlook.judge(enough, **everything).is_likely
+
+
+def test_nothing_is_said_without_figures():
+    for known in ({}, {"agreement": agree(0, 0)}, {"estimate": estimate(0, 0)}):
+        found = outlook.judge(FUNNEL, num_classes=3, **known)
+        assert found.is_likely is None
+        assert "cannot be said" in str(found)
+
+
+def test_nothing_selected_is_no_gain():
+    nothing = dataclasses.replace(FUNNEL, unique_kept=0, beyond_quota=0)
+    assert outlook.judge(nothing, num_classes=3).is_likely is False
+
+
+def test_agreement_is_that_of_the_predictions(tmp_path):
+    assert outlook.read_agreement(tmp_path) is None
+    counts = {"compared": 7, "same": 5}
+    (tmp_path / "summary.json").write_text(json.dumps({"agreement": counts}))
+    assert outlook.read_agreement(tmp_path) == agree(5, 7)
