@@ -40,7 +40,7 @@ $(call check_no_dollar,$(PLAIN) $(TEXT))
 PYTHON ?= python3
 RUN ?= runs/demo
 ROUND ?= 1
-ROUNDS ?= 2
+ROUNDS ?= $(if $(filter rounds,$(MAKECMDGOALS)),3,1)
 # make rounds: number of consecutive students without a new best after which to stop.
 PATIENCE ?= 1
 SEED ?= 1
@@ -231,7 +231,7 @@ $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 setup: $(INSTALLED)  ## Create .venv and install what a run needs; with TPU=vm for a TPU
 
 # --- the demo ------------------------------------------------------------------
-demo: | $(INSTALLED)  ## Run all stages on handwritten digits, in seven to ten minutes
+demo: | $(INSTALLED)  ## Run all stages on handwritten digits, in five to eight minutes
 	@$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 report
 
 clean-demo:  ## Delete the files of the demo
@@ -247,7 +247,7 @@ demo-seeds: | $(INSTALLED)  ## Run the demo with SEEDS=5 seeds and compare the r
 		$(foreach seed,$(ALL_SEEDS),--run=$(DEMO_SEEDS)/seed-$(seed))
 
 # Another round if the student beats the best before it on CALIBRATION, at most ROUNDS.
-rounds: | $(INSTALLED)  ## Run rounds while accuracy on CALIBRATION= improves, at most ROUNDS=
+rounds: | $(INSTALLED)  ## Run rounds while accuracy on CALIBRATION= improves, at most ROUNDS=3
 ifneq ($(CALIBRATION),)
 	@set -e; for round in $(wordlist 1,$(ROUNDS),$(NUMBERS)); do \
 		$(MAKE) --no-print-directory -j$(JOBS) THREADS=1 student ROUND=$$round; \
@@ -291,13 +291,13 @@ verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Verify the records of round 
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
 evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Compare the student with its teacher
 samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw samples for the report's contact sheets
-control: $(RUN)/control/COMPLETED  ## Train the control: compute of ROUNDS=2, labeled images alone
+control: $(RUN)/control/COMPLETED  ## Train the control: compute of ROUNDS=1, labeled images alone
 
 reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
 report: $(call completed,$(RUN)/round-1/teacher/evaluation $(RUN)/control/evaluation \
 		$(reported))
-report:  ## Run ROUNDS=2 rounds and report on them
+report:  ## Run ROUNDS=1 rounds and report on them
 	@$(PY) -m workflow.report --run=$(RUN)
 
 # The settings determine the content of RUN; other settings, or images that have changed,

@@ -10,9 +10,9 @@ import dataclasses
 
 from classifier.models.flops import training_multiply_adds
 
-#: Forward passes of the demo: three teachers of 800 steps, two students of 1,600, a
-#: backward pass counting twice, and what they label. A budget of 1 is that many passes
-#: of the benchmark's network.
+#: Forward passes of the demo, a backward pass counting twice: a teacher of 1,120 steps
+#: with 64 images and 48 views, a student of 2,800 with 32 images, and what the teacher
+#: labels. A budget of 1 is that many passes of the benchmark's network.
 DEMO_PASSES = 542_000
 
 
