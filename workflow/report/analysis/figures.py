@@ -201,9 +201,8 @@ def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing
 def to_json(figures: Figures, report: dict[str, Any]) -> dict[str, Any]:
     """Returns the content of `report.json`: `report` and all figures."""
     content = dataclasses.asdict(figures)
-    # There may be many classes, and each figure has the names it needs; the rounds of
-    # `report` have their outlooks.
-    del content["class_names"], content["outlooks"]
+    # There may be many classes, and each figure has the names it needs.
+    del content["class_names"]
     rounds = [
         {**facts, **found}
         for facts, found in zip(report["rounds"], content.pop("rounds"), strict=True)

@@ -63,6 +63,11 @@ class _Seed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class _Member:
+    unlabeled: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _ControlConfig:
     config: _Seed
 
@@ -70,9 +75,9 @@ class _ControlConfig:
 def make_report(path: pathlib.Path) -> dict[str, Any]:
     """Returns the main figures of a run.
 
-    `teacher_accuracy` is that of the first teacher, trained on the labeled images
-    alone; each of `rounds` has that of its own teacher. `compute` is None if a stage
-    did not count its multiply-adds.
+    `teacher_accuracy` is that of the first teacher; each of `rounds` has that of its
+    own. `consistent` says whether the first one learned from unlabeled images too.
+    `compute` is None if a stage did not count its multiply-adds.
 
     Raises:
         FileNotFoundError: If a stage has not ended.
@@ -96,6 +101,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher.top1,
+        "consistent": _is_consistent(run),
         "student_accuracy": accuracy,
         "control_accuracy": control.top1,
         "compute": compute and dataclasses.asdict(compute),
@@ -106,6 +112,16 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         "versions": artifact.read_completed(path / "control").versions,
         "seed": _read(path / "control", artifact.CONFIG, _ControlConfig).config.seed,
     }
+
+
+def _is_consistent(run: Run) -> bool:
+    """Whether a member of the first teacher learned from unlabeled images."""
+    configs = [member / artifact.CONFIG for member in run.members()]
+    return any(
+        typed_json.read(path, _Member).unlabeled is not None
+        for path in configs
+        if path.exists()
+    )
 
 
 def format_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -121,7 +137,9 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     for figures in report["rounds"]:
         name = "teacher" if figures["round"] == 1 else f"student {figures['round'] - 1}"
         yield f"    {name:<18}{figures['teacher_accuracy']:>8.2%}   " + (
-            "labels alone" if figures["round"] == 1 else "teacher of the next round"
+            _describe_first(report)
+            if figures["round"] == 1
+            else "teacher of the next round"
         )
     name = f"student {last['round']}"
     yield f"    {name:<18}{report['student_accuracy']:>8.2%}"
@@ -135,6 +153,10 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
     yield f"  all stages took {seconds:.0f} s in total, seed {report['seed']}"
+
+
+def _describe_first(report: Mapping[str, Any]) -> str:
+    return "all images" if report.get("consistent") else "labels alone"
 
 
 def describe_compute(compute: Mapping[str, float]) -> str:

@@ -136,3 +136,30 @@ def test_a_run_without_a_round_is_named(run):
             shutil.rmtree(path)
     with pytest.raises(FileNotFoundError, match="round-1/predictions"):
         verdict.make_report(run)
+
+
+def test_what_the_first_teacher_learned_from_is_named(run):
+    member = run / "round-1" / "teacher" / "member-1"
+    for unlabeled, expected in ((None, "labels alone"), ({"n": 9}, "all images")):
+        content = {"config": {"seed": 1}}
+        if unlabeled:
+            content["unlabeled"] = unlabeled
+        write(member / "config.json", content)
+        lines = list(verdict.format_lines(verdict.make_report(run)))
+        (teacher,) = [line for line in lines if line.startswith("    teacher ")]
+        assert expected in teacher
+
+
+def test_the_outlook_of_each_round_is_printed(run):
+    agreement = {"compared": 100, "same": 60}
+    write(run / "round-2" / "predictions" / "summary.json", {"agreement": agreement})
+    path = run / "round-2" / "selection" / "selection.json"
+    content = json.loads(path.read_text())
+    content["classes"] = [{"name": name} for name in "abc"]
+    path.write_text(json.dumps(content))
+    lines = list(verdict.format_lines(verdict.make_report(run)))
+    (first,) = [line for line in lines if "before student 1:" in line]
+    assert "cannot be said" in first
+    (second,) = [line for line in lines if "before student 2:" in line]
+    assert "unlikely to gain" in second
+    assert "40.0%" in second
