@@ -1,0 +1,1 @@
+"""The propagation job: exactness, speed and memory."""
