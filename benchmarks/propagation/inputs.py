@@ -26,7 +26,7 @@ CLUSTERS_PER_CLASS = 20
 #: Directions in which clusters extend, and the standard deviations in these and in all
 #: directions. A center's is 1 in each.
 DIRECTIONS = 12
-DEVIATIONS = (0.55, 0.25)
+DEVIATIONS = (0.3, 0.25)
 #: Share of the images whose class the teacher names.
 TEACHER_ACCURACY = 0.8
 
