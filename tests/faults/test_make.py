@@ -145,9 +145,40 @@ def test_lists_are_separated_by_blanks(make):
         *("folder:/a", "tfds:b:test[:10]", "webdataset:/c~1/*.tar")
     ]
     teachers = [call for call in calls if "teacher.train" in call]
-    assert [call[-2:] for call in teachers] == [["--set=a='b'", "--init_from=x;y"]] * 3
+    assert [call[-2:] for call in teachers] == [["--set=a='b'", "--init_from=x;y"]]
     (student,) = (call for call in calls if "student.train" in call)
     assert student[-2:] == ['--set={"a":1}', "--x"]
+
+
+def test_labels_are_blended_with_those_of_similar_images(make):
+    ended, calls = make("student", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+    (blending,) = (call for call in calls if "beam_jobs.propagate_labels" in call)
+    directory = "runs/x/round-1"
+    assert f"--predictions={directory}/teacher_predictions" in blending
+    assert f"--labeled={directory}/labeled_predictions" in blending
+    assert f"--output={directory}/predictions" in blending
+    labeled = [
+        call for call in calls if f"--output={directory}/labeled_predictions" in call
+    ]
+    assert ["--embeddings" in call for call in labeled] == [True]
+    (selecting,) = (call for call in calls if "beam_jobs.select_labels" in call)
+    assert "--confidence_threshold=0.51" in selecting
+    (teacher,) = (call for call in calls if "teacher.train" in call)
+    assert f"--unlabeled={SETTINGS['IMAGES']}" in teacher
+    assert "--consistency=auto" in teacher
+
+
+@pytest.mark.parametrize("given", [{"NEIGHBORS": "0"}, {"FOLDS": "3"}])
+def test_calibrated_labels_are_the_teachers_own(make, given):
+    ended, calls = make("student", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    assert not [call for call in calls if "beam_jobs.propagate_labels" in call]
+    assert not [call for call in calls if "--embeddings" in call]
+    (labeling,) = (
+        call for call in calls if "--output=runs/x/round-1/predictions" in call
+    )
+    assert "beam_jobs.label_images" in labeling
 
 
 @page.holds("make variable with a dollar sign")
@@ -295,7 +326,7 @@ def test_settings_are_corrected_while_nothing_was_made(fault, make):
     assert ended.returncode == 2
     ended, calls = make("teacher", compares="yes", **SETTINGS)
     assert ended.returncode == 0, ended.stderr
-    assert len(calls) == 3
+    assert len(calls) == 1
     written = json.loads((make.root / "runs/x/settings").read_text())
     assert written["variables"]["LABELED"] == "folder:labeled"
 
