@@ -25,6 +25,7 @@ from stage.overrides import override_all, paths_of
 
 if TYPE_CHECKING:  # Both import TensorFlow.
     from classifier.data.sampling import UnlabeledSample
+    from classifier.data.sources import Source
     from classifier.training.trainer import Sources, TrainingRun
 
 FLAGS = CommandFlags()
@@ -66,11 +67,12 @@ def main(argv: Sequence[str]) -> None:
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
-        sample = _open_sample(recipe) if _UNLABELED.value is not None else None
-        is_consistent = sample is not None and _is_consistent(sources)
-        config = _fit(recipe, sources, sample, is_consistent=is_consistent)
+        corpus = _open_corpus() if _UNLABELED.value is not None else None
+        sample = _draw_sample(corpus, sources, recipe)
+        num_unlabeled = _count(corpus, sample, recipe)
+        config = _fit(recipe, sources, num_unlabeled, is_consistent=sample is not None)
         hardware.check(config)
-        if is_consistent:
+        if sample is not None:
             unlabeled.check(config, hardware)
         run = trainer.open_run(
             config,
@@ -80,12 +82,17 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
-        if sample is not None and is_consistent:
+        if sample is not None:
             run = unlabeled.add_sample(run, sample)
         with devices.started_run(
             run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
         ) as context:
             if context is not None:
+                if corpus is not None and sample is None:
+                    context.log(
+                        f"{num_unlabeled:,} unlabeled images set the number of steps; "
+                        "only labeled ones are learned from"
+                    )
                 _train(run, sample, context)
 
 
@@ -96,30 +103,43 @@ def _check_consistency() -> None:
         raise ValueError("--consistency needs --unlabeled")
 
 
-def _open_sample(config: TrainConfig) -> UnlabeledSample:
-    from classifier.training import unlabeled
+def _open_corpus() -> Source:
+    from classifier.data.sources import open_source
 
-    return unlabeled.open_sample(
+    return open_source(
         _UNLABELED.value,
-        config,
         data_dir=_DATA.data_dir.value,
         image_feature=_UNLABELED_IMAGE_FEATURE.value,
     )
 
 
-def _is_consistent(sources: Sources) -> bool:
-    if _CONSISTENCY.value != "auto":
-        return bool(_CONSISTENCY.value == "on")
-    num_classes = len(sources.class_names)
-    return budget.is_consistent(sources.labeled.num_examples, num_classes)
+def _draw_sample(
+    corpus: Source | None, sources: Sources, config: TrainConfig
+) -> UnlabeledSample | None:
+    """Returns the images to learn from without labels, if there are to be any."""
+    from classifier.data import sampling
+
+    is_used = _CONSISTENCY.value == "on"
+    if _CONSISTENCY.value == "auto":
+        num_classes = len(sources.class_names)
+        is_used = budget.is_consistent(sources.labeled.num_examples, num_classes)
+    if corpus is None or not is_used:
+        return None
+    return sampling.draw(corpus, config.consistency.max_images)
+
+
+def _count(
+    corpus: Source | None, sample: UnlabeledSample | None, config: TrainConfig
+) -> int:
+    from classifier.data import sampling
+
+    if sample is not None:
+        return sample.num_images
+    return sampling.count(corpus, config.consistency.max_images) if corpus else 0
 
 
 def _fit(
-    recipe: TrainConfig,
-    sources: Sources,
-    sample: UnlabeledSample | None,
-    *,
-    is_consistent: bool,
+    recipe: TrainConfig, sources: Sources, num_unlabeled: int, *, is_consistent: bool
 ) -> TrainConfig:
     fixed = paths_of(_RUN.set.value)
     config = budget.fit_budget(
@@ -127,7 +147,7 @@ def _fit(
         lambda: sources.labeled.num_examples,
         epochs=presets.epochs(_RUN.preset.value),
         fixed=fixed,
-        num_unlabeled=sample.num_images if sample else 0,
+        num_unlabeled=num_unlabeled,
     )
     return budget.fit_consistency(config, fixed=fixed) if is_consistent else config
 
@@ -135,19 +155,20 @@ def _fit(
 def _train(
     run: TrainingRun, sample: UnlabeledSample | None, context: RunContext
 ) -> None:
+    from classifier.data import sampling
     from classifier.training import trainer, unlabeled
 
-    if sample is not None:
-        context.log(unlabeled.describe(sample, run))
-    if sample is None or run.unlabeled is None:
+    if sample is None:
         trainer.train(run, run.labeled_batches, context)
         return
-    trainer.train(
-        run,
-        unlabeled.plan_batches(run),
-        context,
-        check_others=lambda: unlabeled.check_again(sample, _open_sample(run.config)),
-    )
+
+    def check_again() -> None:
+        again = sampling.draw(_open_corpus(), run.config.consistency.max_images)
+        unlabeled.check_again(sample, again)
+
+    context.log(unlabeled.describe(sample, run.config))
+    batches = unlabeled.plan_batches(run)
+    trainer.train(run, batches, context, check_others=check_again)
 
 
 if __name__ == "__main__":

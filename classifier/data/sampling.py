@@ -108,6 +108,19 @@ def draw(source: Source, max_images: int) -> UnlabeledSample:
     )
 
 
+def count(source: Source, max_images: int) -> int:
+    """Returns the number of examples, at most `max_images`; none is decoded.
+
+    Files of records are read until there are so many.
+    """
+    known = [file.take if file.count < 0 else file.count for file in source.files]
+    if min(known, default=0) >= 0:
+        return min(sum(known), max_images)
+    examples = python_reader.read_examples(source.reader, source.files)
+    readable = (example for example in examples if example.status == OK)
+    return sum(1 for _ in itertools.islice(readable, max_images))
+
+
 def _read_in_order(source: Source) -> Iterator[tuple[int, _Found]]:
     """Yields index and findings of one file after the other, read in parallel."""
     files, reader = source.files, source.reader

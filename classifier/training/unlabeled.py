@@ -13,9 +13,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from classifier.data import preprocessing, sampling
+from classifier.data import preprocessing
 from classifier.data.sampling import UnlabeledSample
-from classifier.data.sources import Source, open_source
+from classifier.data.sources import Source
 from classifier.training import consistency, input_pipeline, trainer
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
@@ -47,24 +47,6 @@ def check(config: TrainConfig, devices: Devices) -> None:
             )
 
 
-def open_sample(
-    spec: str,
-    config: TrainConfig,
-    *,
-    data_dir: str | None = None,
-    image_feature: str | None = None,
-) -> UnlabeledSample:
-    """Draws and reads the unlabeled images, see `sources.open_source`.
-
-    Raises:
-        ValueError: If there are no images.
-        FileNotFoundError: If the spec names nothing that exists.
-        OSError: If the files cannot be read.
-    """
-    source = open_source(spec, data_dir=data_dir, image_feature=image_feature)
-    return sampling.draw(source, config.consistency.max_images)
-
-
 def add_sample(run: TrainingRun, sample: UnlabeledSample) -> TrainingRun:
     """Returns the run with the sample to learn from.
 
@@ -74,19 +56,15 @@ def add_sample(run: TrainingRun, sample: UnlabeledSample) -> TrainingRun:
     return dataclasses.replace(run, unlabeled=sample.source)
 
 
-def describe(sample: UnlabeledSample, run: TrainingRun) -> str:
+def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
     """Returns the number of images, of each batch and of those left out in one line."""
-    size = run.config.global_batch_size
-    unlabeled = run.config.consistency.unlabeled_of(size)
-    epochs = run.config.num_steps * unlabeled / sample.num_images
-    line = f"{sample.num_images:,} unlabeled images "
-    if run.unlabeled is None:
-        line += "set the number of steps; only labeled ones are learned from"
-    else:
-        line += (
-            f"seen {epochs:,.3g} times, {unlabeled} with {size - unlabeled} labeled "
-            "ones in each batch"
-        )
+    size = config.global_batch_size
+    unlabeled = config.consistency.unlabeled_of(size)
+    epochs = config.num_steps * unlabeled / sample.num_images
+    line = (
+        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times, {unlabeled} "
+        f"with {size - unlabeled} labeled ones in each batch"
+    )
     if sample.num_skipped:
         line += f"; {sample.num_skipped:,} cannot be used, first {sample.reason}"
     return line

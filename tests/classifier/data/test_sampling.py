@@ -51,6 +51,13 @@ def test_a_smaller_sample_is_drawn_by_names_alone(form, tmp_path):
     assert set(contents(sampling.draw(backwards, 7))) == drawn[1]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_images_are_counted_up_to_a_number(form, tmp_path):
+    source = open_labeled(form, tmp_path, IMAGES, LABELS)
+    assert sampling.count(source, 100) == len(IMAGES)
+    assert sampling.count(source, 3) == 3
+
+
 def test_images_of_a_folder_are_drawn_at_random(tmp_path):
     images = random_images(200)
     write_folder(tmp_path, images)
