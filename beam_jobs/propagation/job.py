@@ -13,7 +13,7 @@ from classifier.data.class_names import check_same_classes
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.predictions.schema import TRUE_LABEL
-from pseudo_label.propagation.cells import count_cells
+from pseudo_label.propagation.cells import count_cells, count_landmarks
 from pseudo_label.propagation.spreading import SpreadingConfig
 from stage import artifact
 from stage.system import read_in_parallel
@@ -52,6 +52,7 @@ class PropagationJob:
         blend: Share of the spread labels in the new distributions, in [0, 1].
         settle: Whether two different top classes get the same probability.
         num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
+        max_landmarks: Largest number of images of an exact graph.
         output: Directory of the new predictions.
         config: Everything that decides their content.
     """
@@ -63,6 +64,7 @@ class PropagationJob:
     blend: float
     settle: bool
     num_cells: int
+    max_landmarks: int
     output: str
     config: dict[str, Any]
 
@@ -73,8 +75,13 @@ class PropagationJob:
 
     @property
     def centroids(self) -> epath.Path:
-        """File of the cells."""
+        """File of the cells, which is written after that of the landmarks."""
         return epath.Path(self.output) / WORK / "centroids.parquet"
+
+    @property
+    def landmarks(self) -> epath.Path:
+        """File of the landmarks and what was spread to them."""
+        return epath.Path(self.output) / WORK / "landmarks.parquet"
 
     def path(self, shard: int) -> epath.Path:
         """Returns the file of a shard's new predictions."""
@@ -113,6 +120,9 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
             predictions.num_images,
             predictions.embedding_size,
             exact_images=request.exact_images,
+        ),
+        max_landmarks=count_landmarks(
+            predictions.embedding_size, exact_images=request.exact_images
         ),
         output=output,
         config=config,

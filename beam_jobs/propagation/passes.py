@@ -78,8 +78,8 @@ def _to_features(
 
 
 def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
-    """Writes the cells, found by k-means of a sample of the corpus."""
-    wanted = job.num_cells * SAMPLES_PER_CELL
+    """Writes the cells and the landmarks, both found with a sample of the corpus."""
+    wanted = max(job.num_cells * SAMPLES_PER_CELL, job.max_landmarks)
     share = min(1.0, wanted / job.predictions.num_images)
     return (
         shards
@@ -100,10 +100,32 @@ def _sample(shard: int, predictions: PredictionSet, share: float) -> bytes:
 def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None:
     rows = _join(blocks, propagation_cells.row_type(job.predictions.embedding_size))
     rows = rows.take(np.lexsort((rows["row"], rows["shard"])))
+    landmarks = rows[:: _step(len(rows), job.max_landmarks)]
+    found = propagation_cells.spread_in_unit(
+        np.concatenate([*_labeled_rows(job), landmarks]),
+        job.spreading,
+        top_k=job.predictions.top_k,
+        threads=num_cores(),
+    )
+    _write_spread(job.landmarks, found, job)
     sample = normalize_rows(rows[EMBEDDING])
     cells = propagation_cells.find_cells(sample, job.num_cells, share=share)
     table = pa.table({"centroid": list(cells.centroids), "parts": cells.parts})
     parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
+
+
+def _labeled_rows(job: PropagationJob) -> Iterator[NDArray[Any]]:
+    """Yields labeled images, at most about as many as landmarks, spread evenly."""
+    step, count = _step(job.num_labeled, job.max_landmarks), 0
+    for shard in range(job.labeled.num_shards):
+        for rows in read_rows(job.labeled, shard, with_labels=True):
+            yield rows[-count % step :: step]
+            count += len(rows)
+
+
+def _step(count: int, limit: int) -> int:
+    """Returns how many rows there are for each one that is used."""
+    return max(1, -(-count // limit))
 
 
 def read_cells(job: PropagationJob) -> Cells:
@@ -203,6 +225,10 @@ class SpreadInUnit(beam.DoFn):
     def setup(self) -> None:
         """Prepares a worker."""
         filesystems.register()
+        job = self._job
+        self._landmarks = None
+        if job.num_cells > 1:
+            self._landmarks = _read_spread(job.landmarks, job)
 
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[int]:
         """Writes the file of one unit; yields its number."""
@@ -219,24 +245,37 @@ class SpreadInUnit(beam.DoFn):
                 top_k=job.predictions.top_k,
                 # Else a core has a unit of its own.
                 threads=num_cores() if job.num_cells == 1 else 1,
+                landmarks=self._landmarks,
             )
-            table = _to_table(found)
-            parquet.write_parquet_file(
-                path, table, owner=job.fingerprint, compression="zstd"
-            )
+            _write_spread(path, found, job)
         yield unit
 
 
-def _to_table(found: NDArray[Any]) -> pa.Table:
+def _write_spread(path: epath.Path, found: NDArray[Any], job: PropagationJob) -> None:
+    """Writes records of `cells.spread_type`."""
     none = np.zeros(len(found), bool)
-    return pa.table(
-        {
-            "shard": found["shard"],
-            "row": found["row"],
-            "labels": prediction_schema.to_lists(found["labels"], none),
-            "shares": prediction_schema.to_lists(found["shares"], none),
-        }
+    columns = {
+        "shard": found["shard"],
+        "row": found["row"],
+        "labels": prediction_schema.to_lists(found["labels"], none),
+        "shares": prediction_schema.to_lists(found["shares"], none),
+    }
+    parquet.write_parquet_file(
+        path, pa.table(columns), owner=job.fingerprint, compression="zstd"
     )
+
+
+def _read_spread(path: epath.Path, job: PropagationJob) -> NDArray[Any]:
+    """Returns records of `cells.spread_type`."""
+    top_k = job.predictions.top_k
+    table = parquet.read_parquet_file(path, owner=job.fingerprint)
+    rows = np.zeros(table.num_rows, propagation_cells.spread_type(top_k))
+    for name in ("shard", "row"):
+        rows[name] = table[name].to_numpy()
+    for name in ("labels", "shares"):
+        values = pa.concat_arrays(table[name].chunks).flatten().to_numpy()
+        rows[name] = values.reshape(-1, top_k)
+    return rows
 
 
 class SendToShards(_Sender):
@@ -255,14 +294,7 @@ class SendToShards(_Sender):
         path = self._job.unit_path(unit)
         if not path.exists():  # No image was near its centroid.
             return
-        top_k = self._job.predictions.top_k
-        table = parquet.read_parquet_file(path, owner=self._job.fingerprint)
-        rows = np.zeros(table.num_rows, propagation_cells.spread_type(top_k))
-        for name in ("shard", "row"):
-            rows[name] = table[name].to_numpy()
-        for name in ("labels", "shares"):
-            values = pa.concat_arrays(table[name].chunks).flatten().to_numpy()
-            rows[name] = values.reshape(-1, top_k)
+        rows = _read_spread(path, self._job)
         shards = rows["shard"]
         wanted = (shards >= self._shards.start) & (shards < self._shards.stop)
         rows = rows[wanted]

@@ -1,10 +1,14 @@
 """Cells: parts of a large set of images whose graphs are independent of each other.
 
-A cell holds the images nearest to one centroid. A labeled image also reaches the cells
-whose centroids are nearest to it, so that each cell holds a thousand labeled images, or
-all of them: there the images of the cell may be connected to it, and it to no others
-than in its own. A cell with too many images, such as equal ones, is divided into parts
-at random. A part is the unit of work.
+A cell holds the images nearest to one centroid. Most cells hold no labeled image, and
+what labels say about them has come through others. Labels therefore spread first over
+the exact graph of a sample of the images, the landmarks. In the graph of its cell, what
+a landmark got spreads like a label.
+
+A labeled image also reaches the cells whose centroids are nearest to it, so that each
+cell holds a thousand labeled images, or all of them: there the images of the cell may
+be connected to it, and it to no others than in its own. A cell with too many images,
+such as equal ones, is divided into parts at random. A part is the unit of work.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pseudo_label.propagation.graph import build_graph, normalize_rows
 from pseudo_label.propagation.spreading import (
     UNLABELED,
     SpreadingConfig,
+    SpreadLabels,
     find_top_labels,
 )
 
@@ -80,10 +85,14 @@ def count_cells(num_images: int, size: int, *, exact_images: int) -> int:
         exact_images: Largest number of images of an exact graph, whose unit has at most
             4 GB of features.
     """
-    num_bytes = num_images * size * _BYTES_PER_FEATURE
-    if num_images <= exact_images and num_bytes <= _MAX_EXACT_BYTES:
+    if num_images <= count_landmarks(size, exact_images=exact_images):
         return 1
     return min(MAX_CELLS, math.ceil(num_images / CELL_ROWS))
+
+
+def count_landmarks(size: int, *, exact_images: int) -> int:
+    """Returns the largest number of images of one exact graph, see `count_cells`."""
+    return min(exact_images, _MAX_EXACT_BYTES // (size * _BYTES_PER_FEATURE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +180,12 @@ def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> 
 
 
 def spread_in_unit(
-    rows: NDArray[Any], config: SpreadingConfig, *, top_k: int, threads: int = 1
+    rows: NDArray[Any],
+    config: SpreadingConfig,
+    *,
+    top_k: int,
+    threads: int = 1,
+    landmarks: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Returns records of `spread_type` of a unit's images that a label reaches.
 
@@ -180,6 +194,8 @@ def spread_in_unit(
         config: Settings of graph and spreading.
         top_k: Number of classes to return of each image.
         threads: Threads of the search, which have no effect on the result.
+        landmarks: Records of `spread_type` of landmarks, by shard and row; those of
+            other units may be among them. None for no landmarks.
     """
     is_corpus = rows["label"] == UNLABELED
     rows = rows.take(np.lexsort((rows["row"], rows["shard"], is_corpus)))
@@ -190,7 +206,10 @@ def spread_in_unit(
         neighbors=config.neighbors,
         threads=threads,
     )
-    spread = find_top_labels(graph, rows["label"], config, top_k=top_k)
+    given = None
+    if landmarks is not None and len(landmarks):
+        given = _find_given(rows, is_corpus, landmarks)
+    spread = find_top_labels(graph, rows["label"], config, top_k=top_k, given=given)
     reached = np.flatnonzero(is_corpus & (spread.shares[:, 0] > 0))
     found = np.zeros(len(reached), spread_type(top_k))
     for name in ("shard", "row"):
@@ -198,3 +217,23 @@ def spread_in_unit(
     found["labels"] = spread.labels[reached]
     found["shares"] = spread.shares[reached]
     return found
+
+
+def _find_given(
+    rows: NDArray[Any], is_corpus: NDArray[np.bool_], landmarks: NDArray[Any]
+) -> SpreadLabels:
+    """Returns what is known of the landmarks among the rows, zeros for other rows."""
+    known, wanted = _places(landmarks), _places(rows)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    is_known = is_corpus & (known[at] == wanted)
+    shape = (len(rows), *landmarks["labels"].shape[1:])
+    given = SpreadLabels(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+    given.labels[is_known] = landmarks["labels"][at[is_known]]
+    given.shares[is_known] = landmarks["shares"][at[is_known]]
+    return given
+
+
+def _places(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Returns numbers that order records by shard and row."""
+    places: NDArray[np.int64] = rows["shard"].astype(np.int64) << 32 | rows["row"]
+    return places

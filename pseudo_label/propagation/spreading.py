@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from pseudo_label.propagation.graph import (
@@ -104,13 +105,18 @@ def spread_labels(
     given[: len(labels)] = labels
     graph = build_graph(rows, neighbors=config.neighbors, threads=threads)
     spread = np.zeros((len(rows), num_classes), np.float32)
-    for classes, scores in spread_chunks(graph, given, config):
+    for classes, scores in spread_chunks(graph, to_targets(given), config):
         spread[:, classes] = scores
     return divide(spread, spread.sum(axis=1, keepdims=True))[len(labels) :]
 
 
 def find_top_labels(
-    graph: Any, labels: NDArray[Any], config: SpreadingConfig, *, top_k: int
+    graph: Any,
+    labels: NDArray[Any],
+    config: SpreadingConfig,
+    *,
+    top_k: int,
+    given: SpreadLabels | None = None,
 ) -> SpreadLabels:
     """Returns the `top_k` most frequent classes around each image.
 
@@ -119,11 +125,14 @@ def find_top_labels(
         labels: [N] given labels, `UNLABELED` where there is none.
         config: Settings of the spreading.
         top_k: Number m of classes.
+        given: Distributions of the N images that spread like labels, with zeros where
+            there is none.
     """
+    targets = to_targets(labels, given)
     best = np.zeros((len(labels), top_k), np.int64)
     highest = np.zeros((len(labels), top_k), np.float32)
     total = np.zeros((len(labels), 1), np.float32)
-    for classes, scores in spread_chunks(graph, labels, config):
+    for classes, scores in spread_chunks(graph, targets, config):
         total += scores.sum(axis=1, keepdims=True)
         every = np.concatenate([highest, scores], axis=1)
         order = np.argsort(-every, axis=1, kind="stable")[:, :top_k]
@@ -134,19 +143,35 @@ def find_top_labels(
     return SpreadLabels(best.astype(np.int32), divide(highest, total))
 
 
-def spread_chunks(
-    graph: Any, labels: NDArray[Any], config: SpreadingConfig
-) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-    """Yields a few of the labeled classes, ascending, and their columns of F.
+def to_targets(labels: NDArray[Any], given: SpreadLabels | None = None) -> Any:
+    """Returns Y, a sparse matrix float32 [N,K] with as many columns as are used.
 
-    Classes do not depend on each other. See `find_top_labels`.
+    See `find_top_labels`.
+    """
+    labels = np.asarray(labels)
+    rows = np.flatnonzero(labels != UNLABELED)
+    columns, values = labels[rows], np.ones(len(rows), np.float32)
+    if given is not None:
+        soft = np.nonzero(given.shares)
+        rows = np.concatenate([rows, soft[0]])
+        columns = np.concatenate([columns, given.labels[soft]])
+        values = np.concatenate([values, given.shares[soft]])
+    shape = (len(labels), int(columns.max(initial=-1)) + 1)
+    return scipy.sparse.csc_matrix((values, (rows, columns)), shape=shape)
+
+
+def spread_chunks(
+    graph: Any, targets: Any, config: SpreadingConfig
+) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
+    """Yields a few of the classes that are given, ascending, and their columns of F.
+
+    Classes do not depend on each other. `targets` are those of `to_targets`.
     """
     step = normalize_graph(graph) * np.float32(config.alpha)
-    labels = np.asarray(labels)
-    known = np.unique(labels[labels != UNLABELED])
+    known = np.flatnonzero(np.diff(targets.indptr))
     for first in range(0, len(known), _CHUNK):
         classes = known[first : first + _CHUNK]
-        given = (labels[:, None] == classes).astype(np.float32)
+        given = targets[:, classes].toarray()
         given *= np.float32(1 - config.alpha)
         spread = given
         for _ in range(config.num_steps):

@@ -2,19 +2,33 @@
 
 import json
 
+import apache_beam as beam
 import numpy as np
 import pytest
 
+from beam_jobs.io import shards as io_shards
+from beam_jobs.propagation import passes, pipeline
+from pseudo_label.propagation import cells as propagation_cells
+from pseudo_label.propagation.cells import spread_in_unit
 from tests.beam_jobs.propagation import sets
 from tests.commands import call
 
 SETTINGS = {"neighbors": 4, "alpha": 0.8, "blend": 0.5}
 
 
-def propagate(predictions, labeled, output, **flags):
+#: Flags by whether one graph is exact; with them, there are some cells of 10 images.
+MODES = {"exact": {}, "cells": {"exact_images": 20}}
+
+
+def propagate(predictions, labeled, output, *beam_flags, **flags):
     given = {"predictions": predictions, "labeled": labeled, "output": output, **flags}
     flags = [f"--{name}={value}" for name, value in given.items()]
-    return call("beam_jobs.propagate_labels", *flags)
+    return call("beam_jobs.propagate_labels", *flags, "--", *beam_flags)
+
+
+@pytest.fixture
+def small_cells(monkeypatch):
+    monkeypatch.setattr(propagation_cells, "CELL_ROWS", 10)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +87,118 @@ def test_a_second_start_changes_nothing(inputs, output):
     before = sets.files(output)
     propagate(*inputs, output, **SETTINGS)
     assert sets.files(output) == before
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs, tmp_path_factory):
+    """Files by mode, made in one process."""
+    root, made = tmp_path_factory.mktemp("undisturbed"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(propagation_cells, "CELL_ROWS", 10)
+        for mode, flags in MODES.items():
+            output = root / mode
+            ended = propagate(*inputs, output, "--direct_num_workers=1", **flags)
+            assert ended.returncode == 0
+            made[mode] = sets.files(output)
+    assert made["exact"] != made["cells"]
+    return made
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.slow
+def test_workers_change_no_byte(inputs, undisturbed, tmp_path, mode, workers):
+    beam_flags = (
+        f"--direct_num_workers={workers}",
+        "--direct_running_mode=multi_processing",
+    )
+    ended = propagate(*inputs, tmp_path / "new", *beam_flags, **MODES[mode])
+    assert ended.returncode == 0
+    assert sets.files(tmp_path / "new") == undisturbed[mode]
+
+
+class Bundles(beam.PTransform):
+    """The numbers of shards, the last first, in one bundle or in one each."""
+
+    are_split = True
+
+    def __init__(self, num_shards):
+        super().__init__()
+        self._numbers = list(range(num_shards))[::-1]
+
+    def expand(self, begin):
+        numbers = begin | beam.Create(self._numbers, reshuffle=False)
+        return numbers | beam.Reshuffle() if self.are_split else numbers
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("are_split", "sent_bytes"), [(False, 2**26), (True, 0)])
+def test_bundles_and_their_order_change_no_byte(
+    inputs, undisturbed, tmp_path, monkeypatch, mode, are_split, sent_bytes
+):
+    monkeypatch.setattr(io_shards, "Shards", Bundles)
+    monkeypatch.setattr(Bundles, "are_split", are_split)
+    monkeypatch.setattr(passes, "_SENT_BYTES", sent_bytes)
+    ended = propagate(*inputs, tmp_path / "new", **MODES[mode])
+    assert ended.returncode == 0
+    assert sets.files(tmp_path / "new") == undisturbed[mode]
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_rounds_change_no_byte(inputs, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_LOCAL_BYTES", 1000)
+    ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
+    assert ended.returncode == 0
+    assert sets.files(tmp_path / "new") == undisturbed["cells"]
+
+
+def test_the_order_of_shards_changes_no_distribution(inputs, output, tmp_path):
+    turned = sets.write(tmp_path / "turned", order=[2, 0, 1])
+    assert propagate(turned, inputs[1], tmp_path / "new", **SETTINGS).returncode == 0
+    rows, others = (
+        {row["key"]: row for row in sets.read(path) if row["top_labels"]}
+        for path in (output, tmp_path / "new")
+    )
+    assert rows.keys() == others.keys()
+    for key, row in rows.items():
+        np.testing.assert_allclose(
+            row["top_probabilities"], others[key]["top_probabilities"], atol=1e-5
+        )
+
+
+def test_landmarks_bring_a_few_labels_to_all_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(propagation_cells, "CELL_ROWS", 20)
+    labeled = sets.write(tmp_path / "labeled", shards=1, rows=8, labeled=True)
+    corpus = sets.write(tmp_path / "predictions", rows=200, seed=2)
+
+    def spread(exact_images):
+        output = tmp_path / str(exact_images)
+        flags = {"blend": 1, "settle": False, "exact_images": exact_images}
+        assert propagate(corpus, labeled, output, **flags).returncode == 0
+        return [row["label"] for row in sets.read(output) if row["top_labels"]]
+
+    exact, cells, without = (spread(count) for count in (1000, 200, 1))
+    same = np.equal(cells, exact).mean()
+    assert same > 0.8
+    assert same > np.equal(without, exact).mean() + 0.05
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_landmarks_and_labels_are_a_limited_number(inputs, tmp_path, monkeypatch):
+    seen = []
+
+    def spread(rows, *arguments, **settings):
+        labeled = rows["label"] >= 0
+        seen.append((labeled.sum(), (~labeled).sum()))
+        return spread_in_unit(rows, *arguments, **settings)
+
+    monkeypatch.setattr(propagation_cells, "spread_in_unit", spread)
+    ended = propagate(*inputs, tmp_path / "new", exact_images=7)
+    assert ended.returncode == 0
+    # Of 18 labeled images and 54 others.
+    assert seen[0] == (6, 7)
 
 
 def test_cells_do_not_depend_on_an_interruption(inputs, tmp_path):

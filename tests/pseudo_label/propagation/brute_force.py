@@ -18,10 +18,10 @@ def graph(features, neighbors, queries=None):
     return np.where(listed | listed.T, np.maximum(cosines, 0), 0)
 
 
-def spread(weights, labels, num_classes, alpha):
+def spread(weights, labels, num_classes, alpha, more=0):
     """Distributions [N,K] by the equations' solution: (I - alpha S) F = (1 - alpha) Y.
 
-    Rows that no label reaches are zeros.
+    Rows that no label reaches are zeros. `more` [N,K] is added to the labels in Y.
     """
     degrees = weights.sum(axis=1)
     scale = 1 / np.sqrt(np.where(degrees > 0, degrees, 1))
@@ -29,6 +29,7 @@ def spread(weights, labels, num_classes, alpha):
     given = np.zeros((len(labels), num_classes))
     known = labels >= 0
     given[known, labels[known]] = 1 - alpha
+    given += (1 - alpha) * more
     spread = np.linalg.solve(np.eye(len(labels)) - alpha * normalized, given)
     spread[spread < 1e-12] = 0
     total = spread.sum(axis=1, keepdims=True)

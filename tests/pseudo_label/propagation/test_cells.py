@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import (
@@ -8,6 +9,7 @@ from pseudo_label.propagation.cells import (
     one_cell,
     row_type,
     spread_in_unit,
+    spread_type,
 )
 from pseudo_label.propagation.graph import normalize_rows
 from pseudo_label.propagation.spreading import SpreadingConfig
@@ -109,6 +111,34 @@ def test_labeled_images_from_elsewhere_are_only_found():
     assert len(spread_in_unit(to_rows(features, labels), config, top_k=1))
     is_home = labels < 0
     assert not len(spread_in_unit(to_rows(features, labels, is_home), config, top_k=1))
+
+
+@pytest.mark.parametrize("num_labeled", [0, 3])
+def test_what_landmarks_got_spreads_like_labels(num_labeled):
+    features = clustered(80).astype(np.float16)
+    labels = np.where(np.arange(80) < num_labeled, 1, -1)
+    rows = to_rows(features, labels)
+    rows["shard"] = np.arange(80) % 4
+    # Of shard 9 and row 99 are none; row 1 is labeled, unless no row is.
+    landmarks = np.zeros(5, spread_type(2))
+    landmarks["shard"], landmarks["row"] = [0, 1, 1, 2, 9], [40, 1, 41, 99, 0]
+    landmarks["labels"] = [[2, 0], [0, 1], [3, 0], [0, 1], [0, 1]]
+    landmarks["shares"] = [[0.75, 0.25], [1, 0], [0.5, 0.25], [1, 0], [1, 0]]
+    more = np.zeros((80, 4))
+    more[40], more[41] = [0.25, 0, 0.75, 0], [0.25, 0, 0, 0.5]
+    if not num_labeled:
+        more[1, 0] = 1
+    config = SpreadingConfig(neighbors=4, alpha=0.5)
+    found = spread_in_unit(rows, config, top_k=4, landmarks=landmarks)
+    weights = brute_force.graph(features.astype(float), 4)
+    expected = brute_force.spread(weights, labels, 4, 0.5, more)
+    assert len(found) == sum(expected[num_labeled:].any(axis=1)) > 10
+    for row in found:
+        shares = np.zeros(4)
+        np.add.at(shares, row["labels"], row["shares"])
+        np.testing.assert_allclose(shares, expected[row["row"]], atol=1e-4)
+    none = spread_in_unit(rows, config, top_k=4, landmarks=landmarks[:0])
+    assert none.tobytes() == spread_in_unit(rows, config, top_k=4).tobytes()
 
 
 def test_without_labels_nothing_is_reached():
