@@ -32,7 +32,7 @@ import numpy as np
 from benchmarks.measuring.goals import as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, format_row
 from benchmarks.propagation import brute_force, goals, runs
-from benchmarks.propagation.inputs import FeatureSpace, open_inputs
+from benchmarks.propagation.inputs import FeatureSpace, PropagationInputs, open_inputs
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.propagation.spreading import SpreadingConfig
 from stage import cli
@@ -150,11 +150,13 @@ def _check_cells(
 def _measure(directory: pathlib.Path, space: FeatureSpace, images: int) -> Figures:
     inputs = open_inputs(directory, space, images=images)
     with runs.propagated(inputs) as run:
-        figures = {
-            **run.figures,
-            **runs.compare_with_truth(inputs, run.output),
-        }
-    cli.log(format_row(f"{images:,} images", figures))
+        return _describe(f"{images:,} images", inputs, run)
+
+
+def _describe(name: str, inputs: PropagationInputs, run: runs.SpreadRun) -> Figures:
+    """Prints and returns the figures of a run."""
+    figures = {**run.figures, **runs.compare_with_truth(inputs, run.output)}
+    cli.log(format_row(name, figures))
     return figures
 
 
