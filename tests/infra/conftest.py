@@ -44,3 +44,20 @@ def labeling(tmp_path_factory):
     jobs.prepare(labeling.root)
     labeling.label("undisturbed", jobs.LOCAL)
     return labeling
+
+
+@pytest.fixture(scope="package")
+def compare_propagation(tmp_path_factory):
+    """Spreads labels on a runner and on the local one, and compares."""
+    root = tmp_path_factory.mktemp("propagation")
+    jobs.prepare_features(root)
+
+    def compare(name, beam_flags, *, exact_images):
+        local = root / f"local-{exact_images}"
+        if not local.exists():
+            jobs.propagate(root, local, jobs.LOCAL, exact_images=exact_images)
+        output = root / f"{name}-{exact_images}"
+        jobs.propagate(root, output, beam_flags, exact_images=exact_images)
+        jobs.compare(output, local)
+
+    return compare

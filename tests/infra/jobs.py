@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import psutil
 
 from tests import commands
+from tests.beam_jobs.propagation import sets
 from tests.commands import ENVIRONMENT, ROOT
 
 LOCAL = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
@@ -105,6 +106,28 @@ def write(
         f"--predictions={root}/undisturbed",
         f"--selection={selection}",
         *("--num_shards=12", f"--output={output}"),
+        *("--", *beam_flags),
+    )
+
+
+def prepare_features(root: pathlib.Path) -> None:
+    """Makes predictions with features, of two or three cells, and labeled ones."""
+    sets.write(root / "features", shards=10, rows=2500)
+    sets.write(root / "labeled", shards=1, rows=100, labeled=True)
+
+
+def propagate(
+    root: pathlib.Path,
+    output: pathlib.Path,
+    beam_flags: Sequence[str],
+    *,
+    exact_images: int,
+) -> None:
+    """Spreads labels over what `prepare_features` has made."""
+    commands.run(
+        "beam_jobs.propagate_labels",
+        *(f"--predictions={root}/features", f"--labeled={root}/labeled"),
+        *(f"--exact_images={exact_images}", f"--output={output}"),
         *("--", *beam_flags),
     )
 

@@ -8,7 +8,7 @@ PRISM = shutil.which(os.environ.get("PRISM", "prism"))
 
 @pytest.mark.slow
 @pytest.mark.skipif(PRISM is None, reason="no prism on the PATH, nor named by PRISM")
-def test_prism_labels_selects_and_writes_as_the_local_runner_does(labeling):
+def test_prism_runs_the_jobs_as_the_local_runner_does(labeling, compare_propagation):
     flags = (
         "--runner=PrismRunner",
         f"--prism_location={PRISM}",
@@ -16,3 +16,4 @@ def test_prism_labels_selects_and_writes_as_the_local_runner_does(labeling):
     )
     labeling.label("prism", flags)
     labeling.select_and_write("prism", flags)
+    compare_propagation("prism", flags, exact_images=10_000)

@@ -98,6 +98,13 @@ def test_flink_selects_and_writes_as_the_local_runner_does(cluster, labeling):
     labeling.select_and_write("flink", cluster.beam_flags)
 
 
+@pytest.mark.parametrize("exact_images", [100_000, 10_000])
+def test_flink_propagates_as_the_local_runner_does(
+    cluster, compare_propagation, exact_images
+):
+    compare_propagation("flink", cluster.beam_flags, exact_images=exact_images)
+
+
 def test_a_killed_worker_changes_nothing(cluster, labeling):
     before = cluster.count_restarts()
     victim = kill_in_mid_job(lambda: cluster.process("worker-pool").children()[0])
