@@ -100,7 +100,8 @@ def _sample(shard: int, predictions: PredictionSet, share: float) -> bytes:
 def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None:
     rows = _join(blocks, propagation_cells.row_type(job.predictions.embedding_size))
     rows = rows.take(np.lexsort((rows["row"], rows["shard"])))
-    landmarks = rows[:: _step(len(rows), job.max_landmarks)]
+    count = min(len(rows), job.max_landmarks)
+    landmarks = rows.take(np.arange(count) * len(rows) // max(1, count))
     found = propagation_cells.spread_in_unit(
         np.concatenate([*_labeled_rows(job), landmarks]),
         job.spreading,
@@ -115,17 +116,12 @@ def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None
 
 
 def _labeled_rows(job: PropagationJob) -> Iterator[NDArray[Any]]:
-    """Yields labeled images, at most about as many as landmarks, spread evenly."""
-    step, count = _step(job.num_labeled, job.max_landmarks), 0
+    """Yields labeled images, at most as many as an exact graph may have."""
+    step, count = -(-job.num_labeled // job.max_landmarks), 0
     for shard in range(job.labeled.num_shards):
         for rows in read_rows(job.labeled, shard, with_labels=True):
             yield rows[-count % step :: step]
             count += len(rows)
-
-
-def _step(count: int, limit: int) -> int:
-    """Returns how many rows there are for each one that is used."""
-    return max(1, -(-count // limit))
 
 
 def read_cells(job: PropagationJob) -> Cells:

@@ -186,7 +186,12 @@ def test_landmarks_bring_a_few_labels_to_all_cells(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_cells")
-def test_landmarks_and_labels_are_a_limited_number(inputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("exact_images", "expected"), [(7, (6, 7)), (17, (9, 17)), (40, (18, 40))]
+)
+def test_landmarks_and_labels_are_a_limited_number(
+    inputs, tmp_path, monkeypatch, exact_images, expected
+):
     seen = []
 
     def spread(rows, *arguments, **settings):
@@ -195,10 +200,10 @@ def test_landmarks_and_labels_are_a_limited_number(inputs, tmp_path, monkeypatch
         return spread_in_unit(rows, *arguments, **settings)
 
     monkeypatch.setattr(propagation_cells, "spread_in_unit", spread)
-    ended = propagate(*inputs, tmp_path / "new", exact_images=7)
+    ended = propagate(*inputs, tmp_path / "new", exact_images=exact_images)
     assert ended.returncode == 0
     # Of 18 labeled images and 54 others.
-    assert seen[0] == (6, 7)
+    assert seen[0] == expected
 
 
 def test_cells_do_not_depend_on_an_interruption(inputs, tmp_path):
