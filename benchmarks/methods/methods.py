@@ -351,10 +351,10 @@ CONSISTENT = Training(
     batch=Batch(labeled=16, unlabeled=48),
 )
 HARD = Training(settings=("mixture.target_kind=hard",))
-#: Names of ours begin so.
-OURS = "ours"
+#: Name of the classifier that learns from labels alone; names of ours begin so.
+CONTROL, OURS = "control", "ours"
 METHODS: dict[str, Method] = {
-    "control": Single(),
+    CONTROL: Single(),
     # Lee 2013: one network and its own confident labels, taken as true. Half the budget
     # goes into the network that labels. With smoothing, none would be that confident.
     "pseudo_label": Chain(

@@ -142,9 +142,16 @@ def report(suite: Suite, found: Sequence[Result]) -> None:
         return
     means = tables.means(found)
     differences = tables.differences(found, methods.OURS)
+    forecasts = tables.check_outlooks(
+        found,
+        prefix=methods.OURS,
+        control=methods.CONTROL,
+        num_classes=len(suite.draw(found[0].key.seed).class_names),
+    )
     content = tables.to_json(
         means,
         differences,
+        forecasts,
         data=suite.data,
         labels_per_class=suite.labels_per_class,
         seeds=sorted({result.key.seed for result in found}),
@@ -153,6 +160,7 @@ def report(suite: Suite, found: Sequence[Result]) -> None:
         *tables.format_means(means),
         "",
         *tables.format_differences(differences),
+        *tables.format_forecasts(forecasts),
     ):
         cli.log(line)
     (suite.output / f"{suite.name}.json").write_text(json.dumps(content) + "\n")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.methods.results import Result
+from pseudo_label.selection import outlook
 from workflow.report.analysis.seeds import interval
 
 
@@ -164,12 +165,89 @@ def format_differences(found: Iterable[Difference]) -> Iterator[str]:
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Forecasts:
+    """How often a selection's outlook was right about a student of one round.
+
+    Attributes:
+        over: Name of what the student had to beat.
+        likely: Number of students that were likely to gain.
+        likely_better: Number of these that were better.
+        unlikely: Number of the others.
+        unlikely_better: Number of these that were better.
+    """
+
+    over: str
+    likely: int
+    likely_better: int
+    unlikely: int
+    unlikely_better: int
+
+
+def check_outlooks(
+    results: Sequence[Result], *, prefix: str, control: str, num_classes: int
+) -> list[Forecasts]:
+    """Returns how often the outlook was right about the first student of our methods.
+
+    The student is compared with the control of the same seed and budget, and with the
+    mean of its teachers.
+    """
+    controls = {
+        (result.key.seed, result.key.budget): result.accuracy
+        for result in results
+        if result.key.method == control
+    }
+    pairs: dict[str, list[tuple[bool, bool]]] = {"control": [], "teacher": []}
+    for result in results:
+        parts, key = result.parts, result.key
+        if not key.method.startswith(prefix) or "student 1" not in parts:
+            continue
+        agreement = outlook.beyond_chance(parts["agreement 1"], num_classes)
+        is_likely = agreement >= outlook.MIN_AGREEMENT
+        others = {
+            "control": controls.get((key.seed, key.budget)),
+            "teacher": statistics.fmean(parts["teachers"]),
+        }
+        for name, other in others.items():
+            if other is not None:
+                pairs[name].append((is_likely, parts["student 1"] > other))
+    return [_count(name, found) for name, found in pairs.items() if found]
+
+
+def _count(over: str, pairs: Sequence[tuple[bool, bool]]) -> Forecasts:
+    likely = [is_better for is_likely, is_better in pairs if is_likely]
+    unlikely = [is_better for is_likely, is_better in pairs if not is_likely]
+    return Forecasts(
+        over=over,
+        likely=len(likely),
+        likely_better=sum(likely),
+        unlikely=len(unlikely),
+        unlikely_better=sum(unlikely),
+    )
+
+
+def format_forecasts(found: Iterable[Forecasts]) -> Iterator[str]:
+    """Yields a line for each of what students had to beat."""
+    for one in found:
+        right = one.likely_better + one.unlikely - one.unlikely_better
+        yield (
+            f"outlook over {one.over}: right in {right} of "
+            f"{one.likely + one.unlikely}; of {one.likely} likely to gain "
+            f"{one.likely_better} did, of {one.unlikely} unlikely "
+            f"{one.unlikely_better}"
+        )
+
+
 def to_json(
-    found: Sequence[Mean], compared: Sequence[Difference], **more: Any
+    found: Sequence[Mean],
+    compared: Sequence[Difference],
+    forecasts: Sequence[Forecasts],
+    **more: Any,
 ) -> dict[str, Any]:
     """Returns all figures."""
     return {
         **more,
         "means": [dataclasses.asdict(mean) for mean in found],
         "differences": [dataclasses.asdict(one) for one in compared],
+        "outlooks": [dataclasses.asdict(one) for one in forecasts],
     }

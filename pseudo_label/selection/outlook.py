@@ -85,6 +85,15 @@ def judge(
     return Outlook(is_likely=True, finding=str(labels[0]))
 
 
+def beyond_chance(agreement: float, num_classes: int) -> float:
+    """Returns an agreement in [0, 1], 0 for that of guesses among equal classes.
+
+    It is Cohen's kappa (1960) if all classes are equally frequent.
+    """
+    chance = 1 / max(2, num_classes)
+    return max(0.0, (agreement - chance) / (1 - chance))
+
+
 def read_agreement(predictions: epath.PathLike) -> NeighborAgreement | None:
     """Returns the agreement that `beam_jobs.propagate_labels` has counted.
 
@@ -102,10 +111,8 @@ def _judge_labels(
     estimate: PrecisionEstimate | None,
 ) -> Iterator[_Figure]:
     if agreement is not None and agreement.compared:
-        chance = 1 / max(2, num_classes)
-        same = agreement.same / agreement.compared
         yield _Figure(
-            share=max(0.0, (same - chance) / (1 - chance)),
+            share=beyond_chance(agreement.same / agreement.compared, num_classes),
             bound=MIN_AGREEMENT,
             what="agreement of teacher and similar labeled images, beyond chance,",
         )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -9,7 +10,7 @@ from benchmarks.methods import plot, tables
 from benchmarks.methods.results import Result, RunKey
 
 
-def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0):
+def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0, parts=None):
     key = RunKey(
         data="digits",
         labels_per_class=5,
@@ -23,7 +24,7 @@ def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0):
         accuracy=accuracy,
         multiply_adds=multiply_adds,
         target=100.0 * budget,
-        parts={},
+        parts=parts or {},
         seconds=1.0,
     )
 
@@ -90,7 +91,9 @@ def test_tables_and_json_have_every_figure():
     text = "\n".join(tables.format_means(means))
     assert f"{100 * OURS.mean():.2f}" in text
     assert len(list(tables.format_differences(differences))) == len(differences)
-    content = json.loads(json.dumps(tables.to_json(means, differences, data="digits")))
+    content = json.loads(
+        json.dumps(tables.to_json(means, differences, [], data="digits"))
+    )
     assert content["data"] == "digits"
     assert len(content["means"]) == 4
 
@@ -108,3 +111,31 @@ def test_the_plot_has_a_line_for_every_method():
             assert value is None or math.isfinite(float(value))
     for few in (found[:1], found[-1:]):
         ElementTree.fromstring(plot.draw(few))
+
+
+def test_outlooks_are_compared_with_what_happened():
+    def chain(seed, agreement, student):
+        parts = {"agreement 1": agreement, "teachers": [0.7, 0.8], "student 1": student}
+        return result("ours_1", seed, student, parts=parts)
+
+    found = tables.check_outlooks(
+        [
+            *(result("control", seed, 0.8) for seed in (1, 2, 3)),
+            chain(1, 0.99, 0.85),
+            chain(2, 0.99, 0.79),
+            chain(3, 0.5, 0.9),
+            # Without a control; the mean of the teachers is 0.75.
+            chain(4, 0.5, 0.7),
+            result("ours_2", 5, 0.9, parts={"kept 1": 0}),
+        ],
+        prefix="ours",
+        control="control",
+        num_classes=10,
+    )
+    assert [dataclasses.astuple(one) for one in found] == [
+        ("control", 2, 1, 1, 1),
+        ("teacher", 2, 2, 2, 1),
+    ]
+    lines = list(tables.format_forecasts(found))
+    assert "right in 1 of 3" in lines[0]
+    assert "right in 3 of 4" in lines[1]
