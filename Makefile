@@ -319,12 +319,16 @@ $(RUN)/data/COMPLETED: | $(READY)
 		--labels_per_class=$(LABELS_PER_CLASS) \
 		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 
+# LABELING_FLAGS describe the unlabeled images, TEACHER_FLAGS the labeled ones.
+unlabeled_feature = $(patsubst --image_feature=%,--unlabeled_image_feature=%,\
+	$(filter --image_feature=%,$(LABELING_FLAGS)))
 # Members differ in their seed and in the fold that they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		--unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
+		$(call quote_words,$(unlabeled_feature)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
 
@@ -398,7 +402,8 @@ define BLEND_RULES
 $(call labeled_predictions,$(1))/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
 	$(PY) -m beam_jobs.label_images --images=$$(call quote,$$(LABELED)) $$(DATA_FLAGS) \
 		$$(CLASS_FLAGS) $(call teacher_flags,$(1)) --output=$$(@D) --embeddings \
-		$$(call quote_words,$$(LABELING_FLAGS))
+		$$(call quote_words,$$(LABELING_FLAGS) \
+			$$(filter --image_feature=% --label_feature=%,$$(TEACHER_FLAGS)))
 
 $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))

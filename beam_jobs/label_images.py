@@ -19,6 +19,12 @@ from stage.flags import SOURCES, CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source(f"Images to label: {SOURCES}.")
+_LABEL_FEATURE = FLAGS.string(
+    "label_feature",
+    None,
+    "With --embeddings: feature of a record that holds the label, an integer, if not "
+    "the usual; extension of its member in a tar file.",
+)
 _OUTPUT = FLAGS.output("Directory of the predictions to make.")
 _SETTINGS = FlagGroup(
     teachers=FLAGS.members("teacher", required=False),
@@ -104,10 +110,13 @@ def main(argv: Sequence[str]) -> None:
         from classifier.data.sources import open_source
 
         settings = labeling_job.LabelingConfig(**_SETTINGS.arguments())
+        if _LABEL_FEATURE.value is not None and not settings.embeddings:
+            raise ValueError("--label_feature needs --embeddings")
         filesystems.register(options)
         source = shard_manifest.match(
             open_source(
                 **_IMAGES.arguments(),
+                label_feature=_LABEL_FEATURE.value,
                 class_names_file=(
                     settings.class_names_file if settings.embeddings else None
                 ),

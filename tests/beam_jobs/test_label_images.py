@@ -6,7 +6,7 @@ import pytest
 from beam_jobs import label_images
 from stage import artifact
 from tests.commands import call
-from tests.images import random_images, write_records
+from tests.images import random_images, write_records, write_tar
 from tests.json_files import read_json
 
 DATAFLOW = (
@@ -38,6 +38,30 @@ def test_every_image_is_labeled_once(exported, tmp_path):
     assert config["top_k"] == 2
     assert artifact.is_complete(tmp_path / "predictions")
     assert "already complete" in call(*command).stdout
+
+
+def test_labels_of_another_feature_are_stored(exported, tmp_path):
+    classes = read_json(exported[0] / "classifier.json")["class_names"]
+    (tmp_path / "classes.txt").write_text("\n".join(classes))
+    members = [
+        member
+        for index, image in enumerate(random_images(3))
+        for member in ((f"{index}.png", image), (f"{index}.kind", b"%d" % (2 - index)))
+    ]
+    write_tar(tmp_path / "labeled.tar", members)
+    flags = (
+        *(f"--images=webdataset:{tmp_path}/labeled.tar", f"--teacher={exported[0]}"),
+        *(f"--output={tmp_path}/labeled", "--label_feature=kind"),
+        *("--engine=tensorflow", "--dtype=float32"),
+    )
+    refused = call("beam_jobs.label_images", *flags)
+    assert refused.returncode == 1
+    assert "--label_feature needs --embeddings" in refused.stderr
+    names = f"--class_names={tmp_path}/classes.txt"
+    process = call("beam_jobs.label_images", *flags, "--embeddings", names)
+    assert process.returncode == 0, process.stderr
+    rows = pq.read_table(tmp_path / "labeled" / "predictions-00000.parquet")
+    assert rows["true_label"].to_pylist() == [2, 1, 0]
 
 
 def label(*arguments):

@@ -169,6 +169,24 @@ def test_labels_are_blended_with_those_of_similar_images(make):
     assert "--consistency=auto" in teacher
 
 
+def test_features_of_labeled_and_unlabeled_images_differ(make):
+    ended, calls = make(
+        "labels",
+        **SETTINGS,
+        TEACHER_FLAGS="--label_feature=y --image_feature=x",
+        LABELING_FLAGS="--image_feature=z",
+    )
+    assert ended.returncode == 0, ended.stderr
+    (teacher,) = (call for call in calls if "teacher.train" in call)
+    assert "--unlabeled_image_feature=z" in teacher
+    output = "--output=runs/x/round-1/labeled_predictions"
+    (labeled,) = (call for call in calls if output in call)
+    features = [flag for flag in labeled if "feature" in flag]
+    # The last one of a name counts.
+    assert features[0] == "--image_feature=z"
+    assert sorted(features[1:]) == ["--image_feature=x", "--label_feature=y"]
+
+
 @pytest.mark.parametrize("given", [{"NEIGHBORS": "0"}, {"FOLDS": "3"}])
 def test_calibrated_labels_are_the_teachers_own(make, given):
     ended, calls = make("student", **SETTINGS, **given)
