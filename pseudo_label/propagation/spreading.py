@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -129,10 +129,32 @@ def find_top_labels(
             there is none.
     """
     targets = to_targets(labels, given)
-    best = np.zeros((len(labels), top_k), np.int64)
-    highest = np.zeros((len(labels), top_k), np.float32)
-    total = np.zeros((len(labels), 1), np.float32)
-    for classes, scores in spread_chunks(graph, targets, config):
+    return _keep_top(spread_chunks(graph, targets, config), len(labels), top_k)
+
+
+def average_top_labels(weights: Any, targets: Any, *, top_k: int) -> SpreadLabels:
+    """Returns the `top_k` most frequent classes of weighted means of distributions.
+
+    Args:
+        weights: Sparse [B,N], of the N distributions in each of the B means.
+        targets: Distributions, as of `to_targets`.
+        top_k: Number m of classes.
+    """
+    chunks = (
+        (classes, (weights @ targets[:, classes]).toarray())
+        for classes in _chunks(targets)
+    )
+    return _keep_top(chunks, weights.shape[0], top_k)
+
+
+def _keep_top(
+    chunks: Iterable[tuple[NDArray[Any], NDArray[np.float32]]], count: int, top_k: int
+) -> SpreadLabels:
+    """Returns the `top_k` highest of scores, of which some columns come at a time."""
+    best = np.zeros((count, top_k), np.int64)
+    highest = np.zeros((count, top_k), np.float32)
+    total = np.zeros((count, 1), np.float32)
+    for classes, scores in chunks:
         total += scores.sum(axis=1, keepdims=True)
         every = np.concatenate([highest, scores], axis=1)
         order = np.argsort(-every, axis=1, kind="stable")[:, :top_k]
@@ -141,6 +163,13 @@ def find_top_labels(
         best = np.take_along_axis(names, order, axis=1)
         highest = np.take_along_axis(every, order, axis=1)
     return SpreadLabels(best.astype(np.int32), divide(highest, total))
+
+
+def _chunks(targets: Any) -> Iterator[NDArray[Any]]:
+    """Yields a few of the classes that are given, ascending."""
+    known = np.flatnonzero(np.diff(targets.indptr))
+    for first in range(0, len(known), _CHUNK):
+        yield known[first : first + _CHUNK]
 
 
 def to_targets(labels: NDArray[Any], given: SpreadLabels | None = None) -> Any:
@@ -168,9 +197,7 @@ def spread_chunks(
     Classes do not depend on each other. `targets` are those of `to_targets`.
     """
     step = normalize_graph(graph) * np.float32(config.alpha)
-    known = np.flatnonzero(np.diff(targets.indptr))
-    for first in range(0, len(known), _CHUNK):
-        classes = known[first : first + _CHUNK]
+    for classes in _chunks(targets):
         given = targets[:, classes].toarray()
         given *= np.float32(1 - config.alpha)
         spread = given
