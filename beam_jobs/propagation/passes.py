@@ -167,13 +167,11 @@ class SendToUnits(_Sender):
     Args:
         job: The job.
         units: The units.
-        with_labels: Whether the shards are those of the labeled images.
     """
 
-    def __init__(self, job: PropagationJob, units: range, *, with_labels: bool) -> None:
+    def __init__(self, job: PropagationJob, units: range) -> None:
         self._job = job
         self._units = units
-        self._with_labels = with_labels
 
     def setup(self) -> None:
         """Prepares a worker."""
@@ -185,12 +183,18 @@ class SendToUnits(_Sender):
         ]
 
     def process(self, shard: int) -> Iterator[Block]:
-        """Yields numbers of units, and records of `cells.row_type`."""
+        """Yields numbers of units, and records of `cells.row_type`.
+
+        The shards of the labeled images follow those of the corpus.
+        """
         job = self._job
-        images = job.labeled if self._with_labels else job.predictions
-        for rows in read_rows(images, shard, with_labels=self._with_labels):
-            find = self._find_labeled if self._with_labels else self._find
-            yield from self.collect(find(rows))
+        labeled = shard - job.predictions.num_shards
+        if labeled < 0:
+            for rows in read_rows(job.predictions, shard):
+                yield from self.collect(self._find(rows))
+        else:
+            for rows in read_rows(job.labeled, labeled, with_labels=True):
+                yield from self.collect(self._find_labeled(rows))
 
     def _find(self, rows: NDArray[Any]) -> Iterator[Block]:
         near = self._cells.assign(normalize_rows(rows[EMBEDDING]))[:, 0]
@@ -286,7 +290,12 @@ class SendToShards(_Sender):
         filesystems.register()
 
     def process(self, unit: int) -> Iterator[Block]:
-        """Yields numbers of shards, and records of `cells.spread_type`."""
+        """Yields numbers of shards, and records of `cells.spread_type`.
+
+        The first unit is sent to all shards: others may hold no image of a shard.
+        """
+        if unit == 0:
+            yield from self.collect((shard, b"") for shard in self._shards)
         path = self._job.unit_path(unit)
         if not path.exists():  # No image was near its centroid.
             return
@@ -318,21 +327,33 @@ class WriteShard(beam.DoFn):
             spread = _join(blocks, propagation_cells.spread_type(job.predictions.top_k))
             spread = spread.take(np.argsort(spread["row"]))
             before = job.predictions.path(shard)
+            agreement = _compare(before, spread)
+            spread = spread[spread["shares"][:, 0] > 0]
             with artifact.replacing(path) as temporary, temporary.open("wb") as file:
                 prediction_schema.write_shard(
                     file,
                     _blended_tables(before, spread, job),
                     fingerprint=job.fingerprint,
                     shard=prediction_schema.read_facts(before).shard,
-                    agreement=_compare(before, spread),
+                    agreement=agreement,
                 )
         yield shard
 
 
 def _compare(path: epath.Path, spread: NDArray[Any]) -> NeighborAgreement:
-    """Returns how often a shard's predictions have the class of the spread labels."""
-    labels = prediction_schema.read_table(path, ["label"])["label"].take(spread["row"])
-    same = labels.to_numpy() == spread["labels"][:, 0]
+    """Returns how often a shard's predictions have the class of the spread labels.
+
+    Raises RuntimeError unless each image with a prediction has come back once.
+    """
+    labels = prediction_schema.read_table(path, ["label"])["label"]
+    expected = np.flatnonzero(labels.is_valid().to_numpy())
+    if not np.array_equal(spread["row"], expected):
+        raise RuntimeError(
+            f"{path}: expected {len(expected)} images back from their cells, got "
+            f"{len(spread)}; delete the output and start again"
+        )
+    reached = spread[spread["shares"][:, 0] > 0]
+    same = labels.take(reached["row"]).to_numpy() == reached["labels"][:, 0]
     return NeighborAgreement(compared=len(same), same=int(same.sum()))
 
 

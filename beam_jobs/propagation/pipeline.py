@@ -1,7 +1,8 @@
 """Runs the passes of the propagation job.
 
 Beam's local runner holds in memory what crosses a shuffle. There a pass is divided into
-rounds, each of which reads all shards and sends a part of the units.
+rounds, each of which reads all shards and sends a part of the units. No pass flattens:
+the local runner would send all rows to the workers and back once more.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from stage.cli import Log
 from stage.system import read_in_parallel
 
 #: Bytes of the rows that cross the local runner's shuffle at a time.
-_LOCAL_BYTES = 2**31
+_LOCAL_BYTES = 2**30
 #: Images per process: another one takes seconds to start.
 _ROWS_PER_PROCESS = 100_000
 filesystems.register()
@@ -138,17 +139,11 @@ def _find_cells(pipeline: beam.Pipeline, job: PropagationJob) -> None:
 
 
 def _spread(pipeline: beam.Pipeline, job: PropagationJob, units: range) -> None:
-    sent = []
-    for name, images, with_labels in (
-        ("corpus", job.predictions, False),
-        ("labeled", job.labeled, True),
-    ):
-        send = passes.SendToUnits(job, units, with_labels=with_labels)
-        shards = pipeline | f"Shards, {name}" >> io_shards.Shards(images.num_shards)
-        sent.append(shards | f"Send, {name}" >> beam.ParDo(send))
+    num_shards = job.predictions.num_shards + job.labeled.num_shards
     _ = (
-        sent
-        | beam.Flatten()
+        pipeline
+        | "Shards" >> io_shards.Shards(num_shards)
+        | "Send" >> beam.ParDo(passes.SendToUnits(job, units))
         | "By unit" >> beam.GroupByKey()
         | "Spread" >> beam.ParDo(passes.SpreadInUnit(job))
     )
@@ -157,19 +152,10 @@ def _spread(pipeline: beam.Pipeline, job: PropagationJob, units: range) -> None:
 def _write(
     pipeline: beam.Pipeline, job: PropagationJob, shards: range, num_units: int
 ) -> None:
-    every = (
-        pipeline
-        | "Every shard" >> io_shards.Shards(len(shards))
-        | "Empty" >> beam.Map(lambda shard: (shard + shards.start, b""))
-    )
-    sent = (
+    _ = (
         pipeline
         | "Units" >> io_shards.Shards(num_units)
         | "Send" >> beam.ParDo(passes.SendToShards(job, shards))
-    )
-    _ = (
-        (every, sent)
-        | beam.Flatten()
         | "By shard" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(passes.WriteShard(job))
     )

@@ -195,7 +195,9 @@ def spread_in_unit(
     threads: int = 1,
     landmarks: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Returns records of `spread_type` of a unit's images that a label reaches.
+    """Returns records of `spread_type` of a unit's images, without the labeled ones.
+
+    The shares of an image that no label reaches are zeros.
 
     Args:
         rows: Records of `row_type`, in any order.
@@ -221,12 +223,11 @@ def spread_in_unit(
     spread = find_top_labels(graph, rows["label"], config, top_k=top_k, given=given)
     if given is not None:
         _reach_rest(spread, embeddings, given, neighbors=config.neighbors)
-    reached = np.flatnonzero(is_corpus & (spread.shares[:, 0] > 0))
-    found = np.zeros(len(reached), spread_type(top_k))
+    found = np.zeros(is_corpus.sum(), spread_type(top_k))
     for name in ("shard", "row"):
-        found[name] = rows[name][reached]
-    found["labels"] = spread.labels[reached]
-    found["shares"] = spread.shares[reached]
+        found[name] = rows[name][is_corpus]
+    found["labels"] = spread.labels[is_corpus]
+    found["shares"] = spread.shares[is_corpus]
     return found
 
 

@@ -154,6 +154,19 @@ def test_rounds_change_no_byte(inputs, undisturbed, tmp_path, monkeypatch):
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
 
 
+def test_images_that_are_lost_on_their_way_fail_the_job(inputs, tmp_path, monkeypatch):
+    def read(path, job):
+        return read_spread(path, job)[:-1]
+
+    read_spread = passes._read_spread
+    monkeypatch.setattr(passes, "_read_spread", read)
+    ended = propagate(*inputs, tmp_path / "new")
+    assert ended.returncode == 1
+    assert "expected 18 images" in ended.stderr
+    assert "got 17" in ended.stderr
+    assert not (tmp_path / "new" / "COMPLETED").exists()
+
+
 def test_the_order_of_shards_changes_no_distribution(inputs, output, tmp_path):
     turned = sets.write(tmp_path / "turned", order=[2, 0, 1])
     assert propagate(turned, inputs[1], tmp_path / "new", **SETTINGS).returncode == 0

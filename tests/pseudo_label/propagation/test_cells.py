@@ -34,6 +34,11 @@ def to_rows(features, labels=None, is_home=True):
     return rows
 
 
+def reached(found):
+    """The rows with any label."""
+    return found[found["shares"][:, 0] > 0]
+
+
 def test_the_number_of_cells_follows_from_images_and_bytes():
     assert count_cells(200_000, 64, exact_images=200_000) == 1
     assert count_cells(200_001, 64, exact_images=200_000) == 21
@@ -92,7 +97,9 @@ def test_a_unit_is_the_graph_of_all_pairs_in_any_order():
     found = spread_in_unit(rows, config, top_k=3)
     weights = brute_force.graph(features.astype(float), 4)
     expected = brute_force.spread(weights, labels, 3, 0.5)
-    assert sorted(found["row"]) == [row for row in range(9, 80) if expected[row].any()]
+    assert sorted(found["row"]) == list(range(9, 80))
+    found_rows = sorted(reached(found)["row"])
+    assert found_rows == [row for row in range(9, 80) if expected[row].any()]
     for row in found:
         shares = np.zeros(3)
         np.put_along_axis(shares, row["labels"].astype(int), row["shares"], 0)
@@ -108,9 +115,11 @@ def test_labeled_images_from_elsewhere_are_only_found():
     features = np.concatenate([near, far])
     labels = np.where(np.arange(21) == 20, 1, -1)
     config = SpreadingConfig(neighbors=3)
-    assert len(spread_in_unit(to_rows(features, labels), config, top_k=1))
+    assert len(reached(spread_in_unit(to_rows(features, labels), config, top_k=1)))
     is_home = labels < 0
-    assert not len(spread_in_unit(to_rows(features, labels, is_home), config, top_k=1))
+    found = spread_in_unit(to_rows(features, labels, is_home), config, top_k=1)
+    assert len(found) == 20
+    assert not len(reached(found))
 
 
 @pytest.mark.parametrize("num_labeled", [0, 3])
@@ -140,7 +149,8 @@ def test_what_landmarks_got_spreads_like_labels(num_labeled):
     means = cosines @ more[more.any(axis=1)]
     total = means.sum(axis=1, keepdims=True)
     expected[rest] = means / np.where(total > 0, total, 1)
-    assert len(found) == expected[num_labeled:].any(axis=1).sum()
+    assert len(found) == 80 - num_labeled
+    assert len(reached(found)) == expected[num_labeled:].any(axis=1).sum()
     for row in found:
         shares = np.zeros(4)
         np.add.at(shares, row["labels"], row["shares"])
@@ -151,7 +161,9 @@ def test_what_landmarks_got_spreads_like_labels(num_labeled):
 
 def test_without_labels_nothing_is_reached():
     config = SpreadingConfig(neighbors=3)
-    assert not len(spread_in_unit(to_rows(clustered(9)), config, top_k=2))
+    found = spread_in_unit(to_rows(clustered(9)), config, top_k=2)
+    assert len(found) == 9
+    assert not found["shares"].any()
 
 
 def test_reaching_more_labels_brings_cells_near_the_exact_graph():
