@@ -1,4 +1,4 @@
-"""Beam's local runner: the log of its worker processes, and what their death does."""
+"""Beam's local runner: what it loses, the log of its worker processes, their death."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker import data_plane
 
 from beam_jobs.runners import supervisor
 from beam_jobs.runners.options import has_worker_processes
@@ -23,6 +24,23 @@ from stage import cli, streams
 _WORKER_THREAD = "run_worker"
 
 SaveLog = Callable[..., str]
+
+
+def repair_streams() -> None:
+    """Keeps the streams to worker processes from losing data, in Beam 2.77.
+
+    A thread sends what is in a stream's buffer once a second, then clears the buffer;
+    what was written in between was lost. Here, writing waits for the lock that sending
+    holds.
+    """
+    stream = data_plane.TimeBasedBufferingClosableOutputStream
+    if "write" not in vars(stream):
+        stream.write = _write_under_lock
+
+
+def _write_under_lock(stream: Any, data: bytes, nested: bool = False) -> None:
+    with stream._flush_lock:
+        data_plane.OutputStream.write(stream, data, nested)
 
 
 @contextlib.contextmanager

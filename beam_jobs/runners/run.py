@@ -79,6 +79,7 @@ def run_pipeline(
         return dataflow.run(build, options, log=log)
     if beam_options.is_prism(options):
         log("warning: Prism runs programs for whoever can connect to this machine")
+    local.repair_streams()
     with (
         local.workers_log() as save_log,
         local.restart_on_death(

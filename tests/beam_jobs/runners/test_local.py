@@ -3,8 +3,10 @@ import os
 import pathlib
 import sys
 import threading
+import time
 
 import pytest
+from apache_beam.runners.worker import data_plane
 
 from beam_jobs.runners import local, supervisor
 from beam_jobs.runners.options import parse
@@ -131,3 +133,26 @@ def test_a_log_that_is_not_saved_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(KeyError), local.workers_log():
         raise KeyError
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_while_a_stream_is_sent_is_not_lost():
+    local.repair_streams()
+    local.repair_streams()
+    sent, is_sending = [], threading.Event()
+
+    def send(data):
+        sent.append(data)
+        is_sending.set()
+        time.sleep(0.05)
+
+    stream = data_plane.ClosableOutputStream.create(sent.append, send, 1)
+    for count in range(20):
+        stream.write(bytes([count]))
+        assert is_sending.wait(10)
+        is_sending.clear()
+        # While `send` sleeps.
+        stream.write(bytes([count]))
+        is_sending.wait(10)
+        is_sending.clear()
+    stream.close()
+    assert b"".join(sent) == bytes(count for count in range(20) for _ in "ab")
