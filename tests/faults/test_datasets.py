@@ -60,7 +60,7 @@ def select(run, output="own", **request):
         artifact.start_or_resume(job.output, job.config)
         pipeline.run(job, chain.OPTIONS)
         artifact.complete(job.output, seconds=0.0)
-    return list(pipeline.format_lines(job.output))
+    return list(pipeline.format_lines(job.output, job.predictions))
 
 
 def write(run):
