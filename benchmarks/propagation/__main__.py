@@ -136,15 +136,13 @@ def _check_cells(
         runs.propagated(inputs, exact_images=images) as exact,
         runs.propagated(inputs, exact_images=images // 4) as cells,
     ):
-        for name, run in (("one graph", exact), ("cells", cells)):
-            figures = {
-                **run.figures,
-                **runs.compare_with_truth(inputs, run.output),
-            }
-            cli.log(format_row(f"{name}, {images:,} images", figures))
-        return {
-            "cells_same_class": runs.share_of_same_labels(exact.output, cells.output)
-        }
+        found = [
+            _describe(f"{name}, {images:,} images", inputs, run)
+            for name, run in (("one graph", exact), ("cells", cells))
+        ]
+        same = runs.share_of_same_labels(exact.output, cells.output)
+    loss = found[0]["accuracy"] - found[1]["accuracy"]
+    return {"cells_same_class": same, "cells_accuracy_loss": loss}
 
 
 def _measure(directory: pathlib.Path, space: FeatureSpace, images: int) -> Figures:
