@@ -3,8 +3,7 @@
 A cell holds the images nearest to one centroid. Most cells hold no labeled image, and
 what labels say about them has come through others. Labels therefore spread first over
 the exact graph of a sample of the images, the landmarks. In the graph of its cell, what
-a landmark got spreads like a label. Images in a part of that graph without a landmark
-get the mean of the nearest ones.
+a landmark got spreads like a label.
 
 A labeled image also reaches the cells whose centroids are nearest to it, so that each
 cell holds a thousand labeled images, or all of them: there the images of the cell may
@@ -20,21 +19,14 @@ from typing import Any
 
 import faiss
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
-from pseudo_label.propagation.graph import (
-    build_graph,
-    find_nearest,
-    normalize_rows,
-)
+from pseudo_label.propagation.graph import build_graph, normalize_rows
 from pseudo_label.propagation.spreading import (
     UNLABELED,
     SpreadingConfig,
     SpreadLabels,
-    average_top_labels,
     find_top_labels,
-    to_targets,
 )
 
 #: Mean number of images of a cell, up to 41 million images.
@@ -210,9 +202,8 @@ def spread_in_unit(
     is_corpus = rows["label"] == UNLABELED
     rows = rows.take(np.lexsort((rows["row"], rows["shard"], is_corpus)))
     is_corpus = rows["label"] == UNLABELED
-    embeddings = normalize_rows(rows["embedding"])
     graph = build_graph(
-        embeddings,
+        normalize_rows(rows["embedding"]),
         np.flatnonzero(rows["is_home"]),
         neighbors=config.neighbors,
         threads=threads,
@@ -221,40 +212,12 @@ def spread_in_unit(
     if landmarks is not None and len(landmarks):
         given = _find_given(rows, is_corpus, landmarks)
     spread = find_top_labels(graph, rows["label"], config, top_k=top_k, given=given)
-    if given is not None:
-        _reach_rest(spread, embeddings, given, neighbors=config.neighbors)
     found = np.zeros(is_corpus.sum(), spread_type(top_k))
     for name in ("shard", "row"):
         found[name] = rows[name][is_corpus]
     found["labels"] = spread.labels[is_corpus]
     found["shares"] = spread.shares[is_corpus]
     return found
-
-
-def _reach_rest(
-    spread: SpreadLabels,
-    embeddings: NDArray[np.float32],
-    given: SpreadLabels,
-    *,
-    neighbors: int,
-) -> None:
-    """Gives images that nothing has reached the mean of the nearest landmarks.
-
-    They are in parts of the graph without a landmark. The weights are the cosines.
-    """
-    rest = np.flatnonzero(spread.shares[:, 0] == 0)
-    known = np.flatnonzero(given.shares[:, 0] > 0)
-    cosines, found = find_nearest(embeddings[known], embeddings[rest], count=neighbors)
-    weights = scipy.sparse.csr_matrix(
-        (
-            np.maximum(cosines, 0).reshape(-1),
-            (np.repeat(np.arange(len(rest)), found.shape[1]), known[found].reshape(-1)),
-        ),
-        shape=(len(rest), len(embeddings)),
-    )
-    targets = to_targets(np.full(len(embeddings), UNLABELED), given)
-    means = average_top_labels(weights, targets, top_k=spread.labels.shape[1])
-    spread.labels[rest], spread.shares[rest] = means.labels, means.shares
 
 
 def _find_given(

@@ -75,29 +75,6 @@ def find_neighbors(
     return cosines, found
 
 
-def find_nearest(
-    embeddings: NDArray[np.float32], queries: NDArray[np.float32], *, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns cosines and positions [Q,n] of the rows nearest to others.
-
-    Args:
-        embeddings: float32 [N,D] of length 1.
-        queries: float32 [Q,D] of length 1.
-        count: Number n of rows; N if there are fewer.
-    """
-    faiss.omp_set_num_threads(1)
-    index = faiss.IndexFlatIP(embeddings.shape[1])
-    index.add(np.ascontiguousarray(embeddings))
-    count = min(count, len(embeddings))
-    if not count or not len(queries):
-        return (
-            np.zeros((len(queries), count), np.float32),
-            np.zeros((len(queries), count), np.int64),
-        )
-    cosines, found = index.search(np.ascontiguousarray(queries), count)
-    return cosines, found
-
-
 def build_graph(
     embeddings: NDArray[np.float32],
     queries: NDArray[np.int64] | None = None,

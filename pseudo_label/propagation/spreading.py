@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -128,33 +128,10 @@ def find_top_labels(
         given: Distributions of the N images that spread like labels, with zeros where
             there is none.
     """
-    targets = to_targets(labels, given)
-    return _keep_top(spread_chunks(graph, targets, config), len(labels), top_k)
-
-
-def average_top_labels(weights: Any, targets: Any, *, top_k: int) -> SpreadLabels:
-    """Returns the `top_k` most frequent classes of weighted means of distributions.
-
-    Args:
-        weights: Sparse [B,N], of the N distributions in each of the B means.
-        targets: Distributions, as of `to_targets`.
-        top_k: Number m of classes.
-    """
-    chunks = (
-        (classes, (weights @ targets[:, classes]).toarray())
-        for classes in _chunks(targets)
-    )
-    return _keep_top(chunks, weights.shape[0], top_k)
-
-
-def _keep_top(
-    chunks: Iterable[tuple[NDArray[Any], NDArray[np.float32]]], count: int, top_k: int
-) -> SpreadLabels:
-    """Returns the `top_k` highest of scores, of which some columns come at a time."""
-    best = np.zeros((count, top_k), np.int64)
-    highest = np.zeros((count, top_k), np.float32)
-    total = np.zeros((count, 1), np.float32)
-    for classes, scores in chunks:
+    best = np.zeros((len(labels), top_k), np.int64)
+    highest = np.zeros((len(labels), top_k), np.float32)
+    total = np.zeros((len(labels), 1), np.float32)
+    for classes, scores in spread_chunks(graph, to_targets(labels, given), config):
         total += scores.sum(axis=1, keepdims=True)
         every = np.concatenate([highest, scores], axis=1)
         order = np.argsort(-every, axis=1, kind="stable")[:, :top_k]
@@ -163,13 +140,6 @@ def _keep_top(
         best = np.take_along_axis(names, order, axis=1)
         highest = np.take_along_axis(every, order, axis=1)
     return SpreadLabels(best.astype(np.int32), divide(highest, total))
-
-
-def _chunks(targets: Any) -> Iterator[NDArray[Any]]:
-    """Yields a few of the classes that are given, ascending."""
-    known = np.flatnonzero(np.diff(targets.indptr))
-    for first in range(0, len(known), _CHUNK):
-        yield known[first : first + _CHUNK]
 
 
 def to_targets(labels: NDArray[Any], given: SpreadLabels | None = None) -> Any:
@@ -197,7 +167,9 @@ def spread_chunks(
     Classes do not depend on each other. `targets` are those of `to_targets`.
     """
     step = normalize_graph(graph) * np.float32(config.alpha)
-    for classes in _chunks(targets):
+    known = np.flatnonzero(np.diff(targets.indptr))
+    for first in range(0, len(known), _CHUNK):
+        classes = known[first : first + _CHUNK]
         given = targets[:, classes].toarray()
         given *= np.float32(1 - config.alpha)
         spread = given

@@ -141,16 +141,8 @@ def test_what_landmarks_got_spreads_like_labels(num_labeled):
     found = spread_in_unit(rows, config, top_k=4, landmarks=landmarks)
     weights = brute_force.graph(features.astype(float), 4)
     expected = brute_force.spread(weights, labels, 4, 0.5, more)
-    # The rest gets the mean of the nearest landmarks, here of all.
-    rest = ~expected.any(axis=1)
-    assert 10 < rest.sum() < 70
-    normal = brute_force.unit(features.astype(float))
-    cosines = np.maximum(normal[rest] @ normal[more.any(axis=1)].T, 0)
-    means = cosines @ more[more.any(axis=1)]
-    total = means.sum(axis=1, keepdims=True)
-    expected[rest] = means / np.where(total > 0, total, 1)
     assert len(found) == 80 - num_labeled
-    assert len(reached(found)) == expected[num_labeled:].any(axis=1).sum()
+    assert len(reached(found)) == expected[num_labeled:].any(axis=1).sum() > 10
     for row in found:
         shares = np.zeros(4)
         np.add.at(shares, row["labels"], row["shares"])

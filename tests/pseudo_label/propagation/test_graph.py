@@ -3,7 +3,6 @@ import pytest
 
 from pseudo_label.propagation.graph import (
     build_graph,
-    find_nearest,
     find_neighbors,
     normalize_graph,
     normalize_rows,
@@ -30,18 +29,6 @@ def test_the_graph_is_that_of_all_pairs(queries):
     np.testing.assert_allclose(graph.toarray(), expected, atol=1e-6)
     assert (graph != graph.T).nnz == 0
     assert not graph.diagonal().any()
-
-
-def test_the_nearest_rows_are_those_of_all_pairs():
-    embeddings, queries = rows(50), rows(20, seed=1)
-    cosines, found = find_nearest(embeddings, queries, count=3)
-    every = queries @ embeddings.T
-    np.testing.assert_array_equal(found, np.argsort(-every, axis=1)[:, :3])
-    expected = np.take_along_axis(every, found, axis=1)
-    np.testing.assert_allclose(cosines, expected, rtol=1e-5)
-    assert find_nearest(embeddings[:2], queries, count=3)[1].shape == (20, 2)
-    assert find_nearest(embeddings[:0], queries, count=3)[1].shape == (20, 0)
-    assert find_nearest(embeddings, queries[:0], count=3)[1].shape == (0, 3)
 
 
 def test_equal_rows_are_no_neighbors_of_their_own():

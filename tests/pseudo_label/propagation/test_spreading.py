@@ -2,7 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import scipy.sparse
 from sklearn.datasets import load_digits
 from sklearn.semi_supervised import LabelSpreading
 
@@ -10,11 +9,8 @@ from pseudo_label.propagation.graph import build_graph, normalize_rows
 from pseudo_label.propagation.spreading import (
     UNLABELED,
     SpreadingConfig,
-    SpreadLabels,
-    average_top_labels,
     find_top_labels,
     spread_labels,
-    to_targets,
 )
 from tests.pseudo_label.propagation import brute_force
 
@@ -79,26 +75,6 @@ def test_the_top_labels_are_those_of_all_classes(digits, monkeypatch):
     np.testing.assert_allclose(top.shares, every.shares[:, :2], rtol=1e-5)
     is_clear = every.shares[:, 1] - every.shares[:, 2] > 1e-6
     np.testing.assert_array_equal(top.labels[is_clear], every.labels[is_clear, :2])
-
-
-def test_means_are_those_of_dense_distributions(monkeypatch):
-    monkeypatch.setattr("pseudo_label.propagation.spreading._CHUNK", 2)
-    rng = np.random.default_rng(0)
-    shares = rng.dirichlet([1] * 3, 6).astype(np.float32)
-    given = SpreadLabels(np.array([[4, 0, 6], [2, 5, 1]] * 3, np.int32), shares)
-    weights = rng.random((4, 6)) * (rng.random((4, 6)) < 0.6)
-    weights[3] = 0
-    dense = np.zeros((6, 7))
-    np.put_along_axis(dense, given.labels.astype(int), shares, axis=1)
-    expected = weights @ dense
-    expected /= np.maximum(expected.sum(axis=1, keepdims=True), 1e-9)
-    targets = to_targets(np.full(6, UNLABELED), given)
-    np.testing.assert_allclose(targets.toarray(), dense)
-    found = average_top_labels(scipy.sparse.csr_matrix(weights), targets, top_k=3)
-    best = -np.sort(-expected, axis=1)[:, :3]
-    np.testing.assert_allclose(found.shares, best, atol=1e-6)
-    chosen = np.take_along_axis(expected, found.labels.astype(int), axis=1)
-    np.testing.assert_allclose(chosen, best, atol=1e-6)
 
 
 def test_what_no_label_reaches_is_zeros():
