@@ -159,7 +159,7 @@ def _describe(name: str, inputs: PropagationInputs, run: runs.SpreadRun) -> Figu
 
 
 def _rounded(figures: Figures) -> dict[str, float]:
-    return {name: round(figure, 4) for name, figure in figures.items()}
+    return {name: round(figure, 3) for name, figure in figures.items()}
 
 
 if __name__ == "__main__":
