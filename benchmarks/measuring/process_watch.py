@@ -53,6 +53,15 @@ class WatchedProcess(NamedTuple):
         """The last line of the output, parsed as JSON."""
         return json.loads(self.output.splitlines()[-1])
 
+    @property
+    def usage(self) -> dict[str, float]:
+        """seconds; cpu_seconds and peak_gb, of all processes together."""
+        return {
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "peak_gb": self.peak_bytes / 1e9,
+        }
+
     def largest_process(self, *, min_depth: int) -> int:
         """Returns the highest memory of any process at least so deep, in bytes."""
         peaks = self.peak_bytes_by_depth.items()

@@ -29,6 +29,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.measuring.counts import parse_counts
 from benchmarks.measuring.goals import as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, format_row
 from benchmarks.propagation import brute_force, goals, runs
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        sizes = [_parse_size(text) for text in _SIZES.value.split(",")]
+        sizes = parse_counts("--sizes", _SIZES.value)
         space = FeatureSpace(**_SPACE.arguments())
     with tempfile.TemporaryDirectory() as temporary:
         directory = pathlib.Path(_DATA_DIR.value or temporary)
@@ -91,12 +92,6 @@ def main(argv: Sequence[str]) -> None:
     figures = {size: _rounded(turns[size][0]) for size in sizes}
     settings = dataclasses.asdict(space)
     cli.log(json.dumps({**settings, **as_json(verdicts), "sizes": figures}))
-
-
-def _parse_size(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"--sizes: expected positive numbers, got {text!r}")
-    return int(text)
 
 
 def _check_exactness(

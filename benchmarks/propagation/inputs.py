@@ -8,19 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from etils import epath
 from numpy.typing import NDArray
 
+from benchmarks.measuring import predictions
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.prediction_set import SHARDS
 from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL
-from stage import artifact
 from stage.status import OK
 
-#: Maximum number of rows per file, as in `benchmarks.selection`.
-SHARD_ROWS = 127_000
-#: Rows that are generated at once.
-BLOCK_ROWS = 2**14
 #: Clusters of a class; those of all classes lie among each other.
 CLUSTERS_PER_CLASS = 20
 #: Directions in which clusters extend, and the standard deviations in these and in all
@@ -73,54 +68,39 @@ def open_inputs(
 
 
 def _write(path: pathlib.Path, space: FeatureSpace, rows: int, part: int) -> None:
-    sizes = _shard_sizes(rows)
     config = {
         "teachers": ["none"],
         "class_names": [f"class {label}" for label in range(space.classes)],
         "top_k": space.classes,
-        "images": {"rows": rows, "num_shards": len(sizes)},
         "embedding_size": space.features,
         "has_true_labels": True,
         "space": dataclasses.asdict(space),
         "part": part,
     }
-    if artifact.start_or_resume(path, config):
-        return
-    (path / "shards.parquet").touch()  # What the job copies and does not read.
-    fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-    for index, size in enumerate(sizes):
-        file = epath.Path(path) / prediction_schema.shard_name(index)
-        with artifact.replacing(file) as temporary, temporary.open("wb") as stream:
-            prediction_schema.write_shard(
-                stream,
-                _make_blocks(space, [part, index], size),
-                fingerprint=fingerprint,
-                more=[EMBEDDING, TRUE_LABEL],
-            )
-    artifact.complete(path, seconds=0.0)
 
+    def make(index: int, size: int) -> Iterator[pa.Table]:
+        return _make_blocks(space, [part, index], size)
 
-def _shard_sizes(rows: int) -> list[int]:
-    shards = -(-rows // SHARD_ROWS)
-    return [rows // shards + (index < rows % shards) for index in range(shards)]
+    predictions.write(path, config, make, rows=rows, more=[EMBEDDING, TRUE_LABEL])
+    (path / SHARDS).touch()  # What the job copies and does not read.
 
 
 def _make_blocks(space: FeatureSpace, seed: list[int], size: int) -> Iterator[pa.Table]:
     rng = np.random.default_rng([space.seed, *seed])
     centers, basis = make_clusters(space)
-    for start in range(0, size, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, size - start)
+    prefix = "-".join(f"{number:05d}" for number in seed)
+    for start, rows in predictions.block_ranges(size):
         truth, features = draw(rng, centers, basis, rows)
         top_labels, top_probabilities = _make_teacher(rng, truth, space.classes)
         none = np.zeros(rows, bool)
         columns = [
             np.arange(start, start + rows),
-            _keys(seed, start, rows),
-            rng.integers(0, 2**64, rows, dtype=np.uint64),
+            predictions.make_keys(prefix, start, rows),
+            predictions.draw_hashes(rng, rows),
             pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(32), rows, [None, pa.py_buffer(rng.bytes(32 * rows))]
             ),
-            rng.integers(0, 2**64, rows, dtype=np.uint64),
+            predictions.draw_hashes(rng, rows),
             pa.repeat(OK, rows),
             pa.repeat("", rows),
             top_labels[:, 0],
@@ -178,9 +158,3 @@ def _make_teacher(
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     labels = prediction_schema.top_classes(probabilities, classes)
     return labels.astype(np.int32), np.take_along_axis(probabilities, labels, axis=1)
-
-
-def _keys(seed: list[int], start: int, rows: int) -> pa.Array:
-    numbers = pc.cast(pa.array(np.arange(start, start + rows)), pa.string())
-    prefix = "-".join(f"{number:05d}" for number in seed)
-    return pc.binary_join_element_wise(prefix, pc.utf8_lpad(numbers, 6, "0"), "#")

@@ -48,12 +48,7 @@ def propagated(
     with tempfile.TemporaryDirectory(dir=root) as directory:
         output = pathlib.Path(directory) / "propagated"
         watched = watch(propagate_command(inputs, output, exact_images=exact_images))
-        figures = {
-            "seconds": watched.seconds,
-            "cpu_seconds": watched.cpu_seconds,
-            "peak_gb": watched.peak_bytes / 1e9,
-        }
-        yield SpreadRun(open_predictions(str(output)), figures)
+        yield SpreadRun(open_predictions(str(output)), watched.usage)
 
 
 def propagate_command(

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.measuring import peers
+from benchmarks.measuring.counts import parse_counts
 from benchmarks.measuring.goals import as_json, log_tables
 from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
 from benchmarks.selection import goals, inputs, runs
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        numbers = [_parse_classes(text) for text in _CLASSES.value.split(",")]
+        numbers = parse_counts("--classes", _CLASSES.value)
     ways = peers.installed({way: (package,) for way, (_, package) in PEERS.items()})
     counts = RowCounts(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
     figures: dict[str, Any] = counts._asdict()
@@ -76,12 +77,6 @@ def main(argv: Sequence[str]) -> None:
             cli.log(f"\n{classes:,} classes, {share:,} images of each")
             figures[f"classes_{classes}"] = _report(counts, rounds)
     cli.log(json.dumps(figures))
-
-
-def _parse_classes(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"--classes: expected positive numbers, got {text!r}")
-    return int(text)
 
 
 def _share(rows: int, classes: int) -> int:

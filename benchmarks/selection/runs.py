@@ -33,12 +33,7 @@ def measure(task: SelectionTask) -> tuple[Figures, list[CutOff]]:
             for label, rule in enumerate(selection["classes"])
             if (last := rule["cut_off"]) is not None
         ]
-    figures = {
-        "seconds": watched.seconds,
-        "cpu_seconds": watched.cpu_seconds,
-        "peak_gb": watched.peak_bytes / 1e9,
-    }
-    return figures, cut_offs
+    return watched.usage, cut_offs
 
 
 def select_command(task: SelectionTask, output: pathlib.Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.measuring import predictions
 from benchmarks.propagation import inputs
 from benchmarks.propagation.inputs import FeatureSpace
 
@@ -13,7 +14,7 @@ IMAGES, SHARD_ROWS, BLOCK_ROWS = 700, 300, 128
 def made(tmp_path_factory):
     """Not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "SHARD_ROWS", SHARD_ROWS)
-        patch.setattr(inputs, "BLOCK_ROWS", BLOCK_ROWS)
+        patch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
+        patch.setattr(predictions, "BLOCK_ROWS", BLOCK_ROWS)
         root = tmp_path_factory.mktemp("propagation")
         return inputs.open_inputs(root, SPACE, images=IMAGES)

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.measuring import predictions
 from benchmarks.propagation import inputs, runs
 from pseudo_label.predictions.prediction_set import open_predictions
 from tests.benchmarks.propagation.conftest import BLOCK_ROWS, IMAGES, SHARD_ROWS, SPACE
@@ -31,8 +32,8 @@ def test_the_predictions_are_such_as_the_job_reads(made):
 
 
 def test_the_same_numbers_make_the_same_bytes(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "SHARD_ROWS", SHARD_ROWS)
-    monkeypatch.setattr(inputs, "BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(predictions, "BLOCK_ROWS", BLOCK_ROWS)
     again = inputs.open_inputs(tmp_path, SPACE, images=IMAGES)
     assert again.predictions.name == made.predictions.name
     for path in made.predictions.glob("*.parquet"):
@@ -40,7 +41,7 @@ def test_the_same_numbers_make_the_same_bytes(made, tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_not_made_again(made, monkeypatch):
-    monkeypatch.setattr(inputs, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
     monkeypatch.setattr(inputs, "_make_blocks", None)
     root = made.predictions.parent
     assert inputs.open_inputs(root, SPACE, images=IMAGES) == made

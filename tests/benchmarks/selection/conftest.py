@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.measuring import predictions
 from benchmarks.selection import inputs
 from benchmarks.selection.task import CONFIDENCE_THRESHOLD, CutOff
 from pseudo_label.predictions import schema as prediction_schema
@@ -15,8 +16,8 @@ SHARD_ROWS, BLOCK_ROWS = 700, 300
 def directory(tmp_path_factory):
     """2,000 predictions in three files of several blocks; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "SHARD_ROWS", SHARD_ROWS)
-        patch.setattr(inputs, "BLOCK_ROWS", BLOCK_ROWS)
+        patch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
+        patch.setattr(predictions, "BLOCK_ROWS", BLOCK_ROWS)
         root = tmp_path_factory.mktemp("selection")
         return inputs.open_inputs(root, rows=2000, classes=CLASSES)
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.measuring import predictions
 from benchmarks.selection import inputs
 from benchmarks.selection.task import CONFIDENCE_THRESHOLD
 from pseudo_label.predictions import schema as prediction_schema
@@ -11,8 +12,8 @@ from tests.benchmarks.selection.conftest import BLOCK_ROWS, CLASSES, SHARD_ROWS,
 @pytest.fixture
 def small_shards(monkeypatch):
     """Sizes as those of `directory`."""
-    monkeypatch.setattr(inputs, "SHARD_ROWS", SHARD_ROWS)
-    monkeypatch.setattr(inputs, "BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(predictions, "BLOCK_ROWS", BLOCK_ROWS)
 
 
 def test_the_predictions_are_such_as_selecting_reads(directory):
