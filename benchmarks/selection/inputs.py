@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.measuring import predictions
-from benchmarks.measuring.predictions import draw_hashes
 from pseudo_label.predictions import schema as prediction_schema
 from stage.status import OK
 
