@@ -83,14 +83,7 @@ def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:
     if selection.estimate is not None:
         yield f"precision of the labels kept: {selection.estimate.kept}"
     yield from _format_sparse_classes(selection)
-    yield str(
-        outlook.judge(
-            selection.funnel,
-            num_classes=len(selection.classes),
-            agreement=outlook.read_agreement(predictions.directory),
-            estimate=selection.estimate,
-        )
-    )
+    yield str(outlook.read_outlook(selection, predictions.directory))
     cells = what_if.read_table(output)
     if cells is not None:
         yield from what_if.format_table(cells)

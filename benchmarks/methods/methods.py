@@ -23,8 +23,8 @@ from benchmarks.methods.training import (
     train,
 )
 from classifier.training.budget import is_consistent
-from pseudo_label.predictions.prediction_set import SUMMARY
 from pseudo_label.predictions.schema import NeighborAgreement
+from pseudo_label.selection import outlook
 from pseudo_label.selection.decision import SELECTION
 from stage import typed_json
 from stage.typed_json import Count
@@ -99,10 +99,10 @@ class Chain:
     """
 
     rounds: int
-    teachers: int = 3
+    teachers: int = 1
     teacher: Training = SUPERVISED
     few_labels: Training | None = None
-    teacher_share: float = 0.43
+    teacher_share: float = 0.5
     student: Training = SUPERVISED
     propagates: bool = False
     selection: tuple[str, ...] = (
@@ -195,14 +195,9 @@ def _label(
     return passes * sum(found.network for found in members)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Blended:
-    agreement: NeighborAgreement
-
-
 def _read_agreement(directory: pathlib.Path) -> float:
     """Returns how often teacher and spread labels agree, in [0, 1]."""
-    found = typed_json.read(directory / PREDICTIONS / SUMMARY, _Blended).agreement
+    found = outlook.read_agreement(directory / PREDICTIONS) or NeighborAgreement()
     return round(found.same / max(1, found.compared), 4)
 
 
@@ -317,11 +312,9 @@ class FeatureSpreading:
 
 #: Settings that the papers of FixMatch, FlexMatch and FreeMatch have in common: no
 #: label smoothing, seven unlabeled images to each labeled one, learning rate 0.03.
-_PEERS = (
-    *("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0"),
-    # The preset's, which helps FixMatch.
-    "model.dropout_rate=0.25",
-)
+_CONSISTENCY = ("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0")
+#: Those of the peers: the preset's dropout helps FixMatch.
+_PEERS = (*_CONSISTENCY, "model.dropout_rate=0.25")
 _MIXED = Batch(labeled=8, unlabeled=56)
 FIXMATCH = Training(
     settings=(*_PEERS, "consistency.thresholds=fixed", "consistency.threshold=0.95"),
@@ -347,7 +340,7 @@ FREEMATCH = Training(
 #: Of a chain: more labeled images in a batch than FixMatch has, and no dropout, which
 #: would disturb the predictions on views.
 CONSISTENT = Training(
-    settings=(*_PEERS[:2], "model.dropout_rate=0.0"),
+    settings=(*_CONSISTENCY, "model.dropout_rate=0.0"),
     batch=Batch(labeled=16, unlabeled=48),
 )
 HARD = Training(settings=("mixture.target_kind=hard",))
@@ -359,9 +352,7 @@ METHODS: dict[str, Method] = {
     # goes into the network that labels. With smoothing, none would be that confident.
     "pseudo_label": Chain(
         rounds=1,
-        teachers=1,
         teacher=Training(settings=("label_smoothing=0.0",)),
-        teacher_share=0.5,
         student=Training(
             settings=("label_smoothing=0.0", "mixture.target_kind=hard"),
         ),
@@ -379,9 +370,7 @@ METHODS: dict[str, Method] = {
     **{
         f"{OURS}_{rounds}": Chain(
             rounds=rounds,
-            teachers=1,
             few_labels=CONSISTENT,
-            teacher_share=0.5,
             student=HARD,
             propagates=True,
         )

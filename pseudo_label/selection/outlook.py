@@ -7,7 +7,8 @@ says how often they were right.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 from etils import epath
 
@@ -83,6 +84,32 @@ def judge(
             "calibration",
         )
     return Outlook(is_likely=True, finding=str(labels[0]))
+
+
+class Judged(Protocol):
+    """What is read of a selection."""
+
+    @property
+    def funnel(self) -> Funnel:
+        """Its counts."""
+
+    @property
+    def classes(self) -> Sequence[Any]:
+        """One rule for each of the K classes."""
+
+    @property
+    def estimate(self) -> PrecisionEstimate | None:
+        """Precision of its labels; None without labeled images."""
+
+
+def read_outlook(selection: Judged, predictions: epath.PathLike) -> Outlook:
+    """Returns the outlook of a selection from the predictions in a directory."""
+    return judge(
+        selection.funnel,
+        num_classes=len(selection.classes),
+        agreement=read_agreement(predictions),
+        estimate=selection.estimate,
+    )
 
 
 def beyond_chance(agreement: float, num_classes: int) -> float:

@@ -238,12 +238,7 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
         "student_parameters": student.num_parameters,
         "funnel": {**vars(selection.funnel), "written": sum(lengths)},
         "outlook": dataclasses.asdict(
-            outlook.judge(
-                selection.funnel,
-                num_classes=len(selection.classes),
-                agreement=outlook.read_agreement(directory / "predictions"),
-                estimate=selection.estimate,
-            )
+            outlook.read_outlook(selection, directory / "predictions")
         ),
     }
 
