@@ -113,9 +113,8 @@ def count(source: Source, max_images: int) -> int:
 
     Files of records are read until there are so many.
     """
-    known = [file.take if file.count < 0 else file.count for file in source.files]
-    if min(known, default=0) >= 0:
-        return min(sum(known), max_images)
+    if source.known_examples is not None:
+        return min(source.known_examples, max_images)
     examples = python_reader.read_examples(source.reader, source.files)
     readable = (example for example in examples if example.status == OK)
     return sum(1 for _ in itertools.islice(readable, max_images))

@@ -153,14 +153,19 @@ class Source:
         return self.class_names
 
     @functools.cached_property
-    def num_examples(self) -> int:
-        """Number of examples; reads the files unless the number is known."""
+    def known_examples(self) -> int | None:
+        """Number of examples; None if only reading the files would tell."""
         counts = [
             file.kept.count(1) or (file.take if file.count < 0 else file.count)
             for file in self.files
         ]
-        if min(counts, default=0) >= 0:
-            return sum(counts)
+        return sum(counts) if min(counts, default=0) >= 0 else None
+
+    @functools.cached_property
+    def num_examples(self) -> int:
+        """Number of examples; reads the files unless the number is known."""
+        if self.known_examples is not None:
+            return self.known_examples
         examples = read_files(self.reader, self.files)
         return int(examples.reduce(0, lambda count, _: count + 1).numpy())
 
