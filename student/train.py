@@ -72,11 +72,10 @@ def main(argv: Sequence[str]) -> None:
             labeled=sources.labeled.num_examples,
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
-        fixed = paths_of(_RUN.set.value)
+        fixed, num_classes = paths_of(_RUN.set.value), len(sources.class_names)
         if _COMPUTE_OF.value:
-            sizes, config = _fit_control(recipe, sizes, len(sources.class_names), fixed)
+            sizes, config = _fit_control(recipe, sizes, num_classes, fixed)
         else:
-            num_classes = len(sources.class_names)
             config = budget.fit_budget(
                 recipe, sizes, num_classes=num_classes, fixed=fixed
             )
@@ -91,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled = None
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
         check_records = functools.partial(
-            mixture.check_records, pseudo_labeled, config, len(run.class_names)
+            mixture.check_records, pseudo_labeled, config, num_classes
         )
         check_records(count=trainer.NUM_CHECKED)
         description = {

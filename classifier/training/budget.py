@@ -103,9 +103,11 @@ def fit_consistency(config: TrainConfig, *, fixed: Collection[str]) -> TrainConf
     the confidences from the threshold. `fixed` are the paths of the settings made by
     the user.
     """
-    from classifier.models.flops import PASSES_WITH_GRADIENT  # It loads TensorFlow.
+    from classifier.models.flops import training_multiply_adds  # It loads TensorFlow.
 
-    before = PASSES_WITH_GRADIENT * config.global_batch_size
+    before = training_multiply_adds(
+        1, num_steps=config.num_steps, with_gradient=config.global_batch_size
+    )
     values = {
         "label_smoothing": 0.0,
         "model.dropout_rate": 0.0,
@@ -117,9 +119,13 @@ def fit_consistency(config: TrainConfig, *, fixed: Collection[str]) -> TrainConf
     }
     config = replace_paths(config, values, fixed=fixed)
     size = config.global_batch_size
-    views = config.consistency.unlabeled_of(size)
-    share = before / (PASSES_WITH_GRADIENT * size + views)
-    return with_num_steps(config, max(1, round(share * config.num_steps)), fixed=fixed)
+    of_step = training_multiply_adds(
+        1,
+        num_steps=1,
+        with_gradient=size,
+        without_gradient=config.consistency.unlabeled_of(size),
+    )
+    return with_num_steps(config, max(1, round(before / of_step)), fixed=fixed)
 
 
 def supervised_steps(
