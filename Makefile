@@ -303,8 +303,9 @@ report:  ## Run ROUNDS=1 rounds and report on them
 # The settings determine the content of RUN; other settings, or images that have changed,
 # need another RUN.
 SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
-	CONSISTENCY NEIGHBORS FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD IMAGES_PER_CLASS \
-	MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS STUDENT_FLAGS
+	CONSISTENCY NEIGHBORS FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD \
+	IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS \
+	STUDENT_FLAGS
 
 FORCE:
 
@@ -336,7 +337,8 @@ $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dir
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
 		$(EVALUATION_FLAGS)
 
-# Where the teacher of a round writes its predictions, and what labeling has computed.
+# Directories of a round's predictions by its teacher alone. With blending, `predictions`
+# holds those that are selected from.
 blends := $(filter-out 0,$(NEIGHBORS))
 teacher_predictions = $(RUN)/round-$(1)/$(if $(blends),teacher_)predictions
 labeled_predictions = $(if $(blends),$(RUN)/round-$(1)/labeled_predictions)

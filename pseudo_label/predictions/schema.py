@@ -209,7 +209,8 @@ class ShardFacts:
         status_counts: Number of rows by status.
         checksums: Checksums of all columns; other rows have others. Empty in a file of
             version 1.
-        agreement: That of teacher and spread labels; of no image if none were spread.
+        agreement: Counts of images by whether teacher and spread labels name the same
+            class; zeros if no labels were spread.
     """
 
     num_rows: int
