@@ -40,8 +40,10 @@ ENVIRONMENT = {
 _NO_READER = 128 + signal.SIGPIPE
 #: What was file 2 before it was closed to libraries that write to it; 0 if it is not.
 _hidden_stderr = 0
-#: Held once the process is about to be ended.
-_interrupted = threading.Lock()
+#: Held by the thread that is about to end the process.
+_interrupting = threading.RLock()
+#: Seconds until another thread ends it instead.
+_EXIT_SECONDS = 10
 
 
 def run(main: Main, flags: CommandFlags) -> None:
@@ -129,8 +131,8 @@ def _interrupt(*_: object) -> None:
     An exception would be raised inside Beam, which would treat it as a failure of the
     job and let its threads finish their shards.
     """
-    if not _interrupted.acquire(blocking=False):
-        return
+    # Of the two threads that handle a signal, the second must not go on meanwhile.
+    _interrupting.acquire(timeout=_EXIT_SECONDS)
     try:
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.

@@ -177,6 +177,31 @@ def test_ctrl_c_ends_a_command_at_once():
     assert len(process.stderr.splitlines()) == 1
 
 
+INTERRUPTED_IN_A_THREAD = """
+import signal, threading, time
+from stage import cli
+from stage.flags import CommandFlags
+is_ending = threading.Event()
+def kill_children():
+    is_ending.set()
+    time.sleep(0.3)
+def main(argv):
+    cli.kill_children = kill_children
+    threading.Thread(target=cli._interrupt).start()
+    is_ending.wait()
+    signal.raise_signal(signal.SIGINT)
+    print("not reached")
+cli.run(main, CommandFlags())
+"""
+
+
+def test_the_main_thread_does_not_go_on_while_another_ends_the_process():
+    process = run_python(INTERRUPTED_IN_A_THREAD)
+    assert process.returncode == 130
+    assert process.stdout == ""
+    assert len(process.stderr.splitlines()) == 1
+
+
 IN_NATIVE_CODE = """
 import hashlib, os, signal, threading
 from stage import cli
