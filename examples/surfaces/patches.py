@@ -69,9 +69,11 @@ def load_photographs(*, seed: int) -> dict[str, tuple[Photograph, ...]]:
 
 def draw_patch(image: Image.Image, box: Box, rng: np.random.Generator) -> Image.Image:
     """Returns a rotated, darkened and blurred square of the photograph inside `box`."""
-    side = rng.uniform(*SIDES)
-    reach = side / math.sqrt(2) + 1  # A corner's distance, a pixel more to interpolate.
     left, upper, right, lower = box
+    # A pixel more than a corner's distance from the middle, to interpolate.
+    largest = math.sqrt(2) * (min(right - left, lower - upper) / 2 - 1)
+    side = min(rng.uniform(*SIDES), largest)
+    reach = side / math.sqrt(2) + 1
     x = rng.uniform(left + reach, right - reach)
     y = rng.uniform(upper + reach, lower - reach)
     angle, scale = rng.uniform(0, 2 * math.pi), side / SIZE

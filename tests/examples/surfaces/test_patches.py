@@ -10,6 +10,17 @@ def photographs():
     return patches.load_photographs(seed=1)
 
 
+class ConstantGenerator:
+    """Draws the same share of every range."""
+
+    def __init__(self, share):
+        self._share = share
+
+    def uniform(self, low, high):
+        assert low <= high
+        return low + self._share * (high - low)
+
+
 def area(box):
     left, upper, right, lower = box
     return (right - left) * (lower - upper)
@@ -32,11 +43,15 @@ def test_the_seed_chooses_the_ends():
     assert len(boxes) == 2
 
 
-def test_every_part_has_room_for_the_largest_patch(photographs):
-    for of_class in photographs.values():
-        for photograph in of_class:
-            for left, upper, right, lower in (photograph.test, photograph.rest):
-                assert min(right - left, lower - upper) > patches.SIDES[1] * 1.42
+def test_every_part_has_room_for_patches_of_all_sizes():
+    """The smallest part, a page's, has not quite room for the largest."""
+    for seed in range(4):
+        for of_class in patches.load_photographs(seed=seed).values():
+            for photograph in of_class:
+                for box in (photograph.test, photograph.rest):
+                    for share in (0.0, 1.0):
+                        rng = ConstantGenerator(share)
+                        patches.draw_patch(photograph.image, box, rng)
 
 
 def test_a_patch_shows_no_pixel_outside_its_part():
