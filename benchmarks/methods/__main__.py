@@ -3,10 +3,12 @@
   python -m benchmarks.methods --output=runs/methods --data=digits --seeds=1-10
   python -m benchmarks.methods --output=runs/methods --data=folder:textures --seeds=5
 
-Every method trains the same network with the same noise on the same draw. A budget of 1
-is what the demo computes, all networks, labeling and rounds included; so is everything
-counted that a method computes. The accuracy is that of the last averaged weights on the
-test images, which nothing else sees. `benchmarks.methods.methods` has the settings.
+Every method trains the same network with the same noise on images from the same draw;
+`benchmarks.methods.methods` has the settings in which they differ. A budget of 1 is
+what the demo computes. Every pass of an image through a network is counted: of all
+members, views, labelings and rounds; evaluations and the graph of similar images are
+not. The accuracy is that of the last averaged weights on the test images, which nothing
+else sees. A folder is one draw: its intervals are those of the seed of training alone.
 
 Results are added to `OUTPUT/results.jsonl`, and what is there is not run again. The
 same command can be started once for each core: a process takes the runs that no other

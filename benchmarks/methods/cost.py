@@ -29,6 +29,13 @@ class Batch:
     labeled: int
     unlabeled: int = 0
 
+    def __post_init__(self) -> None:
+        if self.labeled < 1 or self.unlabeled % self.labeled:
+            raise ValueError(
+                "expected labeled images, and unlabeled ones that are a multiple of "
+                f"them, got {self.labeled} and {self.unlabeled}"
+            )
+
     @property
     def size(self) -> int:
         """Number of images that pass forward and backward."""

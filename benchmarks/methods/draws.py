@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import os
 import pathlib
+import shutil
 
 from benchmarks.methods.commands import call
 from classifier.data.sources import open_source
 
-#: Labels per class of a data set, if not given.
 DIGITS, FOLDER = "digits", "folder:"
 #: Sub-folders of a folder of pictures, and the file with the true classes of `all`, ""
 #: for those of none; `examples.image_folders.writing` makes them.
 SPLITS = ("labeled", "test", "all")
 TRUTH = "truth.csv"
+#: Labels per class of a data set, if not given.
 DEFAULT_LABELS = {DIGITS: 5, "surfaces": 20, "shapes": 25}
 
 
@@ -83,7 +85,7 @@ def prepare(
     """
     if data.startswith(FOLDER):
         path = pathlib.Path(data.removeprefix(FOLDER)).absolute()
-        return _open_folders(path, directory / "truth" / path.name)
+        return _open_folders(path, directory / "truth" / folder_name(data))
     path = directory / f"{data}-{labels_per_class}-{seed}"
     settings = (f"--labels_per_class={labels_per_class}", f"--seed={seed}")
     log = directory / "prepare.log"
@@ -91,6 +93,12 @@ def prepare(
     if data == DIGITS:
         return _open_digits(path, labels_per_class, seed)
     return _open_folders(path, directory / "truth" / path.name)
+
+
+def folder_name(data: str) -> str:
+    """Returns a name for files about a folder of pictures, unique for its path."""
+    path = pathlib.Path(data.removeprefix(FOLDER)).absolute()
+    return f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
 def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> DataDraw:
@@ -116,8 +124,8 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
         f"folder:{path / split}" for split in ("labeled", "test", "all")
     )
     has_truth = (path / TRUTH).exists()
-    if has_truth:
-        _link_truth(path, truth)
+    if has_truth and not truth.exists():
+        _copy_truth(path, truth)
     return DataDraw(
         labeled=labeled,
         evaluation=evaluation,
@@ -130,14 +138,17 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
     )
 
 
-def _link_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
+def _copy_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
     """Makes a folder for each class, with labeled and unlabeled pictures of it."""
-    pairs = [(p.parent.name, p) for p in (path / "labeled").glob("*/*")]
+    pairs = [(picture.parent.name, picture) for picture in path.glob("labeled/*/*")]
     with open(path / TRUTH, newline="") as lines:
         rows = list(csv.DictReader(lines))
     pairs += [(row["class"], path / "all" / row["name"]) for row in rows]
-    for shown, picture in pairs:
+    unfinished = truth.with_name(f"{truth.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for number, (shown, picture) in enumerate(pairs):
         if shown:
-            (truth / shown).mkdir(parents=True, exist_ok=True)
-            (truth / shown / picture.name).unlink(missing_ok=True)
-            os.link(picture, truth / shown / picture.name)
+            (unfinished / shown).mkdir(parents=True, exist_ok=True)
+            # Pictures of different folders may have one name.
+            shutil.copyfile(picture, unfinished / shown / f"{number}{picture.suffix}")
+    unfinished.rename(truth)

@@ -12,10 +12,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from benchmarks.methods import spreading
+from benchmarks.methods import cost, spreading
 from benchmarks.methods.commands import call
 from benchmarks.methods.cost import Batch
 from benchmarks.methods.training import (
+    PRESET,
     SUPERVISED,
     Task,
     Trained,
@@ -28,6 +29,13 @@ from pseudo_label.selection import outlook
 from pseudo_label.selection.decision import SELECTION
 from stage import typed_json
 from stage.typed_json import Count
+from stage.validation import check, check_positive
+from student.training import presets as student_presets
+
+#: Directories of a round: the teachers' predictions, those of the labeled images, and
+#: the predictions to select from.
+TEACHERS, LABELED, PREDICTIONS = "teachers", "labeled", "predictions"
+_ONE_WORKER = ("--", "--direct_num_workers=1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +62,8 @@ class Method(Protocol):
 
 def recipe(method: Method, settings: Sequence[str] = ()) -> str:
     """Returns the fingerprint of all settings of a method and of all trainings."""
-    text = repr((method, *settings))
+    common = (student_presets.find(PRESET), cost.DEMO_PASSES, spreading.SETTINGS)
+    text = repr((method, *settings, *common))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -94,7 +103,8 @@ class Chain:
             `classifier.training.budget.is_consistent`; None for those of any teacher.
         teacher_share: Share of the teachers; that of the demo by default.
         student: Settings of a student.
-        propagates: Whether labels of similar images are blended with the teachers'.
+        propagation: Flags of `beam_jobs.propagate_labels`; none if the teachers' own
+            labels are selected from.
         selection: Flags of `beam_jobs.select_labels`; by default the Makefile's.
     """
 
@@ -104,16 +114,24 @@ class Chain:
     few_labels: Training | None = None
     teacher_share: float = 0.5
     student: Training = SUPERVISED
-    propagates: bool = False
+    propagation: tuple[str, ...] = ()
     selection: tuple[str, ...] = (
         "--confidence_threshold=0.51",
         "--images_per_class=0",
         "--max_copies=3",
     )
 
+    def __post_init__(self) -> None:
+        check_positive("rounds", self.rounds)
+        check_positive("teachers", self.teachers)
+        check(
+            0 < self.teacher_share < 1,
+            f"teacher_share must be in (0, 1), got {self.teacher_share}",
+        )
+
     def run(self, task: Task) -> Outcome:
         """Runs the stages as `make report` does, without its report."""
-        teacher = self._teacher(task)
+        teacher = _choose(task, self.teacher, self.few_labels)
         left = task.budget - self._labeling(task)
         of_teacher = self.teacher_share * left / self.teachers
         of_student = (1 - self.teacher_share) * left / self.rounds
@@ -125,8 +143,8 @@ class Chain:
         spent = sum(found.multiply_adds for found in members)
         for number in range(1, self.rounds + 1):
             directory = task.workdir / f"round-{number}"
-            spent += _label(task, members, directory, propagates=self.propagates)
-            if self.propagates:
+            spent += _label(task, members, directory, self.propagation)
+            if self.propagation:
                 parts[f"agreement {number}"] = _read_agreement(directory)
             kept = _select(task, directory, self.selection)
             parts[f"kept {number}"] = kept
@@ -145,30 +163,32 @@ class Chain:
             members = [student]
         return Outcome(accuracy=members[0].accuracy, multiply_adds=spent, parts=parts)
 
-    def _teacher(self, task: Task) -> Training:
-        if self.few_labels is None:
-            return self.teacher
-        num_labeled = task.draw.count(task.draw.labeled)
-        is_used = is_consistent(num_labeled, len(task.draw.class_names))
-        return self.few_labels if is_used else self.teacher
-
     def _labeling(self, task: Task) -> int:
         """Returns the multiply-adds of all labelings."""
-        first = self.teachers * task.network(self._teacher(task))
+        teacher = _choose(task, self.teacher, self.few_labels)
+        first = self.teachers * task.network(teacher)
         later = (self.rounds - 1) * task.network(self.student)
-        passes = sum(_passes(task, propagates=self.propagates).values())
+        passes = _count_passes(task, propagates=bool(self.propagation))
         return passes * (first + later)
+
+
+def _choose(task: Task, usual: Training, few_labels: Training | None) -> Training:
+    """Returns the settings for a draw, by its number of labels."""
+    if few_labels is None:
+        return usual
+    num_labeled = task.draw.count(task.draw.labeled)
+    is_used = is_consistent(num_labeled, len(task.draw.class_names))
+    return few_labels if is_used else usual
 
 
 def _label(
     task: Task,
     members: Sequence[Trained],
     directory: pathlib.Path,
-    *,
-    propagates: bool,
+    propagation: Sequence[str],
 ) -> int:
     """Labels the corpus and what must not be selected; returns the multiply-adds."""
-    sources = _sources(task, propagates=propagates)
+    sources = _sources(task, propagates=bool(propagation))
     for name, images in sources.items():
         call(
             "beam_jobs.label_images",
@@ -178,20 +198,21 @@ def _label(
             *_data_dir(task),
             "--engine=tensorflow",
             "--dtype=float32",
-            *(["--embeddings"] if propagates else []),
+            *(["--embeddings"] if propagation else []),
             *_ONE_WORKER,
             log=task.log,
         )
-    if propagates:
+    if propagation:
         call(
             "beam_jobs.propagate_labels",
             f"--predictions={directory / TEACHERS}",
             f"--labeled={directory / LABELED}",
             f"--output={directory / PREDICTIONS}",
+            *propagation,
             *_ONE_WORKER,
             log=task.log,
         )
-    passes = sum(_passes(task, propagates=propagates).values())
+    passes = _count_passes(task, propagates=bool(propagation))
     return passes * sum(found.network for found in members)
 
 
@@ -239,14 +260,6 @@ def _select(task: Task, directory: pathlib.Path, flags: Sequence[str]) -> int:
     return records
 
 
-_ONE_WORKER = ("--", "--direct_num_workers=1")
-
-
-#: Directories of a round: the teachers' predictions, those of the labeled images, and
-#: the predictions to select from.
-TEACHERS, LABELED, PREDICTIONS = "teachers", "labeled", "predictions"
-
-
 def _sources(task: Task, *, propagates: bool) -> dict[str, str]:
     """Returns the sources that a round labels by the names of their predictions."""
     if not propagates:
@@ -263,13 +276,13 @@ def _excluded(task: Task) -> dict[str, str]:
     return {f"excluded-{number}": source for number, source in excluded}
 
 
-def _passes(task: Task, *, propagates: bool) -> dict[str, int]:
-    """Returns the numbers of images that a round labels."""
-    counts = {}
-    for name, images in _sources(task, propagates=propagates).items():
-        is_corpus = images == task.draw.images
-        counts[name] = task.draw.num_images if is_corpus else task.draw.count(images)
-    return counts
+def _count_passes(task: Task, *, propagates: bool) -> int:
+    """Returns the number of images that a round labels."""
+    draw = task.draw
+    return sum(
+        draw.num_images if images == draw.images else draw.count(images)
+        for images in _sources(task, propagates=propagates).values()
+    )
 
 
 def _data_dir(task: Task) -> list[str]:
@@ -292,17 +305,20 @@ class FeatureSpreading:
 
     Attributes:
         training: Its settings.
+        few_labels: Those with few labels, as of `Chain`.
     """
 
     training: Training = SUPERVISED
+    few_labels: Training | None = None
 
     def run(self, task: Task) -> Outcome:
         """Trains the classifier and spreads the labels."""
-        draw, network = task.draw, task.network(self.training)
+        training = _choose(task, self.training, self.few_labels)
+        draw, network = task.draw, task.network(training)
         # The test images are predicted, which is no part of learning.
         passes = draw.num_images + draw.count(draw.labeled)
         features = passes * network
-        found = train(task, "classifier", self.training, task.budget - features)
+        found = train(task, "classifier", training, task.budget - features)
         return Outcome(
             accuracy=spreading.spread_over_features(draw, found.directory),
             multiply_adds=found.multiply_adds + features,
@@ -366,13 +382,13 @@ METHODS: dict[str, Method] = {
     "flexmatch": Single(training=FLEXMATCH),
     "freematch": Single(training=FREEMATCH),
     "spread_pixels": PixelSpreading(),
-    "spread_features": FeatureSpreading(),
+    "spread_features": FeatureSpreading(few_labels=CONSISTENT),
     **{
         f"{OURS}_{rounds}": Chain(
             rounds=rounds,
             few_labels=CONSISTENT,
             student=HARD,
-            propagates=True,
+            propagation=("--neighbors=10", "--alpha=0.9", "--blend=0.5", "--settle"),
         )
         for rounds in (1, 2, 3)
     },

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from benchmarks.methods.methods import CONTROL
 from benchmarks.methods.tables import Mean
 from workflow.report.rendering.marks import (
     Axis,
@@ -44,7 +45,7 @@ def draw(means: Sequence[Mean]) -> str:
         high=high,
         start=_LEFT,
         end=_WIDTH - _RIGHT,
-        ticks=tuple(sorted({m.multiply_adds for m in means if m.method == "control"})),
+        ticks=tuple(sorted({m.multiply_adds for m in means if m.method == CONTROL})),
         format=lambda value: f"{value:.2g}",
         scale=math.log,
     )

@@ -53,8 +53,9 @@ class Result:
         accuracy: Accuracy of the last averaged network on the test images, in [0, 1].
         multiply_adds: All multiply-adds of the run.
         target: Multiply-adds that it was allowed.
-        parts: Multiply-adds, accuracy and so on of its stages, by name.
+        parts: Accuracies and counts of its stages, by name.
         seconds: Wall time.
+        num_classes: Number of classes.
     """
 
     key: RunKey
@@ -63,6 +64,7 @@ class Result:
     target: float
     parts: dict[str, Any]
     seconds: float
+    num_classes: int
 
 
 def read(path: pathlib.Path) -> dict[RunKey, Result]:

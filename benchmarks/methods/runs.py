@@ -46,8 +46,9 @@ class Suite:
     @property
     def name(self) -> str:
         """A name for files."""
-        name = pathlib.PurePath(self.data.removeprefix(FOLDER)).name
-        return f"{name}-{self.labels_per_class}" if self.labels_per_class else name
+        if self.data.startswith(FOLDER):
+            return draws.folder_name(self.data)
+        return f"{self.data}-{self.labels_per_class}"
 
     def keys(
         self, names: Iterable[str], *, seeds: Sequence[int], budgets: Sequence[float]
@@ -102,6 +103,7 @@ class Suite:
             target=task.budget,
             parts=outcome.parts,
             seconds=round(time.monotonic() - started, 1),
+            num_classes=len(draw.class_names),
         )
         results.append(self.results, result)
         cli.log(_format(result))
@@ -109,7 +111,9 @@ class Suite:
             shutil.rmtree(workdir, ignore_errors=True)
 
     def _budget(self, draw: DataDraw, share: float) -> int:
-        task = Task(draw=draw, budget=0, seed=0, workdir=self.output)
+        task = Task(
+            draw=draw, budget=0, seed=0, workdir=self.output, settings=self.settings
+        )
         return cost.budget_of(share, task.network(SUPERVISED))
 
     def draw(self, seed: int) -> DataDraw:
@@ -146,7 +150,6 @@ def report(suite: Suite, found: Sequence[Result]) -> None:
         found,
         prefix=methods.OURS,
         control=methods.CONTROL,
-        num_classes=len(suite.draw(found[0].key.seed).class_names),
     )
     content = tables.to_json(
         means,
@@ -182,8 +185,6 @@ def parse_seeds(text: str) -> list[int]:
         if not part_of:
             raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
         seeds += part_of
-    if not seeds:
-        raise ValueError(f"--seeds: expected at least one, got {text!r}")
     return list(dict.fromkeys(seeds))
 
 

@@ -20,10 +20,12 @@ from classifier.data.examples import Example
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 
-#: Neighbors in the graph, and share of their labels in an image's own.
-NEIGHBORS, ALPHA = 10, 0.5
+#: Number of neighbors in the graph, and share of their labels in an image's own.
+NEIGHBORS, ALPHA = 10, 0.9
 #: Side in pixels to which larger images are reduced: the network's.
 SIZE = 32
+#: All that decides about the accuracies of this module.
+SETTINGS = (NEIGHBORS, ALPHA, SIZE)
 #: Images that pass through a network at once.
 _BATCH = 256
 

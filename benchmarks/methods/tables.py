@@ -93,7 +93,7 @@ def _mean(method: str, budget: float, group: Sequence[Result]) -> Mean:
 def differences(results: Sequence[Result], prefix: str) -> list[Difference]:
     """Returns how methods whose names begin with `prefix` compare with all others.
 
-    A method with one result for a seed, whatever the budget, is compared at all.
+    The one result for a seed of a method that trains nothing counts for all budgets.
     """
     by_method: dict[str, dict[float, dict[int, float]]] = {}
     for result in results:
@@ -167,7 +167,9 @@ def format_differences(found: Iterable[Difference]) -> Iterator[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecasts:
-    """How often a selection's outlook was right about a student of one round.
+    """How often the agreement of neighbors told whether a student gains.
+
+    It is one of the figures of a selection's outlook, and the one that every run has.
 
     Attributes:
         over: Name of what the student had to beat.
@@ -185,12 +187,13 @@ class Forecasts:
 
 
 def check_outlooks(
-    results: Sequence[Result], *, prefix: str, control: str, num_classes: int
+    results: Sequence[Result], *, prefix: str, control: str
 ) -> list[Forecasts]:
-    """Returns how often the outlook was right about the first student of our methods.
+    """Returns how often the outlook was right about the student of our method.
 
-    The student is compared with the control of the same seed and budget, and with the
-    mean of its teachers.
+    Of one round only: students of several rounds have a part of the budget. A student
+    is compared with the control of the same seed and budget, and with the mean of its
+    teachers.
     """
     controls = {
         (result.key.seed, result.key.budget): result.accuracy
@@ -200,9 +203,11 @@ def check_outlooks(
     pairs: dict[str, list[tuple[bool, bool]]] = {"control": [], "teacher": []}
     for result in results:
         parts, key = result.parts, result.key
-        if not key.method.startswith(prefix) or "student 1" not in parts:
+        has_student = {"agreement 1", "student 1"} <= parts.keys()
+        is_of_one_round = "kept 2" not in parts
+        if not (key.method.startswith(prefix) and has_student and is_of_one_round):
             continue
-        agreement = outlook.beyond_chance(parts["agreement 1"], num_classes)
+        agreement = outlook.beyond_chance(parts["agreement 1"], result.num_classes)
         is_likely = agreement >= outlook.MIN_AGREEMENT
         others = {
             "control": controls.get((key.seed, key.budget)),

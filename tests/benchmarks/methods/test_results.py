@@ -24,6 +24,7 @@ def result(seed=1, accuracy=0.5):
         target=4.0,
         parts={"kept": 3},
         seconds=1.5,
+        num_classes=10,
     )
 
 

@@ -26,6 +26,7 @@ def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0, parts=None
         target=100.0 * budget,
         parts=parts or {},
         seconds=1.0,
+        num_classes=10,
     )
 
 
@@ -126,11 +127,12 @@ def test_outlooks_are_compared_with_what_happened():
             chain(3, 0.5, 0.9),
             # Without a control; the mean of the teachers is 0.75.
             chain(4, 0.5, 0.7),
-            result("ours_2", 5, 0.9, parts={"kept 1": 0}),
+            result("ours_1", 5, 0.9, parts={"kept 1": 0}),
+            # Its first student had a part of the budget only.
+            result("ours_2", 1, 0.9, parts=chain(1, 0.99, 0.7).parts | {"kept 2": 9}),
         ],
         prefix="ours",
         control="control",
-        num_classes=10,
     )
     assert [dataclasses.astuple(one) for one in found] == [
         ("control", 2, 1, 1, 1),

@@ -1,0 +1,46 @@
+import csv
+
+import pytest
+
+from benchmarks.methods import draws
+from tests import images
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of one name whose pictures have the same names."""
+    pictures = iter(images.random_images(12))
+    found = []
+    for parent in ("a", "b"):
+        folder = tmp_path / parent / "photos"
+        drawn = {
+            name: next(pictures)
+            for name in (
+                *("labeled/ant/1.png", "labeled/bee/1.png"),
+                *("test/ant/1.png", "test/bee/1.png", "all/1.png", "all/2.png"),
+            )
+        }
+        for name, picture in drawn.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(picture)
+        with open(folder / "truth.csv", "w", newline="") as file:
+            rows = [("name", "class"), ("1.png", "ant"), ("2.png", "")]
+            csv.writer(file).writerows(rows)
+        found.append((f"folder:{folder}", drawn))
+    return found
+
+
+def test_true_labels_have_all_pictures_of_their_folder(folders, tmp_path):
+    for data, drawn in folders * 2:  # Also where they are already.
+        draw = draws.prepare(data, tmp_path / "out", labels_per_class=0, seed=1)
+        assert (draw.num_images, draw.count(draw.labeled)) == (2, 2)
+        truth = tmp_path / "out" / "truth" / draws.folder_name(data)
+        assert draw.truth == f"folder:{truth}"
+        contents = {
+            name: {path.read_bytes() for path in (truth / name).iterdir()}
+            for name in draw.class_names
+        }
+        assert contents == {
+            "ant": {drawn["labeled/ant/1.png"], drawn["all/1.png"]},
+            "bee": {drawn["labeled/bee/1.png"]},
+        }
