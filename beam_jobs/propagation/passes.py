@@ -148,8 +148,8 @@ class _Sender(beam.DoFn):
         for number, block in blocks:
             self._blocks.setdefault(number, []).append(block)
             self._num_bytes += len(block)
-        if self._num_bytes >= _SENT_BYTES:
-            yield from self._take()
+            if self._num_bytes >= _SENT_BYTES:
+                yield from self._take()
 
     def finish_bundle(self) -> Iterator[Any]:
         for block in self._take():
