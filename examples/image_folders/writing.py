@@ -21,6 +21,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from stage.validation import check, check_positive
+
 #: Directories of the splits, by the number that is part of their pictures' seeds.
 SPLITS = ("labeled", "test", "all")
 TRUTH = "truth.csv"
@@ -49,6 +51,14 @@ class FolderSizes:
     labeled: int
     test: int
     unlabeled: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name, count in (("labeled", self.labeled), ("test", self.test)):
+            check_positive(name, count)
+        check(
+            min(self.unlabeled, default=-1) >= 0,
+            f"unlabeled: expected numbers >= 0, got {self.unlabeled}",
+        )
 
 
 def write(

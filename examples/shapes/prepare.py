@@ -8,15 +8,14 @@ tenth is of no class, and the most frequent class has three times as many as the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from examples.image_folders import writing
+from examples.image_folders import command, writing
 from examples.shapes import outlines, pictures
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -37,24 +36,17 @@ CLASS_NAMES = tuple(outlines.OUTLINES)
 
 def main(argv: Sequence[str]) -> None:
     """Writes the folders."""
-    log = cli.log_for(_OUTPUT.value)
-    started = time.monotonic()
-    with cli.exit_on_user_error():
-        cli.check_no_arguments(argv)
-    settings = {"labels_per_class": _LABELS_PER_CLASS.value, "seed": _SEED.value}
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, settings, started=started) as run,
-    ):
-        if run is None:
-            log("already complete")
-            return
-        make(_OUTPUT.value, **settings)
-    log(f"{UNLABELED:,} unlabeled pictures")
+    command.run(
+        argv,
+        _OUTPUT.value,
+        make,
+        labels_per_class=_LABELS_PER_CLASS.value,
+        seed=_SEED.value,
+    )
 
 
-def make(directory: str, *, labels_per_class: int, seed: int) -> None:
-    """Writes the folders of `examples.image_folders.writing`."""
+def make(directory: str, *, labels_per_class: int, seed: int) -> int:
+    """Writes the folders; returns the number of unlabeled pictures."""
 
     def draw(split: str, label: int, rng: np.random.Generator) -> Image.Image:
         del split  # All splits are drawn alike.
@@ -71,10 +63,11 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> None:
         unlabeled=(*class_counts(seed=seed), NO_OBJECT),
     )
     writing.write(directory, CLASS_NAMES, draw, sizes, seed=seed)
+    return UNLABELED
 
 
 def class_counts(*, seed: int) -> tuple[int, ...]:
-    """Returns the number of unlabeled pictures of each class, in an order by chance."""
+    """Returns the number of unlabeled pictures of each class, in random order."""
     weights = np.linspace(1.0, IMBALANCE, len(CLASS_NAMES))
     shares = np.random.default_rng(seed).permutation(weights / weights.sum())
     ends = np.round(np.cumsum(shares) * (UNLABELED - NO_OBJECT)).astype(int)

@@ -8,15 +8,14 @@ Needs the extra `surfaces`. `examples.image_folders.writing` describes the folde
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from examples.image_folders import writing
+from examples.image_folders import command, writing
 from examples.surfaces import patches
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -26,30 +25,23 @@ _LABELS_PER_CLASS = FLAGS.integer(
 )
 _SEED = FLAGS.seed("the photographs", lower_bound=0)
 
-#: Number of photographs to test on, and of unlabeled ones, of each class.
-TEST, UNLABELED = 50, 300
+#: Numbers of photographs of each class to test on, and without a label.
+TEST, UNLABELED_PER_CLASS = 50, 300
 
 
 def main(argv: Sequence[str]) -> None:
     """Writes the folders."""
-    log = cli.log_for(_OUTPUT.value)
-    started = time.monotonic()
-    with cli.exit_on_user_error():
-        cli.check_no_arguments(argv)
-    settings = {"labels_per_class": _LABELS_PER_CLASS.value, "seed": _SEED.value}
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, settings, started=started) as run,
-    ):
-        if run is None:
-            log("already complete")
-            return
-        make(_OUTPUT.value, **settings)
-    log(f"{UNLABELED * len(patches.CLASS_NAMES):,} unlabeled photographs")
+    command.run(
+        argv,
+        _OUTPUT.value,
+        make,
+        labels_per_class=_LABELS_PER_CLASS.value,
+        seed=_SEED.value,
+    )
 
 
-def make(directory: str, *, labels_per_class: int, seed: int) -> None:
-    """Writes the folders of `examples.image_folders.writing`."""
+def make(directory: str, *, labels_per_class: int, seed: int) -> int:
+    """Writes the folders; returns the number of unlabeled pictures."""
     photographs = patches.load_photographs(seed=seed)
 
     def draw(split: str, label: int, rng: np.random.Generator) -> Image.Image:
@@ -58,11 +50,13 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> None:
         box = photograph.test if split == "test" else photograph.rest
         return patches.draw_patch(photograph.image, box, rng)
 
-    num_classes = len(patches.CLASS_NAMES)
     sizes = writing.FolderSizes(
-        labeled=labels_per_class, test=TEST, unlabeled=(UNLABELED,) * num_classes
+        labeled=labels_per_class,
+        test=TEST,
+        unlabeled=(UNLABELED_PER_CLASS,) * len(patches.CLASS_NAMES),
     )
     writing.write(directory, patches.CLASS_NAMES, draw, sizes, seed=seed)
+    return sum(sizes.unlabeled)
 
 
 if __name__ == "__main__":

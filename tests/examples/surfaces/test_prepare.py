@@ -5,7 +5,7 @@ from tests.commands import call
 
 def test_the_folders_are_those_of_the_walk_through(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "TEST", 2)
-    monkeypatch.setattr(prepare, "UNLABELED", 3)
+    monkeypatch.setattr(prepare, "UNLABELED_PER_CLASS", 3)
     directory = tmp_path / "textures"
     command = ("examples.surfaces.prepare", f"--output={directory}", "--seed=1")
     process = call(*command, "--labels_per_class=1")
