@@ -6,7 +6,6 @@ before hours of work, and the description of the images covers their content.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import itertools
@@ -14,18 +13,15 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from classifier.data import image_header, opening, python_reader, tfrecord
+from classifier.data import image_header, opening, parallel, tfrecord
 from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
-from classifier.data.readers import FolderReader, RecordReader, TfdsReader
+from classifier.data.readers import RecordReader, TfdsReader
 from classifier.data.sources import Shard, Source
 from stage import artifact
 from stage.status import BAD_RECORD, OK
-from stage.system import num_cores
 
 #: Maximum number of examples in an error message.
 MAX_LISTED = 3
-#: Files of one image each that a thread reads at a time.
-_CHUNK = 64
 _HINT = "--image_feature and --label_feature name other features or extensions"
 
 
@@ -70,47 +66,22 @@ def inspect(source: Source, *, for_training: bool = False) -> Source:
     if source.content:
         return source
     num_classes = len(source.labeled_class_names())
+
+    def read(file: File, examples: Iterable[Example]) -> _Findings:
+        findings = _read(examples, num_classes)
+        if may_be_compressed(source.reader):
+            _find_compression(file, findings, for_training)
+        return findings
+
     found: list[_Findings] = []
     num_bad = 0
-    pool = concurrent.futures.ThreadPoolExecutor(num_cores())
-    try:
-        for of_chunk in pool.map(
-            lambda files: _read_chunk(source.reader, files, num_classes, for_training),
-            _chunks(source),
-        ):
-            found += of_chunk
-            num_bad += sum(len(file.mislabeled) for file in of_chunk)
-            num_bad += for_training * sum(len(file.unreadable) for file in of_chunk)
-            if num_bad >= MAX_LISTED:
-                break
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for of_file in parallel.read_each(source.reader, source.files, read):
+        found.append(of_file)
+        num_bad += len(of_file.mislabeled) + for_training * len(of_file.unreadable)
+        if num_bad >= MAX_LISTED:
+            break
     _check(source.spec, found, for_training)
     return _with_findings(source, found)
-
-
-def _chunks(source: Source) -> list[Sequence[File]]:
-    size = _CHUNK if isinstance(source.reader, FolderReader) else 1
-    files = source.files
-    return [files[start : start + size] for start in range(0, len(files), size)]
-
-
-def _read_chunk(
-    reader: Reader, files: Sequence[File], num_classes: int, for_training: bool
-) -> list[_Findings]:
-    """Returns the findings of one file each."""
-    examples = python_reader.read_examples(reader, files)
-    if isinstance(reader, FolderReader):
-        groups: Iterable[Iterable[Example]] = ((example,) for example in examples)
-    else:
-        groups = (examples,)
-    found = []
-    for file, group in zip(files, groups, strict=True):
-        findings = _read(group, num_classes)
-        if isinstance(reader, RecordReader) and not isinstance(reader, TfdsReader):
-            _find_compression(file, findings, for_training)
-        found.append(findings)
-    return found
 
 
 def _read(examples: Iterable[Example], num_classes: int) -> _Findings:
@@ -159,6 +130,11 @@ def _find_compression(file: File, found: _Findings, for_training: bool) -> None:
             f"{found.compression} file; write them without compression"
         )
         found.unreadable.append((file.name, reason))
+
+
+def may_be_compressed(reader: Reader) -> bool:
+    """Whether files are of records whose compression is found by their content."""
+    return isinstance(reader, RecordReader) and not isinstance(reader, TfdsReader)
 
 
 def find_compression(file: File) -> str:

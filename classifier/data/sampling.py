@@ -7,33 +7,28 @@ of the sample are decoded once before.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from classifier.data import image_header, inspection, preprocessing, python_reader
-from classifier.data.examples import Example, File, Reader, key_text
-from classifier.data.readers import (
-    FolderReader,
-    MaskedReader,
-    NumberedReader,
-    RecordReader,
-    TfdsReader,
+from classifier.data import (
+    image_header,
+    inspection,
+    parallel,
+    preprocessing,
+    python_reader,
 )
+from classifier.data.examples import Example, File, key_text
+from classifier.data.readers import MaskedReader, NumberedReader
 from classifier.data.sources import Shard, Source
 from stage import artifact
 from stage.status import OK
-from stage.system import num_cores
-
-#: Files of one image each that a thread reads at a time.
-_CHUNK = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,34 +117,18 @@ def count(source: Source, max_images: int) -> int:
 
 def _read_in_order(source: Source) -> Iterator[tuple[int, _Found]]:
     """Yields index and findings of one file after the other, read in parallel."""
-    files, reader = source.files, source.reader
+    files = source.files
     order = sorted(range(len(files)), key=lambda index: _hash(files[index]))
-    size = _CHUNK if isinstance(reader, FolderReader) else 1
-    pool = concurrent.futures.ThreadPoolExecutor(num_cores())
-    try:
-        # A bounded number at a time: few files of a large corpus may be enough.
-        width = size * num_cores() * 2
-        for start in range(0, len(order), width):
-            wave = order[start : start + width]
-            chunks = [wave[at : at + size] for at in range(0, len(wave), size)]
-            read = pool.map(
-                lambda chunk: _read_chunk(reader, [files[index] for index in chunk]),
-                chunks,
-            )
-            yield from zip(wave, itertools.chain.from_iterable(read), strict=True)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
+    def read(file: File, examples: Iterable[Example]) -> _Found:
+        found = _read(examples)
+        if inspection.may_be_compressed(source.reader):
+            found = _with_compression(file, found)
+        return found
 
-def _read_chunk(reader: Reader, files: Sequence[File]) -> list[_Found]:
-    examples = python_reader.read_examples(reader, files)
-    if isinstance(reader, FolderReader):
-        return [_read([example]) for example in examples]
-    (file,) = files
-    found = _read(examples)
-    if isinstance(reader, RecordReader) and not isinstance(reader, TfdsReader):
-        return [_with_compression(file, found)]
-    return [found]
+    ordered = [files[index] for index in order]
+    found = parallel.read_each(source.reader, ordered, read)
+    return zip(order, found, strict=True)
 
 
 def _read(examples: Iterable[Example]) -> _Found:

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from classifier.data import inspection
+from classifier.data import inspection, parallel
 from classifier.data.sources import has_same_files, open_source
 from tests.images import FORMS, open_labeled, random_images, write_records
 
@@ -92,7 +92,7 @@ def test_every_file_is_read_whatever_the_threads(tmp_path, monkeypatch):
         write_records(tmp_path / "in" / str(index), IMAGES[:index], LABELS[:index])
     found = []
     for count in (1, 4):
-        monkeypatch.setattr(inspection, "num_cores", lambda count=count: count)
+        monkeypatch.setattr(parallel, "num_cores", lambda count=count: count)
         source = open_source(
             f"tfrecord:{tmp_path}/in/*", class_names_file=f"{tmp_path}/names.txt"
         )
