@@ -13,7 +13,7 @@ from classifier.data.class_names import check_same_classes
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.predictions.schema import TRUE_LABEL
-from pseudo_label.propagation.cells import count_cells, count_landmarks
+from pseudo_label.propagation.cells import count_cells, limit_rows
 from pseudo_label.propagation.spreading import SpreadingConfig
 from stage import artifact
 from stage.system import read_in_parallel
@@ -38,6 +38,10 @@ class PropagationRequest:
 
     def __post_init__(self) -> None:
         check(0 <= self.blend <= 1, f"blend must be in [0, 1], got {self.blend}")
+        check(
+            self.exact_images >= 1,
+            f"exact_images must be at least 1, got {self.exact_images}",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,8 @@ class PropagationJob:
         blend: Share of the spread labels in the new distributions, in [0, 1].
         settle: Whether two different top classes get the same probability.
         num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
-        max_landmarks: Largest number of images of an exact graph.
+        max_exact: Largest number of images of an exact graph, those with labels
+            included.
         output: Directory of the new predictions.
         config: Everything that decides their content.
     """
@@ -64,7 +69,7 @@ class PropagationJob:
     blend: float
     settle: bool
     num_cells: int
-    max_landmarks: int
+    max_exact: int
     output: str
     config: dict[str, Any]
 
@@ -82,6 +87,16 @@ class PropagationJob:
     def landmarks(self) -> epath.Path:
         """File of the landmarks and what was spread to them."""
         return epath.Path(self.output) / WORK / "landmarks.parquet"
+
+    @property
+    def max_labeled(self) -> int:
+        """Largest number of labeled images among the landmarks, half of them."""
+        return max(1, self.max_exact // 2)
+
+    @property
+    def max_landmarks(self) -> int:
+        """Largest number of landmarks without a label."""
+        return self.max_exact - min(self.num_labeled, self.max_labeled)
 
     def path(self, shard: int) -> epath.Path:
         """Returns the file of a shard's new predictions."""
@@ -109,21 +124,20 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         "predictions": predictions.fingerprint,
         "labeled": labeled.fingerprint,
     }
+    num_labeled = _count_labels(labeled)
     return PropagationJob(
         predictions=predictions,
         labeled=labeled,
-        num_labeled=_count_labels(labeled),
+        num_labeled=num_labeled,
         spreading=spreading,
         blend=request.blend,
         settle=request.settle,
         num_cells=count_cells(
-            predictions.num_images,
+            predictions.num_images + num_labeled,
             predictions.embedding_size,
             exact_images=request.exact_images,
         ),
-        max_landmarks=count_landmarks(
-            predictions.embedding_size, exact_images=request.exact_images
-        ),
+        max_exact=limit_rows(request.exact_images, predictions.embedding_size),
         output=output,
         config=config,
     )

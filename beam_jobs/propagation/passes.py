@@ -79,7 +79,9 @@ def _to_features(
 
 def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
     """Writes the cells and the landmarks, both found with a sample of the corpus."""
+    size = job.predictions.embedding_size
     wanted = max(job.num_cells * SAMPLES_PER_CELL, job.max_landmarks)
+    wanted = propagation_cells.limit_rows(wanted, size)
     share = min(1.0, wanted / job.predictions.num_images)
     return (
         shards
@@ -116,8 +118,8 @@ def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None
 
 
 def _labeled_rows(job: PropagationJob) -> Iterator[NDArray[Any]]:
-    """Yields labeled images, at most as many as an exact graph may have."""
-    step, count = -(-job.num_labeled // job.max_landmarks), 0
+    """Yields labeled images, at most `job.max_labeled`."""
+    step, count = -(-job.num_labeled // job.max_labeled), 0
     for shard in range(job.labeled.num_shards):
         for rows in read_rows(job.labeled, shard, with_labels=True):
             yield rows[-count % step :: step]

@@ -26,7 +26,7 @@ from beam_jobs.runners.options import is_local, spread
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
 from pseudo_label.predictions.schema import NeighborAgreement
-from pseudo_label.propagation.cells import row_type, spread_type
+from pseudo_label.propagation.cells import Cells, row_type, spread_type
 from stage import artifact
 from stage.cli import Log
 from stage.system import read_in_parallel
@@ -67,13 +67,14 @@ def run(
         run_pass(functools.partial(_find_cells, job=job))
     cells = passes.read_cells(job)
     log(f"{len(cells.parts):,} cells in {cells.num_units:,} units")
+    num_rows = _count_sent(job, cells)
     size = row_type(job.predictions.embedding_size).itemsize
-    for units in _rounds(job, cells.num_units, size, options):
+    for units in _rounds(cells.num_units, num_rows * size, options):
         if not all(job.unit_path(unit).exists() for unit in units):
             run_pass(functools.partial(_spread, job=job, units=units))
     log("labels are spread")
-    size = spread_type(job.predictions.top_k).itemsize
-    for shards in _rounds(job, job.predictions.num_shards, size, options):
+    num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
+    for shards in _rounds(job.predictions.num_shards, num_bytes, options):
         if not all(job.path(shard).exists() for shard in shards):
             build = functools.partial(
                 _write, job=job, shards=shards, num_units=cells.num_units
@@ -116,11 +117,20 @@ def finish(job: PropagationJob) -> str:
     )
 
 
-def _rounds(
-    job: PropagationJob, units: int, size: int, options: PipelineOptions
-) -> Iterator[range]:
-    """Yields ranges of units whose rows, of `size` bytes, cross a shuffle together."""
-    num_bytes = job.predictions.num_images * size
+def _count_sent(job: PropagationJob, cells: Cells) -> int:
+    """Returns the expected number of images that are sent to all units.
+
+    A labeled image is sent to all units of the cells that it reaches.
+    """
+    copies = cells.reach(job.num_labeled) * cells.num_units / len(cells.parts)
+    return job.predictions.num_images + math.ceil(job.num_labeled * copies)
+
+
+def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[range]:
+    """Yields ranges of units whose rows cross a shuffle together.
+
+    `num_bytes` are those of the rows of all units.
+    """
     rounds = math.ceil(num_bytes / _LOCAL_BYTES) if is_local(options) else 1
     step = math.ceil(units / max(1, rounds))
     for start in range(0, units, step):

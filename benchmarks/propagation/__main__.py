@@ -101,7 +101,7 @@ def _check_exactness(
     inputs = open_inputs(directory, space, images=images)
     paths = (inputs.labeled, inputs.predictions)
     labeled, corpus = (open_predictions(str(path)) for path in paths)
-    with runs.propagated(inputs, exact_images=images) as run:
+    with runs.propagated(inputs, exact_images=images + space.labeled) as run:
         found = runs.read_distributions(run.output)
     given = runs.read_truth(labeled)
     config = SpreadingConfig()
@@ -128,7 +128,7 @@ def _check_cells(
     """Returns how often images get the same class in cells as in one graph."""
     inputs = open_inputs(directory, space, images=images)
     with (
-        runs.propagated(inputs, exact_images=images) as exact,
+        runs.propagated(inputs, exact_images=images + space.labeled) as exact,
         runs.propagated(inputs, exact_images=images // 4) as cells,
     ):
         found = [

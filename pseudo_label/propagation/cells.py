@@ -32,7 +32,7 @@ from pseudo_label.propagation.spreading import (
 #: Mean number of images of a cell, up to 41 million images.
 CELL_ROWS = 10_000
 MAX_CELLS = 4096
-#: Expected number of images from which a cell is divided.
+#: Expected number of images from which a cell is divided; fewer if they need 1 GB.
 MAX_UNIT_ROWS = 50_000
 #: Mean number of labeled images that reach a cell.
 CELL_LABELS = 1000
@@ -43,6 +43,7 @@ _KMEANS_SEED = 1
 #: Bytes of a unit by feature of an image: as stored, as computed with, and in FAISS.
 _BYTES_PER_FEATURE = 10
 _MAX_EXACT_BYTES = 2**32
+_MAX_UNIT_BYTES = 2**30
 #: Odd numbers with bits all over.
 _MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
@@ -80,19 +81,22 @@ def count_cells(num_images: int, size: int, *, exact_images: int) -> int:
     """Returns the number of cells; 1 for the exact graph of all images.
 
     Args:
-        num_images: Number of images.
+        num_images: Number of images, those with labels included.
         size: Number of features.
-        exact_images: Largest number of images of an exact graph, whose unit has at most
-            4 GB of features.
+        exact_images: Largest number of images of an exact graph.
     """
-    if num_images <= count_landmarks(size, exact_images=exact_images):
+    if num_images <= limit_rows(exact_images, size):
         return 1
-    return min(MAX_CELLS, math.ceil(num_images / CELL_ROWS))
+    return max(2, min(MAX_CELLS, math.ceil(num_images / CELL_ROWS)))
 
 
-def count_landmarks(size: int, *, exact_images: int) -> int:
-    """Returns the largest number of images of one exact graph, see `count_cells`."""
-    return min(exact_images, _MAX_EXACT_BYTES // (size * _BYTES_PER_FEATURE))
+def limit_rows(wanted: int, size: int, *, num_bytes: int = _MAX_EXACT_BYTES) -> int:
+    """Returns the number of images, at most `wanted`, that need so many bytes.
+
+    By default 4 GB, those of an exact graph or of a sample. `size` is the number of
+    features.
+    """
+    return max(1, min(wanted, num_bytes // (size * _BYTES_PER_FEATURE)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,9 +161,11 @@ def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> 
 
     Args:
         sample: float32 [S,D] of length 1.
-        num_cells: Number of cells; fewer if the sample is small.
+        num_cells: Number of cells; fewer if the sample is small, 1 if it is empty.
         share: Share of all images in the sample, in (0, 1].
     """
+    if not len(sample):
+        return one_cell(sample.shape[1])
     num_cells = max(1, min(num_cells, len(sample) // 2))
     faiss.omp_set_num_threads(1)  # More would change the last bits.
     means = faiss.Kmeans(
@@ -175,7 +181,8 @@ def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> 
     centroids: Any = means.centroids
     cells = Cells(normalize_rows(centroids), np.ones(num_cells, np.int64))
     counts = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
-    parts = np.ceil(counts / share / MAX_UNIT_ROWS).astype(np.int64)
+    largest = limit_rows(MAX_UNIT_ROWS, sample.shape[1], num_bytes=_MAX_UNIT_BYTES)
+    parts = np.ceil(counts / share / largest).astype(np.int64)
     return dataclasses.replace(cells, parts=np.maximum(1, parts))
 
 

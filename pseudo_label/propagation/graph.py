@@ -50,11 +50,11 @@ def find_neighbors(
     Args:
         embeddings: float32 [N,D] of length 1.
         queries: Positions [Q] of rows, which are no neighbors of their own.
-        neighbors: Number n of neighbors; N - 1 if there are fewer.
+        neighbors: Number n of neighbors; fewer if there are not as many other rows.
         threads: Blocks of rows that are searched side by side; None for all cores. It
             has no effect on the result.
     """
-    count = min(neighbors, len(embeddings) - 1)
+    count = max(0, min(neighbors, len(embeddings) - 1))
     index = faiss.IndexFlatIP(embeddings.shape[1])
     index.add(np.ascontiguousarray(embeddings))
 

@@ -8,6 +8,7 @@ import pytest
 
 from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import passes, pipeline
+from beam_jobs.propagation.job import PropagationRequest, plan
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import spread_in_unit
 from tests.beam_jobs.propagation import sets
@@ -200,7 +201,8 @@ def test_landmarks_bring_a_few_labels_to_all_cells(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("small_cells")
 @pytest.mark.parametrize(
-    ("exact_images", "expected"), [(7, (6, 7)), (17, (9, 17)), (40, (18, 40))]
+    ("exact_images", "expected"),
+    [(1, (1, 0)), (7, (3, 4)), (17, (6, 9)), (72, (18, 54))],
 )
 def test_landmarks_and_labels_are_a_limited_number(
     inputs, tmp_path, monkeypatch, exact_images, expected
@@ -217,18 +219,66 @@ def test_landmarks_and_labels_are_a_limited_number(
     assert ended.returncode == 0
     # Of 18 labeled images and 54 others.
     assert seen[0] == expected
+    assert sum(expected) <= exact_images
+    assert max(map(sum, seen)) <= max(exact_images, 2 * 10 + 18)
 
 
-def test_cells_do_not_depend_on_an_interruption(inputs, tmp_path):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    for path in (whole, resumed):
-        ended = propagate(*inputs, path, exact_images=10, **SETTINGS)
-        assert ended.returncode == 0
-    assert len(sets.read(whole)) == 60
-    (resumed / "COMPLETED").unlink()
-    sets.path_of(resumed, 1).unlink()
-    propagate(*inputs, resumed, exact_images=10, **SETTINGS)
-    assert sets.files(resumed) == sets.files(whole)
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize(("exact_images", "is_exact"), [(78, True), (77, False)])
+def test_labeled_images_are_of_the_exact_graph(
+    inputs, tmp_path, exact_images, is_exact
+):
+    request = PropagationRequest(
+        predictions=inputs[0], labeled=inputs[1], exact_images=exact_images
+    )
+    job = plan(request, output=str(tmp_path / "new"))
+    # 60 images, 6 of which have no prediction, and 18 labeled ones.
+    assert (job.num_cells == 1) == is_exact
+
+
+def test_settings():
+    for bad in ({"blend": 1.5}, {"exact_images": 0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            PropagationRequest(predictions="p", labeled="l", **bad)
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_corpus_without_a_prediction(inputs, tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(sets, "UNDECODABLE", range(20))
+    broken = sets.write(tmp_path / "broken")
+    ended = propagate(broken, inputs[1], tmp_path / "new", **MODES[mode])
+    assert ended.returncode == 0
+    assert not any(row["top_labels"] for row in sets.read(tmp_path / "new"))
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize(
+    ("pass_name", "done"),
+    [("_write_spread", 1), ("_write_spread", 3), ("_blended_tables", 1)],
+)
+def test_cells_do_not_depend_on_an_interruption(
+    inputs, undisturbed, tmp_path, monkeypatch, pass_name, done
+):
+    """Of landmarks and units, or of shards, some are done and others are not."""
+    whole, calls = getattr(passes, pass_name), []
+
+    def interrupted(*arguments):
+        if len(calls) == done:
+            raise InterruptedError
+        calls.append(arguments)
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, pass_name, interrupted)
+        ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
+    assert ended.returncode != 0
+    assert (tmp_path / "new" / "cells" / "centroids.parquet").exists()
+    units = list((tmp_path / "new" / "cells").glob("unit-*"))
+    assert len(units) == done - 1 if pass_name == "_write_spread" else len(units) > 2
+    ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
+    assert ended.returncode == 0
+    assert sets.files(tmp_path / "new") == undisturbed["cells"]
 
 
 @pytest.mark.parametrize(

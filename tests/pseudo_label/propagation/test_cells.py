@@ -6,6 +6,7 @@ from pseudo_label.propagation.cells import (
     Cells,
     count_cells,
     find_cells,
+    limit_rows,
     one_cell,
     row_type,
     spread_in_unit,
@@ -44,6 +45,14 @@ def test_the_number_of_cells_follows_from_images_and_bytes():
     assert count_cells(200_001, 64, exact_images=200_000) == 21
     assert count_cells(200_000, 6144, exact_images=200_000) == 20
     assert count_cells(130_000_000, 64, exact_images=200_000) == 4096
+    assert count_cells(9000, 64, exact_images=5000) == 2
+
+
+def test_as_many_rows_as_their_bytes_allow():
+    assert limit_rows(200_000, 64) == 200_000
+    assert limit_rows(200_000, 6144) == 2**32 // (10 * 6144)
+    assert limit_rows(200_000, 6144, num_bytes=2**30) == 2**30 // (10 * 6144)
+    assert limit_rows(9, 2**40) == 1
 
 
 def test_cells_are_those_of_the_nearest_centroids():
@@ -80,6 +89,14 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
 def test_a_small_sample_has_fewer_cells():
     assert len(find_cells(clustered(6), 7, share=1.0).parts) == 3
     assert len(find_cells(clustered(1), 7, share=1.0).parts) == 1
+    none = find_cells(clustered(1)[:0], 7, share=1.0)
+    assert none.centroids.shape == (1, 8)
+    assert none.num_units == 1
+
+
+def test_cells_of_many_features_are_divided_earlier(monkeypatch):
+    monkeypatch.setattr(propagation_cells, "_MAX_UNIT_BYTES", 10 * 8 * 100)
+    assert find_cells(clustered(50), 1, share=0.05).parts == [10]
 
 
 def test_labeled_images_reach_a_thousand_per_cell_or_all():

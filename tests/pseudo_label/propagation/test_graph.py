@@ -41,7 +41,9 @@ def test_equal_rows_are_no_neighbors_of_their_own():
 def test_fewer_rows_than_neighbors():
     cosines, found = find_neighbors(rows(3), np.arange(3), neighbors=10)
     assert cosines.shape == found.shape == (3, 2)
-    assert build_graph(rows(1), neighbors=10).nnz == 0
+    for count in (0, 1):
+        assert build_graph(rows(count), neighbors=10).shape == (count, count)
+        assert build_graph(rows(count), neighbors=10).nnz == 0
     assert build_graph(rows(5), np.arange(0), neighbors=10).nnz == 0
 
 

@@ -88,6 +88,7 @@ def test_without_labels_or_images():
     none = np.zeros((0, 3))
     assert not spread_labels(some, none, [], 4).any()
     assert spread_labels(none, some, [0, 1, 2], 4).shape == (0, 4)
+    assert spread_labels(none, none, [], 4).shape == (0, 4)
 
 
 def test_settings():
