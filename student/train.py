@@ -33,7 +33,8 @@ _PSEUDO_LABELED = FLAGS.artifact(
 _CONTROL = FLAGS.boolean(
     "control",
     False,
-    "Train on labeled images only, for as many steps as with --pseudo_labeled.",
+    "Train on labeled images only, for as many steps as with --pseudo_labeled, or as "
+    "--compute_of says.",
 )
 _COMPUTE_OF = FLAGS.strings(
     "compute_of",
@@ -73,12 +74,9 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
         fixed, num_classes = paths_of(_RUN.set.value), len(sources.class_names)
+        config = budget.fit_budget(recipe, sizes, num_classes=num_classes, fixed=fixed)
         if _COMPUTE_OF.value:
-            sizes, config = _fit_control(recipe, sizes, num_classes, fixed)
-        else:
-            config = budget.fit_budget(
-                recipe, sizes, num_classes=num_classes, fixed=fixed
-            )
+            config = _lengthen(config, recipe, sizes, num_classes, fixed)
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -86,8 +84,10 @@ def main(argv: Sequence[str]) -> None:
             init_from=_RUN.init_from.value,
             new_head=_RUN.new_head.value,
         )
+        learned = sizes
         if _CONTROL.value:
             pseudo_labeled = None
+            learned = dataclasses.replace(sizes, pseudo_labeled=0)
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
         check_records = functools.partial(
             mixture.check_records, pseudo_labeled, config, num_classes
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
             if context is not None:
                 if _PSEUDO_LABELED.value is None:
                     context.log("no --pseudo_labeled: only labeled images are used")
-                context.log(budget.describe(config, sizes))
+                context.log(budget.describe(config, learned))
                 trainer.train(run, make_batches, context, check_others=check_records)
 
 
@@ -117,29 +117,32 @@ def _check_control() -> None:
         raise ValueError("--rounds needs --compute_of")
 
 
-def _fit_control(
-    recipe: StudentConfig, sizes: budget.Sizes, num_classes: int, fixed: Collection[str]
-) -> tuple[budget.Sizes, StudentConfig]:
-    """Returns the largest sizes of the chain's students, and the control's recipe."""
-    from classifier.models.flops import training_multiply_adds
+def _lengthen(
+    config: StudentConfig,
+    recipe: StudentConfig,
+    sizes: budget.Sizes,
+    num_classes: int,
+    fixed: Collection[str],
+) -> StudentConfig:
+    """Returns the first student's recipe with the steps of a control of its chain."""
     from classifier.training import network_cost
     from classifier.training.budget import with_num_steps
     from student.training import control
 
     spent = control.read_spent(_COMPUTE_OF.value)
-    sizes = control.largest_sizes(sizes, _PSEUDO_LABELED.value, num_classes=num_classes)
-    config = budget.fit_budget(recipe, sizes, num_classes=num_classes, fixed=fixed)
-    of_image = network_cost.count_multiply_adds(config, num_classes=num_classes)
+    largest = budget.fit_budget(
+        recipe,
+        control.largest_sizes(sizes, _PSEUDO_LABELED.value, num_classes=num_classes),
+        num_classes=num_classes,
+        fixed=fixed,
+    )
     steps = control.find_steps(
         spent,
-        of_image=of_image,
-        of_step=training_multiply_adds(
-            of_image, num_steps=1, with_gradient=config.global_batch_size
-        ),
-        student_steps=config.num_steps,
-        rounds=_ROUNDS.value,
+        [config] + [largest] * (_ROUNDS.value - 1),
+        of_image=network_cost.count_multiply_adds(config, num_classes=num_classes),
     )
-    return sizes, with_num_steps(config, steps, fixed=fixed)
+    # The number of steps that a user gives is each student's.
+    return with_num_steps(config, steps, fixed=set(fixed) - {"num_steps"})
 
 
 if __name__ == "__main__":

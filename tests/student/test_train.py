@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from classifier.training import trainer
+from classifier.export.facts import CLASSIFIER
+from classifier.training import network_cost, trainer
+from classifier.training.budget import images_to_see
+from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact
 from tests.commands import call
 from tests.images import random_images, write_folder
@@ -13,6 +16,10 @@ from tests.student.evaluation.test_comparison import (
     SHARDS,
     write_dataset,
 )
+from tests.student.training.test_control import FACTS, write
+
+#: Of the dataset; there are fewer records.
+IMAGES_PER_CLASS = 30
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +27,9 @@ def data(tmp_path_factory):
     """Directory of labeled images, and of a dataset of pseudo-labeled ones."""
     root = tmp_path_factory.mktemp("data")
     write_folder(root / "labeled", random_images(9), [0, 1, 2] * 3)
-    write_dataset(root / "dataset", SHARDS)
+    dataset = write_dataset(root / "dataset", SHARDS)
+    settings = {"settings": {"images_per_class": IMAGES_PER_CLASS}}
+    artifact.write_json(dataset / artifact.CONFIG, settings)
     return root
 
 
@@ -57,6 +66,49 @@ def test_the_control_differs_in_the_images_alone(data, trained, tmp_path):
     assert control.pop("pseudo_labeled") is None
     assert student == control
     assert len(trained) == 2
+
+
+@pytest.fixture(scope="module")
+def chain(data):
+    """Flags of a control for a teacher and its predictions."""
+    directories = {
+        "teacher": (CLASSIFIER, {**FACTS, "multiply_adds": 9e9}),
+        "predictions": (SUMMARY, {"images": 40, "multiply_adds": 1e9}),
+    }
+    spent = [
+        f"--compute_of={write(data / name, *content)}"
+        for name, content in directories.items()
+    ]
+    return ("--control", *spent)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "more"), [(1, ()), (2, ()), (2, ("--set=num_steps=500",))]
+)
+def test_a_control_of_a_chain_differs_in_its_length_alone(
+    data, chain, trained, tmp_path, rounds, more
+):
+    flags = (f"--pseudo_labeled={data}/dataset", *more)
+    logged = train(data, tmp_path / "student", *flags)
+    assert "pseudo-labeled ones" in logged.stdout
+    process = train(data, tmp_path / "control", *flags, *chain, f"--rounds={rounds}")
+    assert process.returncode == 0, process.stderr
+    assert "9 labeled images" in process.stdout
+    assert "pseudo-labeled ones" not in process.stdout
+    student, control = (
+        dict(read_config(tmp_path / name)["config"]) for name in ("student", "control")
+    )
+    network = network_cost.count_multiply_adds(trained[1][0].config, num_classes=3)
+    steps = student["num_steps"]
+    if rounds == 2:  # The second one learns from 3 * IMAGES_PER_CLASS images.
+        steps += 500 if more else round(images_to_see(9 + 3 * IMAGES_PER_CLASS) / 4)
+    of_step = 3 * 4 * network
+    cost = 10e9 + (rounds - 1) * 40 * network + steps * of_step
+    assert cost <= control["num_steps"] * of_step < cost + of_step
+    for config in (student, control):
+        del config["num_steps"], config["evaluate_every"]
+        del config["optimizer"]["warmup_steps"]
+    assert student == control
 
 
 def test_without_pseudo_labels_it_trains_on_the_labels(data, trained, tmp_path):

@@ -1,12 +1,12 @@
+import dataclasses
 import json
-import math
 
 import pytest
 
 from classifier.export.facts import CLASSIFIER
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact
-from student.training import control
+from student.training import control, presets
 from student.training.budget import Sizes
 
 FACTS = {
@@ -65,20 +65,21 @@ def test_the_sizes_are_the_largest_of_any_round(tmp_path, per_class):
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])
 def test_the_control_computes_as_much_as_the_chain_and_at_most_a_step_more(rounds):
-    """The chain, stage by stage."""
-    network, batch, student_steps, images = 2_545_000, 32, 1_600, 1_797
-    chain = teachers = 3 * 800 * batch * 3 * network + 3 * images * network
+    """The chain, stage by stage; later students have a larger batch and more steps."""
+    network, images = 2_545_000, 1_797
+    chain = teachers = 3 * 800 * 32 * 3 * network + 3 * images * network
+    students = []
     for number in range(1, rounds + 1):
+        batch, steps = (32, 1_600) if number == 1 else (64, 900)
         if number > 1:
             chain += images * network
-        chain += student_steps * batch * 3 * network
-    of_step = 3 * batch * network
-    steps = control.find_steps(
-        control.Spent(multiply_adds=teachers, num_images=images),
-        of_image=network,
-        of_step=of_step,
-        student_steps=student_steps,
-        rounds=rounds,
-    )
-    assert chain <= steps * of_step < chain + of_step
-    assert steps == math.ceil(chain / of_step)
+        chain += steps * batch * 3 * network
+        students.append(
+            dataclasses.replace(
+                presets.find("tiny"), global_batch_size=batch, num_steps=steps
+            )
+        )
+    spent = control.Spent(multiply_adds=float(teachers), num_images=images)
+    found = control.find_steps(spent, students, of_image=network)
+    of_step = 3 * 32 * network
+    assert chain <= found * of_step < chain + of_step
