@@ -144,7 +144,7 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     name = f"student {last['round']}"
     yield f"    {name:<18}{report['student_accuracy']:>8.2%}"
     if compute := report.get("compute"):
-        yield f"  {describe_compute(compute)}"
+        yield f"  {describe_compute(compute, rounds=len(report['rounds']))}"
     yield ""
     for figures in report["rounds"]:
         if found := figures.get("outlook"):
@@ -159,8 +159,8 @@ def _describe_first(report: Mapping[str, Any]) -> str:
     return "all images" if report.get("consistent") else "labels alone"
 
 
-def describe_compute(compute: Mapping[str, float]) -> str:
-    """Returns the multiply-adds of control and chain in words."""
+def describe_compute(compute: Mapping[str, float], *, rounds: int) -> str:
+    """Returns the multiply-adds of the control and of a chain's rounds in words."""
     control, chain = compute["control"], compute["chain"]
     line = (
         f"the control has computed {control:.3g} multiply-adds, teachers, labeling and "
@@ -168,7 +168,7 @@ def describe_compute(compute: Mapping[str, float]) -> str:
     )
     if control >= chain:
         return line
-    return f"{line}: of another number of rounds; delete it and make it anew"
+    return f"{line}: too little; delete RUN/control, and make report ROUNDS={rounds}"
 
 
 def _format_losses(report: dict[str, Any]) -> Iterator[str]:

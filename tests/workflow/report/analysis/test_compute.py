@@ -38,8 +38,8 @@ def test_stages_of_earlier_versions_are_not_known(run, name):
     assert compute.read_compute(Run(run)) is None
 
 
-def test_a_control_of_fewer_rounds_is_named():
-    enough = verdict.describe_compute({"control": 101.0, "chain": 98.0})
-    few = verdict.describe_compute({"control": 60.0, "chain": 98.0})
-    assert "anew" in few
-    assert "anew" not in enough
+def test_the_remedy_for_a_control_of_fewer_rounds_is_named():
+    enough = verdict.describe_compute({"control": 101.0, "chain": 98.0}, rounds=2)
+    few = verdict.describe_compute({"control": 60.0, "chain": 98.0}, rounds=2)
+    assert "make report ROUNDS=2" in few
+    assert "make" not in enough
