@@ -122,7 +122,7 @@ def test_what_the_user_sets_stays(name, setting):
         assert config == override_all(config, [setting])
 
 
-def test_the_control_is_as_long_as_the_student():
+def test_without_pseudo_labels_only_the_labels_count():
     alone = Sizes(labeled=50, pseudo_labeled=0)
     assert fit("tiny", alone).num_steps == 800
     assert "1,140" in budget.describe(fit("tiny", DEMO), DEMO)
