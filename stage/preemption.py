@@ -60,11 +60,15 @@ class Notice:
         return self._signal is not None
 
     def error(self, step: int) -> PreemptedError:
-        """Returns what to raise once the state after `step` steps is saved."""
+        """Returns what to raise once the state after `step` steps is saved.
+
+        Before the first step there is nothing to save.
+        """
         received = self._signal or signal.SIGTERM
         is_interrupt = received == signal.SIGINT
         return PreemptedError(
-            f"{received.name} received; saved at step {step}",
+            f"{received.name} received; "
+            + (f"saved at step {step}" if step else "nothing to save yet"),
             status=INTERRUPTED if is_interrupt else EXIT_STATUS,
         )
 

@@ -62,10 +62,16 @@ def fit(
     steps = range(start, config.num_steps)
     tracer = _Tracer(backend, context, start)
     done = saved = start
+
+    def end_stalled() -> PreemptedError:
+        if done > saved:
+            journal.save(done, backend)
+        return notice.error(done)
+
     with (
         journal,
         watched(is_alone=devices.num_processes == 1) as notice,
-        _preempted_if_stalled(lambda: notice.error(saved)),
+        _preempted_if_stalled(end_stalled),
     ):
         wait = functools.partial(in_background, should_stop=lambda: notice.given)
         # A finished run does not open its data.
@@ -93,12 +99,12 @@ def fit(
 
 
 @contextlib.contextmanager
-def _preempted_if_stalled(make_error: Callable[[], PreemptedError]) -> Iterator[None]:
+def _preempted_if_stalled(end: Callable[[], PreemptedError]) -> Iterator[None]:
     """Ends a run that was asked to stop while it waits for images that do not come."""
     try:
         yield
     except StalledError as error:
-        raise make_error() from error
+        raise end() from error
 
 
 def evaluate(

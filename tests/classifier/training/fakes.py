@@ -56,14 +56,14 @@ def run_context(workdir, *, devices=ONE_PROCESS, **more):
     return context, lines
 
 
-def fit_fake(workdir, backend, *, profile=False, **changes):
+def fit_fake(workdir, backend, *, batches=None, profile=False, **changes):
     """Trains a fake backend in `workdir`; returns the lines logged."""
     batch = {"image": None, "label": np.zeros(10, int), "weight": np.ones(10)}
     context, lines = run_context(workdir, profile=profile)
     loop.fit(
         backend,
         fake_config(**changes),
-        make_batches=lambda start: itertools.repeat({}),
+        make_batches=lambda start: batches or itertools.repeat({}),
         make_evaluation_batches=lambda: [batch],
         context=context,
     )

@@ -2,8 +2,10 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import os
 import re
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from classifier.training import input_pipeline, loop, trainer
 from classifier.training.backend_tensorflow import TensorFlowBackend
 from classifier.training.checkpoint import Checkpoints
 from classifier.training.devices import ONE_PROCESS
+from stage import waiting
 from stage.preemption import PreemptedError
 from tests.classifier.training.fakes import (
     FakeBackend,
@@ -185,6 +188,24 @@ def test_sigterm_saves_the_state_of_the_step(tmp_path):
     with pytest.raises(PreemptedError, match=r"\b5\b"):
         fit_fake(tmp_path, Preempted())
     assert Checkpoints(tmp_path / "checkpoints", keep=1).steps() == [5]
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_what_was_done_is_saved_though_no_batch_comes(tmp_path, monkeypatch, steps):
+    monkeypatch.setattr(waiting, "PATIENCE", 0.05)
+    is_over = threading.Event()
+
+    def make_batches():
+        yield from [{}] * steps
+        os.kill(os.getpid(), signal.SIGTERM)
+        is_over.wait(60)
+
+    message = rf"saved at step {steps}" if steps else "nothing to save"
+    with pytest.raises(PreemptedError, match=message):
+        fit_fake(tmp_path, FakeBackend(), batches=make_batches())
+    is_over.set()
+    saved = Checkpoints(tmp_path / "checkpoints", keep=1).steps()
+    assert saved == ([steps] if steps else [])
 
 
 class TracedBackend(FakeBackend):
