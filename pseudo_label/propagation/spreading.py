@@ -29,6 +29,8 @@ from stage.validation import check
 UNLABELED = -1
 #: What is left of the start of the iteration at its end.
 _TOLERANCE = 1e-6
+#: Lowest number of iterations, that of alpha = 0.9. Labels get that many images far.
+_MIN_STEPS = 132
 #: Classes that are computed together.
 _CHUNK = 64
 
@@ -38,8 +40,8 @@ class SpreadingConfig:
     """Settings of the graph and of the spreading.
 
     Attributes:
-        neighbors: Number of nearest images that an image is connected to, at least 1.
-        alpha: Share of the neighbors' labels in an image's own, in (0, 1).
+        neighbors: Number of nearest images that an image is connected to, in 1..1000.
+        alpha: Share of the neighbors' labels in an image's own, in (0, 0.99].
     """
 
     neighbors: int = 10
@@ -54,8 +56,13 @@ class SpreadingConfig:
 
     @property
     def num_steps(self) -> int:
-        """Number of iterations, after which alpha to that power is at most 1e-6."""
-        return math.ceil(math.log(_TOLERANCE) / math.log(self.alpha))
+        """Number of iterations, after which alpha to that power is at most 1e-6.
+
+        As a distribution is F divided by its sum, that of an image far from all labels
+        would be wrong after fewer than `_MIN_STEPS`.
+        """
+        steps = math.ceil(math.log(_TOLERANCE) / math.log(self.alpha))
+        return max(_MIN_STEPS, steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +72,7 @@ class SpreadLabels:
     Attributes:
         labels: int32 [N,m], the highest share first; of equal ones the lower label.
         shares: float32 [N,m], shares of all labels that reach the image, with a sum of
-            at most 1; zeros if none does.
+            at most 1; zeros if none does in `SpreadingConfig.num_steps`.
     """
 
     labels: NDArray[np.int32]

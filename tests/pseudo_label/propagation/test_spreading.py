@@ -25,7 +25,9 @@ def digits():
     return features, labels, labeled
 
 
-@pytest.mark.parametrize(("neighbors", "alpha"), [(10, 0.5), (3, 0.9)])
+@pytest.mark.parametrize(
+    ("neighbors", "alpha"), [(10, 0.5), (3, 0.9), (3, 0.1), (10, 0.02)]
+)
 def test_labels_spread_as_the_equations_say(digits, neighbors, alpha):
     features, labels, labeled = digits
     rest = np.setdiff1d(np.arange(len(labels)), labeled)
@@ -51,7 +53,7 @@ def test_labels_spread_as_in_scikit_learn(digits):
     given[labeled] = labels[labeled]
     weights = build_graph(normalize_rows(features), neighbors=7)
     reference = LabelSpreading(
-        kernel=lambda left, right: weights.toarray(), alpha=0.5, tol=0, max_iter=20
+        kernel=lambda left, right: weights.toarray(), alpha=0.5, tol=0, max_iter=132
     )
     with pytest.warns(Warning, match="max_iter"):
         reference.fit(features, given)
@@ -92,7 +94,7 @@ def test_without_labels_or_images():
 
 
 def test_settings():
-    assert SpreadingConfig(alpha=0.5).num_steps == 20
+    assert SpreadingConfig(alpha=0.1).num_steps == SpreadingConfig().num_steps == 132
     assert 0.99 ** SpreadingConfig(alpha=0.99).num_steps <= 1e-6
     for bad in ({"neighbors": 0}, {"alpha": 0.0}, {"alpha": 1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
