@@ -68,8 +68,7 @@ TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
 # Number of similar images whose labels are blended with the teacher's; 0: none. The
 # confidences of a calibration are the teacher's.
-NEIGHBORS ?= $(if $(or $(CALIBRATION),$(filter-out 0,$(FOLDS)),\
-	$(filter dataflow,$(RUNNER))),0,10)
+NEIGHBORS ?= $(if $(or $(CALIBRATION),$(filter-out 0,$(FOLDS))),0,10)
 # Share of pseudo-labels that should be right; without calibration, a threshold instead.
 # Where similar images have another class than the teacher says, both have at most 0.5.
 TARGET_PRECISION ?= 0.97
@@ -124,9 +123,18 @@ endif
 
 DATA_FLAGS := --data_dir=$(call quote,$(DATA_DIR))
 CLASS_FLAGS := $(if $(CLASS_NAMES),--class_names=$(call quote,$(CLASS_NAMES)))
-IMAGE_FLAGS = --images=$(call quote,$(IMAGES)) $(DATA_FLAGS)
+# TEACHER_FLAGS name the features of all labeled images, LABELING_FLAGS those of the
+# unlabeled ones.
+FEATURE := --image_feature=%
+excluded_feature = $(filter $(FEATURE),$(TEACHER_FLAGS))
+unlabeled_feature = $(filter $(FEATURE),$(LABELING_FLAGS))
+LABELED_FEATURES = $(call quote_words,\
+	$(filter $(FEATURE) --label_feature=%,$(TEACHER_FLAGS)))
+IMAGE_FLAGS = --images=$(call quote,$(IMAGES)) $(DATA_FLAGS) \
+	$(call quote_words,$(unlabeled_feature))
+SOURCE_FLAGS = $(DATA_FLAGS) $(CLASS_FLAGS) $(LABELED_FEATURES)
 LABEL_FLAGS = --labeled=$(call quote,$(LABELED)) $(EVALUATION_FLAGS)
-EVALUATION_FLAGS = --evaluation=$(call quote,$(EVALUATION)) $(DATA_FLAGS) $(CLASS_FLAGS)
+EVALUATION_FLAGS = --evaluation=$(call quote,$(EVALUATION)) $(SOURCE_FLAGS)
 
 # On a TPU, layers compute in bfloat16, as in the paper.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
@@ -320,16 +328,13 @@ $(RUN)/data/COMPLETED: | $(READY)
 		--labels_per_class=$(LABELS_PER_CLASS) \
 		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 
-# LABELING_FLAGS describe the unlabeled images, TEACHER_FLAGS the labeled ones.
-unlabeled_feature = $(patsubst --image_feature=%,--unlabeled_image_feature=%,\
-	$(filter --image_feature=%,$(LABELING_FLAGS)))
 # Members differ in their seed and in the fold that they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		--unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
-		$(call quote_words,$(unlabeled_feature)) \
+		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
 
@@ -343,18 +348,18 @@ blends := $(filter-out 0,$(NEIGHBORS))
 teacher_predictions = $(RUN)/round-$(1)/$(if $(blends),teacher_)predictions
 labeled_predictions = $(if $(blends),$(RUN)/round-$(1)/labeled_predictions)
 embeddings := $(if $(blends),--embeddings)
+labeling_flags = $(call quote_words,$(filter-out $(FEATURE),$(LABELING_FLAGS)))
 
 define label_here
 	$(PY) -m beam_jobs.label_images $(IMAGE_FLAGS) \
 		$(call teacher_flags,$(1)) $(call calibration_flag,$(1)) --output=$(@D) \
-		$(embeddings) $(call quote_words,$(LABELING_FLAGS)) \
-		-- $(call quote_words,$(BEAM_FLAGS))
+		$(embeddings) $(labeling_flags) -- $(call quote_words,$(BEAM_FLAGS))
 endef
 
 define ROUND_RULES
 $(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
 	$(PY) -m teacher.calibrate $(call teacher_flags,$(1)) $$(calibrate_on) \
-		--output=$$(@D) $$(DATA_FLAGS) $$(CLASS_FLAGS)
+		--output=$$(@D) $$(SOURCE_FLAGS)
 
 $(call teacher_predictions,$(1))/COMPLETED: \
 		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
@@ -363,7 +368,8 @@ $(call teacher_predictions,$(1))/COMPLETED: \
 $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
 	$(PY) -m beam_jobs.label_images $$(DATA_FLAGS) \
 		--images=$$(call quote,$$(call unpack,$$(word $$*,$$(EXCLUDED)))) \
-		$(call teacher_flags,$(1)) --output=$$(@D) $$(call quote_words,$$(LABELING_FLAGS))
+		$(call teacher_flags,$(1)) --output=$$(@D) $$(labeling_flags) \
+		$$(call quote_words,$$(excluded_feature))
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
 		$(call completed,$(call excluded_dirs,$(1)))
@@ -387,6 +393,7 @@ $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
 		$$(foreach images,$$(EXCLUDED),\
 			--exclude_images=$$(call quote,$$(call unpack,$$(images)))) \
+		$$(call quote_words,$$(excluded_feature:--%=--excluded_%)) \
 		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
@@ -402,10 +409,8 @@ endef
 
 define BLEND_RULES
 $(call labeled_predictions,$(1))/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
-	$(PY) -m beam_jobs.label_images --images=$$(call quote,$$(LABELED)) $$(DATA_FLAGS) \
-		$$(CLASS_FLAGS) $(call teacher_flags,$(1)) --output=$$(@D) --embeddings \
-		$$(call quote_words,$$(LABELING_FLAGS) \
-			$$(filter --image_feature=% --label_feature=%,$$(TEACHER_FLAGS)))
+	$(PY) -m beam_jobs.label_images --images=$$(call quote,$$(LABELED)) $$(SOURCE_FLAGS) \
+		$(call teacher_flags,$(1)) --output=$$(@D) --embeddings $$(labeling_flags)
 
 $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))

@@ -32,6 +32,9 @@ _REQUEST = FlagGroup(
         "Images of each --exclude, in the same order; without them, matches are shown "
         "by their keys only",
     ),
+    excluded_image_feature=FLAGS.string(
+        "excluded_image_feature", None, "As --image_feature, of --exclude_images."
+    ),
 )
 _OUTPUT = FLAGS.output("Directory of the samples to make.")
 _SETTINGS = FlagGroup(

@@ -29,6 +29,7 @@ SETTINGS = {
     "IMAGES": "folder:all",
     "RUN": "runs/x",
 }
+LABELED_IMAGES = {SETTINGS["LABELED"], SETTINGS["EVALUATION"], "folder:more"}
 
 
 class Make:
@@ -141,10 +142,13 @@ def test_lists_are_separated_by_blanks(make):
     assert ended.returncode == 0, ended.stderr
     (sampled,) = (call for call in calls if "workflow.sample_images" in call)
     excluded = [flag for flag in sampled if flag.startswith("--exclude_images=")]
-    assert [flag.partition("=")[2] for flag in excluded] == [
-        *("folder:/a", "tfds:b:test[:10]", "webdataset:/c~1/*.tar")
-    ]
+    sources = ["folder:/a", "tfds:b:test[:10]", "webdataset:/c~1/*.tar"]
+    assert [flag.partition("=")[2] for flag in excluded] == sources
     teachers = [call for call in calls if "teacher.train" in call]
+    for call in teachers:
+        assert [f"--exclude={source}" for source in sources] == [
+            flag for flag in call if flag.startswith("--exclude=")
+        ]
     assert [call[-2:] for call in teachers] == [["--set=a='b'", "--init_from=x;y"]]
     (student,) = (call for call in calls if "student.train" in call)
     assert student[-2:] == ['--set={"a":1}', "--x"]
@@ -169,22 +173,55 @@ def test_labels_are_blended_with_those_of_similar_images(make):
     assert "--consistency=auto" in teacher
 
 
-def test_features_of_labeled_and_unlabeled_images_differ(make):
-    ended, calls = make(
-        "labels",
-        **SETTINGS,
-        TEACHER_FLAGS="--label_feature=y --image_feature=x",
-        LABELING_FLAGS="--image_feature=z",
-    )
+#: Features of the labeled and of the unlabeled images, as flags.
+FEATURES = {
+    "TEACHER_FLAGS": "--label_feature=y --image_feature=x",
+    "LABELING_FLAGS": "--top_k=3 --image_feature=z",
+}
+
+
+def features_of(call, labeled, unlabeled):
+    """Returns the features that a command should be given."""
+    image = {flag for flag in labeled if flag.startswith("--image")}
+    if f"--images={SETTINGS['IMAGES']}" in call:
+        excluded = {flag.replace("--", "--excluded_") for flag in image}
+        return unlabeled | (excluded if "workflow.sample_images" in call else set())
+    if "beam_jobs.label_images" in call and "--embeddings" not in call:
+        return image
+    if not {flag.partition("=")[2] for flag in call} & LABELED_IMAGES:
+        return set()
+    if "teacher.train" in call:
+        return labeled | {flag.replace("--", "--unlabeled_") for flag in unlabeled}
+    return labeled
+
+
+@pytest.mark.parametrize("names", [set(FEATURES), *({name} for name in FEATURES)])
+def test_each_source_is_read_by_its_own_features(make, names):
+    given = {name: FEATURES[name] for name in names}
+    more = {"CALIBRATION": "folder:more", "NEIGHBORS": "10"}
+    ended, calls = make("report", **SETTINGS, **more, **given)
     assert ended.returncode == 0, ended.stderr
-    (teacher,) = (call for call in calls if "teacher.train" in call)
-    assert "--unlabeled_image_feature=z" in teacher
-    output = "--output=runs/x/round-1/labeled_predictions"
-    (labeled,) = (call for call in calls if output in call)
-    features = [flag for flag in labeled if "feature" in flag]
-    # The last one of a name counts.
-    assert features[0] == "--image_feature=z"
-    assert sorted(features[1:]) == ["--image_feature=x", "--label_feature=y"]
+    labeled, unlabeled = (
+        {flag for flag in given.get(name, "").split() if "_feature=" in flag}
+        for name in FEATURES
+    )
+    for call in calls:
+        found = {flag for flag in call if "_feature=" in flag}
+        assert found == features_of(call, labeled, unlabeled), call
+        if "beam_jobs.label_images" in call:
+            assert ("--top_k=3" in call) == ("LABELING_FLAGS" in names)
+
+
+def test_labels_of_dataflow_are_blended_on_this_machine(make):
+    (make.root / ".venv" / "gcp-installed").touch()
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
+    ended, _ = make("labels", "--dry-run", **SETTINGS, **cloud)
+    lines = ended.stdout.replace("\\\n", "").splitlines()
+    (labeling,) = (line for line in lines if "--runner=DataflowRunner" in line)
+    assert "--embeddings" in labeling
+    (blending,) = (line for line in lines if "beam_jobs.propagate_labels" in line)
+    assert "--predictions=runs/x/round-1/teacher_predictions" in blending
+    assert "--runner=FnApiRunner" in blending
 
 
 @pytest.mark.parametrize("given", [{"NEIGHBORS": "0"}, {"FOLDS": "3"}])
@@ -320,6 +357,17 @@ def write_images(root):
     """Writes an image into each folder that `SETTINGS` names."""
     for name in ("labeled", "test", "all"):
         write_folder(root / name, random_images(1))
+
+
+def test_a_runner_changes_no_setting(make):
+    write_images(make.root)
+    (make.root / ".venv" / "gcp-installed").touch()
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
+    ended, _ = make("teacher", compares="yes", **SETTINGS, **cloud)
+    assert ended.returncode == 0, ended.stderr
+    (make.root / "runs" / "x" / "round-1").mkdir()
+    ended, _ = make("teacher", compares="yes", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
 
 
 @page.holds("images of a new run of make that are not there")

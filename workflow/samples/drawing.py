@@ -50,7 +50,8 @@ class SamplingError(RuntimeError):
 class DrawingRequest:
     """The inputs, as the flags of `workflow.sample_images` describe them.
 
-    `spec`, `data_dir` and `image_feature` are arguments of `open_source`.
+    `spec`, `data_dir` and `image_feature` are arguments of `open_source`;
+    `excluded_image_feature` is that of `exclude_images`.
     """
 
     spec: str
@@ -60,6 +61,7 @@ class DrawingRequest:
     exclude_images: Sequence[str] = ()
     data_dir: str | None = None
     image_feature: str | None = None
+    excluded_image_feature: str | None = None
 
     def __post_init__(self) -> None:
         if self.exclude_images and len(self.exclude_images) != len(self.exclude):
@@ -200,7 +202,11 @@ def _open_excluded(request: DrawingRequest) -> dict[str, LabeledSet]:
                 f"excludes: {', '.join(fingerprints) or 'none'}"
             )
         if spec is not None:
-            source = open_source(spec, data_dir=request.data_dir)
+            source = open_source(
+                spec,
+                data_dir=request.data_dir,
+                image_feature=request.excluded_image_feature,
+            )
             excluded.update(dict.fromkeys(names, _match(source, predictions)))
     return excluded
 

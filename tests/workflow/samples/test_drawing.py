@@ -168,6 +168,13 @@ def test_matches_without_images_have_keys_only(run):
     assert tile.thumbnail is not None
 
 
+def test_each_set_is_read_by_its_own_feature(made):
+    job = plan(made, image_feature="corpus", excluded_image_feature="test")
+    (test,) = job.excluded.values()
+    features = [images.source.reader.image_feature for images in (job.corpus, test)]
+    assert features == ["corpus", "test"]
+
+
 def test_threads_and_blocks_do_not_change_the_file(run, monkeypatch):
     contents = set()
     for threads, rows_at_once in ((1, 1000), (5, 3)):
