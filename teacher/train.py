@@ -5,8 +5,8 @@ r"""Trains a ResNet-RS teacher on labeled images and exports it.
       --set=num_steps=2000 --set=optimizer.peak_learning_rate=0.05
 
 With --unlabeled=SOURCE it trains as long as its student will, and it also learns from
-these images without labels, see `docs/teachers.md`; the settings are in the group
-`consistency` of the recipe.
+these images without labels, except for those of --exclude, see `docs/teachers.md`; the
+settings are in the group `consistency` of the recipe.
 Started again, the same command continues from its last checkpoint.
 """
 
@@ -39,6 +39,12 @@ _UNLABELED = FLAGS.string(
 _UNLABELED_IMAGE_FEATURE = FLAGS.string(
     "unlabeled_image_feature", None, "As --image_feature, of --unlabeled."
 )
+_EXCLUDE = FLAGS.strings(
+    "exclude",
+    [],
+    "Images, such as those to evaluate on, that are not learned from where they are "
+    f"among --unlabeled byte for byte: {SOURCES}, read like --labeled.",
+)
 _CONSISTENCY = FLAGS.choice(
     "consistency",
     "on",
@@ -60,16 +66,15 @@ def main(argv: Sequence[str]) -> None:
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
-        _check_consistency()
+        _check_unlabeled()
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
         from classifier.training import trainer, unlabeled
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
-        corpus = _open_corpus() if _UNLABELED.value is not None else None
-        sample = _draw_sample(corpus, sources, recipe)
-        num_unlabeled = _count(corpus, sample, recipe)
+        sample = _draw_sample(sources, recipe)
+        num_unlabeled = sample.num_images if sample else _count_unlabeled()
         config = _fit(recipe, sources, num_unlabeled, is_consistent=sample is not None)
         hardware.check(config)
         if sample is not None:
@@ -88,54 +93,69 @@ def main(argv: Sequence[str]) -> None:
             run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
         ) as context:
             if context is not None:
-                if corpus is not None and sample is None:
-                    context.log(
-                        f"{num_unlabeled:,} unlabeled images set the number of steps; "
-                        "only labeled ones are learned from"
-                    )
+                if sample is not None:
+                    context.log(unlabeled.describe(sample, config))
+                elif _UNLABELED.value is not None:
+                    context.log(_describe_unused(num_unlabeled))
                 _train(run, sample, context)
 
 
-def _check_consistency() -> None:
-    is_used = _UNLABELED.value is not None
+def _check_unlabeled() -> None:
+    is_given = _UNLABELED.value is not None
+    for flag in (_CONSISTENCY, _EXCLUDE):
+        if flag.present and not is_given:
+            raise ValueError(f"--{flag.name} needs --unlabeled")
+    is_used = is_given and _CONSISTENCY.value != "off"
     check_consistency(_RUN.set.value, is_used=is_used)
-    if _CONSISTENCY.present and not is_used:
-        raise ValueError("--consistency needs --unlabeled")
 
 
 def _open_corpus() -> Source:
+    return _open(_UNLABELED.value, _UNLABELED_IMAGE_FEATURE.value)
+
+
+def _open(spec: str, image_feature: str | None) -> Source:
     from classifier.data.sources import open_source
 
-    return open_source(
-        _UNLABELED.value,
-        data_dir=_DATA.data_dir.value,
-        image_feature=_UNLABELED_IMAGE_FEATURE.value,
-    )
+    data_dir = _DATA.data_dir.value
+    return open_source(spec, data_dir=data_dir, image_feature=image_feature)
 
 
-def _draw_sample(
-    corpus: Source | None, sources: Sources, config: TrainConfig
-) -> UnlabeledSample | None:
+def _draw_sample(sources: Sources, recipe: TrainConfig) -> UnlabeledSample | None:
     """Returns the images to learn from without labels, if there are to be any."""
     from classifier.data import sampling
+    from classifier.training import unlabeled
 
-    is_used = _CONSISTENCY.value == "on"
-    if _CONSISTENCY.value == "auto":
-        num_classes = len(sources.class_names)
-        is_used = budget.is_consistent(sources.labeled.num_examples, num_classes)
-    if corpus is None or not is_used:
+    if _UNLABELED.value is None or _CONSISTENCY.value == "off":
         return None
-    return sampling.draw(corpus, config.consistency.max_images)
+    num_classes = len(sources.class_names)
+    has_few = budget.is_consistent(sources.labeled.num_examples, num_classes)
+    if _CONSISTENCY.value == "auto" and not has_few:
+        check_consistency(_RUN.set.value, is_used=False)
+        return None
+    corpus = _open_corpus()
+    excluded = (_open(spec, _DATA.image_feature.value) for spec in _EXCLUDE.value)
+    return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
 
 
-def _count(
-    corpus: Source | None, sample: UnlabeledSample | None, config: TrainConfig
-) -> int:
+def _count_unlabeled() -> int:
+    """Returns the number of images that sets the length of training, 0 if none does."""
     from classifier.data import sampling
 
-    if sample is not None:
-        return sample.num_images
-    return sampling.count(corpus, config.consistency.max_images) if corpus else 0
+    is_fixed = "num_steps" in paths_of(_RUN.set.value)
+    if (
+        _UNLABELED.value is None
+        or is_fixed
+        or presets.epochs(_RUN.preset.value) is None
+    ):
+        return 0
+    return sampling.count(_open_corpus(), budget.MAX_COUNTED)
+
+
+def _describe_unused(num_unlabeled: int) -> str:
+    line = "only labeled images are learned from"
+    if not num_unlabeled:
+        return line
+    return f"{num_unlabeled:,} unlabeled images set the number of steps; {line}"
 
 
 def _fit(
@@ -144,10 +164,10 @@ def _fit(
     fixed = paths_of(_RUN.set.value)
     config = budget.fit_budget(
         recipe,
-        lambda: sources.labeled.num_examples,
+        sources.labeled.num_examples,
+        num_unlabeled,
         epochs=presets.epochs(_RUN.preset.value),
         fixed=fixed,
-        num_unlabeled=num_unlabeled,
     )
     return budget.fit_consistency(config, fixed=fixed) if is_consistent else config
 
@@ -155,18 +175,12 @@ def _fit(
 def _train(
     run: TrainingRun, sample: UnlabeledSample | None, context: RunContext
 ) -> None:
-    from classifier.data import sampling
     from classifier.training import trainer, unlabeled
 
-    if sample is None:
-        trainer.train(run, run.labeled_batches, context)
-        return
-
     def check_again() -> None:
-        again = sampling.draw(_open_corpus(), run.config.consistency.max_images)
-        unlabeled.check_again(sample, again)
+        if sample is not None:
+            unlabeled.check_again(sample, _open_corpus(), run.config)
 
-    context.log(unlabeled.describe(sample, run.config))
     batches = unlabeled.plan_batches(run)
     trainer.train(run, batches, context, check_others=check_again)
 

@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,20 +33,37 @@ from stage.status import OK
 
 
 @dataclasses.dataclass(frozen=True)
+class ExcludedImages:
+    """Images that must not be drawn.
+
+    Attributes:
+        digests: SHA-256 of each encoded image: exact copies alone are found.
+        sources: Descriptions of their sources.
+    """
+
+    digests: frozenset[bytes] = frozenset()
+    sources: tuple[dict[str, Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class UnlabeledSample:
     """Images that can be read and decoded.
 
     Attributes:
-        source: The images in the order of their source, as one shard; examples have an
-            `index`, from 0 on. `content` is the fingerprint of all images read.
+        source: The images as one shard; examples have an `index`, from 0 on. `content`
+            is the fingerprint of all images read.
         num_skipped: Number of images read that cannot be used; a file of records counts
             up to its first record that cannot be read.
         reason: Key of the first of them, and why; "" if there are none.
+        excluded: Images that were not to be drawn.
+        num_excluded: Number of images read that are among them.
     """
 
     source: Source
     num_skipped: int
     reason: str
+    excluded: ExcludedImages
+    num_excluded: int
 
     @property
     def num_images(self) -> int:
@@ -58,48 +76,83 @@ class _Found:
     """What was found in one file.
 
     Attributes:
-        kept: Mask of the examples before the first that cannot be read.
+        kept: Mask of the examples read, before the first that cannot be.
         reasons: Key and reason of those that cannot be used.
-        digest: SHA-256 of all examples.
+        num_excluded: Number of those that must not be drawn.
+        digest: SHA-256 of the examples read.
         compression: Compression of the file, as `File` names it.
     """
 
     kept: NDArray[np.bool_]
     reasons: list[str]
+    num_excluded: int
     digest: bytes
     compression: str = ""
 
     def first(self, count: int) -> _Found:
-        """Returns the same with at most `count` examples kept."""
-        kept = self.kept & (np.cumsum(self.kept) <= count)
-        return dataclasses.replace(self, kept=kept)
+        """Returns the same without what is behind the example kept as `count`-th."""
+        end = int(np.searchsorted(np.cumsum(self.kept), count)) + 1
+        return dataclasses.replace(self, kept=self.kept[:end])
 
 
-def draw(source: Source, max_images: int) -> UnlabeledSample:
+def read_excluded(sources: Iterable[Source]) -> ExcludedImages:
+    """Reads images that must not be drawn.
+
+    Raises:
+        ValueError: If no image of a source can be read.
+        OSError: If a transient error persists.
+    """
+    digests: set[bytes] = set()
+    descriptions = []
+    for source in sources:
+        by_file = parallel.read_each(source.reader, source.files, _read_digests)
+        found = list(itertools.chain.from_iterable(by_file))
+        if not found:
+            raise ValueError(f"{source.spec}: expected images to exclude, found none")
+        digests.update(found)
+        content = artifact.fingerprint(found)
+        descriptions.append(dataclasses.replace(source, content=content).describe())
+    return ExcludedImages(frozenset(digests), tuple(descriptions))
+
+
+def draw(
+    source: Source,
+    max_images: int,
+    *,
+    input_shards: int = 1,
+    excluded: ExcludedImages = ExcludedImages(),
+) -> UnlabeledSample:
     """Reads files in the order of a hash of their names, up to `max_images` images.
 
-    Which images are drawn depends on the files alone. Of files of records whole ones
-    are drawn, except for the last.
+    Which images are drawn depends on files and arguments alone. Of a file of records
+    the first ones are drawn, at most an input shard's equal share of `max_images`; no
+    record behind them is read.
 
     Raises:
         ValueError: If no image can be used.
         OSError: If a transient error persists.
     """
     found: dict[int, _Found] = {}
-    room = max_images
-    for index, of_file in _read_in_order(source):
+    share = max_images // input_shards
+    room = share * input_shards
+    for index, of_file in _read_in_order(source, share, excluded.digests):
         found[index] = of_file.first(room)
         room -= int(found[index].kept.sum())
         if not room:
             break
     reasons = [reason for index in sorted(found) for reason in found[index].reasons]
-    if room == max_images:
+    if not any(of_file.kept.any() for of_file in found.values()):
         first = f": {reasons[0]}" if reasons else ""
         raise ValueError(f"{source.spec}: expected images, found none to use{first}")
+    # Input shards get every so many files: in the order of drawing, their numbers of
+    # images differ by those of one file at most.
+    order = list(found) if input_shards > 1 else sorted(found)
     return UnlabeledSample(
-        source=_restricted(source, found),
+        source=_restricted(source, found, order),
         num_skipped=len(reasons),
         reason=reasons[0] if reasons else "",
+        excluded=excluded,
+        num_excluded=sum(of_file.num_excluded for of_file in found.values()),
     )
 
 
@@ -115,13 +168,15 @@ def count(source: Source, max_images: int) -> int:
     return sum(1 for _ in itertools.islice(readable, max_images))
 
 
-def _read_in_order(source: Source) -> Iterator[tuple[int, _Found]]:
+def _read_in_order(
+    source: Source, limit: int, excluded: frozenset[bytes]
+) -> Iterator[tuple[int, _Found]]:
     """Yields index and findings of one file after the other, read in parallel."""
     files = source.files
     order = sorted(range(len(files)), key=lambda index: _hash(files[index]))
 
     def read(file: File, examples: Iterable[Example]) -> _Found:
-        found = _read(examples)
+        found = _read(examples, limit, excluded)
         if inspection.may_be_compressed(source.reader):
             found = _with_compression(file, found)
         return found
@@ -131,28 +186,48 @@ def _read_in_order(source: Source) -> Iterator[tuple[int, _Found]]:
     return zip(order, found, strict=True)
 
 
-def _read(examples: Iterable[Example]) -> _Found:
-    kept, reasons, digest = [], [], hashlib.sha256()
+def _read(
+    examples: Iterable[Example], limit: int, excluded: frozenset[bytes]
+) -> _Found:
+    """Reads examples until `limit` can be kept."""
+    kept: list[bool] = []
+    reasons, num_excluded, digest = [], 0, hashlib.sha256()
     for example in examples:
         image = hashlib.sha256(example.image).digest()
         digest.update(b"%d %s " % (len(example.key), example.status.encode()))
         digest.update(example.key + image)
-        reason = example.error if example.status != OK else _undecodable(example.image)
+        is_excluded = example.status == OK and image in excluded
+        reason = "" if is_excluded else _unusable(example)
         if reason:
             reasons.append(f"{key_text(example.key)}: {reason}")
         if example.status != OK:
             break  # TensorFlow would stop here.
-        kept.append(not reason)
-    return _Found(np.array(kept, np.bool_), reasons, digest.digest())
+        num_excluded += is_excluded
+        kept.append(not (reason or is_excluded))
+        limit -= kept[-1]
+        if not limit:
+            break
+    return _Found(np.array(kept, np.bool_), reasons, num_excluded, digest.digest())
 
 
-def _undecodable(encoded: bytes) -> str:
-    """Returns why an image cannot be decoded, "" if it can."""
-    refusal = image_header.check(encoded)
+def _read_digests(_: File, examples: Iterable[Example]) -> list[bytes]:
+    """Returns the SHA-256 of each image that can be read."""
+    return [
+        hashlib.sha256(example.image).digest()
+        for example in examples
+        if example.status == OK
+    ]
+
+
+def _unusable(example: Example) -> str:
+    """Returns why an image cannot be read and decoded, "" if it can."""
+    if example.status != OK:
+        return example.error
+    refusal = image_header.check(example.image)
     if refusal:
         return refusal.reason
     try:
-        preprocessing.decode(encoded)
+        preprocessing.decode(example.image)
     except tf.errors.InvalidArgumentError:
         return "image cannot be decoded"
     return ""
@@ -172,9 +247,12 @@ def _with_compression(file: File, found: _Found) -> _Found:
     return dataclasses.replace(found, compression=compression)
 
 
-def _restricted(source: Source, found: dict[int, _Found]) -> Source:
+def _restricted(
+    source: Source, found: dict[int, _Found], order: Sequence[int]
+) -> Source:
+    """Returns the images kept, files in the given order."""
     files, first = [], 0
-    for index in sorted(found):
+    for index in order:
         kept = found[index].kept
         if kept.any():
             file = dataclasses.replace(
@@ -188,6 +266,7 @@ def _restricted(source: Source, found: dict[int, _Found]) -> Source:
             first += int(kept.sum())
     return dataclasses.replace(
         source,
+        spec=f"sample of {source.spec}",
         shards=(Shard(0, tuple(files)),),
         reader=NumberedReader(MaskedReader(source.reader)),
         content=artifact.fingerprint(found[index].digest for index in sorted(found)),

@@ -9,9 +9,14 @@ changed. `docs/students.md` gives the rules and their reasons.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from classifier.training.config import ConfigT, TrainConfig, replace_paths
+from classifier.training.config import (
+    ConfigT,
+    ConsistencyConfig,
+    TrainConfig,
+    replace_paths,
+)
 
 #: Epochs over the labeled images of every published ResNet-RS (Bello et al. 2021).
 EPOCHS = 350
@@ -30,6 +35,10 @@ PUBLISHED = (1_281_167 + 130_000_000, 436_800 * 4096)
 #: Exponent of the power law through both points.
 EXPONENT = math.log(PUBLISHED[1] / DEMO[1]) / math.log(PUBLISHED[0] / DEMO[0])
 
+#: Largest number of unlabeled images that set the length of a training on labeled ones
+#: alone: as many as others learn from.
+MAX_COUNTED = ConsistencyConfig().max_images
+
 #: Highest mean number of labels of a class with which consistency training is better
 #: than training on the labeled images alone.
 MAX_CONSISTENCY_LABELS = 12
@@ -41,27 +50,24 @@ CONSISTENCY_BATCH, CONSISTENCY_RATE = 2, 0.3
 
 def fit_budget(
     config: TrainConfig,
-    count_labeled: Callable[[], int],
+    num_labeled: int,
+    num_unlabeled: int = 0,
     *,
     epochs: float | None,
     fixed: Collection[str],
-    num_unlabeled: int = 0,
 ) -> TrainConfig:
     """Returns the recipe with batch size and length for the images.
 
     Args:
         config: The recipe, with the user's settings.
-        count_labeled: Returns the number of labeled images. Called only if the result
-            depends on it: counting may read all files.
+        num_labeled: Number of labeled images.
+        num_unlabeled: Number of images that the classifier will label.
         epochs: Epochs over the labeled images; None for a fixed number of steps.
         fixed: Paths of the settings made by the user, such as `num_steps`.
-        num_unlabeled: Number of images that the classifier will label.
     """
     if epochs is None or "num_steps" in fixed:
         return config
-    return fit_length(
-        config, count_labeled(), num_unlabeled, epochs=epochs, fixed=fixed
-    )
+    return fit_length(config, num_labeled, num_unlabeled, epochs=epochs, fixed=fixed)
 
 
 def fit_length(

@@ -227,6 +227,11 @@ class TrainConfig:
 def _check_parts(config: TrainConfig) -> None:
     """Checks that input shards and batch-norm groups divide a batch, and each other."""
     shards, groups = config.input_shards, config.model.batch_norm_groups
+    check(
+        config.consistency.max_images >= shards,
+        f"consistency.max_images must be at least input_shards ({shards}), got "
+        f"{config.consistency.max_images}",
+    )
     for name, parts in (("input_shards", shards), ("model.batch_norm_groups", groups)):
         check(
             config.global_batch_size % parts == 0,
@@ -260,7 +265,9 @@ def check_consistency(assignments: Iterable[str], *, is_used: bool) -> None:
     """Raises ValueError if `--set=consistency.` is given to a run that ignores it."""
     for path in sorted(paths_of(assignments)):
         if path.startswith("consistency.") and not is_used:
-            raise ValueError(f"--set={path}= needs teacher.train --unlabeled")
+            raise ValueError(
+                f"--set={path}= needs a run that learns from unlabeled images"
+            )
 
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)

@@ -64,7 +64,9 @@ class TrainingRun(Sources):
         model: Network with its initial weights.
         initial_weights: Origin of the initial weights; None for random ones.
         left_out: Fold of the labeled images not learned from; None if all are used.
-        unlabeled: Images of `classifier.training.unlabeled`; None if there are none.
+        unlabeled: Images of `classifier.training.unlabeled`, as one shard with numbered
+            examples; None if there are none.
+        excluded: Descriptions of the sources whose images are not among `unlabeled`.
     """
 
     config: TrainConfig
@@ -72,6 +74,7 @@ class TrainingRun(Sources):
     initial_weights: dict[str, Any] | None
     left_out: dict[str, Any] | None = None
     unlabeled: Source | None = None
+    excluded: tuple[dict[str, Any], ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Returns the content of the classifier's `config.json`.
@@ -89,6 +92,7 @@ class TrainingRun(Sources):
             "initial_weights": self.initial_weights,
             "left_out": self.left_out,
             **({"unlabeled": self.unlabeled.describe()} if self.unlabeled else {}),
+            **({"excluded": self.excluded} if self.excluded else {}),
         }
 
     def labeled_batches(self, start_step: int, shard: int) -> Any:
@@ -183,14 +187,19 @@ def leave_out(run: TrainingRun, fold: folds.Fold) -> TrainingRun:
     return dataclasses.replace(run, labeled=labeled, left_out=left_out)
 
 
+def check_files(source: Source, config: TrainConfig) -> None:
+    """Raises ValueError unless there is a file for each input shard."""
+    if len(source.files) < config.input_shards:
+        raise ValueError(
+            f"{source.spec}: expected at least {config.input_shards} files, one for "
+            f"each of input_shards, got {len(source.files)}"
+        )
+
+
 def check_input_shards(source: Source, config: TrainConfig) -> None:
     """Raises ValueError unless there is a file with examples for each input shard."""
+    check_files(source, config)
     count = config.input_shards
-    if len(source.files) < count:
-        raise ValueError(
-            f"{source.spec}: expected at least {count} files, one for each of "
-            f"input_shards, got {len(source.files)}"
-        )
     for shard in range(count):
         if not source.part(shard, count).num_examples:
             raise ValueError(

@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from classifier.data import preprocessing
-from classifier.data.sampling import UnlabeledSample
+from classifier.data import preprocessing, sampling
+from classifier.data.sampling import ExcludedImages, UnlabeledSample
 from classifier.data.sources import Source
 from classifier.training import consistency, input_pipeline, trainer
 from classifier.training.config import TrainConfig
@@ -47,13 +47,33 @@ def check(config: TrainConfig, devices: Devices) -> None:
             )
 
 
+def draw(
+    source: Source, config: TrainConfig, excluded: ExcludedImages
+) -> UnlabeledSample:
+    """Returns the images of a source to learn from, see `sampling.draw`.
+
+    Raises:
+        ValueError: If there are fewer files than input shards, or no image to use.
+        OSError: If the images cannot be read.
+    """
+    trainer.check_files(source, config)
+    return sampling.draw(
+        source,
+        config.consistency.max_images,
+        input_shards=config.input_shards,
+        excluded=excluded,
+    )
+
+
 def add_sample(run: TrainingRun, sample: UnlabeledSample) -> TrainingRun:
     """Returns the run with the sample to learn from.
 
     Raises ValueError if there are not enough files for the input shards.
     """
     trainer.check_input_shards(sample.source, run.config)
-    return dataclasses.replace(run, unlabeled=sample.source)
+    return dataclasses.replace(
+        run, unlabeled=sample.source, excluded=sample.excluded.sources
+    )
 
 
 def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
@@ -65,13 +85,16 @@ def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
         f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times, {unlabeled} "
         f"with {size - unlabeled} labeled ones in each batch"
     )
+    if sample.num_excluded:
+        line += f"; {sample.num_excluded:,} are excluded"
     if sample.num_skipped:
         line += f"; {sample.num_skipped:,} cannot be used, first {sample.reason}"
     return line
 
 
-def check_again(sample: UnlabeledSample, again: UnlabeledSample) -> None:
-    """Raises ValueError if a sample drawn again from the same files is another one."""
+def check_again(sample: UnlabeledSample, source: Source, config: TrainConfig) -> None:
+    """Raises ValueError if another sample than before is drawn from a source."""
+    again = draw(source, config, sample.excluded)
     if again.source.describe() != sample.source.describe():
         raise ValueError(f"{sample.source.spec}: the files have changed while training")
 

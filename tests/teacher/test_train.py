@@ -3,8 +3,11 @@
 import json
 
 import pytest
+import tensorflow as tf
 
-from classifier.training import trainer
+from classifier.data import sampling
+from classifier.export.facts import read_facts
+from classifier.training import budget, trainer
 from stage import artifact
 from tests.commands import call
 from tests.images import random_images, write_folder
@@ -21,11 +24,17 @@ def labeled(tmp_path_factory):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The runs that would be trained, without training them."""
+    """The runs that would be trained, without training them.
+
+    What is to be checked if images cannot be read is.
+    """
     runs = []
-    monkeypatch.setattr(
-        trainer, "train", lambda *arguments, **_: runs.append(arguments)
-    )
+
+    def train(*arguments, check_others):
+        runs.append(arguments)
+        check_others()
+
+    monkeypatch.setattr(trainer, "train", train)
     return runs
 
 
@@ -97,7 +106,101 @@ def test_unlabeled_images_are_learned_from_by_the_rule(
     assert run.config.num_steps == (640 if is_used else 800)
 
 
-def test_consistency_needs_images(labeled, tmp_path):
-    process = train(labeled, tmp_path / "teacher", "--consistency=off")
+@pytest.mark.parametrize("flag", ["--consistency=off", "--exclude=folder:x"])
+def test_what_is_for_unlabeled_images_needs_them(labeled, tmp_path, flag):
+    process = train(labeled, tmp_path / "teacher", flag)
     assert process.returncode == 1
-    assert "--unlabeled" in process.stderr
+    assert f"{flag.partition('=')[0]} needs --unlabeled" in process.stderr
+
+
+@pytest.mark.parametrize(
+    "flags", [("--set=num_steps=70",), ("--preset=fine_tune", "--set=image.size=32")]
+)
+def test_images_that_set_nothing_are_not_counted(
+    labeled, trained, tmp_path, monkeypatch, flags
+):
+    monkeypatch.setattr(sampling, "count", lambda *_: pytest.fail("counted"))
+    unlabeled = (f"--unlabeled={labeled}", "--consistency=off")
+    process = train(labeled, tmp_path / "teacher", *unlabeled, *flags)
+    assert process.returncode == 0, process.stderr
+    assert "number of steps" not in process.stdout
+    assert "only labeled" in process.stdout
+
+
+@pytest.mark.parametrize("setting", ["weight=9", "max_images=5"])
+@pytest.mark.parametrize("consistency", ["off", "auto"])
+def test_settings_of_what_is_not_done_are_refused(
+    labeled, trained, tmp_path, monkeypatch, setting, consistency
+):
+    monkeypatch.setattr(budget, "MAX_CONSISTENCY_LABELS", 2)
+    process = train(
+        labeled,
+        tmp_path / "teacher",
+        f"--unlabeled={labeled}",
+        f"--consistency={consistency}",
+        f"--set=consistency.{setting}",
+    )
+    assert process.returncode == 1
+    assert f"consistency.{setting.partition('=')[0]}" in process.stderr
+
+
+def test_excluded_images_are_not_learned_from(labeled, trained, tmp_path):
+    write_folder(tmp_path / "test", random_images(4), [0, 1, 2, 0])
+    process = train(
+        labeled,
+        tmp_path / "teacher",
+        f"--unlabeled={labeled}",
+        f"--exclude=folder:{tmp_path}/test",
+        f"--exclude=folder:{tmp_path}/test",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "5 unlabeled" in process.stdout
+    assert "4 are excluded" in process.stdout
+    ((run, _, _),) = trained
+    assert run.unlabeled.num_examples == 5
+    excluded = run.describe()["excluded"]
+    assert excluded[0]["content"]
+    assert len(excluded) == 2
+
+
+def test_unlabeled_images_that_change_are_named(labeled, tmp_path, monkeypatch):
+    write_folder(tmp_path / "all", random_images(5))
+
+    def train_while_one_changes(*_, check_others):
+        check_others()
+        (tmp_path / "all" / "00002.png").write_bytes(b"text")
+        check_others()
+
+    monkeypatch.setattr(trainer, "train", train_while_one_changes)
+    process = train(labeled, tmp_path / "run", f"--unlabeled=folder:{tmp_path}/all")
+    assert process.returncode == 1
+    assert f"folder:{tmp_path}/all" in process.stderr
+
+
+def test_a_teacher_learns_from_labeled_and_unlabeled_images(
+    labeled, tmp_path, monkeypatch
+):
+    # Would hold for the rest of the test process.
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    process = train(
+        labeled,
+        tmp_path / "teacher",
+        f"--unlabeled={labeled}",
+        "--set=num_steps=3",
+        "--set=optimizer.warmup_steps=1",
+        "--set=log_every=1",
+        "--set=augment.num_ops=0",
+        "--set=consistency.threshold=0.3",
+    )
+    assert process.returncode == 0, process.stderr
+    assert artifact.is_complete(tmp_path / "teacher")
+    lines = (tmp_path / "teacher" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    # And the evaluation.
+    assert [row["step"] for row in rows] == [1, 2, 3, 3]
+    for row in rows[:3]:
+        assert row["train/consistency_loss"] > 0
+        assert row["train/confident"] > 0
+    facts = read_facts(tmp_path / "teacher")
+    # One labeled image and three others pass three times, and the views once.
+    assert facts.multiply_adds == 3 * (3 * 4 + 3) * facts.image_multiply_adds

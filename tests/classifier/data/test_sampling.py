@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from classifier.data import sampling
+from classifier.data import preprocessing, sampling
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from tests.images import (
@@ -115,11 +115,69 @@ def test_the_description_covers_what_was_read(tmp_path):
     source = open_source(f"tfrecord:{tmp_path}/a")
     descriptions = [sampling.draw(source, n).source.describe() for n in (4, 4, 5)]
     assert descriptions[0] == descriptions[1] != descriptions[2]
-    write_records(tmp_path / "a", [*IMAGES[:9], IMAGES[0]])
+    write_records(tmp_path / "a", [*IMAGES[:3], IMAGES[0], *IMAGES[4:]])
     assert (
         sampling.draw(open_source(source.spec), 4).source.describe()
         != (descriptions[0])
     )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_excluded_images_are_not_drawn(form, tmp_path):
+    """Whatever the form they are excluded in: their bytes decide."""
+    (tmp_path / "all").mkdir()
+    source = open_labeled(form, tmp_path / "all", IMAGES, LABELS)
+    write_folder(tmp_path / "some", [IMAGES[2]])
+    write_records(tmp_path / "other", [IMAGES[7], IMAGES[9], random_images(11)[10]])
+    specs = (f"folder:{tmp_path}/some", f"tfrecord:{tmp_path}/other")
+    excluded = sampling.read_excluded(map(open_source, specs))
+    left = {image for i, image in enumerate(IMAGES) if i not in (2, 7, 9)}
+    sample = sampling.draw(source, 10, excluded=excluded)
+    assert set(contents(sample)) == left
+    assert (sample.num_excluded, sample.num_skipped) == (3, 0)
+    assert len(set(contents(sampling.draw(source, 5, excluded=excluded)))) == 5
+    assert len(excluded.sources) == 2
+    write_folder(tmp_path / "some", [IMAGES[3]])  # In place of the first.
+    again = sampling.read_excluded(map(open_source, specs))
+    assert again.sources[0] != excluded.sources[0]
+    assert again.sources[1] == excluded.sources[1]
+
+
+def test_what_excludes_nothing_is_refused(tmp_path):
+    write_records(tmp_path / "a", IMAGES)
+    source = open_source(f"tfrecord:{tmp_path}/a", image_feature="other")
+    with pytest.raises(ValueError, match="tfrecord:"):
+        sampling.read_excluded([source])
+
+
+@pytest.mark.parametrize(
+    ("num_files", "shards", "count"),
+    [(3, 2, 21), (3, 2, 39), (5, 2, 63), (8, 8, 30), (9, 4, 97), (7, 3, 1000)],
+)
+def test_input_shards_get_about_as_many_images(tmp_path, num_files, shards, count):
+    """As of whole files: at most twice as many as another."""
+    for index in range(num_files):
+        write_records(tmp_path / str(index), IMAGES[:1] * 20)
+    source = open_source(f"tfrecord:{tmp_path}/*")
+    sample = sampling.draw(source, count, input_shards=shards)
+    assert count - shards < sample.num_images <= count or count > num_files * 20
+    contents(sample)
+    sizes = [sample.source.part(i, shards).num_examples for i in range(shards)]
+    assert sum(sizes) == sample.num_images
+    assert max(sizes) <= 2 * min(sizes)
+
+
+def test_records_behind_the_last_one_drawn_are_not_read(tmp_path, monkeypatch):
+    write_records(tmp_path / "a", [BROKEN, *IMAGES * 3])
+    decoded = []
+    decode = preprocessing.decode
+    monkeypatch.setattr(
+        preprocessing, "decode", lambda image: decoded.append(image) or decode(image)
+    )
+    sample = sampling.draw(open_source(f"tfrecord:{tmp_path}/a"), 4)
+    assert decoded == [BROKEN, *IMAGES[:4]]
+    assert [len(file.kept) for file in sample.source.files] == [5]
+    assert contents(sample) == IMAGES[:4]
 
 
 def test_a_source_without_a_usable_image_is_refused(tmp_path):

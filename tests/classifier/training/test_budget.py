@@ -13,7 +13,7 @@ IMAGENET = 1_281_167
 def fit(name, count, *, settings=()):
     recipe = override_all(presets.find(name), settings)
     return budget.fit_budget(
-        recipe, lambda: count, epochs=presets.epochs(name), fixed=paths_of(settings)
+        recipe, count, epochs=presets.epochs(name), fixed=paths_of(settings)
     )
 
 
@@ -81,11 +81,9 @@ def test_what_the_user_sets_stays(setting):
     assert config.num_steps != presets.find("resnet_rs_50_160").num_steps
 
 
-def test_a_set_length_keeps_the_recipe_and_counts_no_images():
+def test_a_set_length_keeps_the_recipe():
     recipe = dataclasses.replace(presets.find("resnet_rs_50_160"), num_steps=9_999)
-    config = budget.fit_budget(
-        recipe, lambda: pytest.fail("counted"), epochs=350, fixed={"num_steps"}
-    )
+    config = budget.fit_budget(recipe, 50, epochs=350, fixed={"num_steps"})
     assert config == recipe
 
 
@@ -93,10 +91,10 @@ def test_a_teacher_is_as_long_as_its_student():
     for labeled, unlabeled in ((50, 1_140), (300, 7_700), (5_000, 100_000)):
         teacher = budget.fit_budget(
             presets.tiny(),
-            lambda count=labeled: count,
+            labeled,
+            unlabeled,
             epochs=budget.EPOCHS,
             fixed=(),
-            num_unlabeled=unlabeled,
         )
         student = student_budget.fit_budget(
             student_presets.find("tiny"),

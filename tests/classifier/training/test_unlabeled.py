@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from classifier.data import preprocessing, sampling
+from classifier.data.sampling import ExcludedImages
 from classifier.data.sources import open_source
 from classifier.training import trainer, unlabeled
 from classifier.training.devices import ONE_PROCESS
@@ -15,7 +16,7 @@ UNLABELED = random_images(11, seed=5)
 
 
 def draw(folder, config):
-    return sampling.draw(open_source(folder), config.consistency.max_images)
+    return unlabeled.draw(open_source(folder), config, ExcludedImages())
 
 
 @pytest.fixture(scope="module")
@@ -224,15 +225,34 @@ def test_a_batch_that_cannot_be_divided_is_refused(
         unlabeled.check(change(batch_config, **changes), hardware)
 
 
-def test_too_few_files_for_the_input_shards_are_refused(run, sample):
+def test_too_few_files_for_the_input_shards_are_refused(run, folder, monkeypatch):
+    """Of the source before any image is decoded; some may be of no use."""
     config = dataclasses.replace(run.config, input_shards=12, global_batch_size=96)
-    run = dataclasses.replace(run, unlabeled=None, config=config)
-    with pytest.raises(ValueError, match=r"\b12\b.*input_shards\b.*\b11\b"):
-        unlabeled.add_sample(run, sample)
+    too_few = r"\b12\b.*input_shards\b.*\b11\b"
+    with pytest.raises(ValueError, match=rf"^sample of folder:.*{too_few}"):
+        unlabeled.add_sample(
+            dataclasses.replace(run, config=config), draw(folder, config)
+        )
+    monkeypatch.delattr(preprocessing, "decode")
+    config = dataclasses.replace(config, input_shards=16)
+    with pytest.raises(ValueError, match=r"^folder:.*\b16\b.*\b12\b"):
+        draw(folder, config)
 
 
 def test_changed_files_are_named(folder, sample, batch_config):
-    unlabeled.check_again(sample, draw(folder, batch_config))
-    other = draw(folder, change(batch_config, max_images=5))
+    source = open_source(folder)
+    unlabeled.check_again(sample, source, batch_config)
     with pytest.raises(ValueError, match="folder:"):
-        unlabeled.check_again(sample, other)
+        unlabeled.check_again(sample, source, change(batch_config, max_images=5))
+
+
+def test_excluded_images_are_counted_and_described(run, folder, tmp_path):
+    write_folder(tmp_path, UNLABELED[:3])
+    excluded = sampling.read_excluded([open_source(f"folder:{tmp_path}")])
+    sample = unlabeled.draw(open_source(folder), run.config, excluded)
+    assert "8 unlabeled" in unlabeled.describe(sample, run.config)
+    assert "3 are excluded" in unlabeled.describe(sample, run.config)
+    description = unlabeled.add_sample(run, sample).describe()
+    assert description["excluded"] == excluded.sources
+    assert "excluded" not in run.describe()
+    unlabeled.check_again(sample, open_source(folder), run.config)
