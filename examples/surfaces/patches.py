@@ -92,8 +92,12 @@ def draw_patch(image: Image.Image, box: Box, rng: np.random.Generator) -> Image.
 
 
 def _load(name: str) -> Image.Image:
-    import skimage.data
-
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise ValueError(
+            "scikit-image is missing: pip install -c constraints.txt -e '.[surfaces]'"
+        ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pixels = getattr(skimage.data, name)()
