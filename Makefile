@@ -334,6 +334,7 @@ member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		--unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
+		$(foreach images,$(EXCLUDED),--exclude=$(call quote,$(call unpack,$(images)))) \
 		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
