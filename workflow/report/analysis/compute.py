@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from classifier.export.facts import CLASSIFIER
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import typed_json
+from stage.artifact import CONFIG
 from stage.typed_json import Positive
 from workflow.report.analysis.run_files import (
     LABELED_PREDICTIONS,
@@ -35,10 +37,26 @@ class _Counted:
     multiply_adds: Positive | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Predictions:
+    """What is read of `config.json`; `propagation` are the settings of blending."""
+
+    teachers: tuple[str, ...]
+    propagation: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Selection:
+    excluded: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
 def read_compute(run: Run) -> RunCompute | None:
-    """Returns what the run has computed; None if a stage did not count it."""
-    chain = [_read(path) for path in _chain(run)]
-    control = _read(run.path / "control" / CLASSIFIER)
+    """Returns what the run has computed; None if a stage is gone or did not count."""
+    try:
+        control = _read(run.path / "control" / CLASSIFIER)
+        chain = [_read(path) for path in _chain(run)]
+    except FileNotFoundError:
+        return None
     known = [count for count in chain if count is not None]
     if control is None or len(known) < len(chain):
         return None
@@ -46,26 +64,30 @@ def read_compute(run: Run) -> RunCompute | None:
 
 
 def _read(path: pathlib.Path) -> float | None:
-    if not path.exists():
-        return None
     return typed_json.read(path, _Counted).multiply_adds
 
 
 def _chain(run: Run) -> Iterator[pathlib.Path]:
-    """Yields the files that say what the chain's stages have computed."""
-    for member in run.members():
-        yield member / CLASSIFIER
-    for directory in run.rounds():
-        yield from _labelings(directory)
-        for excluded in sorted((directory / "excluded").glob("set-*")):
-            yield excluded / SUMMARY
+    """Yields the files that say what the chain's stages have computed.
+
+    How many there are is read from what was made of them, not from the directories that
+    are left. Raises FileNotFoundError if that is gone.
+    """
+    for number, directory in enumerate(run.rounds(), start=1):
+        made = typed_json.read(directory / "predictions" / CONFIG, _Predictions)
+        selection = typed_json.read(directory / "selection" / CONFIG, _Selection)
+        if number == 1:
+            teacher = directory / "teacher"
+            yield from _numbered(teacher / "member", CLASSIFIER, len(made.teachers))
+        blended = (TEACHER_PREDICTIONS, LABELED_PREDICTIONS)
+        for name in blended if made.propagation else ("predictions",):
+            yield directory / name / SUMMARY
+        excluded = directory / "excluded"
+        yield from _numbered(excluded / "set", SUMMARY, len(selection.excluded))
         yield directory / "student" / CLASSIFIER
 
 
-def _labelings(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields the summaries of the teacher's predictions in a round's directory."""
-    blended = [directory / name for name in (TEACHER_PREDICTIONS, LABELED_PREDICTIONS)]
-    if not any(path.exists() for path in blended):
-        blended = [directory / "predictions"]
-    for path in blended:
-        yield path / SUMMARY
+def _numbered(directory: pathlib.Path, file: str, count: int) -> Iterator[pathlib.Path]:
+    """Yields a file of `directory`-1, `directory`-2 and so on."""
+    for number in range(1, count + 1):
+        yield directory.with_name(f"{directory.name}-{number}") / file

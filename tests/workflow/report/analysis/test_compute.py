@@ -1,40 +1,76 @@
 import json
+import shutil
 
 import pytest
 
 from workflow.report.analysis import compute, verdict
 from workflow.report.analysis.run_files import Run
 
-COUNTS = {
+BLENDED = {
+    "control/classifier.json": 1009.0,
     "round-1/teacher/member-1/classifier.json": 3.0,
     "round-1/teacher/member-2/classifier.json": 5.0,
-    "round-1/predictions/summary.json": 7.0,
-    "round-1/excluded/set-1/summary.json": 11.0,
-    "round-1/excluded/set-2/summary.json": 13.0,
-    "round-1/student/classifier.json": 17.0,
-    "round-2/predictions/summary.json": 19.0,
-    "round-2/student/classifier.json": 23.0,
-    "control/classifier.json": 101.0,
+    "round-1/teacher_predictions/summary.json": 7.0,
+    "round-1/labeled_predictions/summary.json": 11.0,
+    "round-1/excluded/set-1/summary.json": 13.0,
+    "round-1/excluded/set-2/summary.json": 17.0,
+    "round-1/student/classifier.json": 19.0,
+    "round-2/teacher_predictions/summary.json": 23.0,
+    "round-2/labeled_predictions/summary.json": 29.0,
+    "round-2/student/classifier.json": 31.0,
 }
+#: Without blending, `predictions` are those of the teacher.
+ALONE = {
+    name.replace("teacher_predictions", "predictions"): count
+    for name, count in BLENDED.items()
+    if "labeled_predictions" not in name
+}
+CASES = {"blended": BLENDED, "alone": ALONE}
+EACH = [(kind, name) for kind, counts in CASES.items() for name in counts]
 
 
 @pytest.fixture
-def run(tmp_path):
-    for name, count in COUNTS.items():
+def make(tmp_path):
+    """Returns a function that writes a run of two teachers and two rounds."""
+
+    def write(name, content):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"multiply_adds": count}))
-    return tmp_path
+        path.write_text(json.dumps(content))
+
+    def make(kind):
+        for number, (teachers, excluded) in enumerate([("ab", "xy"), ("c", "")], 1):
+            labeling = {"teachers": list(teachers)}
+            if kind == "blended":
+                labeling["propagation"] = {"neighbors": 10}
+                write(f"round-{number}/predictions/summary.json", {"images": 9})
+            write(f"round-{number}/predictions/config.json", labeling)
+            sets = {"excluded": dict.fromkeys(excluded, "f" * 64)}
+            write(f"round-{number}/selection/config.json", sets)
+        for name, count in CASES[kind].items():
+            write(name, {"multiply_adds": count})
+        return tmp_path
+
+    return make
 
 
-def test_all_stages_count(run):
-    found = compute.read_compute(Run(run))
-    assert found == compute.RunCompute(chain=98.0, control=101.0)
+@pytest.mark.parametrize(("kind", "chain"), [("blended", 158.0), ("alone", 118.0)])
+def test_all_stages_count(make, kind, chain):
+    found = compute.read_compute(Run(make(kind)))
+    assert found == compute.RunCompute(chain=chain, control=1009.0)
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_stages_of_earlier_versions_are_not_known(run, name):
+@pytest.mark.parametrize(("kind", "name"), EACH)
+def test_stages_of_earlier_versions_are_not_known(make, kind, name):
+    run = make(kind)
     (run / name).write_text("{}")
+    assert compute.read_compute(Run(run)) is None
+
+
+@pytest.mark.parametrize(("kind", "name"), EACH)
+def test_stages_that_are_gone_are_not_known(make, kind, name):
+    run = make(kind)
+    shutil.rmtree((run / name).parent)
     assert compute.read_compute(Run(run)) is None
 
 
