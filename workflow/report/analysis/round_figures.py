@@ -145,7 +145,7 @@ class RoundFigures:
 def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     """Returns the figures of a round, counted from 1, given its funnel."""
     labeled = attempt(lambda: run.labeled_round(number))
-    reference = attempt(lambda: run.labeled_predictions(number))
+    reference = attempt(lambda: run.reference_predictions(number))
     levels = np.empty(0, np.float32)
     if not isinstance(reference, Missing):
         levels = metrics.coverage_levels(reference)

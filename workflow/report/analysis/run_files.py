@@ -183,7 +183,7 @@ class Run:
             selection=selection,
         )
 
-    def labeled_predictions(self, number: int) -> LabeledPredictions:
+    def reference_predictions(self, number: int) -> LabeledPredictions:
         """Returns predictions of a round's teacher for labeled images.
 
         The images are those of its calibration, or without one the test images.

@@ -13,7 +13,7 @@ from workflow.report.analysis.run_files import Run
 
 def test_precision_is_estimated_above_the_cut_offs(complete_run, found):
     run = Run(complete_run)
-    labeled, judges = run.labeled_round(2), run.labeled_predictions(2)
+    labeled, judges = run.labeled_round(2), run.reference_predictions(2)
     kept = [
         label == predicted
         for label, predicted, confidence in zip(

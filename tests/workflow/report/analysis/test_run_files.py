@@ -78,8 +78,8 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
     ("find", "command"),
     [
         (lambda run: run.labeled_round(3), "make labels ROUND=3"),
-        (lambda run: run.labeled_predictions(1), "make report"),
-        (lambda run: run.labeled_predictions(3), "make evaluation ROUND=2"),
+        (lambda run: run.reference_predictions(1), "make report"),
+        (lambda run: run.reference_predictions(3), "make evaluation ROUND=2"),
         (lambda run: run.evaluated(run.path / "control" / "evaluation"), "make report"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_teacher_that_decoded_nothing_is_missing(tmp_path):
     }
     pq.write_table(pa.table(nothing), directory / "evaluation.parquet")
     with pytest.raises(MissingError):
-        Run(tmp_path).labeled_predictions(2)
+        Run(tmp_path).reference_predictions(2)
 
 
 def test_only_sha256_are_fingerprints(tmp_path):
