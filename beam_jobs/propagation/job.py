@@ -51,7 +51,7 @@ class PropagationJob:
     Attributes:
         predictions: Predictions of the corpus.
         labeled: Predictions of the labeled images.
-        num_labeled: Number of labeled images with an embedding.
+        num_labeled: Number of labeled images with a prediction.
         spreading: Settings of graph and spreading.
         blend: Share of the spread labels in the new distributions, in [0, 1].
         settle: Whether two different top classes get the same probability.
@@ -182,7 +182,7 @@ def _count_labels(labeled: PredictionSet) -> int:
     def count(shard: int) -> int:
         rows = prediction_schema.read_table(labeled.path(shard), ["label", TRUE_LABEL])
         labels = rows[TRUE_LABEL].fill_null(0).to_numpy()
-        check_labels(labels, len(labeled.class_names), labeled.path(shard))
+        _check_labels(labels, len(labeled.class_names), labeled.path(shard))
         known = rows[TRUE_LABEL].is_valid().to_numpy()
         return int((known & rows["label"].is_valid().to_numpy()).sum())
 
@@ -191,7 +191,7 @@ def _count_labels(labeled: PredictionSet) -> int:
     return found
 
 
-def check_labels(labels: NDArray[Any], num_classes: int, path: epath.Path) -> None:
+def _check_labels(labels: NDArray[Any], num_classes: int, path: epath.Path) -> None:
     """Raises ValueError for a label that is no class."""
     bad = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(bad):

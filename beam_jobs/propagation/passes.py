@@ -7,18 +7,19 @@ them in order, so that the result does not depend on bundles, workers or retries
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 from etils import epath
 from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
-from beam_jobs.propagation.job import PropagationJob, check_labels
+from beam_jobs.propagation.job import PropagationJob
 from pseudo_label.deduplication.near_duplicates import split_by
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
@@ -28,53 +29,76 @@ from pseudo_label.propagation.blending import blend
 from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
 from pseudo_label.propagation.graph import normalize_rows
 from pseudo_label.propagation.spreading import UNLABELED
-from stage import artifact, parquet
+from stage import artifact, parquet, typed_json
 from stage.system import num_cores
 
 #: Bytes of rows that are collected before they are sent on.
 _SENT_BYTES = 2**26
 #: A number to group by, and the bytes of records.
 Block = tuple[int, bytes]
+#: Lowest and highest finite number of float16.
+_FINITE = (-65504, 65504)
 _BLENDED = ("label", "confidence", "top_labels", "top_probabilities")
 
 
 def read_rows(
     images: PredictionSet, shard: int, *, with_labels: bool = False
 ) -> Iterator[NDArray[Any]]:
-    """Yields records of `cells.row_type` of the images with an embedding, in blocks.
+    """Yields records of `cells.row_type` of a shard's images, in blocks.
 
-    With labels, those of images that have one. Raises ValueError for what is no
-    embedding of the set's size.
+    They are those with a prediction; with labels, those of images that have one.
+    Raises ValueError for what is no embedding of the set's size.
     """
     path, size = images.path(shard), images.embedding_size
-    columns = [EMBEDDING, TRUE_LABEL] if with_labels else [EMBEDDING]
+    columns = ["label", EMBEDDING, *([TRUE_LABEL] if with_labels else [])]
     first = 0
     for table in prediction_schema.read_rows(path, columns):
-        embedding = pa.concat_arrays(table[EMBEDDING].chunks)
-        is_used = embedding.is_valid().to_numpy(zero_copy_only=False)
-        features = _to_features(embedding, size, path)
-        positions = np.flatnonzero(is_used)
+        positions = np.flatnonzero(table["label"].is_valid().to_numpy())
         rows = np.zeros(len(positions), propagation_cells.row_type(size))
         rows["shard"], rows["row"] = shard, first + positions
         rows["label"], rows["is_home"] = UNLABELED, True
-        rows[EMBEDDING] = features
+        rows[EMBEDDING] = _to_matrix(
+            table, EMBEDDING, size, _FINITE, path=path, first=first
+        )
         if with_labels:
             labels = table[TRUE_LABEL].fill_null(UNLABELED).to_numpy()[positions]
             rows["label"] = labels
             rows = rows[labels != UNLABELED]
-            check_labels(rows["label"], len(images.class_names), path)
         first += table.num_rows
         yield rows
 
 
-def _to_features(
-    embedding: pa.Array, size: int, path: epath.Path
-) -> NDArray[np.float16]:
-    lengths = np.diff(embedding.drop_null().offsets.to_numpy())
-    values = embedding.flatten().to_numpy(zero_copy_only=False)
-    if (lengths != size).any() or not np.isfinite(values).all():
-        raise ValueError(f"{path}: expected finite embeddings of {size} features")
-    return values.reshape(-1, size)
+def _to_matrix(
+    table: pa.Table,
+    name: str,
+    size: int,
+    bounds: tuple[float, float],
+    *,
+    path: epath.Path,
+    first: int,
+) -> NDArray[Any]:
+    """Returns a column of lists [B,size] of the rows with a prediction.
+
+    Raises ValueError for lists of other lengths, or of numbers out of bounds. `first`
+    is the position of the first row.
+    """
+    lists = pa.concat_arrays(table[name].chunks)
+    is_used = table["label"].is_valid().to_numpy()
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    bad = is_used & (lengths != size)
+    if not bad.any():
+        values = lists.filter(pa.array(is_used)).flatten()
+        matrix = values.to_numpy(zero_copy_only=False).reshape(-1, size)
+        is_right = (matrix >= bounds[0]) & (matrix <= bounds[1])
+        bad[is_used] = ~is_right.all(axis=1)
+        if not bad.any():
+            return matrix
+    row = int(np.argmax(bad))
+    found = lists.slice(row, 1).flatten().to_numpy(zero_copy_only=False).tolist()
+    raise ValueError(
+        f"{path}, row {first + row}: expected {size} numbers in "
+        f"{bounds[0]:g}..{bounds[1]:g} in {name}, got {typed_json.shown(found)}"
+    )
 
 
 def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
@@ -229,6 +253,8 @@ class SpreadInUnit(beam.DoFn):
         filesystems.register()
         job = self._job
         self._landmarks = None
+        cells = read_cells(job)
+        self._reaches_all = cells.reach(job.num_labeled) == len(cells.parts)
         if job.num_cells > 1:
             self._landmarks = _read_spread(job.landmarks, job)
 
@@ -241,6 +267,7 @@ class SpreadInUnit(beam.DoFn):
             rows = _join(
                 blocks, propagation_cells.row_type(job.predictions.embedding_size)
             )
+            self._check_labeled(rows, path)
             found = propagation_cells.spread_in_unit(
                 rows,
                 job.spreading,
@@ -251,6 +278,19 @@ class SpreadInUnit(beam.DoFn):
             )
             _write_spread(path, found, job)
         yield unit
+
+    def _check_labeled(self, rows: NDArray[Any], path: epath.Path) -> None:
+        """Raises RuntimeError if labeled images are lost where each reaches all cells.
+
+        Otherwise their number in a unit is not known.
+        """
+        expected = self._job.num_labeled
+        count = int((rows["label"] != UNLABELED).sum())
+        if self._reaches_all and count != expected:
+            raise RuntimeError(
+                f"{path}: expected {expected} labeled images, got {count}; delete the "
+                "output and start again"
+            )
 
 
 def _write_spread(path: epath.Path, found: NDArray[Any], job: PropagationJob) -> None:
@@ -348,11 +388,13 @@ def _compare(path: epath.Path, spread: NDArray[Any]) -> NeighborAgreement:
     Raises RuntimeError unless each image with a prediction has come back once.
     """
     labels = prediction_schema.read_table(path, ["label"])["label"]
-    expected = np.flatnonzero(labels.is_valid().to_numpy())
-    if not np.array_equal(spread["row"], expected):
+    expected = labels.is_valid().to_numpy()
+    counts = np.bincount(spread["row"], minlength=len(expected))
+    if not np.array_equal(counts, expected):
+        row = int(np.argmax(counts != expected))
         raise RuntimeError(
-            f"{path}: expected {len(expected)} images back from their cells, got "
-            f"{len(spread)}; delete the output and start again"
+            f"{path}, row {row}: expected {expected[row]:d} results from the cells, "
+            f"got {counts[row]}; delete the output and start again"
         )
     reached = spread[spread["shares"][:, 0] > 0]
     same = labels.take(reached["row"]).to_numpy() == reached["labels"][:, 0]
@@ -362,29 +404,35 @@ def _compare(path: epath.Path, spread: NDArray[Any]) -> NeighborAgreement:
 def _blended_tables(
     path: epath.Path, spread: NDArray[Any], job: PropagationJob
 ) -> Iterator[pa.Table]:
-    names = prediction_schema.schema().names
+    names, top_k = prediction_schema.schema().names, job.predictions.top_k
     first = 0
     for table in prediction_schema.read_rows(path, names):
         end = first + table.num_rows
         start, stop = np.searchsorted(spread["row"], [first, end])
-        yield _blend(table, spread[start:stop], first, job)
+        limits = (len(job.predictions.class_names) - 1, 1)
+        top = [
+            _to_matrix(table, name, top_k, (0, limit), path=path, first=first)
+            for name, limit in zip(_BLENDED[2:], limits, strict=True)
+        ]
+        yield _blend(table, top, spread[start:stop], first, job)
         first = end
 
 
 def _blend(
-    table: pa.Table, spread: NDArray[Any], first: int, job: PropagationJob
+    table: pa.Table,
+    top: Sequence[NDArray[Any]],
+    spread: NDArray[Any],
+    first: int,
+    job: PropagationJob,
 ) -> pa.Table:
-    """Returns a block of rows with blended distributions where labels were spread."""
+    """Returns a block of rows with blended distributions where labels were spread.
+
+    `top` are the top classes and probabilities [B,k] of those with a prediction.
+    """
     top_k = job.predictions.top_k
-    labels, probabilities = (
-        pa.concat_arrays(table[name].chunks) for name in _BLENDED[2:]
-    )
-    is_missing = labels.is_null().to_numpy(zero_copy_only=False)
+    is_missing = table["label"].is_null().to_numpy()
     place = np.cumsum(~is_missing) - 1  # Among the rows with a prediction.
-    dense = [
-        column.flatten().to_numpy().reshape(-1, top_k).copy()
-        for column in (labels, probabilities)
-    ]
+    dense = [column.copy() for column in top]
     at = place[spread["row"] - first]
     blended = blend(
         dense[0][at],

@@ -1,5 +1,6 @@
 """Faults of predictions, selections and datasets, after labeling."""
 
+import math
 import random
 import shutil
 
@@ -23,6 +24,8 @@ from stage import artifact, cli
 from stage.calibration_files import CALIBRATION_ROWS
 from student.training import mixture
 from tests import chain
+from tests.beam_jobs.propagation import sets
+from tests.commands import call
 from tests.faults import endings, page
 from tests.infra import jobs
 from tests.json_files import read_json
@@ -207,6 +210,33 @@ def label_anew(run):
     rows = pq.read_table(path).to_pylist()
     rows[0]["error"] = "another reason"
     chain.rewrite(path, pa.Table.from_pylist(rows, prediction_schema.schema()))
+
+
+@page.holds("embedding or top classes of another length, or out of bounds")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("embedding", None),
+        ("embedding", [1.0] * (sets.SIZE + 1)),
+        ("embedding", [math.nan] * sets.SIZE),
+        ("top_labels", [0, 1]),
+        ("top_labels", [0, 1, len(sets.CLASS_NAMES)]),
+        ("top_probabilities", [math.nan, 0, 0]),
+    ],
+)
+def test_rows_that_labels_cannot_spread_to(fault, tmp_path, column, value):
+    directory = sets.write(tmp_path / "spoiled", spoil=(column, 7, value))
+    labeled = sets.write(tmp_path / "labeled", shards=1, labeled=True)
+    ended = call(
+        "beam_jobs.propagate_labels",
+        f"--predictions={directory}",
+        f"--labeled={labeled}",
+        f"--output={tmp_path / 'new'}",
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert column in line
+    fault.check(line)
 
 
 @page.holds("predictions made anew since the selection")

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_jobs.propagation import job as propagation
+from beam_jobs.propagation import passes
 from classifier.data import shard_manifest
 from classifier.data.sources import open_source
 from classifier.export import saved_model
@@ -30,9 +32,11 @@ from pseudo_label.dataset import records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema
 from pseudo_label.predictions.prediction_set import open_predictions
+from pseudo_label.propagation.cells import spread_type
 from pseudo_label.selection import decision, precision, thresholds, what_if
 from stage import artifact, calibration_files, parquet
 from tests import chain
+from tests.beam_jobs.propagation import sets
 from tests.fuzz import mutations
 from tests.fuzz.harness import Target
 from tests.pseudo_label.dataset import spoiling
@@ -45,7 +49,7 @@ from workflow.samples import tiles
 #: Reads a directory in which one file was changed.
 Read = Callable[[pathlib.Path], Any]
 _NAMES = ("ant", "bee")
-_SHARD = schema.shard_name(1)
+_FIRST, _SHARD = schema.shard_name(0), schema.shard_name(1)
 #: Distinct times, because footers are remembered by a file's size and time.
 _TIMES = itertools.count(1)
 
@@ -74,6 +78,12 @@ def prepare(root: pathlib.Path) -> None:
     for number, accuracy in ((1, 0.8), (2, 0.9)):
         _write_calibration(root / f"round-{number}" / "calibration", accuracy)
     _write_teacher(root / "teacher")
+    for name in ("features", "labeled"):
+        sets.write(root / name, shards=1, rows=9, labeled=name == "labeled")
+    job = _propagation(root)
+    for path in (job.unit_path(0), job.landmarks):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        passes._write_spread(path, np.ones(5, spread_type(sets.TOP_K)), job)
 
 
 def _write_calibration(directory: pathlib.Path, accuracy: float) -> None:
@@ -201,6 +211,25 @@ def _open_dataset(root: pathlib.Path) -> None:
     open_source(f"tfds:{root}/chain/dataset:train").labeled_class_names()
 
 
+def _propagation(root: pathlib.Path) -> propagation.PropagationJob:
+    request = propagation.PropagationRequest(
+        predictions=str(root / "features"), labeled=str(root / "labeled")
+    )
+    job = propagation.plan(request, output=str(root / "begun"))
+    return dataclasses.replace(job, output=str(root / "propagated"))
+
+
+def _features(root: pathlib.Path, name: str) -> Any:
+    images = open_predictions(str(root / name))
+    rows = passes.read_rows(images, 0, with_labels=images.has_true_labels)
+    return [block.tobytes() for block in rows]
+
+
+def _spread(root: pathlib.Path, name: str) -> Any:
+    job = _propagation(root)
+    return passes._read_spread(job.landmarks.parent / name, job).tobytes()
+
+
 def _temperature(root: pathlib.Path) -> None:
     directory = root / "round-1" / "calibration"
     assert calibration_files.read_temperature(directory, teachers=["t"]) > 0
@@ -323,5 +352,17 @@ _TABLES: tuple[tuple[str, str, Read], ...] = (
         lambda root: tiles.read_samples(root / "round-1/samples"),
     ),
     (f"chain/dataset/{records.shard_name(1, 6)}", "verify", _verify),
+    *(
+        (
+            f"{name}/{schema.shard_name(0)}",
+            "features",
+            functools.partial(_features, name=name),
+        )
+        for name in ("features", "labeled")
+    ),
+    *(
+        (f"propagated/cells/{name}", "spread", functools.partial(_spread, name=name))
+        for name in ("unit-00000.parquet", "landmarks.parquet")
+    ),
     ("teacher/checkpoints/step-00000003.npz", "read", _checkpoint),
 )

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
@@ -28,11 +29,13 @@ def write(
     seed=0,
     labeled=False,
     order=None,
+    spoil=None,
     **config,
 ):
     """Writes predictions of images around the centers; `order` is that of the shards.
 
-    Returns the directory, as text.
+    `spoil` is a column, a row and another value for it, in each shard. Returns the
+    directory, as text.
     """
     config = {
         "images": {"num_shards": shards, "num_files": shards, "fingerprint": "f"},
@@ -54,6 +57,8 @@ def write(
         if not config["embedding_size"]:
             block = dataclasses.replace(block, embeddings=None, true_labels=None)
         tables = [prediction_schema.to_table(block, top_k=TOP_K)]
+        if spoil:
+            tables = [spoiled(tables[0], *spoil)]
         with (root / prediction_schema.shard_name(place)).open("wb") as file:
             prediction_schema.write_shard(
                 file,
@@ -64,6 +69,15 @@ def write(
             )
     artifact.complete(root, seconds=0.0)
     return str(root)
+
+
+def spoiled(table, column, row, value):
+    values = table[column].to_pylist()
+    values[row] = value
+    at = table.schema.get_field_index(column)
+    if column == "embedding":
+        values = [value and np.float16(value) for value in values]
+    return table.set_column(at, column, pa.array(values, table.schema.types[at]))
 
 
 def make_block(rng, shard, rows, labeled):

@@ -163,9 +163,22 @@ def test_images_that_are_lost_on_their_way_fail_the_job(inputs, tmp_path, monkey
     monkeypatch.setattr(passes, "_read_spread", read)
     ended = propagate(*inputs, tmp_path / "new")
     assert ended.returncode == 1
-    assert "expected 18 images" in ended.stderr
-    assert "got 17" in ended.stderr
+    assert "row 19" in ended.stderr
+    assert "got 0" in ended.stderr
     assert not (tmp_path / "new" / "COMPLETED").exists()
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("mode", MODES)
+def test_labeled_images_that_are_lost_fail_the_job(inputs, tmp_path, monkeypatch, mode):
+    def send(self, rows):
+        return send_labeled(self, rows[1:])
+
+    send_labeled = passes.SendToUnits._find_labeled
+    monkeypatch.setattr(passes.SendToUnits, "_find_labeled", send)
+    ended = propagate(*inputs, tmp_path / "new", **MODES[mode])
+    assert ended.returncode == 1
+    assert "expected 18 labeled images, got 17" in ended.stderr
 
 
 def test_the_order_of_shards_changes_no_distribution(inputs, output, tmp_path):

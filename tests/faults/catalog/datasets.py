@@ -29,6 +29,12 @@ FAULTS = (
         mentions=("predictions-00001.parquet",),
     ),
     Fault(
+        "embedding or top classes of another length, or out of bounds",
+        FAILED,
+        "`beam_jobs.propagate_labels`",
+        mentions=("predictions-00000.parquet, row 7",),
+    ),
+    Fault(
         "predictions files that were exchanged",
         REFUSED,
         "by each command that reads them",
