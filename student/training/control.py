@@ -82,8 +82,9 @@ def read_spent(directories: Iterable[str]) -> Spent:
             )
         if found is None:
             raise ValueError(
-                f"--compute_of={directory}: its multiply-adds were not counted; make "
-                "it anew"
+                f"--compute_of={directory}: an earlier version, which counted no "
+                "multiply-adds, made it or its teacher; make that anew, or leave "
+                "--compute_of out"
             )
         multiply_adds += found
     return Spent(multiply_adds=multiply_adds, num_images=num_images)
