@@ -25,11 +25,12 @@ import tensorflow as tf
 from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
 from etils import epath
+from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from beam_jobs.labeling.prefetch import prefetch
 from classifier.data import python_reader, shard_manifest
-from classifier.data.examples import Example, Reader, key_text
+from classifier.data.examples import UNLABELED, Example, Reader, key_text
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard
 from classifier.inference.engine import REFERENCE, Engine
@@ -261,13 +262,24 @@ def _tables(
             pixels=decoded.pixels,
             embeddings=predicted.embeddings,
             true_labels=(
-                np.array([example.label for example in decoded.examples], np.int32)
+                _true_labels(decoded.examples, predicted.probabilities.shape[1])
                 if TRUE_LABEL in labeling.more_columns
                 else None
             ),
         )
         yield prediction_schema.to_table(block, top_k=labeling.top_k)
         first_index += len(decoded.examples)
+
+
+def _true_labels(examples: Sequence[Example], num_classes: int) -> NDArray[np.int32]:
+    """Returns the labels [B] of the source; LabelingError for one that is no class."""
+    for example in examples:
+        if not UNLABELED <= example.label < num_classes:
+            raise LabelingError(
+                f"{key_text(example.key)}: expected a label in 0..{num_classes - 1}, or "
+                f"-1 for none, got {example.label}"
+            )
+    return np.array([example.label for example in examples], np.int32)
 
 
 def _limit_threads(threads: int) -> None:

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import threading
 
 import numpy as np
@@ -60,6 +61,22 @@ def test_a_row_for_each_image_in_order(shard, labeling):
     assert table["key"].to_pylist() == [f"in#{row}" for row in range(4)]
     assert table["record_index"].to_pylist() == [0, 1, 2, 3]
     assert table["top_labels"].to_pylist() == [[0, 1]] * 4
+
+
+@pytest.mark.parametrize("label", [3, -2, 2**40])
+def test_a_label_that_is_no_class_is_named(tmp_path, shard, labeling, label):
+    labeling = dataclasses.replace(labeling, more_columns=["true_label"])
+
+    def label_images(*labels):
+        write_records(tmp_path / "in", random_images(3), labels)
+        shard = open_source(f"tfrecord:{tmp_path}/in").shards[0]
+        worker.label_shard(shard, labeling, Constant())
+
+    label_images(0, None, 2)
+    rows = pq.read_table(str(labeling.path(0)))
+    assert rows["true_label"].to_pylist() == [0, None, 2]
+    with pytest.raises(LabelingError, match=rf"in#1: .* 0\.\.2.* {label}$"):
+        label_images(0, label, 2)
 
 
 def test_rows_do_not_depend_on_the_bytes_of_a_batch(
