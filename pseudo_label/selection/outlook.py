@@ -7,6 +7,7 @@ says how often they were right.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from stage import typed_json
 
 #: Lowest agreement of teacher and similar labeled images, corrected for chance.
 MIN_AGREEMENT = 0.94
+#: Lowest share of the images with a prediction whose agreement is known.
+MIN_COMPARED = 0.5
 #: Lowest precision of the kept labels, where it is estimated.
 MIN_PRECISION = 0.9
 #: Lowest share of the images, without leaked ones and duplicates, above the threshold.
@@ -54,7 +57,9 @@ class _Figure:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.what} {self.share:.1%} (bound {self.bound:.0%})"
+        # Rounded down: what is below its bound is printed so.
+        share = math.floor(1000 * self.share) / 1000
+        return f"{self.what} {share:.1%} (bound {self.bound:.0%})"
 
 
 def judge(
@@ -69,9 +74,13 @@ def judge(
     Args:
         funnel: Its counts.
         num_classes: K.
-        agreement: Agreement of the teacher with similar labeled images, if known.
+        agreement: Agreement of the teacher with similar labeled images, if known. It
+            counts if most images were compared.
         estimate: Precision of its labels, if known.
     """
+    known = agreement or NeighborAgreement()
+    if known.compared < MIN_COMPARED * (funnel.read - funnel.undecodable):
+        agreement = None
     labels = list(_judge_labels(num_classes, agreement, estimate))
     figures = [*labels, _confident(funnel)]
     low = [figure for figure in figures if figure.share < figure.bound]
@@ -80,8 +89,8 @@ def judge(
     if not labels:
         return Outlook(
             is_likely=None,
-            finding="it needs labels of similar images (propagate_labels), or a "
-            "calibration",
+            finding="it needs labels of images similar to most others "
+            "(propagate_labels), or a calibration",
         )
     return Outlook(is_likely=True, finding=str(labels[0]))
 
@@ -115,7 +124,8 @@ def read_outlook(selection: Judged, predictions: epath.PathLike) -> Outlook:
 def beyond_chance(agreement: float, num_classes: int) -> float:
     """Returns an agreement in [0, 1], 0 for that of guesses among equal classes.
 
-    It is Cohen's kappa (1960) if all classes are equally frequent.
+    It is the S of Bennett et al. (1954), which is Cohen's kappa (1960) if one side
+    names all classes equally often.
     """
     chance = 1 / max(2, num_classes)
     return max(0.0, (agreement - chance) / (1 - chance))

@@ -22,6 +22,10 @@ FUNNEL = Funnel(
 )
 
 
+#: 900 images have a prediction.
+PARTLY_DECODED = dataclasses.replace(FUNNEL, undecodable=100, leaked=0)
+
+
 def agree(same, compared=1_000):
     return NeighborAgreement(compared=compared, same=same)
 
@@ -55,11 +59,20 @@ def test_the_first_figure_below_its_bound_decides():
     assert outlook.judge(enough, **everything).is_likely
 
 
+def test_a_figure_below_its_bound_is_printed_so():
+    almost = outlook.judge(FUNNEL, num_classes=10, agreement=agree(94_589, 100_000))
+    assert almost.is_likely is False
+    assert "93.9%" in almost.finding
+
+
 def test_nothing_is_said_without_figures():
-    for known in ({}, {"agreement": agree(0, 0)}, {"estimate": estimate(0, 0)}):
-        found = outlook.judge(FUNNEL, num_classes=3, **known)
+    few = {"agreement": agree(449, 449)}
+    for known in ({}, few, {"agreement": agree(0, 0)}, {"estimate": estimate(0, 0)}):
+        found = outlook.judge(PARTLY_DECODED, num_classes=3, **known)
         assert found.is_likely is None
         assert "cannot be said" in str(found)
+    enough = outlook.judge(PARTLY_DECODED, num_classes=3, agreement=agree(450, 450))
+    assert enough.is_likely
 
 
 def test_nothing_selected_is_no_gain():
