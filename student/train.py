@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from classifier.training import devices
 from classifier.training.config import check_consistency
@@ -73,10 +73,8 @@ def main(argv: Sequence[str]) -> None:
             labeled=sources.labeled.num_examples,
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
-        fixed, num_classes = paths_of(_RUN.set.value), len(sources.class_names)
-        config = budget.fit_budget(recipe, sizes, num_classes=num_classes, fixed=fixed)
-        if _COMPUTE_OF.value:
-            config = _lengthen(config, recipe, sizes, num_classes, fixed)
+        num_classes = len(sources.class_names)
+        config = _fit(recipe, sizes, num_classes)
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -117,32 +115,30 @@ def _check_control() -> None:
         raise ValueError("--rounds needs --compute_of")
 
 
-def _lengthen(
-    config: StudentConfig,
-    recipe: StudentConfig,
-    sizes: budget.Sizes,
-    num_classes: int,
-    fixed: Collection[str],
-) -> StudentConfig:
-    """Returns the first student's recipe with the steps of a control of its chain."""
+def _fit(recipe: StudentConfig, sizes: budget.Sizes, num_classes: int) -> StudentConfig:
+    """Returns the recipe for the images, with --compute_of as long as the chain."""
+    fixed = paths_of(_RUN.set.value)
+    fit = functools.partial(
+        budget.fit_budget, recipe, num_classes=num_classes, fixed=fixed
+    )
+    config = fit(sizes)
+    if not _COMPUTE_OF.value:
+        return config
     from classifier.training import network_cost
     from classifier.training.budget import with_num_steps
     from student.training import control
 
     spent = control.read_spent(_COMPUTE_OF.value)
-    largest = budget.fit_budget(
-        recipe,
-        control.largest_sizes(sizes, _PSEUDO_LABELED.value, num_classes=num_classes),
-        num_classes=num_classes,
-        fixed=fixed,
+    largest = control.largest_sizes(
+        sizes, _PSEUDO_LABELED.value, num_classes=num_classes
     )
     steps = control.find_steps(
         spent,
-        [config] + [largest] * (_ROUNDS.value - 1),
+        [config] + [fit(largest)] * (_ROUNDS.value - 1),
         of_image=network_cost.count_multiply_adds(config, num_classes=num_classes),
     )
     # The number of steps that a user gives is each student's.
-    return with_num_steps(config, steps, fixed=set(fixed) - {"num_steps"})
+    return with_num_steps(config, steps, fixed=fixed - {"num_steps"})
 
 
 if __name__ == "__main__":

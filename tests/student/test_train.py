@@ -122,8 +122,16 @@ def test_without_pseudo_labels_it_trains_on_the_labels(data, trained, tmp_path):
     assert len(trained) == 1
 
 
-def test_a_control_needs_pseudo_labels(data, tmp_path):
-    process = train(data, tmp_path / "control", "--control")
+@pytest.mark.parametrize(
+    ("flags", "needed"),
+    [
+        (["--control"], "--pseudo_labeled"),
+        (["--compute_of=x"], "--control"),
+        (["--pseudo_labeled={}/dataset", "--control", "--rounds=2"], "--compute_of"),
+    ],
+)
+def test_flags_need_others(data, tmp_path, flags, needed):
+    process = train(data, tmp_path / "out", *(flag.format(data) for flag in flags))
     assert process.returncode == 1
-    assert "--pseudo_labeled" in process.stderr
-    assert not (tmp_path / "control").exists()
+    assert f"needs {needed}" in process.stderr
+    assert not (tmp_path / "out").exists()
