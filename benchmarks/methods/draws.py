@@ -32,7 +32,8 @@ class DataDraw:
         truth: Labeled images, and unlabeled ones with their true labels; None if these
             are not known.
         num_images: Number of unlabeled images.
-        exclude: Sources whose images must not be selected.
+        exclude: Sources whose images must be neither selected nor learned from without
+            their labels.
         duplicate_bits: Value of the flag of `beam_jobs.select_labels`.
         class_names: K names by label.
         data_dir: Directory of TFDS datasets; None for folders.

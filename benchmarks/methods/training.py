@@ -153,6 +153,7 @@ def train(
         flags.append(f"--data_dir={task.draw.data_dir}")
     if training.batch.unlabeled:
         flags.append(f"--unlabeled={task.draw.images}")
+        flags += [f"--exclude={images}" for images in task.draw.exclude]
     module = "teacher.train"
     if pseudo_labeled is not None:
         flags.append(f"--pseudo_labeled={pseudo_labeled}")
