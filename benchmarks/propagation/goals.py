@@ -12,7 +12,7 @@ FULL_GOALS = ("seconds", "peak_gb")
 #: Lower bounds by figure, and upper ones.
 AT_LEAST = {"same_class": 0.999, "cells_same_class": 0.9}
 AT_MOST = {
-    "difference_millionths": 1000.0,
+    "difference_millionths": 100.0,
     "cells_accuracy_loss": 0.01,
     "seconds": 3600.0,
     "peak_gb": 20.0,

@@ -55,6 +55,22 @@ def test_another_space_has_another_directory(made, tmp_path, change):
     assert other.labeled.name != made.labeled.name
 
 
+def test_everything_is_drawn_from_numbers_of_its_own(tmp_path, monkeypatch):
+    states = []
+
+    def default_rng(seed):
+        states.append(tuple(np.random.SeedSequence(seed).generate_state(4)))
+        return made(seed)
+
+    made = np.random.default_rng
+    monkeypatch.setattr(predictions, "SHARD_ROWS", SHARD_ROWS)
+    monkeypatch.setattr(np.random, "default_rng", default_rng)
+    inputs.open_inputs(tmp_path, SPACE, images=IMAGES)
+    # The clusters are the same for all four shards.
+    assert len(states) == 8
+    assert len(set(states)) == 5
+
+
 def test_near_images_mostly_have_the_same_class():
     space = inputs.FeatureSpace()
     rng = np.random.default_rng(0)
