@@ -229,7 +229,7 @@ def finish(
     checksums = [of_shard.checksum for of_shard in facts]
     summary = {"images": counts.total(), "status": status, "checksums": checksums}
     if image_multiply_adds is not None:
-        summary["multiply_adds"] = counts.total() * image_multiply_adds
+        summary["multiply_adds"] = counts[OK] * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
     return (

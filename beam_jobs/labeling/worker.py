@@ -276,8 +276,8 @@ def _true_labels(examples: Sequence[Example], num_classes: int) -> NDArray[np.in
     for example in examples:
         if not UNLABELED <= example.label < num_classes:
             raise LabelingError(
-                f"{key_text(example.key)}: expected a label in 0..{num_classes - 1}, or "
-                f"-1 for none, got {example.label}"
+                f"{key_text(example.key)}: expected a label in 0..{num_classes - 1}, "
+                f"or -1 for none, got {example.label}"
             )
     return np.array([example.label for example in examples], np.int32)
 
