@@ -3,8 +3,9 @@ r"""Blends predictions with the labels of the nearest labeled images.
   python -m beam_jobs.propagate_labels --predictions=runs/photos/predictions \
       --labeled=runs/photos/labeled --output=runs/photos/propagated
 
-Both inputs are made by beam_jobs.label_images with --embeddings and the same teachers;
-the output is used as predictions. Beam's options follow `--`. Started again, the same
+The labels are propagated to all images by label spreading (Zhou et al. 2004). Both
+inputs are made by beam_jobs.label_images with --embeddings and the same teachers; the
+output is used as predictions. Beam's options follow `--`. Started again, the same
 command goes on with what is not done yet.
 """
 
@@ -52,12 +53,14 @@ _REQUEST = FlagGroup(
         "settle",
         True,
         "Where the teacher's class is not that of the spread labels, give both the "
-        "same probability, at most 0.5, so that a higher threshold leaves them out.",
+        "same probability, at most 0.5, so that a higher threshold leaves them out. A "
+        "third class may then be the most probable one.",
     ),
     exact_images=FLAGS.integer(
         "exact_images",
         200_000,
-        "Largest number of images in one exact graph; more are divided into cells.",
+        "Largest number of images in one exact graph, labeled ones included; more are "
+        "divided into cells.",
         lower_bound=1,
     ),
 )

@@ -30,8 +30,8 @@ class PropagationRequest:
 
     predictions: str
     labeled: str
-    neighbors: int = 10
-    alpha: float = 0.9
+    neighbors: int = SpreadingConfig.neighbors
+    alpha: float = SpreadingConfig.alpha
     blend: float = 0.5
     settle: bool = True
     exact_images: int = 200_000

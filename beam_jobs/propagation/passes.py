@@ -137,7 +137,7 @@ def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None
     _write_spread(job.landmarks, found, job)
     sample = normalize_rows(rows[EMBEDDING])
     cells = propagation_cells.find_cells(sample, job.num_cells, share=share)
-    table = pa.table({"centroid": list(cells.centroids), "parts": cells.parts})
+    table = pa.table({"centroid": list(cells.centroids), "counts": cells.counts})
     parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
 
 
@@ -155,10 +155,11 @@ def read_cells(job: PropagationJob) -> Cells:
     size = job.predictions.embedding_size
     if job.num_cells == 1:
         return propagation_cells.one_cell(size)
-    table = parquet.read_parquet_file(job.centroids, owner=job.fingerprint)
+    columns = ["centroid", "counts"]
+    table = parquet.read_parquet_file(job.centroids, columns, owner=job.fingerprint)
     centroids = pa.concat_arrays(table["centroid"].chunks).flatten().to_numpy()
     return Cells(
-        np.ascontiguousarray(centroids.reshape(-1, size)), table["parts"].to_numpy()
+        np.ascontiguousarray(centroids.reshape(-1, size)), table["counts"].to_numpy()
     )
 
 
@@ -254,7 +255,7 @@ class SpreadInUnit(beam.DoFn):
         job = self._job
         self._landmarks = None
         cells = read_cells(job)
-        self._reaches_all = cells.reach(job.num_labeled) == len(cells.parts)
+        self._reaches_all = cells.reach(job.num_labeled) == len(cells.counts)
         if job.num_cells > 1:
             self._landmarks = _read_spread(job.landmarks, job)
 

@@ -21,8 +21,8 @@ from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import passes
 from beam_jobs.propagation.job import WORK, PropagationJob
+from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
-from beam_jobs.runners.options import is_local, spread
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
 from pseudo_label.predictions.schema import NeighborAgreement
@@ -54,22 +54,19 @@ def run(
     artifact.delete_unfinished(epath.Path(job.output) / WORK)
     processes = job.predictions.num_images // _ROWS_PER_PROCESS
     if processes > 1 and job.num_cells > 1:
-        spread(options, argv, units=processes)
-    count_done = functools.partial(_count_files, job)
+        runner_options.spread(options, argv, units=processes)
     run_pass = functools.partial(
         runners.run_pipeline,
         options=options,
         log=log,
-        count_done=count_done,
+        count_done=functools.partial(_count_files, job),
         may_shuffle=True,
     )
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_find_cells, job=job))
     cells = passes.read_cells(job)
-    log(f"{len(cells.parts):,} cells in {cells.num_units:,} units")
-    num_rows = _count_sent(job, cells)
-    size = row_type(job.predictions.embedding_size).itemsize
-    for units in _rounds(cells.num_units, num_rows * size, options):
+    log(f"{len(cells.counts):,} cells in {cells.num_units:,} units")
+    for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
         if not all(job.unit_path(unit).exists() for unit in units):
             run_pass(functools.partial(_spread, job=job, units=units))
     log("labels are spread")
@@ -112,18 +109,19 @@ def finish(job: PropagationJob) -> str:
     (output / WORK).rmtree()
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
-        f"{job.predictions.directory}; {agreement.same:,} of {agreement.compared:,} "
-        "keep their class"
+        f"{job.predictions.directory}; {agreement.same:,} of the "
+        f"{agreement.compared:,} reached agree with the teacher"
     )
 
 
-def _count_sent(job: PropagationJob, cells: Cells) -> int:
-    """Returns the expected number of images that are sent to all units.
+def _sent_bytes(job: PropagationJob, cells: Cells) -> int:
+    """Returns the expected bytes of the rows that are sent to all units.
 
     A labeled image is sent to all units of the cells that it reaches.
     """
-    copies = cells.reach(job.num_labeled) * cells.num_units / len(cells.parts)
-    return job.predictions.num_images + math.ceil(job.num_labeled * copies)
+    copies = cells.reach(job.num_labeled) * cells.num_units / len(cells.counts)
+    num_rows = job.predictions.num_images + math.ceil(job.num_labeled * copies)
+    return num_rows * row_type(job.predictions.embedding_size).itemsize
 
 
 def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[range]:
@@ -131,7 +129,9 @@ def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[ra
 
     `num_bytes` are those of the rows of all units.
     """
-    rounds = math.ceil(num_bytes / _LOCAL_BYTES) if is_local(options) else 1
+    rounds = (
+        math.ceil(num_bytes / _LOCAL_BYTES) if runner_options.is_local(options) else 1
+    )
     step = math.ceil(units / max(1, rounds))
     for start in range(0, units, step):
         yield range(start, min(units, start + step))

@@ -35,7 +35,8 @@ def blend(
         share: Share of the spread labels in [0, 1].
         num_classes: K.
         settle: Whether the two top classes get the same probability, at most 0.5,
-            where they differ; without, the more confident one wins.
+            where they differ; without, the more confident one wins. In both cases a
+            third class may have a higher one.
     """
     labels = np.zeros_like(top_labels)
     probabilities = np.zeros_like(top_probabilities)

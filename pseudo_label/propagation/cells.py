@@ -1,4 +1,4 @@
-"""Cells: parts of a large set of images whose graphs are independent of each other.
+"""Cells: groups of similar images whose graphs are independent of each other.
 
 A cell holds the images nearest to one centroid. Most cells hold no labeled image, and
 what labels say about them has come through others. Labels therefore spread first over
@@ -6,9 +6,10 @@ the exact graph of a sample of the images, the landmarks. In the graph of its ce
 a landmark got spreads like a label.
 
 A labeled image also reaches the cells whose centroids are nearest to it, so that each
-cell holds a thousand labeled images, or all of them: there the images of the cell may
-be connected to it, and it to no others than in its own. A cell with too many images,
-such as equal ones, is divided into parts at random. A part is the unit of work.
+cell holds a thousand labeled images, or all of them. Only in its own cell does it look
+for neighbors; in the others it can be found as one. A cell with too many images, such
+as equal ones, is divided into units at random, else it is one. A unit is what a worker
+takes on.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _KMEANS_SEED = 1
 _BYTES_PER_FEATURE = 10
 _MAX_EXACT_BYTES = 2**32
 _MAX_UNIT_BYTES = 2**30
-#: Odd numbers with bits all over.
+#: The golden ratio's fraction times 2^64, and a prime of xxHash (XXH64's second).
 _MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
@@ -105,16 +106,16 @@ class Cells:
 
     Attributes:
         centroids: float32 [C,D], of length 1.
-        parts: int64 [C], number of units of each cell.
+        counts: int64 [C], number of units of each cell.
     """
 
     centroids: NDArray[np.float32]
-    parts: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
     @property
     def num_units(self) -> int:
         """Number of units of all cells."""
-        return int(self.parts.sum())
+        return int(self.counts.sum())
 
     def assign(
         self, embeddings: NDArray[np.float32], *, reach: int = 1
@@ -132,23 +133,23 @@ class Cells:
         self, cells: NDArray[np.int64], rows: NDArray[Any]
     ) -> NDArray[np.int64]:
         """Returns the unit int64 [B] of images in cells [B], by shard and row alone."""
-        first = np.cumsum(self.parts) - self.parts
+        first = np.cumsum(self.counts) - self.counts
         mixed = rows["shard"].astype(np.uint64) * _MULTIPLIERS[0]
         mixed ^= rows["row"].astype(np.uint64) * _MULTIPLIERS[1]
         mixed = (mixed ^ (mixed >> np.uint64(31))) * _MULTIPLIERS[0]
-        part = (mixed >> np.uint64(33)).astype(np.int64) % self.parts[cells]
-        return first[cells] + part
+        place = (mixed >> np.uint64(33)).astype(np.int64) % self.counts[cells]
+        return first[cells] + place
 
     def reach(self, num_labeled: int) -> int:
         """Returns the number of cells that each labeled image reaches."""
-        num_cells = len(self.parts)
+        num_cells = len(self.counts)
         wanted = math.ceil(CELL_LABELS * num_cells / max(1, num_labeled))
         return min(max(1, wanted), num_cells)
 
     def units_of(self, cell: int) -> range:
         """Returns the units of a cell."""
-        first = int(self.parts[:cell].sum())
-        return range(first, first + int(self.parts[cell]))
+        first = int(self.counts[:cell].sum())
+        return range(first, first + int(self.counts[cell]))
 
 
 def one_cell(size: int) -> Cells:
@@ -180,10 +181,10 @@ def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> 
     means.train(np.ascontiguousarray(sample))
     centroids: Any = means.centroids
     cells = Cells(normalize_rows(centroids), np.ones(num_cells, np.int64))
-    counts = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
+    sampled = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
     largest = limit_rows(MAX_UNIT_ROWS, sample.shape[1], num_bytes=_MAX_UNIT_BYTES)
-    parts = np.ceil(counts / share / largest).astype(np.int64)
-    return dataclasses.replace(cells, parts=np.maximum(1, parts))
+    counts = np.ceil(sampled / share / largest).astype(np.int64)
+    return dataclasses.replace(cells, counts=np.maximum(1, counts))
 
 
 def spread_in_unit(

@@ -6,11 +6,12 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
+from beam_jobs import propagate_labels
 from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import passes, pipeline
 from beam_jobs.propagation.job import PropagationRequest, plan
 from pseudo_label.propagation import cells as propagation_cells
-from pseudo_label.propagation.cells import spread_in_unit
+from pseudo_label.propagation.cells import Cells, spread_in_unit
 from tests.beam_jobs.propagation import sets
 from tests.commands import call
 
@@ -155,6 +156,14 @@ def test_rounds_change_no_byte(inputs, undisturbed, tmp_path, monkeypatch):
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
 
 
+def test_copies_of_labeled_images_count_as_sent(inputs, tmp_path):
+    request = PropagationRequest(predictions=inputs[0], labeled=inputs[1])
+    job = plan(request, output=str(tmp_path / "new"))
+    cells = Cells(np.zeros((3, sets.SIZE), np.float32), np.array([1, 3, 2]))
+    # 18 labeled images reach all cells.
+    assert pipeline._sent_bytes(job, cells) == (60 + 18 * 6) * (13 + 2 * sets.SIZE)
+
+
 def test_images_that_are_lost_on_their_way_fail_the_job(inputs, tmp_path, monkeypatch):
     def read(path, job):
         return read_spread(path, job)[:-1]
@@ -247,6 +256,12 @@ def test_labeled_images_are_of_the_exact_graph(
     job = plan(request, output=str(tmp_path / "new"))
     # 60 images, 6 of which have no prediction, and 18 labeled ones.
     assert (job.num_cells == 1) == is_exact
+
+
+def test_flags_have_the_defaults_of_the_request():
+    propagate_labels.FLAGS.parse(["", "--predictions=p", "--labeled=l", "--output=o"])
+    request = PropagationRequest(predictions="p", labeled="l")
+    assert PropagationRequest(**propagate_labels._REQUEST.arguments()) == request
 
 
 def test_settings():

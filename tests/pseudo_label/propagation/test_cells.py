@@ -72,7 +72,7 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
     equal = np.repeat(clustered(1), 100, axis=0)
     cells = find_cells(np.concatenate([equal, -equal[:10]]), 2, share=0.01)
     large = int(cells.assign(equal[:1])[0, 0])
-    assert sorted(cells.parts) == [1, 10]
+    assert sorted(cells.counts) == [1, 10]
     assert len(cells.units_of(large)) == 10
     rows = to_rows(np.repeat(equal, 50, axis=0))
     units = cells.find_units(
@@ -87,8 +87,8 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
 
 
 def test_a_small_sample_has_fewer_cells():
-    assert len(find_cells(clustered(6), 7, share=1.0).parts) == 3
-    assert len(find_cells(clustered(1), 7, share=1.0).parts) == 1
+    assert len(find_cells(clustered(6), 7, share=1.0).counts) == 3
+    assert len(find_cells(clustered(1), 7, share=1.0).counts) == 1
     none = find_cells(clustered(1)[:0], 7, share=1.0)
     assert none.centroids.shape == (1, 8)
     assert none.num_units == 1
@@ -96,7 +96,7 @@ def test_a_small_sample_has_fewer_cells():
 
 def test_cells_of_many_features_are_divided_earlier(monkeypatch):
     monkeypatch.setattr(propagation_cells, "_MAX_UNIT_BYTES", 10 * 8 * 100)
-    assert find_cells(clustered(50), 1, share=0.05).parts == [10]
+    assert find_cells(clustered(50), 1, share=0.05).counts == [10]
 
 
 def test_labeled_images_reach_a_thousand_per_cell_or_all():
