@@ -154,7 +154,7 @@ def _tag_represented(index: int, represented: Array) -> Iterator[Any]:
         yield beam.pvalue.TaggedOutput(_REPRESENTED, block)
 
 
-def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
+def _read_excluded(job: DroppingJob) -> leakage.ExcludedIndex:
     """Returns the images of all excluded sets, in their order."""
     files = [
         (number, shard, predictions.path(shard))
@@ -170,7 +170,7 @@ def _read_excluded(job: DroppingJob) -> leakage.ExcludedImages:
     for (number, shard, _), position in zip(files, positions, strict=True):
         position["match_set"], position["match_shard"] = number, shard
         position["match_row"] = np.arange(len(position))
-    return leakage.ExcludedImages(
+    return leakage.ExcludedIndex(
         pa.concat_tables(parts), np.concatenate(positions), bits=job.bits
     )
 

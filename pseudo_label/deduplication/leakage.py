@@ -26,8 +26,8 @@ from pseudo_label.deduplication.near_duplicates import (
 COLUMNS = ("perceptual_hash", BYTES_COLUMN)
 
 
-class ExcludedImages:
-    """The N images of all excluded sets, ordered by set, shard and row."""
+class ExcludedIndex:
+    """An index of the N images of all excluded sets, ordered by set, shard and row."""
 
     def __init__(self, images: pa.Table, positions: Array, *, bits: int | None) -> None:
         """Indexes images by their bytes and hashes.
@@ -73,7 +73,7 @@ class ExcludedImages:
 
 
 def find_leaked(
-    images: pa.Table, excluded: ExcludedImages, *, shard: int
+    images: pa.Table, excluded: ExcludedIndex, *, shard: int
 ) -> tuple[Array, Array]:
     """Returns the leaked rows of a shard: MATCH and REPRESENTED.
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
-from pseudo_label.deduplication.leakage import ExcludedImages
+from pseudo_label.deduplication.leakage import ExcludedIndex
 from tests import duplicate_corpus
 
 
@@ -17,9 +17,7 @@ def exclude(sets, *, bits):
         position = np.zeros(len(images), near_duplicates.POSITION)
         position["match_set"], position["match_row"] = number, np.arange(len(images))
         positions.append(position)
-    return ExcludedImages(
-        pa.concat_tables(tables), np.concatenate(positions), bits=bits
-    )
+    return ExcludedIndex(pa.concat_tables(tables), np.concatenate(positions), bits=bits)
 
 
 @pytest.mark.parametrize("bits", range(hamming_index.MAX_BITS + 1))

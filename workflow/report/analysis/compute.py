@@ -38,7 +38,7 @@ class _Counted:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Predictions:
+class _PredictionsConfig:
     """What is read of `config.json`; `propagation` are the settings of blending."""
 
     teachers: tuple[str, ...]
@@ -46,7 +46,7 @@ class _Predictions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Selection:
+class _SelectionConfig:
     excluded: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -74,8 +74,8 @@ def _chain(run: Run) -> Iterator[pathlib.Path]:
     are left. Raises FileNotFoundError if that is gone.
     """
     for number, directory in enumerate(run.rounds(), start=1):
-        made = typed_json.read(directory / "predictions" / CONFIG, _Predictions)
-        selection = typed_json.read(directory / "selection" / CONFIG, _Selection)
+        made = typed_json.read(directory / "predictions" / CONFIG, _PredictionsConfig)
+        selection = typed_json.read(directory / "selection" / CONFIG, _SelectionConfig)
         if number == 1:
             teacher = directory / "teacher"
             yield from _numbered(teacher / "member", CLASSIFIER, len(made.teachers))
