@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -57,13 +58,24 @@ class OptimizerConfig:
             check(value >= 0, f"optimizer.{name} must be >= 0, got {value}")
 
 
+#: By setting of `ConsistencyConfig`: the setting and its values that it has an effect
+#: with.
+_MODES = {
+    "threshold": ("thresholds", "fixed", "curriculum"),
+    "threshold_warmup": ("thresholds", "curriculum"),
+    "threshold_decay": ("thresholds", "self_adaptive"),
+    "fairness_weight": ("thresholds", "self_adaptive"),
+    "temperature": ("target_kind", "sharpened"),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConsistencyConfig:
     """Training on unlabeled images whose targets are the network's own predictions.
 
     The prediction on one view of an image is the target of its view with the recipe's
     noise, where the confidence reaches a threshold. The defaults are FixMatch's (Sohn
-    et al. 2020). Used with `teacher.train --unlabeled` only.
+    et al. 2020). For runs with unlabeled images only.
 
     Attributes:
         thresholds: How confident a prediction must be. `fixed` is `threshold`.
@@ -77,15 +89,15 @@ class ConsistencyConfig:
         threshold_decay: Decay of the moving averages of `self_adaptive`, in [0, 1).
         fairness_weight: Coefficient of FreeMatch's self-adaptive fairness loss, with
             `self_adaptive`; 0 for none.
-        unlabeled_ratio: Unlabeled images for each labeled one of a batch.
-        weight: Coefficient of the unlabeled images' mean loss.
+        unlabeled_ratio: Unlabeled images for each labeled one of a batch, positive.
+        weight: Coefficient of the unlabeled images' mean loss, >= 0.
         target_kind: Target of an unlabeled image. `hard` is the predicted class, never
             smoothed; `soft` is the predicted distribution; `sharpened` is that
             distribution at `temperature`.
         temperature: Temperature of `sharpened`, positive; below 1 sharpens.
         labeler: What predicts the targets. `current` is the network as it trains, with
-            the batch-norm statistics of the batch and with dropout; `ema` is the
-            averaged network as it is evaluated.
+            its noise and the batch-norm statistics of the views alone; `ema` is the
+            averaged network as it is evaluated, in float32.
         predicted_view: View of an unlabeled image that is predicted on. `weak` has the
             weak noise, `clean` none: it is the one that is evaluated.
         labeled_noise: Noise on the labeled images. `weak` is the weak noise, `strong`
@@ -94,7 +106,8 @@ class ConsistencyConfig:
             horizontal and vertical shift, as a share of the side in [0, 0.5).
         shift_padding: Pixels from outside a shifted image: `reflect` mirrors the
             image, `edge` repeats its outermost pixels.
-        max_images: Largest number of unlabeled images; of more, a sample is drawn.
+        max_images: Largest number of unlabeled images, positive, below 2^31; of more, a
+            sample is drawn.
     """
 
     thresholds: Literal["fixed", "curriculum", "self_adaptive"] = "fixed"
@@ -125,15 +138,28 @@ class ConsistencyConfig:
         check_rate("consistency.threshold_decay", self.threshold_decay)
         for name in ("fairness_weight", "weight"):
             value = getattr(self, name)
-            check(value >= 0, f"consistency.{name} must be >= 0, got {value}")
-        check_positive("consistency.temperature", self.temperature)
-        for name in ("unlabeled_ratio", "max_images"):
-            check_positive(f"consistency.{name}", getattr(self, name))
+            check(
+                0 <= value < math.inf,
+                f"consistency.{name} must be >= 0 and finite, got {value}",
+            )
         check(
-            self.fairness_weight == 0 or self.thresholds == "self_adaptive",
-            "consistency.fairness_weight needs consistency.thresholds=self_adaptive, "
-            f"got {self.thresholds}",
+            0 < self.temperature < math.inf,
+            f"consistency.temperature must be positive and finite, got "
+            f"{self.temperature}",
         )
+        for name in ("unlabeled_ratio", "max_images"):
+            value = getattr(self, name)
+            check(
+                0 < value < 2**31,
+                f"consistency.{name} must be in [1, 2**31), got {value}",
+            )
+        for name, (field, *modes) in _MODES.items():
+            mode = getattr(self, field)
+            check(
+                mode in modes or getattr(self, name) == getattr(type(self), name),
+                f"consistency.{name} needs consistency.{field}={' or '.join(modes)}, "
+                f"got {mode}",
+            )
 
     def unlabeled_of(self, batch_size: int) -> int:
         """Returns how many images of a batch are unlabeled."""

@@ -1,10 +1,16 @@
 import dataclasses
+import math
 
 import pytest
 
 from classifier.models.config import ModelConfig
 from classifier.training import presets
-from classifier.training.config import OptimizerConfig, TrainConfig, read_run
+from classifier.training.config import (
+    ConsistencyConfig,
+    OptimizerConfig,
+    TrainConfig,
+    read_run,
+)
 from stage import artifact
 from stage.overrides import override_all
 
@@ -85,11 +91,41 @@ def test_overrides_that_need_each_other_may_come_in_any_order():
             lambda: TrainConfig(model=ModelConfig(name="MobileNet"), frozen_stages=1),
             r"frozen_stages\b.*MobileNet\b.*\b1",
         ),
+        (lambda: ConsistencyConfig(weight=math.inf), r"consistency\.weight\b.*\binf"),
+        (
+            lambda: ConsistencyConfig(temperature=math.inf, target_kind="sharpened"),
+            r"consistency\.temperature\b.*\binf",
+        ),
+        (lambda: ConsistencyConfig(max_images=2**31), r"max_images\b.*\b2147483648"),
+        (
+            lambda: TrainConfig(
+                input_shards=4, consistency=ConsistencyConfig(max_images=3)
+            ),
+            r"max_images\b.*\b4\b.*\b3\b",
+        ),
     ],
 )
 def test_nonsense_is_refused_when_made(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+@pytest.mark.parametrize(
+    ("setting", "mode"),
+    [
+        ({"threshold": 0.5}, {"thresholds": "curriculum"}),
+        ({"threshold_warmup": False}, {"thresholds": "curriculum"}),
+        ({"threshold_decay": 0.5}, {"thresholds": "self_adaptive"}),
+        ({"fairness_weight": 0.5}, {"thresholds": "self_adaptive"}),
+        ({"temperature": 0.9}, {"target_kind": "sharpened"}),
+    ],
+)
+def test_settings_without_an_effect_are_refused(setting, mode):
+    ConsistencyConfig(**setting, **mode)
+    others = {"thresholds": "self_adaptive"} if "threshold" in setting else {}
+    (name,), (field,) = setting, mode
+    with pytest.raises(ValueError, match=rf"{name}\b.*{field}=.*{mode[field]}"):
+        ConsistencyConfig(**setting, **others)
 
 
 @pytest.mark.parametrize(
