@@ -127,6 +127,22 @@ def test_images_that_set_nothing_are_not_counted(
     assert "only labeled" in process.stdout
 
 
+@pytest.mark.parametrize("consistency", ["on", "off"])
+def test_only_so_many_unlabeled_images_set_the_length(
+    labeled, trained, tmp_path, monkeypatch, consistency
+):
+    monkeypatch.setattr(budget, "MAX_COUNTED", 5)
+    process = train(
+        labeled,
+        tmp_path / "teacher",
+        f"--unlabeled={labeled}",
+        f"--consistency={consistency}",
+        *(["--set=consistency.max_images=5"] if consistency == "on" else []),
+    )
+    assert process.returncode == 0, process.stderr
+    assert "5 unlabeled images" in process.stdout
+
+
 @pytest.mark.parametrize("setting", ["weight=9", "max_images=5"])
 @pytest.mark.parametrize("consistency", ["off", "auto"])
 def test_settings_of_what_is_not_done_are_refused(

@@ -105,6 +105,10 @@ def test_a_teacher_is_as_long_as_its_student():
         assert teacher.global_batch_size == student.global_batch_size
 
 
+def test_a_teacher_learns_from_as_many_images_as_set_its_length():
+    assert presets.tiny().consistency.max_images == budget.MAX_COUNTED
+
+
 def test_consistency_training_computes_as_much():
     recipe = presets.tiny()
     config = budget.fit_consistency(recipe, fixed=())
@@ -113,6 +117,9 @@ def test_consistency_training_computes_as_much():
     assert (3 * 64 + 48) * config.num_steps == pytest.approx(before, rel=0.01)
     assert config.optimizer.peak_learning_rate == pytest.approx(0.03)
     assert config.model.dropout_rate == config.label_smoothing == 0.0
+    few = budget.with_num_steps(recipe, budget.MIN_STEPS)
+    shortest = budget.fit_consistency(few, fixed=())
+    assert shortest.num_steps == 0.4 * budget.MIN_STEPS
     settings = ("label_smoothing=0.2", "num_steps=7", "global_batch_size=16")
     recipe = override_all(recipe, [*settings, "optimizer.warmup_steps=1"])
     fixed = budget.fit_consistency(recipe, fixed=paths_of(settings))
