@@ -85,28 +85,25 @@ def initial_state(model: keras.Model, thresholds: Arrays | None = None) -> State
 
 
 def make_train_step(
-    model: keras.Model, config: TrainConfig
+    model: keras.Model, config: TrainConfig, ema_model: keras.Model | None = None
 ) -> Callable[[State, Batch], tuple[State, dict[str, Any]]]:
-    """Returns the pure function of one step, from state and batch to state, scalars."""
+    """Returns the pure function of one step, from state and batch to state, scalars.
+
+    `ema_model` is the network as it is evaluated; without, `model` predicts the targets
+    of unlabeled images in any case.
+    """
     trainable = names_of(model, model.trainable_variables)
     others = names_of(model, model.non_trainable_variables)
     loss_and_gradients = jax.value_and_grad(_make_loss(model, config), has_aux=True)
-
-    predict = _make_labeler(model, config)
+    label_views = _make_labeler(model, config, ema_model)
 
     def train_step(state: State, batch: Batch) -> tuple[State, dict[str, Any]]:
         before = [state["model"][name] for name in trainable]
-        thresholds = state["thresholds"]
-        pseudo_labels: dict[str, Any] = {}
-        if consistency.VIEW in batch:
-            # First, so that batch-norm keeps the statistics of the images learned from.
-            logits, state = predict(state, batch[consistency.VIEW])
-            batch, thresholds, pseudo_labels = consistency.pseudo_label(
-                batch, logits, thresholds, config
-            )
+        # First, so that batch-norm keeps the statistics of the images learned from.
+        batch, state, of_views = label_views(state, batch)
         rest = [state["model"][name] for name in others]
         (loss, (cross_entropy, parts, logits, rest)), gradients = loss_and_gradients(
-            before, rest, batch, thresholds
+            before, rest, batch, state["thresholds"]
         )
         weights, velocities, rate = optimizer.update(
             before,
@@ -128,14 +125,14 @@ def make_train_step(
             "model": values,
             "velocity": dict(zip(trainable, velocities, strict=True)),
             "ema": dict(zip(state["ema"], averages, strict=True)),
-            "thresholds": thresholds,
+            "thresholds": state["thresholds"],
         }
         metrics = {
             "train/loss": loss,
             "train/cross_entropy": cross_entropy,
             **losses.top1(logits=logits, batch=batch),
             **parts,
-            **pseudo_labels,
+            **of_views,
             "train/learning_rate": rate,
         }
         return new_state, metrics
@@ -144,30 +141,37 @@ def make_train_step(
 
 
 def _make_labeler(
-    model: keras.Model, config: TrainConfig
-) -> Callable[[State, Any], tuple[Any, State]]:
-    """Returns the function from state and views [U,S,S,3] to logits [U,K] and state.
+    model: keras.Model, config: TrainConfig, ema_model: keras.Model | None
+) -> Callable[[State, Batch], tuple[Batch, State, dict[str, Any]]]:
+    """Returns the function from state and batch to batch with targets, state, scalars.
 
-    The state is new in the variables that the network changes while it trains.
+    The state is new in the thresholds, and in the variables that the network changes
+    while it trains. Without unlabeled images, batch and state are the same.
     """
-    trainable = names_of(model, model.trainable_variables)
-    others = names_of(model, model.non_trainable_variables)
     is_averaged = config.consistency.labeler == "ema"
+    labeler = ema_model if is_averaged and ema_model is not None else model
+    trainable = names_of(labeler, labeler.trainable_variables)
+    others = names_of(labeler, labeler.non_trainable_variables)
 
-    def predict(state: State, views: Any) -> tuple[Any, State]:
+    def label_views(state: State, batch: Batch) -> tuple[Batch, State, dict[str, Any]]:
+        if consistency.VIEW not in batch:
+            return batch, state, {}
         values = {**state["model"], **(state["ema"] if is_averaged else {})}
-        logits, rest = model.stateless_call(
+        logits, rest = labeler.stateless_call(
             [values[name] for name in trainable],
             [values[name] for name in others],
-            views,
+            batch[consistency.VIEW],
             training=not is_averaged,
         )
+        batch, thresholds, metrics = consistency.label_views(
+            batch, logits, state["thresholds"], config
+        )
+        state = {**state, "thresholds": thresholds}
         if not is_averaged:
-            values |= dict(zip(others, rest, strict=True))
-            state = {**state, "model": values}
-        return logits, state
+            state["model"] = values | dict(zip(others, rest, strict=True))
+        return batch, state, metrics
 
-    return predict
+    return label_views
 
 
 def _make_loss(
@@ -203,41 +207,34 @@ def _make_loss(
 
 
 def shapes(
-    model: keras.Model,
-    config: TrainConfig,
-    layout: Layout,
-    thresholds: Arrays | None = None,
+    model: keras.Model, config: TrainConfig, layout: Layout
 ) -> tuple[State, Batch]:
     """Returns shapes and types of a step's arguments, enough to compile it.
 
-    With `thresholds`, the state of `consistency`, the batch has unlabeled images.
+    The batch has labeled images only.
     """
     replicated = functools.partial(jax.ShapeDtypeStruct, sharding=layout.replicated)
     split = functools.partial(jax.ShapeDtypeStruct, sharding=layout.split)
     count, size = config.global_batch_size, config.image.size
     state = jax.tree.map(
-        lambda array: replicated(array.shape, array.dtype),
-        initial_state(model, thresholds),
+        lambda array: replicated(array.shape, array.dtype), initial_state(model)
     )
     batch = {
         "image": split((count, size, size, 3), np.uint8),
         "target": split((count, model.output_shape[-1]), np.float32),
     }
-    if thresholds is not None:
-        unlabeled = config.consistency.unlabeled_of(count)
-        batch |= {
-            consistency.LABELED: split((count,), np.bool_),
-            consistency.UNLABELED: split((count,), np.bool_),
-            consistency.VIEW: split((unlabeled, size, size, 3), np.uint8),
-            consistency.INDEX: split((unlabeled,), np.int32),
-        }
     return state, batch
 
 
-def jit_train_step(model: keras.Model, config: TrainConfig, layout: Layout) -> Any:
+def jit_train_step(
+    model: keras.Model,
+    config: TrainConfig,
+    layout: Layout,
+    ema_model: keras.Model | None = None,
+) -> Any:
     """Returns the jitted step for a layout; it donates the buffers of the state."""
     return jax.jit(
-        make_train_step(model, config),
+        make_train_step(model, config, ema_model),
         donate_argnums=0,
         out_shardings=(layout.replicated, layout.replicated),
     )
@@ -260,7 +257,7 @@ class JaxBackend:
         self._layout = layout_on(jax.devices())
         self._local = layout_on(jax.local_devices())
         self._state = self._place(initial_state(model, thresholds))
-        self._train = jit_train_step(model, config, self._layout)
+        self._train = jit_train_step(model, config, self._layout, ema_model)
         self._ema_model = ema_model
         self._predict = jax.jit(self._logits)
         self._pending: collections.deque[Any] = collections.deque()

@@ -96,14 +96,14 @@ class TensorFlowBackend:
             state[f"thresholds/{name}"] = variable
         return state
 
-    def _pseudo_label(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    def _label_views(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """Returns the batch with targets of its unlabeled images, if any; metrics."""
         if consistency.VIEW not in batch:
             return batch, {}
         is_averaged = self._config.consistency.labeler == "ema"
         labeler = self._ema_model if is_averaged else self._model
         logits = labeler(batch[consistency.VIEW], training=not is_averaged)
-        batch, state, metrics = consistency.pseudo_label(
+        batch, state, metrics = consistency.label_views(
             batch, logits, self._thresholds, self._config
         )
         _assign([self._thresholds[name] for name in state], list(state.values()))
@@ -114,7 +114,7 @@ class TensorFlowBackend:
         weights = self._model.trainable_variables
         decayed = [v for v in weights if losses.is_decayed(v.path)]
         # First, so that batch-norm keeps the statistics of the images learned from.
-        batch, pseudo_labels = self._pseudo_label(batch)
+        batch, of_views = self._label_views(batch)
         with tf.GradientTape() as tape:
             logits = self._model(batch["image"], training=True)
             cross_entropy, parts = consistency.loss(
@@ -142,7 +142,7 @@ class TensorFlowBackend:
             "train/cross_entropy": cross_entropy,
             **losses.top1(logits=logits, batch=batch),
             **parts,
-            **pseudo_labels,
+            **of_views,
             "train/learning_rate": rate,
         }
 

@@ -24,9 +24,9 @@ from classifier.training.losses import MASK_PREFIX
 #: their images in the sample, int32 [U].
 LABELED, UNLABELED = f"{MASK_PREFIX}labeled", f"{MASK_PREFIX}unlabeled"
 VIEW, INDEX = "view", "index"
-#: Entry of a batch with pseudo-labels: for each image 1 if its target counts, else 0,
-#: float32 [B].
-COUNTS = "counts"
+#: Entry of a batch with targets for its unlabeled images: the weight of each image's
+#: loss, float32 [B], 0 where the prediction is not confident and 1 elsewhere.
+WEIGHT = "weight"
 #: Last confident prediction of an image that had none yet.
 _NONE = -1
 #: Least probability whose logarithm is taken (FreeMatch's code).
@@ -56,11 +56,13 @@ class _Predictions(NamedTuple):
 def initial_state(
     config: ConsistencyConfig, *, num_classes: int, num_images: int
 ) -> dict[str, NDArray[np.generic]]:
-    """Returns the state of the thresholds before the first step.
+    """Returns the state of the thresholds before the first step, by name.
 
-    `curriculum` has the last confident prediction of each of `num_images` images.
-    `self_adaptive` has moving averages, which start even: of the confidence, of the
-    classes' probabilities, and of their shares of the predicted classes.
+    `curriculum` has "last_label", int32 [N]: the class 0..K-1 of the last confident
+    prediction on each of `num_images` images, -1 for none. `self_adaptive` has moving
+    averages in [0, 1], float32, which start even: "confidence" [] of the highest
+    probability, "probabilities" [K] of the classes, and "label_shares" [K], how often
+    each is the predicted one. `fixed` has none.
     """
     if config.thresholds == "curriculum":
         return {"last_label": np.full(num_images, _NONE, np.int32)}
@@ -74,7 +76,7 @@ def initial_state(
     return {}
 
 
-def pseudo_label(
+def label_views(
     batch: Batch, logits: Any, state: State, config: TrainConfig
 ) -> tuple[Batch, State, dict[str, Any]]:
     """Returns the batch with targets of its unlabeled images, new state, and metrics.
@@ -99,7 +101,7 @@ def pseudo_label(
     batch = {
         **batch,
         "target": batch["target"] + in_batch(_targets(found, settings)),
-        COUNTS: ops.cast(batch[LABELED], "float32") + in_batch(is_confident),
+        WEIGHT: ops.cast(batch[LABELED], "float32") + in_batch(is_confident),
     }
     metrics = {
         "train/confidence": ops.mean(found.confidence),
@@ -118,9 +120,9 @@ def loss(
     0 for those whose prediction is not confident. A batch without unlabeled images has
     the mean over all.
     """
-    if COUNTS not in batch:
+    if WEIGHT not in batch:
         return losses.cross_entropy(logits=logits, targets=batch["target"]), {}
-    each = -ops.sum(batch["target"] * ops.log_softmax(logits), axis=-1) * batch[COUNTS]
+    each = -ops.sum(batch["target"] * ops.log_softmax(logits), axis=-1) * batch[WEIGHT]
     labeled, unlabeled = (
         ops.sum(each * mask) / ops.sum(mask)
         for mask in (ops.cast(batch[name], "float32") for name in (LABELED, UNLABELED))
@@ -141,7 +143,7 @@ def fairness_loss(logits: Any, batch: Batch, state: State) -> Any:
     relation to how often each class is predicted, with the moving averages of both.
     0 if no image is confident.
     """
-    counts = batch[COUNTS] * ops.cast(batch[UNLABELED], "float32")
+    counts = batch[WEIGHT] * ops.cast(batch[UNLABELED], "float32")
     num = ops.sum(counts)
     probabilities = ops.softmax(logits)
     labels = ops.one_hot(ops.argmax(probabilities, axis=-1), logits.shape[-1])
@@ -156,7 +158,10 @@ def fairness_loss(logits: Any, batch: Batch, state: State) -> Any:
 
 
 def _relative(probabilities: Any, shares: Any) -> Any:
-    """Returns probabilities [K] over shares [K], 0 where there are none, of sum 1."""
+    """Returns float32 [K] in [0, 1]: probabilities [K] over shares [K], of sum 1.
+
+    It is 0 where a share is 0.
+    """
     is_there = shares > 0
     ratio = ops.where(is_there, probabilities / ops.where(is_there, shares, 1.0), 0.0)
     return ratio / ops.maximum(ops.sum(ratio), _TINY)

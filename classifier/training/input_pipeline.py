@@ -59,15 +59,10 @@ def training_batches(
         stream: Index of the source among those mixed in one run.
         shard: Index of the input shard; only its files are opened.
     """
-
-    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
-        image = strong_view(example["image"], config, seed=seed)
-        return {"image": image, "target": make_target(example)}
-
     return prepared_batches(
         source,
         config,
-        prepare,
+        labeled_example(config, make_target, strong_view),
         batch_size=batch_size,
         start_step=start_step,
         stream=stream,
@@ -112,6 +107,21 @@ def prepared_batches(
         .prefetch(PREFETCH)
         .with_options(options)
     )
+
+
+def labeled_example(
+    config: TrainConfig, make_target: MakeTarget, make_view: Callable[..., Any]
+) -> Prepare:
+    """Returns the function to an example's target and its image as `make_view` has it.
+
+    `make_view` maps an encoded image, the recipe and `seed` to uint8 [S,S,3].
+    """
+
+    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
+        image = make_view(example["image"], config, seed=seed)
+        return {"image": image, "target": make_target(example)}
+
+    return prepare
 
 
 def strong_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:

@@ -122,17 +122,23 @@ def consistency_batches(
 ) -> Any:
     """Returns an endless dataset of one input shard's share of the batches.
 
-    Beside "image" and "target", a batch has what `consistency.pseudo_label` needs. The
+    Beside "image" and "target", a batch has what `consistency.label_views` needs. The
     targets of unlabeled images are zeros.
     """
     shards = config.input_shards
     num_unlabeled = config.consistency.unlabeled_of(config.global_batch_size)
     where = {"start_step": start_step, "shard": shard}
+    is_weak = config.consistency.labeled_noise == "weak"
+    prepare = input_pipeline.labeled_example(
+        config,
+        trainer.hard_targets(config, num_classes=num_classes),
+        weak_view if is_weak else input_pipeline.strong_view,
+    )
     streams = (
-        labeled_batches(
+        input_pipeline.prepared_batches(
             labeled,
             config,
-            num_classes,
+            prepare,
             batch_size=(config.global_batch_size - num_unlabeled) // shards,
             **where,
         ),
@@ -143,24 +149,6 @@ def consistency_batches(
     mix = functools.partial(_mix, groups=config.batch_parts // shards)
     batches = tf.data.Dataset.zip(streams).map(mix)
     return batches.prefetch(1)  # Otherwise the step would wait for the copying.
-
-
-def labeled_batches(
-    source: Source, config: TrainConfig, num_classes: int, **where: int
-) -> Any:
-    """Returns batches of labeled images with the noise of `consistency.labeled_noise`.
-
-    `where` are arguments of `input_pipeline.prepared_batches`.
-    """
-    make_target = trainer.hard_targets(config, num_classes=num_classes)
-    is_weak = config.consistency.labeled_noise == "weak"
-    make_view = weak_view if is_weak else input_pipeline.strong_view
-
-    def prepare(example: dict[str, Any], seed: Any) -> dict[str, Any]:
-        image = make_view(example["image"], config, seed=seed)
-        return {"image": image, "target": make_target(example)}
-
-    return input_pipeline.prepared_batches(source, config, prepare, **where)
 
 
 def unlabeled_batches(

@@ -73,11 +73,11 @@ def make_batches():
         }
 
 
-def make_backend(backend_class, config):
+def make_backend(backend_class, config, models=()):
     thresholds = consistency.initial_state(
         config.consistency, num_classes=NUM_CLASSES, num_images=NUM_IMAGES
     )
-    models = [trainer.build(config, num_classes=NUM_CLASSES) for _ in "12"]
+    models = models or [trainer.build(config, num_classes=NUM_CLASSES) for _ in "12"]
     return backend_class(*models, config, thresholds)
 
 
@@ -86,6 +86,27 @@ def train(backend, count=NUM_STEPS, start=0):
     batches = list(make_batches())[start:count]
     steps = [backend.train_step(batch) for batch in batches]
     return [{name: float(value) for name, value in step.items()} for step in steps]
+
+
+def confidences(backend_class):
+    """Mean confidences in bfloat16 of the averaged network, and of a step's targets."""
+    config = dataclasses.replace(config_of("self_adaptive"), dtype="bfloat16")
+    models = [
+        trainer.build(config, num_classes=NUM_CLASSES, dtype=dtype)
+        for dtype in ("bfloat16", "float32")
+    ]
+    backend = make_backend(backend_class, config, models)
+    # A fresh network's confidences are even.
+    arrays = backend.arrays()
+    for name, array in arrays.items():
+        if array.ndim == 2 and array.shape[1] == NUM_CLASSES:
+            arrays[name] = 100 * array
+    backend.load_arrays(arrays)
+    batch = next(make_batches())
+    logits = np.asarray(backend.predict(batch[consistency.VIEW]), np.float64)
+    powers = np.exp(logits)
+    expected = (powers / powers.sum(-1, keepdims=True)).max(-1).mean()
+    return np.array([expected, backend.train_step(batch)["train/confidence"]])
 
 
 if __name__ == "__main__":
@@ -105,3 +126,4 @@ if __name__ == "__main__":
             for name, value in values.items()
         }
         np.savez(f"{directory}/{variant}-after.npz", **arrays)
+    np.savez(f"{directory}/bfloat16.npz", confidences(JaxBackend))

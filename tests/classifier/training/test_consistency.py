@@ -68,10 +68,10 @@ def steps(config, count=8, seed=0):
     for _ in range(count):
         batch = make_batch(rng, config.batch_parts)
         logits = make_logits(rng, NUM_UNLABELED)
-        found, state, metrics = consistency.pseudo_label(
+        found, state, metrics = consistency.label_views(
             batch, tf.constant(logits), state, config
         )
-        counts = found[consistency.COUNTS].numpy()[found[consistency.UNLABELED]]
+        counts = found[consistency.WEIGHT].numpy()[found[consistency.UNLABELED]]
         index = batch[consistency.INDEX].numpy()
         yield softmax(logits), index, counts, state, floats(metrics)
 
@@ -137,14 +137,14 @@ def test_targets_are_at_the_places_of_their_images(groups):
     config = make_config(groups, threshold=0.8)
     rng = np.random.default_rng(1)
     batch, logits = make_batch(rng, groups), make_logits(rng, NUM_UNLABELED)
-    found, _, _ = consistency.pseudo_label(batch, tf.constant(logits), {}, config)
+    found, _, _ = consistency.label_views(batch, tf.constant(logits), {}, config)
     mask = batch[consistency.UNLABELED].numpy()
     hard = np.eye(NUM_CLASSES)[logits.argmax(-1)]
     np.testing.assert_array_equal(found["target"].numpy()[mask], hard)
     np.testing.assert_array_equal(
         found["target"].numpy()[~mask], batch["target"].numpy()[~mask]
     )
-    counts = found[consistency.COUNTS].numpy()
+    counts = found[consistency.WEIGHT].numpy()
     np.testing.assert_array_equal(counts[mask], softmax(logits).max(-1) >= 0.8)
     assert (counts[~mask] == 1).all()
 
@@ -155,7 +155,7 @@ def test_targets_are_at_the_places_of_their_images(groups):
 def test_targets_by_kind(kind, power):
     rng = np.random.default_rng(2)
     batch, logits = make_batch(rng), make_logits(rng, NUM_UNLABELED)
-    found, _, _ = consistency.pseudo_label(
+    found, _, _ = consistency.label_views(
         batch, tf.constant(logits), {}, make_config(target_kind=kind)
     )
     p = softmax(logits)
@@ -175,7 +175,7 @@ def test_the_loss_is_that_of_fixmatch():
     with tf.GradientTape() as tape:
         views = tf.constant(weak)
         tape.watch(views)
-        found, state, _ = consistency.pseudo_label(batch, views, {}, config)
+        found, state, _ = consistency.label_views(batch, views, {}, config)
         loss, metrics = consistency.loss(
             tf.constant(logits), found, state, config.consistency
         )
@@ -212,7 +212,7 @@ def test_fairness_is_that_of_freematch(decay):
     batch, weak = make_batch(rng), make_logits(rng, NUM_UNLABELED)
     logits = make_logits(rng, SIZE)
     logits[:, 3] = -9.0  # No image is of the last class.
-    found, state, _ = consistency.pseudo_label(
+    found, state, _ = consistency.label_views(
         batch, tf.constant(weak), start(config), config
     )
     loss, metrics = compute_loss(logits, found, state, config.consistency)
@@ -220,7 +220,7 @@ def test_fairness_is_that_of_freematch(decay):
     def sum_norm(values):
         return values / values.sum()
 
-    mask = found[consistency.COUNTS].numpy()[NUM_LABELED:] == 1
+    mask = found[consistency.WEIGHT].numpy()[NUM_LABELED:] == 1
     assert mask.any()
     big_q = softmax(logits)[NUM_LABELED:][mask]
     h_bar = np.bincount(big_q.argmax(-1), minlength=NUM_CLASSES) / len(big_q)
@@ -239,18 +239,20 @@ def test_fairness_is_that_of_freematch(decay):
 
 def test_without_a_confident_image_there_is_no_unlabeled_loss():
     config = make_config(
-        thresholds="self_adaptive", fairness_weight=0.05, threshold_decay=0.0
+        thresholds="self_adaptive", fairness_weight=0.05, threshold_decay=0.9999
     )
-    batch = make_batch(np.random.default_rng(6))
-    logits = tf.Variable(make_logits(np.random.default_rng(6), SIZE))
+    rng = np.random.default_rng(6)
+    batch, logits = make_batch(rng), tf.Variable(make_logits(rng, SIZE))
     state = {**start(config), "confidence": np.float32(1.0)}
+    soft = make_logits(rng, NUM_UNLABELED, scale=0.1)
+    found, state, metrics = consistency.label_views(
+        batch, tf.constant(soft), state, config
+    )
+    assert metrics["train/confident"] == 0
     with tf.GradientTape() as tape:
-        found = {
-            **batch,
-            consistency.COUNTS: tf.cast(batch[consistency.LABELED], tf.float32),
-        }
         loss, metrics = consistency.loss(logits, found, state, config.consistency)
-    assert loss == metrics["train/labeled_loss"]
+    assert loss == metrics["train/labeled_loss"] > 0
     gradient = tape.gradient(loss, logits).numpy()
     assert np.isfinite(gradient).all()
     assert (gradient[NUM_LABELED:] == 0).all()
+    assert (gradient[:NUM_LABELED] != 0).any()

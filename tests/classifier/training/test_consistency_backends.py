@@ -10,9 +10,14 @@ from tests.classifier.training import consistency_program as program
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def root(tmp_path_factory):
+    """Directory of the arrays of JAX."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def runs(root):
     """By variant: arrays after some steps of TensorFlow, its metrics, and JAX's."""
-    root = tmp_path_factory.mktemp("runs")
     backends = {}
     for variant in program.VARIANTS:
         config = program.config_of(variant, groups=8)
@@ -49,8 +54,16 @@ def test_both_backends_compute_the_same(runs, variant):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, err_msg=name)
 
 
+def test_averages_label_in_float32_while_the_network_trains_in_bfloat16(runs, root):
+    del runs  # They have made the file.
+    with np.load(root / "bfloat16.npz") as found:
+        (of_jax,) = found.values()
+    for expected, confidence in (of_jax, program.confidences(TensorFlowBackend)):
+        assert confidence == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("variant", program.VARIANTS)
-def test_a_state_resumes_to_the_bit(runs, variant):
+def test_a_state_resumes_to_the_bit(variant):
     tf.config.experimental.enable_op_determinism()
     config = program.config_of(variant)
     whole, second = (program.make_backend(TensorFlowBackend, config) for _ in "12")

@@ -55,10 +55,10 @@ def test_every_step_is_that_of_the_published_code(name):
     confident = 0
     for step, expected in enumerate(RECORDED[name]):
         drawn = reference.draw(step)
-        batch, state, _ = consistency.pseudo_label(
+        batch, state, _ = consistency.label_views(
             make_batch(drawn), tf.constant(drawn["weak"]), state, config
         )
-        mask = np.asarray(batch[consistency.COUNTS])[LABELED:]
+        mask = np.asarray(batch[consistency.WEIGHT])[LABELED:]
         np.testing.assert_array_equal(mask, expected["mask"])
         logits = tf.constant(np.concatenate([drawn["labeled"], drawn["strong"]]))
         _, metrics = consistency.loss(logits, batch, state, settings)
