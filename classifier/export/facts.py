@@ -60,9 +60,11 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Multiply-adds of a classifier: of one image, forward, and of its training.
+    """Multiply-adds of a classifier, positive.
 
-    They are floats because those of published trainings exceed 64 bits.
+    Attributes:
+        image: Those of the forward pass of one image.
+        training: Those of its training, some 10^20 for a published one.
     """
 
     image: float

@@ -274,9 +274,10 @@ def _with_embeddings(
     features: Sequence[NDArray[np.float32]],
     decoded: Decoded,
 ) -> Predictions:
-    """Returns predictions with embeddings made of the features of M members.
+    """Returns predictions with embeddings [B,D] made of the features of M members.
 
-    Each member's features [G,D] are of the images that could be decoded.
+    Each member's features [G,D] are of the images that could be decoded. If there are
+    none, D is 0.
     """
     joined = join_embeddings(features) if features else np.zeros((0, 0), np.float32)
     rows = np.zeros((len(predictions.status), joined.shape[1]), np.float32)

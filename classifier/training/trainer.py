@@ -13,6 +13,7 @@ import tensorflow as tf
 from classifier.data import folds, inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
+from classifier.export.facts import Evaluation
 from classifier.models import factory
 from classifier.training import consistency, initial_weights, input_pipeline, loop
 from classifier.training.backend import Backend
@@ -272,21 +273,8 @@ def train(
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
         f"{config.global_batch_size} images, {config.dtype}, {devices.describe()}"
     )
-    shards = devices.input_shards(config.input_shards)
     try:
-        evaluation = loop.fit(
-            _open_backend(run, devices),
-            config,
-            make_batches=lambda start_step: input_pipeline.concat_batches(
-                [make_batches(start_step, shard) for shard in shards]
-            ),
-            make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
-                run.evaluation.part(devices.process, devices.num_processes),
-                config.image,
-                batch_size=config.global_batch_size // devices.num_processes,
-            ),
-            context=context,
-        )
+        evaluation = _fit(run, make_batches, context)
     except _READ_ERRORS as error:
         for source in (run.labeled, run.evaluation):
             _check_again(source)
@@ -298,6 +286,26 @@ def train(
         export_run(context.workdir, evaluation)
         artifact.complete(context.workdir, seconds=time.monotonic() - started)
     devices.barrier()  # No process exits before the export is complete.
+
+
+def _fit(
+    run: TrainingRun, make_batches: MakeBatches, context: RunContext
+) -> Evaluation:
+    config, devices = run.config, context.devices
+    shards = devices.input_shards(config.input_shards)
+    return loop.fit(
+        _open_backend(run, devices),
+        config,
+        make_batches=lambda start_step: input_pipeline.concat_batches(
+            [make_batches(start_step, shard) for shard in shards]
+        ),
+        make_evaluation_batches=lambda: input_pipeline.evaluation_batches(
+            run.evaluation.part(devices.process, devices.num_processes),
+            config.image,
+            batch_size=config.global_batch_size // devices.num_processes,
+        ),
+        context=context,
+    )
 
 
 def _check_again(source: Source) -> None:
