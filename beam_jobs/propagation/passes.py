@@ -371,7 +371,6 @@ class WriteShard(beam.DoFn):
             spread = spread.take(np.argsort(spread["row"]))
             before = job.predictions.path(shard)
             agreement = _compare(before, spread)
-            spread = spread[spread["shares"][:, 0] > 0]
             with artifact.replacing(path) as temporary, temporary.open("wb") as file:
                 prediction_schema.write_shard(
                     file,
@@ -415,7 +414,7 @@ def _blended_tables(
             _to_matrix(table, name, top_k, (0, limit), path=path, first=first)
             for name, limit in zip(_BLENDED[2:], limits, strict=True)
         ]
-        yield _blend(table, top, spread[start:stop], first, job)
+        yield _blend(table, top, spread[start:stop], job)
         first = end
 
 
@@ -423,29 +422,24 @@ def _blend(
     table: pa.Table,
     top: Sequence[NDArray[Any]],
     spread: NDArray[Any],
-    first: int,
     job: PropagationJob,
 ) -> pa.Table:
-    """Returns a block of rows with blended distributions where labels were spread.
+    """Returns a block of rows with blended distributions.
 
-    `top` are the top classes and probabilities [B,k] of those with a prediction.
+    `top` are the top classes and probabilities [B,k] of those with a prediction, and
+    `spread` [B] their spread labels.
     """
     top_k = job.predictions.top_k
     is_missing = table["label"].is_null().to_numpy()
-    place = np.cumsum(~is_missing) - 1  # Among the rows with a prediction.
-    dense = [column.copy() for column in top]
-    at = place[spread["row"] - first]
     blended = blend(
-        dense[0][at],
-        dense[1][at],
+        *top,
         spread,
         share=job.blend,
         num_classes=len(job.predictions.class_names),
         settle=job.settle,
     )
     columns = []
-    for values, new in zip(dense, blended, strict=True):
-        values[at] = new
+    for values in blended:
         every = np.zeros((len(is_missing), top_k), values.dtype)
         every[~is_missing] = values
         columns.append(every)

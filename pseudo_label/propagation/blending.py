@@ -31,12 +31,14 @@ def blend(
     Args:
         top_labels: int32 [N,k] of the teacher.
         top_probabilities: float32 [N,k].
-        spread: [N] records of `cells.spread_type`.
+        spread: [N] records of `cells.spread_type`. Where no label reaches an image, its
+            distribution stays the teacher's.
         share: Share of the spread labels in [0, 1].
         num_classes: K.
         settle: Whether the two top classes get the same probability, at most 0.5,
-            where they differ; without, the more confident one wins. In both cases a
-            third class may have a higher one.
+            where they differ, and the top class of an image that no label reaches at
+            most 0.5; without, the more confident one wins. In both cases a third class
+            may have a higher one.
     """
     labels = np.zeros_like(top_labels)
     probabilities = np.zeros_like(top_probabilities)
@@ -51,7 +53,12 @@ def blend(
         order = top_classes(blended, labels.shape[1])
         labels[block] = order
         probabilities[block] = np.take_along_axis(blended, order, axis=1)
-    return labels, probabilities
+    is_reached = spread["shares"][:, :1] > 0
+    kept = np.minimum(top_probabilities, 0.5) if settle else top_probabilities
+    return (
+        np.where(is_reached, labels, top_labels),
+        np.where(is_reached, probabilities, kept),
+    )
 
 
 def _settle(

@@ -67,3 +67,14 @@ def test_two_classes_that_differ_get_the_same_probability():
     np.testing.assert_allclose(
         found[1], [[0.5, 0.5], [0.75, 0.125], [0.4, 0.4]], rtol=1e-6
     )
+
+
+def test_an_image_that_no_label_reaches_keeps_its_class_but_not_its_confidence():
+    labels = np.array([[2, 0], [1, 0]], np.int32)
+    shares = np.array([[0.9, 0.1], [0.4, 0.3]], np.float32)
+    spread = np.zeros(2, spread_type(2))
+    found = blend(labels, shares, spread, share=0.5, num_classes=3)
+    np.testing.assert_array_equal(found[0], labels)
+    np.testing.assert_array_equal(found[1], np.float32([[0.5, 0.1], [0.4, 0.3]]))
+    unsettled = blend(labels, shares, spread, share=0.5, num_classes=3, settle=False)
+    np.testing.assert_array_equal(unsettled, (labels, shares))
