@@ -23,6 +23,10 @@ RECIPE = (
     "--preset=tiny",
     "--set=model.width_multiplier=0.0625",
     "--set=model.stochastic_depth_rate=0.1",
+    "--set=model.dropout_rate=0.1",
+    # Thresholds whose state decides, and which some predictions reach.
+    "--set=consistency.thresholds=curriculum",
+    "--set=consistency.threshold=0.4",
     # Building more of them takes longer than the steps.
     "--set=augment.num_ops=1",
     "--set=augment.operations=ShearX",
@@ -43,6 +47,7 @@ def start(images, workdir, *more):
         *RECIPE,
         f"--labeled=folder:{images}",
         f"--evaluation=folder:{images}",
+        f"--unlabeled=folder:{images}",
         f"--workdir={workdir}",
         *more,
     )
@@ -175,5 +180,6 @@ def assert_equal(workdir, expected):
     assert left.keys() == right.keys()
     for file in left:
         assert left[file].keys() == right[file].keys()
+        assert (left[file]["thresholds/last_label"] >= 0).any()
         for name, array in left[file].items():
             np.testing.assert_array_equal(array, right[file][name], err_msg=name)
