@@ -28,9 +28,9 @@ include infra/variables.mk
 POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOBS \
 	TEST_PROCESSES SECONDS
 WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
-DECIMAL := TARGET_PRECISION CONFIDENCE_THRESHOLD
+SHARE := TARGET_PRECISION CONFIDENCE_THRESHOLD
 PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS CONSISTENCY \
-	$(WHOLE) $(POSITIVE) $(DECIMAL)
+	$(WHOLE) $(POSITIVE) $(SHARE)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE TEACHER_FLAGS \
 	STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
@@ -108,8 +108,11 @@ MEMBERS = $(wordlist 1,$(TEACHERS),$(NUMBERS))
 $(call check_plain,$(PLAIN))
 $(call check_text,$(TEXT))
 $(call check_positive,$(POSITIVE) $(if $(THREADS),THREADS))
-$(call check_whole,$(WHOLE) $(if $(filter -1,$(DUPLICATE_BITS)),,DUPLICATE_BITS))
-$(call check_decimal,$(DECIMAL))
+$(call check_whole,$(WHOLE))
+$(call check_up_to_1000,NEIGHBORS MAX_COPIES)
+$(call check_share,$(SHARE))
+$(call check_choice,DUPLICATE_BITS,-1 0 1 2 3)
+$(call check_choice,CONSISTENCY,on off auto)
 
 # Part of targets: a colon would end their names, a hyphen begin an option.
 ifneq ($(or $(findstring :,$(RUN)),$(filter -%,$(RUN)),$(if $(RUN),,empty)),)
@@ -153,6 +156,11 @@ endif
 
 ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
 $(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
+endif
+
+ifneq ($(and $(filter-out 0,$(NEIGHBORS)),$(or $(CALIBRATION),$(filter-out 0,$(FOLDS)))),)
+$(error expected NEIGHBORS=0 with FOLDS= or CALIBRATION=, whose confidences are the \
+	teacher's, got NEIGHBORS=$(NEIGHBORS))
 endif
 
 ifneq ($(filter-out vm pod,$(TPU)),)

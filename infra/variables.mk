@@ -47,19 +47,28 @@ check_sources = $(foreach word,$(filter-out tfds:% folder:% tfrecord:% webdatase
 	$($(1))),$(call refuse,$(1),as sources separated by blanks (a path that has blanks \
 	needs a link without)))
 
-# What is left of a number without its digits: nothing, if it is a whole one.
-without_digits = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(call without_5,$(1)))))))
-without_5 = $(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1))))))
-is_whole = $(if $(1),$(if $(call without_digits,$(1)),,whole))
-is_decimal = $(and $(filter-out .,$(1)),$(if $(filter-out .,$(call without_digits,$(1))),,decimal))
+# A number with each digit as a ~, which no plain value has, and what else it has.
+marked = $(subst 0,~,$(subst 1,~,$(subst 2,~,$(subst 3,~,$(subst 4,~,$(call marked_5,$(1)))))))
+marked_5 = $(subst 5,~,$(subst 6,~,$(subst 7,~,$(subst 8,~,$(subst 9,~,$(1))))))
+rest = $(subst ~,,$(call marked,$(1)))
+# Not 00, which would be compared as text with 0.
+is_whole = $(and $(1),$(if $(call rest,$(1)),,whole),$(if $(filter-out 0,$(filter 0%,$(1))),,whole))
+is_positive = $(and $(call is_whole,$(1)),$(filter-out 0,$(1)))
+is_up_to_1000 = $(and $(call is_whole,$(1)),$(filter 1000 ~ ~~ ~~~,$(1) $(call marked,$(1))))
+is_decimal = $(and $(filter-out .,$(1)),$(if $(filter-out .,$(call rest,$(1))),,decimal))
+is_share = $(and $(call is_decimal,$(1)),$(filter 0 1 1.0 0.% .%,$(1)))
 # $(call check_given,TEST,NAMES,WORDS): the values of those that a user gives.
 check_given = $(foreach name,$(2),$(if $(call is_default,$(name)),,\
 	$(if $(call $(1),$($(name))),,$(call refuse,$(name),$(3)))))
 # $(call check_whole,NAMES), from 0 on; $(call check_positive,NAMES), from 1 on.
 check_whole = $(call check_given,is_whole,$(1),as a whole number of 0 or more)
-is_positive = $(and $(call is_whole,$(1)),$(subst 0,,$(1)))
 check_positive = $(call check_given,is_positive,$(1),as a whole number of 1 or more)
+check_up_to_1000 = $(call check_given,is_up_to_1000,$(1),as a whole number up to 1000)
 check_decimal = $(call check_given,is_decimal,$(1),as a number such as 0.5)
+check_share = $(call check_given,is_share,$(1),as a number from 0 to 1 such as 0.5)
+# $(call check_choice,NAME,VALUES)
+check_choice = $(if $(or $(call is_default,$(1)),$(filter $(2),$($(1)))),,\
+	$(call refuse,$(1),as one of $(2)))
 
 # $(call check_known,NAMES): nothing else is given on the command line.
 check_known = $(foreach name,$(.VARIABLES),$(if $(and \

@@ -196,9 +196,9 @@ def features_of(call, labeled, unlabeled):
 
 
 @pytest.mark.parametrize("names", [set(FEATURES), *({name} for name in FEATURES)])
-def test_each_source_is_read_by_its_own_features(make, names):
+@pytest.mark.parametrize("more", [{"CALIBRATION": "folder:more"}, {"NEIGHBORS": "10"}])
+def test_each_source_is_read_by_its_own_features(make, names, more):
     given = {name: FEATURES[name] for name in names}
-    more = {"CALIBRATION": "folder:more", "NEIGHBORS": "10"}
     ended, calls = make("report", **SETTINGS, **more, **given)
     assert ended.returncode == 0, ended.stderr
     labeled, unlabeled = (
@@ -310,7 +310,13 @@ def test_numbers(fault, make, text):
         *(({name: "1.0"}, {}) for name in ("ROUNDS", "SEEDS", "MAX_WORKERS")),
         *(({"CONFIDENCE_THRESHOLD": text}, {}) for text in (".", "1.2.3", "-0.5", "")),
         *(({"THREADS": "-3"}, {}), ({"SECONDS": "10s"}, {}), ({"FOLDS": "1"}, {})),
-        *(({"DUPLICATE_BITS": text}, {}) for text in ("-2", "", "1.5")),
+        *(({"DUPLICATE_BITS": text}, {}) for text in ("-2", "", "1.5", "4", "00")),
+        *(({"CONFIDENCE_THRESHOLD": text}, {}) for text in ("2", "1.5", "10", "00")),
+        *(({"TARGET_PRECISION": text}, {}) for text in ("7", "97", "1.01")),
+        *(({"NEIGHBORS": text}, {}) for text in ("00", "010", "1001", "5000", "-1")),
+        *(({"MAX_COPIES": text}, {}) for text in ("1001", "1.5", "00")),
+        *(({"FOLDS": "00"}, {}), ({"IMAGES_PER_CLASS": "00"}, {})),
+        *(({"CONSISTENCY": text}, {}) for text in ("maybe", "", "true")),
         *(({}, {"SEED": "-1"}), ({}, {"LABELS_PER_CLASS": "many"})),
     ],
 )
@@ -329,6 +335,28 @@ def test_numbers_that_are_right(make):
         CONFIDENCE_THRESHOLD="1",
         FOLDS="10",
     )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"TARGET_PRECISION": text} for text in ("0", "1", "1.0", "0.0", ".5")),
+        *({"NEIGHBORS": text} for text in ("0", "9", "99", "999", "1000")),
+        *({"DUPLICATE_BITS": "3", "CONSISTENCY": text} for text in ("on", "off")),
+        {"MAX_COPIES": "1000"},
+    ],
+)
+def test_numbers_at_their_limits(make, given):
+    ended, _ = make("teacher", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+
+
+@page.holds("NEIGHBORS= with FOLDS= or CALIBRATION=")
+@pytest.mark.parametrize("given", [{"FOLDS": "3"}, {"CALIBRATION": "folder:more"}])
+def test_neighbors_with_a_calibration(fault, make, given):
+    make.refused(fault, "report", **SETTINGS, **given, NEIGHBORS="10")
+    ended, _ = make("selection", **SETTINGS, **given, NEIGHBORS="0")
     assert ended.returncode == 0, ended.stderr
 
 

@@ -84,6 +84,11 @@ FAULTS = (
         "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
     ),
     Fault(
+        "NEIGHBORS= with FOLDS= or CALIBRATION=",
+        REFUSED,
+        mentions=("expected NEIGHBORS=0", "got NEIGHBORS="),
+    ),
+    Fault(
         "PYTHON= or IMAGE= with special characters",
         REFUSED,
         mentions=("expected ", "got "),
