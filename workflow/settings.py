@@ -6,7 +6,8 @@ RUN/settings holds them; this command writes it while the run has made nothing e
 Names, sizes and times of the files of each source are compared too, unless they are in
 RUN/data, which the run makes, on another file system such as gs://, where listing costs
 requests, or gone, so that a finished run can be reported on without them. The stages
-that read them compare them in any case. Does not import TensorFlow.
+that read them compare them in any case. Refuses names of presets that there are not.
+Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from etils import epath
 
 from classifier.data import listing
 from classifier.data.examples import File
+from classifier.training import presets as teacher_presets
 from stage import artifact, cli, typed_json
 from stage.flags import CommandFlags
+from student.training import presets as student_presets
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.run("Directory of a run.")
@@ -55,6 +58,7 @@ def main(argv: Sequence[str]) -> None:
         run = epath.Path(_RUN.value)
         path = run / "settings"
         variables = dict(text.partition("=")[::2] for text in argv[1:])
+        _check_presets(variables)
         before = read(path, variables)
         _check_variables(path, before.variables, variables)
         listed = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
@@ -70,6 +74,16 @@ def main(argv: Sequence[str]) -> None:
         if now != before:
             run.mkdir(parents=True, exist_ok=True)
             artifact.write_json(path, dataclasses.asdict(now))
+
+
+def _check_presets(variables: Mapping[str, str]) -> None:
+    """Raises ValueError if there is no such recipe, before a teacher is trained."""
+    finders = {"PRESET": teacher_presets, "STUDENT_PRESET": student_presets}
+    for name in finders.keys() & variables.keys():
+        try:
+            finders[name].find(variables[name])
+        except ValueError as error:
+            raise ValueError(f"{name}={variables[name]}: {error}") from error
 
 
 def read(path: epath.Path, names: Iterable[str]) -> Settings:

@@ -411,6 +411,18 @@ def test_images_that_are_not_there(fault, make, name):
     assert not (make.root / "runs" / "x" / "settings").exists()
 
 
+@page.holds("PRESET= or STUDENT_PRESET= that there is not")
+@pytest.mark.parametrize("name", ["PRESET", "STUDENT_PRESET"])
+def test_presets_that_there_are_not(fault, make, name):
+    write_images(make.root)
+    ended, calls = make("student", compares="yes", **SETTINGS, **{name: "tyni"})
+    assert (ended.returncode, calls) == (2, [])
+    line, _ = ended.stderr.splitlines()
+    fault.check(line)
+    assert f" {name}=tyni" in line
+    assert not (make.root / "runs" / "x" / "settings").exists()
+
+
 @page.holds("make variable corrected after a failed first stage")
 def test_settings_are_corrected_while_nothing_was_made(fault, make):
     assert fault.end == endings.WORKS

@@ -88,6 +88,7 @@ FAULTS = (
         REFUSED,
         mentions=("expected NEIGHBORS=0", "got NEIGHBORS="),
     ),
+    Fault("PRESET= or STUDENT_PRESET= that there is not", REFUSED, mentions=("tiny",)),
     Fault(
         "PYTHON= or IMAGE= with special characters",
         REFUSED,
