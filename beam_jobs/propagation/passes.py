@@ -431,8 +431,10 @@ def _blend(
     """
     top_k = job.predictions.top_k
     is_missing = table["label"].is_null().to_numpy()
+    top_labels, top_probabilities = top
     blended = blend(
-        *top,
+        top_labels,
+        top_probabilities,
         spread,
         share=job.blend,
         num_classes=len(job.predictions.class_names),
