@@ -52,7 +52,8 @@ CALIBRATION_IMAGES ?= 0
 DIGITS := digits/labels$(LABELS_PER_CLASS)_$(if $(filter-out 0,$(CALIBRATION_IMAGES)),calibration$(CALIBRATION_IMAGES)_)seed$(SEED)
 LABELED ?= tfds:$(DIGITS):labeled
 EVALUATION ?= tfds:$(DIGITS):test
-IMAGES ?= tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord
+# Without, only teachers of round 1 can be trained, and calibrated.
+IMAGES ?= $(if $(filter file,$(origin LABELED)),tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord)
 CLASS_NAMES ?=
 PRESET ?= tiny
 STUDENT_PRESET ?= $(PRESET)
@@ -122,6 +123,16 @@ endif
 ifneq ($(call is_default,LABELED),$(call is_default,EVALUATION))
 $(error expected LABELED= and EVALUATION= together, or neither for the digits, got \
 	LABELED=$(LABELED) and EVALUATION=$(EVALUATION))
+endif
+
+ifeq ($(IMAGES),)
+ifneq ($(filter demo demo-seeds rounds labels selection records verify student evaluation \
+	samples control report $(if $(filter-out 1,$(ROUND)),teacher calibration),$(MAKECMDGOALS)),)
+$(error expected IMAGES=, unlabeled images, with LABELED=$(LABELED))
+endif
+ifeq ($(CONSISTENCY),on)
+$(error expected IMAGES=, unlabeled images, with CONSISTENCY=on)
+endif
 endif
 
 DATA_FLAGS := --data_dir=$(call quote,$(DATA_DIR))
@@ -336,14 +347,16 @@ $(RUN)/data/COMPLETED: | $(READY)
 		--labels_per_class=$(LABELS_PER_CLASS) \
 		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 
+unlabeled_flags = --unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
+	$(foreach images,$(EXCLUDED),--exclude=$(call quote,$(call unpack,$(images)))) \
+	$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%))
+
 # Members differ in their seed and in the fold that they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
-		--unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENCY) \
-		$(foreach images,$(EXCLUDED),--exclude=$(call quote,$(call unpack,$(images)))) \
-		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \
+		$(if $(IMAGES),$(unlabeled_flags)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
 

@@ -79,9 +79,9 @@ def main(argv: Sequence[str]) -> None:
 def _check_presets(variables: Mapping[str, str]) -> None:
     """Raises ValueError if there is no such recipe, before a teacher is trained."""
     finders = {"PRESET": teacher_presets, "STUDENT_PRESET": student_presets}
-    for name in finders.keys() & variables.keys():
+    for name, presets in finders.items():
         try:
-            finders[name].find(variables[name])
+            presets.find(variables.get(name, "tiny"))
         except ValueError as error:
             raise ValueError(f"{name}={variables[name]}: {error}") from error
 

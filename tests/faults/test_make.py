@@ -289,6 +289,35 @@ def test_labeled_without_evaluation(fault, make):
     make.refused(fault, "teacher", EVALUATION="folder:/a")
 
 
+ONLY_LABELED = {name: SETTINGS[name] for name in ("LABELED", "EVALUATION", "RUN")}
+
+
+@page.holds("make without IMAGES= that needs unlabeled images")
+@pytest.mark.parametrize(
+    ("target", "given"),
+    [
+        *((name, {}) for name in ("demo", "labels", "student", "report")),
+        *((name, {"ROUND": "2"}) for name in ("teacher", "calibration")),
+        ("control", {"IMAGES": ""}),
+        ("teacher", {"CONSISTENCY": "on"}),
+    ],
+)
+def test_labeled_images_alone(fault, make, target, given):
+    make.refused(fault, target, **ONLY_LABELED, **given)
+
+
+def test_a_teacher_needs_no_unlabeled_images(make):
+    given = {**ONLY_LABELED, "LABELING_FLAGS": "--image_feature=z"}
+    ended, calls = make("teacher", "calibration", **given, FOLDS="2")
+    assert ended.returncode == 0, ended.stderr
+    teachers = [call for call in calls if "teacher.train" in call]
+    assert len(teachers) == 2
+    names = {flag.partition("=")[0] for call in teachers for flag in call}
+    assert "--labeled" in names
+    assert not names & {"--unlabeled", "--consistency", "--exclude"}
+    assert not [name for name in names if name.startswith("--unlabeled")]
+
+
 @page.holds("make variable that should be a number")
 @pytest.mark.parametrize("text", ["1; touch touched", "1 2", "'1'", "$(shell echo 1)"])
 def test_numbers(fault, make, text):

@@ -81,6 +81,11 @@ FAULTS = (
         mentions=("LABELED=", "EVALUATION="),
     ),
     Fault(
+        "make without IMAGES= that needs unlabeled images",
+        REFUSED,
+        mentions=("expected IMAGES=",),
+    ),
+    Fault(
         "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
     ),
     Fault(
