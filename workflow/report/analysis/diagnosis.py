@@ -13,6 +13,8 @@ from typing import Any
 
 from pseudo_label.selection.precision import Precision
 from workflow.report.analysis.metrics import CoveragePoint
+from workflow.report.analysis.round_figures import ReferenceImages
+from workflow.report.analysis.run_files import TEST
 
 LABELS, FIT, NOISE = "labels", "fit", "noise"
 LIKELY, UNLIKELY, UNKNOWN = "likely", "unlikely", "unknown"
@@ -31,6 +33,7 @@ LEARNED_UNDER_NOISE = 0.6
 COPIED = 0.995
 #: Factors of a suggested setting: about the smallest change with a visible effect.
 _MORE, _LESS = 1.5, 0.5
+_FEWER = "Keep fewer labels, of higher confidence."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Evidence:
     Attributes:
         teacher_accuracy: Accuracy of the round's teacher, in [0, 1].
         kept: Precision of the kept labels; None if unknown.
+        judges: Images that it is estimated on; None if unknown.
         curve: Effect of other thresholds; empty if unknown.
         agreement: Share of the pseudo-labels that the student repeats without noise.
         under_noise: Share of its labels that the student repeats under noise, at the
@@ -51,6 +55,7 @@ class Evidence:
 
     teacher_accuracy: float
     kept: Precision | None
+    judges: ReferenceImages | None = None
     curve: tuple[CoveragePoint, ...]
     agreement: float | None
     under_noise: float | None
@@ -96,17 +101,31 @@ def _labels(evidence: Evidence) -> Cause:
         return _unknown(LABELS, "The precision of the kept labels is not known.")
     allowed = ERRORS_LEFT * (1.0 - evidence.teacher_accuracy)
     bound = 1.0 - allowed
-    remedy, flags = _higher_threshold(evidence.curve, bound)
+    judges = evidence.judges
+    is_blended = judges is not None and judges.before_blending
+    is_test = judges is not None and judges.kind == TEST
+    own = " by the teacher's own predictions, before blending" if is_blended else ""
+    # Thresholds of blended predictions are on another scale than the curve.
+    remedy, flags = _FEWER, ("--confidence_threshold",)
+    if not is_blended:
+        remedy, flags = _higher_threshold(evidence.curve, bound)
+    right, wanted = _distinct(kept.estimate, bound)
     return _known(
         LABELS,
         (1.0 - kept.estimate) / max(allowed, 1e-3),
-        f"Of the kept labels {kept.estimate:.1%} are right ({kept.low:.1%} to "
-        f"{kept.high:.1%}, estimated on {kept.images:,} labeled images). At least "
-        f"{bound:.1%} should be: half the error rate of the teacher, which is right "
-        f"about {evidence.teacher_accuracy:.1%} of the images.",
+        f"Of the kept labels {right} are right ({kept.low:.1%} to {kept.high:.1%}, "
+        f"estimated on {kept.images:,} {'test' if is_test else 'labeled'} images{own})."
+        f" At least {wanted} should be: half the error rate of the teacher, which is "
+        f"right about {evidence.teacher_accuracy:.1%} of the images.",
         remedy,
         *flags,
     )
+
+
+def _distinct(first: float, second: float) -> tuple[str, str]:
+    """Returns two shares in percent, with as many digits as make them differ."""
+    pairs = [(f"{first:.{n}%}", f"{second:.{n}%}") for n in (1, 2, 3)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
 
 
 def _too_few(evidence: Evidence) -> Cause:
@@ -136,10 +155,7 @@ def _higher_threshold(
             )
     if curve:
         return "No threshold reaches that: train with more labeled images.", ()
-    return (
-        "Keep fewer labels, of higher confidence.",
-        ("--target_precision", "--calibration"),
-    )
+    return _FEWER, ("--target_precision", "--calibration")
 
 
 def _fit(evidence: Evidence) -> Cause:

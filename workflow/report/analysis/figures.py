@@ -66,11 +66,15 @@ class Diagnosis:
         round: Round of the student.
         below: Names of the classifiers it is less accurate than, among its teacher and,
             for the last student, the control.
+        differences: Difference from the accuracy of each of them.
+        may_be_chance: Whether the intervals of all differences include 0.
         causes: Causes, the likeliest first.
     """
 
     round: int
     below: tuple[str, ...]
+    differences: tuple[Interval, ...]
+    may_be_chance: bool
     causes: tuple[Cause, ...]
 
 
@@ -169,6 +173,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         read_round(run, facts["round"], facts["funnel"]) for facts in report["rounds"]
     )
     accuracies = tuple(_accuracies(report))
+    gains = tuple(_gains(run, accuracies))
     series = tuple(read_learning(run, len(rounds)))
     first = known(attempt(lambda: run.labeled_round(1)))
     return Figures(
@@ -176,9 +181,14 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         headline=verdict.headline(report),
         class_names=tuple(first.selection.class_names) if first else (),
         accuracies=accuracies,
-        gains=tuple(_gains(run, accuracies)),
+        gains=gains,
         outlooks=tuple(Outlook(**facts["outlook"]) for facts in report["rounds"]),
-        diagnoses=tuple(_diagnose(run, found, accuracies, series) for found in rounds),
+        diagnoses=tuple(
+            _diagnose(
+                found, gains, _evidence(run, found, accuracies[found.round], series)
+            )
+            for found in rounds
+        ),
         rounds=rounds,
         learning=series,
         confusions=attempt(lambda: _confusions(run, len(rounds))),
@@ -257,38 +267,43 @@ def _gain(
 
 
 def _diagnose(
-    run: Run,
-    found: RoundFigures,
-    accuracies: Sequence[Accuracy],
-    series: Sequence[Series],
+    found: RoundFigures, gains: Sequence[Gain], evidence: Evidence
 ) -> Diagnosis:
-    number = found.round
-    control, *line = accuracies
-    teacher, student = line[number - 1 : number + 1]
-    others = (teacher, control) if student is line[-1] else (teacher,)
-    config = typed_json.read(
-        run.round(number) / "student" / artifact.CONFIG, _StudentConfig
+    teacher = f"student {found.round - 1}" if found.round > 1 else "teacher"
+    # The teacher comes first; only the last student is compared with the control.
+    losses = [
+        gain
+        for over in (teacher, "control")
+        for gain in gains
+        if (gain.name, gain.over) == (f"student {found.round}", over)
+        and gain.share.estimate < 0
+    ]
+    return Diagnosis(
+        round=found.round,
+        below=tuple(loss.over for loss in losses),
+        differences=tuple(loss.share for loss in losses),
+        may_be_chance=all(loss.share.high >= 0 for loss in losses),
+        causes=diagnosis.diagnose(evidence),
     )
-    path = run.round(number) / "evaluation" / "evaluation.json"
+
+
+def _evidence(
+    run: Run, found: RoundFigures, teacher: Accuracy, series: Sequence[Series]
+) -> Evidence:
+    directory = run.round(found.round)
+    config = typed_json.read(directory / "student" / artifact.CONFIG, _StudentConfig)
+    path = directory / "evaluation" / "evaluation.json"
     fit = typed_json.read(path, _StudentEvaluation).fit if path.exists() else None
-    evidence = Evidence(
+    return Evidence(
         teacher_accuracy=teacher.share.estimate,
         kept=known(found.kept),
+        judges=known(found.judges),
         curve=known(found.coverage) or (),
         agreement=fit.agreement if fit else None,
-        under_noise=agreement_under_noise(series, f"student {number}"),
+        under_noise=agreement_under_noise(series, f"student {found.round}"),
         config=dataclasses.asdict(config.config),
         labeled=config.sizes.labeled if config.sizes else 0,
         records=config.sizes.pseudo_labeled if config.sizes else 0,
-    )
-    return Diagnosis(
-        round=number,
-        below=tuple(
-            other.name
-            for other in others
-            if student.share.estimate < other.share.estimate
-        ),
-        causes=diagnosis.diagnose(evidence),
     )
 
 

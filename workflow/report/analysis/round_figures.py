@@ -38,10 +38,18 @@ _MAX_RANKS = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReferenceImages:
-    """Kind (`held_out`, `out_of_fold` or `test`) and number of labeled images."""
+    """Labeled images that precision is estimated on.
+
+    Attributes:
+        kind: `held_out`, `out_of_fold` or `test`.
+        images: Number of images.
+        before_blending: Whether they have the teacher's own predictions, although those
+            selected from were blended with the labels of similar images.
+    """
 
     kind: str
     images: int
+    before_blending: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +170,13 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
     return RoundFigures(
         round=number,
         funnel=funnel,
-        judges=attempt(lambda: _count_reference(require(reference))),
+        judges=attempt(
+            lambda: ReferenceImages(
+                kind=require(reference).kind,
+                images=len(require(reference).label),
+                before_blending=run.blends(number),
+            )
+        ),
         kept=attempt(lambda: _kept(require(labeled).selection, reference)),
         kept_share=known(attempt(lambda: _kept_share(require(labeled)))),
         reliability=attempt(lambda: metrics.reliability(require(reference))),
@@ -176,10 +190,6 @@ def read_round(run: Run, number: int, funnel: dict[str, int]) -> RoundFigures:
         ),
         churn=attempt(lambda: _churn(run, number)) if number > 1 else None,
     )
-
-
-def _count_reference(reference: LabeledPredictions) -> ReferenceImages:
-    return ReferenceImages(kind=reference.kind, images=len(reference.label))
 
 
 def _kept(selection: Selection, reference: LabeledPredictions | Missing) -> Precision:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from classifier.export.facts import CLASSIFIER
 from classifier.training import metrics
 from pseudo_label.predictions.prediction_set import open_predictions
-from pseudo_label.selection import precision
+from pseudo_label.selection import outlook, precision
 from pseudo_label.selection.decision import (
     SELECTION,
     check_class_names,
@@ -183,10 +183,15 @@ class Run:
             selection=selection,
         )
 
+    def blends(self, number: int) -> bool:
+        """Whether a round's predictions were blended with labels of similar images."""
+        return outlook.read_agreement(self.round(number) / "predictions") is not None
+
     def reference_predictions(self, number: int) -> LabeledPredictions:
         """Returns predictions of a round's teacher for labeled images.
 
-        The images are those of its calibration, or without one the test images.
+        The images are those of its calibration, or without one the test images. Neither
+        are blended.
 
         Raises:
             MissingError: If there is neither, or no image could be decoded.

@@ -178,10 +178,17 @@ def _format_losses(report: dict[str, Any]) -> Iterator[str]:
             continue
         likeliest = found["causes"][0]
         why = "no figure is beyond its bound"
-        if likeliest["state"] == LIKELY:
+        if found["may_be_chance"]:
+            ranges = " and ".join(map(_describe_interval, found["differences"]))
+            why = f"it may be chance (95% interval {ranges} points)"
+        elif likeliest["state"] == LIKELY:
             why = f"likeliest cause: {likeliest['finding']}"
         whom = describe_below(found["below"])
         yield f"  student {found['round']} ends below {whom}; {why}"
+
+
+def _describe_interval(difference: Mapping[str, float]) -> str:
+    return f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
 
 
 def describe_below(names: Sequence[str]) -> str:

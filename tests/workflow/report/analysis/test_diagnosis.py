@@ -7,6 +7,7 @@ from pseudo_label.selection.precision import Precision
 from workflow.report.analysis import diagnosis
 from workflow.report.analysis.diagnosis import Evidence
 from workflow.report.analysis.metrics import CoveragePoint
+from workflow.report.analysis.round_figures import ReferenceImages
 
 CONFIG = {
     "num_steps": 1600,
@@ -96,6 +97,45 @@ def test_a_sufficient_threshold_is_named():
     first, *_ = diagnosis.diagnose(evidence(kept=precision(80), curve=curve[:1]))
     assert not first.flags
     assert "more labeled images" in first.remedy
+
+
+def judges(kind, *, before_blending=False):
+    return ReferenceImages(kind=kind, images=600, before_blending=before_blending)
+
+
+def test_no_threshold_of_another_scale_is_named():
+    curve = tuple(
+        CoveragePoint(threshold=t, coverage=1 - t, precision=precision(right))
+        for t, right in ((0.0, 80), (0.62, 96))
+    )
+    blended = evidence(
+        kept=precision(80), curve=curve, judges=judges("test", before_blending=True)
+    )
+    first, *_ = diagnosis.diagnose(blended)
+    assert first.flags == ("--confidence_threshold",)
+    assert "0.62" not in first.remedy
+    assert "100 test images by the teacher's own predictions" in first.finding
+    own = evidence(kept=precision(80), curve=curve, judges=judges("held_out"))
+    first, *_ = diagnosis.diagnose(own)
+    assert first.flags == ("--confidence_threshold=0.62",)
+    assert "100 labeled images)" in first.finding
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "accuracy", "shown"),
+    [
+        (571, 578, 586 / 600, ("98.79%", "98.83%")),
+        (98, 100, 0.9, ("98.0%", "95.0%")),
+        (95, 100, 0.9, ("95.0%", "95.0%")),
+    ],
+)
+def test_a_figure_and_its_bound_are_printed_apart(right, of, accuracy, shown):
+    found = diagnosis.diagnose(
+        evidence(kept=precision(right, of=of), teacher_accuracy=accuracy)
+    )
+    (labels,) = (cause for cause in found if cause.name == "labels")
+    assert f"labels {shown[0]} are right" in labels.finding
+    assert f"At least {shown[1]} should be" in labels.finding
 
 
 def test_noise_is_not_blamed_for_labels_that_were_not_learned():

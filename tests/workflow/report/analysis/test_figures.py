@@ -53,12 +53,30 @@ def test_different_images_are_not_paired(copied):
 def test_diagnoses_rest_on_the_figures(found):
     first, second = found.diagnoses
     assert (first.below, second.below) == ((), ("student 1",))
+    gains = {(gain.name, gain.over): gain for gain in found.gains}
+    lost = gains["student 2", "student 1"].share
+    assert second.differences == (lost,)
+    assert second.may_be_chance == (lost.high >= 0)
     kept = found.rounds[1].kept
     findings = {cause.name: cause.finding for cause in second.causes}
     assert f"{kept.estimate:.1%} are right" in findings["labels"]
     assert "right about 90.0%" in findings["labels"]
     assert "repeats 97.0%" in findings["fit"]
     assert "without 97.0%" in findings["noise"]
+
+
+def test_a_teacher_comes_before_the_control(tmp_path):
+    plan = runs.Plan(accuracies=(0.8, 0.9, 0.7), control=0.85)
+    found, _ = runs.read_figures(runs.make(tmp_path / "run", plan))
+    last = found.diagnoses[-1]
+    assert last.below == ("student 1", "control")
+    assert [d.estimate for d in last.differences] == pytest.approx([-0.2, -0.15])
+    assert not last.may_be_chance
+    plan = runs.Plan(accuracies=(0.8, 0.798), control=0.802)
+    found, _ = runs.read_figures(runs.make(tmp_path / "chance", plan))
+    (last,) = found.diagnoses
+    assert last.below == ("teacher", "control")
+    assert last.may_be_chance
 
 
 def test_the_reason_to_stop_is_read(copied):

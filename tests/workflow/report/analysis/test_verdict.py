@@ -103,13 +103,25 @@ def test_the_headline_states_the_result(teacher, control, accuracies, expected):
     assert expected in verdict.headline(report)
 
 
+def make_loss(number, below, differences, causes):
+    return {
+        "round": number,
+        "below": below,
+        "differences": differences,
+        "may_be_chance": all(found["high"] >= 0 for found in differences),
+        "causes": causes,
+    }
+
+
 def test_a_loss_is_printed_with_its_likeliest_cause(run):
     found = verdict.make_report(run)
     causes = [{"state": "likely", "finding": "Labels are wrong."}]
+    chance, loss = {"low": -0.0171, "high": 0.0103}, {"low": -0.02, "high": -0.01}
     losses = [
-        {"round": 1, "below": [], "causes": causes},
-        {"round": 2, "below": ["student 1", "control"], "causes": causes},
-        {"round": 3, "below": ["student 2"], "causes": [{"state": "unlikely"}]},
+        make_loss(1, [], [], causes),
+        make_loss(2, ["student 1", "control"], [chance, loss], causes),
+        make_loss(3, ["student 2"], [loss], [{"state": "unlikely"}]),
+        make_loss(4, ["student 3"], [chance], causes),
     ]
     lines = list(verdict.format_lines({**found, "diagnoses": losses}))
     shown = [line for line in lines if "below its teacher" in line]
@@ -117,6 +129,8 @@ def test_a_loss_is_printed_with_its_likeliest_cause(run):
         "  student 2 ends below its teacher and the control; likeliest cause: "
         "Labels are wrong.",
         "  student 3 ends below its teacher; no figure is beyond its bound",
+        "  student 4 ends below its teacher; it may be chance (95% interval -1.7 to +1.0 "
+        "points)",
     ]
     without = [line for line in lines if line not in shown]
     assert without == list(verdict.format_lines(found))

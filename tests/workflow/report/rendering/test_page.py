@@ -141,7 +141,7 @@ def test_a_loss_is_shown_with_its_causes(tmp_path):
     assert "Why student 1 ended below its teacher" in shown
     assert "Without noise the student repeats 80.0% of the pseudo-labels" in shown
     assert "--set=num_steps=3200" in shown
-    order = [shown.index(f"{name} ") for name in ("Labels not learned", "Noise")]
+    order = [shown.index(f"{name}: ") for name in ("Labels not learned", "Noise")]
     assert order == sorted(order)
 
 
@@ -150,6 +150,25 @@ def test_a_loss_to_the_control_is_shown_with_its_causes(tmp_path):
     shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
     assert "above its first teacher, but not above the control." in shown
     assert "Why student 1 ended below the control" in shown
+
+
+def test_no_cause_is_sought_for_what_may_be_chance(tmp_path):
+    plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.798), control=0.7)
+    shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
+    assert "That student 1 ended below its teacher may be chance." in shown
+    assert "Why student 1" not in shown
+
+
+def test_precision_of_blended_labels_is_of_the_teacher_alone(tmp_path):
+    plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.9))
+    run = runs.make(tmp_path / "run", plan)
+    words = "by the teacher's own predictions"
+    assert words not in Reader(make(run)).shown
+    agreement = {"compared": 3000, "same": 2970}
+    runs.write(run / "round-1/predictions/summary.json", {"agreement": agreement})
+    sections = re.findall(r'<section id="(.*?)">(.*?)</section>', make(run), re.DOTALL)
+    told = {slug for slug, section in sections if words in Reader(section).shown}
+    assert told == {"precision", "coverage", "what-if", "reliability"}
 
 
 def test_every_section_explains_what_is_missing(run, tmp_path):
