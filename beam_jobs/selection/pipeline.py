@@ -86,7 +86,7 @@ def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:
     yield str(outlook.read_outlook(selection, predictions.directory))
     cells = what_if.read_table(output)
     if cells is not None:
-        yield from what_if.format_table(cells)
+        yield from what_if.format_table(cells, selection.settings)
 
 
 def _format_sparse_classes(selection: Selection) -> Iterator[str]:

@@ -61,23 +61,23 @@ def make_table(
 ) -> tuple[WhatIfCell, ...]:
     """Returns the cells, by threshold, then by images per class.
 
-    Counts are exact. The precision is that of the labeled images that the same settings
-    would keep, with the cut-off of a quota rounded down to the end of its bin. The
-    tally is that of the whole corpus, with the levels `levels(config)`.
+    Counts are exact. The precision is that of the labeled images at least as confident
+    as the last image kept of their class, rounded down to the end of its bin. The tally
+    is that of the whole corpus, with the levels `levels(config)`.
     """
     reaching = np.cumsum(tally.reached[:-1, ::-1], axis=1)[:, ::-1]
     cumulative = np.cumsum(tally.histogram[:-1], axis=1)
     quotas = sorted({max(1, round(f * config.images_per_class)) for f in _FACTORS})
-    cut_offs = [_quota_cut_offs(cumulative, tally.bins, quota) for quota in quotas]
     cells = []
     for index, threshold in enumerate(levels(config)):
-        for quota, cut_off in zip(quotas, cut_offs, strict=True):
+        for quota in quotas:
             settings = dataclasses.replace(config, images_per_class=quota)
             unique, records = count_kept(reaching[:, index + 1], settings)
             num_unique, num_records = int(unique.sum()), int(records.sum())
             precision = None
             if calibration is not None:
-                lowest = np.maximum(cut_off, threshold)
+                last = _lowest_kept(cumulative, tally.bins, unique)
+                lowest = np.maximum(last, threshold)
                 precision = precision_above(calibration, lowest)
             cells.append(
                 WhatIfCell(
@@ -107,26 +107,39 @@ def read_table(directory: epath.PathLike) -> tuple[WhatIfCell, ...] | None:
     return typed_json.read(path, tuple[WhatIfCell, ...])
 
 
-def format_table(cells: Sequence[WhatIfCell]) -> Iterator[str]:
-    """Yields the table as lines."""
+def format_table(cells: Sequence[WhatIfCell], config: SelectionConfig) -> Iterator[str]:
+    """Yields the table as lines; that of the selection's own settings is marked."""
+    has_precision = any(cell.precision is not None for cell in cells)
     yield (
         f"{'threshold':>10}{'per class':>12}{'records':>14}{'unique':>14}"
-        f"{'copies':>14}{'empty':>8}  precision"
+        f"{'copies':>14}{'empty':>8}{'  precision' if has_precision else ''}"
     )
     for cell in cells:
-        precision = "" if cell.precision is None else str(cell.precision)
+        precision = "" if cell.precision is None else f"  {cell.precision}"
+        chosen = "  chosen" if is_chosen(cell, config) else ""
         yield (
             f"{cell.confidence_threshold:>10.4g}{cell.images_per_class:>12,}"
             f"{cell.records:>14,}{cell.unique:>14,}{cell.copies:>14,}"
-            f"{cell.empty_classes:>8,}  {precision}"
+            f"{cell.empty_classes:>8,}{precision}{chosen}"
         )
 
 
-def _quota_cut_offs(
-    cumulative: NDArray[np.int64], bins: HistogramBins, quota: int
+def is_chosen(cell: WhatIfCell, config: SelectionConfig) -> bool:
+    """Whether a cell has the settings of the selection; none if classes differ."""
+    rule = config.thresholds
+    if len(rule.values) > 1 or rule.adaptive:
+        return False
+    own = (np.float32(rule.values[0]), config.images_per_class)
+    return own == (np.float32(cell.confidence_threshold), cell.images_per_class)
+
+
+def _lowest_kept(
+    cumulative: NDArray[np.int64], bins: HistogramBins, unique: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Returns the lowest confidence of each class within its quota, float32 [K]."""
-    is_cut = cumulative[:, -1] >= quota
-    found = np.minimum((cumulative < quota).sum(axis=1), cumulative.shape[1] - 1)
+    """Returns the lowest confidence kept of each class, float32 [K]; infinite if none.
+
+    `unique` are the numbers of images kept, int64 [K].
+    """
+    found = (cumulative < unique[:, None]).sum(axis=1)
     lowest = bins.lowest_confidence(np.arange(len(cumulative)), found)
-    return np.where(is_cut, lowest, np.float32(0.0))
+    return np.where(unique > 0, lowest, np.float32(np.inf))

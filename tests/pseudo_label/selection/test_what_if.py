@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pseudo_label.selection import what_if
-from pseudo_label.selection.precision import LabeledPredictions
+from pseudo_label.selection.precision import LabeledPredictions, precision_above
 from pseudo_label.selection.tally import Tally
 from tests.pseudo_label.selection.selections import config, run, to_rows, to_table
 
@@ -71,4 +73,52 @@ def test_json_loses_nothing(table, tmp_path):
     assert what_if.read_table(tmp_path) is None
     what_if.write_table(tmp_path, cells)
     assert what_if.read_table(tmp_path) == cells
-    assert len(list(what_if.format_table(cells))) == len(cells) + 1
+
+
+def label_rows(*rows):
+    """Labeled images: true class, predicted class and confidence of each."""
+    label, predicted, confidence = zip(*rows, strict=True)
+    return LabeledPredictions(
+        kind="test",
+        label=np.array(label, np.int32),
+        predicted=np.array(predicted, np.int32),
+        confidence=np.array(confidence, np.float32),
+    )
+
+
+def test_images_below_the_last_one_kept_do_not_count():
+    """Even in a class that is not full, as for the precision of the kept labels."""
+    table = to_table([("ok", 0, 0.9, 1), ("ok", 0, 0.8, 2), ("ok", 1, 0.7, 3)])
+    labeled = label_rows((0, 0, 0.85), (1, 0, 0.6), (1, 1, 0.75), (2, 2, 0.99))
+    asked = config(0.5, images_per_class=9)
+    for cell in cells_of(table, asked, labeled):
+        lowest = run([table], config(cell.confidence_threshold, 9)).lowest_kept
+        expected = precision_above(labeled, lowest)
+        if cell.images_per_class == 9:
+            assert cell.precision == expected
+
+
+@pytest.mark.parametrize("is_labeled", [False, True])
+def test_the_lines_mark_the_chosen_settings(table, is_labeled):
+    asked = config(0.5, images_per_class=40)
+    labeled = label_rows((0, 0, 0.9)) if is_labeled else None
+    cells = cells_of(table, asked, labeled)
+    head, *lines = what_if.format_table(cells, asked)
+    assert len(lines) == len(cells)
+    assert ("precision" in head) == is_labeled
+    (chosen,) = (line for line in lines if "chosen" in line)
+    assert chosen.split()[:2] == ["0.5", "40"]
+    assert is_labeled or {len(line.rstrip()) for line in lines if line != chosen} == {
+        len(head)
+    }
+
+
+@pytest.mark.parametrize(
+    "thresholds", [{"adaptive": True}, {"rule": "per_class", "values": (0.5,) * 4}]
+)
+def test_no_line_is_chosen_where_classes_differ(table, thresholds):
+    asked = config(0.5, images_per_class=40)
+    rule = dataclasses.replace(asked.thresholds, **thresholds)
+    cells = cells_of(table, asked)
+    own = dataclasses.replace(asked, thresholds=rule)
+    assert not any(what_if.is_chosen(cell, own) for cell in cells)

@@ -106,9 +106,11 @@ def _labels(evidence: Evidence) -> Cause:
     is_test = judges is not None and judges.kind == TEST
     own = " by the teacher's own predictions, before blending" if is_blended else ""
     # Thresholds of blended predictions are on another scale than the curve.
-    remedy, flags = _FEWER, ("--confidence_threshold",)
-    if not is_blended:
-        remedy, flags = _higher_threshold(evidence.curve, bound)
+    remedy, flags = (
+        (_FEWER, ("--confidence_threshold",))
+        if is_blended
+        else _higher_threshold(evidence.curve, bound)
+    )
     right, wanted = _distinct(kept.estimate, bound)
     return _known(
         LABELS,

@@ -129,8 +129,8 @@ def test_a_loss_is_printed_with_its_likeliest_cause(run):
         "  student 2 ends below its teacher and the control; likeliest cause: "
         "Labels are wrong.",
         "  student 3 ends below its teacher; no figure is beyond its bound",
-        "  student 4 ends below its teacher; it may be chance (95% interval -1.7 to +1.0 "
-        "points)",
+        "  student 4 ends below its teacher; it may be chance (95% interval -1.7 to "
+        "+1.0 points)",
     ]
     without = [line for line in lines if line not in shown]
     assert without == list(verdict.format_lines(found))
