@@ -1,4 +1,4 @@
-"""Whether a student is likely to gain from a selection, before it is trained.
+"""Whether a student is likely to end above the control, before it is trained.
 
 The bounds are those of `docs/students.md`, "Before the student is trained", which also
 says how often they were right.
@@ -18,7 +18,8 @@ from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.selection.decision import Funnel, PrecisionEstimate
 from stage import typed_json
 
-#: Lowest agreement of teacher and similar labeled images, corrected for chance.
+#: Lowest agreement of the teacher with the labels of similar images, corrected for
+#: chance.
 MIN_AGREEMENT = 0.94
 #: Lowest share of the images with a prediction whose agreement is known.
 MIN_COMPARED = 0.5
@@ -33,8 +34,8 @@ class Outlook:
     """What the figures of a selection say about a student of it.
 
     Attributes:
-        is_likely: Whether it is likely to end above teacher and control; None if
-            nothing is known about the labels.
+        is_likely: Whether it is likely to end above the control, which is trained on
+            the labeled images alone; None if nothing is known about the labels.
         finding: The figure that decides, as a clause.
     """
 
@@ -43,9 +44,12 @@ class Outlook:
 
     def __str__(self) -> str:
         if self.is_likely is None:
-            return f"whether the student will gain cannot be said: {self.finding}"
+            return (
+                "whether the student will end above the control cannot be said: "
+                f"{self.finding}"
+            )
         likely = "likely" if self.is_likely else "unlikely"
-        return f"the student is {likely} to gain: {self.finding}"
+        return f"the student is {likely} to end above the control: {self.finding}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,8 +78,8 @@ def judge(
     Args:
         funnel: Its counts.
         num_classes: K.
-        agreement: Agreement of the teacher with similar labeled images, if known. It
-            counts if most images were compared.
+        agreement: Agreement of the teacher with the labels of similar images, if known.
+            It counts if most images were compared.
         estimate: Precision of its labels, if known.
     """
     known = agreement or NeighborAgreement()
@@ -151,7 +155,8 @@ def _judge_labels(
         yield _Figure(
             share=beyond_chance(agreement.same / agreement.compared, num_classes),
             bound=MIN_AGREEMENT,
-            what="agreement of teacher and similar labeled images, beyond chance,",
+            what="agreement of the teacher with the labels of similar images, "
+            "beyond chance,",
         )
     if estimate is not None and estimate.kept.estimate is not None:
         yield _Figure(

@@ -156,7 +156,7 @@ def test_the_estimate_is_of_the_images_that_the_rules_keep(place):
     predictions = open_predictions(place.predictions)
     lines = list(pipeline.format_lines(str(place.root / "own"), predictions))
     assert any("precision of the labels kept" in line for line in lines)
-    assert any("likely to gain" in line for line in lines)
+    assert any("likely to end above the control" in line for line in lines)
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.0, -1.0, 1.0000001, np.inf])

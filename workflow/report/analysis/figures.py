@@ -95,6 +95,7 @@ class Figures:
         headline: Result of the last student.
         class_names: K names by label; empty without predictions.
         accuracies: Accuracies of control, first teacher and students.
+        compute: Multiply-adds of `control` and `chain`; None if unknown.
         gains: Gains of the last student over first teacher and control, then of each
             student over its teacher.
         outlooks: What the selection of each round said about its student.
@@ -107,6 +108,7 @@ class Figures:
     headline: str
     class_names: tuple[str, ...]
     accuracies: tuple[Accuracy, ...]
+    compute: dict[str, float] | None
     gains: tuple[Gain, ...]
     outlooks: tuple[Outlook, ...]
     diagnoses: tuple[Diagnosis, ...]
@@ -181,6 +183,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         headline=verdict.headline(report),
         class_names=tuple(first.selection.class_names) if first else (),
         accuracies=accuracies,
+        compute=report["compute"],
         gains=gains,
         outlooks=tuple(Outlook(**facts["outlook"]) for facts in report["rounds"]),
         diagnoses=tuple(

@@ -152,11 +152,11 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
     yield "  " + verdict_sentence(report)
     yield from _format_losses(report)
     seconds = sum(report["seconds"].values())
-    yield f"  all stages took {seconds:.0f} s in total, seed {report['seed']}"
+    yield f"  seed {report['seed']}; the stages took {seconds:.0f} s, added up"
 
 
 def _describe_first(report: Mapping[str, Any]) -> str:
-    return "all images" if report.get("consistent") else "labels alone"
+    return "labels and unlabeled images" if report.get("consistent") else "labels alone"
 
 
 def describe_compute(compute: Mapping[str, float], *, rounds: int) -> str:
@@ -200,13 +200,23 @@ def describe_below(names: Sequence[str]) -> str:
 
 def verdict_sentence(report: dict[str, Any]) -> str:
     """Returns in one sentence whether self-training was worth it."""
-    over_teacher = 100 * (report["student_accuracy"] - report["teacher_accuracy"])
-    over_control = 100 * (report["student_accuracy"] - report["control_accuracy"])
-    outcome = "beats" if min(over_teacher, over_control) > 0 else "does not beat both"
-    return (
-        f"the student {outcome} its first teacher ({over_teacher:+.2f} points) and "
-        f"the control ({over_control:+.2f} points)"
+    gains = {
+        name: report["student_accuracy"] - report[f"{key}_accuracy"]
+        for name, key in (("its first teacher", "teacher"), ("the control", "control"))
+    }
+    above, below = (
+        [
+            f"{name} ({100 * gain:+.2f} points)"
+            for name, gain in gains.items()
+            if (gain > 0) == is_above
+        ]
+        for is_above in (True, False)
     )
+    if not below:
+        return f"the student is above {' and '.join(above)}"
+    if not above:
+        return f"the student is above neither {' nor '.join(below)}"
+    return f"the student is above {above[0]}, but not above {below[0]}"
 
 
 def headline(report: dict[str, Any]) -> str:

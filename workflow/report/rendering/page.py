@@ -22,7 +22,7 @@ from stage.text import printable_lines
 from workflow.report.analysis.figures import Figures
 from workflow.report.analysis.missing import Missing
 from workflow.report.analysis.run_files import Stage
-from workflow.report.analysis.verdict import describe_below
+from workflow.report.analysis.verdict import describe_below, describe_compute
 from workflow.report.rendering import charts, contact_sheets, text
 from workflow.report.rendering.marks import Axis
 from workflow.samples.tiles import Sample
@@ -72,7 +72,7 @@ def environment() -> jinja2.Environment:
     for function in (
         *(text.shorten, text.coordinate, text.count, text.percent, text.between),
         *(text.points, contact_sheets.data_address, describe_below),
-        *(command_line, versions, funnel_title),
+        *(command_line, versions, funnel_title, describe_compute),
     ):
         found.filters[function.__name__] = function
     return found

@@ -65,12 +65,30 @@ def test_report_gathers_the_figures_of_a_run(run):
 
 def test_the_verdict_says_who_won(run):
     found = verdict.make_report(run)
-    assert "beats its first teacher (+10.00 points)" in verdict.verdict_sentence(found)
-    worse = {**found, "student_accuracy": 0.81}
-    assert "does not beat both" in verdict.verdict_sentence(worse)
+    assert "is above its first teacher (+10.00" in verdict.verdict_sentence(found)
     lines = "\n".join(verdict.format_lines(found))
     assert "student 10" in lines
     assert "90.00%" in lines
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        (0.9, "above its first teacher (+10.00 points) and the control (+5.00 points)"),
+        (0.83, "above its first teacher (+3.00 points), but not above the control (-2"),
+        (0.8, "above neither its first teacher (+0.00 points) nor the control (-5.00"),
+    ],
+)
+def test_the_verdict_names_each_side(student, expected):
+    report = {"teacher_accuracy": 0.8, "control_accuracy": 0.85}
+    found = verdict.verdict_sentence({**report, "student_accuracy": student})
+    assert expected in found
+    report = {"teacher_accuracy": 0.9767, "control_accuracy": 0.9183}
+    found = verdict.verdict_sentence({**report, "student_accuracy": 0.9733})
+    assert (
+        "above the control (+5.50 points), but not above its first teacher (-0.34"
+        in (found)
+    )
 
 
 def test_a_stage_that_has_not_ended_is_named(run):
@@ -154,7 +172,7 @@ def test_a_run_without_a_round_is_named(run):
 
 def test_what_the_first_teacher_learned_from_is_named(run):
     member = run / "round-1" / "teacher" / "member-1"
-    for unlabeled, expected in ((None, "labels alone"), ({"n": 9}, "all images")):
+    for unlabeled, expected in ((None, "labels alone"), ({"n": 9}, "unlabeled images")):
         content = {"config": {"seed": 1}}
         if unlabeled:
             content["unlabeled"] = unlabeled
@@ -175,5 +193,5 @@ def test_the_outlook_of_each_round_is_printed(run):
     (first,) = [line for line in lines if "before student 1:" in line]
     assert "cannot be said" in first
     (second,) = [line for line in lines if "before student 2:" in line]
-    assert "unlikely to gain" in second
+    assert "unlikely to end above the control" in second
     assert "41.0%" in second

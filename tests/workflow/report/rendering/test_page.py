@@ -152,6 +152,16 @@ def test_a_loss_to_the_control_is_shown_with_its_causes(tmp_path):
     assert "Why student 1 ended below the control" in shown
 
 
+def test_the_compute_of_the_control_is_shown(run):
+    found, report = runs.read_figures(run)
+    counted = dataclasses.replace(found, compute={"control": 1.5e12, "chain": 2e12})
+    html = page.make_page(counted, [], json_name="report.json")
+    assert "1.5e+12" in Reader(html).shown
+    assert "too little" in Reader(html).shown
+    assert report["compute"] is None
+    assert "was not counted" in Reader(make(run)).shown
+
+
 def test_no_cause_is_sought_for_what_may_be_chance(tmp_path):
     plan = runs.Plan(class_names=("a", "b"), accuracies=(0.8, 0.798), control=0.7)
     shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
