@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _check_unlabeled() -> None:
     is_given = _UNLABELED.value is not None
-    for flag in (_CONSISTENCY, _EXCLUDE):
+    for flag in (_CONSISTENCY, _EXCLUDE, _UNLABELED_IMAGE_FEATURE):
         if flag.present and not is_given:
             raise ValueError(f"--{flag.name} needs --unlabeled")
     is_used = is_given and _CONSISTENCY.value != "off"

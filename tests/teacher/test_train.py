@@ -106,7 +106,10 @@ def test_unlabeled_images_are_learned_from_by_the_rule(
     assert run.config.num_steps == (640 if is_used else 800)
 
 
-@pytest.mark.parametrize("flag", ["--consistency=off", "--exclude=folder:x"])
+@pytest.mark.parametrize(
+    "flag",
+    ["--consistency=off", "--exclude=folder:x", "--unlabeled_image_feature=pixels"],
+)
 def test_what_is_for_unlabeled_images_needs_them(labeled, tmp_path, flag):
     process = train(labeled, tmp_path / "teacher", flag)
     assert process.returncode == 1
