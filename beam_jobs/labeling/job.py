@@ -283,7 +283,7 @@ def _plan_teachers(
     facts = read_ensemble_facts(settings.teachers)
     more = {}
     if settings.embeddings:
-        more = _describe_embeddings(source, settings, facts)
+        more = _describe_embeddings(source, settings, facts, log)
     temperature = _find_temperature(facts, settings.calibration)
     chosen = _choose_engine(source, settings, output, log)
     loader = Teachers(
@@ -305,7 +305,10 @@ def _plan_teachers(
 
 
 def _describe_embeddings(
-    source: Source, settings: LabelingConfig, facts: Sequence[ClassifierFacts]
+    source: Source,
+    settings: LabelingConfig,
+    facts: Sequence[ClassifierFacts],
+    log: Log,
 ) -> dict[str, Any]:
     """Returns what `prediction_set.LabelingFacts` says of the embeddings.
 
@@ -321,10 +324,30 @@ def _describe_embeddings(
                 "was exported by an earlier version, or has no pooled features: train "
                 "another, or label without"
             )
+    names = tuple(facts[0].class_names)
+    if source.class_names is not None and source.class_names != names:
+        log(
+            "no labels are stored, as images and teacher have other classes: "
+            f"{_describe_other_classes(source.class_names, names)}"
+        )
     return {
         "embedding_size": sum(sizes),
-        "has_true_labels": source.class_names == tuple(facts[0].class_names),
+        "has_true_labels": source.class_names == names,
     }
+
+
+def _describe_other_classes(ours: Sequence[str], teachers: Sequence[str]) -> str:
+    """Returns in words how two lists of class names differ."""
+    parts = [
+        f"{len(names)} only in the {whose} ({', '.join(map(repr, names[:3]))}"
+        f"{', ...' if len(names) > 3 else ''})"
+        for whose, names in (
+            ("images", sorted(set(ours) - set(teachers))),
+            ("teacher", sorted(set(teachers) - set(ours))),
+        )
+        if names
+    ]
+    return " and ".join(parts) or "another order"
 
 
 def _find_temperature(facts: list[ClassifierFacts], directory: str | None) -> float:

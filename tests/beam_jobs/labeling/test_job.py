@@ -355,14 +355,27 @@ def test_labels_are_stored_if_they_are_classes_of_the_teacher(exported, tmp_path
             teachers=(str(exported[0]),), embeddings=True, **REFERENCE
         )
         output = tmp_path / f"{name}-labeled"
-        labeling = labeling_job.plan(source, settings, output=str(output)).labeling
+        lines = []
+        labeling = labeling_job.plan(
+            source, settings, output=str(output), log=lines.append
+        ).labeling
         assert ("true_label" in labeling.more_columns) == has_labels
+        told = "no labels are stored, as images and teacher have other classes: "
+        assert lines == ([] if has_labels else [f"{told}1 only in the teacher ('c')"])
         if has_labels:
             output.mkdir()
             label_shard(source.shards[0], labeling, labeling.predictor.load())
             rows = pq.read_table(str(labeling.path(0)))
             expected = [file.label for file in source.files]
             assert rows["true_label"].to_pylist() == expected
+
+
+def test_classes_that_differ_are_named():
+    describe = labeling_job._describe_other_classes
+    assert describe("abc", "acb") == "another order"
+    assert describe(["a", "x"], "abcdef") == (
+        "1 only in the images ('x') and 5 only in the teacher ('b', 'c', 'd', ...)"
+    )
 
 
 def test_teachers_without_embeddings_are_refused(job, tmp_path):
