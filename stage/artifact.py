@@ -15,6 +15,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
 import re
 import sys
@@ -135,11 +136,26 @@ def start_or_resume(
 def check_startable(directory: epath.PathLike) -> None:
     """Raises ValueError or OSError if a directory holds what no stage has begun."""
     path = reach(directory)
+    check_directory(path)
     is_begun = (path / CONFIG).exists()
     if path.exists() and not (is_begun or all(map(is_unfinished, path.iterdir()))):
         raise ValueError(
             f"{path} is not empty and was not made by this command; choose another "
             "output"
+        )
+
+
+def check_directory(path: epath.PathLike) -> None:
+    """Raises ValueError if a local path to write to is a file, or is below one."""
+    if "://" in os.fspath(path):
+        return
+    found = pathlib.Path(path)
+    existing = (part for part in (found, *found.parents) if os.path.exists(part))
+    first = next(existing, None)
+    if first is not None and not os.path.isdir(first):
+        raise ValueError(
+            f"{printable(os.fspath(path))}: expected a directory, got the file "
+            f"{printable(str(first))}"
         )
 
 
@@ -150,13 +166,14 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
     The lock ends with the process, even if it is killed.
 
     Raises:
-        ValueError: If another process holds the lock.
+        ValueError: If it is a file, or another process holds the lock.
         OSError: If there can be no such directory.
     """
     path = os.fspath(directory)
     if "://" in path:
         yield
         return
+    check_directory(path)
     try:
         with contextlib.suppress(FileExistsError):
             os.makedirs(path)

@@ -72,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
             variables={**before.variables, **variables}, files={**before.files, **files}
         )
         if now != before:
+            artifact.check_directory(run)
             run.mkdir(parents=True, exist_ok=True)
             artifact.write_json(path, dataclasses.asdict(now))
 

@@ -179,10 +179,21 @@ def test_what_no_stage_has_begun_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="not empty"):
         artifact.check_startable(tmp_path)
-    with pytest.raises(OSError, match="file"):
-        artifact.check_startable(tmp_path / "file")
     (tmp_path / artifact.CONFIG).touch()
     artifact.check_startable(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "file/far/below"])
+def test_a_file_is_no_directory_to_write_to(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="expected a directory, got the file"):
+        artifact.check_startable(tmp_path / name)
+    with (
+        pytest.raises(ValueError, match="expected a directory, got the file"),
+        artifact.locked(tmp_path / name),
+    ):
+        pass
+    artifact.check_directory(tmp_path / "new" / "below")
 
 
 def test_one_setting_may_change_and_no_other(tmp_path):

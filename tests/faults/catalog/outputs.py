@@ -12,7 +12,7 @@ FAULTS = (
         "its files would be images of the next run",
         mentions=("--images=folder:",),
     ),
-    Fault("output that is a file", REFUSED, mentions=("Not a directory",)),
+    Fault("output that is a file", REFUSED, mentions=("expected a directory",)),
     Fault("output whose parent is a file", REFUSED),
     Fault("output with a broken config.json", REFUSED, mentions=("config.json",)),
     Fault("output with a broken shards.parquet", REFUSED, mentions=("shards.parquet",)),
