@@ -247,10 +247,12 @@ def load_backend(backend: str, distributed: str | None = None) -> Devices:
     """
     found = open_devices(backend, distributed)
     cli.load_tensorflow()
-    if backend != "tensorflow":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        tf.config.set_visible_devices([], "GPU")
+    if backend == "tensorflow":
+        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        return dataclasses.replace(found, kind=kind)
+    tf.config.set_visible_devices([], "GPU")
     return found
 
 

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from classifier.training import devices
 from classifier.training.config import TrainConfig
@@ -47,6 +48,14 @@ def test_alone_a_process_agrees_with_itself():
     assert ONE_PROCESS.on_first_process(lambda: True) is True
     assert ONE_PROCESS.is_preempted(3, here=True)
     assert not ONE_PROCESS.is_preempted(3, here=False)
+
+
+@pytest.mark.parametrize("kind", ["CPU", "GPU"])
+def test_the_device_that_is_used_is_named(monkeypatch, kind):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    gpus = ["a GPU"] if kind == "GPU" else []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda name: gpus)
+    assert devices.load_backend("tensorflow").describe() == f"tensorflow on 1 x {kind}"
 
 
 def test_what_the_first_refuses_is_refused_with_its_words():
