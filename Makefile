@@ -318,7 +318,7 @@ verify: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Verify the records of round 
 student: $(RUN)/round-$(ROUND)/student/COMPLETED  ## Train the student of round ROUND=1
 evaluation: $(RUN)/round-$(ROUND)/evaluation/COMPLETED  ## Compare the student with its teacher
 samples: $(RUN)/round-$(ROUND)/samples/COMPLETED  ## Draw samples for the report's contact sheets
-control: $(RUN)/control/COMPLETED  ## Train the control: compute of ROUNDS=1, labeled images alone
+control: $(RUN)/control/COMPLETED  ## Train the control: labels alone, compute of a chain of ROUNDS=1
 
 reported = $(foreach round,$(wordlist 1,$(ROUNDS),$(NUMBERS)),\
 	$(RUN)/round-$(round)/samples $(RUN)/round-$(round)/evaluation)
