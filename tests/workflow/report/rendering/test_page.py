@@ -141,6 +141,7 @@ def test_a_loss_is_shown_with_its_causes(tmp_path):
     assert "Why student 1 ended below its teacher" in shown
     assert "Without noise the student repeats 80.0% of the pseudo-labels" in shown
     assert "--set=num_steps=3200" in shown
+    assert "Labels not learned: beyond its bound" in shown
     order = [shown.index(f"{name}: ") for name in ("Labels not learned", "Noise")]
     assert order == sorted(order)
 
