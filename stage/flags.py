@@ -82,6 +82,20 @@ class CommandFlags:
         self.values.unparse_flags()
         return self._parse(self.values, argv)
 
+    def check(self, words: Sequence[str]) -> flags.FlagValues:
+        """Returns the values of some flags; raises ValueError for what parse refuses.
+
+        No flag need be given. absl's own are not checked.
+        """
+        self.values.unparse_flags()
+        try:
+            self.values(["", *words])
+        except flags.Error as error:
+            if getattr(error, "flagname", "") not in flags.FLAGS:
+                raise ValueError(self._explain(error)) from error
+            self.values.mark_as_parsed()
+        return self.values
+
     def parse_program(self, argv: Sequence[str]) -> list[str]:
         """Parses the process's command line, absl's own flags and `--help` included.
 

@@ -6,26 +6,31 @@ RUN/settings holds them; this command writes it while the run has made nothing e
 Names, sizes and times of the files of each source are compared too, unless they are in
 RUN/data, which the run makes, on another file system such as gs://, where listing costs
 requests, or gone, so that a finished run can be reported on without them. The stages
-that read them compare them in any case. Refuses names of presets that there are not.
-Does not import TensorFlow.
+that read them compare them in any case. Refuses presets and flags that a later stage
+would refuse. Does not import TensorFlow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etils import epath
 
+from beam_jobs import select_labels
 from classifier.data import listing
 from classifier.data.examples import File
 from classifier.training import presets as teacher_presets
 from stage import artifact, cli, typed_json
 from stage.flags import CommandFlags
+from stage.overrides import override_all
+from student import train as student_train
 from student.training import presets as student_presets
+from teacher import train as teacher_train
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.run("Directory of a run.")
@@ -58,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
         run = epath.Path(_RUN.value)
         path = run / "settings"
         variables = dict(text.partition("=")[::2] for text in argv[1:])
-        _check_presets(variables)
+        _check_flags(variables)
         before = read(path, variables)
         _check_variables(path, before.variables, variables)
         listed = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
@@ -77,14 +82,30 @@ def main(argv: Sequence[str]) -> None:
             artifact.write_json(path, dataclasses.asdict(now))
 
 
-def _check_presets(variables: Mapping[str, str]) -> None:
-    """Raises ValueError if there is no such recipe, before a teacher is trained."""
-    finders = {"PRESET": teacher_presets, "STUDENT_PRESET": student_presets}
-    for name, presets in finders.items():
-        try:
-            presets.find(variables.get(name, "tiny"))
-        except ValueError as error:
-            raise ValueError(f"{name}={variables[name]}: {error}") from error
+def _check_flags(variables: Mapping[str, str]) -> None:
+    """Raises ValueError for presets and flags that a later stage would refuse."""
+    for names, command, presets in (
+        (("PRESET", "TEACHER_FLAGS"), teacher_train, teacher_presets),
+        (("STUDENT_PRESET", "STUDENT_FLAGS"), student_train, student_presets),
+    ):
+        with _naming(names, variables):
+            preset, words = (variables.get(name, "") for name in names)
+            given = command.FLAGS.check(
+                [f"--preset={preset or 'tiny'}", *words.split()]
+            )
+            override_all(presets.find(given["preset"].value), given["set"].value)
+    with _naming(["SELECTION_FLAGS"], variables):
+        select_labels.FLAGS.check(variables.get("SELECTION_FLAGS", "").split())
+
+
+@contextlib.contextmanager
+def _naming(names: Iterable[str], variables: Mapping[str, str]) -> Iterator[None]:
+    """Puts variables before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        given = " ".join(f"{name}={variables.get(name, '')}" for name in names)
+        raise ValueError(f"{given}: {error}") from error
 
 
 def read(path: epath.Path, names: Iterable[str]) -> Settings:

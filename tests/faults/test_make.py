@@ -440,16 +440,37 @@ def test_images_that_are_not_there(fault, make, name):
     assert not (make.root / "runs" / "x" / "settings").exists()
 
 
-@page.holds("PRESET= or STUDENT_PRESET= that there is not")
-@pytest.mark.parametrize("name", ["PRESET", "STUDENT_PRESET"])
-def test_presets_that_there_are_not(fault, make, name):
+@page.holds("preset or flag of a later stage that there is not")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, "tyni") for name in ("PRESET", "STUDENT_PRESET")),
+        *((name, "--xyz=1") for name in ("TEACHER_FLAGS", "STUDENT_FLAGS")),
+        *(("STUDENT_FLAGS", text) for text in ("--set=num_stepz=9", "--set=num_steps")),
+        ("TEACHER_FLAGS", "--set=image.size=large"),
+        *(("SELECTION_FLAGS", text) for text in ("--whatif", "--max_copies=many")),
+    ],
+)
+def test_what_a_later_stage_refuses(fault, make, name, text):
     write_images(make.root)
-    ended, calls = make("student", compares="yes", **SETTINGS, **{name: "tyni"})
+    ended, calls = make("student", compares="yes", **SETTINGS, **{name: text})
     assert (ended.returncode, calls) == (2, [])
     line, _ = ended.stderr.splitlines()
     fault.check(line)
-    assert f" {name}=tyni" in line
+    assert f" {name}={text}: " in line.replace(" TEACHER_FLAGS=:", ":").replace(
+        " STUDENT_FLAGS=:", ":"
+    )
     assert not (make.root / "runs" / "x" / "settings").exists()
+
+
+def test_flags_of_later_stages(run):
+    given = {
+        "PRESET": "resnet_rs_50_160",
+        "STUDENT_FLAGS": "--set=mixture.labeled_fraction=0.5 --verbosity=1",
+        "TEACHER_FLAGS": "--preset=tiny --set=image.size=64 --image_feature=x",
+        "SELECTION_FLAGS": "--what_if --class_thresholds=x.json",
+    }
+    assert run.compare(**given) == ""
 
 
 @page.holds("make variable corrected after a failed first stage")

@@ -165,3 +165,14 @@ def test_the_output_may_lie_in_another_bucket(flags):
     flags.parse(["command", images, output + "out"])
     with pytest.raises(SystemExit):
         flags.parse(["command", images, output + "in/out"])
+
+
+def test_some_flags_are_checked_without_the_others():
+    command = CommandFlags()
+    command.string("images", None, "...", required=True)
+    command.integer("steps", 3, "...")
+    assert command.check(["--steps=5", "--verbosity=1"])["steps"].value == 5
+    assert command.check([])["steps"].value == 3
+    for word in ("--stepz=5", "--steps=many"):
+        with pytest.raises(ValueError, match="steps"):
+            command.check([word])

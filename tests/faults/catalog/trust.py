@@ -93,7 +93,7 @@ FAULTS = (
         REFUSED,
         mentions=("expected NEIGHBORS=0", "got NEIGHBORS="),
     ),
-    Fault("PRESET= or STUDENT_PRESET= that there is not", REFUSED, mentions=("tiny",)),
+    Fault("preset or flag of a later stage that there is not", REFUSED),
     Fault(
         "PYTHON= or IMAGE= with special characters",
         REFUSED,
