@@ -51,6 +51,8 @@ def run(
     """
     artifact.delete_unfinished(job.output)
     (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
+    if _count_missing(job, range(job.predictions.num_shards)) == 0:
+        return  # `finish` may have begun to delete `WORK`.
     artifact.delete_unfinished(epath.Path(job.output) / WORK)
     processes = job.predictions.num_images // _ROWS_PER_PROCESS
     if processes > 1 and job.num_cells > 1:
@@ -72,7 +74,7 @@ def run(
     log("labels are spread")
     num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
     for shards in _rounds(job.predictions.num_shards, num_bytes, options):
-        if not all(job.path(shard).exists() for shard in shards):
+        if _count_missing(job, shards):
             build = functools.partial(
                 _write, job=job, shards=shards, num_units=cells.num_units
             )
@@ -135,6 +137,10 @@ def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[ra
     step = math.ceil(units / max(1, rounds))
     for start in range(0, units, step):
         yield range(start, min(units, start + step))
+
+
+def _count_missing(job: PropagationJob, shards: range) -> int:
+    return sum(not job.path(shard).exists() for shard in shards)
 
 
 def _count_files(job: PropagationJob) -> int:

@@ -5,6 +5,7 @@ import json
 import apache_beam as beam
 import numpy as np
 import pytest
+from etils import epath
 
 from beam_jobs import propagate_labels
 from beam_jobs.io import shards as io_shards
@@ -304,6 +305,25 @@ def test_cells_do_not_depend_on_an_interruption(
     assert (tmp_path / "new" / "cells" / "centroids.parquet").exists()
     units = list((tmp_path / "new" / "cells").glob("unit-*"))
     assert len(units) == done - 1 if pass_name == "_write_spread" else len(units) > 2
+    ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
+    assert ended.returncode == 0
+    assert sets.files(tmp_path / "new") == undisturbed["cells"]
+
+
+@pytest.mark.usefixtures("small_cells")
+@pytest.mark.parametrize("deleted", ["landmarks.parquet", "centroids.parquet"])
+def test_a_job_that_ended_while_it_deleted_its_work_resumes(
+    inputs, undisturbed, tmp_path, monkeypatch, deleted
+):
+    def interrupted(path, **_):
+        (path / deleted).unlink()
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(epath.Path()), "rmtree", interrupted)
+        ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
+    assert ended.returncode != 0
+    assert (tmp_path / "new" / "cells").exists()
     ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
     assert ended.returncode == 0
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
