@@ -101,6 +101,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 DIGITS_1_TO_9 := 1 2 3 4 5 6 7 8 9
 NUMBERS := $(DIGITS_1_TO_9) 10 11 12 13 14 15 16 17 18 19 20
+# Numbers for seeds of students, by round: none begins with the weights of a teacher.
+STUDENT_NUMBERS := 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39 40
 # The student of round 20 is calibrated as the teacher of the next.
 ROUND_NUMBERS := $(NUMBERS) 21
 ALL_SEEDS = $(wordlist 1,$(SEEDS),$(NUMBERS))
@@ -111,6 +113,7 @@ $(call check_text,$(TEXT))
 $(call check_positive,$(POSITIVE) $(if $(THREADS),THREADS))
 $(call check_whole,$(WHOLE))
 $(call check_up_to_1000,NEIGHBORS MAX_COPIES)
+$(call check_seed,SEED)
 $(call check_share,$(SHARE))
 $(call check_choice,DUPLICATE_BITS,-1 0 1 2 3)
 $(call check_choice,CONSISTENCY,on off auto)
@@ -420,7 +423,8 @@ $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
 	$(PY) -m student.train --preset=$(STUDENT_PRESET) $$(LABEL_FLAGS) \
-		--pseudo_labeled=$$(<D) --workdir=$$(@D) $$(call seed,$(1)) \
+		--pseudo_labeled=$$(<D) --workdir=$$(@D) \
+		$$(call seed,$$(word $(1),$$(STUDENT_NUMBERS))) \
 		$(DEVICE_FLAGS) $$(call quote_words,$$(STUDENT_FLAGS))
 
 $(RUN)/round-$(1)/evaluation/COMPLETED: $(RUN)/round-$(1)/student/COMPLETED

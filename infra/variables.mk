@@ -55,6 +55,8 @@ rest = $(subst ~,,$(call marked,$(1)))
 is_whole = $(and $(1),$(if $(call rest,$(1)),,whole),$(if $(filter-out 0,$(filter 0%,$(1))),,whole))
 is_positive = $(and $(call is_whole,$(1)),$(filter-out 0,$(1)))
 is_up_to_1000 = $(and $(call is_whole,$(1)),$(filter 1000 ~ ~~ ~~~,$(1) $(call marked,$(1))))
+is_up_to_6_digits = $(and $(call is_whole,$(1)),\
+	$(filter ~ ~~ ~~~ ~~~~ ~~~~~ ~~~~~~,$(call marked,$(1))))
 is_decimal = $(and $(filter-out .,$(1)),$(if $(filter-out .,$(call rest,$(1))),,decimal))
 is_share = $(and $(call is_decimal,$(1)),$(filter 0 1 1.0 0.% .%,$(1)))
 # $(call check_given,TEST,NAMES,WORDS): the values of those that a user gives.
@@ -64,6 +66,7 @@ check_given = $(foreach name,$(2),$(if $(call is_default,$(name)),,\
 check_whole = $(call check_given,is_whole,$(1),as a whole number of 0 or more)
 check_positive = $(call check_given,is_positive,$(1),as a whole number of 1 or more)
 check_up_to_1000 = $(call check_given,is_up_to_1000,$(1),as a whole number up to 1000)
+check_seed = $(call check_given,is_up_to_6_digits,$(1),as a whole number up to 999999)
 check_decimal = $(call check_given,is_decimal,$(1),as a number such as 0.5)
 check_share = $(call check_given,is_share,$(1),as a number from 0 to 1 such as 0.5)
 # $(call check_choice,NAME,VALUES)

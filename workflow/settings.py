@@ -165,7 +165,8 @@ def _list(spec: str, run: epath.Path, data_dir: str) -> list[File] | None:
         if "/" not in path or not os.path.isdir(path):
             path = os.path.join(data_dir, path)
     made = os.path.realpath(run / "data")
-    if "://" in path or os.path.realpath(path).startswith(made):
+    is_made = os.path.commonpath([made, os.path.realpath(path)]) == made
+    if "://" in path or is_made:
         return None
     try:
         return find(path)

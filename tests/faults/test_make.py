@@ -334,6 +334,7 @@ def test_numbers(fault, make, text):
     ("given", "environment"),
     [
         *(({name: text}, {}) for name in ("SEED", "FOLDS") for text in ("", "-1", "x")),
+        *(({"SEED": text}, {}) for text in ("1000000", "01", "99999999999")),
         *(({name: "0"}, {}) for name in ("MAX_COPIES", "JOBS", "PATIENCE", "SECONDS")),
         *(({name: "x"}, {}) for name in ("JOBS", "TEST_PROCESSES", "KILLS", "RATE")),
         *(({name: "1.0"}, {}) for name in ("ROUNDS", "SEEDS", "MAX_WORKERS")),
@@ -583,6 +584,14 @@ def test_files_of_other_sources(fault, run, source):
     assert " LABELED= " in message
 
 
+def test_files_beside_those_that_make_has_made(run):
+    given = {"LABELED": f"folder:{run.path}/data_labeled"}
+    (run.root / "LABELED").rename(run.path / "data_labeled")
+    assert run.compare(**given) == ""
+    grow(run.path / "data_labeled")
+    assert " LABELED= " in run.compare(**given)
+
+
 def test_class_names_that_changed(run):
     assert run.compare() == ""
     (run.root / "names").write_text("b\na\nc\n")
@@ -641,20 +650,20 @@ def test_settings_of_an_earlier_version(fault, run):
 # --- numbers -------------------------------------------------------------------
 def seeds_of(make, seed):
     _, calls = make("student", **SETTINGS, ROUND=20, SEED=seed, TEACHERS=20)
-    kinds = {"teacher": [], "student": []}
-    for call in calls:
-        if call[1].endswith(".train"):
-            (found,) = (f[7:] for f in call if f.startswith("--seed="))
-            kinds[call[1].split(".")[0]].append(int(found))
-    return kinds
+    return [
+        int(flag.removeprefix("--seed="))
+        for call in calls
+        if call[1].endswith(".train")
+        for flag in call
+        if flag.startswith("--seed=")
+    ]
 
 
-def test_no_two_members_of_any_seeds_share_a_seed(make):
-    kinds = {seed: seeds_of(make, seed) for seed in (1, 11, 111)}
-    assert kinds[1]["teacher"][:3] == [11, 12, 13]
-    for kind in ("teacher", "student"):
-        found = [seed for seeds in kinds.values() for seed in seeds[kind]]
-        assert len(found) == len(set(found)) == 60
+def test_no_two_classifiers_of_any_seeds_share_a_seed(make):
+    found = [seed for given in (1, 11, 999999) for seed in seeds_of(make, given)]
+    assert len(found) == len(set(found)) == 3 * (20 + 20)
+    assert {11, 12, 13} < set(found)
+    assert max(found) < 2**32
 
 
 def test_the_student_of_the_last_round_is_calibrated(make):
