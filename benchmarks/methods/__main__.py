@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
 
         suite = runs.Suite(
             output=pathlib.Path(_OUTPUT.value).absolute(),
-            data=_DATA.value,
+            data=draws.normalize(_DATA.value),
             labels_per_class=draws.find_labels(_DATA.value, _LABELS_PER_CLASS.value),
             settings=tuple(_SET.value),
             keep=_KEEP.value,

@@ -96,9 +96,16 @@ def prepare(
     return _open_folders(path, directory / "truth" / path.name)
 
 
+def normalize(data: str) -> str:
+    """Returns the name of a data set, a folder with its absolute path."""
+    if not data.startswith(FOLDER):
+        return data
+    return f"{FOLDER}{pathlib.Path(data.removeprefix(FOLDER)).absolute()}"
+
+
 def folder_name(data: str) -> str:
     """Returns a name for files about a folder of pictures, unique for its path."""
-    path = pathlib.Path(data.removeprefix(FOLDER)).absolute()
+    path = pathlib.Path(normalize(data).removeprefix(FOLDER))
     return f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
 
@@ -142,9 +149,7 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
 def _copy_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
     """Makes a folder for each class, with labeled and unlabeled pictures of it."""
     pairs = [(picture.parent.name, picture) for picture in path.glob("labeled/*/*")]
-    with open(path / TRUTH, newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    pairs += [(row["class"], path / "all" / row["name"]) for row in rows]
+    pairs += _read_truth(path, {shown for shown, _ in pairs})
     unfinished = truth.with_name(f"{truth.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     for number, (shown, picture) in enumerate(pairs):
@@ -153,3 +158,25 @@ def _copy_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
             # Pictures of different folders may have one name.
             shutil.copyfile(picture, unfinished / shown / f"{number}{picture.suffix}")
     unfinished.rename(truth)
+
+
+def _read_truth(
+    path: pathlib.Path, class_names: set[str]
+) -> list[tuple[str, pathlib.Path]]:
+    """Returns the class of each unlabeled picture, "" where it has none.
+
+    Raises:
+        ValueError: If a row is not the class and the name of a picture in `all`.
+    """
+    pictures = {picture.name: picture for picture in (path / "all").iterdir()}
+    pairs = []
+    with open(path / TRUTH, newline="") as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            shown, name = row.get("class"), row.get("name")
+            if shown not in {*class_names, ""} or name not in pictures:
+                raise ValueError(
+                    f"{path / TRUTH}, line {number}: expected a name in all/, and a "
+                    f"class in labeled/ or none, got name {name!r} and class {shown!r}"
+                )
+            pairs.append((shown, pictures[name]))
+    return pairs

@@ -62,7 +62,7 @@ _SPACE = FlagGroup(
     labeled=FLAGS.integer(
         "labeled", FeatureSpace.labeled, "Number of labeled images.", lower_bound=1
     ),
-    seed=FLAGS.seed("Seed of the images.", lower_bound=0),
+    seed=FLAGS.seed("the images", lower_bound=0),
 )
 _DATA_DIR = FLAGS.string(
     "data_dir", None, "Directory that keeps the predictions; not kept if not given."

@@ -1,4 +1,5 @@
 import csv
+import pathlib
 
 import pytest
 
@@ -44,3 +45,22 @@ def test_true_labels_have_all_pictures_of_their_folder(folders, tmp_path):
             "ant": {drawn["labeled/ant/1.png"], drawn["all/1.png"]},
             "bee": {drawn["labeled/bee/1.png"]},
         }
+
+
+@pytest.mark.parametrize(
+    "row", [("1.png", "../ant"), ("../labeled/ant/1.png", "ant"), ("3.png", "bee")]
+)
+def test_rows_that_are_no_picture_and_class_are_refused(folders, tmp_path, row):
+    data, _ = folders[0]
+    truth = pathlib.Path(data.removeprefix("folder:")) / "truth.csv"
+    for header in (("name", "class"), ("file", "label")):
+        with open(truth, "w", newline="") as file:
+            csv.writer(file).writerows([header, row])
+        with pytest.raises(ValueError, match="line 2"):
+            draws.prepare(data, tmp_path / "out", labels_per_class=0, seed=1)
+
+
+def test_a_folder_is_named_by_its_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert draws.normalize("folder:photos") == f"folder:{tmp_path}/photos"
+    assert draws.normalize("digits") == "digits"
