@@ -67,7 +67,7 @@ def run(
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_find_cells, job=job))
     cells = passes.read_cells(job)
-    log(f"{len(cells.counts):,} cells in {cells.num_units:,} units")
+    log(f"cells: {len(cells.counts):,}, units: {cells.num_units:,}")
     for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
         if not all(job.unit_path(unit).exists() for unit in units):
             run_pass(functools.partial(_spread, job=job, units=units))

@@ -142,8 +142,12 @@ def draw(
             break
     reasons = [reason for index in sorted(found) for reason in found[index].reasons]
     if not any(of_file.kept.any() for of_file in found.values()):
-        first = f": {reasons[0]}" if reasons else ""
-        raise ValueError(f"{source.spec}: expected images, found none to use{first}")
+        num_excluded = sum(of_file.num_excluded for of_file in found.values())
+        raise ValueError(
+            f"{source.spec}: expected images to learn from, found none: "
+            f"{num_excluded:,} are excluded, {len(reasons):,} cannot be used"
+            + (f", as {reasons[0]}" if reasons else "")
+        )
     # Input shards get every so many files: in the order of drawing, their numbers of
     # images differ by those of one file at most.
     order = list(found) if input_shards > 1 else sorted(found)

@@ -82,9 +82,9 @@ def read_spent(directories: Iterable[str]) -> Spent:
             )
         if found is None:
             raise ValueError(
-                f"--compute_of={directory}: an earlier version, which counted no "
-                "multiply-adds, made it or its teacher; make that anew, or leave "
-                "--compute_of out"
+                f"--compute_of={directory}: expected multiply-adds, found none; "
+                "of propagated labels give the teacher's predictions, and make anew "
+                "what an earlier version has made, or its teacher"
             )
         multiply_adds += found
     return Spent(multiply_adds=multiply_adds, num_images=num_images)
