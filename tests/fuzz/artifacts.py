@@ -246,7 +246,9 @@ def _read_thresholds(root: pathlib.Path) -> None:
 
 
 def _what_if(root: pathlib.Path) -> None:
-    list(what_if.format_table(what_if.read_table(root / "chain" / "selection") or ()))
+    directory = root / "chain" / "selection"
+    settings = decision.read_selection(directory).settings
+    list(what_if.format_table(what_if.read_table(directory) or (), settings))
 
 
 def _calibration(root: pathlib.Path) -> Any:
