@@ -405,11 +405,11 @@ def _blended_tables(
     path: epath.Path, spread: NDArray[Any], job: PropagationJob
 ) -> Iterator[pa.Table]:
     names, top_k = prediction_schema.schema().names, job.predictions.top_k
+    limits = (len(job.predictions.class_names) - 1, 1)
     first = 0
     for table in prediction_schema.read_rows(path, names):
         end = first + table.num_rows
         start, stop = np.searchsorted(spread["row"], [first, end])
-        limits = (len(job.predictions.class_names) - 1, 1)
         top = [
             _to_matrix(table, name, top_k, (0, limit), path=path, first=first)
             for name, limit in zip(_BLENDED[2:], limits, strict=True)

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -51,7 +51,7 @@ def run(
     """
     artifact.delete_unfinished(job.output)
     (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
-    if _count_missing(job, range(job.predictions.num_shards)) == 0:
+    if _are_done(job.path, range(job.predictions.num_shards)):
         return  # `finish` may have begun to delete `WORK`.
     artifact.delete_unfinished(epath.Path(job.output) / WORK)
     processes = job.predictions.num_images // _ROWS_PER_PROCESS
@@ -69,12 +69,12 @@ def run(
     cells = passes.read_cells(job)
     log(f"cells: {len(cells.counts):,}, units: {cells.num_units:,}")
     for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
-        if not all(job.unit_path(unit).exists() for unit in units):
+        if not _are_done(job.unit_path, units):
             run_pass(functools.partial(_spread, job=job, units=units))
     log("labels are spread")
     num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
     for shards in _rounds(job.predictions.num_shards, num_bytes, options):
-        if _count_missing(job, shards):
+        if not _are_done(job.path, shards):
             build = functools.partial(
                 _write, job=job, shards=shards, num_units=cells.num_units
             )
@@ -139,8 +139,9 @@ def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[ra
         yield range(start, min(units, start + step))
 
 
-def _count_missing(job: PropagationJob, shards: range) -> int:
-    return sum(not job.path(shard).exists() for shard in shards)
+def _are_done(path: Callable[[int], epath.Path], numbers: range) -> bool:
+    """Whether the files of all units or shards are there."""
+    return all(path(number).exists() for number in numbers)
 
 
 def _count_files(job: PropagationJob) -> int:
