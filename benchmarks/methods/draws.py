@@ -70,7 +70,7 @@ def find_labels(data: str, labels_per_class: int | None) -> int:
         return labels_per_class or DEFAULT_LABELS[data]
     if labels_per_class is not None:
         raise ValueError("--labels_per_class: a folder has its own labels")
-    path = pathlib.Path(data.removeprefix(FOLDER))
+    path = _folder_path(data)
     for split in SPLITS:
         if not (path / split).is_dir():
             raise ValueError(f"--data={data}: expected a folder {path / split}")
@@ -85,8 +85,8 @@ def prepare(
     The images of a folder are the same for all seeds.
     """
     if data.startswith(FOLDER):
-        path = pathlib.Path(data.removeprefix(FOLDER)).absolute()
-        return _open_folders(path, directory / "truth" / folder_name(data))
+        truth = directory / "truth" / folder_name(data)
+        return _open_folders(_folder_path(data), truth)
     path = directory / f"{data}-{labels_per_class}-{seed}"
     settings = (f"--labels_per_class={labels_per_class}", f"--seed={seed}")
     log = directory / "prepare.log"
@@ -98,15 +98,17 @@ def prepare(
 
 def normalize(data: str) -> str:
     """Returns the name of a data set, a folder with its absolute path."""
-    if not data.startswith(FOLDER):
-        return data
-    return f"{FOLDER}{pathlib.Path(data.removeprefix(FOLDER)).absolute()}"
+    return f"{FOLDER}{_folder_path(data)}" if data.startswith(FOLDER) else data
 
 
 def folder_name(data: str) -> str:
     """Returns a name for files about a folder of pictures, unique for its path."""
-    path = pathlib.Path(normalize(data).removeprefix(FOLDER))
+    path = _folder_path(data)
     return f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
+def _folder_path(data: str) -> pathlib.Path:
+    return pathlib.Path(data.removeprefix(FOLDER)).absolute()
 
 
 def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> DataDraw:
