@@ -6,30 +6,45 @@ import time
 from collections.abc import Callable, Sequence
 
 from stage import artifact, cli
+from stage.flags import CommandFlags
 
 
-def run(
-    argv: Sequence[str], output: str, make: Callable[..., int], **settings: int
-) -> None:
+def define_flags(*, labels_per_class: int) -> CommandFlags:
+    """Returns the flags of a command, given the default of one of them."""
+    flags = CommandFlags()
+    flags.output("Directory to make.")
+    flags.integer(
+        "labels_per_class",
+        labels_per_class,
+        "Number of labeled pictures of each class.",
+        lower_bound=1,
+    )
+    flags.seed("the pictures", lower_bound=0)
+    return flags
+
+
+def run(argv: Sequence[str], flags: CommandFlags, make: Callable[..., int]) -> None:
     """Makes the folders unless they are complete.
 
     Args:
         argv: Arguments of the command, of which there must be none.
-        output: Directory to make.
-        make: Writes the folders of `examples.image_folders.writing` with these settings
-            into a directory, and returns the number of unlabeled pictures.
-        **settings: Settings that identify the pictures.
+        flags: Flags of `define_flags`.
+        make: Writes the folders of `examples.image_folders.writing` into a directory,
+            given `labels_per_class` and `seed`; returns the number of unlabeled
+            pictures.
     """
-    log = cli.log_for(output)
+    values = flags.values
+    log = cli.log_for(values.output)
     started = time.monotonic()
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+    settings = {name: values[name].value for name in ("labels_per_class", "seed")}
     with (
         cli.exit_on_job_error(),
-        artifact.making(output, settings, started=started) as run,
+        artifact.making(values.output, settings, started=started) as run,
     ):
         if run is None:
             log("already complete")
             return
-        unlabeled = make(output, **settings)
+        unlabeled = make(values.output, **settings)
     log(f"{unlabeled:,} unlabeled pictures")

@@ -16,14 +16,8 @@ from PIL import Image
 from examples.image_folders import command, writing
 from examples.shapes import outlines, pictures
 from stage import cli
-from stage.flags import CommandFlags
 
-FLAGS = CommandFlags()
-_OUTPUT = FLAGS.output("Directory to make.")
-_LABELS_PER_CLASS = FLAGS.integer(
-    "labels_per_class", 25, "Number of labeled pictures of each object.", lower_bound=1
-)
-_SEED = FLAGS.seed("the pictures", lower_bound=0)
+FLAGS = command.define_flags(labels_per_class=25)
 
 #: Number of pictures to test on of each class, of all unlabeled ones, and of those
 #: among them that show no object.
@@ -36,13 +30,7 @@ CLASS_NAMES = tuple(outlines.OUTLINES)
 
 def main(argv: Sequence[str]) -> None:
     """Writes the folders."""
-    command.run(
-        argv,
-        _OUTPUT.value,
-        make,
-        labels_per_class=_LABELS_PER_CLASS.value,
-        seed=_SEED.value,
-    )
+    command.run(argv, FLAGS, make)
 
 
 def make(directory: str, *, labels_per_class: int, seed: int) -> int:

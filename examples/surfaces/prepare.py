@@ -16,14 +16,8 @@ from PIL import Image
 from examples.image_folders import command, writing
 from examples.surfaces import patches
 from stage import cli
-from stage.flags import CommandFlags
 
-FLAGS = CommandFlags()
-_OUTPUT = FLAGS.output("Directory to make.")
-_LABELS_PER_CLASS = FLAGS.integer(
-    "labels_per_class", 20, "Number of labeled photographs of each kind.", lower_bound=1
-)
-_SEED = FLAGS.seed("the photographs", lower_bound=0)
+FLAGS = command.define_flags(labels_per_class=20)
 
 #: Numbers of photographs of each class to test on, and without a label.
 TEST, UNLABELED_PER_CLASS = 50, 300
@@ -31,13 +25,7 @@ TEST, UNLABELED_PER_CLASS = 50, 300
 
 def main(argv: Sequence[str]) -> None:
     """Writes the folders."""
-    command.run(
-        argv,
-        _OUTPUT.value,
-        make,
-        labels_per_class=_LABELS_PER_CLASS.value,
-        seed=_SEED.value,
-    )
+    command.run(argv, FLAGS, make)
 
 
 def make(directory: str, *, labels_per_class: int, seed: int) -> int:
