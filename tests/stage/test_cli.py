@@ -170,13 +170,6 @@ cli.run(main, CommandFlags())
 """
 
 
-def test_ctrl_c_ends_a_command_at_once():
-    process = run_python(INTERRUPTED)
-    assert process.returncode == 130
-    assert process.stdout == ""
-    assert len(process.stderr.splitlines()) == 1
-
-
 INTERRUPTED_IN_A_THREAD = """
 import signal, threading, time
 from stage import cli
@@ -195,8 +188,10 @@ cli.run(main, CommandFlags())
 """
 
 
-def test_the_main_thread_does_not_go_on_while_another_ends_the_process():
-    process = run_python(INTERRUPTED_IN_A_THREAD)
+@pytest.mark.parametrize("program", [INTERRUPTED, INTERRUPTED_IN_A_THREAD])
+def test_ctrl_c_ends_a_command_at_once(program):
+    """Also while another thread ends it: the main thread does not go on."""
+    process = run_python(program)
     assert process.returncode == 130
     assert process.stdout == ""
     assert len(process.stderr.splitlines()) == 1
