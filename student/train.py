@@ -2,13 +2,13 @@ r"""Trains a noised student on labeled and pseudo-labeled images and exports it.
 
   python -m student.train --preset=tiny --labeled=folder:photos/train \
       --pseudo_labeled=runs/photos/dataset --evaluation=folder:photos/test \
-      --workdir=runs/photos/student --set=mixture.temperature=0.5
+      --workdir=runs/photos/student --set=mixture.target_kind=soft
 
-Training length, network width and noise follow from the number of images unless --set
-gives them, see `docs/students.md`. With --control the same command trains the control:
-the same network and noise on the labeled images alone, for as many steps as the student
-or, with --compute_of, until it has computed as much as the whole chain. Started again,
-the same command continues from its last checkpoint.
+Training length, batch size, mixture, targets and noise follow from the numbers of
+images unless --set gives them, see `docs/students.md`. With --control the same command
+trains the control: the same network and noise on the labeled images alone, for as many
+steps as the student or, with --compute_of, until it has computed as much as the whole
+chain. Started again, the same command continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
-from student.training.config import StudentConfig
+from student.training.config import StudentConfig, check_temperature
 
 FLAGS = CommandFlags()
 _DATA = FLAGS.training_data()
@@ -59,6 +59,7 @@ def main(argv: Sequence[str]) -> None:
             _RUN.set.value,
         )
         check_consistency(_RUN.set.value, is_used=False)
+        check_temperature(recipe, _RUN.set.value)
         _check_control()
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import trainer

@@ -60,7 +60,8 @@ def fit_budget(
         fraction = {"mixture.labeled_fraction": _labeled_fraction(config, sizes)}
         config = replace_paths(config, fraction, fixed=fixed)
         config = replace_paths(config, _noise_rates(config, sizes), fixed=fixed)
-        if sizes.labeled <= MAX_HARD_LABELS * num_classes:
+        few = sizes.labeled <= MAX_HARD_LABELS * num_classes
+        if few and "mixture.temperature" not in fixed:  # Hard targets would ignore it.
             hard = {"mixture.target_kind": "hard"}
             config = replace_paths(config, hard, fixed=fixed)
     return config

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 from classifier.training.config import TrainConfig
+from stage.overrides import paths_of
 from stage.validation import check, check_positive
 
 
@@ -49,3 +51,15 @@ class StudentConfig(TrainConfig):
     def pseudo_labeled_batch_size(self) -> int:
         """Number of pseudo-labeled images in each batch, at least one."""
         return self.global_batch_size - self.labeled_batch_size
+
+
+def check_temperature(config: StudentConfig, assignments: Iterable[str]) -> None:
+    """Raises ValueError if `--set=` gives a temperature that the targets ignore.
+
+    `assignments` are those of the user, which are part of the recipe.
+    """
+    kind = config.mixture.target_kind
+    check(
+        kind == "sharpened" or "mixture.temperature" not in paths_of(assignments),
+        f"mixture.temperature needs mixture.target_kind=sharpened, got {kind}",
+    )

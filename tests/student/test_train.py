@@ -122,6 +122,22 @@ def test_without_pseudo_labels_it_trains_on_the_labels(data, trained, tmp_path):
     assert len(trained) == 1
 
 
+def test_a_temperature_of_few_labels_is_used(data, trained, tmp_path):
+    flags = (f"--pseudo_labeled={data}/dataset", "--set=mixture.temperature=0.25")
+    process = train(data, tmp_path / "student", *flags)
+    assert process.returncode == 0, process.stderr
+    mixture = read_config(tmp_path / "student")["config"]["mixture"]
+    assert (mixture["target_kind"], mixture["temperature"]) == ("sharpened", 0.25)
+
+
+def test_a_temperature_without_an_effect_is_refused(data, tmp_path):
+    settings = ("--set=mixture.temperature=0.25", "--set=mixture.target_kind=hard")
+    process = train(data, tmp_path / "student", *settings)
+    assert process.returncode == 1
+    assert "mixture.temperature" in process.stderr
+    assert not (tmp_path / "student").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "needed"),
     [

@@ -40,6 +40,11 @@ def test_few_labels_have_hard_targets():
     assert own.mixture.target_kind == "soft"
 
 
+def test_a_temperature_counts_where_labels_are_few():
+    mixture = fit("tiny", DEMO, "mixture.temperature=0.25").mixture
+    assert (mixture.target_kind, mixture.temperature) == ("sharpened", 0.25)
+
+
 @pytest.mark.parametrize("name", ["tiny", "resnet_rs_50_160"])
 @pytest.mark.parametrize("labeled", [20, 300, 5_000, 300_000])
 @pytest.mark.parametrize("ratio", [0.5, 10, 1_000])
