@@ -37,7 +37,9 @@ _UNLABELED = FLAGS.string(
     "unlabeled", None, f"Images without labels to learn from as well: {SOURCES}."
 )
 _UNLABELED_IMAGE_FEATURE = FLAGS.string(
-    "unlabeled_image_feature", None, "As --image_feature, of --unlabeled."
+    "unlabeled_image_feature",
+    None,
+    "Name of the image feature of --unlabeled, if not the usual.",
 )
 _EXCLUDE = FLAGS.strings(
     "exclude",

@@ -94,7 +94,7 @@ class Trained:
         directory: Its directory.
         accuracy: Accuracy of the last averaged network on the test images.
         multiply_adds: Multiply-adds of its training, as it has counted them.
-        network: Those of one image, forward.
+        network: Multiply-adds of the forward pass of one image.
     """
 
     directory: pathlib.Path

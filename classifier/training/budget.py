@@ -38,7 +38,7 @@ PUBLISHED = (1_281_167 + 130_000_000, 436_800 * 4096)
 EXPONENT = math.log(PUBLISHED[1] / DEMO[1]) / math.log(PUBLISHED[0] / DEMO[0])
 
 #: Largest number of unlabeled images that set the length of a training on labeled ones
-#: alone: as many as others learn from.
+#: alone: the default of `consistency.max_images`.
 MAX_COUNTED = ConsistencyConfig().max_images
 
 #: Highest mean number of labels of a class with which consistency training is better
@@ -83,8 +83,8 @@ def fit_length(
 ) -> ConfigT:
     """Returns the recipe with the batch size and the steps for so many images.
 
-    What labels the unlabeled images trains as long as what learns from the labels: it
-    costs little beside the labeling, and what it does not know the other cannot learn.
+    A teacher trains as long as its student: this costs little beside labeling, and the
+    student repeats its mistakes.
     """
     seen = images_to_see(num_labeled + num_unlabeled) if num_unlabeled else 0
     supervised = round(epochs * num_labeled)
@@ -108,9 +108,9 @@ def is_consistent(num_labeled: int, num_classes: int) -> bool:
 def fit_consistency(config: TrainConfig, *, fixed: Collection[str]) -> TrainConfig:
     """Returns the recipe changed for consistency training that computes as much.
 
-    Of the network's noise only dropout is set, which would disturb the predictions on
-    the views; other rates of stochastic depth were not tried. Smoothed labels would
-    keep the confidences from the threshold.
+    Dropout is off, since it would disturb the predictions on the views; other rates of
+    stochastic depth were not tried. Smoothed labels would keep the confidences below
+    the threshold.
 
     A step computes 2.5 times as much as the recipe's, so there are 0.4 times as many,
     which may be as few as 0.4 times `MIN_STEPS`. Settings made by the user, whose paths

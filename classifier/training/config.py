@@ -78,7 +78,7 @@ class ConsistencyConfig:
     et al. 2020). For runs with unlabeled images only.
 
     Attributes:
-        thresholds: How confident a prediction must be. `fixed` is `threshold`.
+        thresholds: Kind of threshold on the confidence. `fixed` is `threshold`.
             `curriculum` scales it for each class by the number of images whose last
             confident prediction is the class (FlexMatch, Zhang et al. 2021).
             `self_adaptive` follows the mean confidence, scaled for each class by its
@@ -95,9 +95,9 @@ class ConsistencyConfig:
             smoothed; `soft` is the predicted distribution; `sharpened` is that
             distribution at `temperature`.
         temperature: Temperature of `sharpened`, positive; below 1 sharpens.
-        labeler: What predicts the targets. `current` is the network as it trains, with
-            its noise and the batch-norm statistics of the views alone; `ema` is the
-            averaged network as it is evaluated, in float32.
+        labeler: Network that predicts the targets. `current` is the one that trains,
+            with its noise and the batch-norm statistics of the views alone; `ema` is
+            the averaged one as it is evaluated, in float32.
         predicted_view: View of an unlabeled image that is predicted on. `weak` has the
             weak noise, `clean` none: it is the one that is evaluated.
         labeled_noise: Noise on the labeled images. `weak` is the weak noise, `strong`

@@ -41,9 +41,9 @@ class _Predictions(NamedTuple):
     """Predictions on the views of U unlabeled images.
 
     Attributes:
-        probabilities: Of each class, float32 [U,K].
+        probabilities: Probability of each class, float32 [U,K].
         confidence: Highest probability, float32 [U].
-        label: Class of it, int32 [U].
+        label: Most probable class, int32 [U].
         index: Number of the image in the sample, int32 [U].
     """
 

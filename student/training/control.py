@@ -107,7 +107,7 @@ def find_steps(
     """Returns the steps by which the control has computed as much as the chain.
 
     Args:
-        spent: What teachers, and labeling in the first round, have cost.
+        spent: Cost of the teachers and of the first round's labeling.
         students: Recipe of each round's student; the control has the first one's batch.
         of_image: Multiply-adds of the student's network for one image, forward.
     """

@@ -24,8 +24,8 @@ class RunCompute:
     """Multiply-adds, see `student.training.control` for what is counted.
 
     Attributes:
-        chain: Those of all teachers, labelings and students.
-        control: Those of the control.
+        chain: Multiply-adds of all teachers, labelings and students.
+        control: Multiply-adds of the control.
     """
 
     chain: float

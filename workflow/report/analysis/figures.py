@@ -98,7 +98,7 @@ class Figures:
         compute: Multiply-adds of `control` and `chain`; None if unknown.
         gains: Gains of the last student over first teacher and control, then of each
             student over its teacher.
-        outlooks: What the selection of each round said about its student.
+        outlooks: Outlook of each round's student, by the selection for it.
         confusions: Confusions of the first teacher and the last student.
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
