@@ -49,8 +49,8 @@ _REQUEST = FlagGroup(
         lower_bound=0,
         upper_bound=1,
     ),
-    settle=FLAGS.boolean(
-        "settle",
+    tie_disagreements=FLAGS.boolean(
+        "tie_disagreements",
         True,
         "Where the teacher's class is not that of the spread labels, give both the "
         "same probability, at most 0.5, so that a higher threshold leaves them out. A "

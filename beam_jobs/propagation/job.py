@@ -33,7 +33,7 @@ class PropagationRequest:
     neighbors: int = SpreadingConfig.neighbors
     alpha: float = SpreadingConfig.alpha
     blend: float = 0.5
-    settle: bool = True
+    tie_disagreements: bool = True
     exact_images: int = 200_000
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class PropagationJob:
         num_labeled: Number of labeled images with a prediction.
         spreading: Settings of graph and spreading.
         blend: Share of the spread labels in the new distributions, in [0, 1].
-        settle: Whether two different top classes get the same probability.
+        tie_disagreements: Whether two different top classes get the same probability.
         num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
         max_exact: Largest number of images of an exact graph, those with labels
             included.
@@ -67,7 +67,7 @@ class PropagationJob:
     num_labeled: int
     spreading: SpreadingConfig
     blend: float
-    settle: bool
+    tie_disagreements: bool
     num_cells: int
     max_exact: int
     output: str
@@ -119,7 +119,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
     config["propagation"] = {
         **dataclasses.asdict(spreading),
         "blend": request.blend,
-        "settle": request.settle,
+        "tie_disagreements": request.tie_disagreements,
         "exact_images": request.exact_images,
         "predictions": predictions.fingerprint,
         "labeled": labeled.fingerprint,
@@ -131,7 +131,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         num_labeled=num_labeled,
         spreading=spreading,
         blend=request.blend,
-        settle=request.settle,
+        tie_disagreements=request.tie_disagreements,
         num_cells=count_cells(
             predictions.num_images + num_labeled,
             predictions.embedding_size,

@@ -438,7 +438,7 @@ def _blend(
         spread,
         share=job.blend,
         num_classes=len(job.predictions.class_names),
-        settle=job.settle,
+        tie_disagreements=job.tie_disagreements,
     )
     columns = []
     for values in blended:

@@ -388,7 +388,12 @@ METHODS: dict[str, Method] = {
             rounds=rounds,
             few_labels=CONSISTENT,
             student=HARD,
-            propagation=("--neighbors=10", "--alpha=0.9", "--blend=0.5", "--settle"),
+            propagation=(
+                "--neighbors=10",
+                "--alpha=0.9",
+                "--blend=0.5",
+                "--tie_disagreements",
+            ),
         )
         for rounds in (1, 2, 3)
     },

@@ -61,7 +61,7 @@ def propagate_command(
         f"--predictions={inputs.predictions}",
         f"--labeled={inputs.labeled}",
         f"--output={output}",
-        *("--blend=1", "--nosettle"),
+        *("--blend=1", "--notie_disagreements"),
         *exact,
     ]
 

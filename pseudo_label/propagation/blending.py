@@ -21,7 +21,7 @@ def blend(
     *,
     share: float,
     num_classes: int,
-    settle: bool = True,
+    tie_disagreements: bool = True,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Returns the k top classes of the blended distributions, and their probabilities.
 
@@ -35,10 +35,10 @@ def blend(
             distribution stays the teacher's.
         share: Share of the spread labels in [0, 1].
         num_classes: K.
-        settle: Whether the two top classes get the same probability, at most 0.5,
-            where they differ, and the top class of an image that no label reaches at
-            most 0.5; without, the more confident one wins. In both cases a third class
-            may have a higher one.
+        tie_disagreements: Whether the two top classes get the same probability, at most
+            0.5, where they differ, and the top class of an image that no label reaches
+            at most 0.5; without, the more confident one wins. In both cases a third
+            class may have a higher one.
     """
     labels = np.zeros_like(top_labels)
     probabilities = np.zeros_like(top_probabilities)
@@ -48,20 +48,24 @@ def blend(
         blended += np.float32(share) * _to_dense(
             spread["labels"][block], spread["shares"][block], num_classes
         )
-        if settle:
-            _settle(blended, top_labels[block, 0], spread["labels"][block, 0])
+        if tie_disagreements:
+            _tie_disagreements(
+                blended, top_labels[block, 0], spread["labels"][block, 0]
+            )
         order = top_classes(blended, labels.shape[1])
         labels[block] = order
         probabilities[block] = np.take_along_axis(blended, order, axis=1)
     is_reached = spread["shares"][:, :1] > 0
-    kept = np.minimum(top_probabilities, 0.5) if settle else top_probabilities
+    kept = (
+        np.minimum(top_probabilities, 0.5) if tie_disagreements else top_probabilities
+    )
     return (
         np.where(is_reached, labels, top_labels),
         np.where(is_reached, probabilities, kept),
     )
 
 
-def _settle(
+def _tie_disagreements(
     distributions: NDArray[np.float32],
     first: NDArray[np.int32],
     second: NDArray[np.int32],

@@ -61,7 +61,7 @@ def test_distributions_are_those_of_brute_force(inputs, output):
 def test_agreement_is_counted_and_decides_at_one_half(inputs, output):
     def blend_plainly(name, share):
         path = output.parent / name
-        flags = {**SETTINGS, "blend": share, "settle": False}
+        flags = {**SETTINGS, "blend": share, "tie_disagreements": False}
         assert propagate(*inputs, path, **flags).returncode == 0
         return [row for row in sets.read(path) if row["top_labels"]]
 
@@ -71,9 +71,9 @@ def test_agreement_is_counted_and_decides_at_one_half(inputs, output):
     counts = json.loads((output / "summary.json").read_text())["agreement"]
     assert counts == {"compared": 54, "same": same.sum()}
     assert 5 < same.sum() < 50
-    settled = [row for row in sets.read(output) if row["top_labels"]]
+    tied = [row for row in sets.read(output) if row["top_labels"]]
     plain = blend_plainly("plain", SETTINGS["blend"])
-    for is_same, row, other in zip(same, settled, plain, strict=True):
+    for is_same, row, other in zip(same, tied, plain, strict=True):
         assert row == other if is_same else row["confidence"] <= 0.5
 
 
@@ -212,7 +212,7 @@ def test_landmarks_bring_a_few_labels_to_all_cells(tmp_path, monkeypatch):
 
     def spread(exact_images):
         output = tmp_path / str(exact_images)
-        flags = {"blend": 1, "settle": False, "exact_images": exact_images}
+        flags = {"blend": 1, "tie_disagreements": False, "exact_images": exact_images}
         assert propagate(corpus, labeled, output, **flags).returncode == 0
         return [row["label"] for row in sets.read(output) if row["top_labels"]]
 

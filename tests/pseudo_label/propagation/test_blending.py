@@ -33,7 +33,12 @@ def test_distributions_are_averaged(monkeypatch, num_classes):
     spread = np.zeros(30, spread_type(3))
     spread["labels"], spread["shares"] = top(given, 3)
     found = blend(
-        labels, shares, spread, share=0.3, num_classes=num_classes, settle=False
+        labels,
+        shares,
+        spread,
+        share=0.3,
+        num_classes=num_classes,
+        tie_disagreements=False,
     )
     expected = 0.7 * spread_evenly(labels, shares, num_classes) + 0.3 * spread_evenly(
         spread["labels"], spread["shares"], num_classes
@@ -48,9 +53,13 @@ def test_all_or_nothing():
     labels, shares = np.array([[2, 0]], np.int32), np.array([[0.75, 0.25]], np.float32)
     spread = np.zeros(1, spread_type(2))
     spread["labels"], spread["shares"] = [[1, 0]], [[1, 0]]
-    none = blend(labels, shares, spread, share=0.0, num_classes=3, settle=False)
+    none = blend(
+        labels, shares, spread, share=0.0, num_classes=3, tie_disagreements=False
+    )
     np.testing.assert_array_equal(none, (labels, shares))
-    every = blend(labels, shares, spread, share=1.0, num_classes=3, settle=False)
+    every = blend(
+        labels, shares, spread, share=1.0, num_classes=3, tie_disagreements=False
+    )
     np.testing.assert_array_equal(every[0][:, 0], [1])
     np.testing.assert_array_equal(every[1], [[1, 0]])
 
@@ -76,5 +85,7 @@ def test_an_image_that_no_label_reaches_keeps_its_class_but_not_its_confidence()
     found = blend(labels, shares, spread, share=0.5, num_classes=3)
     np.testing.assert_array_equal(found[0], labels)
     np.testing.assert_array_equal(found[1], np.float32([[0.5, 0.1], [0.4, 0.3]]))
-    unsettled = blend(labels, shares, spread, share=0.5, num_classes=3, settle=False)
-    np.testing.assert_array_equal(unsettled, (labels, shares))
+    untied = blend(
+        labels, shares, spread, share=0.5, num_classes=3, tie_disagreements=False
+    )
+    np.testing.assert_array_equal(untied, (labels, shares))
