@@ -24,7 +24,7 @@ from classifier.data.sources import open_source
 NEIGHBORS, ALPHA = 10, 0.9
 #: Side in pixels to which larger images are reduced: the network's.
 SIZE = 32
-#: All that decides about the accuracies of this module.
+#: Settings that the accuracies depend on, part of the recipe's fingerprint.
 SETTINGS = (NEIGHBORS, ALPHA, SIZE)
 #: Images that pass through a network at once.
 _BATCH = 256
@@ -46,25 +46,44 @@ def spread_over_pixels(draw: DataDraw) -> float:
 def spread_over_features(draw: DataDraw, classifier: pathlib.Path) -> float:
     """Returns the accuracy of labels spread over the features of a classifier."""
     from pseudo_label.propagation.graph import normalize_rows
-    from pseudo_label.propagation.spreading import SpreadingConfig, spread_labels
+    from pseudo_label.propagation.spreading import UNLABELED
 
     featurize = _Featurizer(classifier)
     labeled, labels = featurize(draw, draw.labeled)
     unlabeled, _ = featurize(draw, draw.images)
     test, truth = featurize(draw, draw.evaluation)
-    num_classes = len(draw.class_names)
-    spread = spread_labels(
-        unlabeled,
-        labeled,
-        labels,
-        num_classes,
-        config=SpreadingConfig(neighbors=NEIGHBORS, alpha=ALPHA),
-        threads=1,
-    )
     known = normalize_rows(np.concatenate([labeled, unlabeled]))
-    distributions = np.concatenate([np.eye(num_classes)[labels], spread])
+    given = np.concatenate([labels, np.full(len(unlabeled), UNLABELED)])
+    distributions = spread_labels(known, given, num_classes=len(draw.class_names))
     predicted = predict(normalize_rows(test), known, distributions)
     return float(np.mean(predicted == truth))
+
+
+def spread_labels(
+    features: NDArray[np.float32], given: NDArray[Any], *, num_classes: int
+) -> NDArray[np.float32]:
+    """Returns the distributions float32 [N,K] of rows by the labels around them.
+
+    Those of labeled rows are their labels; those that no label reaches are zeros.
+
+    Args:
+        features: float32 [N,D] of length 1.
+        given: [N] labels, `UNLABELED` where there is none.
+        num_classes: K.
+    """
+    from pseudo_label.propagation import spreading
+    from pseudo_label.propagation.graph import build_graph
+
+    every = np.arange(len(features))
+    graph = build_graph(features, every, neighbors=NEIGHBORS, threads=1)
+    config = spreading.SpreadingConfig(neighbors=NEIGHBORS, alpha=ALPHA)
+    found = spreading.find_top_labels(graph, given, config, top_k=num_classes)
+    distributions = np.zeros((len(features), num_classes), np.float32)
+    rows, columns = np.nonzero(found.shares)  # Of other classes, labels mean nothing.
+    distributions[rows, found.labels[rows, columns]] = found.shares[rows, columns]
+    is_labeled = given != spreading.UNLABELED
+    distributions[is_labeled] = np.eye(num_classes)[given[is_labeled]]
+    return distributions
 
 
 def predict(
@@ -75,10 +94,11 @@ def predict(
     Rows are of length 1, their weights the cosines; `distributions` [N,K] are those of
     the known rows.
     """
-    cosines = queries @ known.T
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBORS]
-    weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 0)
-    mixed = np.einsum("qn,qnk->qk", weights, distributions[nearest])
+    import faiss
+
+    metric = faiss.METRIC_INNER_PRODUCT
+    cosines, nearest = faiss.knn(queries, known, NEIGHBORS, metric=metric)
+    mixed = np.einsum("qn,qnk->qk", np.maximum(cosines, 0), distributions[nearest])
     classes: NDArray[np.int64] = mixed.argmax(axis=1)
     return classes
 

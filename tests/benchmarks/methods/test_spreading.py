@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from benchmarks.methods import spreading
 
@@ -18,3 +19,13 @@ def test_a_row_has_the_class_of_most_of_its_neighbors():
         expected.append(votes.index(max(votes)))
     found = spreading.predict(queries, known, np.eye(4)[labels])
     np.testing.assert_array_equal(found, expected)
+
+
+def test_labels_spread_to_what_they_reach():
+    rows = np.float32([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0]])
+    found = spreading.spread_labels(rows, np.array([2, -1, 0, -1]), num_classes=4)
+    np.testing.assert_array_equal(
+        found[[0, 2, 3]], np.eye(4)[[2, 0, 1]] * [[1], [1], [0]]
+    )
+    assert found[1].sum() == pytest.approx(1)
+    assert found[1, 0] > found[1, 2] > found[1, 1] == found[1, 3] == 0
