@@ -77,7 +77,7 @@ def find_neighbors(
 
 def build_graph(
     embeddings: NDArray[np.float32],
-    queries: NDArray[np.int64] | None = None,
+    queries: NDArray[np.int64],
     *,
     neighbors: int,
     threads: int | None = None,
@@ -86,11 +86,9 @@ def build_graph(
 
     Two rows are connected if one is among the nearest of the other. The weight is their
     cosine, 0 if it is negative. The arguments are those of `find_neighbors`; rows that
-    are no queries, by default none, are only connected by others.
+    are no queries are only connected by others.
     """
     num_rows = len(embeddings)
-    if queries is None:
-        queries = np.arange(num_rows)
     cosines, found = find_neighbors(
         embeddings, queries, neighbors=neighbors, threads=threads
     )

@@ -17,12 +17,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from pseudo_label.propagation.graph import (
-    build_graph,
-    divide,
-    normalize_graph,
-    normalize_rows,
-)
+from pseudo_label.propagation.graph import divide, normalize_graph
 from stage.validation import check
 
 #: Label of an image without one.
@@ -77,44 +72,6 @@ class SpreadLabels:
 
     labels: NDArray[np.int32]
     shares: NDArray[np.float32]
-
-
-def spread_labels(
-    embeddings: NDArray[Any],
-    labeled_embeddings: NDArray[Any],
-    labels: NDArray[Any],
-    num_classes: int,
-    *,
-    config: SpreadingConfig | None = None,
-    threads: int | None = None,
-) -> NDArray[np.float32]:
-    """Returns the distributions float32 [N,K] of images without labels.
-
-    The graph is exact: for up to some 200,000 images. A row is zeros if no label
-    reaches its image.
-
-    Args:
-        embeddings: [N,D] features of the images.
-        labeled_embeddings: [M,D] features of the labeled images.
-        labels: [M] their labels.
-        num_classes: K.
-        config: Settings; None for the defaults.
-        threads: Threads of the search; None for all cores. It has no effect on the
-            result.
-    """
-    config = config or SpreadingConfig()
-    check(
-        len(labels) == len(labeled_embeddings),
-        f"expected {len(labeled_embeddings)} labels, got {len(labels)}",
-    )
-    rows = normalize_rows(np.concatenate([labeled_embeddings, embeddings]))
-    given = np.full(len(rows), UNLABELED)
-    given[: len(labels)] = labels
-    graph = build_graph(rows, neighbors=config.neighbors, threads=threads)
-    spread = np.zeros((len(rows), num_classes), np.float32)
-    for classes, scores in spread_chunks(graph, to_targets(given), config):
-        spread[:, classes] = scores
-    return divide(spread, spread.sum(axis=1, keepdims=True))[len(labels) :]
 
 
 def find_top_labels(

@@ -20,11 +20,10 @@ def test_rows_have_length_one_and_zeros_stay():
     np.testing.assert_allclose(normal, [[0.6, 0.8], [0, 0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("queries", [None, [0, 3, 17, 41]])
+@pytest.mark.parametrize("queries", [range(50), [0, 3, 17, 41]])
 def test_the_graph_is_that_of_all_pairs(queries):
     embeddings = rows(50)
-    positions = None if queries is None else np.array(queries)
-    graph = build_graph(embeddings, positions, neighbors=4)
+    graph = build_graph(embeddings, np.array(queries), neighbors=4)
     expected = brute_force.graph(embeddings, 4, queries)
     np.testing.assert_allclose(graph.toarray(), expected, atol=1e-6)
     assert (graph != graph.T).nnz == 0
@@ -42,8 +41,9 @@ def test_fewer_rows_than_neighbors():
     cosines, found = find_neighbors(rows(3), np.arange(3), neighbors=10)
     assert cosines.shape == found.shape == (3, 2)
     for count in (0, 1):
-        assert build_graph(rows(count), neighbors=10).shape == (count, count)
-        assert build_graph(rows(count), neighbors=10).nnz == 0
+        graph = build_graph(rows(count), np.arange(count), neighbors=10)
+        assert graph.shape == (count, count)
+        assert graph.nnz == 0
     assert build_graph(rows(5), np.arange(0), neighbors=10).nnz == 0
 
 
@@ -60,5 +60,6 @@ def test_threads_have_no_effect(monkeypatch):
 
 def test_rows_without_weights_stay_zeros():
     opposite = np.array([[1, 0], [-1, 0], [0.8, 0.6]], np.float32)
-    normalized = normalize_graph(build_graph(opposite, neighbors=2)).toarray()
+    graph = build_graph(opposite, np.arange(3), neighbors=2)
+    normalized = normalize_graph(graph).toarray()
     np.testing.assert_allclose(normalized, [[0, 0, 1], [0, 0, 0], [1, 0, 0]], rtol=1e-6)

@@ -10,7 +10,6 @@ from pseudo_label.propagation.spreading import (
     UNLABELED,
     SpreadingConfig,
     find_top_labels,
-    spread_labels,
 )
 from tests.pseudo_label.propagation import brute_force
 
@@ -25,33 +24,45 @@ def digits():
     return features, labels, labeled
 
 
+def make_graph(features, neighbors=10):
+    return build_graph(
+        normalize_rows(features), np.arange(len(features)), neighbors=neighbors
+    )
+
+
+def mark(labels, labeled):
+    """The labels at some positions, `UNLABELED` elsewhere."""
+    return np.where(np.isin(np.arange(len(labels)), labeled), labels, UNLABELED)
+
+
+def to_dense(found, num_classes):
+    """Distributions [N,K]; a class may be listed again with a share of 0."""
+    dense = np.zeros((len(found.labels), num_classes))
+    rows = np.arange(len(dense))[:, None]
+    np.add.at(dense, (rows, found.labels), found.shares)
+    return dense
+
+
 @pytest.mark.parametrize(
     ("neighbors", "alpha"), [(10, 0.5), (3, 0.9), (3, 0.1), (10, 0.02)]
 )
 def test_labels_spread_as_the_equations_say(digits, neighbors, alpha):
     features, labels, labeled = digits
-    rest = np.setdiff1d(np.arange(len(labels)), labeled)
-    found = spread_labels(
-        features[rest],
-        features[labeled],
-        labels[labeled],
-        12,
-        config=SpreadingConfig(neighbors=neighbors, alpha=alpha),
-    )
-    order = np.concatenate([labeled, rest])
-    given = np.where(np.arange(len(order)) < len(labeled), labels[order], -1)
-    weights = brute_force.graph(features[order], neighbors)
-    expected = brute_force.spread(weights, given, 12, alpha)[len(labeled) :]
-    np.testing.assert_allclose(found, expected, atol=2e-4)
-    assert found.dtype == np.float32
-    assert (found.argmax(axis=1) == labels[rest]).mean() > 0.85
+    given = mark(labels, labeled)
+    config = SpreadingConfig(neighbors=neighbors, alpha=alpha)
+    found = find_top_labels(make_graph(features, neighbors), given, config, top_k=12)
+    weights = brute_force.graph(features, neighbors)
+    expected = brute_force.spread(weights, given, 12, alpha)
+    np.testing.assert_allclose(to_dense(found, 12), expected, atol=2e-4)
+    assert found.shares.dtype == np.float32
+    rest = given == UNLABELED
+    assert (found.labels[rest, 0] == labels[rest]).mean() > 0.85
 
 
 def test_labels_spread_as_in_scikit_learn(digits):
     features, labels, labeled = digits
-    given = np.full(len(labels), UNLABELED)
-    given[labeled] = labels[labeled]
-    weights = build_graph(normalize_rows(features), neighbors=7)
+    given = mark(labels, labeled)
+    weights = make_graph(features, 7)
     reference = LabelSpreading(
         kernel=lambda left, right: weights.toarray(), alpha=0.5, tol=0, max_iter=132
     )
@@ -60,16 +71,15 @@ def test_labels_spread_as_in_scikit_learn(digits):
     found = find_top_labels(
         weights, given, SpreadingConfig(neighbors=7, alpha=0.5), top_k=10
     )
-    shares = np.zeros((len(labels), 10))
-    np.put_along_axis(shares, found.labels.astype(int), found.shares, axis=1)
-    np.testing.assert_allclose(shares, reference.label_distributions_, atol=1e-5)
+    np.testing.assert_allclose(
+        to_dense(found, 10), reference.label_distributions_, atol=1e-5
+    )
 
 
 def test_the_top_labels_are_those_of_all_classes(digits, monkeypatch):
     features, labels, labeled = digits
-    given = np.full(len(labels), UNLABELED)
-    given[labeled] = labels[labeled]
-    graph = build_graph(normalize_rows(features), neighbors=10)
+    given = mark(labels, labeled)
+    graph = make_graph(features)
     config = SpreadingConfig()
     every = find_top_labels(graph, given, config, top_k=10)
     monkeypatch.setattr("pseudo_label.propagation.spreading._CHUNK", 3)
@@ -81,16 +91,18 @@ def test_the_top_labels_are_those_of_all_classes(digits, monkeypatch):
 
 def test_what_no_label_reaches_is_zeros():
     far = np.array([[1, 0], [1, 0.1], [-1, 0], [-1, 0.1]])
-    found = spread_labels(far[1:], far[:1], [1], 2)
-    np.testing.assert_array_equal(found, [[0, 1], [0, 0], [0, 0]])
+    given = mark(np.ones(4, int), [0])
+    found = find_top_labels(make_graph(far), given, SpreadingConfig(), top_k=2)
+    np.testing.assert_array_equal(to_dense(found, 2), [[0, 1], [0, 1], [0, 0], [0, 0]])
 
 
 def test_without_labels_or_images():
-    some = np.eye(3)
-    none = np.zeros((0, 3))
-    assert not spread_labels(some, none, [], 4).any()
-    assert spread_labels(none, some, [0, 1, 2], 4).shape == (0, 4)
-    assert spread_labels(none, none, [], 4).shape == (0, 4)
+    for count in (0, 3):
+        graph = make_graph(np.eye(3)[:count])
+        given = np.full(count, UNLABELED)
+        found = find_top_labels(graph, given, SpreadingConfig(), top_k=4)
+        assert found.shares.shape == found.labels.shape == (count, 4)
+        assert not found.shares.any()
 
 
 def test_settings():
@@ -99,5 +111,3 @@ def test_settings():
     for bad in ({"neighbors": 0}, {"alpha": 0.0}, {"alpha": 1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             dataclasses.replace(SpreadingConfig(), **bad)
-    with pytest.raises(ValueError, match="labels"):
-        spread_labels(np.eye(3), np.eye(3), [0], 4)
