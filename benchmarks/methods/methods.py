@@ -304,8 +304,8 @@ class FeatureSpreading:
     """Labels spread over the features of a classifier that has the rest of the budget.
 
     Attributes:
-        training: Its settings.
-        few_labels: Those with few labels, as of `Chain`.
+        training: Settings of the classifier.
+        few_labels: Settings with few labels, as in `Chain`.
     """
 
     training: Training = SUPERVISED
