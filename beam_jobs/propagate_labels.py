@@ -1,4 +1,4 @@
-r"""Blends predictions with the labels of the nearest labeled images.
+r"""Blends predictions with labels spread over a graph of similar images.
 
   python -m beam_jobs.propagate_labels --predictions=runs/photos/predictions \
       --labeled=runs/photos/labeled --output=runs/photos/propagated
