@@ -117,10 +117,17 @@ def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollectio
 
 def _sample(shard: int, predictions: PredictionSet, share: float) -> bytes:
     """Returns the records of images with the lowest hashes of their keys."""
-    key_hash = prediction_schema.read_table(predictions.path(shard), ["key_hash"])
-    is_chosen = key_hash["key_hash"].to_numpy() <= np.uint64(share * (2**64 - 2**11))
+    highest = np.uint64(share * (2**64 - 2**11))
+    is_chosen = _read_hashes(predictions, shard) <= highest
     parts = [rows[is_chosen[rows["row"]]] for rows in read_rows(predictions, shard)]
     return b"".join(rows.tobytes() for rows in parts)
+
+
+def _read_hashes(images: PredictionSet, shard: int) -> NDArray[np.uint64]:
+    """Returns the hashes of the keys [N] of all rows of a shard."""
+    table = prediction_schema.read_table(images.path(shard), ["key_hash"])
+    hashes: NDArray[np.uint64] = table["key_hash"].to_numpy()
+    return hashes
 
 
 def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None:
@@ -217,15 +224,18 @@ class SendToUnits(_Sender):
         job = self._job
         labeled = shard - job.predictions.num_shards
         if labeled < 0:
+            key_hash = _read_hashes(job.predictions, shard)
             for rows in read_rows(job.predictions, shard):
-                yield from self.collect(self._find(rows))
+                yield from self.collect(self._find(rows, key_hash[rows["row"]]))
         else:
             for rows in read_rows(job.labeled, labeled, with_labels=True):
                 yield from self.collect(self._find_labeled(rows))
 
-    def _find(self, rows: NDArray[Any]) -> Iterator[Block]:
+    def _find(
+        self, rows: NDArray[Any], key_hash: NDArray[np.uint64]
+    ) -> Iterator[Block]:
         near = self._cells.assign(normalize_rows(rows[EMBEDDING]))[:, 0]
-        yield from self._split(rows, self._cells.find_units(near, rows))
+        yield from self._split(rows, self._cells.find_units(near, key_hash))
 
     def _find_labeled(self, rows: NDArray[Any]) -> Iterator[Block]:
         reach = self._cells.reach(self._job.num_labeled)

@@ -6,10 +6,10 @@ the exact graph of a sample of the images, the landmarks. In the graph of its ce
 a landmark got spreads like a label.
 
 A labeled image also reaches the cells whose centroids are nearest to it, so that each
-cell holds a thousand labeled images, or all of them. Only in its own cell does it look
-for neighbors; in the others it can be found as one. A cell with too many images, such
-as equal ones, is divided into units at random, else it is one. A unit is what a worker
-takes on.
+cell holds about a thousand labeled images, or all of them. Only in its own cell does it
+look for neighbors; in the others it can be found as one. A cell with too many images,
+such as equal ones, is divided into units by a hash, else it is one. A unit is what a
+worker takes on.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ _KMEANS_SEED = 1
 _BYTES_PER_FEATURE = 10
 _MAX_EXACT_BYTES = 2**32
 _MAX_UNIT_BYTES = 2**30
-#: The golden ratio's fraction times 2^64, and a prime of xxHash (XXH64's second).
-_MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 
 
 def row_type(size: int) -> np.dtype[Any]:
@@ -130,15 +128,13 @@ class Cells:
         return cells
 
     def find_units(
-        self, cells: NDArray[np.int64], rows: NDArray[Any]
+        self, cells: NDArray[np.int64], key_hash: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
-        """Returns the unit int64 [B] of images in cells [B], by shard and row alone."""
+        """Returns the units int64 [B] of images in cells [B] with such hashes [B]."""
         first = np.cumsum(self.counts) - self.counts
-        mixed = rows["shard"].astype(np.uint64) * _MULTIPLIERS[0]
-        mixed ^= rows["row"].astype(np.uint64) * _MULTIPLIERS[1]
-        mixed = (mixed ^ (mixed >> np.uint64(31))) * _MULTIPLIERS[0]
-        place = (mixed >> np.uint64(33)).astype(np.int64) % self.counts[cells]
-        return first[cells] + place
+        # The remainder, since the landmarks are the images with low hashes.
+        place = key_hash % self.counts[cells].astype(np.uint64)
+        return first[cells] + place.astype(np.int64)
 
     def reach(self, num_labeled: int) -> int:
         """Returns the number of cells that each labeled image reaches."""

@@ -74,16 +74,16 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
     large = int(cells.assign(equal[:1])[0, 0])
     assert sorted(cells.counts) == [1, 10]
     assert len(cells.units_of(large)) == 10
-    rows = to_rows(np.repeat(equal, 50, axis=0))
-    units = cells.find_units(
-        cells.assign(normalize_rows(rows["embedding"]))[:, 0], rows
-    )
-    counts = np.bincount(units, minlength=cells.num_units)[list(cells.units_of(large))]
-    assert 400 < counts.min() <= counts.max() < 600
-    shuffled = np.random.default_rng(0).permutation(len(rows))
-    np.testing.assert_array_equal(
-        cells.find_units(np.full(len(rows), large), rows[shuffled]), units[shuffled]
-    )
+    # Landmarks have low hashes.
+    for highest in (2**64, 2**50):
+        key_hash = np.random.default_rng(0).integers(highest, size=5000, dtype="u8")
+        units = cells.find_units(np.full(5000, large), key_hash)
+        counts = np.bincount(units, minlength=cells.num_units)
+        assert counts.sum() == counts[list(cells.units_of(large))].sum()
+        assert 400 < counts[counts > 0].min() <= counts.max() < 600
+        assert np.count_nonzero(counts) == 10
+    other = cells.find_units(np.full(50, 1 - large), key_hash[:50])
+    assert set(other) == set(cells.units_of(1 - large))
 
 
 def test_a_small_sample_has_fewer_cells():
