@@ -36,6 +36,9 @@ from stage.system import num_cores
 _SENT_BYTES = 2**26
 #: A number to group by, and the bytes of records.
 Block = tuple[int, bytes]
+#: Highest hash of a key in a sample of everything: the highest float64 that fits into
+#: 64 bits. Of 2^53 hashes one is higher.
+_MAX_HASH = 2**64 - 2**11
 #: Lowest and highest finite number of float16.
 _FINITE = (-65504, 65504)
 _BLENDED = ("label", "confidence", "top_labels", "top_probabilities")
@@ -117,8 +120,7 @@ def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollectio
 
 def _sample(shard: int, predictions: PredictionSet, share: float) -> bytes:
     """Returns the records of images with the lowest hashes of their keys."""
-    highest = np.uint64(share * (2**64 - 2**11))
-    is_chosen = _read_hashes(predictions, shard) <= highest
+    is_chosen = _read_hashes(predictions, shard) <= np.uint64(share * _MAX_HASH)
     parts = [rows[is_chosen[rows["row"]]] for rows in read_rows(predictions, shard)]
     return b"".join(rows.tobytes() for rows in parts)
 
