@@ -93,12 +93,6 @@ def write(
         csv.writer(out).writerows([("name", "class"), *sorted(truth)])
 
 
-def read_truth(directory: str | pathlib.Path) -> dict[str, str]:
-    """Returns the class of each file in `all`, `NO_CLASS` where it has none."""
-    with open(pathlib.Path(directory) / TRUTH, newline="") as lines:
-        return {row["name"]: row["class"] for row in csv.DictReader(lines)}
-
-
 def _labels(split: str, num_classes: int, sizes: FolderSizes) -> list[tuple[int, int]]:
     """Returns label and number in its class of each picture of a split."""
     each = {"labeled": sizes.labeled, "test": sizes.test}

@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from benchmarks.methods import draws
+from examples.image_folders import writing
 from tests import images
 
 
@@ -58,6 +59,12 @@ def test_rows_that_are_no_picture_and_class_are_refused(folders, tmp_path, row):
             csv.writer(file).writerows([header, row])
         with pytest.raises(ValueError, match="line 2"):
             draws.prepare(data, tmp_path / "out", labels_per_class=0, seed=1)
+
+
+def test_folders_are_those_that_the_examples_write():
+    """Neither of both packages may import the other."""
+    assert draws.SPLITS == writing.SPLITS
+    assert draws.TRUTH == writing.TRUTH
 
 
 def test_a_folder_is_named_by_its_absolute_path(tmp_path, monkeypatch):

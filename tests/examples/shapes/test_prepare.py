@@ -6,6 +6,7 @@ from examples.image_folders import writing
 from examples.shapes import prepare
 from stage import artifact
 from tests.commands import call
+from tests.examples.image_folders.test_writing import read_truth
 
 
 def test_the_counts_are_uneven_and_add_up():
@@ -27,7 +28,7 @@ def test_the_folders_hold_what_was_drawn(tmp_path, monkeypatch):
     assert artifact.is_complete(directory)
     assert len(list(directory.glob("labeled/*/*.jpg"))) == 250
     assert len(list(directory.glob("test/*/*.jpg"))) == 10
-    truth = collections.Counter(writing.read_truth(directory).values())
+    truth = collections.Counter(read_truth(directory).values())
     assert truth[writing.NO_CLASS] == 4
     assert tuple(truth[name] for name in prepare.CLASS_NAMES) == prepare.class_counts(
         seed=3
