@@ -152,16 +152,16 @@ def format_means(found: Sequence[Mean]) -> Iterator[str]:
 
 def format_differences(found: Iterable[Difference]) -> Iterator[str]:
     """Yields a line for each difference, in points."""
-    for one in found:
-        line = f"{one.method} over {one.over}"
+    for difference in found:
+        line = f"{difference.method} over {difference.over}"
         yield (
-            f"{line:38} budget {one.budget:<5g} {100 * one.mean:+6.2f}"
+            f"{line:38} budget {difference.budget:<5g} {100 * difference.mean:+6.2f}"
             + (
-                f"  ({100 * one.low:+.2f} to {100 * one.high:+.2f})"
-                if one.low is not None and one.high is not None
+                f"  ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+                if difference.low is not None and difference.high is not None
                 else ""
             )
-            + f"  better in {one.wins} of {one.seeds}"
+            + f"  better in {difference.wins} of {difference.seeds}"
         )
 
 
@@ -233,13 +233,13 @@ def _count(over: str, pairs: Sequence[tuple[bool, bool]]) -> Forecasts:
 
 def format_forecasts(found: Iterable[Forecasts]) -> Iterator[str]:
     """Yields a line for each of what students had to beat."""
-    for one in found:
-        right = one.likely_better + one.unlikely - one.unlikely_better
+    for forecast in found:
+        right = forecast.likely_better + forecast.unlikely - forecast.unlikely_better
         yield (
-            f"outlook over {one.over}: right in {right} of "
-            f"{one.likely + one.unlikely}; of {one.likely} likely to gain "
-            f"{one.likely_better} did, of {one.unlikely} unlikely "
-            f"{one.unlikely_better}"
+            f"outlook over {forecast.over}: right in {right} of "
+            f"{forecast.likely + forecast.unlikely}; of {forecast.likely} likely to "
+            f"gain {forecast.likely_better} did, of {forecast.unlikely} unlikely "
+            f"{forecast.unlikely_better}"
         )
 
 
@@ -253,6 +253,6 @@ def to_json(
     return {
         **more,
         "means": [dataclasses.asdict(mean) for mean in found],
-        "differences": [dataclasses.asdict(one) for one in compared],
-        "outlooks": [dataclasses.asdict(one) for one in forecasts],
+        "differences": [dataclasses.asdict(difference) for difference in compared],
+        "outlooks": [dataclasses.asdict(forecast) for forecast in forecasts],
     }
