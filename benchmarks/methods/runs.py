@@ -178,13 +178,10 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         ends = re.fullmatch(r"([1-9][0-9]*)(?:-([0-9]+))?", part)
-        if ends is None:
+        found = range(int(ends[1]), int(ends[2] or ends[1]) + 1) if ends else range(0)
+        if not found:
             raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
-        first = int(ends[1])
-        part_of = range(first, int(ends[2] or first) + 1)
-        if not part_of:
-            raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
-        seeds += part_of
+        seeds += found
     return list(dict.fromkeys(seeds))
 
 
