@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RunKey:
     """What identifies a run.
 
