@@ -132,7 +132,7 @@ class Chain:
     def run(self, task: Task) -> Outcome:
         """Runs the stages as `make report` does, without its report."""
         teacher = _choose(task, self.teacher, self.few_labels)
-        left = task.budget - self._labeling(task)
+        left = task.budget - self._labeling(task, teacher)
         of_teacher = self.teacher_share * left / self.teachers
         of_student = (1 - self.teacher_share) * left / self.rounds
         members = [
@@ -163,9 +163,8 @@ class Chain:
             members = [student]
         return Outcome(accuracy=members[0].accuracy, multiply_adds=spent, parts=parts)
 
-    def _labeling(self, task: Task) -> int:
+    def _labeling(self, task: Task, teacher: Training) -> int:
         """Returns the multiply-adds of all labelings."""
-        teacher = _choose(task, self.teacher, self.few_labels)
         first = self.teachers * task.network(teacher)
         later = (self.rounds - 1) * task.network(self.student)
         passes = _count_passes(task, propagates=bool(self.propagation))
