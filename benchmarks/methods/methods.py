@@ -218,7 +218,7 @@ def _label(
 def _read_agreement(directory: pathlib.Path) -> float:
     """Returns how often teacher and spread labels agree, in [0, 1]."""
     found = outlook.read_agreement(directory / PREDICTIONS) or NeighborAgreement()
-    return round(found.same / max(1, found.compared), 4)
+    return round(found.share, 4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

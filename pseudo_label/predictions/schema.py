@@ -154,6 +154,11 @@ class NeighborAgreement:
     compared: Count = 0
     same: Count = 0
 
+    @property
+    def share(self) -> float:
+        """Share of the compared images with the same class; 0 if there are none."""
+        return self.same / max(1, self.compared)
+
     def __add__(self, other: NeighborAgreement) -> NeighborAgreement:
         return NeighborAgreement(
             compared=self.compared + other.compared, same=self.same + other.same
