@@ -1,7 +1,7 @@
 """Whether a student is likely to end above the control, before it is trained.
 
-The bounds are those of `docs/students.md`, "Before the student is trained", which also
-says how often they were right.
+The bounds are those of `docs/students.md`, "Before the student is trained".
+`docs/benchmarks.md` says how often the first was right.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Figure:
     def __str__(self) -> str:
         # Rounded down: what is below its bound is printed so.
         share = math.floor(1000 * self.share) / 1000
-        return f"{self.what} {share:.1%} (bound {self.bound:.0%})"
+        return f"{self.what}, {share:.1%} (bound {self.bound:.0%})"
 
 
 def judge(
@@ -93,8 +93,9 @@ def judge(
     if not labels:
         return Outlook(
             is_likely=None,
-            finding="it needs labels of images similar to most others "
-            "(propagate_labels), or a calibration",
+            finding="labels of similar images are known for fewer than half of the "
+            "images (propagate_labels), and no calibration estimates the precision of "
+            "the kept labels",
         )
     return Outlook(is_likely=True, finding=str(labels[0]))
 
@@ -153,10 +154,10 @@ def _judge_labels(
 ) -> Iterator[_Figure]:
     if agreement is not None and agreement.compared:
         yield _Figure(
-            share=beyond_chance(agreement.same / agreement.compared, num_classes),
+            share=beyond_chance(agreement.share, num_classes),
             bound=MIN_AGREEMENT,
             what="agreement of the teacher with the labels of similar images, "
-            "beyond chance,",
+            "beyond chance",
         )
     if estimate is not None and estimate.kept.estimate is not None:
         yield _Figure(

@@ -62,7 +62,7 @@ def test_the_first_figure_below_its_bound_decides():
 def test_a_figure_below_its_bound_is_printed_so():
     almost = outlook.judge(FUNNEL, num_classes=10, agreement=agree(94_589, 100_000))
     assert almost.is_likely is False
-    assert "93.9%" in almost.finding
+    assert "beyond chance, 93.9% (bound 94%)" in almost.finding
 
 
 def test_nothing_is_said_without_figures():
@@ -85,3 +85,4 @@ def test_agreement_is_that_of_the_predictions(tmp_path):
     counts = {"compared": 7, "same": 5}
     (tmp_path / "summary.json").write_text(json.dumps({"agreement": counts}))
     assert outlook.read_agreement(tmp_path) == agree(5, 7)
+    assert (agree(5, 8).share, agree(0, 0).share) == (0.625, 0)
