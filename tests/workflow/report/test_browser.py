@@ -77,7 +77,7 @@ def test_the_verdict_is_seen_without_scrolling_on_a_telephone(tab, url):
     tab.open(url, width=390, height=844)
     box = "document.querySelector('h1').getBoundingClientRect()"
     assert tab.evaluate(f"{box}.bottom") < 400
-    assert "below its teacher" in tab.evaluate(
+    assert "below its first teacher" in tab.evaluate(
         "document.querySelector('h1').textContent"
     )
 

@@ -227,9 +227,9 @@ def headline(report: dict[str, Any]) -> str:
     over_control = _points(student - report["control_accuracy"])
     over_last = _points(student - last["teacher_accuracy"])
     if over_teacher < 0:
-        return f"The student ends {-over_teacher:.2f} points below its teacher"
+        return f"The student ends {-over_teacher:.2f} points below its first teacher"
     if over_teacher == 0:
-        return "The student ends where its teacher began"
+        return "The student is as accurate as its first teacher"
     gained = f"The student ends {over_teacher:.2f} points above its first teacher"
     if over_control <= 0:
         return f"{gained}, but not above the control"

@@ -98,8 +98,8 @@ def test_a_stage_that_has_not_ended_is_named(run):
     ("teacher", "control", "accuracies", "expected"),
     [
         (0.8, 0.8, (0.85, 0.9), "10.00 points above its first teacher"),
-        (0.8, 0.8, (0.7, 0.75), "5.00 points below its teacher"),
-        (0.8, 0.8, (0.7, 0.8), "ends where its teacher began"),
+        (0.8, 0.8, (0.7, 0.75), "5.00 points below its first teacher"),
+        (0.8, 0.8, (0.7, 0.8), "is as accurate as its first teacher"),
         (0.8, 0.9, (0.85, 0.9), "first teacher, but not above the control"),
         (0.8, 0.8, (0.9, 0.85), "but 5.00 below the one that taught it, student 1"),
     ],

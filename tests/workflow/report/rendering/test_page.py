@@ -137,7 +137,7 @@ def test_a_loss_is_shown_with_its_causes(tmp_path):
         class_names=("a", "b"), accuracies=(0.9, 0.84), agreement=0.8, under_noise=0.9
     )
     shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
-    assert "The student ends 6.00 points below its teacher." in shown
+    assert "The student ends 6.00 points below its first teacher." in shown
     assert "Why student 1 ended below its teacher" in shown
     assert "Without noise the student repeats 80.0% of the pseudo-labels" in shown
     assert "--set=num_steps=3200" in shown
