@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
-import pathlib
 import re
 import sys
 import types
@@ -19,6 +17,7 @@ from typing import Any, TypeAlias
 
 from absl import flags
 
+from stage.system import is_within
 from stage.text import printable
 
 #: A flag; its `value` may be read once the command line is parsed.
@@ -149,7 +148,7 @@ class CommandFlags:
         ]
         for (name, spec), (output, path) in itertools.product(texts, texts):
             folder = spec.removeprefix("folder:")
-            if output in _OUTPUTS and folder != spec and _is_within(path, folder):
+            if output in _OUTPUTS and folder != spec and is_within(path, folder):
                 line = (
                     f"error: --{output}={path} lies in the images --{name}={spec}, and "
                     "would be among them; choose a directory outside"
@@ -331,8 +330,3 @@ def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _is_within(path: str, folder: str) -> bool:
-    inner, outer = (pathlib.Path(os.path.realpath(name)) for name in (path, folder))
-    return inner.is_relative_to(outer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import pathlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -17,6 +18,12 @@ def read_in_parallel(read: Callable[[T], U], files: Iterable[T]) -> list[U]:
     """Returns what `read` returns for each file, in order."""
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         return list(pool.map(read, files))
+
+
+def is_within(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether a local path is the folder or lies in it, with all links followed."""
+    inner, outer = (pathlib.Path(os.path.realpath(name)) for name in (path, folder))
+    return inner.is_relative_to(outer)
 
 
 def num_cores() -> int:

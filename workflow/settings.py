@@ -28,6 +28,7 @@ from classifier.training import presets as teacher_presets
 from stage import artifact, cli, typed_json
 from stage.flags import CommandFlags
 from stage.overrides import override_all
+from stage.system import is_within
 from student import train as student_train
 from student.training import presets as student_presets
 from teacher import train as teacher_train
@@ -164,9 +165,7 @@ def _list(spec: str, run: epath.Path, data_dir: str) -> list[File] | None:
         path = re.sub(":[^/]*$", "", path)
         if "/" not in path or not os.path.isdir(path):
             path = os.path.join(data_dir, path)
-    made = os.path.realpath(run / "data")
-    is_made = os.path.commonpath([made, os.path.realpath(path)]) == made
-    if "://" in path or is_made:
+    if "://" in path or is_within(path, run / "data"):
         return None
     try:
         return find(path)
