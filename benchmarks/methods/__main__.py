@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> None:
             )
         )
     if not _REPORT.value:
+        cli.log(suite.describe(keys))
         suite.run_missing(keys)
     found = results.read(suite.results)
     runs.report(suite, [found[key] for key in keys if key in found])

@@ -9,7 +9,7 @@ import pathlib
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from benchmarks.methods import cost, draws, methods, plot, results, tables
 from benchmarks.methods.draws import FOLDER, DataDraw
@@ -72,6 +72,12 @@ class Suite:
             method=name,
             recipe=methods.recipe(method, self.settings),
         )
+
+    def describe(self, keys: Collection[RunKey]) -> str:
+        """Returns a line with the number of runs and their seeds."""
+        seeds = ", ".join(str(seed) for seed in sorted({key.seed for key in keys}))
+        finished = len(results.read(self.results).keys() & set(keys))
+        return f"{self.name}: {len(keys)} runs, seeds {seeds}; {finished} have results"
 
     def run_missing(self, keys: Iterable[RunKey]) -> None:
         """Runs what has no result and is not being run by another process."""

@@ -1,8 +1,9 @@
+import dataclasses
 import pathlib
 
 import pytest
 
-from benchmarks.methods import draws, methods, runs
+from benchmarks.methods import draws, methods, results, runs
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,27 @@ def test_methods_without_training_run_once_for_a_seed():
     keys = list(suite.keys(names, seeds=[1, 2], budgets=[0.5, 1.0]))
     assert len(keys) == len(set(keys)) == 2 * (2 + len(methods.FREE))
     assert {key.budget for key in keys if key.method in methods.FREE} == {0.0}
+
+
+def test_the_seeds_of_a_comparison_are_named(tmp_path):
+    suite = runs.Suite(output=tmp_path, data="digits", labels_per_class=5)
+    keys = list(suite.keys(["control"], seeds=[1, 3], budgets=[1.0]))
+    assert suite.describe(keys) == "digits-5: 2 runs, seeds 1, 3; 0 have results"
+    for key in (keys[0], dataclasses.replace(keys[0], seed=2)):
+        results.append(suite.results, _result(key))
+    assert suite.describe(keys) == "digits-5: 2 runs, seeds 1, 3; 1 have results"
+
+
+def _result(key):
+    return results.Result(
+        key=key,
+        accuracy=0.5,
+        multiply_adds=1.0,
+        target=1.0,
+        parts={},
+        seconds=1.0,
+        num_classes=10,
+    )
 
 
 def test_settings_make_other_runs():
