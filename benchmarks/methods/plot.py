@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from benchmarks.methods.methods import CONTROL
 from benchmarks.methods.tables import Mean
 from workflow.report.rendering.marks import (
     Axis,
@@ -45,7 +44,7 @@ def draw(means: Sequence[Mean]) -> str:
         high=high,
         start=_LEFT,
         end=_WIDTH - _RIGHT,
-        ticks=tuple(sorted({m.multiply_adds for m in means if m.method == CONTROL})),
+        ticks=_ticks(means),
         format=lambda value: f"{value:.2g}",
         scale=math.log,
     )
@@ -64,6 +63,15 @@ def draw(means: Sequence[Mean]) -> str:
         *_curves(means, x, y),
     ]
     return _svg(marks, _classes(means))
+
+
+def _ticks(means: Sequence[Mean]) -> tuple[float, ...]:
+    """Returns the most multiply-adds at each budget: methods differ by a step's."""
+    most: dict[float, float] = {}
+    for mean in means:
+        if mean.budget:
+            most[mean.budget] = max(mean.multiply_adds, most.get(mean.budget, 0.0))
+    return tuple(sorted(most.values()))
 
 
 def _classes(means: Sequence[Mean]) -> dict[str, str]:

@@ -34,7 +34,10 @@ RNG = np.random.default_rng(0)
 OURS, PEER = RNG.uniform(0.8, 0.95, (2, 6))
 RESULTS = [
     *(result("ours_2", seed, value) for seed, value in enumerate(OURS)),
-    *(result("ours_2", seed, v - 0.1, budget=0.5) for seed, v in enumerate(OURS)),
+    *(
+        result("ours_2", seed, value - 0.1, budget=0.5, multiply_adds=45.0)
+        for seed, value in enumerate(OURS)
+    ),
     *(result("peer", seed, value) for seed, value in enumerate(PEER)),
     *(result("free", seed, 0.9, budget=0.0) for seed in range(3)),
 ]
@@ -106,6 +109,7 @@ def test_the_plot_has_a_line_for_every_method():
     root = ElementTree.fromstring(plot.draw(found))
     texts = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"ours_2", "peer", "free"} <= set(texts)
+    assert {"45", "90"} <= set(texts)
     for element in root.iter():
         for name in ("cx", "cy", "x", "y"):
             value = element.get(name)
