@@ -25,7 +25,7 @@ def spread(
         features: [N,D].
         labels: [N], -1 for an image without one.
         classes: K.
-        neighbors: Number of images that each is connected to.
+        neighbors: Number of images that each is connected to, at most all others.
         alpha: Share of the neighbors' labels in an image's own.
     """
     left, right, weights = _find_edges(features, neighbors)
@@ -55,6 +55,7 @@ def _find_edges(
     rows = features.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     count = len(rows)
+    neighbors = min(neighbors, count - 1)
     pairs, cosines = [], []
     for start in range(0, count, _BLOCK_ROWS):
         block = np.arange(start, min(start + _BLOCK_ROWS, count))[:, None]

@@ -25,3 +25,10 @@ def test_what_no_label_reaches_is_zeros():
     labels = np.array([1, -1, -1, -1], np.int32)
     found = brute_force.spread(features, labels, 2, neighbors=1, alpha=0.9)
     np.testing.assert_allclose(found, [[0, 1], [0, 1], [0, 0], [0, 0]])
+
+
+def test_of_few_images_all_others_are_neighbors():
+    features = np.array([[1, 0], [1, 0.1]], np.float16)
+    labels = np.array([1, -1], np.int32)
+    found = brute_force.spread(features, labels, 2, neighbors=10, alpha=0.9)
+    np.testing.assert_allclose(found, [[0, 1], [0, 1]])
