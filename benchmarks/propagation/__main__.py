@@ -36,7 +36,7 @@ from benchmarks.propagation import brute_force, goals, runs
 from benchmarks.propagation.inputs import FeatureSpace, PropagationInputs, open_inputs
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.propagation.spreading import SpreadingConfig
-from stage import cli
+from stage import artifact, cli
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -49,7 +49,7 @@ _EXACTNESS = FLAGS.integer(
 _AGREEMENT = FLAGS.integer(
     "agreement_images",
     200_000,
-    "Number of images to divide into cells and not to divide.",
+    "Number of images to divide into cells and not to divide; 0, or 4 or more.",
     lower_bound=0,
 )
 _SPACE = FlagGroup(
@@ -67,6 +67,8 @@ _SPACE = FlagGroup(
 _DATA_DIR = FLAGS.string(
     "data_dir", None, "Directory that keeps the predictions; not kept if not given."
 )
+#: Fewest images to divide: a quarter of them, the limit of one graph, is 1 or more.
+_MIN_AGREEMENT = 4
 
 
 def main(argv: Sequence[str]) -> None:
@@ -75,8 +77,11 @@ def main(argv: Sequence[str]) -> None:
         cli.check_no_arguments(argv)
         sizes = parse_counts("--sizes", _SIZES.value)
         space = FeatureSpace(**_SPACE.arguments())
+        _check_agreement(_AGREEMENT.value)
+        artifact.check_directory(_DATA_DIR.value or ".")
     with tempfile.TemporaryDirectory() as temporary:
-        directory = pathlib.Path(_DATA_DIR.value or temporary)
+        # The job runs in the repository's root, wherever this command does.
+        directory = pathlib.Path(_DATA_DIR.value or temporary).absolute()
         checked: dict[str, float] = {}
         if _EXACTNESS.value:
             checked.update(_check_exactness(directory, space, _EXACTNESS.value))
@@ -92,6 +97,14 @@ def main(argv: Sequence[str]) -> None:
     figures = {size: _rounded(turns[size][0]) for size in sizes}
     settings = dataclasses.asdict(space)
     cli.log(json.dumps({**settings, **as_json(verdicts), "sizes": figures}))
+
+
+def _check_agreement(images: int) -> None:
+    """Raises ValueError if there are images, but too few for cells."""
+    if 0 < images < _MIN_AGREEMENT:
+        raise ValueError(
+            f"--agreement_images: expected 0, or {_MIN_AGREEMENT} or more, got {images}"
+        )
 
 
 def _check_exactness(

@@ -39,7 +39,7 @@ from benchmarks.measuring.turns import Figures, Rounds, format_row, take_turns
 from benchmarks.selection import goals, inputs, runs
 from benchmarks.selection.goals import RowCounts, SelectionCase
 from benchmarks.selection.task import PEERS, CutOff, SelectionTask
-from stage import cli
+from stage import artifact, cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -66,11 +66,13 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         numbers = parse_counts("--classes", _CLASSES.value)
+        artifact.check_directory(_DATA_DIR.value or ".")
     ways = peers.installed({way: (package,) for way, (_, package) in PEERS.items()})
     counts = RowCounts(_ROWS.value, min(_ROWS.value, _TOP_ROWS.value))
     figures: dict[str, Any] = counts._asdict()
     with tempfile.TemporaryDirectory() as temporary:
-        directory = pathlib.Path(_DATA_DIR.value or temporary)
+        # The ways run in the repository's root, wherever this command does.
+        directory = pathlib.Path(_DATA_DIR.value or temporary).absolute()
         for classes in numbers:
             rounds = _measure(directory, counts, classes, ways)
             share = _share(counts.rows, classes)

@@ -9,14 +9,15 @@ FIGURES = {"seconds", "cpu_seconds", "peak_gb", "accuracy", "teacher", "reached"
 
 
 @pytest.mark.slow
-def test_the_command_prints_every_figure(tmp_path):
+def test_the_command_prints_every_figure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Not the directory of the processes that are measured.
     ended = commands.call(
         "benchmarks.propagation",
         "--sizes=300,12000",
         "--exactness_images=500",
         "--agreement_images=12000",
         *("--features=64", "--classes=4", "--labeled=100", "--seed=1"),
-        f"--data_dir={tmp_path}",
+        "--data_dir=kept",
     )
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
@@ -40,3 +41,18 @@ def test_sizes_must_be_positive():
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: --sizes: ")
     assert "'0'" in ended.stderr
+
+
+def test_predictions_are_kept_in_a_directory(tmp_path):
+    (tmp_path / "file").touch()
+    ended = commands.call("benchmarks.propagation", f"--data_dir={tmp_path}/file")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {tmp_path}/file: expected a directory")
+
+
+def test_too_few_images_for_cells_are_refused():
+    ended = commands.call("benchmarks.propagation", "--agreement_images=3")
+    assert ended.returncode == 1
+    assert (
+        ended.stderr == "error: --agreement_images: expected 0, or 4 or more, got 3\n"
+    )

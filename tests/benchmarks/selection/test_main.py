@@ -7,14 +7,15 @@ from tests import commands
 
 
 @pytest.mark.slow
-def test_the_command_prints_every_figure(tmp_path):
+def test_the_command_prints_every_figure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Not the directory of the processes that are measured.
     ended = commands.call(
         "benchmarks.selection",
         "--rows=100000",
         "--top_rows=10000",
         "--classes=20",
         "--rounds=1",
-        f"--data_dir={tmp_path}",
+        "--data_dir=kept",
     )
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
@@ -34,3 +35,10 @@ def test_a_number_of_classes_must_be_positive():
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: --classes: ")
     assert "'0'" in ended.stderr
+
+
+def test_predictions_are_kept_in_a_directory(tmp_path):
+    (tmp_path / "file").touch()
+    ended = commands.call("benchmarks.selection", f"--data_dir={tmp_path}/file")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {tmp_path}/file: expected a directory")
