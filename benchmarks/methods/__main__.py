@@ -8,7 +8,8 @@ Every method trains the same network with the same noise on images from the same
 what the demo computes. Every pass of an image through a network is counted: of all
 members, views, labelings and rounds; evaluations and the graph of similar images are
 not. The accuracy is that of the last averaged weights on the test images, which nothing
-else sees. A folder is one draw: its intervals are those of the seed of training alone.
+else sees. A folder is one draw: its intervals are those of the seed of training alone;
+if one of its files changes, it is another, without results.
 
 Results are added to `OUTPUT/results.jsonl`, and what is there is not run again. The
 same command can be started once for each core: a process takes the runs that no other
@@ -64,10 +65,11 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from benchmarks.methods import draws, results, runs
 
+        labels_per_class = draws.find_labels(_DATA.value, _LABELS_PER_CLASS.value)
         suite = runs.Suite(
             output=pathlib.Path(_OUTPUT.value).absolute(),
-            data=draws.normalize(_DATA.value),
-            labels_per_class=draws.find_labels(_DATA.value, _LABELS_PER_CLASS.value),
+            data=draws.identify(_DATA.value),
+            labels_per_class=labels_per_class,
             settings=tuple(_SET.value),
             keep=_KEEP.value,
         )

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
+import io
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
+from typing import Any
 
 from benchmarks.methods.commands import call
+from classifier.data.examples import File
+from classifier.data.listing import list_folder
 from classifier.data.sources import open_source
+from stage import artifact
 
 DIGITS, FOLDER = "digits", "folder:"
 #: Sub-folders of a folder of pictures, and the file with the true classes of `all`, ""
 #: for those of none; `examples.image_folders.writing` makes them.
 SPLITS = ("labeled", "test", "all")
 TRUTH = "truth.csv"
+_COLUMNS = ("name", "class")
 #: Labels per class of a data set, if not given.
 DEFAULT_LABELS = {DIGITS: 5, "surfaces": 20, "shapes": 25}
 
@@ -61,7 +67,9 @@ def find_labels(data: str, labels_per_class: int | None) -> int:
     """Returns the number of labels of each class; 0 for a folder, whose they are.
 
     Raises:
-        ValueError: If there is no such data set, or it has labels of its own.
+        ValueError: If there is no such data set, it has labels of its own, or its true
+            classes are not those of its pictures.
+        OSError: If a folder cannot be read.
     """
     if not data.startswith(FOLDER):
         if data not in DEFAULT_LABELS:
@@ -70,10 +78,13 @@ def find_labels(data: str, labels_per_class: int | None) -> int:
         return labels_per_class or DEFAULT_LABELS[data]
     if labels_per_class is not None:
         raise ValueError("--labels_per_class: a folder has its own labels")
-    path = _folder_path(data)
+    path = pathlib.Path(data.removeprefix(FOLDER))
     for split in SPLITS:
         if not (path / split).is_dir():
             raise ValueError(f"--data={data}: expected a folder {path / split}")
+        open_source(f"folder:{path / split}")
+    if (path / TRUTH).exists():
+        _read_truth(path)
     return 0
 
 
@@ -82,11 +93,12 @@ def prepare(
 ) -> DataDraw:
     """Returns a draw of a data set, made in `directory` unless it is there.
 
-    The images of a folder are the same for all seeds.
+    `data` is what `identify` returns. The images of a folder are the same for all
+    seeds.
     """
     if data.startswith(FOLDER):
-        truth = directory / "truth" / folder_name(data)
-        return _open_folders(_folder_path(data), truth)
+        path, _ = _split(data)
+        return _open_folders(path, directory / "truth" / folder_name(data))
     path = directory / f"{data}-{labels_per_class}-{seed}"
     settings = (f"--labels_per_class={labels_per_class}", f"--seed={seed}")
     log = directory / "prepare.log"
@@ -96,19 +108,33 @@ def prepare(
     return _open_folders(path, directory / "truth" / path.name)
 
 
-def normalize(data: str) -> str:
-    """Returns the name of a data set, a folder with its absolute path."""
-    return f"{FOLDER}{_folder_path(data)}" if data.startswith(FOLDER) else data
+def identify(data: str) -> str:
+    """Returns what results call a data set: one name for one content.
+
+    That of a folder is `folder:PATH#FINGERPRINT`, of names and bytes of its files.
+    """
+    if not data.startswith(FOLDER):
+        return data
+    path = pathlib.Path(data.removeprefix(FOLDER)).absolute()
+    files = [pathlib.Path(f.path) for s in SPLITS for f in list_folder(str(path / s))]
+    files += [path / TRUTH] if (path / TRUTH).exists() else []
+    fingerprint = artifact.fingerprint(
+        part
+        for file in files
+        for part in (os.fsencode(file.relative_to(path)), file.read_bytes())
+    )
+    return f"{FOLDER}{path}#{fingerprint[:12]}"
 
 
 def folder_name(data: str) -> str:
-    """Returns a name for files about a folder of pictures, unique for its path."""
-    path = _folder_path(data)
-    return f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    """Returns a name for files about an identified folder, unique for its content."""
+    path, fingerprint = _split(data)
+    return f"{path.name}-{fingerprint}"
 
 
-def _folder_path(data: str) -> pathlib.Path:
-    return pathlib.Path(data.removeprefix(FOLDER)).absolute()
+def _split(data: str) -> tuple[pathlib.Path, str]:
+    path, _, fingerprint = data.removeprefix(FOLDER).rpartition("#")
+    return pathlib.Path(path), fingerprint
 
 
 def _open_digits(path: pathlib.Path, labels_per_class: int, seed: int) -> DataDraw:
@@ -150,35 +176,55 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
 
 def _copy_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
     """Makes a folder for each class, with labeled and unlabeled pictures of it."""
-    pairs = [(picture.parent.name, picture) for picture in path.glob("labeled/*/*")]
-    pairs += _read_truth(path, {shown for shown, _ in pairs})
     unfinished = truth.with_name(f"{truth.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for number, (shown, picture) in enumerate(pairs):
+    for number, (shown, picture) in enumerate(_read_truth(path)):
         if shown:
             (unfinished / shown).mkdir(parents=True, exist_ok=True)
             # Pictures of different folders may have one name.
-            shutil.copyfile(picture, unfinished / shown / f"{number}{picture.suffix}")
+            copy = f"{number}{pathlib.Path(picture.name).suffix}"
+            shutil.copyfile(picture.path, unfinished / shown / copy)
     unfinished.rename(truth)
 
 
-def _read_truth(
-    path: pathlib.Path, class_names: set[str]
-) -> list[tuple[str, pathlib.Path]]:
-    """Returns the class of each unlabeled picture, "" where it has none.
+def _read_truth(path: pathlib.Path) -> list[tuple[str, File]]:
+    """Returns labeled and unlabeled pictures with their classes, "" for none.
 
     Raises:
-        ValueError: If a row is not the class and the name of a picture in `all`.
+        ValueError: If the file of true classes has not one row for each unlabeled
+            picture, with its name and one of the classes of the labeled ones.
     """
-    pictures = {picture.name: picture for picture in (path / "all").iterdir()}
-    pairs = []
-    with open(path / TRUTH, newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
-            shown, name = row.get("class"), row.get("name")
-            if shown not in {*class_names, ""} or name not in pictures:
-                raise ValueError(
-                    f"{path / TRUTH}, line {number}: expected a name in all/, and a "
-                    f"class in labeled/ or none, got name {name!r} and class {shown!r}"
-                )
-            pairs.append((shown, pictures[name]))
+    labeled = open_source(f"folder:{path / 'labeled'}")
+    class_names = labeled.labeled_class_names()
+    pairs = [(class_names[picture.label], picture) for picture in labeled.files]
+    left = {picture.name: picture for picture in list_folder(str(path / "all"))}
+    for number, row in enumerate(_read_rows(path / TRUTH), start=2):
+        name, shown = (row[column] for column in _COLUMNS)
+        if shown not in {*class_names, ""} or name not in left:
+            raise ValueError(
+                f"{path / TRUTH}, line {number}: expected a name in all/ that no other "
+                "line has, and a class in labeled/ or none, got name "
+                f"{name!r} and class {shown!r}"
+            )
+        pairs.append((shown, left.pop(name)))
+    if left:
+        raise ValueError(
+            f"{path / TRUTH}: expected a line for each file in all/, got none for "
+            f"{len(left):,} of them, such as {min(left)!r}"
+        )
     return pairs
+
+
+def _read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a CSV file; ValueError if it lacks one of the columns."""
+    try:
+        text = path.read_text("utf-8-sig")  # Spreadsheets write a byte order mark.
+        rows = csv.DictReader(io.StringIO(text))
+        names = rows.fieldnames or ()
+        if not set(_COLUMNS) <= set(names):
+            raise ValueError(
+                f"expected the columns {' and '.join(_COLUMNS)}, got {', '.join(names)}"
+            )
+        yield from rows
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -26,7 +26,7 @@ class Suite:
 
     Attributes:
         output: Directory.
-        data: Name of the data set, or `folder:DIR`.
+        data: Name of the data set, as `draws.identify` returns it.
         labels_per_class: Number of labels of each class; 0 for a folder.
         settings: Values of `--set=` of all trainings.
         keep: Whether the files of runs are kept.

@@ -34,6 +34,7 @@ def folders(tmp_path):
 
 def test_true_labels_have_all_pictures_of_their_folder(folders, tmp_path):
     for data, drawn in folders * 2:  # Also where they are already.
+        data = draws.identify(data)
         draw = draws.prepare(data, tmp_path / "out", labels_per_class=0, seed=1)
         assert (draw.num_images, draw.count(draw.labeled)) == (2, 2)
         truth = tmp_path / "out" / "truth" / draws.folder_name(data)
@@ -48,17 +49,87 @@ def test_true_labels_have_all_pictures_of_their_folder(folders, tmp_path):
         }
 
 
+def write_truth(data, *rows, header=("name", "class")):
+    with open(f"{data.removeprefix('folder:')}/truth.csv", "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
 @pytest.mark.parametrize(
-    "row", [("1.png", "../ant"), ("../labeled/ant/1.png", "ant"), ("3.png", "bee")]
+    ("name", "content"),
+    [
+        ("all/3.png", b"new"),
+        ("all/2.png", b"other"),
+        ("truth.csv", b"name,class\n1.png,bee\n2.png,\n"),
+    ],
 )
-def test_rows_that_are_no_picture_and_class_are_refused(folders, tmp_path, row):
+def test_a_folder_whose_files_have_changed_is_another(folders, name, content):
     data, _ = folders[0]
-    truth = pathlib.Path(data.removeprefix("folder:")) / "truth.csv"
-    for header in (("name", "class"), ("file", "label")):
-        with open(truth, "w", newline="") as file:
-            csv.writer(file).writerows([header, row])
-        with pytest.raises(ValueError, match="line 2"):
-            draws.prepare(data, tmp_path / "out", labels_per_class=0, seed=1)
+    before = draws.identify(data)
+    assert draws.identify(data) == before
+    path = pathlib.Path(data.removeprefix("folder:"), name)
+    path.write_bytes(content)
+    assert draws.identify(data) != before
+    assert draws.folder_name(draws.identify(data)) != draws.folder_name(before)
+
+
+def test_true_labels_that_have_changed_are_copied_again(folders, tmp_path):
+    data, drawn = folders[0]
+    for shown in ("ant", "bee"):
+        write_truth(data, ("1.png", shown), ("2.png", ""))
+        draw = draws.prepare(
+            draws.identify(data), tmp_path / "out", labels_per_class=0, seed=1
+        )
+        truth = pathlib.Path(draw.truth.removeprefix("folder:"))
+        pictures = [path.read_bytes() for path in (truth / shown).iterdir()]
+        assert drawn["all/1.png"] in pictures
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("1.png", "../ant"),
+        ("../labeled/ant/1.png", "ant"),
+        ("3.png", "bee"),
+        ("2.png", "bee"),
+        ("1.png",),
+    ],
+)
+def test_rows_that_are_no_picture_and_class_are_refused(folders, row):
+    data, _ = folders[0]
+    write_truth(data, ("2.png", ""), row)
+    with pytest.raises(ValueError, match="line 3: expected a name"):
+        draws.find_labels(data, None)
+
+
+def test_true_classes_need_columns_and_all_pictures(folders):
+    data, _ = folders[0]
+    write_truth(data, ("1.png", "ant"), ("2.png", ""), header=("file", "label"))
+    expected = "truth.csv: expected the columns name and class, got file, label"
+    with pytest.raises(ValueError, match=expected):
+        draws.find_labels(data, None)
+    write_truth(data, ("2.png", "ant"))
+    with pytest.raises(ValueError, match=r"none for 1 of them, such as '1\.png'"):
+        draws.find_labels(data, None)
+    pathlib.Path(data.removeprefix("folder:"), "truth.csv").write_bytes(
+        b"name,class\xff"
+    )
+    with pytest.raises(ValueError, match=r"truth\.csv: .*utf-8"):
+        draws.find_labels(data, None)
+
+
+def test_true_classes_of_a_spreadsheet_are_read(folders):
+    data, _ = folders[0]
+    truth = pathlib.Path(data.removeprefix("folder:"), "truth.csv")
+    truth.write_bytes(b"\xef\xbb\xbfname,class\r\n1.png,ant\r\n2.png,\r\n")
+    assert draws.find_labels(data, None) == 0
+
+
+def test_a_folder_without_pictures_is_refused(folders):
+    data, _ = folders[0]
+    for path in pathlib.Path(data.removeprefix("folder:"), "all").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="all: expected files"):
+        draws.find_labels(data, None)
 
 
 def test_folders_are_those_that_the_examples_write():
@@ -67,7 +138,10 @@ def test_folders_are_those_that_the_examples_write():
     assert draws.TRUTH == writing.TRUTH
 
 
-def test_a_folder_is_named_by_its_absolute_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert draws.normalize("folder:photos") == f"folder:{tmp_path}/photos"
-    assert draws.normalize("digits") == "digits"
+def test_a_folder_is_named_by_its_absolute_path(folders, monkeypatch):
+    data, _ = folders[0]
+    path = pathlib.Path(data.removeprefix("folder:"))
+    monkeypatch.chdir(path.parent)
+    assert draws.identify("folder:photos") == draws.identify(data)
+    assert draws.identify(data).startswith(f"{data}#")
+    assert draws.identify("digits") == "digits"

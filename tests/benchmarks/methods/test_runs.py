@@ -85,7 +85,8 @@ def test_labels_of_each_class(tmp_path):
     for split in ("labeled", "test", "all"):
         with pytest.raises(ValueError, match=split):
             draws.find_labels(f"folder:{tmp_path}", None)
-        (tmp_path / split).mkdir()
+        (tmp_path / split / "ant").mkdir(parents=True)
+        (tmp_path / split / "ant" / "1.png").touch()
     assert draws.find_labels(f"folder:{tmp_path}", None) == 0
     with pytest.raises(ValueError, match="labels"):
         draws.find_labels(f"folder:{tmp_path}", 5)
