@@ -11,10 +11,12 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
+
+from stage import typed_json
+from stage.typed_json import Count, NonNegative, PositiveCount, Share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,9 @@ class RunKey:
     """
 
     data: str
-    labels_per_class: int
-    seed: int
-    budget: float
+    labels_per_class: Count
+    seed: Count
+    budget: NonNegative
     method: str
     recipe: str
 
@@ -59,39 +61,55 @@ class Result:
     """
 
     key: RunKey
-    accuracy: float
-    multiply_adds: float
-    target: float
+    accuracy: Share
+    multiply_adds: NonNegative
+    target: NonNegative
     parts: dict[str, Any]
-    seconds: float
-    num_classes: int
+    seconds: NonNegative
+    num_classes: PositiveCount
 
 
 def read(path: pathlib.Path) -> dict[RunKey, Result]:
     """Returns the results in the file, empty if there is none.
 
-    A line that was cut off, as by a full disk, is left out.
+    A last line that was cut off, as by a full disk, is left out.
+
+    Raises:
+        ValueError: If another line is no result.
+        OSError: If the file cannot be read.
     """
+    content = path.read_bytes() if path.exists() else b""
     results: dict[RunKey, Result] = {}
-    if path.exists():
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                row = json.loads(line)
-                key = RunKey(**row.pop("key"))
-                results[key] = Result(key=key, **row)
+    for number, line in enumerate(_whole(content).split(b"\n"), start=1):
+        if line.strip():
+            result = typed_json.parse(line, Result, f"{path}, line {number}")
+            results[result.key] = result
     return results
 
 
 def append(path: pathlib.Path, result: Result) -> None:
-    """Appends a result in one write, on a line of its own."""
+    """Appends a result in one write, on a line of its own.
+
+    It takes the place of a last line that was cut off.
+    """
     line = json.dumps(dataclasses.asdict(result)) + "\n"
     with open(path, "ab+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            line = line if file.read(1) == b"\n" else "\n" + line
+        file.seek(0)
+        whole = _whole(file.read())
+        file.truncate(len(whole))
+        line = line if whole.endswith(b"\n") or not whole else "\n" + line
         file.write(line.encode())
+
+
+def _whole(content: bytes) -> bytes:
+    """Returns the content without a last line that was cut off."""
+    lines, end, last = content.rpartition(b"\n")
+    try:
+        json.loads(last)
+    except ValueError:
+        return lines + end
+    return content
 
 
 @contextlib.contextmanager

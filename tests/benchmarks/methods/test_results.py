@@ -1,5 +1,6 @@
 import dataclasses
 import multiprocessing
+import pathlib
 
 import pytest
 
@@ -42,8 +43,42 @@ def test_a_line_that_was_cut_off_costs_only_itself(tmp_path):
     results.append(path, result(1))
     results.append(path, result(2))
     path.write_bytes(path.read_bytes()[:-9])
+    assert [key.seed for key in results.read(path)] == [1]
     results.append(path, result(3))
     assert [key.seed for key in results.read(path)] == [1, 3]
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path):
+    path = tmp_path / "results.jsonl"
+    results.append(path, result(1))
+    path.write_bytes(path.read_bytes().rstrip())
+    results.append(path, result(2))
+    assert [key.seed for key in results.read(path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"key": {"data": "x"}}', "accuracy: expected a value"),
+        (b"[1]", "expected an object"),
+        (b"null", "expected an object"),
+        (b'{"key"', "expected JSON"),
+        (b"\xff", "expected JSON"),
+    ],
+)
+def test_a_line_that_is_no_result_is_named(tmp_path, line, message):
+    path = tmp_path / "results.jsonl"
+    results.append(path, result(1))
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    results.append(path, result(2))
+    with pytest.raises(ValueError, match=rf"results\.jsonl, line 2: {message}"):
+        results.read(path)
+
+
+def test_the_measured_results_are_read():
+    measured = pathlib.Path(results.__file__).parent / "measured" / "results.jsonl"
+    found = results.read(measured)
+    assert len(found) == len(measured.read_text().splitlines())
 
 
 def test_runs_with_other_settings_have_other_names():
