@@ -24,7 +24,7 @@ from classifier.export.facts import CLASSIFIER, read_facts
 from classifier.models.flops import training_multiply_adds
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact, typed_json
-from stage.typed_json import Count, Positive, PositiveCount
+from stage.typed_json import Count, NonNegative, PositiveCount
 from student.training.budget import Sizes
 from student.training.config import StudentConfig
 
@@ -45,7 +45,7 @@ class Spent:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Labeling:
     images: Count
-    multiply_adds: Positive | None = None
+    multiply_adds: NonNegative | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

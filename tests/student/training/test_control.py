@@ -28,9 +28,11 @@ def test_trainings_and_labelings_are_added_up(tmp_path):
         write(tmp_path / "a", CLASSIFIER, {**FACTS, "multiply_adds": 1e20}),
         write(tmp_path / "b", SUMMARY, {"images": 30, "multiply_adds": 2e20}),
         write(tmp_path / "c", SUMMARY, {"images": 4, "multiply_adds": 3e20}),
+        # No image could be decoded.
+        write(tmp_path / "d", SUMMARY, {"images": 9, "multiply_adds": 0.0}),
     ]
     spent = control.read_spent(directories)
-    assert spent == control.Spent(multiply_adds=6e20, num_images=34)
+    assert spent == control.Spent(multiply_adds=6e20, num_images=43)
 
 
 @pytest.mark.parametrize(

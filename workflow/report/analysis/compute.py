@@ -11,7 +11,7 @@ from classifier.export.facts import CLASSIFIER
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import typed_json
 from stage.artifact import CONFIG
-from stage.typed_json import Positive
+from stage.typed_json import NonNegative
 from workflow.report.analysis.run_files import (
     LABELED_PREDICTIONS,
     TEACHER_PREDICTIONS,
@@ -34,7 +34,7 @@ class RunCompute:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Counted:
-    multiply_adds: Positive | None = None
+    multiply_adds: NonNegative | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
