@@ -81,6 +81,8 @@ def main(argv: Sequence[str]) -> None:
         filesystems.register(options)
         request = propagation_job.PropagationRequest(**_REQUEST.arguments())
         job = propagation_job.plan(request, output=_OUTPUT.value)
+        for warning in propagation_job.warn(job):
+            log(f"warning: {warning}")
     with (
         cli.exit_on_job_error(),
         artifact.making(_OUTPUT.value, job.config, started=started) as run,

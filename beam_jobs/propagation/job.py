@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class PropagationJob:
         predictions: Predictions of the corpus.
         labeled: Predictions of the labeled images.
         num_labeled: Number of labeled images with a prediction.
+        unlabeled_classes: Names of the classes without a labeled image.
         spreading: Settings of graph and spreading.
         blend: Share of the spread labels in the new distributions, in [0, 1].
         tie_disagreements: Whether two different top classes get the same probability.
@@ -65,6 +67,7 @@ class PropagationJob:
     predictions: PredictionSet
     labeled: PredictionSet
     num_labeled: int
+    unlabeled_classes: tuple[str, ...]
     spreading: SpreadingConfig
     blend: float
     tie_disagreements: bool
@@ -124,11 +127,15 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         "predictions": predictions.fingerprint,
         "labeled": labeled.fingerprint,
     }
-    num_labeled = _count_labels(labeled)
+    counts = _count_labels(labeled)
+    num_labeled = int(counts.sum())
     return PropagationJob(
         predictions=predictions,
         labeled=labeled,
         num_labeled=num_labeled,
+        unlabeled_classes=tuple(
+            labeled.class_names[label] for label in np.flatnonzero(counts == 0)
+        ),
         spreading=spreading,
         blend=request.blend,
         tie_disagreements=request.tie_disagreements,
@@ -141,6 +148,16 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         output=output,
         config=config,
     )
+
+
+def warn(job: PropagationJob) -> Iterator[str]:
+    """Yields warnings for the user."""
+    names, num_classes = job.unlabeled_classes, len(job.labeled.class_names)
+    if names:
+        yield (
+            f"{len(names):,} of {num_classes:,} classes have no labeled image in "
+            f"{job.labeled.directory}, first {names[0]!r}: their labels cannot spread"
+        )
 
 
 #: Settings of a labeling job that the new predictions, without embeddings, have not.
@@ -176,18 +193,25 @@ def _check_sets(predictions: PredictionSet, labeled: PredictionSet) -> None:
     )
 
 
-def _count_labels(labeled: PredictionSet) -> int:
-    """Returns the number of labeled images with a prediction; checks all labels."""
+def _count_labels(labeled: PredictionSet) -> NDArray[np.int64]:
+    """Returns the number of labeled images with a prediction by class, int64 [K].
 
-    def count(shard: int) -> int:
+    Raises ValueError for a label that is no class, and if there are no labels.
+    """
+    num_classes = len(labeled.class_names)
+
+    def count(shard: int) -> NDArray[np.int64]:
         rows = prediction_schema.read_table(labeled.path(shard), ["label", TRUE_LABEL])
         labels = rows[TRUE_LABEL].fill_null(0).to_numpy()
-        _check_labels(labels, len(labeled.class_names), labeled.path(shard))
+        _check_labels(labels, num_classes, labeled.path(shard))
         known = rows[TRUE_LABEL].is_valid().to_numpy()
-        return int((known & rows["label"].is_valid().to_numpy()).sum())
+        is_used = known & rows["label"].is_valid().to_numpy()
+        return np.bincount(labels[is_used], minlength=num_classes)
 
-    found = sum(read_in_parallel(count, range(labeled.num_shards)))
-    check(found > 0, f"{labeled.directory}: expected labeled images, got none")
+    found = sum(
+        read_in_parallel(count, range(labeled.num_shards)), np.zeros(num_classes, int)
+    )
+    check(bool(found.any()), f"{labeled.directory}: expected labeled images, got none")
     return found
 
 

@@ -25,7 +25,7 @@ from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
-from pseudo_label.predictions.schema import NeighborAgreement
+from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
 from pseudo_label.propagation.cells import Cells, row_type, spread_type
 from stage import artifact
 from stage.cli import Log
@@ -67,11 +67,15 @@ def run(
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_find_cells, job=job))
     cells = passes.read_cells(job)
-    log(f"cells: {len(cells.counts):,}, units: {cells.num_units:,}")
+    log(
+        "one graph of all images"
+        if job.num_cells == 1
+        else f"{len(cells.counts):,} cells of similar images, {cells.num_units:,} units"
+    )
     for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
         if not _are_done(job.unit_path, units):
             run_pass(functools.partial(_spread, job=job, units=units))
-    log("labels are spread")
+    log("labels are spread; writing predictions")
     num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
     for shards in _rounds(job.predictions.num_shards, num_bytes, options):
         if not _are_done(job.path, shards):
@@ -95,6 +99,7 @@ def finish(job: PropagationJob) -> str:
     )
     if any(of_shard.fingerprint != job.fingerprint for of_shard in facts):
         raise RuntimeError(f"{job.output} holds predictions of another job; delete it")
+    _check_shards(job, facts)
     counts: Counter[str] = Counter()
     for of_shard in facts:
         counts.update(of_shard.status_counts)
@@ -111,9 +116,20 @@ def finish(job: PropagationJob) -> str:
     (output / WORK).rmtree()
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
-        f"{job.predictions.directory}; {agreement.same:,} of the "
-        f"{agreement.compared:,} reached agree with the teacher"
+        f"{job.predictions.directory}; they reached {agreement.compared:,}, "
+        f"{agreement.same:,} of them with the teacher's class"
     )
+
+
+def _check_shards(job: PropagationJob, facts: Sequence[ShardFacts]) -> None:
+    """Raises RuntimeError if a file is not that of its shard."""
+    for shard, found in enumerate(facts):
+        before = prediction_schema.read_facts(job.predictions.path(shard))
+        if (found.shard, found.num_rows) != (before.shard, before.num_rows):
+            raise RuntimeError(
+                f"{job.path(shard)} holds predictions of another shard; delete it and "
+                "start again"
+            )
 
 
 def _sent_bytes(job: PropagationJob, cells: Cells) -> int:

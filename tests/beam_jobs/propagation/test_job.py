@@ -1,6 +1,7 @@
 """The job against brute force, in the commands' own process."""
 
 import json
+import shutil
 
 import apache_beam as beam
 import numpy as np
@@ -327,6 +328,30 @@ def test_a_job_that_ended_while_it_deleted_its_work_resumes(
     ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
     assert ended.returncode == 0
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
+
+
+def test_a_file_of_another_shard_fails_the_job(inputs, output, tmp_path):
+    again = tmp_path / "new"
+    shutil.copytree(output, again)
+    (again / "COMPLETED").unlink()
+    first, second, _ = sorted(again.glob("predictions-*.parquet"))
+    shutil.copy(first, second)
+    ended = propagate(*inputs, again, **SETTINGS)
+    assert ended.returncode == 1
+    assert f"{second} holds predictions of another shard" in ended.stderr
+    assert not (again / "COMPLETED").exists()
+
+
+def test_a_class_without_a_labeled_image_is_named(inputs, tmp_path):
+    labeled = tmp_path / "labeled"
+    names = [*sets.CLASS_NAMES, "g"]
+    sets.write(labeled, shards=1, seed=1, labeled=True, class_names=names)
+    predictions = sets.write(tmp_path / "predictions", class_names=names)
+    ended = propagate(predictions, labeled, tmp_path / "new", **SETTINGS)
+    assert ended.returncode == 0
+    assert "warning: 1 of 7 classes have no labeled image" in ended.stdout
+    assert "first 'g'" in ended.stdout
+    assert "warning" not in propagate(*inputs, tmp_path / "all", **SETTINGS).stdout
 
 
 @pytest.mark.parametrize(
