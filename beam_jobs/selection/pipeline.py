@@ -95,8 +95,8 @@ def _format_sparse_classes(selection: Selection) -> Iterator[str]:
         filled = (
             f"a threshold of {sparse_class.filling_threshold:.4g} would fill it"
             if sparse_class.filling_threshold is not None
-            else f"no threshold would: it needs {sparse_class.fills:,} images, the "
-            f"teacher predicts it for {sparse_class.predicted:,}, of which "
+            else f"no threshold would fill it with {sparse_class.fills:,}: it is "
+            f"predicted for {sparse_class.predicted:,}, of which "
             f"{sparse_class.dropped:,} are dropped as leaked or duplicate"
         )
         yield (

@@ -152,6 +152,8 @@ def test_a_calibration_is_not_of_blended_predictions(place):
     summary.write_text('{"agreement": {"compared": 2, "same": 1}}')
     try:
         refuses(place, "blended.*propagate_labels", calibration=calibrate(place))
+        warnings = selection_job.warn(plan(place), is_local=True)
+        assert not any("--calibration" in warning for warning in warnings)
     finally:
         summary.unlink()
 
