@@ -90,6 +90,9 @@ def judge(
     low = [figure for figure in figures if figure.share < figure.bound]
     if low:
         return Outlook(is_likely=False, finding=str(low[0]))
+    if funnel.unique_kept < num_classes:
+        finding = f"images kept, {funnel.unique_kept:,} for {num_classes:,} classes"
+        return Outlook(is_likely=False, finding=finding)
     if not labels:
         return Outlook(
             is_likely=None,

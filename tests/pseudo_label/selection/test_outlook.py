@@ -80,6 +80,15 @@ def test_nothing_selected_is_no_gain():
     assert outlook.judge(nothing, num_classes=3).is_likely is False
 
 
+def test_fewer_images_than_classes_are_no_gain():
+    everything = {"num_classes": 300, "agreement": agree(1_000)}
+    assert outlook.judge(FUNNEL, **everything).is_likely
+    fewer = dataclasses.replace(FUNNEL, unique_kept=299, beyond_quota=101)
+    found = outlook.judge(fewer, **everything)
+    assert found.is_likely is False
+    assert "299 for 300 classes" in found.finding
+
+
 def test_agreement_is_that_of_the_predictions(tmp_path):
     assert outlook.read_agreement(tmp_path) is None
     counts = {"compared": 7, "same": 5}
