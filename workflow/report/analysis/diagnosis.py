@@ -112,15 +112,16 @@ def _labels(evidence: Evidence) -> Cause:
         else _higher_threshold(evidence.curve, bound)
     )
     right, wanted = _distinct(kept.estimate, bound)
-    return _known(
-        LABELS,
-        (1.0 - kept.estimate) / max(allowed, 1e-3),
+    finding = (
         f"Of the kept labels {right} are right ({kept.low:.1%} to {kept.high:.1%}, "
         f"estimated on {kept.images:,} {'test' if is_test else 'labeled'} images{own})."
-        f" At least {wanted} should be: half the error rate of the teacher, which is "
-        f"right about {evidence.teacher_accuracy:.1%} of the images.",
-        remedy,
-        *flags,
+        f" At least {wanted} should be: half the error rate of the teacher, whose "
+        f"accuracy is {evidence.teacher_accuracy:.1%}."
+    )
+    if kept.estimate < bound <= kept.high:
+        return _unknown(LABELS, f"{finding} The difference may be chance.")
+    return _known(
+        LABELS, (1.0 - kept.estimate) / max(allowed, 1e-3), finding, remedy, *flags
     )
 
 

@@ -71,6 +71,17 @@ def test_what_is_beyond_its_bound_is_the_likeliest(changed, cause, flags):
     assert all(other.state == "unlikely" for other in others)
 
 
+def test_a_precision_whose_interval_holds_the_bound_is_no_cause():
+    few, many = (
+        diagnosis.diagnose(evidence(kept=precision(right, of=of)))
+        for right, of in ((94, 100), (9_400, 10_000))
+    )
+    assert states(few)["labels"] == "unknown"
+    assert not any(cause.flags for cause in few)
+    assert "may be chance" in next(c.finding for c in few if c.name == "labels")
+    assert states(many)["labels"] == "likely"
+
+
 def test_fewer_pseudo_labels_than_labels_are_the_cause():
     """Even if all of them are right and repeated."""
     found = diagnosis.diagnose(
