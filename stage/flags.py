@@ -44,6 +44,8 @@ MAX_SEED = 2**32 - 1
 MAX_SHARDS = 99_999
 #: Flags for what a command makes.
 _OUTPUTS = ("output", "workdir")
+#: Flags for a directory of predictions or rules, all files of which are read.
+_INPUTS = ("predictions", "labeled", "selection", "calibration")
 _HINT = "Pass --help to see the flags of this command."
 
 
@@ -139,7 +141,7 @@ class CommandFlags:
         return rest
 
     def _check_apart(self) -> None:
-        """Exits if the output is in a folder of images: it would count among them."""
+        """Exits if the output is in a directory of which all files are read."""
         texts = [
             (name, text)
             for name in self.values
@@ -148,10 +150,11 @@ class CommandFlags:
         ]
         for (name, spec), (output, path) in itertools.product(texts, texts):
             folder = spec.removeprefix("folder:")
-            if output in _OUTPUTS and folder != spec and is_within(path, folder):
+            is_read = folder != spec or name in _INPUTS
+            if output in _OUTPUTS and is_read and is_within(path, folder):
                 line = (
-                    f"error: --{output}={path} lies in the images --{name}={spec}, and "
-                    "would be among them; choose a directory outside"
+                    f"error: --{output}={path} lies in --{name}={spec}, and would be "
+                    "read with it; choose a directory outside"
                 )
                 sys.exit(printable(line))
 

@@ -144,18 +144,22 @@ def test_labeling_names_the_new_flag_before_any_work(tmp_path):
         ("photos/../out", False),
     ],
 )
-def test_the_output_lies_outside_of_the_images(flags, tmp_path, output, is_within):
+def test_the_output_lies_outside_of_what_is_read(flags, tmp_path, output, is_within):
     (tmp_path / "photos").mkdir()
     (tmp_path / "link").symlink_to("photos")
     flags.image_source("Images.")
+    flags.artifact("predictions", required=False)
     flags.output("Directory.")
-    arguments = [f"--images=folder:{tmp_path}/photos", f"--output={tmp_path}/{output}"]
-    if not is_within:
-        flags.parse(["command", *arguments])
-        return
-    with pytest.raises(SystemExit) as end:
-        flags.parse(["command", *arguments])
-    assert all(argument in end.value.code for argument in arguments)
+    images = f"--images=folder:{tmp_path}/photos"
+    made = f"--output={tmp_path}/{output}"
+    predictions = ["--images=tfds:x:test", f"--predictions={tmp_path}/photos"]
+    for inputs in ([images], predictions):
+        if not is_within:
+            flags.parse(["command", *inputs, made])
+            continue
+        with pytest.raises(SystemExit) as end:
+            flags.parse(["command", *inputs, made])
+        assert all(argument in end.value.code for argument in (inputs[-1], made))
 
 
 def test_the_output_may_lie_in_another_bucket(flags):
