@@ -128,6 +128,10 @@ $(error expected LABELED= and EVALUATION= together, or neither for the digits, g
 	LABELED=$(LABELED) and EVALUATION=$(EVALUATION))
 endif
 
+ifneq ($(and $(call is_default,LABELED),$(filter-out tfds:digits/%,$(CALIBRATION))),)
+$(error expected LABELED=, EVALUATION= and IMAGES= with CALIBRATION=$(CALIBRATION))
+endif
+
 ifeq ($(IMAGES),)
 ifneq ($(filter demo demo-seeds rounds labels selection records verify student evaluation \
 	samples control report $(if $(filter-out 1,$(ROUND)),teacher calibration),$(MAKECMDGOALS)),)

@@ -18,12 +18,11 @@ import functools
 from collections.abc import Sequence
 
 from classifier.training import devices
-from classifier.training.config import check_consistency
 from stage import cli
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
-from student.training.config import StudentConfig, check_temperature
+from student.training.config import StudentConfig, check_assignments
 
 FLAGS = CommandFlags()
 _DATA = FLAGS.training_data()
@@ -58,8 +57,7 @@ def main(argv: Sequence[str]) -> None:
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
-        check_consistency(_RUN.set.value, is_used=False)
-        check_temperature(recipe, _RUN.set.value)
+        check_assignments(recipe, _RUN.set.value)
         _check_control()
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import trainer

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from classifier.training import budget, devices, presets
-from classifier.training.config import TrainConfig, check_consistency
+from classifier.training.config import TrainConfig, refuse_consistency
 from classifier.training.devices import RunContext
 from stage import cli
 from stage.flags import SOURCES, CommandFlags
@@ -53,6 +53,10 @@ _CONSISTENCY = FLAGS.choice(
     ("on", "off", "auto"),
     "Whether to learn from --unlabeled, or only to train as long as a student of it "
     f"does; auto: on with up to {budget.MAX_CONSISTENCY_LABELS} labels per class.",
+)
+_NO_EXCLUDE = (
+    "warning: images to evaluate on may be among the unlabeled ones; give --exclude, "
+    "sources of them, to keep them out"
 )
 _FOLDS = FLAGS.integer(
     "folds", 0, "Parts to divide the labeled images into; 0 to train on all of them."
@@ -97,8 +101,10 @@ def main(argv: Sequence[str]) -> None:
             if context is not None:
                 if sample is not None:
                     context.log(unlabeled.describe(sample, config))
+                    if not _EXCLUDE.value:
+                        context.log(_NO_EXCLUDE)
                 elif _UNLABELED.value is not None:
-                    context.log(_describe_unused(num_unlabeled))
+                    context.log(_describe_unused(sources, num_unlabeled))
                 _train(run, sample, context)
 
 
@@ -107,12 +113,18 @@ def _check_unlabeled() -> None:
     for flag in (_CONSISTENCY, _EXCLUDE, _UNLABELED_IMAGE_FEATURE):
         if flag.present and not is_given:
             raise ValueError(f"--{flag.name} needs --unlabeled")
-    is_used = is_given and _CONSISTENCY.value != "off"
-    check_consistency(_RUN.set.value, is_used=is_used)
+    if not is_given:
+        refuse_consistency(_RUN.set.value, "there is no --unlabeled")
+    elif _CONSISTENCY.value == "off":
+        refuse_consistency(_RUN.set.value, "--consistency=off")
 
 
 def _open_corpus() -> Source:
     return _open(_UNLABELED.value, _UNLABELED_IMAGE_FEATURE.value)
+
+
+def _open_excluded() -> list[Source]:
+    return [_open(spec, _DATA.image_feature.value) for spec in _EXCLUDE.value]
 
 
 def _open(spec: str, image_feature: str | None) -> Source:
@@ -129,35 +141,48 @@ def _draw_sample(sources: Sources, recipe: TrainConfig) -> UnlabeledSample | Non
 
     if _UNLABELED.value is None or _CONSISTENCY.value == "off":
         return None
-    num_classes = len(sources.class_names)
-    has_few = budget.is_consistent(sources.labeled.num_examples, num_classes)
-    if _CONSISTENCY.value == "auto" and not has_few:
-        check_consistency(_RUN.set.value, is_used=False)
+    if _CONSISTENCY.value == "auto" and not _has_few_labels(sources):
+        refuse_consistency(_RUN.set.value, _describe_labels(sources))
         return None
-    corpus = _open_corpus()
-    excluded = (_open(spec, _DATA.image_feature.value) for spec in _EXCLUDE.value)
-    return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
+    excluded = sampling.read_excluded(_open_excluded())
+    return unlabeled.draw(_open_corpus(), recipe, excluded)
+
+
+def _has_few_labels(sources: Sources) -> bool:
+    num_classes = len(sources.class_names)
+    return budget.is_consistent(sources.labeled.num_examples, num_classes)
 
 
 def _count_unlabeled() -> int:
     """Returns the number of images that sets the length of training, 0 if none does."""
     from classifier.data import sampling
 
-    is_fixed = "num_steps" in paths_of(_RUN.set.value)
-    if (
-        _UNLABELED.value is None
-        or is_fixed
-        or presets.epochs(_RUN.preset.value) is None
-    ):
+    if _UNLABELED.value is None:
         return 0
-    return sampling.count(_open_corpus(), budget.MAX_COUNTED)
+    # Opened though not needed: a name that is wrong is refused.
+    corpus, _ = _open_corpus(), _open_excluded()
+    is_fixed = "num_steps" in paths_of(_RUN.set.value)
+    if is_fixed or presets.epochs(_RUN.preset.value) is None:
+        return 0
+    return sampling.count(corpus, budget.MAX_COUNTED)
 
 
-def _describe_unused(num_unlabeled: int) -> str:
-    line = "only labeled images are learned from"
+def _describe_unused(sources: Sources, num_unlabeled: int) -> str:
+    reason = "--consistency=off"
+    if _CONSISTENCY.value == "auto":
+        reason = _describe_labels(sources)
+    line = f"only labeled images are learned from: {reason}"
     if not num_unlabeled:
         return line
     return f"{num_unlabeled:,} unlabeled images set the number of steps; {line}"
+
+
+def _describe_labels(sources: Sources) -> str:
+    labels = sources.labeled.num_examples / len(sources.class_names)
+    return (
+        f"{labels:.3g} labels per class are more than {budget.MAX_CONSISTENCY_LABELS} "
+        "(--consistency=auto; on learns from unlabeled images nevertheless)"
+    )
 
 
 def _fit(

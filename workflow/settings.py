@@ -25,12 +25,14 @@ from beam_jobs import select_labels
 from classifier.data import listing
 from classifier.data.examples import File
 from classifier.training import presets as teacher_presets
+from classifier.training.config import refuse_consistency
 from stage import artifact, cli, typed_json
 from stage.flags import CommandFlags
 from stage.overrides import override_all
 from stage.system import is_within
 from student import train as student_train
 from student.training import presets as student_presets
+from student.training.config import StudentConfig, check_assignments
 from teacher import train as teacher_train
 
 FLAGS = CommandFlags()
@@ -65,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
         path = run / "settings"
         variables = dict(text.partition("=")[::2] for text in argv[1:])
         _check_flags(variables)
+        _check_run(run, variables)
         before = read(path, variables)
         _check_variables(path, before.variables, variables)
         listed = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
@@ -94,9 +97,27 @@ def _check_flags(variables: Mapping[str, str]) -> None:
             given = command.FLAGS.check(
                 [f"--preset={preset or 'tiny'}", *words.split()]
             )
-            override_all(presets.find(given["preset"].value), given["set"].value)
+            recipe = override_all(
+                presets.find(given["preset"].value), given["set"].value
+            )
+            if isinstance(recipe, StudentConfig):
+                check_assignments(recipe, given["set"].value)
+            elif variables.get("CONSISTENCY") == "off":
+                refuse_consistency(given["set"].value, "CONSISTENCY=off")
     with _naming(["SELECTION_FLAGS"], variables):
         select_labels.FLAGS.check(variables.get("SELECTION_FLAGS", "").split())
+
+
+def _check_run(run: epath.Path, variables: Mapping[str, str]) -> None:
+    """Raises ValueError if the run lies in a folder of images."""
+    for name in SOURCES:
+        for spec in _BETWEEN_SOURCES.split(variables.get(name, "").strip()):
+            folder = spec.removeprefix("folder:")
+            if folder != spec and is_within(run, folder):
+                raise ValueError(
+                    f"RUN={run} lies in {name}={spec}, and would be read with it; use "
+                    "another RUN="
+                )
 
 
 @contextlib.contextmanager

@@ -99,14 +99,17 @@ def read_excluded(sources: Iterable[Source]) -> ExcludedImages:
     """Reads images that must not be drawn.
 
     Raises:
-        ValueError: If no image of a source can be read.
+        ValueError: If there is no image, or one that cannot be read.
         OSError: If a transient error persists.
     """
     digests: set[bytes] = set()
     descriptions = []
     for source in sources:
         by_file = parallel.read_each(source.reader, source.files, _read_digests)
-        found = list(itertools.chain.from_iterable(by_file))
+        try:
+            found = list(itertools.chain.from_iterable(by_file))
+        except ValueError as error:
+            raise ValueError(f"{source.spec}: {error}") from error
         if not found:
             raise ValueError(f"{source.spec}: expected images to exclude, found none")
         digests.update(found)
@@ -214,13 +217,14 @@ def _read(
     return _Found(np.array(kept, np.bool_), reasons, num_excluded, digest.digest())
 
 
-def _read_digests(_: File, examples: Iterable[Example]) -> list[bytes]:
-    """Returns the SHA-256 of each image that can be read."""
-    return [
-        hashlib.sha256(example.image).digest()
-        for example in examples
-        if example.status == OK
-    ]
+def _read_digests(file: File, examples: Iterable[Example]) -> list[bytes]:
+    """Returns the SHA-256 of each image; raises ValueError if one cannot be read."""
+    digests = []
+    for example in examples:
+        if example.status != OK:
+            raise ValueError(f"cannot exclude an image of {file.name}: {example.error}")
+        digests.append(hashlib.sha256(example.image).digest())
+    return digests
 
 
 def _unusable(example: Example) -> str:

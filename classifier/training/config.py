@@ -287,13 +287,11 @@ def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
     )
 
 
-def check_consistency(assignments: Iterable[str], *, is_used: bool) -> None:
-    """Raises ValueError if `--set=consistency.` is given to a run that ignores it."""
+def refuse_consistency(assignments: Iterable[str], reason: str) -> None:
+    """Raises ValueError if `--set=consistency.` is given, with why it has no effect."""
     for path in sorted(paths_of(assignments)):
-        if path.startswith("consistency.") and not is_used:
-            raise ValueError(
-                f"--set={path}= needs a run that learns from unlabeled images"
-            )
+        if path.startswith("consistency."):
+            raise ValueError(f"--set={path}= has no effect: {reason}")
 
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from classifier.training.config import TrainConfig
+from classifier.training.config import TrainConfig, refuse_consistency
 from stage.overrides import paths_of
 from stage.validation import check, check_positive
 
@@ -53,11 +53,12 @@ class StudentConfig(TrainConfig):
         return self.global_batch_size - self.labeled_batch_size
 
 
-def check_temperature(config: StudentConfig, assignments: Iterable[str]) -> None:
-    """Raises ValueError if `--set=` gives a temperature that the targets ignore.
+def check_assignments(config: StudentConfig, assignments: Iterable[str]) -> None:
+    """Raises ValueError if `--set=` gives settings that have no effect on a student.
 
     `assignments` are those of the user, which are part of the recipe.
     """
+    refuse_consistency(assignments, "a student learns from pseudo-labels")
     kind = config.mixture.target_kind
     check(
         kind == "sharpened" or "mixture.temperature" not in paths_of(assignments),

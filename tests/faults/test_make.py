@@ -448,6 +448,11 @@ def test_images_that_are_not_there(fault, make, name):
         *((name, "tyni") for name in ("PRESET", "STUDENT_PRESET")),
         *((name, "--xyz=1") for name in ("TEACHER_FLAGS", "STUDENT_FLAGS")),
         *(("STUDENT_FLAGS", text) for text in ("--set=num_stepz=9", "--set=num_steps")),
+        ("STUDENT_FLAGS", "--set=consistency.threshold=0.9"),
+        (
+            "STUDENT_FLAGS",
+            "--set=mixture.temperature=0.4 --set=mixture.target_kind=hard",
+        ),
         ("TEACHER_FLAGS", "--set=image.size=large"),
         *(("SELECTION_FLAGS", text) for text in ("--whatif", "--max_copies=many")),
     ],
@@ -462,6 +467,25 @@ def test_what_a_later_stage_refuses(fault, make, name, text):
         " STUDENT_FLAGS=:", ":"
     )
     assert not (make.root / "runs" / "x" / "settings").exists()
+
+
+@pytest.mark.parametrize("name", ["LABELED", "IMAGES"])
+def test_a_run_lies_outside_of_its_images(make, name):
+    write_images(make.root)
+    folder = SETTINGS[name].removeprefix("folder:")
+    inside = {**SETTINGS, "RUN": f"{folder}/run"}
+    ended, calls = make("teacher", compares="yes", **inside)
+    assert (ended.returncode, calls) == (2, [])
+    assert f"RUN={folder}/run lies in {name}={SETTINGS[name]}" in ended.stderr
+    assert not (make.root / folder / "run").exists()
+
+
+def test_calibration_images_belong_to_the_labeled_ones(make):
+    ended, calls = make("teacher", CALIBRATION="folder:more")
+    assert (ended.returncode, calls) == (2, [])
+    assert "LABELED=, EVALUATION= and IMAGES= with CALIBRATION=folder:more" in (
+        ended.stderr
+    )
 
 
 def test_flags_of_later_stages(run):

@@ -127,7 +127,30 @@ def test_images_that_set_nothing_are_not_counted(
     process = train(labeled, tmp_path / "teacher", *unlabeled, *flags)
     assert process.returncode == 0, process.stderr
     assert "number of steps" not in process.stdout
-    assert "only labeled" in process.stdout
+    assert "only labeled images are learned from: --consistency=off" in process.stdout
+
+
+@pytest.mark.parametrize("flag", ["unlabeled", "exclude"])
+def test_names_of_images_that_are_not_needed_are_checked(labeled, tmp_path, flag):
+    given = {"unlabeled": labeled, "exclude": labeled, flag: f"folder:{tmp_path}/none"}
+    flags = [f"--{name}={spec}" for name, spec in given.items()]
+    process = train(
+        *(labeled, tmp_path / "teacher", *flags),
+        *("--consistency=off", "--set=num_steps=70"),
+    )
+    assert process.returncode == 1
+    assert f"{tmp_path}/none" in process.stderr
+
+
+def test_images_to_evaluate_on_should_be_excluded(labeled, trained, tmp_path):
+    unlabeled = f"--unlabeled={labeled}"
+    process = train(labeled, tmp_path / "teacher", unlabeled)
+    assert "warning: images to evaluate on may be among" in process.stdout
+    write_folder(tmp_path / "some", random_images(99)[98:])
+    exclude = f"--exclude=folder:{tmp_path}/some"
+    process = train(labeled, tmp_path / "other", unlabeled, exclude)
+    assert process.returncode == 0, process.stderr
+    assert "warning" not in process.stdout
 
 
 @pytest.mark.parametrize("consistency", ["on", "off"])
@@ -160,7 +183,9 @@ def test_settings_of_what_is_not_done_are_refused(
         f"--set=consistency.{setting}",
     )
     assert process.returncode == 1
-    assert f"consistency.{setting.partition('=')[0]}" in process.stderr
+    assert f"consistency.{setting.partition('=')[0]}= has no effect" in process.stderr
+    reason = {"off": "--consistency=off", "auto": "labels per class are more than 2"}
+    assert reason[consistency] in process.stderr
 
 
 def test_excluded_images_are_not_learned_from(labeled, trained, tmp_path):

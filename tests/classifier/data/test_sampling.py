@@ -143,6 +143,14 @@ def test_excluded_images_are_not_drawn(form, tmp_path):
     assert again.sources[1] == excluded.sources[1]
 
 
+def test_images_to_exclude_that_cannot_be_read_are_refused(tmp_path):
+    path = tmp_path / "a"
+    write_records(path, IMAGES)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=f"tfrecord:{path}.*cannot exclude"):
+        sampling.read_excluded([open_source(f"tfrecord:{path}")])
+
+
 def test_what_excludes_nothing_is_refused(tmp_path):
     write_records(tmp_path / "a", IMAGES)
     source = open_source(f"tfrecord:{tmp_path}/a", image_feature="other")

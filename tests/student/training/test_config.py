@@ -6,7 +6,7 @@ from classifier.training.config import read_run
 from stage import artifact
 from stage.overrides import override_all
 from student.training import presets
-from student.training.config import MixtureConfig, StudentConfig, check_temperature
+from student.training.config import MixtureConfig, StudentConfig, check_assignments
 
 
 def test_the_labeled_share_is_at_least_one_image_and_never_all():
@@ -39,13 +39,13 @@ def test_a_target_kind_is_one_of_three():
 @pytest.mark.parametrize("name", ["tiny", "resnet_rs_50_160"])
 def test_a_temperature_without_an_effect_is_refused(name, kind):
     settings = [f"mixture.target_kind={kind}"]
-    check_temperature(override_all(presets.find(name), settings), settings)
+    check_assignments(override_all(presets.find(name), settings), settings)
     settings.append("mixture.temperature=0.5")
     recipe = override_all(presets.find(name), settings)
     with pytest.raises(ValueError, match=rf"temperature\b.*=sharpened\b.*\b{kind}"):
-        check_temperature(recipe, settings)
+        check_assignments(recipe, settings)
     settings[0] = "mixture.target_kind=sharpened"
-    check_temperature(override_all(presets.find(name), settings), settings)
+    check_assignments(override_all(presets.find(name), settings), settings)
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
