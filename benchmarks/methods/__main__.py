@@ -23,7 +23,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from stage import cli
+from stage import artifact, cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -60,11 +60,16 @@ _ONE_THREAD = (
 def main(argv: Sequence[str]) -> None:
     """Runs what is missing, and prints the tables."""
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
-    with cli.exit_on_user_error():
+    with cli.exit_on_job_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
-        from benchmarks.methods import draws, results, runs
+        from benchmarks.methods import draws, results, runs, training
 
+        artifact.check_directory(_OUTPUT.value)
+        training.check_settings(_SET.value)
+        names = runs.parse_methods(_METHODS.value)
+        seeds = runs.parse_seeds(_SEEDS.value)
+        budgets = runs.parse_budgets(_BUDGETS.value)
         labels_per_class = draws.find_labels(_DATA.value, _LABELS_PER_CLASS.value)
         suite = runs.Suite(
             output=pathlib.Path(_OUTPUT.value).absolute(),
@@ -73,18 +78,12 @@ def main(argv: Sequence[str]) -> None:
             settings=tuple(_SET.value),
             keep=_KEEP.value,
         )
-        keys = list(
-            suite.keys(
-                runs.parse_methods(_METHODS.value),
-                seeds=runs.parse_seeds(_SEEDS.value),
-                budgets=runs.parse_budgets(_BUDGETS.value),
-            )
-        )
-    if not _REPORT.value:
-        cli.log(suite.describe(keys))
-        suite.run_missing(keys)
-    found = results.read(suite.results)
-    runs.report(suite, [found[key] for key in keys if key in found])
+        keys = list(suite.keys(names, seeds=seeds, budgets=budgets))
+        if not _REPORT.value:
+            cli.log(suite.describe(keys))
+            suite.run_missing(keys)
+        found = results.read(suite.results)
+        runs.report(suite, [found[key] for key in keys if key in found])
 
 
 if __name__ == "__main__":

@@ -16,8 +16,13 @@ from benchmarks.methods.draws import FOLDER, DataDraw
 from benchmarks.methods.results import Result, RunKey
 from benchmarks.methods.training import SUPERVISED, Task
 from stage import cli
+from stage.flags import MAX_SEED
+from stage.typed_json import shorten
 
 RESULTS = "results.jsonl"
+#: Most seeds of a comparison, and the largest: a run's classifiers have the numbers
+#: from ten times its seed on.
+MAX_SEEDS, LAST_SEED = 1000, MAX_SEED // 10 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,14 +184,16 @@ def report(suite: Suite, found: Sequence[Result]) -> None:
 
 def parse_seeds(text: str) -> list[int]:
     """Returns the seeds of `1-10`, of `1,4`, or of `5` for 1 to 5."""
-    if re.fullmatch(r"[1-9][0-9]*", text):
-        return list(range(1, int(text) + 1))
     seeds: list[int] = []
-    for part in text.split(","):
-        ends = re.fullmatch(r"([1-9][0-9]*)(?:-([0-9]+))?", part)
+    is_count = re.fullmatch("[1-9][0-9]*", text)
+    for part in f"1-{text}".split(",") if is_count else text.split(","):
+        ends = re.fullmatch("([1-9][0-9]{0,9})(?:-([0-9]{1,10}))?", part)
         found = range(int(ends[1]), int(ends[2] or ends[1]) + 1) if ends else range(0)
-        if not found:
-            raise ValueError(f"--seeds: expected 1-10, 1,4 or a count, got {text!r}")
+        if not found or found[-1] > LAST_SEED or len(seeds) + len(found) > MAX_SEEDS:
+            raise ValueError(
+                f"--seeds: expected 1-10, 1,4 or a count, of at most {MAX_SEEDS:,} "
+                f"seeds up to {LAST_SEED:,}, got {shorten(text)!r}"
+            )
         seeds += found
     return list(dict.fromkeys(seeds))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Collection
 
 from benchmarks.methods import cost
 from benchmarks.methods.commands import call
@@ -13,15 +14,15 @@ from benchmarks.methods.draws import DataDraw
 from classifier.export.facts import CLASSIFIER
 from classifier.training import presets
 from stage import typed_json
-from stage.overrides import override_all
+from stage.overrides import override_all, paths_of
 from stage.typed_json import Positive, Share
 from student.training import presets as student_presets
 
 PRESET = "tiny"
 #: Share of a run's steps in which the learning rate rises, as in the preset.
 WARMUP = presets.tiny().optimizer.warmup_steps / presets.tiny().num_steps
-
-
+#: Settings that methods and seeds decide; `_schedule` has those of the budget.
+_DECIDED = ("seed", "global_batch_size", "consistency.unlabeled_ratio")
 _SUPERVISED_BATCH = Batch(labeled=presets.tiny().global_batch_size)
 
 
@@ -161,6 +162,20 @@ def train(
     call(module, *flags, log=task.log)
     keras.backend.clear_session()  # Graphs of earlier runs would stay in memory.
     return read_trained(directory, network)
+
+
+def check_settings(settings: Collection[str]) -> None:
+    """Raises ValueError for settings that not all trainings can have.
+
+    Those are the ones that the comparison sets itself, and unknown ones.
+    """
+    decided = paths_of((*_schedule(1), *_DECIDED))
+    for path in sorted(paths_of(settings) & decided):
+        raise ValueError(
+            f"--set={path}=: expected none of {', '.join(sorted(decided))}, which "
+            "seed, budget and method decide"
+        )
+    override_all(presets.tiny(), settings)
 
 
 def _schedule(steps: int) -> tuple[str, ...]:

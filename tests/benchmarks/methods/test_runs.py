@@ -8,13 +8,26 @@ from benchmarks.methods import draws, methods, results, runs
 
 @pytest.mark.parametrize(
     ("text", "seeds"),
-    [("3", [1, 2, 3]), ("4-6", [4, 5, 6]), ("1,4", [1, 4]), ("11-11", [11])],
+    [
+        ("3", [1, 2, 3]),
+        ("4-6", [4, 5, 6]),
+        ("1,4", [1, 4]),
+        ("11-11", [11]),
+        ("429496728-429496728", [429_496_728]),
+    ],
 )
 def test_seeds(text, seeds):
     assert runs.parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "a", "1-", "3-1", "-1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "0", "a", "1-", "3-1", "-1"),
+        *("1001", "4294967296", "9" * 5000, "1-1000,1001", "429496729"),
+        *("5-429496728", "429496728-429496729"),
+    ],
+)
 def test_other_seeds_are_refused(text):
     with pytest.raises(ValueError, match="--seeds"):
         runs.parse_seeds(text)

@@ -1,0 +1,53 @@
+import pathlib
+
+import pytest
+
+from benchmarks.methods import __main__ as command
+from benchmarks.methods import results, runs
+from tests import commands
+
+MEASURED = pathlib.Path(results.__file__).parent / "measured" / "results.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """Takes back the number of threads."""
+    for name in command._ONE_THREAD:
+        monkeypatch.setenv(name, "1")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--seeds=4294967296", "--seeds: expected"),
+        ("--set=foo=1", "unknown setting 'foo'"),
+        ("--set=num_steps=7", "--set=num_steps=: expected none of"),
+        ("--set=optimizer.warmup_steps=7", "--set=optimizer.warmup_steps=: expected"),
+        ("--set=seed=64", "--set=seed=: expected none of"),
+        ("--set=global_batch_size=64", "--set=global_batch_size=: expected none of"),
+        ("--set=mixture.temperature=2", "unknown setting 'mixture'"),
+        ("--data=digts", "--data: expected"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_work(tmp_path, flag, message):
+    output = tmp_path / "output"
+    ended = commands.call("benchmarks.methods", f"--output={output}", flag)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {message}")
+    assert not output.exists()
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    ended = commands.call("benchmarks.methods", f"--output={path}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {path}: expected a directory")
+
+
+def test_results_that_cannot_be_read_are_refused(tmp_path):
+    (tmp_path / runs.RESULTS).write_text("null\n")
+    ended = commands.call("benchmarks.methods", f"--output={tmp_path}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {tmp_path / runs.RESULTS}, line 1: ")
+    assert [path.name for path in tmp_path.iterdir()] == [runs.RESULTS]
