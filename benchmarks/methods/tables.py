@@ -21,8 +21,8 @@ class Mean:
         budget: Share of the demo's multiply-adds.
         mean: Mean accuracy over the seeds.
         sd: Standard deviation; 0 for one seed.
-        low: Lower end of the mean's 95 % interval; None for one seed.
-        high: Upper end.
+        low: Lower end of the mean's 95 % interval, at least 0; None for one seed.
+        high: Upper end, at most 1.
         seeds: Number of seeds.
         compute: Mean ratio of multiply-adds to those allowed.
         multiply_adds: Mean number of multiply-adds.
@@ -75,7 +75,8 @@ def means(results: Iterable[Result]) -> list[Mean]:
 
 def _mean(method: str, budget: float, group: Sequence[Result]) -> Mean:
     accuracies = [result.accuracy for result in group]
-    low, high = interval(accuracies) or (None, None)
+    ends = interval(accuracies)
+    low, high = (max(0.0, ends[0]), min(1.0, ends[1])) if ends else (None, None)
     ratios = [result.multiply_adds / result.target for result in group if result.target]
     return Mean(
         method=method,

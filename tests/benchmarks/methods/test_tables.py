@@ -64,6 +64,12 @@ def test_means_have_the_interval_of_students_t():
     assert mean.compute == pytest.approx(0.9)
 
 
+def test_the_interval_of_a_mean_ends_where_accuracies_do():
+    group = [result("peer", seed, value) for seed, value in enumerate((0.1, 0.9))]
+    (mean,) = tables.means(group)
+    assert (mean.low, mean.high) == (0, 1)
+
+
 def test_differences_are_paired_by_seed():
     found = tables.differences(RESULTS, "ours")
     one = find(found, over="peer", budget=1.0)
