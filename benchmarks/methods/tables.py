@@ -130,11 +130,11 @@ def _difference(
 
 
 def format_means(found: Sequence[Mean]) -> Iterator[str]:
-    """Yields the lines of a table: methods by budgets, in percent.
-
-    Beside each mean are its standard deviation and the compute used, relative to the
-    one allowed.
-    """
+    """Yields the lines of a table: methods by budgets, after what the cells have."""
+    yield (
+        "mean accuracy and standard deviation in %; in brackets, multiply-adds relative "
+        "to the budget"
+    )
     budgets = sorted({mean.budget for mean in found})
     heads = [f"budget {budget:g}" if budget else "no training" for budget in budgets]
     yield f"{'':20}" + "".join(f"{head:>22}" for head in heads)
@@ -168,16 +168,16 @@ def format_differences(found: Iterable[Difference]) -> Iterator[str]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecasts:
-    """How often the agreement of neighbors told whether a student gains.
+    """How often the agreement of neighbors told whether a student ends above another.
 
     It is one of the figures of a selection's outlook, and the one that every run has.
 
     Attributes:
-        over: Name of what the student had to beat.
-        likely: Number of students that were likely to gain.
-        likely_better: Number of these that were better.
+        over: Name of what students are compared with.
+        likely: Number of students that were likely to end above it.
+        likely_better: Number of these that did.
         unlikely: Number of the others.
-        unlikely_better: Number of these that were better.
+        unlikely_better: Number of these that ended above it.
     """
 
     over: str
@@ -233,14 +233,13 @@ def _count(over: str, pairs: Sequence[tuple[bool, bool]]) -> Forecasts:
 
 
 def format_forecasts(found: Iterable[Forecasts]) -> Iterator[str]:
-    """Yields a line for each of what students had to beat."""
+    """Yields a sentence for each of what students are compared with."""
     for forecast in found:
-        right = forecast.likely_better + forecast.unlikely - forecast.unlikely_better
         yield (
-            f"outlook over {forecast.over}: right in {right} of "
-            f"{forecast.likely + forecast.unlikely}; of {forecast.likely} likely to "
-            f"gain {forecast.likely_better} did, of {forecast.unlikely} unlikely "
-            f"{forecast.unlikely_better}"
+            f"outlook against {forecast.over}: {forecast.likely} of "
+            f"{forecast.likely + forecast.unlikely} students were likely to end above "
+            f"it, and {forecast.likely_better} did; {forecast.unlikely} were unlikely, "
+            f"and {forecast.unlikely_better} did"
         )
 
 

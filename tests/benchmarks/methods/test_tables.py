@@ -99,6 +99,7 @@ def test_one_seed_has_no_interval():
 def test_tables_and_json_have_every_figure():
     means, differences = tables.means(RESULTS), tables.differences(RESULTS, "ours")
     text = "\n".join(tables.format_means(means))
+    assert text.startswith("mean accuracy and standard deviation in %; in brackets, ")
     assert f"{100 * OURS.mean():.2f}" in text
     assert len(list(tables.format_differences(differences))) == len(differences)
     content = json.loads(
@@ -148,6 +149,9 @@ def test_outlooks_are_compared_with_what_happened():
         ("control", 2, 1, 1, 1),
         ("teacher", 2, 2, 2, 1),
     ]
-    lines = list(tables.format_forecasts(found))
-    assert "right in 1 of 3" in lines[0]
-    assert "right in 3 of 4" in lines[1]
+    assert list(tables.format_forecasts(found)) == [
+        "outlook against control: 2 of 3 students were likely to end above it, and 1 "
+        "did; 1 were unlikely, and 1 did",
+        "outlook against teacher: 2 of 4 students were likely to end above it, and 2 "
+        "did; 2 were unlikely, and 1 did",
+    ]
