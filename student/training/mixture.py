@@ -35,6 +35,11 @@ def open_pseudo_labeled(directory: str, class_names: tuple[str, ...]) -> PseudoL
         FileNotFoundError: If it does not exist.
     """
     path = artifact.require_complete(directory, "pseudo_labeled")
+    if not (path / "features.json").exists():
+        raise ValueError(
+            f"{directory}: expected the output of beam_jobs.write_records, got no "
+            "features.json in it"
+        )
     source = open_source(
         f"tfds:{os.path.abspath(path)}:{records.SPLIT}",
         more_features=records.TARGET_FEATURES,

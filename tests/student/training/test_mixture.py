@@ -197,6 +197,13 @@ def test_other_pseudo_labels_are_another_parent(dataset, tmp_path):
     assert parents[0] != parents[1]
 
 
+def test_the_output_of_another_command_is_no_dataset(tmp_path):
+    artifact.start_or_resume(tmp_path / "selection", {})
+    artifact.complete(tmp_path / "selection", seconds=0.0)
+    with pytest.raises(ValueError, match="expected the output of beam_jobs.write_rec"):
+        training_mixture.open_pseudo_labeled(str(tmp_path / "selection"), CLASS_NAMES)
+
+
 def test_a_batch_marks_which_images_are_labeled(mixed, mixed_in_groups):
     for batch in (mixed[0], mixed_in_groups):
         is_hard = np.isclose(batch["target"].max(-1), 0.9 + 0.1 / 3)
