@@ -68,7 +68,7 @@ class CommandFlags:
         self.values = flags.FlagValues()
         self._required: list[str] = []
         self.string = functools.partial(self._define, flags.DEFINE_string)
-        self.strings = functools.partial(self._define, flags.DEFINE_multi_string)
+        self.strings = functools.partial(self._define, _define_strings)
         self.integer = functools.partial(self._define, flags.DEFINE_integer)
         self.number = functools.partial(self._define, flags.DEFINE_float)
         self.boolean = functools.partial(self._define, flags.DEFINE_bool)
@@ -329,6 +329,11 @@ def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
     for each in _as_list(value):
         if isinstance(each, str) and not each.strip():
             sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")
+
+
+def _define_strings(name: str, default: Any, text: str, **more: Any) -> Flag:
+    # absl goes on with "; repeat this option".
+    return flags.DEFINE_multi_string(name, default, text.removesuffix("."), **more)
 
 
 def _as_list(value: Any) -> list[Any]:
