@@ -200,7 +200,7 @@ def test_other_pseudo_labels_are_another_parent(dataset, tmp_path):
 def test_the_output_of_another_command_is_no_dataset(tmp_path):
     artifact.start_or_resume(tmp_path / "selection", {})
     artifact.complete(tmp_path / "selection", seconds=0.0)
-    with pytest.raises(ValueError, match="expected the output of beam_jobs.write_rec"):
+    with pytest.raises(ValueError, match="expected the output of beam_jobs"):
         training_mixture.open_pseudo_labeled(str(tmp_path / "selection"), CLASS_NAMES)
 
 
