@@ -48,7 +48,12 @@ _BUDGETS = FLAGS.string(
 _METHODS = FLAGS.string("methods", None, "Methods with commas between; all by default.")
 _SET = FLAGS.set("image.size=64, of all trainings")
 _KEEP = FLAGS.boolean("keep", False, "Keep the files of each run.")
-_REPORT = FLAGS.boolean("report", False, "Only print what is in the results.")
+_REPORT = FLAGS.boolean(
+    "report",
+    False,
+    "Run nothing: print what the results have of these seeds, budgets and methods, and "
+    "write OUTPUT/DATA-LABELS.json and .svg.",
+)
 
 #: A process works on each core, so the libraries in it have one thread.
 _ONE_THREAD = (
@@ -63,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_job_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
-        from benchmarks.methods import draws, results, runs, training
+        from benchmarks.methods import draws, runs, training
 
         artifact.check_directory(_OUTPUT.value)
         training.check_settings(_SET.value)
@@ -82,8 +87,7 @@ def main(argv: Sequence[str]) -> None:
         if not _REPORT.value:
             cli.log(suite.describe(keys))
             suite.run_missing(keys)
-        found = results.read(suite.results)
-        runs.report(suite, [found[key] for key in keys if key in found])
+        runs.report(suite, keys)
 
 
 if __name__ == "__main__":

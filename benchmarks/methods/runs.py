@@ -150,10 +150,13 @@ def _format(result: Result) -> str:
     )
 
 
-def report(suite: Suite, found: Sequence[Result]) -> None:
-    """Prints the tables and the figures, and writes figures and plot."""
+def report(suite: Suite, keys: Sequence[RunKey]) -> None:
+    """Prints the tables and the figures of runs, and writes figures and plot."""
+    every = results.read(suite.results)
+    found = [every[key] for key in keys if key in every]
+    if missing := {key.budget for key in keys} - {each.key.budget for each in found}:
+        cli.log(_describe_missing(suite, missing, every))
     if not found:
-        cli.log("no results yet")
         return
     means = tables.means(found)
     differences = tables.differences(found, methods.OURS)
@@ -180,6 +183,27 @@ def report(suite: Suite, found: Sequence[Result]) -> None:
     (suite.output / f"{suite.name}.json").write_text(json.dumps(content) + "\n")
     (suite.output / f"{suite.name}.svg").write_text(plot.draw(means))
     cli.log(json.dumps(content))
+
+
+def _describe_missing(
+    suite: Suite, budgets: Iterable[float], every: Iterable[RunKey]
+) -> str:
+    """Returns a line for budgets without results, with those that have some."""
+    others = {
+        key.budget
+        for key in every
+        if (key.data, key.labels_per_class) == (suite.data, suite.labels_per_class)
+    }
+    there = f"some with budgets {_format_budgets(others)}" if others else "none at all"
+    return (
+        f"{suite.results} has no results of {suite.name} with budgets "
+        f"{_format_budgets(budgets)} of these seeds, methods and settings; it has "
+        f"{there}"
+    )
+
+
+def _format_budgets(budgets: Iterable[float]) -> str:
+    return ", ".join(f"{b:g}" if b else "0 (no training)" for b in sorted(budgets))
 
 
 def parse_seeds(text: str) -> list[int]:

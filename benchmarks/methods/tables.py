@@ -132,8 +132,8 @@ def _difference(
 def format_means(found: Sequence[Mean]) -> Iterator[str]:
     """Yields the lines of a table: methods by budgets, after what the cells have."""
     yield (
-        "mean accuracy and standard deviation in %; in brackets, multiply-adds relative "
-        "to the budget"
+        "mean accuracy and standard deviation in %; in brackets, multiply-adds "
+        "relative to the budget"
     )
     budgets = sorted({mean.budget for mean in found})
     heads = [f"budget {budget:g}" if budget else "no training" for budget in budgets]

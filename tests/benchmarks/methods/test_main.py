@@ -1,4 +1,6 @@
+import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -51,3 +53,38 @@ def test_results_that_cannot_be_read_are_refused(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: {tmp_path / runs.RESULTS}, line 1: ")
     assert [path.name for path in tmp_path.iterdir()] == [runs.RESULTS]
+
+
+def report(output, *flags):
+    flags = (f"--output={output}", "--report", *flags)
+    ended = commands.call("benchmarks.methods", *flags)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_report_runs_nothing(tmp_path):
+    shutil.copyfile(MEASURED, tmp_path / runs.RESULTS)
+    output = report(tmp_path, "--seeds=10", "--budgets=0.25")
+    assert output.startswith("mean accuracy")
+    assert "\noutlook against teacher: " in output
+    content = json.loads(output.splitlines()[-1])
+    assert content["seeds"] == list(range(1, 11))
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {runs.RESULTS, "digits-5.json", "digits-5.svg"}
+
+
+def test_a_report_says_for_which_budgets_there_are_results(tmp_path):
+    path = tmp_path / runs.RESULTS
+    missing = (
+        f"{path} has no results of digits-5 with budgets 0.125, 7 of these seeds, "
+        "methods and settings; it has "
+    )
+    flags = ("--budgets=0.125,7", "--methods=ours_1")
+    assert report(tmp_path, *flags) == f"{missing}none at all\n"
+    shutil.copyfile(MEASURED, path)
+    some = f"{missing}some with budgets 0 (no training), 0.25, 0.5, 1\n"
+    assert report(tmp_path, *flags) == some
+    # What trains nothing belongs to any budget.
+    output = report(tmp_path, flags[0])
+    assert output.startswith(some)
+    assert "\nspread_pixels " in output
