@@ -24,7 +24,7 @@ class RunKey:
     """What identifies a run.
 
     Attributes:
-        data: Name of the data set.
+        data: Name of the data set, with a fingerprint of the files if it is a folder.
         labels_per_class: Number of labels of each class.
         seed: Seed of the draw and of the training.
         budget: Share of the demo's multiply-adds; 0 for a method without training.

@@ -194,11 +194,11 @@ def _describe_missing(
         for key in every
         if (key.data, key.labels_per_class) == (suite.data, suite.labels_per_class)
     }
-    there = f"some with budgets {_format_budgets(others)}" if others else "none at all"
+    there = f"some with budgets {_format_budgets(others)}" if others else "none"
     return (
         f"{suite.results} has no results of {suite.name} with budgets "
-        f"{_format_budgets(budgets)} of these seeds, methods and settings; it has "
-        f"{there}"
+        f"{_format_budgets(budgets)} of these seeds, methods and settings; of this "
+        f"data set, it has {there}"
     )
 
 

@@ -77,10 +77,10 @@ def test_a_report_says_for_which_budgets_there_are_results(tmp_path):
     path = tmp_path / runs.RESULTS
     missing = (
         f"{path} has no results of digits-5 with budgets 0.125, 7 of these seeds, "
-        "methods and settings; it has "
+        "methods and settings; of this data set, it has "
     )
     flags = ("--budgets=0.125,7", "--methods=ours_1")
-    assert report(tmp_path, *flags) == f"{missing}none at all\n"
+    assert report(tmp_path, *flags) == f"{missing}none\n"
     shutil.copyfile(MEASURED, path)
     some = f"{missing}some with budgets 0 (no training), 0.25, 0.5, 1\n"
     assert report(tmp_path, *flags) == some
