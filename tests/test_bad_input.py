@@ -400,10 +400,7 @@ CASES = [
     Case(
         "pseudo-labels of nothing",
         (*STUDENT, "--pseudo_labeled={teacher}"),
-        (
-            "{teacher}",
-            "TFDS",
-        ),
+        ("{teacher}", "beam_jobs.write_records"),
     ),
     Case(
         "pseudo-labels of other classes",
