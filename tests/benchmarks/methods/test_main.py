@@ -81,8 +81,10 @@ def test_a_report_says_for_which_budgets_there_are_results(tmp_path):
     )
     flags = ("--budgets=0.125,7", "--methods=ours_1")
     assert report(tmp_path, *flags) == f"{missing}none\n"
-    shutil.copyfile(MEASURED, path)
-    some = f"{missing}some with budgets 0 (no training), 0.25, 0.5, 1\n"
+    lines = MEASURED.read_text().splitlines(keepends=True)
+    few = [line for line in lines if json.loads(line)["key"]["budget"] in (0, 0.25)]
+    path.write_text("".join(few))
+    some = f"{missing}some with budgets 0 (no training), 0.25\n"
     assert report(tmp_path, *flags) == some
     # What trains nothing belongs to any budget.
     output = report(tmp_path, flags[0])
