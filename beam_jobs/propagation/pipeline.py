@@ -94,12 +94,8 @@ def finish(job: PropagationJob) -> str:
     output = epath.Path(job.output)
     before = epath.Path(job.predictions.directory)
     facts = read_in_parallel(
-        lambda shard: prediction_schema.read_facts(job.path(shard)),
-        range(job.predictions.num_shards),
+        functools.partial(_read_facts, job), range(job.predictions.num_shards)
     )
-    if any(of_shard.fingerprint != job.fingerprint for of_shard in facts):
-        raise RuntimeError(f"{job.output} holds predictions of another job; delete it")
-    _check_shards(job, facts)
     counts: Counter[str] = Counter()
     for of_shard in facts:
         counts.update(of_shard.status_counts)
@@ -121,15 +117,17 @@ def finish(job: PropagationJob) -> str:
     )
 
 
-def _check_shards(job: PropagationJob, facts: Sequence[ShardFacts]) -> None:
-    """Raises RuntimeError if a file is not that of its shard."""
-    for shard, found in enumerate(facts):
-        before = prediction_schema.read_facts(job.predictions.path(shard))
-        if (found.shard, found.num_rows) != (before.shard, before.num_rows):
-            raise RuntimeError(
-                f"{job.path(shard)} holds predictions of another shard; delete it and "
-                "start again"
-            )
+def _read_facts(job: PropagationJob, shard: int) -> ShardFacts:
+    path = job.path(shard)
+    found = prediction_schema.read_facts(path)
+    if found.fingerprint != job.fingerprint:
+        raise RuntimeError(f"{job.output} holds predictions of another job; delete it")
+    before = prediction_schema.read_facts(job.predictions.path(shard))
+    if (found.shard, found.num_rows) != (before.shard, before.num_rows):
+        raise RuntimeError(
+            f"{path} holds predictions of another shard; delete it and start again"
+        )
+    return found
 
 
 def _sent_bytes(job: PropagationJob, cells: Cells) -> int:
