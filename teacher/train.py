@@ -144,8 +144,8 @@ def _draw_sample(sources: Sources, recipe: TrainConfig) -> UnlabeledSample | Non
     if _CONSISTENCY.value == "auto" and not _has_few_labels(sources):
         refuse_consistency(_RUN.set.value, _describe_labels(sources))
         return None
-    excluded = sampling.read_excluded(_open_excluded())
-    return unlabeled.draw(_open_corpus(), recipe, excluded)
+    corpus, excluded = _open_corpus(), _open_excluded()
+    return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
 
 
 def _has_few_labels(sources: Sources) -> bool:
