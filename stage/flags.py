@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import re
 import sys
 import types
@@ -149,9 +150,10 @@ class CommandFlags:
             if isinstance(text, str)
         ]
         for (name, spec), (output, path) in itertools.product(texts, texts):
-            folder = spec.removeprefix("folder:")
-            is_read = folder != spec or name in _INPUTS
-            if output in _OUTPUTS and is_read and is_within(path, folder):
+            if output in _OUTPUTS and (
+                lies_in_source(path, spec)
+                or (name in _INPUTS and is_within(path, spec))
+            ):
                 line = (
                     f"error: --{output}={path} lies in --{name}={spec}, and would be "
                     "read with it; choose a directory outside"
@@ -329,6 +331,12 @@ def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
     for each in _as_list(value):
         if isinstance(each, str) and not each.strip():
             sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")
+
+
+def lies_in_source(path: str | os.PathLike[str], spec: str) -> bool:
+    """Whether a path lies in a source of images that is a folder."""
+    folder = spec.removeprefix("folder:")
+    return folder != spec and is_within(path, folder)
 
 
 def _define_strings(name: str, default: Any, text: str, **more: Any) -> Flag:

@@ -27,7 +27,7 @@ from classifier.data.examples import File
 from classifier.training import presets as teacher_presets
 from classifier.training.config import refuse_consistency
 from stage import artifact, cli, typed_json
-from stage.flags import CommandFlags
+from stage.flags import CommandFlags, lies_in_source
 from stage.overrides import override_all
 from stage.system import is_within
 from student import train as student_train
@@ -112,8 +112,7 @@ def _check_run(run: epath.Path, variables: Mapping[str, str]) -> None:
     """Raises ValueError if the run lies in a folder of images."""
     for name in SOURCES:
         for spec in _BETWEEN_SOURCES.split(variables.get(name, "").strip()):
-            folder = spec.removeprefix("folder:")
-            if folder != spec and is_within(run, folder):
+            if lies_in_source(run, spec):
                 raise ValueError(
                     f"RUN={run} lies in {name}={spec}, and would be read with it; use "
                     "another RUN="
