@@ -130,9 +130,12 @@ def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
 def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
     """Yields warnings for the user; `is_local` for a job on Beam's local runner."""
     config = job.settings.thresholds
-    is_blended = outlook.read_agreement(job.predictions.directory) is not None
     # Of blended predictions there is no calibration; the outlook judges them.
-    if job.calibration is None and config.rule == thresholds.FIXED and not is_blended:
+    if (
+        job.calibration is None
+        and config.rule == thresholds.FIXED
+        and outlook.read_agreement(job.predictions.directory) is None
+    ):
         yield (
             "the precision of labels with a confidence of at least "
             f"{config.values[0]:g} is unknown; give a --calibration, the output of "
