@@ -31,7 +31,8 @@ def repair_streams() -> None:
 
     A thread sends what is in a stream's buffer once a second, then clears the buffer;
     what was written in between was lost. Here, writing waits for the lock that sending
-    holds.
+    holds. That is enough for the runner, which writes whole chunks with `write`.
+    Worker processes, whose coders do not, send by size, without a thread.
     """
     stream = data_plane.TimeBasedBufferingClosableOutputStream
     if "write" not in vars(stream):

@@ -53,6 +53,11 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
     if is_local(options):
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = direct.direct_num_workers or num_cores()
+        if direct.direct_running_mode == "multi_threading":
+            raise ValueError(
+                "--direct_running_mode: expected in_memory or multi_processing, got "
+                "multi_threading, in which Beam loses rows"
+            )
     return options
 
 

@@ -41,6 +41,12 @@ def test_an_unknown_option_is_refused(runner, argument):
         parse(f"--runner={runner}", argument)
 
 
+def test_threads_that_lose_rows_are_refused():
+    with pytest.raises(ValueError, match="multi_processing, got multi_threading"):
+        parse("--direct_running_mode=multi_threading")
+    parse(*FLINK, "--direct_running_mode=multi_threading")
+
+
 @pytest.mark.parametrize("argument", ["runs/demo", "-x"])
 def test_an_argument_that_is_no_option_is_refused(argument):
     with pytest.raises(ValueError, match=rf"--name=value.*{argument}"):
@@ -88,7 +94,6 @@ def test_other_runners_keep_their_options():
     [
         (("--direct_num_workers=2", "--direct_running_mode=multi_processing"), True),
         (("--direct_num_workers=1", "--direct_running_mode=multi_processing"), False),
-        (("--direct_num_workers=2", "--direct_running_mode=multi_threading"), False),
         ((*FLINK, "--direct_running_mode=multi_processing"), False),
     ],
 )

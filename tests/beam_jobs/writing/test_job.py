@@ -137,12 +137,7 @@ def test_tfds_reads_all_of_it(made):
 
 
 @pytest.mark.parametrize(
-    "mode",
-    [
-        "in_memory",
-        "multi_threading",
-        pytest.param("multi_processing", marks=pytest.mark.slow),
-    ],
+    "mode", ["in_memory", pytest.param("multi_processing", marks=pytest.mark.slow)]
 )
 def test_bytes_do_not_depend_on_workers_or_paths(made, tmp_path, monkeypatch, mode):
     """In another directory of the same layout, only `COMPLETED` differs."""
