@@ -6,27 +6,26 @@ unlabeled images, which are spread without it.
 
 from __future__ import annotations
 
-import io
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from benchmarks.methods.draws import DataDraw
-from classifier.data.examples import Example
+from classifier.data.config import ImageConfig
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
+from classifier.training import presets
 
 #: Number of neighbors in the graph, and share of their labels in an image's own.
 NEIGHBORS, ALPHA = 10, 0.9
-#: Side in pixels to which larger images are reduced: the network's.
-SIZE = 32
+#: Most iterations of scikit-learn's spreading, which ends when labels change little.
+MAX_ITERATIONS = 1_000
 #: Settings that the accuracies depend on, part of the recipe's fingerprint.
-SETTINGS = (NEIGHBORS, ALPHA, SIZE)
-#: Images that pass through a network at once.
+SETTINGS = (NEIGHBORS, ALPHA, MAX_ITERATIONS)
+#: Number of images that pass through a network at once.
 _BATCH = 256
 
 
@@ -34,10 +33,13 @@ def spread_over_pixels(draw: DataDraw) -> float:
     """Returns the accuracy on the test images of scikit-learn's label spreading."""
     from sklearn.semi_supervised import LabelSpreading
 
-    labeled, labels = _pixels(draw, draw.labeled)
-    unlabeled, _ = _pixels(draw, draw.images)
-    test, truth = _pixels(draw, draw.evaluation)
-    model = LabelSpreading(kernel="knn", n_neighbors=NEIGHBORS, alpha=ALPHA)
+    image = presets.tiny().image
+    labeled, labels = _map(_flatten, draw, draw.labeled, image)
+    unlabeled, _ = _map(_flatten, draw, draw.images, image)
+    test, truth = _map(_flatten, draw, draw.evaluation, image)
+    model = LabelSpreading(
+        kernel="knn", n_neighbors=NEIGHBORS, alpha=ALPHA, max_iter=MAX_ITERATIONS
+    )
     given = np.concatenate([labels, np.full(len(unlabeled), -1)])
     model.fit(np.concatenate([labeled, unlabeled]), given)
     return float(np.mean(model.predict(test) == truth))
@@ -45,13 +47,21 @@ def spread_over_pixels(draw: DataDraw) -> float:
 
 def spread_over_features(draw: DataDraw, classifier: pathlib.Path) -> float:
     """Returns the accuracy of labels spread over the features of a classifier."""
+    from classifier.export.facts import read_facts
+    from classifier.export.saved_classifier import rebuild_network
+    from classifier.models.embedding import EMBEDDING, with_embedding
     from pseudo_label.propagation.graph import normalize_rows
     from pseudo_label.propagation.spreading import UNLABELED
 
-    featurize = _Featurizer(classifier)
-    labeled, labels = featurize(draw, draw.labeled)
-    unlabeled, _ = featurize(draw, draw.images)
-    test, truth = featurize(draw, draw.evaluation)
+    image = read_facts(classifier).image
+    network = with_embedding(rebuild_network(classifier))
+
+    def embed(pixels: Any) -> Any:
+        return network(pixels, training=False)[EMBEDDING]
+
+    labeled, labels = _map(embed, draw, draw.labeled, image)
+    unlabeled, _ = _map(embed, draw, draw.images, image)
+    test, truth = _map(embed, draw, draw.evaluation, image)
     known = normalize_rows(np.concatenate([labeled, unlabeled]))
     given = np.concatenate([labels, np.full(len(unlabeled), UNLABELED)])
     distributions = spread_labels(known, given, num_classes=len(draw.class_names))
@@ -103,53 +113,35 @@ def predict(
     return classes
 
 
-class _Featurizer:
-    """Maps the images of a source to their features."""
-
-    def __init__(self, classifier: pathlib.Path) -> None:
-        from classifier.export.facts import read_facts
-        from classifier.export.saved_classifier import rebuild_network
-        from classifier.models.embedding import with_embedding
-
-        self._image = read_facts(classifier).image
-        self._network = with_embedding(rebuild_network(classifier))
-
-    def __call__(self, draw: DataDraw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Returns features [N,D] and labels [N], -1 where there is none."""
-        import tensorflow as tf
-
-        from classifier.data import preprocessing
-        from classifier.models.embedding import EMBEDDING
-
-        examples = list(_read(draw, spec))
-        features = []
-        for start in range(0, len(examples), _BATCH):
-            encoded = [example.image for example in examples[start : start + _BATCH]]
-            pixels = preprocessing.evaluation_images(tf.constant(encoded), self._image)
-            found = self._network(pixels, training=False)
-            features.append(np.asarray(found[EMBEDDING]))
-        return np.concatenate(features), _labels(examples)
+def _flatten(pixels: Any) -> NDArray[np.float32]:
+    return np.reshape(pixels, (len(pixels), -1)).astype(np.float32)
 
 
-def _pixels(draw: DataDraw, spec: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns pixels [N,D] in [0, 1] and labels [N]."""
-    examples = list(_read(draw, spec))
-    rows = [_decode(example.image) for example in examples]
-    return np.stack(rows), _labels(examples)
+def _map(
+    function: Callable[[Any], Any], draw: DataDraw, spec: str, image: ImageConfig
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Returns rows [N,D], and labels [N], -1 where there is none, of a source.
 
+    Images that cannot be decoded are left out.
 
-def _decode(encoded: bytes) -> NDArray[Any]:
-    image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    if max(image.size) > SIZE:
-        image = image.resize((SIZE, SIZE), Image.Resampling.BOX)
-    return np.asarray(image, np.float32).reshape(-1) / 255
+    Args:
+        function: Returns the rows of pixels [B,S,S,3] as the network sees them.
+        draw: The draw.
+        spec: One of its sources.
+        image: How images are scaled.
+    """
+    import tensorflow as tf
 
+    from classifier.data import preprocessing, sampling
 
-def _labels(examples: list[Example]) -> NDArray[Any]:
-    return np.array([example.label for example in examples])
-
-
-def _read(draw: DataDraw, spec: str) -> Iterator[Example]:
     source = open_source(spec, data_dir=draw.data_dir)
-    for shard in source.shards:
-        yield from read_examples(source.reader, shard.files)
+    examples = [
+        example
+        for shard in source.shards
+        for example in read_examples(source.reader, shard.files)
+        if not sampling.why_unusable(example)
+    ]
+    encoded = tf.data.Dataset.from_tensor_slices([each.image for each in examples])
+    pixels = encoded.map(lambda each: preprocessing.evaluation_image(each, image))
+    rows = [np.asarray(function(batch)) for batch in pixels.batch(_BATCH)]
+    return np.concatenate(rows), np.array([example.label for example in examples])

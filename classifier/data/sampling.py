@@ -204,7 +204,7 @@ def _read(
         digest.update(b"%d %s " % (len(example.key), example.status.encode()))
         digest.update(example.key + image)
         is_excluded = example.status == OK and image in excluded
-        reason = "" if is_excluded else _unusable(example)
+        reason = "" if is_excluded else why_unusable(example)
         if reason:
             reasons.append(f"{key_text(example.key)}: {reason}")
         if example.status != OK:
@@ -227,7 +227,7 @@ def _read_digests(file: File, examples: Iterable[Example]) -> list[bytes]:
     return digests
 
 
-def _unusable(example: Example) -> str:
+def why_unusable(example: Example) -> str:
     """Returns why an image cannot be read and decoded, "" if it can."""
     if example.status != OK:
         return example.error
