@@ -46,7 +46,7 @@ _BUDGETS = FLAGS.string(
     "budgets", "1", "Budgets with commas between; 1 is that of the demo."
 )
 _METHODS = FLAGS.string("methods", None, "Methods with commas between; all by default.")
-_SET = FLAGS.set("image.size=64, of all trainings")
+_SET = FLAGS.set("image.size=64, of all trainings that can have it")
 _KEEP = FLAGS.boolean("keep", False, "Keep the files of each run.")
 _REPORT = FLAGS.boolean(
     "report",
@@ -68,11 +68,12 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_job_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
-        from benchmarks.methods import draws, runs, training
+        from benchmarks.methods import draws, methods, runs, training
 
         artifact.check_directory(_OUTPUT.value)
         training.check_settings(_SET.value)
         names = runs.parse_methods(_METHODS.value)
+        methods.check_settings(names, _SET.value)
         seeds = runs.parse_seeds(_SEEDS.value)
         budgets = runs.parse_budgets(_BUDGETS.value)
         labels_per_class = draws.find_labels(_DATA.value, _LABELS_PER_CLASS.value)

@@ -49,11 +49,21 @@ def budget_of(share: float, network: int) -> int:
 
 
 def steps_of(budget: float, batch: Batch, network: int) -> int:
-    """Returns how many steps the budget pays for, at least one."""
+    """Returns how many steps the budget pays for.
+
+    Raises:
+        ValueError: If it does not pay for one.
+    """
     of_step = training_multiply_adds(
         network,
         num_steps=1,
         with_gradient=batch.size,
         without_gradient=batch.unlabeled,
     )
-    return max(1, int(budget / of_step))
+    steps = int(budget / of_step)
+    if steps < 1:
+        raise ValueError(
+            f"--budgets: expected enough for labeling and a step of {of_step:.3g} "
+            f"multiply-adds, got {budget:.3g} for the steps"
+        )
+    return steps

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from benchmarks.methods import cost, spreading
@@ -21,15 +21,17 @@ from benchmarks.methods.training import (
     Task,
     Trained,
     Training,
+    override,
     train,
 )
-from classifier.training.budget import is_consistent
+from classifier.training import budget as classifier_budget
 from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.selection import outlook
 from pseudo_label.selection.decision import SELECTION
 from stage import typed_json
 from stage.typed_json import Count
-from stage.validation import check, check_positive
+from stage.validation import check_positive
+from student.training import budget as student_budget
 from student.training import presets as student_presets
 
 #: Directories of a round: the teachers' predictions, those of the labeled images, and
@@ -61,8 +63,18 @@ class Method(Protocol):
 
 
 def recipe(method: Method, settings: Sequence[str] = ()) -> str:
-    """Returns the fingerprint of all settings of a method and of all trainings."""
-    common = (student_presets.find(PRESET), cost.DEMO_PASSES, spreading.SETTINGS)
+    """Returns the fingerprint of all settings of a method and of all trainings.
+
+    Other changes of code are not seen: results that they change must be deleted.
+    """
+    rules = [
+        (name, value)
+        for module in (classifier_budget, student_budget)
+        for name, value in sorted(vars(module).items())
+        if name.isupper()
+    ]
+    preset = student_presets.find(PRESET)
+    common = (preset, rules, cost.DEMO_PASSES, spreading.SETTINGS)
     text = repr((method, *settings, *common))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -90,29 +102,25 @@ class Single:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chain:
-    """Teachers, and a student in each round that is the next one's teacher.
+    """A teacher, and a student in each round that is the next one's teacher.
 
-    The division of the budget: what labeling costs is set aside; of the rest, teachers
-    get `teacher_share` in equal parts, and students what is left in equal parts.
+    The division of the budget: what labeling costs is set aside; of the rest, half is
+    the teacher's, and students have equal parts of the other half.
 
     Attributes:
         rounds: Number of students.
-        teachers: Number of teachers of the first round.
-        teacher: Settings of a teacher.
+        teacher: Settings of the teacher.
         few_labels: Settings of a teacher with few labels, by the rule of
             `classifier.training.budget.is_consistent`; None for those of any teacher.
-        teacher_share: Share of the teachers; that of the demo by default.
         student: Settings of a student.
-        propagation: Flags of `beam_jobs.propagate_labels`; none if the teachers' own
+        propagation: Flags of `beam_jobs.propagate_labels`; none if the teacher's own
             labels are selected from.
         selection: Flags of `beam_jobs.select_labels`; by default the Makefile's.
     """
 
     rounds: int
-    teachers: int = 1
     teacher: Training = SUPERVISED
     few_labels: Training | None = None
-    teacher_share: float = 0.5
     student: Training = SUPERVISED
     propagation: tuple[str, ...] = ()
     selection: tuple[str, ...] = (
@@ -123,52 +131,40 @@ class Chain:
 
     def __post_init__(self) -> None:
         check_positive("rounds", self.rounds)
-        check_positive("teachers", self.teachers)
-        check(
-            0 < self.teacher_share < 1,
-            f"teacher_share must be in (0, 1), got {self.teacher_share}",
-        )
 
     def run(self, task: Task) -> Outcome:
         """Runs the stages as `make report` does, without its report."""
         teacher = _choose(task, self.teacher, self.few_labels)
-        left = task.budget - self._labeling(task, teacher)
-        of_teacher = self.teacher_share * left / self.teachers
-        of_student = (1 - self.teacher_share) * left / self.rounds
-        members = [
-            train(task, f"teacher-{n}", teacher, of_teacher, number=n)
-            for n in range(1, self.teachers + 1)
-        ]
-        parts: dict[str, Any] = {"teachers": [found.accuracy for found in members]}
-        spent = sum(found.multiply_adds for found in members)
+        half = (task.budget - self._labeling(task, teacher)) / 2
+        best = train(task, "teacher", teacher, half, number=1)
+        parts: dict[str, Any] = {"teacher": best.accuracy}
+        spent = best.multiply_adds
         for number in range(1, self.rounds + 1):
             directory = task.workdir / f"round-{number}"
-            spent += _label(task, members, directory, self.propagation)
+            spent += _label(task, best, directory, self.propagation)
             if self.propagation:
                 parts[f"agreement {number}"] = _read_agreement(directory)
             kept = _select(task, directory, self.selection)
             parts[f"kept {number}"] = kept
             if not kept:
                 break
-            student = train(
+            best = train(
                 task,
                 f"round-{number}/student",
                 self.student,
-                of_student,
+                half / self.rounds,
                 pseudo_labeled=directory / "dataset",
-                number=self.teachers + number,
+                number=1 + number,
             )
-            parts[f"student {number}"] = student.accuracy
-            spent += student.multiply_adds
-            members = [student]
-        return Outcome(accuracy=members[0].accuracy, multiply_adds=spent, parts=parts)
+            parts[f"student {number}"] = best.accuracy
+            spent += best.multiply_adds
+        return Outcome(accuracy=best.accuracy, multiply_adds=spent, parts=parts)
 
     def _labeling(self, task: Task, teacher: Training) -> int:
         """Returns the multiply-adds of all labelings."""
-        first = self.teachers * task.network(teacher)
-        later = (self.rounds - 1) * task.network(self.student)
+        students = (self.rounds - 1) * task.network(self.student)
         passes = _count_passes(task, propagates=bool(self.propagation))
-        return passes * (first + later)
+        return passes * (task.network(teacher) + students)
 
 
 def _choose(task: Task, usual: Training, few_labels: Training | None) -> Training:
@@ -176,13 +172,13 @@ def _choose(task: Task, usual: Training, few_labels: Training | None) -> Trainin
     if few_labels is None:
         return usual
     num_labeled = task.draw.count(task.draw.labeled)
-    is_used = is_consistent(num_labeled, len(task.draw.class_names))
+    is_used = classifier_budget.is_consistent(num_labeled, len(task.draw.class_names))
     return few_labels if is_used else usual
 
 
 def _label(
     task: Task,
-    members: Sequence[Trained],
+    teacher: Trained,
     directory: pathlib.Path,
     propagation: Sequence[str],
 ) -> int:
@@ -192,7 +188,7 @@ def _label(
         call(
             "beam_jobs.label_images",
             f"--images={images}",
-            *(f"--teacher={found.directory}" for found in members),
+            f"--teacher={teacher.directory}",
             f"--output={directory / name}",
             *_data_dir(task),
             "--engine=tensorflow",
@@ -211,8 +207,7 @@ def _label(
             *_ONE_WORKER,
             log=task.log,
         )
-    passes = _count_passes(task, propagates=bool(propagation))
-    return passes * sum(found.network for found in members)
+    return _count_passes(task, propagates=bool(propagation)) * teacher.network
 
 
 def _read_agreement(directory: pathlib.Path) -> float:
@@ -325,11 +320,11 @@ class FeatureSpreading:
         )
 
 
-#: Settings that the papers of FixMatch, FlexMatch and FreeMatch have in common: no
-#: label smoothing, seven unlabeled images to each labeled one, learning rate 0.03.
+#: Settings that the papers of FixMatch, FlexMatch and FreeMatch have in common.
 _CONSISTENCY = ("optimizer.peak_learning_rate=0.03", "label_smoothing=0.0")
 #: Those of the peers: the preset's dropout helps FixMatch.
 _PEERS = (*_CONSISTENCY, "model.dropout_rate=0.25")
+#: Seven unlabeled images for each labeled one, as in these papers.
 _MIXED = Batch(labeled=8, unlabeled=56)
 FIXMATCH = Training(
     settings=(*_PEERS, "consistency.thresholds=fixed", "consistency.threshold=0.95"),
@@ -363,8 +358,9 @@ HARD = Training(settings=("mixture.target_kind=hard",))
 CONTROL, OURS = "control", "ours"
 METHODS: dict[str, Method] = {
     CONTROL: Single(),
-    # Lee 2013: one network and its own confident labels, taken as true. Half the budget
-    # goes into the network that labels. With smoothing, none would be that confident.
+    # A network labels once, a second one learns its confident labels as true ones. Lee
+    # (2013) labels again at each step, without a threshold. With smoothed labels no
+    # prediction would be that confident.
     "pseudo_label": Chain(
         rounds=1,
         teacher=Training(settings=("label_smoothing=0.0",)),
@@ -400,6 +396,14 @@ METHODS: dict[str, Method] = {
 }
 #: Methods that train nothing: their accuracy does not depend on the budget.
 FREE = ("spread_pixels",)
+
+
+def check_settings(names: Iterable[str], settings: Sequence[str]) -> None:
+    """Raises ValueError for settings that a training of the methods cannot have."""
+    for name in names:
+        for training in vars(METHODS[name]).values():
+            if isinstance(training, Training):
+                override(training.all_settings(settings))
 
 
 def needs_truth(method: Method) -> bool:

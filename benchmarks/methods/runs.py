@@ -68,14 +68,14 @@ class Suite:
                         yield self._key(name, seed, 0.0 if is_free else budget)
 
     def _key(self, name: str, seed: int, budget: float) -> RunKey:
-        method = methods.METHODS[name]
+        settings = () if name in methods.FREE else self.settings
         return RunKey(
             data=self.data,
             labels_per_class=self.labels_per_class,
             seed=seed,
             budget=budget,
             method=name,
-            recipe=methods.recipe(method, self.settings),
+            recipe=methods.recipe(methods.METHODS[name], settings),
         )
 
     def describe(self, keys: Collection[RunKey]) -> str:
@@ -171,6 +171,7 @@ def report(suite: Suite, keys: Sequence[RunKey]) -> None:
         forecasts,
         data=suite.data,
         labels_per_class=suite.labels_per_class,
+        settings=suite.settings,
         seeds=sorted({result.key.seed for result in found}),
     )
     for line in (

@@ -132,12 +132,12 @@ def _difference(
 def format_means(found: Sequence[Mean]) -> Iterator[str]:
     """Yields the lines of a table: methods by budgets, after what the cells have."""
     yield (
-        "mean accuracy and standard deviation in %; in brackets, multiply-adds "
-        "relative to the budget"
+        "mean accuracy and standard deviation in %, number of draws; in brackets, "
+        "multiply-adds relative to the budget"
     )
     budgets = sorted({mean.budget for mean in found})
     heads = [f"budget {budget:g}" if budget else "no training" for budget in budgets]
-    yield f"{'':20}" + "".join(f"{head:>22}" for head in heads)
+    yield f"{'':20}" + "".join(f"{head:>27}" for head in heads)
     cells = {(mean.method, mean.budget): mean for mean in found}
     for method in dict.fromkeys(mean.method for mean in found):
         line = f"{method:20}"
@@ -145,9 +145,10 @@ def format_means(found: Sequence[Mean]) -> Iterator[str]:
             mean = cells.get((method, budget))
             text = ""
             if mean is not None:
-                text = f"{100 * mean.mean:.2f} sd {100 * mean.sd:.2f}"
+                sd = f"{100 * mean.sd:.2f}" if mean.seeds > 1 else "-"
+                text = f"{100 * mean.mean:.2f} sd {sd} n {mean.seeds}"
                 text += f" ({mean.compute:.2f})" if budget else ""
-            line += f"{text:>22}"
+            line += f"{text:>27}"
         yield line
 
 
@@ -193,8 +194,7 @@ def check_outlooks(
     """Returns how often the outlook was right about the student of our method.
 
     Of one round only: students of several rounds have a part of the budget. A student
-    is compared with the control of the same seed and budget, and with the mean of its
-    teachers.
+    is compared with the control of the same seed and budget, and with its teacher.
     """
     controls = {
         (result.key.seed, result.key.budget): result.accuracy
@@ -212,7 +212,7 @@ def check_outlooks(
         is_likely = agreement >= outlook.MIN_AGREEMENT
         others = {
             "control": controls.get((key.seed, key.budget)),
-            "teacher": statistics.fmean(parts["teachers"]),
+            "teacher": parts["teacher"],
         }
         for name, other in others.items():
             if other is not None:

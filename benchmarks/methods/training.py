@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from benchmarks.methods import cost
 from benchmarks.methods.commands import call
@@ -17,6 +17,7 @@ from stage import typed_json
 from stage.overrides import override_all, paths_of
 from stage.typed_json import Positive, Share
 from student.training import presets as student_presets
+from student.training.config import StudentConfig
 
 PRESET = "tiny"
 #: Share of a run's steps in which the learning rate rises, as in the preset.
@@ -38,19 +39,17 @@ class Training:
     settings: tuple[str, ...] = ()
     batch: Batch = _SUPERVISED_BATCH
 
-    @property
-    def all_settings(self) -> tuple[str, ...]:
-        """All values of `--set=` but the number of steps.
+    def all_settings(self, others: Sequence[str]) -> tuple[str, ...]:
+        """Returns all values of `--set=` but the number of steps.
 
-        The width is the preset's, so that all methods train the same network.
+        Those of others that are of consistency training need unlabeled images.
         """
-        width = presets.tiny().model.width_multiplier
         ratio = self.batch.unlabeled // self.batch.labeled
         return (
-            f"model.width_multiplier={width}",
             f"global_batch_size={self.batch.size}",
             *((f"consistency.unlabeled_ratio={ratio}",) if ratio else ()),
             *self.settings,
+            *(each for each in others if ratio or not each.startswith("consistency.")),
         )
 
 
@@ -67,7 +66,7 @@ class Task:
         budget: Multiply-adds that it may use.
         seed: Seed of the trainings.
         workdir: Directory for its files.
-        settings: Further values of `--set=` of all trainings.
+        settings: Further values of `--set=`, see `Training.all_settings`.
     """
 
     draw: DataDraw
@@ -83,7 +82,7 @@ class Task:
 
     def network(self, training: Training) -> int:
         """Returns the multiply-adds of the network's forward pass of one image."""
-        settings = (*training.all_settings, *self.settings)
+        settings = training.all_settings(self.settings)
         return count_network(settings, len(self.draw.class_names))
 
 
@@ -110,9 +109,17 @@ def count_network(settings: tuple[str, ...], num_classes: int) -> int:
     from classifier.models.flops import count_multiply_adds
     from classifier.training import trainer
 
-    # A student's recipe has all settings that a teacher's has.
-    recipe = override_all(student_presets.find(PRESET), settings)
-    return count_multiply_adds(trainer.build(recipe, num_classes=num_classes))
+    network = trainer.build(override(settings), num_classes=num_classes)
+    return count_multiply_adds(network)
+
+
+def override(settings: Collection[str]) -> StudentConfig:
+    """Returns the preset with settings; a student's has all that a teacher's has.
+
+    Raises:
+        ValueError: If one is unknown, or they do not fit together.
+    """
+    return override_all(student_presets.find(PRESET), settings)
 
 
 def train(
@@ -147,7 +154,7 @@ def train(
         f"--evaluation={task.draw.evaluation}",
         f"--workdir={directory}",
         f"--seed={10 * task.seed + number}",
-        *(f"--set={value}" for value in training.all_settings + task.settings),
+        *(f"--set={value}" for value in training.all_settings(task.settings)),
         *(f"--set={value}" for value in _schedule(steps)),
     ]
     if task.draw.data_dir is not None:

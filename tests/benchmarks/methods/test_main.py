@@ -28,6 +28,10 @@ def environment(monkeypatch):
         ("--set=seed=64", "--set=seed=: expected none of"),
         ("--set=global_batch_size=64", "--set=global_batch_size=: expected none of"),
         ("--set=mixture.temperature=2", "unknown setting 'mixture'"),
+        (
+            "--set=consistency.threshold=0.9",
+            "consistency.threshold needs consistency.thresholds=fixed or curriculum",
+        ),
         ("--data=digts", "--data: expected"),
     ],
 )
@@ -90,3 +94,42 @@ def test_a_report_says_for_which_budgets_there_are_results(tmp_path):
     output = report(tmp_path, flags[0])
     assert output.startswith(some)
     assert "\nspread_pixels " in output
+
+
+#: Unlabeled, labeled, and excluded images of a draw of the digits.
+CORPUS, LABELED, EXCLUDED = 1_147, 50, 650
+
+
+def count_passes(classifier):
+    """Forward passes of a training, a backward pass counting twice."""
+    facts = json.loads((classifier / "config.json").read_text())
+    config = facts["config"]
+    batch, views = config["global_batch_size"], 0
+    if "consistency" in config:
+        ratio = config["consistency"]["unlabeled_ratio"]
+        views = batch * ratio // (1 + ratio)
+    return config["num_steps"] * (3 * batch + views)
+
+
+@pytest.mark.slow
+def test_methods_are_compared_by_what_they_have_computed(tmp_path):
+    parts = {
+        "control": (["classifier"], 0),
+        "fixmatch": (["classifier"], 0),
+        "ours_1": (["teacher", "round-1/student"], CORPUS + LABELED + EXCLUDED),
+        "spread_features": (["classifier"], CORPUS + LABELED),
+    }
+    flags = ("--seeds=3-3", "--budgets=0.02", f"--methods={','.join(parts)}", "--keep")
+    ended = commands.call("benchmarks.methods", f"--output={tmp_path}", *flags)
+    assert ended.returncode == 0, ended.stderr
+    found = results.read(tmp_path / runs.RESULTS)
+    assert [key.method for key in found] == list(parts)
+    for key, result in found.items():
+        names, labelings = parts[key.method]
+        trained = [tmp_path / "runs" / key.name / name for name in names]
+        facts = json.loads((trained[-1] / "classifier.json").read_text())
+        if key.method != "spread_features":
+            assert result.accuracy == facts["evaluation"]["top1"]
+        passes = labelings + sum(map(count_passes, trained))
+        assert result.multiply_adds == passes * facts["image_multiply_adds"]
+        assert 0.96 * result.target < result.multiply_adds <= result.target

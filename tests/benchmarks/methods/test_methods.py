@@ -16,12 +16,12 @@ class Recorder:
     def __init__(self):
         self.labeled = 0
         self.trained = 0.0
+        self.kept = [7, 7, 7]
 
     def call(self, module, *arguments, log):
         if module == "beam_jobs.label_images":
             flags = [argument.partition("=")[::2] for argument in arguments]
-            members = sum(name == "--teacher" for name, _ in flags)
-            self.labeled += members * SIZES[dict(flags)["--images"]]
+            self.labeled += SIZES[dict(flags)["--images"]]
 
     def train(self, task, name, settings, budget, **_):
         assert budget > 0
@@ -39,7 +39,7 @@ def recorder(monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(methods, "call", recorder.call)
     monkeypatch.setattr(methods, "train", recorder.train)
-    monkeypatch.setattr(methods, "_select", lambda *_: 1)
+    monkeypatch.setattr(methods, "_select", lambda *_: recorder.kept.pop(0))
     monkeypatch.setattr(methods, "_read_agreement", lambda _: 1.0)
     monkeypatch.setattr(methods.spreading, "spread_over_features", lambda *_: 0.5)
     monkeypatch.setattr(training, "count_network", lambda *_: NETWORK)
@@ -63,13 +63,12 @@ def task(tmp_path):
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
-@pytest.mark.parametrize("teachers", [1, 3])
 @pytest.mark.parametrize("propagation", [(), ("--neighbors=10",)])
-def test_a_chain_computes_its_budget(recorder, task, rounds, teachers, propagation):
-    chain = methods.Chain(rounds=rounds, teachers=teachers, propagation=propagation)
+def test_a_chain_computes_its_budget(recorder, task, rounds, propagation):
+    chain = methods.Chain(rounds=rounds, propagation=propagation)
     outcome = chain.run(task)
     of_round = sum(SIZES.values()) - (0 if propagation else SIZES["labeled"])
-    assert recorder.labeled == of_round * (teachers + rounds - 1)
+    assert recorder.labeled == of_round * rounds
     spent = recorder.trained + NETWORK * recorder.labeled
     assert outcome.multiply_adds == pytest.approx(spent)
     assert outcome.multiply_adds == pytest.approx(BUDGET)
@@ -82,10 +81,28 @@ def test_other_methods_compute_their_budget(recorder, task, name):
     assert outcome.multiply_adds == recorder.trained + features == BUDGET
 
 
+def test_a_chain_ends_when_nothing_is_selected(recorder, task):
+    recorder.kept = [7, 0]
+    outcome = methods.Chain(rounds=3).run(task)
+    assert outcome.parts == {
+        "teacher": 0.5,
+        "kept 1": 7,
+        "student 1": 0.5,
+        "kept 2": 0,
+    }
+    # Two of three labelings, and students of two of three parts are left out.
+    assert outcome.multiply_adds == recorder.trained + NETWORK * recorder.labeled
+
+
 def test_chains_out_of_range_are_refused():
-    for settings in ({"rounds": 0}, {"teachers": 0}, {"teacher_share": 1.0}):
-        with pytest.raises(ValueError, match=next(iter(settings))):
-            methods.Chain(**{"rounds": 1, **settings})
+    with pytest.raises(ValueError, match="rounds"):
+        methods.Chain(rounds=0)
+
+
+def test_recipes_have_the_rules_of_lengths_and_mixtures(monkeypatch):
+    before = methods.recipe(methods.METHODS["ours_1"])
+    monkeypatch.setattr(methods.student_budget, "RATIO", 1.0)
+    assert methods.recipe(methods.METHODS["ours_1"]) != before
 
 
 def test_recipes_have_the_settings_that_methods_share(monkeypatch):

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from benchmarks.methods import draws, methods, results, runs
+from benchmarks.methods import cost, draws, methods, results, runs, training
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,51 @@ def test_settings_make_other_runs():
         for settings in ((), ("image.size=48",))
         for name in methods.METHODS
     ]
-    assert len({key.recipe for key in keys}) == 2 * len(methods.METHODS)
+    # What trains nothing has no settings.
+    assert len(set(keys)) == 2 * len(methods.METHODS) - len(methods.FREE)
+
+
+class _Method:
+    """Stands for a method, and counts its runs."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def run(self, task):
+        self.tasks.append(task)
+        task.workdir.mkdir(parents=True)
+        return methods.Outcome(accuracy=0.75, multiply_adds=50.0, parts={"a": 1})
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_run_is_recorded_and_not_run_again(tmp_path, monkeypatch, keep):
+    draw = draws.DataDraw(
+        labeled="labeled",
+        evaluation="test",
+        images="corpus",
+        truth=None,
+        num_images=9,
+        exclude=(),
+        duplicate_bits=0,
+        class_names=("a", "b", "c"),
+    )
+    method = _Method()
+    monkeypatch.setitem(methods.METHODS, "control", method)
+    monkeypatch.setattr(runs.Suite, "draw", lambda *_: draw)
+    monkeypatch.setattr(training, "count_network", lambda *_: 100)
+    suite = runs.Suite(output=tmp_path, data="digits", labels_per_class=5, keep=keep)
+    names = ["control", "true_labels"]  # The truth is not known.
+    keys = list(suite.keys(names, seeds=[3, 4], budgets=[0.5]))
+    suite.run_missing(keys)
+    suite.run_missing(keys)
+    assert [task.seed for task in method.tasks] == [3, 4]
+    assert {task.budget for task in method.tasks} == {cost.budget_of(0.5, 100)}
+    recorded = results.read(suite.results)
+    assert list(recorded) == [key for key in keys if key.method == "control"]
+    for result in recorded.values():
+        assert (result.accuracy, result.multiply_adds) == (0.75, 50.0)
+        assert (result.parts, result.num_classes) == ({"a": 1}, 3)
+    assert [task.workdir.exists() for task in method.tasks] == [keep, keep]
 
 
 def test_labels_of_each_class(tmp_path):

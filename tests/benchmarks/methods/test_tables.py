@@ -93,14 +93,14 @@ def test_a_method_without_training_is_compared_at_every_budget():
 def test_one_seed_has_no_interval():
     found = tables.means([result("ours_1", 1, 0.5)])
     assert (found[0].low, found[0].high, found[0].sd) == (None, None, 0.0)
-    assert "50.00" in "\n".join(tables.format_means(found))
+    assert "50.00 sd - n 1 " in "\n".join(tables.format_means(found))
 
 
 def test_tables_and_json_have_every_figure():
     means, differences = tables.means(RESULTS), tables.differences(RESULTS, "ours")
     text = "\n".join(tables.format_means(means))
-    assert text.startswith("mean accuracy and standard deviation in %; in brackets, ")
-    assert f"{100 * OURS.mean():.2f}" in text
+    assert text.startswith("mean accuracy and standard deviation in %, number of ")
+    assert f"{100 * OURS.mean():.2f} sd {100 * OURS.std(ddof=1):.2f} n 6 " in text
     assert len(list(tables.format_differences(differences))) == len(differences)
     content = json.loads(
         json.dumps(tables.to_json(means, differences, [], data="digits"))
@@ -127,7 +127,7 @@ def test_the_plot_has_a_line_for_every_method():
 
 def test_outlooks_are_compared_with_what_happened():
     def chain(seed, agreement, student):
-        parts = {"agreement 1": agreement, "teachers": [0.7, 0.8], "student 1": student}
+        parts = {"agreement 1": agreement, "teacher": 0.75, "student 1": student}
         return result("ours_1", seed, student, parts=parts)
 
     found = tables.check_outlooks(
@@ -136,7 +136,7 @@ def test_outlooks_are_compared_with_what_happened():
             chain(1, 0.99, 0.85),
             chain(2, 0.99, 0.79),
             chain(3, 0.5, 0.9),
-            # Without a control; the mean of the teachers is 0.75.
+            # Without a control.
             chain(4, 0.5, 0.7),
             result("ours_1", 5, 0.9, parts={"kept 1": 0}),
             # Its first student had a part of the budget only.
