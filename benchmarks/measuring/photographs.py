@@ -43,7 +43,7 @@ def make_jpegs(
     width: int = WIDTH,
     quality: int = QUALITY,
 ) -> Iterator[bytes]:
-    """Yields distinct JPEGs."""
+    """Yields JPEGs, nearly always distinct ones."""
     import tensorflow as tf
 
     photographs = make_photographs(rng, NUM_PHOTOGRAPHS, height=height, width=width)

@@ -1,7 +1,7 @@
 """The outlines of ten objects, and wobbly copies of them.
 
-An outline is a list of polygons [N,2] within the unit disk, y downwards. The first is
-the object's edge, the others are holes.
+An outline is a list of polygons [N,2] within 1.05 of the middle, y downwards. The first
+is the object's edge, the others are holes.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _background(color: NDArray[np.float64], rng: np.random.Generator) -> Image.I
 
 
 def _draw_mark(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    """Draws a stroke, an ellipse or a polygon smaller than an object."""
+    """Draws a bar of any length, or an ellipse or a polygon smaller than an object."""
     color = _as_color(rng.uniform(0, 1, 3))
     center, radius = rng.uniform(0, _SIDE, 2), rng.uniform(0.06, 0.22) * _SIDE
     kind = rng.integers(3)

@@ -18,7 +18,7 @@ def enclosed(polygon):
 def test_outlines_lie_in_the_unit_disk_and_are_solid(name):
     edge, *holes = outlines.OUTLINES[name]
     for polygon in (edge, *holes):
-        assert np.linalg.norm(polygon, axis=1).max() <= 1.2
+        assert np.linalg.norm(polygon, axis=1).max() <= 1.05
     assert enclosed(edge) - sum(map(enclosed, holes)) > 0.3
 
 
