@@ -109,7 +109,7 @@ def finish(job: PropagationJob) -> str:
     }
     artifact.write_json(output / SUMMARY, summary)
     artifact.write_bytes(output / SHARDS, (before / SHARDS).read_bytes())
-    (output / WORK).rmtree()
+    (output / WORK).rmtree(missing_ok=True)  # Deleted if the job ended here before.
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
         f"{job.predictions.directory}; they reached {agreement.compared:,}, "

@@ -225,6 +225,9 @@ def test_listings(root):
     assert found == [".hidden.txt", "a.txt", "b.txt", "deep-1/d.txt", "deep/er/c.txt"]
     (root / "deep").rmtree()
     assert not (root / "deep").exists() and (root / "deep-1").is_dir()
+    (root / "deep").rmtree(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match="deep"):
+        (root / "deep").rmtree()
 
 
 def test_wildcards_in_names_are_literal(store):

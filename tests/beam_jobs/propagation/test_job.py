@@ -14,6 +14,7 @@ from beam_jobs.propagation import passes, pipeline
 from beam_jobs.propagation.job import PropagationRequest, plan
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import Cells, spread_in_unit
+from tests.beam_jobs.io.test_filesystems import KINDS
 from tests.beam_jobs.propagation import sets
 from tests.commands import call
 
@@ -328,6 +329,19 @@ def test_a_job_that_ended_while_it_deleted_its_work_resumes(
     ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
     assert ended.returncode == 0
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
+
+
+@pytest.mark.parametrize("scheme", KINDS)
+def test_a_job_that_ended_after_it_deleted_its_work_resumes(inputs, output, scheme):
+    files = KINDS[scheme].files
+    files.clear()
+    target = epath.Path(f"{scheme}://bucket/new")
+    for _ in range(2):
+        assert propagate(*inputs, target, **SETTINGS).returncode == 0
+        found = {epath.Path(path).name: content for path, content in files.items()}
+        assert found.pop("COMPLETED")
+        assert found == sets.files(output)
+        (target / "COMPLETED").unlink()
 
 
 def test_a_file_of_another_shard_fails_the_job(inputs, output, tmp_path):
