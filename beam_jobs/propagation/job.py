@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,12 @@ class PropagationJob:
     def unit_path(self, unit: int) -> epath.Path:
         """Returns the file of a unit's result."""
         return epath.Path(self.output) / WORK / f"unit-{unit:05d}.parquet"
+
+
+def find_missing(path: Callable[[int], epath.Path], numbers: range) -> list[int]:
+    """Returns the numbers of shards or units that have no file yet, by one listing."""
+    names = {found.name for found in path(0).parent.iterdir()}
+    return [number for number in numbers if path(number).name not in names]
 
 
 def plan(request: PropagationRequest, *, output: str) -> PropagationJob:

@@ -19,7 +19,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
-from beam_jobs.propagation.job import PropagationJob
+from beam_jobs.propagation.job import PropagationJob, find_missing
 from pseudo_label.deduplication.near_duplicates import split_by
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
@@ -214,9 +214,7 @@ class SendToUnits(_Sender):
         filesystems.register()
         self._cells = read_cells(self._job)
         self._is_missing = np.zeros(self._cells.num_units, bool)
-        self._is_missing[self._units.start : self._units.stop] = [
-            not self._job.unit_path(unit).exists() for unit in self._units
-        ]
+        self._is_missing[find_missing(self._job.unit_path, self._units)] = True
 
     def process(self, shard: int) -> Iterator[Block]:
         """Yields numbers of units, and records of `cells.row_type`.

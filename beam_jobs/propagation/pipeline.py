@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -20,7 +20,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import passes
-from beam_jobs.propagation.job import WORK, PropagationJob
+from beam_jobs.propagation.job import WORK, PropagationJob, find_missing
 from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
 from pseudo_label.predictions import schema as prediction_schema
@@ -51,7 +51,7 @@ def run(
     """
     artifact.delete_unfinished(job.output)
     (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
-    if _are_done(job.path, range(job.predictions.num_shards)):
+    if not find_missing(job.path, range(job.predictions.num_shards)):
         return  # `finish` may have begun to delete `WORK`.
     artifact.delete_unfinished(epath.Path(job.output) / WORK)
     processes = job.predictions.num_images // _ROWS_PER_PROCESS
@@ -73,12 +73,12 @@ def run(
         else f"{len(cells.counts):,} cells of similar images, {cells.num_units:,} units"
     )
     for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
-        if not _are_done(job.unit_path, units):
+        if find_missing(job.unit_path, units):
             run_pass(functools.partial(_spread, job=job, units=units))
     log("labels are spread; writing predictions")
     num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
     for shards in _rounds(job.predictions.num_shards, num_bytes, options):
-        if not _are_done(job.path, shards):
+        if find_missing(job.path, shards):
             build = functools.partial(
                 _write, job=job, shards=shards, num_units=cells.num_units
             )
@@ -151,11 +151,6 @@ def _rounds(units: int, num_bytes: int, options: PipelineOptions) -> Iterator[ra
     step = math.ceil(units / max(1, rounds))
     for start in range(0, units, step):
         yield range(start, min(units, start + step))
-
-
-def _are_done(path: Callable[[int], epath.Path], numbers: range) -> bool:
-    """Whether the files of all units or shards are there."""
-    return all(path(number).exists() for number in numbers)
 
 
 def _count_files(job: PropagationJob) -> int:

@@ -11,10 +11,10 @@ from etils import epath
 from beam_jobs import propagate_labels
 from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import passes, pipeline
-from beam_jobs.propagation.job import PropagationRequest, plan
+from beam_jobs.propagation.job import PropagationRequest, find_missing, plan
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import Cells, spread_in_unit
-from tests.beam_jobs.io.test_filesystems import KINDS
+from tests.beam_jobs.io.test_filesystems import KINDS, ObjectStore
 from tests.beam_jobs.propagation import sets
 from tests.commands import call
 
@@ -329,6 +329,17 @@ def test_a_job_that_ended_while_it_deleted_its_work_resumes(
     ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
     assert ended.returncode == 0
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
+
+
+def test_missing_files_are_found_by_one_listing():
+    ObjectStore.files.clear()
+    folder = epath.Path("mem://bucket/new")
+    for number in (1, 2, 5):
+        (folder / f"unit-{number}").write_bytes(b"1")
+    ObjectStore.calls.clear()
+    found = find_missing(lambda number: folder / f"unit-{number}", range(2, 8))
+    assert found == [3, 4, 6, 7]
+    assert len(ObjectStore.calls) == 1
 
 
 @pytest.mark.parametrize("scheme", KINDS)
