@@ -11,7 +11,8 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,6 +24,7 @@ from beam_jobs.propagation import passes
 from beam_jobs.propagation.job import WORK, PropagationJob, find_missing
 from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import Build
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
 from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
@@ -45,10 +47,7 @@ def run(
     *,
     log: Log = lambda line: None,
 ) -> None:
-    """Writes the new predictions that are not written yet.
-
-    `options` were parsed from `argv`.
-    """
+    """Writes the missing new predictions; `options` were parsed from `argv`."""
     artifact.delete_unfinished(job.output)
     (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
     if not find_missing(job.path, range(job.predictions.num_shards)):
@@ -65,24 +64,32 @@ def run(
         may_shuffle=True,
     )
     if job.num_cells > 1 and not job.centroids.exists():
-        run_pass(functools.partial(_find_cells, job=job))
+        run_pass(functools.partial(_find_cells, job))
     cells = passes.read_cells(job)
     log(
         "one graph of all images"
         if job.num_cells == 1
         else f"{len(cells.counts):,} cells of similar images, {cells.num_units:,} units"
     )
-    for units in _rounds(cells.num_units, _sent_bytes(job, cells), options):
-        if find_missing(job.unit_path, units):
-            run_pass(functools.partial(_spread, job=job, units=units))
+    rounds = _rounds(cells.num_units, _sent_bytes(job, cells), options)
+    _run_missing(run_pass, functools.partial(_spread, job), job.unit_path, rounds)
     log("labels are spread; writing predictions")
     num_bytes = job.predictions.num_images * spread_type(job.predictions.top_k).itemsize
-    for shards in _rounds(job.predictions.num_shards, num_bytes, options):
-        if find_missing(job.path, shards):
-            build = functools.partial(
-                _write, job=job, shards=shards, num_units=cells.num_units
-            )
-            run_pass(build)
+    rounds = _rounds(job.predictions.num_shards, num_bytes, options)
+    write = functools.partial(_write, job, cells.num_units)
+    _run_missing(run_pass, write, job.path, rounds)
+
+
+def _run_missing(
+    run_pass: Callable[[Build], Any],
+    build: Callable[[range, beam.Pipeline], None],
+    path: Callable[[int], epath.Path],
+    rounds: Iterable[range],
+) -> None:
+    """Runs a pass for each round of units or shards of which a file is missing."""
+    for numbers in rounds:
+        if find_missing(path, numbers):
+            run_pass(functools.partial(build, numbers))
 
 
 def finish(job: PropagationJob) -> str:
@@ -159,12 +166,12 @@ def _count_files(job: PropagationJob) -> int:
     return sum(name.endswith(".parquet") for name in names)
 
 
-def _find_cells(pipeline: beam.Pipeline, job: PropagationJob) -> None:
+def _find_cells(job: PropagationJob, pipeline: beam.Pipeline) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
     passes.find_cells(shards, job)
 
 
-def _spread(pipeline: beam.Pipeline, job: PropagationJob, units: range) -> None:
+def _spread(job: PropagationJob, units: range, pipeline: beam.Pipeline) -> None:
     num_shards = job.predictions.num_shards + job.labeled.num_shards
     _ = (
         pipeline
@@ -176,7 +183,7 @@ def _spread(pipeline: beam.Pipeline, job: PropagationJob, units: range) -> None:
 
 
 def _write(
-    pipeline: beam.Pipeline, job: PropagationJob, shards: range, num_units: int
+    job: PropagationJob, num_units: int, shards: range, pipeline: beam.Pipeline
 ) -> None:
     _ = (
         pipeline
