@@ -30,10 +30,15 @@ def read_files(reader: Reader, files: Sequence[File]) -> Any:
 
 
 def files_dataset(files: Sequence[File]) -> Any:
-    """Returns a dataset of `File`s as dicts of scalars."""
+    """Returns a dataset of `File`s as dicts of scalars.
+
+    They have `kept` only if there are masks.
+    """
     columns = {}
     for field in dataclasses.fields(File):
         values = [getattr(file, field.name) for file in files]
+        if field.name == "kept" and not any(values):
+            continue
         if field.type in ("str", "bytes"):  # Arbitrary bytes.
             columns[field.name] = tf.constant(list(map(os.fsencode, values)), tf.string)
         else:
@@ -92,26 +97,27 @@ class RecordReader:
                 **self.parse(record),
             }
 
-        return records.enumerate(file["skip"]).map(parse)
+        return _select(records.enumerate(file["skip"]), file).map(parse)
 
     def parse(self, record: Any) -> dict[str, Any]:
         """Returns the image and the label of a serialized record."""
-        features = {
-            self.image_feature: tf.io.FixedLenFeature([], tf.string),
-            self.label_feature: tf.io.FixedLenFeature([], tf.int64, UNLABELED),
-        }
+        features = {self.image_feature: tf.io.FixedLenFeature([], tf.string)}
+        if self.label_feature is not None:
+            label = tf.io.FixedLenFeature([], tf.int64, UNLABELED)
+            features[self.label_feature] = label
         parsed = tf.io.parse_single_example(record, features)
-        image, label = parsed[self.image_feature], parsed[self.label_feature]
-        return {"image": image, "label": label}
+        label = parsed.get(self.label_feature, tf.constant(UNLABELED, tf.int64))
+        return {"image": parsed[self.image_feature], "label": label}
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's range of records, placeholders included."""
-        yield from python_reader.read_records(
+        found = python_reader.read_records(
             file,
             self.image_feature,
             self.label_feature,
             is_labeled=self.is_labeled,
         )
+        yield from itertools.compress(found, file.kept) if file.kept else found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +165,10 @@ class TarReader:
         Python code counts as stateful: with TensorFlow's determinism enabled, the
         whole pipeline runs on one thread.
         """
+        names = ("path", "name", "size", "mtime_ns", "kept")
         return tf.data.Dataset.from_generator(
             self._generate,
-            args=tuple(file[name] for name in ("path", "name", "size", "mtime_ns")),
+            args=tuple(file[name] for name in names if name in file),
             output_signature={
                 "key": tf.TensorSpec([], tf.string),
                 "image": tf.TensorSpec([], tf.string),
@@ -171,21 +178,23 @@ class TarReader:
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's samples, placeholders included."""
-        yield from python_reader.read_samples(
+        found = python_reader.read_samples(
             file,
             self.image_extensions,
             self.label_extension,
             is_labeled=self.is_labeled,
         )
+        yield from itertools.compress(found, file.kept) if file.kept else found
 
     def _generate(
-        self, path: bytes, name: bytes, size: int, mtime_ns: int
+        self, path: bytes, name: bytes, size: int, mtime_ns: int, kept: bytes = b""
     ) -> Iterator[dict[str, Any]]:
         file = File(
             path=os.fsdecode(path),
             name=os.fsdecode(name),
             size=int(size),
             mtime_ns=int(mtime_ns),
+            kept=kept,
         )
         for example in self.examples(file):
             if example.status != OK:
@@ -195,31 +204,6 @@ class TarReader:
                 "image": example.image,
                 "label": example.label,
             }
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskedReader:
-    """Reads the examples that a file's mask `kept` selects.
-
-    Attributes:
-        reader: Reader of all examples.
-    """
-
-    reader: Reader
-
-    def read(self, file: dict[str, Any]) -> Any:
-        """Returns a dataset of the file's selected examples."""
-        mask = tf.io.decode_raw(file["kept"], tf.uint8)
-        # The mask first: nothing behind its end is read.
-        masked = tf.data.Dataset.zip(
-            tf.data.Dataset.from_tensor_slices(mask), self.reader.read(file)
-        )
-        kept = masked.filter(lambda is_kept, _: is_kept == 1)
-        return kept.map(lambda _, example: example)
-
-    def examples(self, file: File) -> Iterator[Example]:
-        """Yields the file's selected examples, placeholders included."""
-        yield from itertools.compress(self.reader.examples(file), file.kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,3 +224,14 @@ class NumberedReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's examples, placeholders included."""
         yield from self.reader.examples(file)
+
+
+def _select(examples: Any, file: dict[str, Any]) -> Any:
+    """Returns those of a file's examples that its mask selects, if there are masks."""
+    if "kept" not in file:
+        return examples
+    mask = tf.io.decode_raw(file["kept"], tf.uint8)
+    # The mask first: nothing behind its end is read.
+    masked = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(mask), examples)
+    kept = masked.filter(lambda is_kept, _: is_kept == 1)
+    return kept.map(lambda _, example: example)

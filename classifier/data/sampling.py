@@ -26,10 +26,14 @@ from classifier.data import (
     python_reader,
 )
 from classifier.data.examples import Example, File, key_text
-from classifier.data.readers import MaskedReader, NumberedReader
+from classifier.data.readers import NumberedReader, RecordReader
 from classifier.data.sources import Shard, Source
 from stage import artifact
-from stage.status import OK
+from stage.status import BAD_RECORD, OK
+
+#: Images after which a source is given up if none of them can be used: most likely the
+#: feature has another name.
+_MAX_IN_VAIN = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +56,10 @@ class UnlabeledSample:
     Attributes:
         source: The images as one shard; examples have an `index`, from 0 on. `content`
             is the fingerprint of all images read.
-        num_skipped: Number of images read that cannot be used; a file of records counts
-            up to its first record that cannot be read.
+        num_skipped: Number of images read that cannot be used.
         reason: Key of the first of them, and why; "" if there are none.
+        unread: Key of the first record or file that cannot be read, and why, of every
+            file with one: nothing behind it is in the sample.
         excluded: Images that were not to be drawn.
         num_excluded: Number of images read that are among them.
     """
@@ -62,6 +67,7 @@ class UnlabeledSample:
     source: Source
     num_skipped: int
     reason: str
+    unread: tuple[str, ...]
     excluded: ExcludedImages
     num_excluded: int
 
@@ -76,18 +82,28 @@ class _Found:
     """What was found in one file.
 
     Attributes:
-        kept: Mask of the examples read, before the first that cannot be.
-        reasons: Key and reason of those that cannot be used.
+        kept: Mask of the examples read.
+        num_skipped: Number of those that cannot be used.
+        reason: Key of the first of them, and why; "" if there are none.
+        unread: Key of the example with which reading ended because it cannot be read,
+            and why; "" if there is none.
         num_excluded: Number of those that must not be drawn.
         digest: SHA-256 of the examples read.
         compression: Compression of the file, as `File` names it.
     """
 
     kept: NDArray[np.bool_]
-    reasons: list[str]
+    num_skipped: int
+    reason: str
+    unread: str
     num_excluded: int
     digest: bytes
     compression: str = ""
+
+    @property
+    def num_lost(self) -> int:
+        """Number of examples that are of no use, of an unread rest one."""
+        return self.num_skipped + bool(self.unread)
 
     def first(self, count: int) -> _Found:
         """Returns the same without what is behind the example kept as `count`-th."""
@@ -135,31 +151,28 @@ def draw(
         ValueError: If no image can be used.
         OSError: If a transient error persists.
     """
-    found: dict[int, _Found] = {}
-    share = max_images // input_shards
-    room = share * input_shards
-    for index, of_file in _read_in_order(source, share, excluded.digests):
-        found[index] = of_file.first(room)
-        room -= int(found[index].kept.sum())
-        if not room:
-            break
-    reasons = [reason for index in sorted(found) for reason in found[index].reasons]
-    if not any(of_file.kept.any() for of_file in found.values()):
-        num_excluded = sum(of_file.num_excluded for of_file in found.values())
+    found = _find(source, max_images // input_shards, input_shards, excluded.digests)
+    by_file = [found[index] for index in sorted(found)]
+    num_excluded = sum(of_file.num_excluded for of_file in by_file)
+    reason = next((of_file.reason for of_file in by_file if of_file.reason), "")
+    unread = tuple(of_file.unread for of_file in by_file if of_file.unread)
+    if not any(of_file.kept.any() for of_file in by_file):
+        num_lost = sum(of_file.num_lost for of_file in by_file)
+        example = f", as {reason or unread[0]}" if num_lost else ""
         raise ValueError(
             f"{source.spec}: expected images to learn from, found none: "
-            f"{num_excluded:,} are excluded, {len(reasons):,} cannot be used"
-            + (f", as {reasons[0]}" if reasons else "")
+            f"{num_excluded:,} are excluded, {num_lost:,} cannot be used{example}"
         )
     # Input shards get every so many files: in the order of drawing, their numbers of
     # images differ by those of one file at most.
     order = list(found) if input_shards > 1 else sorted(found)
     return UnlabeledSample(
         source=_restricted(source, found, order),
-        num_skipped=len(reasons),
-        reason=reasons[0] if reasons else "",
+        num_skipped=sum(of_file.num_skipped for of_file in by_file),
+        reason=reason,
+        unread=unread,
         excluded=excluded,
-        num_excluded=sum(of_file.num_excluded for of_file in found.values()),
+        num_excluded=num_excluded,
     )
 
 
@@ -173,6 +186,25 @@ def count(source: Source, max_images: int) -> int:
     examples = python_reader.read_examples(source.reader, source.files)
     readable = (example for example in examples if example.status == OK)
     return sum(1 for _ in itertools.islice(readable, max_images))
+
+
+def _find(
+    source: Source, share: int, input_shards: int, excluded: frozenset[bytes]
+) -> dict[int, _Found]:
+    """Returns findings by index of the file, in the order of drawing.
+
+    Of a file at most `share` images are kept, of all a share for each input shard.
+    """
+    found: dict[int, _Found] = {}
+    room = most = share * input_shards
+    num_lost = 0
+    for index, of_file in _read_in_order(source, share, excluded):
+        found[index] = of_file.first(room)
+        room -= int(found[index].kept.sum())
+        num_lost += of_file.num_lost
+        if not room or (room == most and num_lost >= _MAX_IN_VAIN):
+            break
+    return found
 
 
 def _read_in_order(
@@ -198,23 +230,33 @@ def _read(
 ) -> _Found:
     """Reads examples until `limit` can be kept."""
     kept: list[bool] = []
-    reasons, num_excluded, digest = [], 0, hashlib.sha256()
+    num_skipped, first, unread = 0, "", ""
+    num_excluded, digest = 0, hashlib.sha256()
     for example in examples:
         image = hashlib.sha256(example.image).digest()
         digest.update(b"%d %s " % (len(example.key), example.status.encode()))
         digest.update(example.key + image)
+        if example.status not in (OK, BAD_RECORD):
+            unread = f"{key_text(example.key)}: {example.error}"
+            break  # TensorFlow would stop here.
         is_excluded = example.status == OK and image in excluded
         reason = "" if is_excluded else why_unusable(example)
         if reason:
-            reasons.append(f"{key_text(example.key)}: {reason}")
-        if example.status != OK:
-            break  # TensorFlow would stop here.
+            num_skipped += 1
+            first = first or f"{key_text(example.key)}: {reason}"
         num_excluded += is_excluded
         kept.append(not (reason or is_excluded))
         limit -= kept[-1]
         if not limit:
             break
-    return _Found(np.array(kept, np.bool_), reasons, num_excluded, digest.digest())
+    return _Found(
+        np.array(kept, np.bool_),
+        num_skipped,
+        first,
+        unread,
+        num_excluded,
+        digest.digest(),
+    )
 
 
 def _read_digests(file: File, examples: Iterable[Example]) -> list[bytes]:
@@ -249,9 +291,9 @@ def _with_compression(file: File, found: _Found) -> _Found:
     if compression:
         count = inspection.count_compressed(file, compression)
         if count < len(found.kept):
-            reason = f"{file.name}: {compression} that TensorFlow cannot read"
+            unread = f"{file.name}: {compression} that TensorFlow cannot read"
             nothing = np.zeros(0, np.bool_)
-            return dataclasses.replace(found, kept=nothing, reasons=[reason])
+            return dataclasses.replace(found, kept=nothing, unread=unread)
     return dataclasses.replace(found, compression=compression)
 
 
@@ -272,11 +314,15 @@ def _restricted(
             )
             files.append(file)
             first += int(kept.sum())
+    reader = source.reader
+    if isinstance(reader, RecordReader):
+        # Labels are not needed, and TensorFlow would stop at one that is no integer.
+        reader = dataclasses.replace(reader, label_feature=None)
     return dataclasses.replace(
         source,
         spec=f"sample of {source.spec}",
         shards=(Shard(0, tuple(files)),),
-        reader=NumberedReader(MaskedReader(source.reader)),
+        reader=NumberedReader(reader),
         content=artifact.fingerprint(found[index].digest for index in sorted(found)),
         labels=(),
     )

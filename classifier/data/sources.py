@@ -33,7 +33,6 @@ from classifier.data.readers import (
     LABEL_EXTENSION,
     LABEL_FEATURE,
     FolderReader,
-    MaskedReader,
     RecordReader,
     TarReader,
     TfdsReader,
@@ -127,15 +126,13 @@ class Source:
             for file, mask in zip(self.files, kept, strict=True)
             if mask.any()
         ]
-        if all(mask.all() for _, mask in masked):
-            files, reader = [file for file, _ in masked], self.reader
-        else:
+        files = [file for file, _ in masked]
+        if not all(mask.all() for _, mask in masked):
             files = [
                 dataclasses.replace(file, kept=mask.tobytes()) for file, mask in masked
             ]
-            reader = MaskedReader(self.reader)
         shards = (Shard(0, tuple(files)),)
-        return dataclasses.replace(self, shards=shards, reader=reader, labels=())
+        return dataclasses.replace(self, shards=shards, labels=())
 
     def labeled_class_names(self) -> tuple[str, ...]:
         """Returns the class names.

@@ -89,6 +89,11 @@ def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
         line += f"; {sample.num_excluded:,} are excluded"
     if sample.num_skipped:
         line += f"; {sample.num_skipped:,} cannot be used, first {sample.reason}"
+    if sample.unread:
+        line += (
+            f"; files that cannot be read to their end: {len(sample.unread):,}, first "
+            f"{sample.unread[0]}; nothing behind this is learned from"
+        )
     return line
 
 

@@ -8,8 +8,11 @@ import tarfile
 import pytest
 import tensorflow as tf
 
-from classifier.data import streams, tfrecord
-from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
+from classifier.data import sampling, streams, tfrecord
+from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE, read_files
+from classifier.data.sources import open_source
+from classifier.training import presets, unlabeled
+from stage.status import BAD_RECORD, EMPTY
 from tests.faults import job, page
 from tests.images import make_example, random_images, write_tfds
 
@@ -266,6 +269,46 @@ def test_more_records_than_claimed(fault, tmp_path, exported):
     assert extra["key"].endswith("#2")
     assert extra["status"] == fault.status
     fault.check(extra["error"])
+
+
+def draw(path, kind):
+    """Draws a sample of a file; returns its log line, and reads it as training does."""
+    sample = sampling.draw(open_source(f"{kind}:{path}"), 100)
+    files = read_files(sample.source.reader, sample.source.files)
+    assert len(list(files)) == sample.num_images
+    return unlabeled.describe(sample, presets.tiny()), sample.num_images
+
+
+LEARNED = {
+    "record without an image, of which a teacher is to learn without labels": (
+        "record that is not a tf.train.Example"
+    ),
+    "damaged record, of which a teacher is to learn without labels": (
+        "record whose content has a wrong checksum"
+    ),
+}
+
+
+@page.holds(*LEARNED)
+def test_the_log_says_what_a_teacher_does_not_learn_from(fault, tmp_path):
+    (tmp_path / "a").write_bytes(RECORDS[LEARNED[fault.name]][0])
+    fault.check(draw(tmp_path / "a", "tfrecord")[0])
+
+
+@page.holds(*RECORDS, *TARS)
+def test_a_teacher_learns_from_all_that_tensorflow_reads(fault, tmp_path):
+    content, pattern = {**RECORDS, **TARS}[fault.name]
+    (tmp_path / "a").write_bytes(content)
+    if "after the source was listed" in fault.name:
+        pattern = "ok ok ok" if fault.name in RECORDS else "ok ok"
+    if fault.end not in (BAD_RECORD, EMPTY):
+        pattern = pattern.partition("bad")[0]
+    kind = "tfrecord" if fault.name in RECORDS else "webdataset"
+    if "ok" in pattern:
+        assert draw(tmp_path / "a", kind)[1] == pattern.count("ok")
+    else:
+        with pytest.raises(ValueError, match="found none"):
+            draw(tmp_path / "a", kind)
 
 
 @page.holds(*RECORDS, *TARS)

@@ -10,7 +10,6 @@ from classifier.data.examples import Example, File
 from classifier.data.python_reader import read_examples
 from classifier.data.readers import (
     FolderReader,
-    MaskedReader,
     RecordReader,
     TarReader,
     files_dataset,
@@ -78,8 +77,8 @@ def test_a_part_is_what_the_mask_selects(tmp_path, kind, mask):
     everything = in_python(reader, [file])
     expected = [row for row, bit in zip(everything, mask, strict=True) if bit == "1"]
     masked = dataclasses.replace(file, kept=bytes(map(int, mask)))
-    assert in_python(MaskedReader(reader), [masked]) == expected
-    assert in_tf_data(MaskedReader(reader), [masked]) == expected
+    assert in_python(reader, [masked]) == expected
+    assert in_tf_data(reader, [masked]) == expected
 
 
 def test_both_read_the_same_range_of_records(tmp_path):

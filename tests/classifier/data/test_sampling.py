@@ -4,12 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from classifier.data import preprocessing, sampling
+from classifier.data import parallel, preprocessing, sampling
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from tests.images import (
     FORMS,
+    make_example,
     open_labeled,
     random_images,
     write_folder,
@@ -88,6 +90,36 @@ def test_what_cannot_be_decoded_is_skipped(tmp_path):
         assert "2" in sample.reason.partition(":")[0]
 
 
+def test_a_record_without_an_image_costs_no_other(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "a")) as writer:
+        for image in IMAGES[:5]:
+            writer.write(make_example(image))
+            writer.write(b"no example")
+    sample = sampling.draw(open_source(f"tfrecord:{tmp_path}/a"), 100)
+    assert contents(sample) == IMAGES[:5]
+    assert (sample.num_skipped, sample.unread) == (5, ())
+    assert sample.reason.startswith("a#1: ")
+
+
+def test_a_sample_in_a_tar_file_without_an_image_costs_no_other(tmp_path):
+    members = [(f"{i}.png", image) for i, image in enumerate(IMAGES)]
+    write_tar(tmp_path / "a", [*members[:4], ("text.txt", b"no image"), *members[4:]])
+    sample = sampling.draw(open_source(f"webdataset:{tmp_path}/a"), 100)
+    assert contents(sample) == IMAGES
+    assert (sample.num_skipped, sample.unread) == (1, ())
+
+
+def test_a_source_without_a_usable_image_is_given_up(tmp_path, monkeypatch):
+    """As after a wrong name of the feature, before all is read."""
+    monkeypatch.setattr(sampling, "_MAX_IN_VAIN", 20)
+    monkeypatch.setattr(parallel, "num_cores", lambda: 1)
+    for index in range(9):
+        write_records(tmp_path / str(index), IMAGES)
+    source = open_source(f"tfrecord:{tmp_path}/*", image_feature="other")
+    with pytest.raises(ValueError, match=r"\b20 cannot be used\b.*'other'"):
+        sampling.draw(source, 1000)
+
+
 @pytest.mark.parametrize("compression", ["", "GZIP"])
 def test_records_count_up_to_the_first_that_cannot_be_read(tmp_path, compression):
     path = tmp_path / "a"
@@ -98,8 +130,9 @@ def test_records_count_up_to_the_first_that_cannot_be_read(tmp_path, compression
     # TensorFlow reads nothing of a compressed file that ends early.
     first = [] if compression else IMAGES[:4]
     assert contents(sample) == [*first, *IMAGES[5:]]
-    assert sample.num_skipped == 1
-    assert sample.reason.startswith("a")
+    assert (sample.num_skipped, sample.reason) == (0, "")
+    (unread,) = sample.unread
+    assert unread.startswith("a: " if compression else "a#4: ")
 
 
 def test_compression_is_found_by_content(tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -195,7 +196,12 @@ def test_many_processes_get_what_one_gets(run, batch_config):
 def test_the_line_says_what_cannot_be_used(sample, batch_config):
     line = unlabeled.describe(sample, batch_config)
     assert "11 unlabeled" in line
-    assert "text.png" in line
+    assert "1 cannot be used, first text.png" in line
+    assert "behind" not in line
+    cut = dataclasses.replace(sample, unread=("a#4: cut off", "b#7: cut off"))
+    assert re.search(
+        r"\b2, first a#4: cut off; .*behind", unlabeled.describe(cut, batch_config)
+    )
 
 
 def test_the_description_of_a_run_has_the_sample(run, sample):

@@ -1,6 +1,6 @@
 """Faults: records and samples."""
 
-from tests.faults.endings import LABELED, NO_ROW, Fault
+from tests.faults.endings import LABELED, NO_ROW, WORKS, Fault
 
 TITLE = "Records and samples"
 FAULTS = (
@@ -162,5 +162,17 @@ FAULTS = (
     Fault("tar member with `..` in its path", LABELED, "nothing is unpacked to disk"),
     Fault(
         "two samples with the same name", LABELED, "keys include the sample's number"
+    ),
+    Fault(
+        "record without an image, of which a teacher is to learn without labels",
+        WORKS,
+        "the others are learned from; the log counts it",
+        mentions=("2 unlabeled", "1 cannot be used", "#1", "not a tf.train.Example"),
+    ),
+    Fault(
+        "damaged record, of which a teacher is to learn without labels",
+        WORKS,
+        "nothing behind it in its file is learned from; the log names it",
+        mentions=("1 unlabeled", "#1", "checksum", "nothing behind"),
     ),
 )
