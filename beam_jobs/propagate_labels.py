@@ -59,8 +59,8 @@ _REQUEST = FlagGroup(
     exact_images=FLAGS.integer(
         "exact_images",
         200_000,
-        "Largest number of images in one exact graph, labeled ones included; more are "
-        "divided into cells.",
+        "Largest number of images in one exact graph, labeled ones included, and at "
+        "most as many as fit into 4 GB; more are divided into cells.",
         lower_bound=1,
     ),
 )

@@ -14,7 +14,7 @@ from classifier.data.class_names import check_same_classes
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.predictions.schema import TRUE_LABEL
-from pseudo_label.propagation.cells import count_cells, limit_rows
+from pseudo_label.propagation.cells import count_bytes, count_cells, limit_rows
 from pseudo_label.propagation.spreading import SpreadingConfig
 from stage import artifact
 from stage.system import read_in_parallel
@@ -23,6 +23,8 @@ from stage.validation import check
 #: Directory inside of the output with the centroids and the results of units, which is
 #: deleted at the end.
 WORK = "cells"
+#: Settings of a labeling job that describe embeddings, which the output lacks.
+_DROPPED_SETTINGS = ("embedding_size", "has_true_labels")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class PropagationJob:
         blend: Share of the spread labels in the new distributions, in [0, 1].
         tie_disagreements: Whether two different top classes get the same probability.
         num_cells: Number of cells to divide the corpus into, 1 for an exact graph.
+        image_bytes: Bytes of an image in a graph.
         max_exact: Largest number of images of an exact graph, those with labels
             included.
         output: Directory of the new predictions.
@@ -72,6 +75,7 @@ class PropagationJob:
     blend: float
     tie_disagreements: bool
     num_cells: int
+    image_bytes: int
     max_exact: int
     output: str
     config: dict[str, Any]
@@ -123,18 +127,14 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
     predictions = open_predictions(request.predictions)
     labeled = open_predictions(request.labeled)
     _check_sets(predictions, labeled)
-    before = artifact.read_config(request.predictions)
-    config = {name: before[name] for name in before if name not in _OWN}
-    config["propagation"] = {
-        **dataclasses.asdict(spreading),
-        "blend": request.blend,
-        "tie_disagreements": request.tie_disagreements,
-        "exact_images": request.exact_images,
-        "predictions": predictions.fingerprint,
-        "labeled": labeled.fingerprint,
-    }
     counts = _count_labels(labeled)
     num_labeled = int(counts.sum())
+    image_bytes = count_bytes(
+        predictions.embedding_size,
+        neighbors=request.neighbors,
+        top_k=predictions.top_k,
+    )
+    max_exact = limit_rows(request.exact_images, image_bytes)
     return PropagationJob(
         predictions=predictions,
         labeled=labeled,
@@ -146,14 +146,33 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         blend=request.blend,
         tie_disagreements=request.tie_disagreements,
         num_cells=count_cells(
-            predictions.num_images + num_labeled,
-            predictions.embedding_size,
-            exact_images=request.exact_images,
+            predictions.num_images + num_labeled, max_exact=max_exact
         ),
-        max_exact=limit_rows(request.exact_images, predictions.embedding_size),
+        image_bytes=image_bytes,
+        max_exact=max_exact,
         output=output,
-        config=config,
+        config=_describe(request, spreading, predictions, labeled),
     )
+
+
+def _describe(
+    request: PropagationRequest,
+    spreading: SpreadingConfig,
+    predictions: PredictionSet,
+    labeled: PredictionSet,
+) -> dict[str, Any]:
+    """Returns the config of the new predictions, made from that of the old ones."""
+    before = artifact.read_config(request.predictions)
+    config = {name: before[name] for name in before if name not in _DROPPED_SETTINGS}
+    config["propagation"] = {
+        **dataclasses.asdict(spreading),
+        "blend": request.blend,
+        "tie_disagreements": request.tie_disagreements,
+        "exact_images": request.exact_images,
+        "predictions": predictions.fingerprint,
+        "labeled": labeled.fingerprint,
+    }
+    return config
 
 
 def warn(job: PropagationJob) -> Iterator[str]:
@@ -164,10 +183,12 @@ def warn(job: PropagationJob) -> Iterator[str]:
             f"{len(names):,} of {num_classes:,} classes have no labeled image in "
             f"{job.labeled.directory}, first {names[0]!r}: their labels cannot spread"
         )
-
-
-#: Settings of a labeling job that the new predictions, without embeddings, have not.
-_OWN = ("embedding_size", "has_true_labels")
+    wanted = job.config["propagation"]["exact_images"]
+    if job.num_cells > 1 and job.max_exact < wanted:
+        yield (
+            f"an exact graph of --exact_images={wanted} images does not fit into 4 GB, "
+            f"one of {job.max_exact} does"
+        )
 
 
 def _check_sets(predictions: PredictionSet, labeled: PredictionSet) -> None:

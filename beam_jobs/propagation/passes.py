@@ -108,7 +108,7 @@ def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollectio
     """Writes the cells and the landmarks, both found with a sample of the corpus."""
     size = job.predictions.embedding_size
     wanted = max(job.num_cells * SAMPLES_PER_CELL, job.max_landmarks)
-    wanted = propagation_cells.limit_rows(wanted, size)
+    wanted = propagation_cells.limit_rows(wanted, propagation_cells.count_bytes(size))
     share = min(1.0, wanted / job.predictions.num_images)
     return (
         shards
@@ -145,7 +145,9 @@ def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None
     )
     _write_spread(job.landmarks, found, job)
     sample = normalize_rows(rows[EMBEDDING])
-    cells = propagation_cells.find_cells(sample, job.num_cells, share=share)
+    cells = propagation_cells.find_cells(
+        sample, job.num_cells, share=share, image_bytes=job.image_bytes
+    )
     table = pa.table({"centroid": list(cells.centroids), "counts": cells.counts})
     parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
 

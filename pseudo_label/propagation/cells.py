@@ -41,8 +41,10 @@ CELL_LABELS = 1000
 SAMPLES_PER_CELL = 64
 _KMEANS_STEPS = 10
 _KMEANS_SEED = 1
-#: Bytes of a unit by feature of an image: as stored, as computed with, and in FAISS.
+#: Bytes of an image by feature: as stored, as computed with, and in FAISS.
 _BYTES_PER_FEATURE = 10
+#: Bytes of an image by neighbor in the graph, and by top class, measured.
+_BYTES_PER_LINK = 48
 _MAX_EXACT_BYTES = 2**32
 _MAX_UNIT_BYTES = 2**30
 
@@ -76,26 +78,38 @@ def spread_type(top_k: int) -> np.dtype[Any]:
     )
 
 
-def count_cells(num_images: int, size: int, *, exact_images: int) -> int:
+def count_cells(num_images: int, *, max_exact: int) -> int:
     """Returns the number of cells; 1 for the exact graph of all images.
 
     Args:
         num_images: Number of images, those with labels included.
-        size: Number of features.
-        exact_images: Largest number of images of an exact graph.
+        max_exact: Largest number of images of an exact graph.
     """
-    if num_images <= limit_rows(exact_images, size):
+    if num_images <= max_exact:
         return 1
     return max(2, min(MAX_CELLS, math.ceil(num_images / CELL_ROWS)))
 
 
-def limit_rows(wanted: int, size: int, *, num_bytes: int = _MAX_EXACT_BYTES) -> int:
-    """Returns the number of images, at most `wanted`, that need so many bytes.
+def count_bytes(size: int, *, neighbors: int = 0, top_k: int = 0) -> int:
+    """Returns the memory in bytes that an image needs in a graph or a sample.
 
-    By default 4 GB, those of an exact graph or of a sample. `size` is the number of
-    features.
+    Args:
+        size: Number of features.
+        neighbors: Number of neighbors in the graph; 0 for a sample.
+        top_k: Number of top classes; 0 for a sample.
     """
-    return max(1, min(wanted, num_bytes // (size * _BYTES_PER_FEATURE)))
+    return _BYTES_PER_FEATURE * size + _BYTES_PER_LINK * (neighbors + top_k)
+
+
+def limit_rows(
+    wanted: int, image_bytes: int, *, num_bytes: int = _MAX_EXACT_BYTES
+) -> int:
+    """Returns how many images fit into `num_bytes`: at most `wanted`, at least 1.
+
+    By default 4 GB, the limit of an exact graph and of a sample. `image_bytes` are
+    those of an image (`count_bytes`).
+    """
+    return max(1, min(wanted, num_bytes // image_bytes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +167,16 @@ def one_cell(size: int) -> Cells:
     return Cells(np.zeros((1, size), np.float32), np.ones(1, np.int64))
 
 
-def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> Cells:
+def find_cells(
+    sample: NDArray[np.float32], num_cells: int, *, share: float, image_bytes: int
+) -> Cells:
     """Returns cells by k-means of a sample.
 
     Args:
         sample: float32 [S,D] of length 1.
         num_cells: Number of cells; fewer if the sample is small, 1 if it is empty.
         share: Share of all images in the sample, in (0, 1].
+        image_bytes: Bytes of an image in a graph, which limit the size of a unit.
     """
     if not len(sample):
         return one_cell(sample.shape[1])
@@ -178,7 +195,7 @@ def find_cells(sample: NDArray[np.float32], num_cells: int, *, share: float) -> 
     centroids: Any = means.centroids
     cells = Cells(normalize_rows(centroids), np.ones(num_cells, np.int64))
     sampled = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
-    largest = limit_rows(MAX_UNIT_ROWS, sample.shape[1], num_bytes=_MAX_UNIT_BYTES)
+    largest = limit_rows(MAX_UNIT_ROWS, image_bytes, num_bytes=_MAX_UNIT_BYTES)
     counts = np.ceil(sampled / share / largest).astype(np.int64)
     return dataclasses.replace(cells, counts=np.maximum(1, counts))
 

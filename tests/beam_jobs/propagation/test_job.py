@@ -10,8 +10,9 @@ from etils import epath
 
 from beam_jobs import propagate_labels
 from beam_jobs.io import shards as io_shards
+from beam_jobs.propagation import job as propagation_job
 from beam_jobs.propagation import passes, pipeline
-from beam_jobs.propagation.job import PropagationRequest, find_missing, plan
+from beam_jobs.propagation.job import PropagationRequest, find_missing, plan, warn
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import Cells, spread_in_unit
 from tests.beam_jobs.io.test_filesystems import KINDS, ObjectStore
@@ -259,6 +260,28 @@ def test_labeled_images_are_of_the_exact_graph(
     job = plan(request, output=str(tmp_path / "new"))
     # 60 images, 6 of which have no prediction, and 18 labeled ones.
     assert (job.num_cells == 1) == is_exact
+
+
+@pytest.mark.usefixtures("small_cells")
+def test_an_exact_graph_of_fewer_images_than_wanted_is_named(
+    inputs, tmp_path, monkeypatch
+):
+    def plan_with(**settings):
+        request = PropagationRequest(
+            predictions=inputs[0], labeled=inputs[1], **settings
+        )
+        return plan(request, output=str(tmp_path / "new"))
+
+    assert plan_with().max_exact == 200_000
+    # 8 features, 3 top classes.
+    assert plan_with(neighbors=1000).max_exact == 2**32 // (80 + 48 * 1003)
+    assert not list(warn(plan_with(exact_images=77)))
+    monkeypatch.setattr(propagation_job, "count_bytes", lambda *_, **__: 2**26)
+    job = plan_with(exact_images=77)
+    assert (job.max_exact, job.num_cells) == (64, 8)
+    (warning,) = warn(job)
+    assert "--exact_images=77" in warning
+    assert "64" in warning
 
 
 def test_flags_have_the_defaults_of_the_request():

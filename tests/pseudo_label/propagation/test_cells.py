@@ -4,6 +4,7 @@ import pytest
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import (
     Cells,
+    count_bytes,
     count_cells,
     find_cells,
     limit_rows,
@@ -41,36 +42,48 @@ def reached(found):
 
 
 def test_the_number_of_cells_follows_from_images_and_bytes():
-    assert count_cells(200_000, 64, exact_images=200_000) == 1
-    assert count_cells(200_001, 64, exact_images=200_000) == 21
-    assert count_cells(200_000, 6144, exact_images=200_000) == 20
-    assert count_cells(130_000_000, 64, exact_images=200_000) == 4096
-    assert count_cells(9000, 64, exact_images=5000) == 2
+    assert count_cells(200_000, max_exact=200_000) == 1
+    assert count_cells(200_001, max_exact=200_000) == 21
+    assert count_cells(130_000_000, max_exact=200_000) == 4096
+    assert count_cells(9000, max_exact=5000) == 2
 
 
 def test_as_many_rows_as_their_bytes_allow():
-    assert limit_rows(200_000, 64) == 200_000
-    assert limit_rows(200_000, 6144) == 2**32 // (10 * 6144)
-    assert limit_rows(200_000, 6144, num_bytes=2**30) == 2**30 // (10 * 6144)
+    assert limit_rows(200_000, 640) == 200_000
+    assert limit_rows(200_000, 61440) == 2**32 // 61440
+    assert limit_rows(200_000, 61440, num_bytes=2**30) == 2**30 // 61440
     assert limit_rows(9, 2**40) == 1
+
+
+@pytest.mark.parametrize("size", [64, 2048])
+def test_memory_leaves_the_defaults_as_they_are(size):
+    image_bytes = count_bytes(size, neighbors=10, top_k=10)
+    assert limit_rows(200_000, image_bytes) == 200_000
+    assert limit_rows(50_000, image_bytes, num_bytes=2**30) == 50_000
+
+
+@pytest.mark.parametrize(("neighbors", "top_k"), [(1000, 10), (10, 1000)])
+def test_neighbors_and_classes_need_memory(neighbors, top_k):
+    image_bytes = count_bytes(64, neighbors=neighbors, top_k=top_k)
+    assert limit_rows(200_000, image_bytes) == 2**32 // (10 * 64 + 48 * 1010)
 
 
 def test_cells_are_those_of_the_nearest_centroids():
     sample = clustered(500)
-    cells = find_cells(sample, 7, share=0.5)
+    cells = find_cells(sample, 7, share=0.5, image_bytes=80)
     assert len(cells.centroids) == 7
     np.testing.assert_allclose(np.linalg.norm(cells.centroids, axis=1), 1, rtol=1e-6)
     expected = np.argsort(-sample @ cells.centroids.T, axis=1)[:, :3]
     np.testing.assert_array_equal(cells.assign(sample, reach=3), expected)
-    assert find_cells(sample, 7, share=0.5).centroids.tobytes() == (
-        cells.centroids.tobytes()
-    )
+    again = find_cells(sample, 7, share=0.5, image_bytes=80)
+    assert again.centroids.tobytes() == cells.centroids.tobytes()
 
 
 def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
     monkeypatch.setattr(propagation_cells, "MAX_UNIT_ROWS", 1000)
     equal = np.repeat(clustered(1), 100, axis=0)
-    cells = find_cells(np.concatenate([equal, -equal[:10]]), 2, share=0.01)
+    rows = np.concatenate([equal, -equal[:10]])
+    cells = find_cells(rows, 2, share=0.01, image_bytes=80)
     large = int(cells.assign(equal[:1])[0, 0])
     assert sorted(cells.counts) == [1, 10]
     assert len(cells.units_of(large)) == 10
@@ -87,16 +100,18 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
 
 
 def test_a_small_sample_has_fewer_cells():
-    assert len(find_cells(clustered(6), 7, share=1.0).counts) == 3
-    assert len(find_cells(clustered(1), 7, share=1.0).counts) == 1
-    none = find_cells(clustered(1)[:0], 7, share=1.0)
+    whole = {"share": 1.0, "image_bytes": 80}
+    assert len(find_cells(clustered(6), 7, **whole).counts) == 3
+    assert len(find_cells(clustered(1), 7, **whole).counts) == 1
+    none = find_cells(clustered(1)[:0], 7, **whole)
     assert none.centroids.shape == (1, 8)
     assert none.num_units == 1
 
 
-def test_cells_of_many_features_are_divided_earlier(monkeypatch):
-    monkeypatch.setattr(propagation_cells, "_MAX_UNIT_BYTES", 10 * 8 * 100)
-    assert find_cells(clustered(50), 1, share=0.05).counts == [10]
+def test_cells_of_large_images_are_divided_earlier(monkeypatch):
+    monkeypatch.setattr(propagation_cells, "_MAX_UNIT_BYTES", 80 * 100)
+    found = find_cells(clustered(50), 1, share=0.05, image_bytes=80)
+    assert found.counts == [10]
 
 
 def test_labeled_images_reach_a_thousand_per_cell_or_all():
@@ -181,7 +196,7 @@ def test_reaching_more_labels_brings_cells_near_the_exact_graph():
     labels = np.full(900, -1)
     labels[:60] = np.arange(60) % 6
     exact = spread_in_unit(to_rows(features, labels), config, top_k=1)
-    cells = find_cells(features, 4, share=1.0)
+    cells = find_cells(features, 4, share=1.0, image_bytes=80)
     near = cells.assign(features)[:, 0]
     agreed = 0
     for cell in range(4):
