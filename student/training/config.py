@@ -43,9 +43,13 @@ class StudentConfig(TrainConfig):
 
     @property
     def labeled_batch_size(self) -> int:
-        """Number of labeled images in each batch, at least one."""
-        share = self.global_batch_size * self.mixture.labeled_fraction
-        return min(max(1, round(share)), self.global_batch_size - 1)
+        """Number of labeled images in each batch, as many in each part of it.
+
+        At least one of a part, and never all.
+        """
+        of_part = self.global_batch_size // self.batch_parts
+        share = of_part * self.mixture.labeled_fraction
+        return self.batch_parts * min(max(1, round(share)), of_part - 1)
 
     @property
     def pseudo_labeled_batch_size(self) -> int:

@@ -76,17 +76,18 @@ def plan_batches(
     """Returns the function that makes the student's batches.
 
     Without pseudo-labeled images, all images of a batch are labeled. Raises ValueError
-    if the parts of a batch cannot all have the same mixture.
+    if the parts of a batch cannot hold both kinds of images.
     """
     if pseudo_labeled is None:
         return run.labeled_batches
     source = pseudo_labeled.source
-    if config.labeled_batch_size % config.batch_parts:
+    least = 2 * config.batch_parts
+    if config.global_batch_size < least:
         raise ValueError(
-            "expected labeled images of a batch to be divisible by "
-            f"{config.batch_parts}, the larger of input_shards and "
-            f"model.batch_norm_groups, got {config.labeled_batch_size}; change "
-            "mixture.labeled_fraction or global_batch_size"
+            f"expected global_batch_size to be at least {least}, a labeled and a "
+            f"pseudo-labeled image for each of {config.batch_parts} parts, the larger "
+            "of input_shards and model.batch_norm_groups, got "
+            f"{config.global_batch_size}"
         )
     trainer.check_input_shards(source, config)
     return lambda start_step, shard: mixed_batches(

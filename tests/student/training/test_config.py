@@ -19,6 +19,18 @@ def test_the_labeled_share_is_at_least_one_image_and_never_all():
 
 
 @pytest.mark.parametrize(
+    ("fraction", "of_part"), [(0.01, 1), (0.2, 2), (0.25, 2), (0.3, 2), (0.99, 7)]
+)
+def test_every_part_of_a_batch_has_the_same_share(fraction, of_part):
+    config = StudentConfig(global_batch_size=64, input_shards=4)
+    model = dataclasses.replace(config.model, batch_norm_groups=8)
+    mixture = dataclasses.replace(config.mixture, labeled_fraction=fraction)
+    mixed = dataclasses.replace(config, model=model, mixture=mixture)
+    assert mixed.labeled_batch_size == 8 * of_part
+    assert mixed.pseudo_labeled_batch_size == 64 - 8 * of_part
+
+
+@pytest.mark.parametrize(
     "changes",
     [{"labeled_fraction": 0.0}, {"labeled_fraction": 1.0}, {"temperature": 0}],
 )

@@ -121,10 +121,13 @@ def test_every_group_of_a_batch_has_the_same_share(mixed, mixed_in_groups):
     np.testing.assert_array_equal(mixed_in_groups["image"], mixed[0]["image"][order])
 
 
-def test_a_mixture_that_groups_cannot_share_is_refused(run, student_config, dataset):
-    config = in_parts(student_config, groups=4)
-    with pytest.raises(ValueError, match=r"\b4\b.*mixture.labeled_fraction"):
-        plan(run, config, dataset)
+@pytest.mark.parametrize(("size", "groups"), [(8, 8), (1, 1)])
+def test_parts_of_a_batch_that_cannot_hold_both_kinds_are_refused(
+    run, student_config, dataset, size, groups
+):
+    config = dataclasses.replace(student_config, global_batch_size=size)
+    with pytest.raises(ValueError, match=rf"global_batch_size.*\b{2 * groups}\b"):
+        plan(run, in_parts(config, groups=groups), dataset)
 
 
 @pytest.mark.parametrize(
