@@ -24,7 +24,7 @@ MIN_LAST_STEPS = 100
 #: Learning rate of the last phase as a share of the student's. Chosen here: the
 #: published works use another optimizer.
 LAST_RATE = 0.1
-#: Frozen stages (of four) in the last phase; the stem is frozen too.
+#: Frozen stages of a ResNet-RS (of four) in the last phase; the stem is frozen too.
 FROZEN_STAGES = 3
 
 
@@ -84,8 +84,9 @@ def last_phase(
 
     Training crops make objects look larger than evaluation does; a few steps at a
     higher resolution bring the two together (Touvron et al. 2019). As in Noisy Student,
-    they train the last layers on labeled images that are not augmented. Without
-    `image_size`, the side in pixels is `larger_image_size` of the student's.
+    they train the last layers (of other networks than ResNet-RS all) on labeled images
+    that are not augmented. Without `image_size`, the side in pixels is
+    `larger_image_size` of the student's.
     """
     steps = round(LAST_EPOCHS * num_labeled / trained.global_batch_size)
     config = budget.with_num_steps(trained, max(MIN_LAST_STEPS, steps))
@@ -99,6 +100,6 @@ def last_phase(
         "augment.num_ops": 0,
         "optimizer.peak_learning_rate": rate,
         "optimizer.warmup_steps": 0,
-        "frozen_stages": FROZEN_STAGES,
+        "frozen_stages": 0 if config.model.depth is None else FROZEN_STAGES,
     }
     return replace_paths(config, values)

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from classifier.training import presets as teacher_presets
+from stage.overrides import override_all
 from student.training import presets
 from tests.recipes import flatten
 
@@ -68,6 +69,11 @@ def test_the_last_phase_has_no_noise(name):
     assert config.optimizer.warmup_steps == 0
     seen = config.num_steps * config.global_batch_size
     assert seen == pytest.approx(1.5 * 1_281_167, rel=0.01)
+
+
+def test_nothing_is_frozen_of_a_network_that_is_no_resnet_rs():
+    teacher = override_all(teacher_presets.tiny(), ["model.name=EfficientNetV2B0"])
+    assert presets.last_phase(teacher, num_labeled=50).frozen_stages == 0
 
 
 def test_few_images_are_seen_more_often_in_the_last_phase():
