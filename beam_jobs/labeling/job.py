@@ -215,7 +215,7 @@ def finish(
     """Writes `summary.json`; returns its content as a line for the user.
 
     Raises:
-        LabelingError: If a shard has no predictions or those of another job, the
+        RuntimeError: If a shard has no predictions or those of another job, the
             source has no image, or too many images are bad.
     """
     counts: collections.Counter[str] = collections.Counter()
@@ -242,20 +242,11 @@ def finish(
 
 
 def _read_facts(labeling: Labeling, shard: Shard) -> ShardFacts:
-    path = labeling.path(shard.index)
-    if not path.exists():
-        raise LabelingError(
-            f"shard {shard.index} was not labeled: no {path}; the same command labels "
-            "it"
-        )
-    facts = prediction_schema.read_facts(path)
-    is_of_shard = facts.shard in ("", labeling_worker.fingerprint(shard))
-    if facts.fingerprint != labeling.fingerprint or not is_of_shard:
-        raise LabelingError(
-            f"{path} was written by another labeling job, or for other images; "
-            "delete it and run the same command"
-        )
-    return facts
+    return prediction_schema.read_own_facts(
+        labeling.path(shard.index),
+        fingerprint=labeling.fingerprint,
+        shard=labeling_worker.fingerprint(shard),
+    )
 
 
 def _plan_handler(

@@ -125,16 +125,10 @@ def finish(job: PropagationJob) -> str:
 
 
 def _read_facts(job: PropagationJob, shard: int) -> ShardFacts:
-    path = job.path(shard)
-    found = prediction_schema.read_facts(path)
-    if found.fingerprint != job.fingerprint:
-        raise RuntimeError(f"{job.output} holds predictions of another job; delete it")
     before = prediction_schema.read_facts(job.predictions.path(shard))
-    if (found.shard, found.num_rows) != (before.shard, before.num_rows):
-        raise RuntimeError(
-            f"{path} holds predictions of another shard; delete it and start again"
-        )
-    return found
+    return prediction_schema.read_own_facts(
+        job.path(shard), fingerprint=job.fingerprint, shard=before.shard
+    )
 
 
 def _sent_bytes(job: PropagationJob, cells: Cells) -> int:

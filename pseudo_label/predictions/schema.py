@@ -250,6 +250,25 @@ def read_facts(path: epath.Path) -> ShardFacts:
         )
 
 
+def read_own_facts(path: epath.Path, *, fingerprint: str, shard: str) -> ShardFacts:
+    """Returns the footer's contents of a shard's file that a job has just written.
+
+    Raises:
+        RuntimeError: If there is no file, or that of another job or shard.
+        ValueError: If it is broken or no predictions file.
+    """
+    try:
+        facts = read_facts(path)
+    except FileNotFoundError as error:
+        raise RuntimeError(f"{path} is missing; the same command makes it") from error
+    if facts.fingerprint != fingerprint or facts.shard not in ("", shard):
+        raise RuntimeError(
+            f"{path} was written by another job, or for other images; delete it and "
+            "run the same command"
+        )
+    return facts
+
+
 def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yields some columns of a file's rows, in order and in blocks.
 

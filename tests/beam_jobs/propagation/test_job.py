@@ -386,8 +386,21 @@ def test_a_file_of_another_shard_fails_the_job(inputs, output, tmp_path):
     shutil.copy(first, second)
     ended = propagate(*inputs, again, **SETTINGS)
     assert ended.returncode == 1
-    assert f"{second} holds predictions of another shard" in ended.stderr
+    assert f"{second} was written" in ended.stderr
     assert not (again / "COMPLETED").exists()
+
+
+def test_a_shard_without_a_file_fails_the_job(inputs, tmp_path, monkeypatch):
+    def run(job, *_, **__):
+        run_job(job, *_, **__)
+        job.path(1).unlink()
+
+    run_job = pipeline.run
+    monkeypatch.setattr(pipeline, "run", run)
+    ended = propagate(*inputs, tmp_path / "new", **SETTINGS)
+    assert ended.returncode == 1
+    path = tmp_path / "new" / "predictions-00001.parquet"
+    assert f"{path} is missing" in ended.stderr
 
 
 def test_a_class_without_a_labeled_image_is_named(inputs, tmp_path):
