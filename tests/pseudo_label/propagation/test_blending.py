@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pseudo_label.dataset.targets import soft_target
 from pseudo_label.propagation import blending
 from pseudo_label.propagation.blending import blend
 from pseudo_label.propagation.cells import spread_type
@@ -84,8 +85,41 @@ def test_an_image_that_no_label_reaches_keeps_its_class_but_not_its_confidence()
     spread = np.zeros(2, spread_type(2))
     found = blend(labels, shares, spread, share=0.5, num_classes=3)
     np.testing.assert_array_equal(found[0], labels)
-    np.testing.assert_array_equal(found[1], np.float32([[0.5, 0.1], [0.4, 0.3]]))
+    # (0.9, 0.1, 0) and, with a weight of 12/17, (1/3, 1/3, 1/3).
+    expected = [[0.5, 9 / 34], [0.4, 0.3]]
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
     untied = blend(
         labels, shares, spread, share=0.5, num_classes=3, tie_disagreements=False
     )
     np.testing.assert_array_equal(untied, (labels, shares))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "k"), [(2, 2), (3, 3), (3, 2), (40, 3), (40, 40)]
+)
+def test_what_a_class_loses_is_spread_over_all_classes(num_classes, k):
+    teacher = np.random.default_rng(0).dirichlet([0.05] * num_classes, 50)
+    labels, shares = top(teacher, k)
+    spread = np.zeros(50, spread_type(k))
+    found = blend(labels, shares, spread, share=0.5, num_classes=num_classes)
+    np.testing.assert_array_equal(found[0], labels)
+    assert (np.diff(found[1]) <= 0).all()
+
+    def to_targets(*columns):
+        rows = zip(*columns, strict=True)
+        return np.array([soft_target(*row, num_classes=num_classes) for row in rows])
+
+    before, after = to_targets(labels, shares), to_targets(*found)
+    highest = before.max(axis=1, keepdims=True)
+    capped = np.minimum(highest, 0.5)
+    np.testing.assert_allclose(after.max(axis=1, keepdims=True), capped, rtol=1e-6)
+    even = 1 / num_classes
+    expected = even + (capped - even) / (highest - even) * (before - even)
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+def test_of_one_class_the_probability_is_capped():
+    labels, shares = np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32)
+    spread = np.zeros(1, spread_type(1))
+    found = blend(labels, shares, spread, share=0.5, num_classes=1)
+    np.testing.assert_array_equal(found, (labels, [[0.5]]))
