@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -163,11 +164,8 @@ def draw(
             f"{source.spec}: expected images to learn from, found none: "
             f"{num_excluded:,} are excluded, {num_lost:,} cannot be used{example}"
         )
-    # Input shards get every so many files: in the order of drawing, their numbers of
-    # images differ by those of one file at most.
-    order = list(found) if input_shards > 1 else sorted(found)
     return UnlabeledSample(
-        source=_restricted(source, found, order),
+        source=_restricted(source, found, input_shards),
         num_skipped=sum(of_file.num_skipped for of_file in by_file),
         reason=reason,
         unread=unread,
@@ -210,11 +208,16 @@ def _find(
 def _read_in_order(
     source: Source, limit: int, excluded: frozenset[bytes]
 ) -> Iterator[tuple[int, _Found]]:
-    """Yields index and findings of one file after the other, read in parallel."""
+    """Yields index and findings of one file after the other, read in parallel.
+
+    What is read ahead ends with the iteration.
+    """
     files = source.files
     order = sorted(range(len(files)), key=lambda index: _hash(files[index]))
+    is_over = threading.Event()
 
     def read(file: File, examples: Iterable[Example]) -> _Found:
+        examples = itertools.takewhile(lambda _: not is_over.is_set(), examples)
         found = _read(examples, limit, excluded)
         if inspection.may_be_compressed(source.reader):
             found = _with_compression(file, found)
@@ -222,7 +225,10 @@ def _read_in_order(
 
     ordered = [files[index] for index in order]
     found = parallel.read_each(source.reader, ordered, read)
-    return zip(order, found, strict=True)
+    try:
+        yield from zip(order, found, strict=True)
+    finally:
+        is_over.set()
 
 
 def _read(
@@ -297,10 +303,15 @@ def _with_compression(file: File, found: _Found) -> _Found:
     return dataclasses.replace(found, compression=compression)
 
 
-def _restricted(
-    source: Source, found: dict[int, _Found], order: Sequence[int]
-) -> Source:
-    """Returns the images kept, files in the given order."""
+def _restricted(source: Source, found: dict[int, _Found], input_shards: int) -> Source:
+    """Returns the images kept, for several input shards the largest files first.
+
+    They get every so many files, so their numbers of images differ by those of one file
+    at most.
+    """
+    order = sorted(found)
+    if input_shards > 1:
+        order.sort(key=lambda index: -found[index].kept.sum())
     files, first = [], 0
     for index in order:
         kept = found[index].kept

@@ -1,14 +1,16 @@
 """A sample holds what TensorFlow reads and decodes, and nothing else."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from classifier.data import parallel, preprocessing, sampling
+from classifier.data.examples import Example, File
 from classifier.data.readers import read_files
-from classifier.data.sources import open_source
+from classifier.data.sources import Shard, Source, open_source
 from tests.images import (
     FORMS,
     make_example,
@@ -208,6 +210,19 @@ def test_input_shards_get_about_as_many_images(tmp_path, num_files, shards, coun
     assert max(sizes) <= 2 * min(sizes)
 
 
+@pytest.mark.parametrize("sizes", [[40, 1, 40, 1], [1, 1, 40, 40], [9, 40, 9, 1]])
+def test_input_shards_get_about_as_many_images_of_unequal_files(tmp_path, sizes):
+    """As of whole files: no two differ by more than the largest."""
+    for ordered in set(itertools.permutations(sizes)):  # In any order of drawing.
+        for name, size in zip("abcd", ordered, strict=True):
+            write_records(tmp_path / name, IMAGES[:1] * size)
+        source = open_source(f"tfrecord:{tmp_path}/*")
+        parts = sampling.draw(source, 1000, input_shards=2).source
+        counts = [parts.part(i, 2).num_examples for i in range(2)]
+        assert sum(counts) == sum(sizes)
+        assert abs(counts[0] - counts[1]) <= max(sizes)
+
+
 def test_records_behind_the_last_one_drawn_are_not_read(tmp_path, monkeypatch):
     write_records(tmp_path / "a", [BROKEN, *IMAGES * 3])
     decoded = []
@@ -219,6 +234,32 @@ def test_records_behind_the_last_one_drawn_are_not_read(tmp_path, monkeypatch):
     assert decoded == [BROKEN, *IMAGES[:4]]
     assert [len(file.kept) for file in sample.source.files] == [5]
     assert contents(sample) == IMAGES[:4]
+
+
+class LongReader:
+    """Gives one image of the file first drawn, and of others many that are none."""
+
+    def __init__(self, first):
+        self.first = first
+        self.ended = []
+
+    def examples(self, file):
+        if file == self.first:
+            yield Example(b"image", IMAGES[0], -1)
+            return
+        for _ in range(300_000):
+            yield Example(b"nothing", b"", -1)
+        self.ended.append(file)
+
+
+def test_files_that_were_read_ahead_are_given_up(monkeypatch):
+    monkeypatch.setattr(parallel, "num_cores", lambda: 2)
+    files = tuple(File(path=name, name=name) for name in "abc")
+    reader = LongReader(min(files, key=sampling._hash))
+    source = Source("", (Shard(0, files),), None, reader)
+    sample = sampling.draw(source, 1)
+    assert [file.name for file in sample.source.files] == [reader.first.name]
+    assert not reader.ended
 
 
 def test_a_source_without_a_usable_image_is_refused(tmp_path):
