@@ -25,7 +25,7 @@ from stage.waiting import StalledError, in_background
 PROFILE = "profile"
 #: Steps left out of the trace at the start, during which things are compiled.
 PROFILE_AFTER = 3
-#: Number of steps in a trace; with several, waits between steps show as well.
+#: Maximum number of steps in a trace; with several, waits between steps show as well.
 PROFILE_STEPS = 5
 
 
@@ -60,7 +60,7 @@ def fit(
     journal = Journal(config, context)
     start = journal.resume(backend)
     steps = range(start, config.num_steps)
-    tracer = _Tracer(backend, context, start)
+    tracer = _Tracer(backend, context, steps)
     done = saved = start
 
     def end_stalled() -> PreemptedError:
@@ -143,13 +143,13 @@ def _is_due(done: int, every: int, config: TrainConfig) -> bool:
 class _Tracer:
     """Traces a few steps for TensorBoard's profiler if the context asks for it."""
 
-    def __init__(self, backend: Backend, context: RunContext, start: int) -> None:
+    def __init__(self, backend: Backend, context: RunContext, steps: range) -> None:
         self._backend = backend
         self._log = context.log
         self._directory = str(epath.Path(context.workdir) / PROFILE)
         is_on = context.profile and context.devices.is_first
-        first = start + PROFILE_AFTER
-        self._traced = range(first, first + PROFILE_STEPS) if is_on else range(0)
+        traced = steps[PROFILE_AFTER : PROFILE_AFTER + PROFILE_STEPS]
+        self._traced = traced if is_on else range(0)
 
     def _delete_earlier(self) -> None:
         """Deletes the trace of a run that was killed, whose steps are traced again."""

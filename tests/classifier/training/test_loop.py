@@ -237,6 +237,13 @@ def test_a_trace_covers_a_few_steps_after_the_first(tmp_path):
     assert without.events == []
 
 
+def test_a_trace_ends_with_a_short_run(tmp_path):
+    backend = TracedBackend()
+    lines = fit_fake(tmp_path, backend, profile=True, num_steps=6)
+    assert backend.events == [str(tmp_path / loop.PROFILE), 3, 4, 5, "stop"]
+    assert any("3 steps" in line for line in lines)
+
+
 def test_the_loss_falls(tmp_path, runs, config):
     longer = dataclasses.replace(
         config,
