@@ -44,8 +44,8 @@ _UNLABELED_IMAGE_FEATURE = FLAGS.string(
 _EXCLUDE = FLAGS.strings(
     "exclude",
     [],
-    "Images, such as those to evaluate on, that are not learned from where they are "
-    f"among --unlabeled byte for byte: {SOURCES}, read like --labeled.",
+    "Images to leave out of --unlabeled, such as those to evaluate on; only exact "
+    f"copies (the same bytes) are found: {SOURCES}, read like --labeled.",
 )
 _CONSISTENCY = FLAGS.choice(
     "consistency",
@@ -178,9 +178,9 @@ def _describe_unused(sources: Sources, num_unlabeled: int) -> str:
 
 
 def _describe_labels(sources: Sources) -> str:
-    labels = sources.labeled.num_examples / len(sources.class_names)
     return (
-        f"{labels:.3g} labels per class are more than {budget.MAX_CONSISTENCY_LABELS} "
+        f"{sources.labeled.num_examples:,} labels of {len(sources.class_names):,} "
+        f"classes are more than {budget.MAX_CONSISTENCY_LABELS} per class "
         "(--consistency=auto; on learns from unlabeled images nevertheless)"
     )
 

@@ -82,8 +82,8 @@ def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
     unlabeled = config.consistency.unlabeled_of(size)
     epochs = config.num_steps * unlabeled / sample.num_images
     line = (
-        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times, {unlabeled} "
-        f"with {size - unlabeled} labeled ones in each batch"
+        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times; each batch "
+        f"has {unlabeled} of them and {size - unlabeled} labeled ones"
     )
     if sample.num_excluded:
         line += f"; {sample.num_excluded:,} are excluded"

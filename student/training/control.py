@@ -82,9 +82,10 @@ def read_spent(directories: Iterable[str]) -> Spent:
             )
         if found is None:
             raise ValueError(
-                f"--compute_of={directory}: expected multiply-adds, found none; "
-                "of propagated labels give the teacher's predictions, and make anew "
-                "what an earlier version has made, or its teacher"
+                f"--compute_of={directory}: the multiply-adds were not counted. For "
+                "output of propagate_labels, give the predictions it was made from; "
+                "if an earlier version made the directory or its teacher, make them "
+                "again"
             )
         multiply_adds += found
     return Spent(multiply_adds=multiply_adds, num_images=num_images)

@@ -184,7 +184,7 @@ def test_settings_of_what_is_not_done_are_refused(
     )
     assert process.returncode == 1
     assert f"consistency.{setting.partition('=')[0]}= has no effect" in process.stderr
-    reason = {"off": "--consistency=off", "auto": "labels per class are more than 2"}
+    reason = {"off": "--consistency=off", "auto": "9 labels of 3 classes"}
     assert reason[consistency] in process.stderr
 
 
