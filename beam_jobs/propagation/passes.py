@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from beam_jobs.propagation.job import PropagationJob, find_missing
-from pseudo_label.deduplication.near_duplicates import split_by
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, NeighborAgreement
@@ -30,6 +29,7 @@ from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
 from pseudo_label.propagation.graph import normalize_rows
 from pseudo_label.propagation.spreading import UNLABELED
 from stage import artifact, parquet, typed_json
+from stage.grouping import split_by
 from stage.system import num_cores
 
 #: Bytes of rows that are collected before they are sent on.

@@ -24,6 +24,7 @@ from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
 from pseudo_label.deduplication.near_duplicates import Array, DroppedCounts
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
+from stage.grouping import split_by
 from stage.system import read_in_parallel
 
 #: Rows of a partition of a hash table, the unit that a worker compares: 30 MB, 120 MB
@@ -187,7 +188,7 @@ def _partition(rows: Array, bits: int, num_partitions: int) -> Iterator[Block]:
         partitions = ((keys >> np.uint64(33)) % np.uint64(num_partitions)).astype(
             np.uint16
         )
-        for partition, part in near_duplicates.split_by(rows, partitions):
+        for partition, part in split_by(rows, partitions):
             yield table * num_partitions + partition, part.tobytes()
 
 
@@ -209,7 +210,7 @@ def _find_duplicates(
 def _by_match(matches: Array) -> Iterator[Block]:
     """Yields matches by the file of the matching image."""
     files = matches["match_set"].astype(np.int64) * _MAX_SHARDS + matches["match_shard"]
-    for file, part in near_duplicates.split_by(matches, files):
+    for file, part in split_by(matches, files):
         yield file, part.tobytes()
 
 
@@ -228,9 +229,7 @@ def _name_matches(
     named["confidence"] = matching["confidence"].fill_null(0).to_numpy()
     named["key_hash"] = matching["key_hash"].to_numpy()
     named["digest"] = near_duplicates.to_digests(matching["image_sha256"])
-    for index, at in near_duplicates.split_by(
-        np.arange(len(matches)), matches["shard"]
-    ):
+    for index, at in split_by(np.arange(len(matches)), matches["shard"]):
         yield index, (named[at].tobytes(), matching["key"].take(at).to_pylist())
 
 

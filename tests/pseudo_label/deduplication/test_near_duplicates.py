@@ -221,17 +221,3 @@ def test_rows_have_the_match_of_their_representative_or_itself():
     ]
     assert table["key"].to_pylist() == ["k1", "k2", "k4"]
     assert table["same_bytes"].to_pylist() == [False, False, False]
-
-
-@given(numbers=st.lists(st.integers(0, 5), max_size=30))
-def test_splitting_keeps_the_order_within_each_number(numbers):
-    rows = np.zeros(len(numbers), near_duplicates.REPRESENTED)
-    rows["row"] = np.arange(len(numbers))
-    found = {
-        number: part["row"].tolist()
-        for number, part in near_duplicates.split_by(rows, np.array(numbers, int))
-    }
-    assert found == {
-        number: [i for i, other in enumerate(numbers) if other == number]
-        for number in sorted(set(numbers))
-    }
