@@ -20,6 +20,7 @@ from classifier.data.examples import key_text
 from classifier.data.readers import files_dataset, read_files
 from classifier.data.sources import Source
 from classifier.training.config import TrainConfig
+from classifier.training.losses import MASK_PREFIX
 from stage.system import num_cores
 from stage.waiting import in_background
 
@@ -131,7 +132,36 @@ def strong_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:
     return randaugment.augment(image, config.augment, seed=noise_seed)
 
 
-def concat_in_groups(tensors: Sequence[Any], groups: int) -> Any:
+def mix_batches(labeled: Any, others: Any, config: TrainConfig, *, kind: str) -> Any:
+    """Returns a dataset of the batches of two as one, of one input shard.
+
+    Every batch-norm group has the same mixture, labeled images first. `mask/labeled`
+    and `mask/KIND`, bool [B], are the masks of both. Other images without "target" have
+    zeros; entries that labeled images do not have stay as they are.
+    """
+    groups = config.batch_parts // config.input_shards
+    is_labeled, is_other = f"{MASK_PREFIX}labeled", f"{MASK_PREFIX}{kind}"
+
+    def mix(labeled: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+        num_labeled, num_classes = labeled["target"].shape
+        num_others = others["image"].shape[0]
+        labeled = {**labeled, is_labeled: tf.ones(num_labeled, bool)}
+        others = {
+            "target": tf.zeros([num_others, num_classes]),
+            is_labeled: tf.zeros(num_others, bool),
+            **others,
+        }
+        mixed = {
+            name: _concat_in_groups([labeled[name], others[name]], groups)
+            for name in labeled
+        }
+        return {**others, **mixed, is_other: ~mixed[is_labeled]}
+
+    batches = tf.data.Dataset.zip((labeled, others)).map(mix)
+    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
+
+
+def _concat_in_groups(tensors: Sequence[Any], groups: int) -> Any:
     """Returns tensors [B,...] as one, in groups that hold an equal part of each."""
     grouped = [tf.reshape(t, [groups, -1, *t.shape[1:]]) for t in tensors]
     return tf.reshape(tf.concat(grouped, axis=1), [-1, *tensors[0].shape[1:]])

@@ -139,21 +139,17 @@ def consistency_batches(
         trainer.hard_targets(config, num_classes=num_classes),
         weak_view if is_weak else input_pipeline.strong_view,
     )
-    streams = (
+    num_labeled = config.global_batch_size - num_unlabeled
+    return input_pipeline.mix_batches(
         input_pipeline.prepared_batches(
-            labeled,
-            config,
-            prepare,
-            batch_size=(config.global_batch_size - num_unlabeled) // shards,
-            **where,
+            labeled, config, prepare, batch_size=num_labeled // shards, **where
         ),
         unlabeled_batches(
             unlabeled, config, batch_size=num_unlabeled // shards, **where
         ),
+        config,
+        kind="unlabeled",
     )
-    mix = functools.partial(_mix, groups=config.batch_parts // shards)
-    batches = tf.data.Dataset.zip(streams).map(mix)
-    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
 
 
 def unlabeled_batches(
@@ -200,23 +196,3 @@ def clean_view(encoded: Any, config: TrainConfig, *, seed: Any) -> Any:
     """Returns an encoded image as it is evaluated, uint8 [S,S,3]."""
     del seed  # Nothing is random.
     return preprocessing.evaluation_image(encoded, config.image)
-
-
-def _mix(
-    labeled: dict[str, Any], unlabeled: dict[str, Any], *, groups: int
-) -> dict[str, Any]:
-    """Returns two batches as one, in groups with the same mixture."""
-    count, (num_labeled, num_classes) = (
-        unlabeled[consistency.INDEX].shape[0],
-        labeled["target"].shape,
-    )
-    concat = functools.partial(input_pipeline.concat_in_groups, groups=groups)
-    is_labeled = concat([tf.ones(num_labeled, bool), tf.zeros(count, bool)])
-    return {
-        "image": concat([labeled["image"], unlabeled["image"]]),
-        "target": concat([labeled["target"], tf.zeros([count, num_classes])]),
-        consistency.LABELED: is_labeled,
-        consistency.UNLABELED: ~is_labeled,
-        consistency.VIEW: unlabeled[consistency.VIEW],
-        consistency.INDEX: unlabeled[consistency.INDEX],
-    }

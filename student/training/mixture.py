@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from typing import Any
-
-import tensorflow as tf
 
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.training import input_pipeline, trainer
-from classifier.training.losses import MASK_PREFIX
 from classifier.training.trainer import MakeBatches, TrainingRun
 from pseudo_label.dataset import records, targets
 from stage import artifact
@@ -111,17 +107,16 @@ def mixed_batches(
 ) -> Any:
     """Returns an endless dataset of one input shard's share of the batches.
 
-    Every batch-norm group has the same mixture, labeled images first. The loss is the
-    mean over the batch, so that the labeled fraction is also the weight of the labeled
-    images in the gradient. `mask/labeled` and `mask/pseudo_labeled`, bool [B], are the
-    masks of the images of each source.
+    They are those of `input_pipeline.mix_batches`. The loss is the mean over the batch,
+    so that the labeled fraction is also the weight of the labeled images in the
+    gradient.
     """
     shards = config.input_shards
     sources = (
         (labeled, config.labeled_batch_size, trainer.hard_targets),
         (pseudo_labeled, config.pseudo_labeled_batch_size, pseudo_targets),
     )
-    streams = tuple(
+    one, other = (
         input_pipeline.training_batches(
             source,
             config,
@@ -133,30 +128,7 @@ def mixed_batches(
         )
         for stream, (source, batch_size, make_targets) in enumerate(sources)
     )
-    groups = config.batch_parts // shards
-    batches = tf.data.Dataset.zip(streams).map(
-        functools.partial(_interleave, groups=groups)
-    )
-    return batches.prefetch(1)  # Otherwise the step would wait for the copying.
-
-
-def _interleave(
-    labeled: dict[str, Any], pseudo_labeled: dict[str, Any], *, groups: int
-) -> dict[str, Any]:
-    """Returns two batches as one, in groups with the same mixture."""
-    parts = [
-        {**batch, f"{MASK_PREFIX}labeled": tf.fill(batch["target"].shape[:1], value)}
-        for batch, value in ((labeled, True), (pseudo_labeled, False))
-    ]
-
-    mixed = {
-        name: input_pipeline.concat_in_groups([part[name] for part in parts], groups)
-        for name in parts[0]
-    }
-    return {
-        **mixed,
-        f"{MASK_PREFIX}pseudo_labeled": ~mixed[f"{MASK_PREFIX}labeled"],
-    }
+    return input_pipeline.mix_batches(one, other, config, kind="pseudo_labeled")
 
 
 def pseudo_targets(
