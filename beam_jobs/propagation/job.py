@@ -82,7 +82,7 @@ class PropagationJob:
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of the new files."""
+        """Fingerprint of the settings and inputs, stored in each new file."""
         return artifact.config_fingerprint(self.config, leaving_out="images")
 
     @property
@@ -97,12 +97,12 @@ class PropagationJob:
 
     @property
     def max_labeled(self) -> int:
-        """Largest number of labeled images among the landmarks, half of them."""
+        """Largest number of labeled images in the landmarks' graph, half of it."""
         return max(1, self.max_exact // 2)
 
     @property
     def max_landmarks(self) -> int:
-        """Largest number of landmarks without a label."""
+        """Largest number of landmarks, the images without a label in their graph."""
         return self.max_exact - min(self.num_labeled, self.max_labeled)
 
     def path(self, shard: int) -> epath.Path:

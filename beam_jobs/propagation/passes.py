@@ -7,7 +7,7 @@ them in order, so that the result does not depend on bundles, workers or retries
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -104,8 +104,8 @@ def _to_matrix(
     )
 
 
-def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
-    """Writes the cells and the landmarks, both found with a sample of the corpus."""
+def write_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollection:
+    """Writes the landmarks and the cells, both found with a sample of the corpus."""
     size = job.predictions.embedding_size
     wanted = max(job.num_cells * SAMPLES_PER_CELL, job.max_landmarks)
     wanted = propagation_cells.limit_rows(wanted, propagation_cells.count_bytes(size))
@@ -114,7 +114,7 @@ def find_cells(shards: beam.PCollection, job: PropagationJob) -> beam.PCollectio
         shards
         | "Sample" >> beam.Map(_sample, job.predictions, share)
         | "Collect" >> beam.combiners.ToList()
-        | "Find cells" >> beam.Map(_write_cells, job, share)
+        | "Write cells" >> beam.Map(_write_sampled, job, share)
     )
 
 
@@ -132,9 +132,23 @@ def _read_hashes(images: PredictionSet, shard: int) -> NDArray[np.uint64]:
     return hashes
 
 
-def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None:
+def _write_sampled(blocks: list[bytes], job: PropagationJob, share: float) -> None:
+    """Writes what is found with a sample, `share` of the images, the cells last."""
     rows = _join(blocks, propagation_cells.row_type(job.predictions.embedding_size))
     rows = rows.take(np.lexsort((rows["row"], rows["shard"])))
+    _write_landmarks(rows, job)
+    cells = propagation_cells.find_cells(
+        normalize_rows(rows[EMBEDDING]),
+        job.num_cells,
+        share=share,
+        image_bytes=job.image_bytes,
+    )
+    table = pa.table({"centroid": list(cells.centroids), "units": cells.units_per_cell})
+    parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
+
+
+def _write_landmarks(rows: NDArray[Any], job: PropagationJob) -> None:
+    """Spreads labels among the labeled images and some of the rows, and writes them."""
     count = min(len(rows), job.max_landmarks)
     landmarks = rows.take(np.arange(count) * len(rows) // max(1, count))
     found = propagation_cells.spread_in_unit(
@@ -144,12 +158,6 @@ def _write_cells(blocks: list[bytes], job: PropagationJob, share: float) -> None
         threads=num_cores(),
     )
     _write_spread(job.landmarks, found, job)
-    sample = normalize_rows(rows[EMBEDDING])
-    cells = propagation_cells.find_cells(
-        sample, job.num_cells, share=share, image_bytes=job.image_bytes
-    )
-    table = pa.table({"centroid": list(cells.centroids), "counts": cells.counts})
-    parquet.write_parquet_file(job.centroids, table, owner=job.fingerprint)
 
 
 def _labeled_rows(job: PropagationJob) -> Iterator[NDArray[Any]]:
@@ -166,11 +174,11 @@ def read_cells(job: PropagationJob) -> Cells:
     size = job.predictions.embedding_size
     if job.num_cells == 1:
         return propagation_cells.one_cell(size)
-    columns = ["centroid", "counts"]
+    columns = ["centroid", "units"]
     table = parquet.read_parquet_file(job.centroids, columns, owner=job.fingerprint)
     centroids = pa.concat_arrays(table["centroid"].chunks).flatten().to_numpy()
     return Cells(
-        np.ascontiguousarray(centroids.reshape(-1, size)), table["counts"].to_numpy()
+        np.ascontiguousarray(centroids.reshape(-1, size)), table["units"].to_numpy()
     )
 
 
@@ -228,18 +236,21 @@ class SendToUnits(_Sender):
         if labeled < 0:
             key_hash = _read_hashes(job.predictions, shard)
             for rows in read_rows(job.predictions, shard):
-                yield from self.collect(self._find(rows, key_hash[rows["row"]]))
+                yield from self.collect(self._send(rows, key_hash[rows["row"]]))
         else:
             for rows in read_rows(job.labeled, labeled, with_labels=True):
-                yield from self.collect(self._find_labeled(rows))
+                yield from self.collect(self._send_labeled(rows))
 
-    def _find(
+    def _send(
         self, rows: NDArray[Any], key_hash: NDArray[np.uint64]
     ) -> Iterator[Block]:
         near = self._cells.assign(normalize_rows(rows[EMBEDDING]))[:, 0]
-        yield from self._split(rows, self._cells.find_units(near, key_hash))
+        units = self._cells.find_units(near, key_hash)
+        is_wanted = self._is_missing[units]
+        for unit, part in split_by(rows[is_wanted], units[is_wanted]):
+            yield unit, part.tobytes()
 
-    def _find_labeled(self, rows: NDArray[Any]) -> Iterator[Block]:
+    def _send_labeled(self, rows: NDArray[Any]) -> Iterator[Block]:
         reach = self._cells.reach(self._job.num_labeled)
         near = self._cells.assign(normalize_rows(rows[EMBEDDING]), reach=reach)
         for place in range(near.shape[1]):
@@ -248,11 +259,6 @@ class SendToUnits(_Sender):
                 for unit in self._cells.units_of(cell):
                     if self._is_missing[unit]:
                         yield unit, part.tobytes()
-
-    def _split(self, rows: NDArray[Any], units: NDArray[np.int64]) -> Iterator[Block]:
-        is_wanted = self._is_missing[units]
-        for unit, part in split_by(rows[is_wanted], units[is_wanted]):
-            yield unit, part.tobytes()
 
 
 class SpreadInUnit(beam.DoFn):
@@ -267,7 +273,7 @@ class SpreadInUnit(beam.DoFn):
         job = self._job
         self._landmarks = None
         cells = read_cells(job)
-        self._reaches_all = cells.reach(job.num_labeled) == len(cells.counts)
+        self._reaches_all = cells.reach(job.num_labeled) == len(cells.centroids)
         if job.num_cells > 1:
             self._landmarks = _read_spread(job.landmarks, job)
 
@@ -417,33 +423,32 @@ def _blended_tables(
     path: epath.Path, spread: NDArray[Any], job: PropagationJob
 ) -> Iterator[pa.Table]:
     names, top_k = prediction_schema.schema().names, job.predictions.top_k
-    limits = (len(job.predictions.class_names) - 1, 1)
+    highest = len(job.predictions.class_names) - 1
     first = 0
     for table in prediction_schema.read_rows(path, names):
         end = first + table.num_rows
         start, stop = np.searchsorted(spread["row"], [first, end])
-        top = [
-            _to_matrix(table, name, top_k, (0, limit), path=path, first=first)
-            for name, limit in zip(_BLENDED[2:], limits, strict=True)
-        ]
-        yield _blend(table, top, spread[start:stop], job)
+        at = {"path": path, "first": first}
+        labels = _to_matrix(table, "top_labels", top_k, (0, highest), **at)
+        probabilities = _to_matrix(table, "top_probabilities", top_k, (0, 1), **at)
+        yield _blend(table, labels, probabilities, spread[start:stop], job)
         first = end
 
 
 def _blend(
     table: pa.Table,
-    top: Sequence[NDArray[Any]],
+    top_labels: NDArray[np.int32],
+    top_probabilities: NDArray[np.float32],
     spread: NDArray[Any],
     job: PropagationJob,
 ) -> pa.Table:
     """Returns a block of rows with blended distributions.
 
-    `top` are the top classes and probabilities [B,k] of those with a prediction, and
-    `spread` [B] their spread labels.
+    `top_labels` and `top_probabilities` [B,k] are those of the rows with a prediction,
+    and `spread` [B] their spread labels.
     """
     top_k = job.predictions.top_k
     is_missing = table["label"].is_null().to_numpy()
-    top_labels, top_probabilities = top
     blended = blend(
         top_labels,
         top_probabilities,

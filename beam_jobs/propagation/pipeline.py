@@ -64,12 +64,13 @@ def run(
         may_shuffle=True,
     )
     if job.num_cells > 1 and not job.centroids.exists():
-        run_pass(functools.partial(_find_cells, job))
+        run_pass(functools.partial(_write_cells, job))
     cells = passes.read_cells(job)
     log(
         "one graph of all images"
         if job.num_cells == 1
-        else f"{len(cells.counts):,} cells of similar images, {cells.num_units:,} units"
+        else f"{len(cells.centroids):,} cells of similar images, "
+        f"{cells.num_units:,} units"
     )
     rounds = _rounds(cells.num_units, _sent_bytes(job, cells), options)
     _run_missing(run_pass, functools.partial(_spread, job), job.unit_path, rounds)
@@ -136,7 +137,7 @@ def _sent_bytes(job: PropagationJob, cells: Cells) -> int:
 
     A labeled image is sent to all units of the cells that it reaches.
     """
-    copies = cells.reach(job.num_labeled) * cells.num_units / len(cells.counts)
+    copies = cells.reach(job.num_labeled) * cells.num_units / len(cells.centroids)
     num_rows = job.predictions.num_images + math.ceil(job.num_labeled * copies)
     return num_rows * row_type(job.predictions.embedding_size).itemsize
 
@@ -160,9 +161,9 @@ def _count_files(job: PropagationJob) -> int:
     return sum(name.endswith(".parquet") for name in names)
 
 
-def _find_cells(job: PropagationJob, pipeline: beam.Pipeline) -> None:
+def _write_cells(job: PropagationJob, pipeline: beam.Pipeline) -> None:
     shards = pipeline | "Shards" >> io_shards.Shards(job.predictions.num_shards)
-    passes.find_cells(shards, job)
+    passes.write_cells(shards, job)
 
 
 def _spread(job: PropagationJob, units: range, pipeline: beam.Pipeline) -> None:

@@ -58,7 +58,8 @@ def schema(*more: str) -> pa.Schema:
     and its probability in [0, 1]. top_labels, top_probabilities: the k top classes,
     highest first. Without a prediction the last four and perceptual_hash are null.
 
-    `more` are those of a job with `--embeddings`. embedding: features [D] of length 1
+    `more` are those of a job with `--embeddings`. embedding: features [D] of length 1,
+    or zeros if they are not finite or all zero
     (classifier.inference.ensemble.join_embeddings), null without a prediction.
     true_label: class that the source says, null where it says none.
     """

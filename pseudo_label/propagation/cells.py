@@ -1,9 +1,9 @@
 """Cells: groups of similar images whose graphs are independent of each other.
 
-A cell holds the images nearest to one centroid. Most cells hold no labeled image, and
-what labels say about them has come through others. Labels therefore spread first over
-the exact graph of a sample of the images, the landmarks. In the graph of its cell, what
-a landmark got spreads like a label.
+A cell holds the images nearest to one centroid. Most cells contain no labeled image, so
+labels reach their images only through other cells. Labels therefore spread first over
+the exact graph of a sample of the images, the landmarks. In the graph of its cell, the
+distribution that a landmark received spreads like a label.
 
 A labeled image also reaches the cells whose centroids are nearest to it, so that each
 cell holds about a thousand labeled images, or all of them. Only in its own cell does it
@@ -118,16 +118,16 @@ class Cells:
 
     Attributes:
         centroids: float32 [C,D], of length 1.
-        counts: int64 [C], number of units of each cell.
+        units_per_cell: int64 [C], number of units of each cell.
     """
 
     centroids: NDArray[np.float32]
-    counts: NDArray[np.int64]
+    units_per_cell: NDArray[np.int64]
 
     @property
     def num_units(self) -> int:
         """Number of units of all cells."""
-        return int(self.counts.sum())
+        return int(self.units_per_cell.sum())
 
     def assign(
         self, embeddings: NDArray[np.float32], *, reach: int = 1
@@ -145,21 +145,21 @@ class Cells:
         self, cells: NDArray[np.int64], key_hash: NDArray[np.uint64]
     ) -> NDArray[np.int64]:
         """Returns the units int64 [B] of images in cells [B] with such hashes [B]."""
-        first = np.cumsum(self.counts) - self.counts
+        first = np.cumsum(self.units_per_cell) - self.units_per_cell
         # The remainder, since the landmarks are the images with low hashes.
-        place = key_hash % self.counts[cells].astype(np.uint64)
+        place = key_hash % self.units_per_cell[cells].astype(np.uint64)
         return first[cells] + place.astype(np.int64)
 
     def reach(self, num_labeled: int) -> int:
         """Returns the number of cells that each labeled image reaches."""
-        num_cells = len(self.counts)
+        num_cells = len(self.units_per_cell)
         wanted = math.ceil(CELL_LABELS * num_cells / max(1, num_labeled))
         return min(max(1, wanted), num_cells)
 
     def units_of(self, cell: int) -> range:
         """Returns the units of a cell."""
-        first = int(self.counts[:cell].sum())
-        return range(first, first + int(self.counts[cell]))
+        first = int(self.units_per_cell[:cell].sum())
+        return range(first, first + int(self.units_per_cell[cell]))
 
 
 def one_cell(size: int) -> Cells:
@@ -197,7 +197,7 @@ def find_cells(
     sampled = np.bincount(cells.assign(sample)[:, 0], minlength=num_cells)
     largest = limit_rows(MAX_UNIT_ROWS, image_bytes, num_bytes=_MAX_UNIT_BYTES)
     counts = np.ceil(sampled / share / largest).astype(np.int64)
-    return dataclasses.replace(cells, counts=np.maximum(1, counts))
+    return dataclasses.replace(cells, units_per_cell=np.maximum(1, counts))
 
 
 def spread_in_unit(

@@ -24,7 +24,8 @@ from stage.validation import check
 UNLABELED = -1
 #: What is left of the start of the iteration at its end.
 _TOLERANCE = 1e-6
-#: Lowest number of iterations, that of alpha = 0.9. Labels get that many images far.
+#: Minimum number of iterations, which is what alpha = 0.9 needs. A label travels over
+#: at most as many edges.
 _MIN_STEPS = 132
 #: Classes that are computed together.
 _CHUNK = 64
@@ -82,7 +83,7 @@ def find_top_labels(
     top_k: int,
     given: SpreadLabels | None = None,
 ) -> SpreadLabels:
-    """Returns the `top_k` most frequent classes around each image.
+    """Returns the `top_k` classes with the highest shares for each image.
 
     Args:
         graph: Weights [N,N].

@@ -187,8 +187,8 @@ def test_labeled_images_that_are_lost_fail_the_job(inputs, tmp_path, monkeypatch
     def send(self, rows):
         return send_labeled(self, rows[1:])
 
-    send_labeled = passes.SendToUnits._find_labeled
-    monkeypatch.setattr(passes.SendToUnits, "_find_labeled", send)
+    send_labeled = passes.SendToUnits._send_labeled
+    monkeypatch.setattr(passes.SendToUnits, "_send_labeled", send)
     ended = propagate(*inputs, tmp_path / "new", **MODES[mode])
     assert ended.returncode == 1
     # One less of each shard.

@@ -85,7 +85,7 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
     rows = np.concatenate([equal, -equal[:10]])
     cells = find_cells(rows, 2, share=0.01, image_bytes=80)
     large = int(cells.assign(equal[:1])[0, 0])
-    assert sorted(cells.counts) == [1, 10]
+    assert sorted(cells.units_per_cell) == [1, 10]
     assert len(cells.units_of(large)) == 10
     # Landmarks have low hashes.
     for highest in (2**64, 2**50):
@@ -101,8 +101,8 @@ def test_large_cells_are_divided_and_their_rows_spread_evenly(monkeypatch):
 
 def test_a_small_sample_has_fewer_cells():
     whole = {"share": 1.0, "image_bytes": 80}
-    assert len(find_cells(clustered(6), 7, **whole).counts) == 3
-    assert len(find_cells(clustered(1), 7, **whole).counts) == 1
+    assert len(find_cells(clustered(6), 7, **whole).units_per_cell) == 3
+    assert len(find_cells(clustered(1), 7, **whole).units_per_cell) == 1
     none = find_cells(clustered(1)[:0], 7, **whole)
     assert none.centroids.shape == (1, 8)
     assert none.num_units == 1
@@ -111,7 +111,7 @@ def test_a_small_sample_has_fewer_cells():
 def test_cells_of_large_images_are_divided_earlier(monkeypatch):
     monkeypatch.setattr(propagation_cells, "_MAX_UNIT_BYTES", 80 * 100)
     found = find_cells(clustered(50), 1, share=0.05, image_bytes=80)
-    assert found.counts == [10]
+    assert found.units_per_cell == [10]
 
 
 def test_labeled_images_reach_a_thousand_per_cell_or_all():
