@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
         sample = _draw_sample(sources, recipe)
         num_unlabeled = sample.num_images if sample else _count_unlabeled()
-        config = _fit(recipe, sources, num_unlabeled, is_consistent=sample is not None)
+        config = _fit(recipe, sources, num_unlabeled, consistency=sample is not None)
         hardware.check(config)
         if sample is not None:
             unlabeled.check(config, hardware)
@@ -150,7 +150,7 @@ def _draw_sample(sources: Sources, recipe: TrainConfig) -> UnlabeledSample | Non
 
 def _has_few_labels(sources: Sources) -> bool:
     num_classes = len(sources.class_names)
-    return budget.is_consistent(sources.labeled.num_examples, num_classes)
+    return budget.has_few_labels(sources.labeled.num_examples, num_classes)
 
 
 def _count_unlabeled() -> int:
@@ -186,7 +186,7 @@ def _describe_labels(sources: Sources) -> str:
 
 
 def _fit(
-    recipe: TrainConfig, sources: Sources, num_unlabeled: int, *, is_consistent: bool
+    recipe: TrainConfig, sources: Sources, num_unlabeled: int, *, consistency: bool
 ) -> TrainConfig:
     fixed = paths_of(_RUN.set.value)
     config = budget.fit_budget(
@@ -196,7 +196,7 @@ def _fit(
         epochs=presets.epochs(_RUN.preset.value),
         fixed=fixed,
     )
-    return budget.fit_consistency(config, fixed=fixed) if is_consistent else config
+    return budget.fit_consistency(config, fixed=fixed) if consistency else config
 
 
 def _train(

@@ -111,7 +111,7 @@ class Chain:
         rounds: Number of students.
         teacher: Settings of the teacher.
         few_labels: Settings of a teacher with few labels, by the rule of
-            `classifier.training.budget.is_consistent`; None for those of any teacher.
+            `classifier.training.budget.has_few_labels`; None for those of any teacher.
         student: Settings of a student.
         propagation: Flags of `beam_jobs.propagate_labels`; none if the teacher's own
             labels are selected from.
@@ -172,7 +172,7 @@ def _choose(task: Task, usual: Training, few_labels: Training | None) -> Trainin
     if few_labels is None:
         return usual
     num_labeled = task.draw.count(task.draw.labeled)
-    is_used = classifier_budget.is_consistent(num_labeled, len(task.draw.class_names))
+    is_used = classifier_budget.has_few_labels(num_labeled, len(task.draw.class_names))
     return few_labels if is_used else usual
 
 

@@ -100,8 +100,8 @@ def images_to_see(num_images: int) -> int:
     return round(seen * (num_images / images) ** EXPONENT)
 
 
-def is_consistent(num_labeled: int, num_classes: int) -> bool:
-    """Whether a run with so many labels should learn from unlabeled images too."""
+def has_few_labels(num_labeled: int, num_classes: int) -> bool:
+    """Whether labels are so few that a teacher should learn from other images too."""
     return num_labeled <= MAX_CONSISTENCY_LABELS * num_classes
 
 

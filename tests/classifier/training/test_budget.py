@@ -127,5 +127,5 @@ def test_consistency_training_computes_as_much():
 
 
 def test_consistency_is_for_few_labels():
-    assert budget.is_consistent(120, 10)
-    assert not budget.is_consistent(121, 10)
+    assert budget.has_few_labels(120, 10)
+    assert not budget.has_few_labels(121, 10)

@@ -101,7 +101,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher.top1,
-        "consistent": _is_consistent(run),
+        "consistent": _learned_from_unlabeled(run),
         "student_accuracy": accuracy,
         "control_accuracy": control.top1,
         "compute": compute and dataclasses.asdict(compute),
@@ -114,7 +114,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _is_consistent(run: Run) -> bool:
+def _learned_from_unlabeled(run: Run) -> bool:
     """Whether a member of the first teacher learned from unlabeled images."""
     configs = [member / artifact.CONFIG for member in run.members()]
     return any(
