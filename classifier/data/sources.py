@@ -297,8 +297,8 @@ def _list_split(spec: str, split: Any) -> list[File]:
             path=str(part.filename),
             name=os.path.basename(part.filename),
             skip=part.skip,
-            take=part.examples_in_shard if part.take == -1 else part.take,
-            to_end=part.take in (-1, part.examples_in_shard - part.skip),
+            take=part.take,
+            to_end=part.takes_all,
             **listing.find_state(str(part.filename)),
         )
         for part in split.file_instructions

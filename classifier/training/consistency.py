@@ -153,8 +153,8 @@ def fairness_loss(logits: Any, batch: Batch, state: State) -> Any:
     )
     expected = _relative(state["probabilities"], state["label_shares"])
     found = _relative(mean, shares)
-    cross_entropy = -ops.sum(expected * ops.log(found + _TINY))
-    return ops.where(num > 0, -cross_entropy, 0.0)
+    negative = ops.sum(expected * ops.log(found + _TINY))
+    return ops.where(num > 0, negative, 0.0)
 
 
 def _relative(probabilities: Any, shares: Any) -> Any:
