@@ -26,8 +26,8 @@ class File:
         size: Bytes when the source was listed, -1 if unknown.
         mtime_ns: Modification time when the source was listed, in nanoseconds since
             1970, -1 if unknown.
-        kept: Mask of the range's examples, one byte each, 1 to read the example; empty
-            to read all. Of the files of a source all have one, or none.
+        kept: Mask of the range's examples, one byte each, 1 to read the example;
+            empty to read all.
         count: Number of examples that were found by reading the file, without the
             mask; -1 if it was not read.
         first: Index of the file's first example among those of a sample, see

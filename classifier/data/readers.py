@@ -227,11 +227,14 @@ class NumberedReader:
 
 
 def _select(examples: Any, file: dict[str, Any]) -> Any:
-    """Returns those of a file's examples that its mask selects, if there are masks."""
+    """Returns those of a file's examples that its mask selects, all if it is empty."""
     if "kept" not in file:
         return examples
     mask = tf.io.decode_raw(file["kept"], tf.uint8)
+    ones = tf.data.Dataset.from_tensors(tf.constant(1, tf.uint8))
+    ones = ones.repeat(tf.where(tf.size(mask) == 0, tf.int64.max, 0))
+    mask = tf.data.Dataset.from_tensor_slices(mask).concatenate(ones)
     # The mask first: nothing behind its end is read.
-    masked = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(mask), examples)
+    masked = tf.data.Dataset.zip(mask, examples)
     kept = masked.filter(lambda is_kept, _: is_kept == 1)
     return kept.map(lambda _, example: example)

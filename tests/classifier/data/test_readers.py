@@ -81,6 +81,18 @@ def test_a_part_is_what_the_mask_selects(tmp_path, kind, mask):
     assert in_tf_data(reader, [masked]) == expected
 
 
+@pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
+def test_a_file_without_a_mask_beside_one_with_a_mask_is_read(tmp_path, kind):
+    reader = write(tmp_path, kind)
+    file = File(path=str(tmp_path / "data"), name="data")
+    masked = dataclasses.replace(file, kept=b"\x00\x01")
+    expected = in_python(reader, [file])
+    assert len(expected) == 5
+    expected += [expected[1], *expected]
+    assert in_python(reader, [file, masked, file]) == expected
+    assert in_tf_data(reader, [file, masked, file]) == expected
+
+
 def test_both_read_the_same_range_of_records(tmp_path):
     reader = write(tmp_path, "tfrecord")
     file = File(path=str(tmp_path / "data"), name="data", skip=1, take=3)
