@@ -231,7 +231,8 @@ def _select(examples: Any, file: dict[str, Any]) -> Any:
     if "kept" not in file:
         return examples
     mask = tf.io.decode_raw(file["kept"], tf.uint8)
-    ones = tf.data.Dataset.from_tensors(tf.constant(1, tf.uint8))
+    # Not `from_tensors`, see `FolderReader.read`.
+    ones = tf.data.Dataset.from_tensor_slices(tf.ones([1], tf.uint8))
     ones = ones.repeat(tf.where(tf.size(mask) == 0, tf.int64.max, 0))
     mask = tf.data.Dataset.from_tensor_slices(mask).concatenate(ones)
     # The mask first: nothing behind its end is read.
