@@ -142,6 +142,11 @@ def fit_consistency(config: TrainConfig, *, fixed: Collection[str]) -> TrainConf
     return with_num_steps(config, max(1, round(before / of_step)), fixed=fixed)
 
 
+def describe_times(times: float) -> str:
+    """Returns how often images are seen, with three digits."""
+    return f"{float(f'{times:.3g}'):,g} times"
+
+
 def supervised_steps(
     num_labeled: int, batch_size: int, *, epochs: float = EPOCHS
 ) -> int:

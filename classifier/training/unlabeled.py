@@ -16,7 +16,7 @@ import tensorflow as tf
 from classifier.data import preprocessing, sampling
 from classifier.data.sampling import ExcludedImages, UnlabeledSample
 from classifier.data.sources import Source
-from classifier.training import consistency, input_pipeline, trainer
+from classifier.training import budget, consistency, input_pipeline, trainer
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
 from classifier.training.trainer import MakeBatches, TrainingRun
@@ -82,8 +82,8 @@ def describe(sample: UnlabeledSample, config: TrainConfig) -> str:
     unlabeled = config.consistency.unlabeled_of(size)
     epochs = config.num_steps * unlabeled / sample.num_images
     line = (
-        f"{sample.num_images:,} unlabeled images seen {epochs:,.3g} times; each batch "
-        f"has {unlabeled} of them and {size - unlabeled} labeled ones"
+        f"{sample.num_images:,} unlabeled images seen {budget.describe_times(epochs)}; "
+        f"each batch has {unlabeled} of them and {size - unlabeled} labeled ones"
     )
     if sample.num_excluded:
         line += f"; {sample.num_excluded:,} are excluded"

@@ -80,13 +80,13 @@ def epochs(config: StudentConfig, sizes: Sizes) -> tuple[float, float]:
 def describe(config: StudentConfig, sizes: Sizes) -> str:
     """Returns sizes, epochs and mixture in one line."""
     labeled, pseudo_labeled = epochs(config, sizes)
-    line = f"{sizes.labeled:,} labeled images seen {labeled:,.3g} times"
+    line = f"{sizes.labeled:,} labeled images seen {budget.describe_times(labeled)}"
     if not sizes.pseudo_labeled:
         return line
     return (
-        f"{line}, {sizes.pseudo_labeled:,} pseudo-labeled ones {pseudo_labeled:,.3g} "
-        f"times, {config.labeled_batch_size} and {config.pseudo_labeled_batch_size} of "
-        "each batch"
+        f"{line}, {sizes.pseudo_labeled:,} pseudo-labeled ones "
+        f"{budget.describe_times(pseudo_labeled)}, {config.labeled_batch_size} and "
+        f"{config.pseudo_labeled_batch_size} of each batch"
     )
 
 

@@ -129,3 +129,11 @@ def test_consistency_training_computes_as_much():
 def test_consistency_is_for_few_labels():
     assert budget.has_few_labels(120, 10)
     assert not budget.has_few_labels(121, 10)
+
+
+@pytest.mark.parametrize(
+    ("times", "text"),
+    [(3606.4, "3,610 times"), (448, "448 times"), (0.41321, "0.413 times")],
+)
+def test_how_often_images_are_seen_has_three_digits(times, text):
+    assert budget.describe_times(times) == text
