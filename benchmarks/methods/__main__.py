@@ -52,7 +52,7 @@ _REPORT = FLAGS.boolean(
     "report",
     False,
     "Run nothing: print what the results have of these seeds, budgets and methods, and "
-    "write OUTPUT/DATA-LABELS.json and .svg.",
+    "write OUTPUT/DATA-LABELS.json and .svg in place of those of the last report.",
 )
 
 #: A process works on each core, so the libraries in it have one thread.

@@ -197,9 +197,9 @@ def _describe_missing(
     }
     there = f"some with budgets {_format_budgets(others)}" if others else "none"
     return (
-        f"{suite.results} has no results of {suite.name} with budgets "
-        f"{_format_budgets(budgets)} of these seeds, methods and settings; of this "
-        f"data set, it has {there}"
+        f"{suite.results} has no results of {suite.name} for these seeds, methods and "
+        f"settings with budgets {_format_budgets(budgets)}; of this data set, it has "
+        f"{there}"
     )
 
 

@@ -20,7 +20,7 @@ class Mean:
         method: Name of the method.
         budget: Share of the demo's multiply-adds.
         mean: Mean accuracy over the seeds.
-        sd: Standard deviation; 0 for one seed.
+        sd: Standard deviation; None for one seed.
         low: Lower end of the mean's 95 % interval, at least 0; None for one seed.
         high: Upper end, at most 1.
         seeds: Number of seeds.
@@ -31,7 +31,7 @@ class Mean:
     method: str
     budget: float
     mean: float
-    sd: float
+    sd: float | None
     low: float | None
     high: float | None
     seeds: int
@@ -82,7 +82,7 @@ def _mean(method: str, budget: float, group: Sequence[Result]) -> Mean:
         method=method,
         budget=budget,
         mean=statistics.fmean(accuracies),
-        sd=statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        sd=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         low=low,
         high=high,
         seeds=len(accuracies),
@@ -145,7 +145,7 @@ def format_means(found: Sequence[Mean]) -> Iterator[str]:
             mean = cells.get((method, budget))
             text = ""
             if mean is not None:
-                sd = f"{100 * mean.sd:.2f}" if mean.seeds > 1 else "-"
+                sd = "-" if mean.sd is None else f"{100 * mean.sd:.2f}"
                 text = f"{100 * mean.mean:.2f} sd {sd} n {mean.seeds}"
                 text += f" ({mean.compute:.2f})" if budget else ""
             line += f"{text:>27}"

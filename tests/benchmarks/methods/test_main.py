@@ -80,8 +80,8 @@ def test_a_report_runs_nothing(tmp_path):
 def test_a_report_says_for_which_budgets_there_are_results(tmp_path):
     path = tmp_path / runs.RESULTS
     missing = (
-        f"{path} has no results of digits-5 with budgets 0.125, 7 of these seeds, "
-        "methods and settings; of this data set, it has "
+        f"{path} has no results of digits-5 for these seeds, methods and settings with "
+        "budgets 0.125, 7; of this data set, it has "
     )
     flags = ("--budgets=0.125,7", "--methods=ours_1")
     assert report(tmp_path, *flags) == f"{missing}none\n"

@@ -92,7 +92,7 @@ def test_a_method_without_training_is_compared_at_every_budget():
 
 def test_one_seed_has_no_interval():
     found = tables.means([result("ours_1", 1, 0.5)])
-    assert (found[0].low, found[0].high, found[0].sd) == (None, None, 0.0)
+    assert (found[0].low, found[0].high, found[0].sd) == (None, None, None)
     assert "50.00 sd - n 1 " in "\n".join(tables.format_means(found))
 
 
