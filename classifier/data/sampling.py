@@ -299,7 +299,7 @@ def _with_compression(file: File, found: _Found) -> _Found:
         if count < len(found.kept):
             unread = f"{file.name}: {compression} that TensorFlow cannot read"
             nothing = np.zeros(0, np.bool_)
-            return dataclasses.replace(found, kept=nothing, unread=unread)
+            return _Found(nothing, 0, "", unread, 0, found.digest)
     return dataclasses.replace(found, compression=compression)
 
 
@@ -327,8 +327,9 @@ def _restricted(source: Source, found: dict[int, _Found], input_shards: int) -> 
             first += int(kept.sum())
     reader = source.reader
     if isinstance(reader, RecordReader):
-        # Labels are not needed, and TensorFlow would stop at one that is no integer.
-        reader = dataclasses.replace(reader, label_feature=None)
+        # The image alone is needed: where a record lacks another feature of its
+        # dataset, or its label is no integer, TensorFlow would stop.
+        reader = RecordReader(reader.image_feature, label_feature=None)
     return dataclasses.replace(
         source,
         spec=f"sample of {source.spec}",

@@ -103,6 +103,26 @@ def test_a_record_without_an_image_costs_no_other(tmp_path):
     assert sample.reason.startswith("a#1: ")
 
 
+@pytest.mark.parametrize("label", [None, b"cat"])
+def test_labels_of_a_dataset_are_not_needed(tmp_path, label):
+    source = open_labeled("tfds", tmp_path, IMAGES, LABELS)
+    path = source.files[-1].path
+    examples = [
+        tf.train.Example.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(path)
+    ]
+    feature = examples[1].features.feature
+    del feature[source.reader.label_feature]
+    if label is not None:
+        feature[source.reader.label_feature].bytes_list.value.append(label)
+    with tf.io.TFRecordWriter(path) as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    sample = sampling.draw(open_source(source.spec), 100)
+    assert contents(sample) == IMAGES
+    assert sample.num_skipped == 0
+
+
 def test_a_sample_in_a_tar_file_without_an_image_costs_no_other(tmp_path):
     members = [(f"{i}.png", image) for i, image in enumerate(IMAGES)]
     write_tar(tmp_path / "a", [*members[:4], ("text.txt", b"no image"), *members[4:]])
@@ -125,7 +145,8 @@ def test_a_source_without_a_usable_image_is_given_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize("compression", ["", "GZIP"])
 def test_records_count_up_to_the_first_that_cannot_be_read(tmp_path, compression):
     path = tmp_path / "a"
-    write_records(path, IMAGES[:5], compression=compression)
+    first = [b"", *IMAGES[:4]] if compression else IMAGES[:5]
+    write_records(path, first, compression=compression)
     write_records(tmp_path / "b", IMAGES[5:])
     path.write_bytes(path.read_bytes()[:-200])
     sample = sampling.draw(open_source(f"tfrecord:{tmp_path}/*"), 100)
