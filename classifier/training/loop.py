@@ -150,6 +150,10 @@ class _Tracer:
         is_on = context.profile and context.devices.is_first
         traced = steps[PROFILE_AFTER : PROFILE_AFTER + PROFILE_STEPS]
         self._traced = traced if is_on else range(0)
+        if is_on and not traced:
+            self._log(
+                f"no trace: it begins after {PROFILE_AFTER} of {len(steps)} steps"
+            )
 
     def _delete_earlier(self) -> None:
         """Deletes the trace of a run that was killed, whose steps are traced again."""

@@ -244,6 +244,13 @@ def test_a_trace_ends_with_a_short_run(tmp_path):
     assert any("3 steps" in line for line in lines)
 
 
+def test_a_run_too_short_for_a_trace_says_so(tmp_path):
+    backend = TracedBackend()
+    lines = fit_fake(tmp_path, backend, profile=True, num_steps=3)
+    assert backend.events == []
+    assert "no trace: it begins after 3 of 3 steps" in lines
+
+
 def test_the_loss_falls(tmp_path, runs, config):
     longer = dataclasses.replace(
         config,
