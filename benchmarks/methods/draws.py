@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.methods.commands import call
+from classifier.data import python_reader, sampling
 from classifier.data.examples import File
 from classifier.data.listing import list_folder
 from classifier.data.sources import open_source
@@ -175,11 +176,14 @@ def _open_folders(path: pathlib.Path, truth: pathlib.Path) -> DataDraw:
 
 
 def _copy_truth(path: pathlib.Path, truth: pathlib.Path) -> None:
-    """Makes a folder for each class, with labeled and unlabeled pictures of it."""
+    """Makes a folder for each class, with labeled and unlabeled pictures of it.
+
+    What cannot be decoded is left out, as it is by labeling.
+    """
     unfinished = truth.with_name(f"{truth.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     for number, (shown, picture) in enumerate(_read_truth(path)):
-        if shown:
+        if shown and not sampling.why_unusable(python_reader.read_image(picture)):
             (unfinished / shown).mkdir(parents=True, exist_ok=True)
             # Pictures of different folders may have one name.
             copy = f"{number}{pathlib.Path(picture.name).suffix}"

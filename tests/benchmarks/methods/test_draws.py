@@ -49,6 +49,17 @@ def test_true_labels_have_all_pictures_of_their_folder(folders, tmp_path):
         }
 
 
+def test_true_labels_of_what_cannot_be_decoded_are_left_out(folders, tmp_path):
+    data, drawn = folders[0]
+    write_truth(data, ("1.png", "ant"), ("2.png", "bee"))
+    path = pathlib.Path(data.removeprefix("folder:"), "all", "1.png")
+    path.write_bytes(drawn["all/1.png"][:-30])
+    draw = draws.prepare(
+        draws.identify(data), tmp_path / "out", labels_per_class=0, seed=1
+    )
+    assert draw.count(draw.truth) == 3
+
+
 def write_truth(data, *rows, header=("name", "class")):
     with open(f"{data.removeprefix('folder:')}/truth.csv", "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
