@@ -88,7 +88,7 @@ class PropagationJob:
     @property
     def centroids(self) -> epath.Path:
         """File of the cells, which is written after that of the landmarks."""
-        return epath.Path(self.output) / WORK / "centroids.parquet"
+        return epath.Path(self.output) / WORK / "cells.parquet"
 
     @property
     def landmarks(self) -> epath.Path:

@@ -328,7 +328,7 @@ def test_cells_do_not_depend_on_an_interruption(
         patch.setattr(passes, pass_name, interrupted)
         ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
     assert ended.returncode != 0
-    assert (tmp_path / "new" / "cells" / "centroids.parquet").exists()
+    assert (tmp_path / "new" / "cells" / "cells.parquet").exists()
     units = list((tmp_path / "new" / "cells").glob("unit-*"))
     assert len(units) == done - 1 if pass_name == "_write_spread" else len(units) > 2
     ended = propagate(*inputs, tmp_path / "new", **MODES["cells"])
@@ -337,7 +337,7 @@ def test_cells_do_not_depend_on_an_interruption(
 
 
 @pytest.mark.usefixtures("small_cells")
-@pytest.mark.parametrize("deleted", ["landmarks.parquet", "centroids.parquet"])
+@pytest.mark.parametrize("deleted", ["landmarks.parquet", "cells.parquet"])
 def test_a_job_that_ended_while_it_deleted_its_work_resumes(
     inputs, undisturbed, tmp_path, monkeypatch, deleted
 ):
