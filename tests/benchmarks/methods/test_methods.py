@@ -5,6 +5,7 @@ import pytest
 from benchmarks.methods import methods, training
 from benchmarks.methods.draws import DataDraw
 from benchmarks.methods.training import Task, Trained
+from tests.benchmarks.methods.made import DRAW
 
 NETWORK, BUDGET = 7, 100_000_000
 SIZES = {"corpus": 1_000, "labeled": 50, "test": 200, "copies": 30}
@@ -49,16 +50,7 @@ def recorder(monkeypatch):
 
 @pytest.fixture
 def task(tmp_path):
-    draw = DataDraw(
-        labeled="labeled",
-        evaluation="test",
-        images="corpus",
-        truth="truth",
-        num_images=SIZES["corpus"],
-        exclude=("test", "copies"),
-        duplicate_bits=0,
-        class_names=tuple("abcdefghij"),
-    )
+    draw = dataclasses.replace(DRAW, truth="truth", class_names=tuple("abcdefghij"))
     return Task(draw=draw, budget=BUDGET, seed=1, workdir=tmp_path)
 
 

@@ -5,28 +5,12 @@ import pathlib
 import pytest
 
 from benchmarks.methods import results
-from benchmarks.methods.results import Result, RunKey
-
-KEY = RunKey(
-    data="digits",
-    labels_per_class=5,
-    seed=1,
-    budget=0.5,
-    method="control",
-    recipe="abc",
-)
+from tests.benchmarks.methods.made import KEY, RESULT
 
 
 def result(seed=1, accuracy=0.5):
-    return Result(
-        key=dataclasses.replace(KEY, seed=seed),
-        accuracy=accuracy,
-        multiply_adds=2.0,
-        target=4.0,
-        parts={"kept": 3},
-        seconds=1.5,
-        num_classes=10,
-    )
+    key = dataclasses.replace(KEY, seed=seed)
+    return dataclasses.replace(RESULT, key=key, accuracy=accuracy, parts={"kept": 3})
 
 
 def test_what_is_appended_is_read(tmp_path):

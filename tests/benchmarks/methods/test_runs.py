@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from benchmarks.methods import cost, draws, methods, results, runs, training
+from tests.benchmarks.methods.made import DRAW, RESULT
 
 
 @pytest.mark.parametrize(
@@ -60,20 +61,8 @@ def test_the_seeds_of_a_comparison_are_named(tmp_path):
     keys = list(suite.keys(["control"], seeds=[1, 3], budgets=[1.0]))
     assert suite.describe(keys) == "digits-5: 2 runs, seeds 1, 3; 0 have results"
     for key in (keys[0], dataclasses.replace(keys[0], seed=2)):
-        results.append(suite.results, _result(key))
+        results.append(suite.results, dataclasses.replace(RESULT, key=key))
     assert suite.describe(keys) == "digits-5: 2 runs, seeds 1, 3; 1 have results"
-
-
-def _result(key):
-    return results.Result(
-        key=key,
-        accuracy=0.5,
-        multiply_adds=1.0,
-        target=1.0,
-        parts={},
-        seconds=1.0,
-        num_classes=10,
-    )
 
 
 def test_settings_make_other_runs():
@@ -107,19 +96,9 @@ class _Method:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_run_is_recorded_and_not_run_again(tmp_path, monkeypatch, keep):
-    draw = draws.DataDraw(
-        labeled="labeled",
-        evaluation="test",
-        images="corpus",
-        truth=None,
-        num_images=9,
-        exclude=(),
-        duplicate_bits=0,
-        class_names=("a", "b", "c"),
-    )
     method = _Method()
     monkeypatch.setitem(methods.METHODS, "control", method)
-    monkeypatch.setattr(runs.Suite, "draw", lambda *_: draw)
+    monkeypatch.setattr(runs.Suite, "draw", lambda *_: DRAW)
     monkeypatch.setattr(training, "count_network", lambda *_: 100)
     suite = runs.Suite(output=tmp_path, data="digits", labels_per_class=5, keep=keep)
     names = ["control", "true_labels"]  # The truth is not known.

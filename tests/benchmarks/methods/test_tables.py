@@ -7,26 +7,18 @@ import pytest
 import scipy.stats
 
 from benchmarks.methods import plot, tables
-from benchmarks.methods.results import Result, RunKey
+from tests.benchmarks.methods.made import KEY, RESULT
 
 
 def result(method, seed, accuracy, *, budget=1.0, multiply_adds=90.0, parts=None):
-    key = RunKey(
-        data="digits",
-        labels_per_class=5,
-        seed=seed,
-        budget=budget,
-        method=method,
-        recipe="",
-    )
-    return Result(
+    key = dataclasses.replace(KEY, seed=seed, budget=budget, method=method)
+    return dataclasses.replace(
+        RESULT,
         key=key,
         accuracy=accuracy,
         multiply_adds=multiply_adds,
         target=100.0 * budget,
         parts=parts or {},
-        seconds=1.0,
-        num_classes=10,
     )
 
 

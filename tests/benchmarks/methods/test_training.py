@@ -1,11 +1,12 @@
+import dataclasses
 import json
 
 import pytest
 
 from benchmarks.methods import training
 from benchmarks.methods.cost import Batch
-from benchmarks.methods.draws import DataDraw
 from benchmarks.methods.training import Task, Training
+from tests.benchmarks.methods.made import DRAW
 
 NETWORK = 1_000
 #: A multiply-add more than ten steps of 32 images, or of 8 + 24 with as many views.
@@ -34,15 +35,12 @@ def commands(monkeypatch):
 
 @pytest.fixture
 def task(tmp_path):
-    draw = DataDraw(
+    draw = dataclasses.replace(
+        DRAW,
         labeled="folder:labeled",
         evaluation="folder:test",
         images="folder:all",
-        truth=None,
-        num_images=90,
         exclude=("folder:test", "folder:labeled"),
-        duplicate_bits=0,
-        class_names=("a", "b"),
     )
     settings = ("consistency.max_shift=0.1", "image.size=48")
     return Task(draw=draw, budget=1, seed=3, workdir=tmp_path, settings=settings)
