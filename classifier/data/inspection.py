@@ -92,7 +92,7 @@ def _read(examples: Iterable[Example], num_classes: int) -> _Findings:
         image = hashlib.sha256(example.image).digest()
         digest.update(b"%d %d %s " % (len(key), label, example.status.encode()))
         digest.update(key + image)
-        reason = _unreadable(example)
+        reason = why_unreadable(example)
         if reason:
             found.unreadable.append((key_text(key), reason))
             found.needs_hint |= example.status == BAD_RECORD
@@ -108,7 +108,7 @@ def _read(examples: Iterable[Example], num_classes: int) -> _Findings:
     return found
 
 
-def _unreadable(example: Example) -> str:
+def why_unreadable(example: Example) -> str:
     """Returns why an example is no image that can be read, "" if it is one."""
     if example.status != OK:
         return example.error

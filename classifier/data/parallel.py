@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ def read_each(
 ) -> Iterator[_Result]:
     """Yields what `read` makes of each file and its examples, in order.
 
-    Threads are a bounded number of files ahead: a few of many may be enough.
+    Threads are a bounded number of files ahead: a few of many may be enough. When the
+    iteration ends, they give up what they are reading.
 
     Raises:
         OSError: If a transient error persists.
@@ -33,8 +35,16 @@ def read_each(
     is_folder = isinstance(reader, FolderReader)
     size = _CHUNK if is_folder else 1
 
+    is_over = threading.Event()
+
+    def while_wanted(examples: Iterable[Example]) -> Iterator[Example]:
+        for example in examples:
+            if is_over.is_set():
+                raise concurrent.futures.CancelledError
+            yield example
+
     def read_chunk(chunk: Sequence[File]) -> list[_Result]:
-        examples = python_reader.read_examples(reader, chunk)
+        examples = while_wanted(python_reader.read_examples(reader, chunk))
         groups = ([example] for example in examples) if is_folder else [examples]
         return [read(file, group) for file, group in zip(chunk, groups, strict=True)]
 
@@ -49,4 +59,5 @@ def read_each(
         while pending:
             yield from pending.popleft().result()
     finally:
+        is_over.set()
         pool.shutdown(cancel_futures=True)

@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import itertools
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,7 +19,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from classifier.data import (
-    image_header,
     inspection,
     parallel,
     preprocessing,
@@ -84,21 +82,21 @@ class _Found:
 
     Attributes:
         kept: Mask of the examples read.
+        digest: SHA-256 of the examples read.
         num_skipped: Number of those that cannot be used.
         reason: Key of the first of them, and why; "" if there are none.
         unread: Key of the example with which reading ended because it cannot be read,
             and why; "" if there is none.
         num_excluded: Number of those that must not be drawn.
-        digest: SHA-256 of the examples read.
         compression: Compression of the file, as `File` names it.
     """
 
     kept: NDArray[np.bool_]
-    num_skipped: int
-    reason: str
-    unread: str
-    num_excluded: int
     digest: bytes
+    num_skipped: int = 0
+    reason: str = ""
+    unread: str = ""
+    num_excluded: int = 0
     compression: str = ""
 
     @property
@@ -208,16 +206,11 @@ def _find(
 def _read_in_order(
     source: Source, limit: int, excluded: frozenset[bytes]
 ) -> Iterator[tuple[int, _Found]]:
-    """Yields index and findings of one file after the other, read in parallel.
-
-    What is read ahead ends with the iteration.
-    """
+    """Yields index and findings of one file after the other, read in parallel."""
     files = source.files
     order = sorted(range(len(files)), key=lambda index: _hash(files[index]))
-    is_over = threading.Event()
 
     def read(file: File, examples: Iterable[Example]) -> _Found:
-        examples = itertools.takewhile(lambda _: not is_over.is_set(), examples)
         found = _read(examples, limit, excluded)
         if inspection.may_be_compressed(source.reader):
             found = _with_compression(file, found)
@@ -225,10 +218,7 @@ def _read_in_order(
 
     ordered = [files[index] for index in order]
     found = parallel.read_each(source.reader, ordered, read)
-    try:
-        yield from zip(order, found, strict=True)
-    finally:
-        is_over.set()
+    return zip(order, found, strict=True)
 
 
 def _read(
@@ -256,12 +246,12 @@ def _read(
         if not limit:
             break
     return _Found(
-        np.array(kept, np.bool_),
-        num_skipped,
-        first,
-        unread,
-        num_excluded,
-        digest.digest(),
+        kept=np.array(kept, np.bool_),
+        digest=digest.digest(),
+        num_skipped=num_skipped,
+        reason=first,
+        unread=unread,
+        num_excluded=num_excluded,
     )
 
 
@@ -277,11 +267,8 @@ def _read_digests(file: File, examples: Iterable[Example]) -> list[bytes]:
 
 def why_unusable(example: Example) -> str:
     """Returns why an image cannot be read and decoded, "" if it can."""
-    if example.status != OK:
-        return example.error
-    refusal = image_header.check(example.image)
-    if refusal:
-        return refusal.reason
+    if reason := inspection.why_unreadable(example):
+        return reason
     try:
         preprocessing.decode(example.image)
     except tf.errors.InvalidArgumentError:
@@ -299,7 +286,7 @@ def _with_compression(file: File, found: _Found) -> _Found:
         if count < len(found.kept):
             unread = f"{file.name}: {compression} that TensorFlow cannot read"
             nothing = np.zeros(0, np.bool_)
-            return _Found(nothing, 0, "", unread, 0, found.digest)
+            return _Found(kept=nothing, digest=found.digest, unread=unread)
     return dataclasses.replace(found, compression=compression)
 
 
