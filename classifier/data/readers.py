@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -97,7 +97,7 @@ class RecordReader:
                 **self.parse(record),
             }
 
-        return _select(records.enumerate(file["skip"]), file).map(parse)
+        return _select_in_tf(records.enumerate(file["skip"]), file).map(parse)
 
     def parse(self, record: Any) -> dict[str, Any]:
         """Returns the image and the label of a serialized record."""
@@ -117,7 +117,7 @@ class RecordReader:
             self.label_feature,
             is_labeled=self.is_labeled,
         )
-        yield from itertools.compress(found, file.kept) if file.kept else found
+        yield from _select(found, file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +184,7 @@ class TarReader:
             self.label_extension,
             is_labeled=self.is_labeled,
         )
-        yield from itertools.compress(found, file.kept) if file.kept else found
+        yield from _select(found, file)
 
     def _generate(
         self, path: bytes, name: bytes, size: int, mtime_ns: int, kept: bytes = b""
@@ -226,16 +226,19 @@ class NumberedReader:
         yield from self.reader.examples(file)
 
 
-def _select(examples: Any, file: dict[str, Any]) -> Any:
+def _select(examples: Iterable[Example], file: File) -> Iterable[Example]:
     """Returns those of a file's examples that its mask selects, all if it is empty."""
+    return itertools.compress(examples, file.kept) if file.kept else examples
+
+
+def _select_in_tf(examples: Any, file: dict[str, Any]) -> Any:
+    """Returns a dataset of the same of a dataset."""
     if "kept" not in file:
         return examples
     mask = tf.io.decode_raw(file["kept"], tf.uint8)
-    # Not `from_tensors`, see `FolderReader.read`.
-    ones = tf.data.Dataset.from_tensor_slices(tf.ones([1], tf.uint8))
-    ones = ones.repeat(tf.where(tf.size(mask) == 0, tf.int64.max, 0))
-    mask = tf.data.Dataset.from_tensor_slices(mask).concatenate(ones)
-    # The mask first: nothing behind its end is read.
-    masked = tf.data.Dataset.zip(mask, examples)
-    kept = masked.filter(lambda is_kept, _: is_kept == 1)
+    size = tf.size(mask, tf.int64)
+    # Nothing behind the mask's end is read.
+    numbered = examples.take(tf.where(size > 0, size, -1)).enumerate()
+    # Slices of an empty mask are empty, and select.
+    kept = numbered.filter(lambda at, _: tf.reduce_all(mask[at : at + 1] == 1))
     return kept.map(lambda _, example: example)
