@@ -136,19 +136,19 @@ class Chain:
         """Runs the stages as `make report` does, without its report."""
         teacher = _choose(task, self.teacher, self.few_labels)
         half = (task.budget - self._labeling(task, teacher)) / 2
-        best = train(task, "teacher", teacher, half, number=1)
-        parts: dict[str, Any] = {"teacher": best.accuracy}
-        spent = best.multiply_adds
+        latest = train(task, "teacher", teacher, half, number=1)
+        parts: dict[str, Any] = {"teacher": latest.accuracy}
+        spent = latest.multiply_adds
         for number in range(1, self.rounds + 1):
             directory = task.workdir / f"round-{number}"
-            spent += _label(task, best, directory, self.propagation)
+            spent += _label(task, latest, directory, self.propagation)
             if self.propagation:
                 parts[f"agreement {number}"] = _read_agreement(directory)
             kept = _select(task, directory, self.selection)
             parts[f"kept {number}"] = kept
             if not kept:
                 break
-            best = train(
+            latest = train(
                 task,
                 f"round-{number}/student",
                 self.student,
@@ -156,9 +156,9 @@ class Chain:
                 pseudo_labeled=directory / "dataset",
                 number=1 + number,
             )
-            parts[f"student {number}"] = best.accuracy
-            spent += best.multiply_adds
-        return Outcome(accuracy=best.accuracy, multiply_adds=spent, parts=parts)
+            parts[f"student {number}"] = latest.accuracy
+            spent += latest.multiply_adds
+        return Outcome(accuracy=latest.accuracy, multiply_adds=spent, parts=parts)
 
     def _labeling(self, task: Task, teacher: Training) -> int:
         """Returns the multiply-adds of all labelings."""
