@@ -15,7 +15,7 @@ def enclosed(polygon):
 
 
 @pytest.mark.parametrize("name", outlines.OUTLINES)
-def test_outlines_lie_in_the_unit_disk_and_are_solid(name):
+def test_outlines_are_near_the_middle_and_solid(name):
     edge, *holes = outlines.OUTLINES[name]
     for polygon in (edge, *holes):
         assert np.linalg.norm(polygon, axis=1).max() <= 1.05
