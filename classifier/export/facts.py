@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from stage.typed_json import ClassName, Count, Positive
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
 MODEL = "model.keras"
+#: Settings of an image that evaluation does not use.
+_TRAINING_ONLY = ("min_crop_area", "random_flip")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,9 @@ class ClassifierFacts:
         image_multiply_adds: Multiply-adds of the forward pass of one image, see
             `classifier.models.flops`; None if they were not counted.
         multiply_adds: Those of the training; None if they were not counted.
+        features: SHA-256 of what determines the embedding of an encoded image; None if
+            there is no embedding, or in classifiers of earlier versions.
+        head: Fingerprint of `head.safetensors`; None if there is none.
     """
 
     fingerprint: str
@@ -93,6 +99,8 @@ class ClassifierFacts:
     left_out: LeftOut | None = None
     image_multiply_adds: Positive | None = None
     multiply_adds: Positive | None = None
+    features: str | None = None
+    head: str | None = None
 
     def check_fingerprint(
         self, weights: Iterable[NDArray[Any]], path: epath.PathLike
@@ -117,6 +125,19 @@ def fingerprint(
     head = repr((dataclasses.astuple(image), tuple(class_names))).encode()
     arrays = (array.tobytes() for array in weights)
     return artifact.fingerprint(itertools.chain([head], arrays))
+
+
+def features_fingerprint(image: ImageConfig, content: Iterable[bytes]) -> str:
+    """Returns the SHA-256 that identifies what makes embeddings of encoded images.
+
+    The content determines the embedding of pixels. Two classifiers that differ in their
+    last layer only have the same.
+    """
+    settings = dataclasses.asdict(image)
+    evaluated = {k: v for k, v in settings.items() if k not in _TRAINING_ONLY}
+    return artifact.fingerprint(
+        itertools.chain([json.dumps(evaluated, sort_keys=True).encode()], content)
+    )
 
 
 def read_facts(directory: epath.PathLike) -> ClassifierFacts:

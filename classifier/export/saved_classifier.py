@@ -1,4 +1,4 @@
-"""A trained classifier as files: `model.keras`, `export/` and `classifier.json`.
+"""A trained classifier as files: networks, `classifier.json` and `head.safetensors`.
 
 The SavedModel has three signatures. `preprocess` turns encoded images, string [B],
 into `pixels` uint8 [B,S,S,3]; `pixels` turns those into `logits` float32 [B,K] and
@@ -23,11 +23,18 @@ from classifier.export.facts import (
     MODEL,
     Compute,
     Evaluation,
+    features_fingerprint,
     fingerprint,
     read_facts,
 )
+from classifier.export.head import Head, write_head
 from classifier.models.config import ModelConfig
-from classifier.models.embedding import LOGITS, with_embedding
+from classifier.models.embedding import (
+    LOGITS,
+    embedding_content,
+    head_weights,
+    with_embedding,
+)
 from classifier.models.factory import build_network, count_parameters
 from stage import artifact, typed_json
 
@@ -64,6 +71,7 @@ def export_classifier(
         raise OSError(f"cannot write {path / EXPORT}: {error.message}") from error
     for name in (MODEL, EXPORT):
         artifact.sync(path / name)
+    head = head_weights(model)
     artifact.write_json(
         path / CLASSIFIER,
         {
@@ -75,6 +83,8 @@ def export_classifier(
             "num_parameters": count_parameters(model),
             "image_multiply_adds": compute and compute.image,
             "multiply_adds": compute and compute.training,
+            "features": head and features_fingerprint(image, embedding_content(model)),
+            "head": head and write_head(path, Head(*head)),
             "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
         },
     )
