@@ -37,6 +37,9 @@ CONTENT = "content"
 _MAX_DIFFERENCES = 5
 #: Folders of training that nothing reads once it is complete.
 SCRATCH = ("checkpoints", "events", "profile")
+LICENSES, CARD = "licenses.json", "README.md"
+#: Files that describe an artifact and decide nothing: they may be written anew.
+DESCRIPTIONS = (LICENSES, CARD)
 _SHA_256 = re.compile("[0-9a-f]{64}")
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
@@ -217,7 +220,7 @@ def check_sizes(directory: epath.PathLike) -> None:
     expected = read_completed(path).files
     found = _file_sizes(path) if expected else {}
     for name, size in expected.items():
-        if found.get(name) != size:
+        if name not in DESCRIPTIONS and found.get(name) != size:
             got = f"{found[name]:,}" if name in found else "no file"
             raise ValueError(
                 f"{path / name}: expected {size:,} bytes, got {got}; restore it, or "
@@ -235,7 +238,7 @@ def _file_sizes(directory: epath.PathLike) -> dict[str, int]:
     sizes = {}
     for path, size in _list_files(root):
         name = path[len(root) :].lstrip("/")
-        is_kept = name != COMPLETED and name.split("/")[0] not in SCRATCH
+        is_kept = name.split("/")[0] not in (COMPLETED, *SCRATCH, *DESCRIPTIONS)
         if is_kept and not is_unfinished(name):
             sizes[name] = size
     inside = tuple(
