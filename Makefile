@@ -3,7 +3,8 @@
 # The target of every stage is the file RUN/.../COMPLETED, so finished stages are skipped:
 #
 #   RUN/round-1/teacher/member-I    classifiers trained on the labeled images, and on
-#                                   all images if there are few labels
+#                                   all images if there are few labels; with FEATURES=
+#                                   one probe, with its own calibration inside
 #   RUN/round-N/calibration         their predictions on labeled images not trained on
 #   RUN/round-N/teacher_predictions one row per image, by the teacher of round N
 #   RUN/round-N/labeled_predictions the same of the labeled images
@@ -31,8 +32,8 @@ WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
 SHARE := TARGET_PRECISION CONFIDENCE_THRESHOLD
 PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS CONSISTENCY \
 	$(WHOLE) $(POSITIVE) $(SHARE)
-TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE TEACHER_FLAGS \
-	STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
+TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE FEATURES \
+	TEACHER_FLAGS STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
 $(call check_no_dollar,$(PLAIN) $(TEXT))
 
@@ -57,6 +58,9 @@ IMAGES ?= $(if $(filter file,$(origin LABELED)),tfrecord:$(DATA_DIR)/unlabeled/*
 CLASS_NAMES ?=
 PRESET ?= tiny
 STUDENT_PRESET ?= $(PRESET)
+# Pretrained features of round 1's teacher, which is then a probe (`teacher.probe`):
+# onnx:PATH, hf:OWNER/NAME, keras:NAME, a classifier's directory and so on.
+FEATURES ?=
 # Number of folds; each teacher of round 1 leaves out one, to be calibrated on. 0: none.
 FOLDS ?= 0
 TEACHERS ?= $(or $(filter-out 0,$(FOLDS)),1)
@@ -69,7 +73,7 @@ TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
 # Number of similar images whose labels are blended with the teacher's; 0: none. The
 # confidences of a calibration are the teacher's.
-NEIGHBORS ?= $(if $(or $(CALIBRATION),$(filter-out 0,$(FOLDS))),0,10)
+NEIGHBORS ?= $(if $(or $(CALIBRATION),$(FEATURES),$(filter-out 0,$(FOLDS))),0,10)
 # Share of pseudo-labels that should be right; without calibration, a threshold instead.
 # Where similar images have another class than the teacher says, both have at most 0.5.
 TARGET_PRECISION ?= 0.97
@@ -160,7 +164,13 @@ EVALUATION_FLAGS = --evaluation=$(call quote,$(EVALUATION)) $(SOURCE_FLAGS)
 # On a TPU, layers compute in bfloat16, as in the paper.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 	$(if $(filter pod,$(TPU)),--distributed=auto)
-INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed
+# What reads a source of features, by its prefix.
+EXTRA_onnx := onnx
+EXTRA_hf := hub
+EXTRA_keras_hub := pretrained
+EXTRA := $(EXTRA_$(firstword $(subst :, ,$(FEATURES))))
+INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed \
+	$(if $(EXTRA),$(VENV)/$(EXTRA)-installed)
 LIBTPU := $(VENV)/libtpu
 
 $(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if \
@@ -176,9 +186,18 @@ ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
 $(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
 endif
 
-ifneq ($(and $(filter-out 0,$(NEIGHBORS)),$(or $(CALIBRATION),$(filter-out 0,$(FOLDS)))),)
-$(error expected NEIGHBORS=0 with FOLDS= or CALIBRATION=, whose confidences are the \
-	teacher's, got NEIGHBORS=$(NEIGHBORS))
+ifneq ($(and $(filter-out 0,$(NEIGHBORS)),\
+	$(or $(CALIBRATION),$(FEATURES),$(filter-out 0,$(FOLDS)))),)
+$(error expected NEIGHBORS=0 with FEATURES=, FOLDS= or CALIBRATION=, whose confidences \
+	are the teacher's, got NEIGHBORS=$(NEIGHBORS))
+endif
+
+# A probe learns from labels alone, and leaves out each fold itself.
+ifneq ($(FEATURES),)
+$(foreach wrong,$(filter-out FOLDS=0 TEACHERS=1 CONSISTENCY=auto CONSISTENCY=off,\
+	FOLDS=$(FOLDS) TEACHERS=$(TEACHERS) CONSISTENCY=$(CONSISTENCY)),\
+	$(error expected FEATURES= without FOLDS=, TEACHERS= and CONSISTENCY=, as the teacher \
+		is one probe that calibrates itself, got $(wrong)))
 endif
 
 ifneq ($(filter-out vm pod,$(TPU)),)
@@ -254,6 +273,12 @@ $(VENV)/tpu-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[demo,tpu]'
 	@touch $@ $(VENV)/demo-installed
 
+$(VENV)/onnx-installed $(VENV)/hub-installed $(VENV)/pretrained-installed: \
+		pyproject.toml constraints.txt | $(firstword $(INSTALLED))
+	$(PY) -m pip install --quiet --constraint constraints.txt \
+		--editable '.[$(@:$(VENV)/%-installed=%)]'
+	@touch $@
+
 # libtpu is installed elsewhere: JAX would try to use it on machines without a TPU.
 $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), which takes some minutes"
@@ -305,9 +330,15 @@ teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%
 teacher_flags = $(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(dir))
 completed = $(patsubst %,%/COMPLETED,$(1))
 # A student is trained on all folds.
-is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(filter-out 0,$(FOLDS))))
-calibration_dir = $(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration)
-calibration_flag = $(addprefix --calibration=,$(call calibration_dir,$(1)))
+is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(or $(FEATURES),\
+	$(filter-out 0,$(FOLDS)))))
+# A probe's calibration is made with it.
+has_own = $(and $(filter 1,$(1)),$(FEATURES),$(if $(CALIBRATION),,own))
+own_calibration = $(if $(call has_own,$(1)),$(call teacher_dirs,$(1))/calibration)
+calibration_dir = $(if $(call has_own,$(1)),,\
+	$(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration))
+calibration_flag = $(addprefix --calibration=,\
+	$(strip $(call own_calibration,$(1)) $(call calibration_dir,$(1))))
 excluded_dirs = $(patsubst %,$(RUN)/round-$(1)/excluded/set-%,\
 	$(wordlist 1,$(words $(EXCLUDED)),$(NUMBERS)))
 calibrate_on = $(if $(CALIBRATION),--held_out=$(call quote,$(CALIBRATION)),\
@@ -316,7 +347,9 @@ calibrate_on = $(if $(CALIBRATION),--held_out=$(call quote,$(CALIBRATION)),\
 seed = --seed=$(SEED)$(1)$(if $(filter $(DIGITS_1_TO_9),$(1)),,0)
 
 teacher: $(call completed,$(call teacher_dirs,$(ROUND)))  ## Train the teacher of round ROUND=1
-calibration: $(call completed,$(call calibration_dir,$(ROUND)))  ## Calibrate the teacher, with FOLDS= or CALIBRATION=
+calibration: $(call completed,$(or $(strip $(call calibration_dir,$(ROUND))),\
+	$(call teacher_dirs,$(ROUND))))
+calibration:  ## Calibrate the teacher, with FOLDS=, FEATURES= or CALIBRATION=
 labels: $(RUN)/round-$(ROUND)/predictions/COMPLETED  ## Label all images with the teacher
 selection: $(RUN)/round-$(ROUND)/selection/COMPLETED  ## Select the best predictions of every class
 records: $(RUN)/round-$(ROUND)/dataset/COMPLETED  ## Write the selected images as TFRecords
@@ -337,7 +370,7 @@ report:  ## Run ROUNDS=1 rounds and report on them
 # The settings determine the content of RUN; other settings, or images that have changed,
 # need another RUN.
 SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
-	CONSISTENCY NEIGHBORS FOLDS CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD \
+	CONSISTENCY NEIGHBORS FOLDS FEATURES CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD \
 	IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS \
 	STUDENT_FLAGS
 
@@ -361,11 +394,20 @@ unlabeled_flags = --unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENC
 # Members differ in their seed and in the fold that they leave out.
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
-$(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
+define train_member
 	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
 		$(if $(IMAGES),$(unlabeled_flags)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
+endef
+
+define probe_member
+	$(PY) -m teacher.probe --features=$(call quote,$(FEATURES)) $(LABEL_FLAGS) \
+		--workdir=$(@D) $(call quote_words,$(TEACHER_FLAGS))
+endef
+
+$(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
+	$(if $(FEATURES),$(probe_member),$(train_member))
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \

@@ -46,8 +46,8 @@ class Make:
         python.parent.mkdir(parents=True)
         python.write_text(STAND_IN)
         python.chmod(0o755)
-        for name in ("demo-installed", "dev-installed"):
-            (root / ".venv" / name).touch()
+        for name in ("demo", "dev", "onnx", "hub", "pretrained"):
+            (root / ".venv" / f"{name}-installed").touch()
 
     def __call__(
         self, *targets, failing="nothing", compares="", environment=None, **variables
@@ -236,6 +236,67 @@ def test_calibrated_labels_are_the_teachers_own(make, given):
     assert "beam_jobs.label_images" in labeling
 
 
+#: A source of features whose path has a blank.
+PRETRAINED = "onnx:/my models/lite.onnx"
+
+
+def call_of(calls, module):
+    """Returns the only call of a command."""
+    (found,) = (call for call in calls if module in call)
+    return found
+
+
+def test_a_probe_of_pretrained_features_is_the_first_teacher(make):
+    ended, calls = make(
+        *("report", "calibration"),
+        **SETTINGS,
+        ROUNDS="2",
+        FEATURES=PRETRAINED,
+        TEACHER_FLAGS="--image_feature=x",
+    )
+    assert ended.returncode == 0, ended.stderr
+    probing = call_of(calls, "teacher.probe")
+    assert f"--features={PRETRAINED}" in probing
+    assert f"--labeled={SETTINGS['LABELED']}" in probing
+    assert f"--evaluation={SETTINGS['EVALUATION']}" in probing
+    assert "--image_feature=x" in probing
+    probe = "runs/x/round-1/teacher/member-1"
+    assert f"--workdir={probe}" in probing
+    own = f"--calibration={probe}/calibration"
+    modules = {call[1] for call in calls}
+    assert not modules & {"teacher.train", "teacher.calibrate"}
+    assert "beam_jobs.propagate_labels" not in modules
+    first, second = (call for call in calls if "beam_jobs.select_labels" in call)
+    assert {own, "--target_precision=0.97"} < {*first}
+    assert "--confidence_threshold=0.51" in second
+    calibrated = [call[1] for call in calls if own in call]
+    assert calibrated == ["beam_jobs.label_images", "beam_jobs.select_labels"]
+    (control,) = (call for call in calls if "--control" in call)
+    assert f"--compute_of={probe}" in control
+
+
+def test_held_out_images_calibrate_a_probe_too(make):
+    given = {"FEATURES": PRETRAINED, "CALIBRATION": "folder:more"}
+    ended, calls = make("selection", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    calibrating = call_of(calls, "teacher.calibrate")
+    assert "--teacher=runs/x/round-1/teacher/member-1" in calibrating
+    selecting = call_of(calls, "beam_jobs.select_labels")
+    assert "--calibration=runs/x/round-1/calibration" in selecting
+
+
+@page.holds("FEATURES= with settings of a network")
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"FOLDS": "3"}, {"TEACHERS": "2"}, {"CONSISTENCY": "on"}),
+        {"FOLDS": "3", "CALIBRATION": "folder:more"},
+    ],
+)
+def test_a_probe_is_no_network(fault, make, given):
+    make.refused(fault, "report", **SETTINGS, FEATURES=PRETRAINED, **given)
+
+
 @page.holds("make variable with a dollar sign")
 @pytest.mark.parametrize(
     "name", [*SETTINGS, "CALIBRATION", "EXCLUDE", "CLASS_NAMES", "DATA_DIR", "SEED"]
@@ -252,7 +313,7 @@ def test_dollar_signs(fault, make, name, text):
 @page.holds("make variable with a line break")
 @pytest.mark.parametrize("text", ["a\nb", "a\tb", "a\n", "\n\ttouch touched"])
 def test_several_lines(fault, make, text):
-    for name in ("LABELED", "EVALUATION", "IMAGES", "TEACHER_FLAGS"):
+    for name in ("LABELED", "EVALUATION", "IMAGES", "TEACHER_FLAGS", "FEATURES"):
         ended, calls = make("teacher", **{**SETTINGS, name: f"folder:{text}"})
         assert (ended.returncode, calls) == (2, [])
         fault.check(ended.stderr)
@@ -382,8 +443,11 @@ def test_numbers_at_their_limits(make, given):
     assert ended.returncode == 0, ended.stderr
 
 
-@page.holds("NEIGHBORS= with FOLDS= or CALIBRATION=")
-@pytest.mark.parametrize("given", [{"FOLDS": "3"}, {"CALIBRATION": "folder:more"}])
+@page.holds("NEIGHBORS= with FEATURES=, FOLDS= or CALIBRATION=")
+@pytest.mark.parametrize(
+    "given",
+    [{"FOLDS": "3"}, {"CALIBRATION": "folder:more"}, {"FEATURES": PRETRAINED}],
+)
 def test_neighbors_with_a_calibration(fault, make, given):
     make.refused(fault, "report", **SETTINGS, **given, NEIGHBORS="10")
     ended, _ = make("selection", **SETTINGS, **given, NEIGHBORS="0")

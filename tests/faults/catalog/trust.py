@@ -89,9 +89,15 @@ FAULTS = (
         "make variable that should be a number", REFUSED, mentions=("expected ", "got ")
     ),
     Fault(
-        "NEIGHBORS= with FOLDS= or CALIBRATION=",
+        "NEIGHBORS= with FEATURES=, FOLDS= or CALIBRATION=",
         REFUSED,
         mentions=("expected NEIGHBORS=0", "got NEIGHBORS="),
+    ),
+    Fault(
+        "FEATURES= with settings of a network",
+        REFUSED,
+        "FOLDS=, TEACHERS= and CONSISTENCY=on",
+        mentions=("expected FEATURES= without", "got "),
     ),
     Fault("preset or flag of a later stage that there is not", REFUSED),
     Fault(

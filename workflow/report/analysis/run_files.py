@@ -1,6 +1,7 @@
 """The files of a run that the report reads, laid out by the Makefile.
 
-RUN/round-1/teacher/member-I      classifiers of the first teacher
+RUN/round-1/teacher/member-I      classifiers of the first teacher; a probe holds its
+                                  own `calibration`
 RUN/round-1/teacher/evaluation    first teacher on the test images
 RUN/round-N/calibration           teacher of round N on held-out or out-of-fold images
 RUN/round-N/{predictions,selection,dataset,student}
@@ -196,13 +197,19 @@ class Run:
         Raises:
             MissingError: If there is neither, or no image could be decoded.
         """
-        calibration = self.round(number) / "calibration"
-        if (calibration / CALIBRATION_ROWS).exists():
-            return precision.read_calibration(epath.Path(calibration))
+        for directory in self._calibrations(number):
+            if (directory / CALIBRATION_ROWS).exists():
+                return precision.read_calibration(epath.Path(directory))
         found = self.evaluated(self.teacher_evaluation(number)).decoded()
         if not len(found.label):
             raise MissingError("No test image could be decoded.")
         return found
+
+    def _calibrations(self, number: int) -> Iterator[pathlib.Path]:
+        """Yields where the calibration of a round's teacher may be."""
+        yield self.round(number) / "calibration"
+        if number == 1:  # A probe has its own.
+            yield self.round(1) / "teacher" / "member-1" / "calibration"
 
     def evaluated(self, directory: pathlib.Path) -> EvaluatedImages:
         """Returns the predictions for the test images in an evaluation's directory.

@@ -32,6 +32,16 @@ def test_a_calibration_takes_precedence_over_test_images(found):
     assert (second.judges.kind, second.judges.images) == ("test", 600)
 
 
+def test_the_calibration_of_a_probe_lies_in_its_directory(copied):
+    held_out = Run(copied).reference_predictions(1)
+    directory = copied / "round-1"
+    (directory / "calibration").rename(directory / "teacher/member-1/calibration")
+    own = Run(copied).reference_predictions(1)
+    assert own.kind == held_out.kind == "held_out"
+    assert own.confidence.tolist() == held_out.confidence.tolist()
+    assert Run(copied).reference_predictions(2).kind == "test"
+
+
 def test_stages_come_as_they_were_made(found):
     names = [stage.name for stage in found.stages]
     assert names[:4] == [
