@@ -37,8 +37,9 @@ from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
 from classifier.inference.ensemble import Classifier
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import SUMMARY
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, ShardFacts
+from pseudo_label.predictions.schema import TRUE_LABEL, ShardFacts
 from stage import artifact, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
@@ -152,8 +153,12 @@ def _count_multiply_adds(settings: LabelingConfig) -> float | None:
 
 def _more_columns(config: dict[str, Any]) -> list[str]:
     """Returns the columns besides those of all predictions."""
-    columns = [EMBEDDING] if config.get("embedding_size") else []
-    return columns + ([TRUE_LABEL] if config.get("has_true_labels") else [])
+    settings = {
+        EMBEDDING: "embedding_size",
+        EMBEDDING_NORM: "has_embedding_norms",
+        TRUE_LABEL: "has_true_labels",
+    }
+    return [name for name, setting in settings.items() if config.get(setting)]
 
 
 @contextlib.contextmanager
@@ -321,10 +326,15 @@ def _describe_embeddings(
             "no labels are stored, as images and teacher have other classes: "
             f"{_describe_other_classes(source.class_names, names)}"
         )
-    return {
+    described: dict[str, Any] = {
         "embedding_size": sum(sizes),
         "has_true_labels": source.class_names == names,
     }
+    if len(facts) == 1:
+        described["has_embedding_norms"] = True
+        if facts[0].features:
+            described["features"] = facts[0].features
+    return described
 
 
 def _describe_other_classes(ours: Sequence[str], teachers: Sequence[str]) -> str:

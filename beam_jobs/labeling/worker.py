@@ -261,6 +261,7 @@ def _tables(
             probabilities=predicted.probabilities,
             pixels=decoded.pixels,
             embeddings=predicted.embeddings,
+            embedding_norms=predicted.embedding_norms,
             true_labels=(
                 _true_labels(decoded.examples, predicted.probabilities.shape[1])
                 if TRUE_LABEL in labeling.more_columns

@@ -24,7 +24,12 @@ from stage.validation import check
 #: deleted at the end.
 WORK = "cells"
 #: Settings of a labeling job that describe embeddings, which the output lacks.
-_DROPPED_SETTINGS = ("embedding_size", "has_true_labels")
+_DROPPED_SETTINGS = (
+    "embedding_size",
+    "has_embedding_norms",
+    "features",
+    "has_true_labels",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from beam_jobs.propagation.job import PropagationJob, find_missing
+from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING
 from pseudo_label.predictions.prediction_set import PredictionSet
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL, NeighborAgreement
+from pseudo_label.predictions.schema import TRUE_LABEL, NeighborAgreement
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.blending import blend
 from pseudo_label.propagation.cells import SAMPLES_PER_CELL, Cells
@@ -39,8 +41,6 @@ Block = tuple[int, bytes]
 #: Highest hash of a key in a sample of everything: the highest float64 that fits into
 #: 64 bits. Of 2^53 hashes one is higher.
 _MAX_HASH = 2**64 - 2**11
-#: Lowest and highest finite number of float16.
-_FINITE = (-65504, 65504)
 _BLENDED = ("label", "confidence", "top_labels", "top_probabilities")
 
 
@@ -60,9 +60,7 @@ def read_rows(
         rows = np.zeros(len(positions), propagation_cells.row_type(size))
         rows["shard"], rows["row"] = shard, first + positions
         rows["label"], rows["is_home"] = UNLABELED, True
-        rows[EMBEDDING] = _to_matrix(
-            table, EMBEDDING, size, _FINITE, path=path, first=first
-        )
+        rows[EMBEDDING] = embeddings.to_matrix(table, size, path=path, first=first)
         if with_labels:
             labels = table[TRUE_LABEL].fill_null(UNLABELED).to_numpy()[positions]
             rows["label"] = labels

@@ -11,9 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.measuring import predictions
+from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING
 from pseudo_label.predictions.prediction_set import SHARDS
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL
+from pseudo_label.predictions.schema import TRUE_LABEL
 from stage.status import OK
 
 #: Clusters of a class; those of all classes lie among each other.
@@ -111,7 +113,7 @@ def _make_blocks(space: FeatureSpace, seed: list[int], size: int) -> Iterator[pa
             top_probabilities[:, 0],
             prediction_schema.to_lists(top_labels, none),
             prediction_schema.to_lists(top_probabilities, none),
-            prediction_schema.to_lists(features, none),
+            embeddings.to_column(features, none),
             truth,
         ]
         names = prediction_schema.schema(EMBEDDING, TRUE_LABEL)

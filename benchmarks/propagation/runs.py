@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from benchmarks.measuring.process_watch import watch
 from benchmarks.measuring.turns import Figures
 from benchmarks.propagation.inputs import PropagationInputs
+from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING
 from pseudo_label.predictions.prediction_set import (
     SUMMARY,
     PredictionSet,
     open_predictions,
 )
-from pseudo_label.predictions.schema import EMBEDDING, TRUE_LABEL
+from pseudo_label.predictions.schema import TRUE_LABEL
 
 
 class SpreadRun(NamedTuple):
@@ -117,7 +119,13 @@ def read_distributions(images: PredictionSet) -> NDArray[np.float32]:
 
 def read_features(images: PredictionSet) -> NDArray[np.float16]:
     """Returns the features [N,D] of all images."""
-    return _read_lists(images, EMBEDDING, images.embedding_size).astype(np.float16)
+    parts = []
+    for path in map(images.path, range(images.num_shards)):
+        table = prediction_schema.read_table(path, ["label", EMBEDDING])
+        parts.append(
+            embeddings.to_matrix(table, images.embedding_size, path=path, first=0)
+        )
+    return np.concatenate(parts)
 
 
 def read_truth(images: PredictionSet) -> NDArray[np.int32]:

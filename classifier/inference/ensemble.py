@@ -66,12 +66,15 @@ class Predictions:
         probabilities: float32 [B,K]; zeros where the status is not `ok`.
         embeddings: float32 [B,D]; zeros where the status is not `ok`. None unless the
             ensemble gives them.
+        embedding_norms: float32 [B], lengths of the features of one member; not finite
+            where they are not. None for several members, or without embeddings.
     """
 
     status: list[str]
     error: list[str]
     probabilities: NDArray[np.float32]
     embeddings: NDArray[np.float32] | None = None
+    embedding_norms: NDArray[np.float32] | None = None
 
 
 class Classifier:
@@ -180,7 +183,11 @@ class Ensemble:
         predictions = to_predictions(decoded, probabilities)
         if not self._embeddings:
             return predictions
-        return _with_embeddings(predictions, [pair[1] for pair in outputs], decoded)
+        features = [pair[1] for pair in outputs]
+        predictions = _with_embeddings(predictions, features, decoded)
+        if len(self._members) > 1:
+            return predictions
+        return _with_norms(predictions, features, decoded)
 
     def logits(self, decoded: Decoded) -> NDArray[np.float32]:
         """Returns logits float32 [M,G,K] of M members for the G decoded images."""
@@ -287,6 +294,27 @@ def _with_embeddings(
     return dataclasses.replace(predictions, embeddings=rows)
 
 
+def _with_norms(
+    predictions: Predictions,
+    features: Sequence[NDArray[np.float32]],
+    decoded: Decoded,
+) -> Predictions:
+    """Returns predictions with the lengths of the features [G,D] of one member, if any.
+
+    Where they are not finite, the length is not either.
+    """
+    norms = np.zeros(len(predictions.status), np.float32)
+    if features:
+        norms[decoded.good] = measure_lengths(features[0])[:, 0]
+    return dataclasses.replace(predictions, embedding_norms=norms)
+
+
+def measure_lengths(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the lengths [B,1] of features [B,D]; not finite where they are not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.linalg.norm(features, axis=1, keepdims=True)
+
+
 def join_embeddings(features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Returns the embeddings of an ensemble from the features [B,D] of M members.
 
@@ -294,7 +322,7 @@ def join_embeddings(features: Sequence[NDArray[np.float32]]) -> NDArray[np.float
     """
     scale = np.float32(len(features) ** -0.5)
     with np.errstate(invalid="ignore"):
-        lengths = [np.linalg.norm(each, axis=1, keepdims=True) for each in features]
+        lengths = [measure_lengths(each) for each in features]
         normal = [
             each / np.where(length > 0, length, np.float32(1)) * scale
             for each, length in zip(features, lengths, strict=True)

@@ -37,6 +37,8 @@ class PredictionSet:
         num_shards: Number of files, one for each input shard.
         num_images: Number of rows in all files.
         embedding_size: Number of features of each image; 0 if none are stored.
+        has_embedding_norms: Whether the lengths of the features are stored.
+        features: Fingerprint of what the features are computed with; empty if unknown.
         has_true_labels: Whether the labels of the images are stored.
     """
 
@@ -49,6 +51,8 @@ class PredictionSet:
     num_shards: int
     num_images: int
     embedding_size: int = 0
+    has_embedding_norms: bool = False
+    features: str = ""
     has_true_labels: bool = False
 
     @property
@@ -98,6 +102,9 @@ class LabelingFacts:
         top_k: Number of top classes of each row, at least 1.
         temperature: Temperature of the confidences.
         embedding_size: Number of features of each row; 0 for no such column.
+        has_embedding_norms: Whether rows have the length of the features.
+        features: Fingerprint of the teacher's features; empty for several teachers,
+            or one of an earlier version.
         has_true_labels: Whether rows have the label of the source.
     """
 
@@ -107,6 +114,8 @@ class LabelingFacts:
     top_k: PositiveCount = 1
     temperature: Positive = 1.0
     embedding_size: Count = 0
+    has_embedding_norms: bool = False
+    features: str = ""
     has_true_labels: bool = False
 
 
@@ -148,6 +157,8 @@ def open_predictions(directory: str) -> PredictionSet:
         num_shards=labeling.images.num_shards,
         num_images=0,
         embedding_size=labeling.embedding_size,
+        has_embedding_norms=labeling.has_embedding_norms,
+        features=labeling.features,
         has_true_labels=labeling.has_true_labels,
     )
     # Rows do not depend on the path of the images, so their fingerprint leaves it out.

@@ -15,6 +15,8 @@ import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
+from pseudo_label.predictions import embeddings
+from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.perceptual_hash import perceptual_hashes
 from stage import parquet
 from stage.status import OK
@@ -36,8 +38,8 @@ _COMPRESSED = [
 ]
 #: Bytes of the embeddings of a row group, of which a writer holds two.
 _GROUP_EMBEDDING_BYTES = 2**26
-#: Columns of predictions with embeddings.
-EMBEDDING, TRUE_LABEL = "embedding", "true_label"
+#: Column of predictions with embeddings whose images have labels.
+TRUE_LABEL = "true_label"
 _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _SHARD = b"shard"
@@ -60,8 +62,10 @@ def schema(*more: str) -> pa.Schema:
 
     `more` are those of a job with `--embeddings`. embedding: features [D] of length 1,
     or zeros if they are not finite or all zero
-    (classifier.inference.ensemble.join_embeddings), null without a prediction.
-    true_label: class that the source says, null where it says none.
+    (classifier.inference.ensemble.join_embeddings), null without a prediction; see
+    `embeddings`. embedding_norm: length of the features of the one teacher before, not
+    finite if they are not. true_label: class that the source says, null where it says
+    none.
     """
     columns = pa.schema(
         [
@@ -79,7 +83,11 @@ def schema(*more: str) -> pa.Schema:
             ("top_probabilities", pa.list_(pa.float32())),
         ]
     )
-    types = {EMBEDDING: pa.list_(pa.float16()), TRUE_LABEL: pa.int32()}
+    types = {
+        EMBEDDING: pa.binary(),
+        EMBEDDING_NORM: pa.float32(),
+        TRUE_LABEL: pa.int32(),
+    }
     for name in more:
         columns = columns.append(pa.field(name, types[name]))
     return columns
@@ -98,6 +106,7 @@ class Block:
         probabilities: float32 [B,K].
         pixels: uint8 [B,S,S,3], input of the perceptual hash.
         embeddings: float32 [B,D]; None for no such column.
+        embedding_norms: float32 [B]; None for no such column.
         true_labels: [B] labels of the source, -1 where there is none; None for no such
             column.
     """
@@ -110,6 +119,7 @@ class Block:
     probabilities: NDArray[np.float32]
     pixels: NDArray[np.uint8]
     embeddings: NDArray[np.float32] | None = None
+    embedding_norms: NDArray[np.float32] | None = None
     true_labels: NDArray[np.int32] | None = None
 
 
@@ -135,7 +145,10 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
     more = []
     if block.embeddings is not None:
         more.append(EMBEDDING)
-        columns.append(to_lists(block.embeddings.astype(np.float16), is_missing))
+        columns.append(embeddings.to_column(block.embeddings, is_missing))
+    if block.embedding_norms is not None:
+        more.append(EMBEDDING_NORM)
+        columns.append(pa.array(block.embedding_norms, mask=is_missing))
     if block.true_labels is not None:
         more.append(TRUE_LABEL)
         labels = block.true_labels
@@ -285,7 +298,7 @@ def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:
             if _POSITION in names:
                 _check_order(table, first)
             first += table.num_rows
-            table = table.select(list(columns))
+            table = _as_now(table.select(list(columns)))
             if table.schema.types != expected.types:
                 raise ValueError(f"expected {expected.types}, got {table.schema.types}")
             yield table
@@ -297,7 +310,16 @@ def read_table(path: epath.Path, columns: Sequence[str]) -> pa.Table:
 
 
 def _empty_table(columns: Sequence[str]) -> pa.Table:
-    return schema(EMBEDDING, TRUE_LABEL).empty_table().select(list(columns))
+    every = schema(EMBEDDING, EMBEDDING_NORM, TRUE_LABEL)
+    return every.empty_table().select(list(columns))
+
+
+def _as_now(table: pa.Table) -> pa.Table:
+    """Returns rows with the embeddings of an earlier version as those of this one."""
+    at = table.schema.get_field_index(EMBEDDING)
+    if at < 0 or table.schema.types[at] != embeddings.LISTS:
+        return table
+    return table.set_column(at, EMBEDDING, embeddings.from_lists(table[EMBEDDING]))
 
 
 def _open_reader(file: Any) -> parquet.ChecksumReader:

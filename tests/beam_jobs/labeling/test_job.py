@@ -6,7 +6,6 @@ import pathlib
 import re
 import shutil
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from etils import epath
@@ -336,13 +335,17 @@ def test_embeddings_are_a_further_column(job, tmp_path):
     plain, more = tmp_path / "plain", tmp_path / "more"
     job(plain)
     job(more, embeddings=True)
-    assert without(more, "embedding") == without(plain)
+    assert without(more, "embedding", "embedding_norm") == without(plain)
     configs = [artifact.read_config(directory) for directory in (plain, more)]
-    assert configs[1] == {**configs[0], "embedding_size": 128, "has_true_labels": False}
-    found = pq.read_table(more / "predictions-00002.parquet")["embedding"]
-    assert found.type == pa.list_(pa.float16())
-    lengths = [len(row) if row else row for row in found.to_pylist()]
-    assert lengths == [128] * 4 + [None]
+    described = {"embedding_size": 128, "has_embedding_norms": True}
+    configs[1].pop("features", None)
+    assert configs[1] == {**configs[0], **described, "has_true_labels": False}
+    found = pq.read_table(more / "predictions-00002.parquet")
+    lengths = [len(row) if row else row for row in found["embedding"].to_pylist()]
+    assert lengths == [256] * 4 + [None]
+    norms = found["embedding_norm"].to_pylist()
+    assert norms[4] is None
+    assert min(norms[:4]) > 0
 
 
 def test_labels_are_stored_if_they_are_classes_of_the_teacher(exported, tmp_path):

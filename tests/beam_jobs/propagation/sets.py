@@ -76,8 +76,14 @@ def spoiled(table, column, row, value):
     values[row] = value
     at = table.schema.get_field_index(column)
     if column == "embedding":
-        values = [value and np.float16(value) for value in values]
+        values = [value if value is None else to_bytes(value) for value in values]
     return table.set_column(at, column, pa.array(values, table.schema.types[at]))
+
+
+def to_bytes(embedding):
+    """An embedding, or its bytes, as bytes."""
+    is_encoded = isinstance(embedding, bytes)
+    return embedding if is_encoded else np.array(embedding, "<f2").tobytes()
 
 
 def make_block(rng, shard, rows, labeled):
@@ -100,11 +106,15 @@ def make_block(rng, shard, rows, labeled):
 
 def read(directory):
     """All rows of all shards, as dictionaries with the name of their file."""
-    return [
+    rows = [
         {**row, "file": path.name}
         for path in sorted(pathlib.Path(directory).glob("predictions-*"))
         for row in pq.read_table(path).to_pylist()
     ]
+    for row in rows:
+        if row.get("embedding"):
+            row["embedding"] = np.frombuffer(row["embedding"], "<f2").tolist()
+    return rows
 
 
 def files(directory):

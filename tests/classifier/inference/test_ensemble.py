@@ -12,6 +12,7 @@ from classifier.inference.ensemble import (
     Ensemble,
     join_embeddings,
     mean_probabilities,
+    measure_lengths,
 )
 from tests.conftest import CLASS_NAMES
 from tests.images import random_images, to_examples
@@ -150,3 +151,25 @@ def test_predictions_have_embeddings_on_demand(exported, exported_second, images
     np.testing.assert_allclose(lengths, [1, 0, 1, 1, 1, 1], rtol=1e-6)
     none = predicted(Ensemble(directories, embeddings=True), [b"text"])
     assert len(none.embeddings) == 1
+    assert more.embedding_norms is None
+
+
+def test_one_member_has_the_length_of_its_features(exported, images):
+    ensemble = Ensemble(exported[:1], embeddings=True)
+    given = [images[0], b"text", *images[1:]]
+    decoded = ensemble.decode(to_examples(given))
+    found = ensemble.predict(decoded)
+    raw = Classifier(exported[0], embeddings=True).outputs(decoded.pixels)[1]
+    expected = np.where(np.arange(6) == 1, 0, np.linalg.norm(raw, axis=1))
+    np.testing.assert_allclose(found.embedding_norms, expected, rtol=1e-6)
+    rebuilt = found.embeddings * found.embedding_norms[:, None]
+    np.testing.assert_allclose(rebuilt[2:], raw[2:], rtol=1e-5)
+    none = predicted(ensemble, [b"text"])
+    assert none.embedding_norms.tolist() == [0]
+
+
+def test_features_that_are_not_finite_have_no_length():
+    features = np.array([[3, 4], [np.nan, 1], [np.inf, 1], [0, 0]], np.float32)
+    lengths = measure_lengths(features)[:, 0]
+    assert lengths[[0, 3]].tolist() == [5, 0]
+    assert not np.isfinite(lengths[1:3]).any()

@@ -117,20 +117,52 @@ def test_key_hashes_are_the_same_everywhere():
 def test_embeddings_and_true_labels_come_back(tmp_path, monkeypatch):
     embeddings = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
     block = dataclasses.replace(
-        make_block(), embeddings=embeddings, true_labels=np.array([2, 1, -1])
+        make_block(),
+        embeddings=embeddings,
+        embedding_norms=np.array([2, 1, np.inf], np.float32),
+        true_labels=np.array([2, 1, -1]),
     )
     tables = [prediction_schema.to_table(block, top_k=2)]
     tables.append(
         prediction_schema.to_table(dataclasses.replace(block, first_index=3), top_k=2)
     )
     monkeypatch.setattr(prediction_schema, "_GROUP_EMBEDDING_BYTES", 16)
-    more = (prediction_schema.EMBEDDING, prediction_schema.TRUE_LABEL)
+    more = ("embedding", "embedding_norm", "true_label")
     path = tmp_path / "shard"
     with path.open("wb") as file:
         prediction_schema.write_shard(file, iter(tables), fingerprint="f", more=more)
     assert pq.ParquetFile(path).num_row_groups == 2
     rows = prediction_schema.read_table(path, ["key", *more]).to_pylist()
     half = embeddings.astype(np.float16)
-    expected = [half[0].tolist(), None, half[2].tolist()]
+    expected = [half[0].tobytes(), None, half[2].tobytes()]
     assert [row["embedding"] for row in rows] == expected * 2
+    assert [row["embedding_norm"] for row in rows] == [2, None, np.inf] * 2
     assert [row["true_label"] for row in rows] == [2, 1, None] * 2
+
+
+def test_embeddings_of_an_earlier_version_are_read_as_those_of_this_one(
+    tmp_path, monkeypatch
+):
+    """Those were lists of float16."""
+    embeddings = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    block = dataclasses.replace(make_block(), embeddings=embeddings)
+    table = prediction_schema.to_table(block, top_k=2)
+    lists = pa.array(
+        [
+            [*row] if ok else None
+            for row, ok in zip(embeddings.astype(np.float16), [1, 0, 1], strict=True)
+        ],
+        pa.list_(pa.float16()),
+    )
+    at = table.schema.get_field_index("embedding")
+    tables = iter([table.set_column(at, "embedding", lists)])
+    now = prediction_schema.schema("embedding")
+    former = now.set(at, pa.field("embedding", lists.type))
+    monkeypatch.setattr(prediction_schema, "schema", lambda *more: former)
+    path = tmp_path / "shard"
+    with path.open("wb") as file:
+        prediction_schema.write_shard(file, tables, fingerprint="f")
+    monkeypatch.setattr(prediction_schema, "schema", lambda *more: now)
+    assert prediction_schema.read_table(path, ["embedding"]) == table.select(
+        ["embedding"]
+    )
