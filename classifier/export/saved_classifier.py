@@ -104,11 +104,20 @@ class _Run:
     config: _Network
 
 
-def rebuild_network(directory: epath.PathLike) -> keras.Model:
+def read_model_config(directory: epath.PathLike) -> ModelConfig:
+    """Returns the settings that a classifier's network is built from."""
+    path = epath.Path(directory) / artifact.CONFIG
+    return typed_json.read(path, _Run).config.model
+
+
+def rebuild_network(
+    directory: epath.PathLike, *, image_size: int | None = None
+) -> keras.Model:
     """Returns the network of a classifier, built anew and with the stored weights.
 
     Only numbers are taken from `model.keras`: the layers that it describes could be any
-    that Keras knows, some of which read files.
+    that Keras knows, some of which read files. The input has the classifier's size
+    unless another is given.
 
     Raises:
         ValueError: If a file of the classifier is broken, or of another classifier.
@@ -116,8 +125,8 @@ def rebuild_network(directory: epath.PathLike) -> keras.Model:
     path = epath.Path(directory)
     facts = read_facts(path)
     model = build_network(
-        typed_json.read(path / artifact.CONFIG, _Run).config.model,
-        image_size=facts.image.size,
+        read_model_config(path),
+        image_size=image_size or facts.image.size,
         num_classes=len(facts.class_names),
     )
     try:

@@ -148,10 +148,10 @@ class NetworkLoader:
             if engine.name == "openvino":
                 model = self._read_openvino(names)
                 run = _compile_openvino(model, names, engine, threads)
-                return _with_fixed_batch(run, OPENVINO_BATCH)
+                return with_fixed_batch(run, OPENVINO_BATCH)
             if engine.dtype == "bfloat16":
-                return _with_fixed_batch(self._load_bfloat16(names), batch_size)
-            return _with_fixed_batch(self._load_float32(names), batch_size)
+                return with_fixed_batch(self._load_bfloat16(names), batch_size)
+            return with_fixed_batch(self._load_float32(names), batch_size)
         except (RuntimeError, LookupError, tf.errors.OpError) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
@@ -221,7 +221,7 @@ def _openvino_core() -> Any:
     return openvino.Core()
 
 
-def _with_fixed_batch(run: Outputs, size: int) -> Outputs:
+def with_fixed_batch(run: Outputs, size: int) -> Outputs:
     """Returns a network that computes batches of one size, the last padded with zeros.
 
     The outputs of an image then do not depend on the number of images.

@@ -70,14 +70,18 @@ def set_head(
     layer.set_weights([kernel.reshape(layer.weights[0].shape), bias])
 
 
-def embedding_content(model: keras.Model) -> Iterator[bytes]:
-    """Yields what determines a network's embedding of pixels: scaling and weights."""
+def embedding_weights(model: keras.Model) -> list[Any]:
+    """Returns the variables in Keras's order, without those of `head_layer`."""
     head = head_layer(model)
     in_head = {id(variable) for variable in head.weights} if head else set()
+    return [v for v in model.weights if id(v) not in in_head]
+
+
+def embedding_content(model: keras.Model) -> Iterator[bytes]:
+    """Yields what determines a network's embedding of pixels: scaling and weights."""
     yield json.dumps([model.name, list(_scaling(model))], sort_keys=True).encode()
-    for variable in model.weights:
-        if id(variable) not in in_head:
-            yield np.asarray(variable).tobytes()
+    for variable in embedding_weights(model):
+        yield np.asarray(variable).tobytes()
 
 
 def _scaling(model: keras.Model) -> Iterator[tuple[str, Any]]:
