@@ -1,0 +1,1 @@
+"""A network with published weights, as an ONNX file of features."""

