@@ -101,15 +101,22 @@ def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
     if isinstance(old, str):
         return text
     if isinstance(old, tuple):
-        return tuple(name for name in text.split(",") if name)
+        parts = tuple(part for part in text.split(",") if part)
+        kind = get_args(hint)[0]
+        return parts if kind is str else tuple(_number(path, p, kind) for p in parts)
+    return _number(path, text, type(old))
+
+
+def _number(path: str, text: str, kind: type) -> Any:
+    """Returns a number or Boolean; a whole number is a float as well."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         value = text
-    if isinstance(old, float) and type(value) is int:
+    if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not type(old) or (
+    if type(value) is not kind or (
         isinstance(value, float) and not math.isfinite(value)
     ):
-        raise ValueError(f"expected {path} of type {type(old).__name__}, got {text!r}")
+        raise ValueError(f"expected {path} of type {kind.__name__}, got {text!r}")
     return value

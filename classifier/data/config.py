@@ -36,12 +36,17 @@ class ImageConfig:
         min_crop_area: Smallest area of a training crop, as a share of the image's;
             1 resizes the whole image.
         random_flip: Whether training mirrors half of the images.
+        interpolation: Resampling of the crop, in training and in evaluation.
+        antialias: Whether shrinking averages over all pixels, as Pillow does, instead
+            of the next ones only.
     """
 
     size: int = 160
     crop_fraction: float = 0.875
     min_crop_area: float = 0.08
     random_flip: bool = True
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         # The network halves the image five times: stem, pool and three stages.

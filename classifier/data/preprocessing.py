@@ -47,7 +47,7 @@ def evaluation_image(encoded: Any, config: ImageConfig) -> Any:
     image = decode(encoded)
     if config.crop_fraction < 1.0:
         image = _crop(image, center_window(tf.shape(image), config))
-    return _resize(image, config.size)
+    return _resize(image, config)
 
 
 def evaluation_images(encoded: Any, config: ImageConfig) -> Any:
@@ -72,7 +72,7 @@ def training_image(encoded: Any, config: ImageConfig, *, seed: Any) -> Any:
         image = decode_and_crop(
             encoded, lambda shape: inception_window(shape, config, seed=crop_seed)
         )
-    image = _resize(image, config.size)
+    image = _resize(image, config)
     if config.random_flip:
         image = tf.image.stateless_random_flip_left_right(image, flip_seed)
     return image
@@ -154,10 +154,13 @@ def _crop(image: Any, window: Any) -> Any:
     return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
-def _resize(image: Any, size: int) -> Any:
+def _resize(image: Any, config: ImageConfig) -> Any:
+    size = config.size
     # Cast first: resizing uint8 would convert each pixel at every access.
     pixels = tf.cast(image, tf.float32)
-    resized = tf.image.resize(pixels, [size, size], method="bicubic")
+    resized = tf.image.resize(
+        pixels, [size, size], method=config.interpolation, antialias=config.antialias
+    )
     # Bicubic interpolation overshoots at edges; unclipped, the cast would wrap around.
     rounded = tf.round(tf.clip_by_value(resized, 0.0, 255.0))
     return tf.ensure_shape(tf.cast(rounded, tf.uint8), [size, size, 3])

@@ -12,7 +12,7 @@ from typing import Any
 
 from tensorflow.core.protobuf import meta_graph_pb2
 
-IMAGES = {"DecodeImage", "ResizeBicubic"}
+IMAGES = {"DecodeImage", "ResizeBicubic", "ResizeBilinear", "ScaleAndTranslate"}
 #: `tf.map_fn` over the images of a batch.
 LOOPS = {
     *("StatelessWhile", "TensorListFromTensor", "TensorListGetItem"),

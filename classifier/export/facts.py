@@ -22,6 +22,8 @@ from stage.typed_json import ClassName, Count, Positive
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
 MODEL = "model.keras"
+#: Number of the fields of `ImageConfig` that every fingerprint names.
+_NUM_FIRST = 4
 #: Settings of an image that evaluation does not use.
 _TRAINING_ONLY = ("min_crop_area", "random_flip")
 
@@ -122,9 +124,22 @@ def fingerprint(
 
     The weights are in the order of `keras.Model.get_weights`.
     """
-    head = repr((dataclasses.astuple(image), tuple(class_names))).encode()
+    head = repr((_identify(image), tuple(class_names))).encode()
     arrays = (array.tobytes() for array in weights)
     return artifact.fingerprint(itertools.chain([head], arrays))
+
+
+def _identify(image: ImageConfig) -> tuple[Any, ...]:
+    """Returns the settings, without later fields where these have their defaults.
+
+    Fingerprints of classifiers that are older than a field stay what they were.
+    """
+    first, later = dataclasses.astuple(image)[:_NUM_FIRST], []
+    for field in dataclasses.fields(image)[_NUM_FIRST:]:
+        value = getattr(image, field.name)
+        if value != field.default:
+            later.append((field.name, value))
+    return (*first, *later)
 
 
 def features_fingerprint(image: ImageConfig, content: Iterable[bytes]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Literal
 
 from classifier.models import variants
 from stage.overrides import unknown
@@ -10,13 +12,18 @@ from stage.validation import check, check_positive, check_rate
 
 #: Number of stages of residual blocks in a ResNet.
 NUM_STAGES = 4
+#: Statistics of ImageNet's training images, for intensities from 0 to 1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 #: Largest factor for the filters: what fits into memory, 6 billion weights at depth 50.
 MAX_WIDTH = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Network and regularization; all fields except the name apply to ResNet-RS only.
+    """Network, scaling of its pixels, and regularization.
+
+    Fields apply to ResNet-RS only, except for the name and the scaling of pixels.
 
     Attributes:
         name: `resnet_rs_DEPTH`, see `classifier.models.variants`, or a network of
@@ -36,6 +43,10 @@ class ModelConfig:
         batch_norm_groups: Number of equal parts of a batch that are normalized
             separately (Hoffer et al. 2017); the running statistics are their mean. 1
             normalizes over the whole batch, however many devices share it.
+        pixel_mean: Mean that is subtracted from each channel's intensities in [0, 1],
+            in the order of the network's channels.
+        pixel_stddev: What the difference is divided by, positive; in the same order.
+        channel_order: Order of the network's channels.
     """
 
     name: str = "resnet_rs_50"
@@ -46,6 +57,9 @@ class ModelConfig:
     stochastic_depth_rate: float = 0.0
     batch_norm_momentum: float = 0.0
     batch_norm_groups: int = 1
+    pixel_mean: tuple[float, ...] = IMAGENET_MEAN
+    pixel_stddev: tuple[float, ...] = IMAGENET_STDDEV
+    channel_order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
         if variants.depth_of(self.name) is None and (
@@ -70,8 +84,21 @@ class ModelConfig:
             f"model.batch_norm_groups must be 1 for {self.name} (no ResNet-RS), got "
             f"{self.batch_norm_groups}",
         )
+        for name, is_allowed, expected in (
+            ("pixel_mean", math.isfinite, "three finite numbers"),
+            ("pixel_stddev", _is_divisor, "three positive numbers"),
+        ):
+            values = getattr(self, name)
+            check(
+                len(values) == 3 and all(map(is_allowed, values)),
+                f"model.{name} must be {expected}, got {values}",
+            )
 
     @property
     def depth(self) -> int | None:
         """Depth of the ResNet-RS; None for another network."""
         return variants.depth_of(self.name)
+
+
+def _is_divisor(value: float) -> bool:
+    return math.isfinite(value) and value > 0

@@ -47,7 +47,7 @@ def build_network(
                 config, image_size=image_size, num_classes=num_classes, seed=seed
             )
         return _build_application(
-            config.name, image_size=image_size, num_classes=num_classes, seed=seed
+            config, image_size=image_size, num_classes=num_classes, seed=seed
         )
 
 
@@ -103,9 +103,10 @@ def count_parameters(model: keras.Model) -> int:
 
 
 def _build_application(
-    name: str, *, image_size: int, num_classes: int, seed: int
+    config: ModelConfig, *, image_size: int, num_classes: int, seed: int
 ) -> keras.Model:
     """Returns a network of `keras.applications` behind `standardize`."""
+    name = config.name
     build = getattr(keras.applications, name)
     options = {
         "weights": None,
@@ -121,7 +122,7 @@ def _build_application(
             network = build(**options)
         except ValueError as error:
             raise ValueError(f"cannot build {name}: {error}") from error
-    logits = network(standardize(inputs))
+    logits = network(standardize(inputs, config))
     if logits.dtype != "float32":
         logits = keras.layers.Activation("linear", dtype="float32")(logits)
     return keras.Model(inputs, logits, name=name)

@@ -21,9 +21,6 @@ from keras import layers, ops
 from classifier.models import variants
 from classifier.models.config import ModelConfig
 
-#: Statistics of ImageNet's training images, for intensities from 0 to 1.
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STDDEV = (0.229, 0.224, 0.225)
 STEM_FILTERS = (32, 32, 64)
 STAGE_FILTERS = (64, 128, 256, 512)
 #: Ratio of a bottleneck's output filters to its inner ones.
@@ -102,7 +99,7 @@ def build_resnet_rs(
         raise ValueError(f"expected a ResNet-RS, got {config.name}")
     build = _Builder(config, seed)
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = build.stem(standardize(inputs))
+    x = build.stem(standardize(inputs, config))
     for stage, num_blocks in enumerate(variants.stage_blocks(config.depth)):
         for block in range(num_blocks):
             x = build.bottleneck(x, stage=stage, block=block)
@@ -119,16 +116,18 @@ def build_resnet_rs(
     return keras.Model(inputs, logits, name=config.name)
 
 
-def standardize(pixels: Any) -> Any:
-    """Returns uint8 pixels [B,S,S,3] as float32, standardized by ImageNet's statistics.
+def standardize(pixels: Any, config: ModelConfig) -> Any:
+    """Returns uint8 pixels [B,S,S,3] as float32, scaled as `config` says.
 
     Uses the two steps of `tf_keras.applications.resnet_rs` for identical rounding: a
     deep network with initial weights amplifies differences in the last bit.
     """
     intensities = layers.Rescaling(1 / 255, dtype="float32", name="intensities")(pixels)
+    if config.channel_order == "bgr":
+        intensities = intensities[..., ::-1]
     return layers.Normalization(
-        mean=PIXEL_MEAN,
-        variance=[s**2 for s in PIXEL_STDDEV],
+        mean=config.pixel_mean,
+        variance=[s**2 for s in config.pixel_stddev],
         dtype="float32",
         name="standardize",
     )(intensities)

@@ -15,6 +15,7 @@ class Inner:
     rate: float = 0.5
     names: tuple[str, ...] = ("a",)
     kind: Literal["hard", "soft"] = "hard"
+    mean: tuple[float, ...] = (0.5,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Outer:
         ("inner.rate=1", Outer(inner=Inner(rate=1.0))),
         ("inner.names=b,c", Outer(inner=Inner(names=("b", "c")))),
         ("inner.kind=soft", Outer(inner=Inner(kind="soft"))),
+        ("inner.mean=0.25,1", Outer(inner=Inner(mean=(0.25, 1.0)))),
     ],
 )
 def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
@@ -57,11 +59,13 @@ def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
         ("low=many", "low"),
         ("low=1.5", "low"),
         ("flip=1", "flip"),
-        ("inner=fast", "inner.rate, inner.names, inner.kind"),
+        ("inner=fast", "inner.rate, inner.names, inner.kind, inner.mean"),
         ("low.x=1", "low"),
         ("inner.kind=sof", "'soft'"),
         ("inner.rate=1e400", "inner.rate"),
         ("inner.rate=-1e999", "inner.rate"),
+        ("inner.mean=0.5,red", "inner.mean of type float, got 'red'"),
+        ("inner.mean=0.5,1e999", "inner.mean"),
         ("low=7", "got 7"),
         ("other.rate=1", "unknown setting"),
     ],

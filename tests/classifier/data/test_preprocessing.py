@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -151,6 +152,31 @@ def test_crop_fraction_of_one_keeps_the_whole_image(pixels):
     # Pillow widens the filter when it shrinks, TensorFlow does not.
     difference = np.abs(result.astype(int) - expected.astype(int))
     assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("size", [32, 45, 100])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_antialiasing_resizes_as_pillow_does(pixels, interpolation, size):
+    config = dataclasses.replace(
+        WHOLE, size=size, interpolation=interpolation, antialias=True
+    )
+    result = preprocessing.evaluation_image(encode(pixels), config).numpy()
+    how = Image.Resampling[interpolation.upper()]
+    expected = np.asarray(Image.fromarray(pixels).resize((size, size), how))
+    # Pillow rounds between the two directions.
+    assert np.abs(result.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_enlarging_without_antialiasing_is_pillows_too(pixels, interpolation):
+    config = dataclasses.replace(WHOLE, size=100, interpolation=interpolation)
+    evaluated = preprocessing.evaluation_image(encode(pixels), config).numpy()
+    how = Image.Resampling[interpolation.upper()]
+    expected = np.asarray(Image.fromarray(pixels).resize((100, 100), how))
+    assert np.abs(evaluated.astype(int) - expected).max() <= 2
+    seed = tf.constant([0, 0])
+    trained = preprocessing.training_image(encode(pixels), config, seed=seed)
+    np.testing.assert_array_equal(trained, evaluated)
 
 
 def test_bicubic_overshoot_is_clipped_not_wrapped():

@@ -5,9 +5,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from classifier.export.facts import CLASSIFIER, Evaluation, read_facts
+from classifier.data.config import ImageConfig
+from classifier.export.facts import CLASSIFIER, Evaluation, fingerprint, read_facts
 from tests.commands import ROOT
 from tests.conftest import CLASS_NAMES
 
@@ -29,6 +31,20 @@ def test_facts_name_classes_and_preprocessing(exported, exported_second):
     assert written["evaluation"]["top1"] == 0.5
     assert facts[0].fingerprint != facts[1].fingerprint
     assert len(facts[0].fingerprint) == 64
+
+
+def test_a_fingerprint_names_later_settings_only_where_they_differ():
+    """Computed before `interpolation` and `antialias` were settings."""
+    image = ImageConfig(size=32)
+    weights = [np.arange(3, dtype=np.float32)]
+    known = "7a8b2b48b34bf0eff068f939472f53d62965f226c8309cafb8388482b7af2925"
+    assert fingerprint(image, ("a", "b"), weights) == known
+    others = [
+        dataclasses.replace(image, **change)
+        for change in ({"interpolation": "bilinear"}, {"antialias": True}, {"size": 40})
+    ]
+    found = {fingerprint(other, ("a", "b"), weights) for other in others}
+    assert len(found | {known}) == 4
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

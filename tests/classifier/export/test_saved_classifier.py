@@ -11,12 +11,13 @@ import tensorflow as tf
 from classifier.data import preprocessing
 from classifier.export import facts
 from classifier.export.facts import MODEL, read_facts
-from classifier.export.saved_classifier import load_network
+from classifier.export.saved_classifier import load_network, rebuild_network
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network, is_weight, named_variables
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
 from tests.commands import ROOT
+from tests.conftest import export
 from tests.images import random_images
 
 #: Trained, exported and evaluated before `classifier.resnet_rs` became
@@ -73,6 +74,36 @@ def test_its_weights_load_into_a_new_network():
     for name, variable in named_variables(model).items():
         if is_weight(variable):
             np.testing.assert_array_equal(variable, old[name])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"interpolation": "bilinear"},
+        {"antialias": True},
+        {"interpolation": "bilinear", "antialias": True, "crop_fraction": 0.875},
+    ],
+)
+def test_any_preprocessing_is_in_the_graph(changes, config, images, tmp_path):
+    recipe = dataclasses.replace(
+        config,
+        image=dataclasses.replace(config.image, **changes),
+        model=dataclasses.replace(config.model, channel_order="bgr"),
+    )
+    directory, model = export(tmp_path / "network", recipe, seed=1)
+    (facts,) = read_ensemble_facts([directory])
+    assert facts.image == recipe.image
+    pixels = preprocessing.evaluation_images(images, recipe.image)
+    expected = model(pixels, training=False)
+    served = tf.saved_model.load(str(directory / "export")).signatures
+    for logits in (
+        served["serving_default"](encoded=images)["logits"],
+        rebuild_network(directory)(pixels, training=False),
+        load_network(directory / MODEL)(pixels, training=False),
+    ):
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    plain = model(pixels[..., ::-1], training=False)
+    assert not np.allclose(plain, expected, rtol=1e-4)
 
 
 def test_the_keras_file_is_the_same_model(exported, images, config):

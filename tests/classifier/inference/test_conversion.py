@@ -69,6 +69,19 @@ def test_every_format_gives_the_models_logits(places, exported, pixels, name, co
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+def test_the_scaling_of_pixels_is_in_every_format(config, pixels, tmp_path):
+    scaling = {"channel_order": "bgr", "pixel_mean": (0.4, 0.5, 0.6)}
+    recipe = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, **scaling)
+    )
+    directory, model = export(tmp_path / "classifier", recipe, seed=1)
+    expected = np.asarray(model(pixels, training=False))
+    for name in OUTPUTS:
+        conversion.export(directory, str(tmp_path / name))
+        found = np.asarray(load(tmp_path / name)(pixels))
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), name
+
+
 def test_the_onnx_file_explains_itself(places, config):
     model = onnx.load(places["network.onnx"])
     facts = {entry.key: entry.value for entry in model.metadata_props}

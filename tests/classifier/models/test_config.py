@@ -21,6 +21,10 @@ from classifier.models.config import ModelConfig
             {"name": "VGG16", "batch_norm_groups": 2},
             r"model\.batch_norm_groups\b.*VGG16\b.*\b2",
         ),
+        ({"pixel_mean": (0.5, 0.5)}, r"model\.pixel_mean\b.*three.*\(0\.5, 0\.5\)"),
+        ({"pixel_mean": (0.5, 0.5, float("nan"))}, r"model\.pixel_mean\b.*\bnan"),
+        ({"pixel_stddev": (1.0, 0.0, 1.0)}, r"model\.pixel_stddev\b.*positive"),
+        ({"pixel_stddev": (1.0,) * 4}, r"model\.pixel_stddev\b.*three"),
     ],
 )
 def test_impossible_values_are_refused(settings, named):

@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import keras
@@ -6,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from classifier import summary
-from classifier.models import factory, flops, variants
+from classifier.models import factory, flops, resnet_rs, variants
 from classifier.models.config import ModelConfig
 from classifier.training import presets
 
@@ -70,6 +71,43 @@ def test_names_of_variables_are_the_same_in_every_process():
     )
     assert list(factory.named_variables(first)) == list(factory.named_variables(second))
     assert [v.path for v in first.variables] != [v.path for v in second.variables]
+
+
+#: Scaling of pixels as `keras.applications` names it.
+MODES = {
+    "torch": {},
+    "tf": {"pixel_mean": (0.5,) * 3, "pixel_stddev": (0.5,) * 3},
+    "caffe": {
+        "pixel_mean": (103.939 / 255, 116.779 / 255, 123.68 / 255),
+        "pixel_stddev": (1 / 255,) * 3,
+        "channel_order": "bgr",
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pixels_are_scaled_as_keras_scales_them(mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    scaled = resnet_rs.standardize(inputs, ModelConfig(**MODES[mode]))
+    found = keras.Model(inputs, scaled)(pixels)
+    expected = keras.applications.imagenet_utils.preprocess_input(
+        pixels.astype(np.float32), mode=mode
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet_rs_14", "MobileNet"])
+def test_the_scaling_of_pixels_is_part_of_every_network(name):
+    config = ModelConfig(name=name, width_multiplier=0.125)
+    swapped = dataclasses.replace(config, channel_order="bgr")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    first, second = (
+        factory.build_network(config, image_size=32, num_classes=4)
+        for config in (config, swapped)
+    )
+    np.testing.assert_array_equal(first(pixels[..., ::-1]), second(pixels))
+    assert not np.array_equal(first(pixels), second(pixels))
 
 
 @pytest.mark.parametrize("num_classes", [0, 1])
