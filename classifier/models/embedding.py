@@ -85,13 +85,13 @@ def embedding_content(model: keras.Model) -> Iterator[bytes]:
 
 
 def _scaling(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Yields type and settings of the layers before the first one with weights."""
-    for layer in model.layers:
-        if layer.weights:
+    """Yields type and settings of the operations before the first one with weights."""
+    for operation in model.operations:
+        if getattr(operation, "weights", ()):
             return
-        settings = layer.get_config().items()
+        settings = operation.get_config().items()
         counted = {k: v for k, v in settings if k not in ("name", "dtype", "trainable")}
-        yield type(layer).__name__, json.loads(json.dumps(counted, default=str))
+        yield type(operation).__name__, json.loads(json.dumps(counted, default=str))
 
 
 def _inner_network(model: keras.Model) -> keras.Model:

@@ -1,9 +1,16 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from classifier.models.config import ModelConfig
-from classifier.models.embedding import EMBEDDING, LOGITS, with_embedding
+from classifier.models.embedding import (
+    EMBEDDING,
+    LOGITS,
+    embedding_content,
+    with_embedding,
+)
 from classifier.models.factory import build_network
 
 
@@ -36,3 +43,24 @@ def test_features_that_are_not_pooled_are_no_embedding(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNet", build)
     model = build_network(ModelConfig(name="MobileNet"), image_size=8, num_classes=3)
     assert set(with_embedding(model).output) == {LOGITS}
+
+
+@pytest.mark.parametrize("name", ["resnet_rs_14", "MobileNet"])
+def test_the_scaling_of_pixels_is_part_of_what_makes_an_embedding(name):
+    config = ModelConfig(name=name, width_multiplier=0.125)
+    scaled = (
+        {},
+        {"channel_order": "bgr"},
+        {"pixel_mean": (0.5,) * 3},
+        {"pixel_stddev": (0.5,) * 3},
+    )
+    contents = {
+        b"".join(embedding_content(network))
+        for network in (
+            build_network(
+                dataclasses.replace(config, **change), image_size=32, num_classes=2
+            )
+            for change in scaled
+        )
+    }
+    assert len(contents) == len(scaled)
