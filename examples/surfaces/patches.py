@@ -11,10 +11,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from examples.image_folders.squares import Box, draw_square
 
 #: Names of the photographs in `skimage.data` for each class.
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
@@ -42,9 +43,7 @@ DARKEST = 0.25
 MAX_BLUR = 1.75
 #: The retina's photograph is a disk in the middle of a black square.
 _DISK = "retina"
-
-#: Left, upper, right and lower edge in pixels.
-Box: TypeAlias = tuple[int, int, int, int]
+_ANGLES = (0.0, 2 * math.pi)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,23 +68,7 @@ def load_photographs(*, seed: int) -> dict[str, tuple[Photograph, ...]]:
 
 def draw_patch(image: Image.Image, box: Box, rng: np.random.Generator) -> Image.Image:
     """Returns a rotated, darkened and blurred square of the photograph inside `box`."""
-    left, upper, right, lower = box
-    # A pixel more than a corner's distance from the middle, to interpolate.
-    largest = math.sqrt(2) * (min(right - left, lower - upper) / 2 - 1)
-    side = min(rng.uniform(*SIDES), largest)
-    reach = side / math.sqrt(2) + 1
-    x = rng.uniform(left + reach, right - reach)
-    y = rng.uniform(upper + reach, lower - reach)
-    angle, scale = rng.uniform(0, 2 * math.pi), side / SIZE
-    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
-    middle = SIZE / 2
-    coefficients = (
-        *(cosine, -sine, x - middle * (cosine - sine)),
-        *(sine, cosine, y - middle * (sine + cosine)),
-    )
-    patch = image.transform(
-        (SIZE, SIZE), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
-    )
+    patch = draw_square(image, box, rng, sides=SIDES, angles=_ANGLES, size=SIZE)
     brightness = rng.uniform(DARKEST, 1.0)
     patch = patch.point(lambda value: round(brightness * value))
     return patch.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, MAX_BLUR)))

@@ -1,0 +1,1 @@
+"""Color pictures of parts of ten photographs."""

@@ -1,0 +1,135 @@
+"""Parts of ten color photographs that scikit-image and scikit-learn contain.
+
+Nothing is downloaded. A class is one photograph, so the task is to tell which of them a
+picture shows a part of: of another motorcycle or cat it says nothing. A photograph is
+cut into nine cells; pictures to test on come from three of them, all others from the
+other six, so no pixel of a test picture is in another split. All are tilted, tinted,
+faded and blurred at random, so that colors alone do not tell.
+
+The photographs and who made them, as these packages state it:
+
+    astronaut     NASA, public domain
+    cat           Stefan van der Walt, CC0
+    coffee        Rachel Michetti, CC0
+    flower        danielbuechele (by the text) or vultilion (by the address), CC BY 2.0
+    motorcycle    Middlebury Stereo 2014, of Scharstein and others; no license is stated
+    palace        danielbuechele, CC BY 2.0
+    retina        Mikael Häggström, CC0
+    rocket        SpaceX, public domain
+    stars         NASA, public domain
+    tissue        Center for Microscopy and Molecular Imaging, no known restrictions
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import math
+import warnings
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from examples.image_folders.squares import Box, draw_square
+
+#: Module and function of each photograph, or the argument of its function.
+_SKIMAGE, _SKLEARN = "skimage.data", "sklearn.datasets"
+PHOTOGRAPHS: dict[str, tuple[str, str]] = {
+    "astronaut": (_SKIMAGE, "astronaut"),
+    "cat": (_SKIMAGE, "chelsea"),
+    "coffee": (_SKIMAGE, "coffee"),
+    "flower": (_SKLEARN, "flower.jpg"),
+    "motorcycle": (_SKIMAGE, "stereo_motorcycle"),
+    "palace": (_SKLEARN, "china.jpg"),
+    "retina": (_SKIMAGE, "retina"),
+    "rocket": (_SKIMAGE, "rocket"),
+    "stars": (_SKIMAGE, "hubble_deep_field"),
+    "tissue": (_SKIMAGE, "immunohistochemistry"),
+}
+CLASS_NAMES = tuple(PHOTOGRAPHS)
+#: Side of a picture, and shorter side of a photograph, in pixels.
+SIZE, LENGTH = 160, 480
+#: Number of cells along each side of a photograph.
+CELLS = 3
+#: Smallest and largest side in pixels of the square of the photograph that is shown.
+SIDES = (70.0, 110.0)
+_ANGLES = (-math.pi / 12, math.pi / 12)
+#: Smallest and largest factor of the intensities of a color.
+TINTS = (0.5, 1.3)
+#: Largest radius of the blur, in pixels of the picture.
+MAX_BLUR = 2.0
+#: The retina's photograph is a disk in the middle of a black square.
+_DISK = "retina"
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A photograph, and the cells of it that test and other pictures show."""
+
+    image: Image.Image
+    test: tuple[Box, ...]
+    rest: tuple[Box, ...]
+
+
+def load_photographs(*, seed: int) -> dict[str, Photograph]:
+    """Returns the photograph of each class; the seed chooses the cells to test on."""
+    rng = np.random.default_rng(seed)
+    return {name: _divide(_load(name), rng.permutation(CELLS)) for name in CLASS_NAMES}
+
+
+def draw_part(image: Image.Image, cell: Box, rng: np.random.Generator) -> Image.Image:
+    """Returns a square of the photograph inside of a cell, in other colors."""
+    part = draw_square(image, cell, rng, sides=SIDES, angles=_ANGLES, size=SIZE)
+    if rng.integers(2):
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    gray = part.convert("L").convert("RGB")
+    faded = np.asarray(Image.blend(gray, part, rng.uniform()))
+    tinted = (faded * rng.uniform(*TINTS, 3)).clip(0, 255).round().astype(np.uint8)
+    blur = ImageFilter.GaussianBlur(rng.uniform(0.0, MAX_BLUR))
+    return Image.fromarray(tinted).filter(blur)
+
+
+def _divide(image: Image.Image, test_columns: np.ndarray) -> Photograph:
+    """Returns the photograph with a cell to test on in each row and column."""
+    columns, rows = (
+        [round(length * number / CELLS) for number in range(CELLS + 1)]
+        for length in image.size
+    )
+    test: list[Box] = []
+    rest: list[Box] = []
+    for row in range(CELLS):
+        for column in range(CELLS):
+            part = test if column == test_columns[row] else rest
+            part.append(
+                (columns[column], rows[row], columns[column + 1], rows[row + 1])
+            )
+    return Photograph(image, tuple(test), tuple(rest))
+
+
+@functools.cache
+def _load(name: str) -> Image.Image:
+    image = Image.fromarray(_read(*PHOTOGRAPHS[name])).convert("RGB")
+    if name == _DISK:
+        inside = round(min(image.size) / math.sqrt(2))
+        left, upper = ((length - inside) // 2 for length in image.size)
+        image = image.crop((left, upper, left + inside, upper + inside))
+    scale = LENGTH / min(image.size)
+    width, height = (round(scale * length) for length in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _read(module: str, name: str) -> np.ndarray:
+    try:
+        package = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            "scikit-image is missing: pip install -c constraints.txt -e '.[surfaces]'"
+        ) from error
+    if module == _SKLEARN:
+        return package.load_sample_image(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = getattr(package, name)()
+    # The motorcycle comes with that of the other eye.
+    return found[0] if isinstance(found, tuple) else found
