@@ -47,7 +47,8 @@ _SETTINGS = FlagGroup(
     engine=FLAGS.string(
         "engine",
         "auto",
-        "tensorflow, openvino, or auto for the fastest on this machine.",
+        "tensorflow, openvino, onnxruntime for teachers that are ONNX files, or auto "
+        "for the fastest on this machine.",
     ),
     dtype=FLAGS.string(
         "dtype",

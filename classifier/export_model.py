@@ -37,8 +37,8 @@ def main(argv: Sequence[str]) -> None:
         from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import conversion
 
-        read_ensemble_facts([_CLASSIFIER.value])
-        conversion.check_output(_OUTPUT.value)
+        (facts,) = read_ensemble_facts([_CLASSIFIER.value])
+        conversion.check_output(_OUTPUT.value, facts.network)
     with cli.exit_on_job_error():
         agreement = conversion.export(_CLASSIFIER.value, _OUTPUT.value)
     cli.log(f"{_OUTPUT.value}: {agreement}")

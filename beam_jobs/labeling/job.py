@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -31,7 +31,7 @@ from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard, Source
-from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
+from classifier.export.facts import ClassifierFacts, read_facts
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import AUTO, Engine
@@ -281,7 +281,8 @@ def _plan_teachers(
     if settings.embeddings:
         more = _describe_embeddings(source, settings, facts, log)
     temperature = _find_temperature(facts, settings.calibration)
-    chosen = _choose_engine(source, settings, output, log)
+    networks = {member.network for member in facts}
+    chosen = _choose_engine(source, settings, networks, output, log)
     loader = Teachers(
         directories=settings.teachers,
         engine=chosen,
@@ -313,7 +314,7 @@ def _describe_embeddings(
     """
     sizes = []
     for directory in settings.teachers:
-        sizes.append(embedding_size(epath.Path(directory) / EXPORT))
+        sizes.append(embedding_size(directory))
         if not sizes[-1]:
             raise ValueError(
                 f"{directory}: --embeddings needs a network that gives them; this one "
@@ -366,10 +367,17 @@ def _find_temperature(facts: list[ClassifierFacts], directory: str | None) -> fl
 
 
 def _choose_engine(
-    source: Source, settings: LabelingConfig, output: str, log: Log
+    source: Source,
+    settings: LabelingConfig,
+    networks: Collection[str],
+    output: str,
+    log: Log,
 ) -> Engine:
-    """Returns the engine of the settings or of the first run, else the fastest one."""
-    candidates = engine.candidates(settings.engine, settings.dtype)
+    """Returns the engine of the settings or of the first run, else the fastest one.
+
+    It runs all kinds of networks that the teachers have.
+    """
+    candidates = engine.candidates(settings.engine, settings.dtype, networks)
     first_run = _engine_of_first_run(output)
     if first_run is not None:
         return Engine(
@@ -387,7 +395,7 @@ def _choose_engine(
         )
         timings = engine_autotune.time_engines(teacher, candidates, examples)
     chosen = engine_autotune.choose(timings)
-    for line in engine_autotune.describe(timings, chosen):
+    for line in engine_autotune.describe(timings, chosen, teacher.reference):
         log(line)
     return chosen
 

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from etils import epath
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ CLASSIFIER = "classifier.json"
 MODEL = "model.keras"
 #: Number of the fields of `ImageConfig` that every fingerprint names.
 _NUM_FIRST = 4
+#: Kinds of networks: built by this project; traced into the SavedModel from somebody
+#: else's; an ONNX file.
+KERAS, SAVED_MODEL, ONNX = "keras", "saved_model", "onnx"
 #: Settings of an image that evaluation does not use.
 _TRAINING_ONLY = ("min_crop_area", "random_flip")
 
@@ -92,6 +95,7 @@ class ClassifierFacts:
         features: SHA-256 of what determines the embedding of an encoded image; None if
             there is no embedding, or in classifiers of earlier versions.
         head: Fingerprint of `head.safetensors`; None if there is none.
+        network: Kind of the network.
     """
 
     fingerprint: str
@@ -103,6 +107,7 @@ class ClassifierFacts:
     multiply_adds: Positive | None = None
     features: str | None = None
     head: str | None = None
+    network: Literal["keras", "saved_model", "onnx"] = "keras"
 
     def check_fingerprint(
         self, weights: Iterable[NDArray[Any]], path: epath.PathLike

@@ -20,6 +20,7 @@ from classifier.data.config import ImageConfig
 from classifier.export.facts import (
     CLASSIFIER,
     EXPORT,
+    KERAS,
     MODEL,
     Compute,
     Evaluation,
@@ -124,6 +125,12 @@ def rebuild_network(
     """
     path = epath.Path(directory)
     facts = read_facts(path)
+    if facts.network != KERAS:
+        raise ValueError(
+            f"{directory}: expected a network that this project builds, got one from "
+            f"{facts.network}, whose layers it does not know; only its embeddings can "
+            "be used, by teacher.probe"
+        )
     model = build_network(
         read_model_config(path),
         image_size=image_size or facts.image.size,

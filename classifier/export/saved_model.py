@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from classifier.data.class_names import check_same_classes
+from classifier.export import onnx_file
 from classifier.export.allowed_operations import check_operations
-from classifier.export.facts import EXPORT, ClassifierFacts, read_facts
+from classifier.export.facts import EXPORT, ONNX, ClassifierFacts, read_facts
 from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact, typed_json
 
@@ -49,6 +50,10 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[Classifie
         facts.append(read_facts(path))
         class_names = facts[-1].class_names
         check_same_classes(facts[0].class_names, class_names, str(directory))
+        if facts[-1].network == ONNX:
+            _check_preprocess(path / EXPORT)
+            onnx_file.check_network(path, facts[-1])
+            continue
         check_signatures(path / EXPORT, len(class_names))
         facts[-1].check_fingerprint(_read_weights(path / EXPORT), path / EXPORT)
     return facts
@@ -56,25 +61,37 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[Classifie
 
 def check_signatures(export: epath.PathLike, num_classes: int) -> None:
     """Raises ValueError unless a SavedModel, which is not loaded, is a classifier's."""
+    graph = _check_outputs(export, {"preprocess": "pixels", "pixels": LOGITS})
+    signature = graph.signature_def["pixels"]
+    found = signature.outputs[LOGITS].tensor_shape.dim[-1].size
+    if found != num_classes:
+        raise ValueError(
+            f"{export}: expected logits of {num_classes} classes, got {found}"
+        )
+
+
+def _check_preprocess(export: epath.PathLike) -> None:
+    """Raises ValueError unless a SavedModel turns images into pixels."""
+    _check_outputs(export, {"preprocess": "pixels"})
+
+
+def _check_outputs(export: epath.PathLike, outputs: dict[str, str]) -> Any:
+    """Returns the only graph of a SavedModel, whose signatures have these outputs."""
     path = epath.Path(export)
     (graph,) = _read(path).meta_graphs
     signatures = graph.signature_def
     if not (path / VARIABLES / "variables.index").exists():
         raise ValueError(f"{export}: expected variables/variables.index, found none")
     names = sorted(name for name in signatures if not name.startswith("__"))
-    for name, output in (("preprocess", "pixels"), ("pixels", LOGITS)):
+    for name, output in outputs.items():
         if name not in names or output not in signatures[name].outputs:
             raise ValueError(
                 f"{export}: expected a signature {name!r} with the output {output!r}, "
                 f"got {', '.join(names)}; use a classifier exported by teacher.train "
                 "or student.train"
             )
-    found = signatures["pixels"].outputs[LOGITS].tensor_shape.dim[-1].size
-    if found != num_classes:
-        raise ValueError(
-            f"{export}: expected logits of {num_classes} classes, got {found}"
-        )
     check_operations(graph, str(export))
+    return graph
 
 
 def load(export: epath.PathLike, options: Any = None) -> Any:
@@ -98,12 +115,15 @@ def load_preprocess(export: epath.PathLike) -> Callable[[tf.Tensor], tf.Tensor]:
     return lambda encoded: preprocess(encoded=encoded)["pixels"]
 
 
-def embedding_size(export: epath.PathLike) -> int:
-    """Returns the number of features D of an `embedding`, 0 if there is none.
+def embedding_size(directory: epath.PathLike) -> int:
+    """Returns the number of features D of a classifier, 0 if it gives none.
 
     Classifiers of earlier versions have none, nor do networks without pooled features.
     """
-    outputs = _read(epath.Path(export)).meta_graphs[0].signature_def["pixels"].outputs
+    path = epath.Path(directory)
+    if read_facts(path).network == ONNX:
+        return onnx_file.embedding_size(path)
+    outputs = _read(path / EXPORT).meta_graphs[0].signature_def["pixels"].outputs
     if EMBEDDING not in outputs:
         return 0
     return int(outputs[EMBEDDING].tensor_shape.dim[-1].size)

@@ -6,17 +6,19 @@ PATH                a classifier's directory
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from classifier.data.config import ImageConfig
-from classifier.export.facts import read_facts
+from classifier.export.facts import ONNX, read_facts
 from classifier.export.saved_classifier import (
     read_model_config,
     rebuild_network,
 )
+from classifier.features import onnx_source
 from classifier.features.keras_network import KerasFeatures
 from classifier.features.source import FeatureSource
 from stage import artifact
+from stage.cli import Log
 from stage.overrides import override_all
 
 
@@ -31,24 +33,38 @@ class FeatureConfig:
     image: ImageConfig
 
 
-def open_features(spec: str, assignments: Sequence[str] = ()) -> FeatureSource:
+def _ignore(line: str) -> None:
+    """Is for a caller who does not want to know what was assumed."""
+
+
+def open_features(
+    spec: str, assignments: Sequence[str] = (), log: Log = _ignore
+) -> FeatureSource:
     """Returns a source of features.
 
     Args:
         spec: Name of the source, see the module.
         assignments: Settings that replace the source's own, as "image.size=224".
+        log: Receives a line about what had to be assumed.
 
     Raises:
         ValueError: If the source is broken or unknown, or a setting does not fit.
         FileNotFoundError: If it does not exist.
     """
-    return _open_classifier(spec, assignments)
+    kind, separator, rest = spec.partition(":")
+    if not separator or rest.startswith("//"):  # As in gs://.
+        return _open_classifier(spec, assignments)
+    if kind not in _KINDS or not rest:
+        raise ValueError(f"expected features as {FEATURES}, got {spec!r}")
+    return _KINDS[kind](rest, assignments, log)
 
 
 def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
     path = artifact.require_complete(spec, "features")
     facts = read_facts(path)
     config = override_all(FeatureConfig(image=facts.image), assignments)
+    if facts.network == ONNX:
+        return onnx_source.open_classifier(spec, facts, config.image)
     return KerasFeatures(
         spec=spec,
         model=read_model_config(path),
@@ -56,3 +72,10 @@ def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
         image=config.image,
         origin={"classifier": facts.fingerprint},
     )
+
+
+_KINDS: dict[str, Callable[[str, Sequence[str], Log], FeatureSource]] = {
+    "onnx": onnx_source.open_file,
+}
+#: The forms of a source.
+FEATURES = "a classifier's directory or onnx:PATH"

@@ -20,10 +20,25 @@ import tensorflow as tf
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.export.facts import CLASSIFIER, EXPORT, read_facts
+from classifier.export import onnx_file
+from classifier.export.facts import (
+    CLASSIFIER,
+    EXPORT,
+    KERAS,
+    ONNX,
+    SAVED_MODEL,
+    read_facts,
+)
+from classifier.export.onnx_file import NETWORK, PIXELS
 from classifier.export.saved_classifier import load_network, rebuild_network
 from classifier.export.saved_model import FILES, VARIABLES
-from classifier.inference.engine import REFERENCE, Network, NetworkLoader
+from classifier.inference.engine import (
+    REFERENCE,
+    Network,
+    NetworkLoader,
+    with_fixed_batch,
+)
+from classifier.inference.onnx_network import open_session
 from classifier.models import variants
 from classifier.models.embedding import LOGITS
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
@@ -69,11 +84,20 @@ class Agreement:
         )
 
 
-def check_output(output: str) -> None:
-    """Raises ValueError if an output exists or its format is unknown or unavailable."""
+def check_output(output: str, network: str = KERAS) -> None:
+    """Raises ValueError if an output exists or cannot have its format.
+
+    That is unknown, not installed, or does not hold this kind of network.
+    """
     if artifact.reach(output).exists():
         raise ValueError(f"{output} already exists; delete it or name another output")
-    if _find_suffix(output) == ".onnx":
+    suffix = _find_suffix(output)
+    if network not in _KINDS[suffix]:
+        raise ValueError(
+            f"{output}: a network of the kind {network} cannot be written as "
+            f"{suffix or 'SavedModel'}; name an output that ends in .onnx"
+        )
+    if suffix == ".onnx":
         for package in ("onnx", "onnxruntime", "tf2onnx"):
             if importlib.util.find_spec(package) is None:
                 raise ValueError(
@@ -94,10 +118,13 @@ def export(directory: epath.PathLike, output: str) -> Agreement:
     with tempfile.TemporaryDirectory() as scratch:
         written = epath.Path(scratch) / f"network{suffix}"
         write(path, written)
-        pixels = sample_pixels(read_facts(path).image.size)
-        agreement = compare(
-            _load_saved_model(path / EXPORT)(pixels), load(written)(pixels)
-        )
+        facts = read_facts(path)
+        pixels = sample_pixels(facts.image.size)
+        if facts.network == ONNX:
+            network = _load_onnx(path / NETWORK)
+        else:
+            network = _load_saved_model(path / EXPORT)
+        agreement = compare(network(pixels), load(written)(pixels))
         if not agreement.is_close:
             raise ValueError(f"{output} differs from the classifier: {agreement}")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -193,9 +220,12 @@ def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
     import onnx
 
     facts = read_facts(classifier)
-    model = _convert(classifier / EXPORT)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    if facts.network == ONNX:
+        model = onnx_file.parse((classifier / NETWORK).read_bytes(), str(classifier))
+    else:
+        model = _convert(classifier / EXPORT)
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     properties = {
         "class_names": json.dumps(facts.class_names),
         "image_size": str(facts.image.size),
@@ -231,19 +261,18 @@ def _convert(export: epath.Path) -> Any:
 
 
 def _load_onnx(path: epath.Path) -> Network:
-    import onnxruntime
+    session = open_session(path)
+    batch = session.get_inputs()[0].shape[0]
 
-    session = onnxruntime.InferenceSession(
-        str(path), providers=["CPUExecutionProvider"]
-    )
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return [session.run([LOGITS], {PIXELS: pixels})[0]]
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_both(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         # In two batches of different sizes: the batch size must be free.
-        batches = (pixels[:1], pixels[1:])
-        logits = [session.run(["logits"], {"pixels": batch})[0] for batch in batches]
-        return np.concatenate(logits)
+        return [np.concatenate([run(part)[0] for part in (pixels[:1], pixels[1:])])]
 
-    return run
+    run_all = with_fixed_batch(run, batch) if isinstance(batch, int) else run_both
+    return lambda pixels: run_all(pixels)[0]
 
 
 def _copy(source: epath.Path, target: epath.Path) -> None:
@@ -261,4 +290,10 @@ _FORMATS = {
     "": (_write_saved_model, _load_saved_model),
     ".keras": (_write_keras, _load_keras),
     ".onnx": (_write_onnx, _load_onnx),
+}
+#: Kinds of networks that a format holds, by suffix.
+_KINDS = {
+    "": (KERAS, SAVED_MODEL),
+    ".keras": (KERAS,),
+    ".onnx": (KERAS, SAVED_MODEL, ONNX),
 }

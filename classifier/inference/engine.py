@@ -1,7 +1,8 @@
-"""Engines that run an exported network: TensorFlow or OpenVINO, float32 or bfloat16.
+"""Engines that run an exported network, in float32 or bfloat16.
 
-Which is fastest depends on the processor: `classifier.inference.engine_autotune`
-measures them on real images. OpenVINO is the extra `[openvino]`.
+TensorFlow and OpenVINO run a SavedModel, ONNX Runtime and OpenVINO an ONNX file. Which
+is fastest depends on the processor: `classifier.inference.engine_autotune` measures
+them on real images. OpenVINO is the extra `[openvino]`, ONNX Runtime `[onnx]`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,21 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export import saved_model
+from classifier.export.facts import KERAS, ONNX, SAVED_MODEL
 from classifier.models.embedding import LOGITS
 
-ENGINES = ("tensorflow", "openvino")
+#: The first that a network runs on is its reference.
+ENGINES = ("tensorflow", "onnxruntime", "openvino")
 DTYPES = ("float32", "bfloat16")
 AUTO = "auto"
+#: Engines by the kind of network they run.
+_RUN_BY = {
+    KERAS: ("tensorflow", "openvino"),
+    SAVED_MODEL: ("tensorflow", "openvino"),
+    ONNX: ("onnxruntime", "openvino"),
+}
+_NO_ENGINE = ("onnxruntime", "bfloat16")
+_INSTALL = "pip install -c constraints.txt -e '.[openvino]'"
 
 #: Function from pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -55,42 +66,74 @@ class Engine:
     def __post_init__(self) -> None:
         _check_one_of("engine", self.name, ENGINES)
         _check_one_of("dtype", self.dtype, DTYPES)
+        if (self.name, self.dtype) == _NO_ENGINE:
+            raise ValueError("onnxruntime computes in float32 only, got bfloat16")
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}"
 
 
-#: Available everywhere; other engines must agree with it.
+#: By kind of network, the engine that others must agree with.
 REFERENCE = Engine()
+REFERENCES = {KERAS: REFERENCE, SAVED_MODEL: REFERENCE, ONNX: Engine("onnxruntime")}
 
 
-def candidates(name: str = AUTO, dtype: str = AUTO) -> list[Engine]:
+def candidates(
+    name: str = AUTO, dtype: str = AUTO, networks: Collection[str] = (KERAS,)
+) -> list[Engine]:
     """Returns the engines to choose from on this machine, the reference first.
 
-    With a GPU that is TensorFlow alone. Unless asked for, bfloat16 is left out if the
-    processor has no arithmetic for it, and TensorFlow's bfloat16 if OpenVINO is
-    installed, which was twice as fast wherever measured (docs/benchmarks.md).
+    With a GPU that is TensorFlow alone, for networks that it runs. Unless asked for,
+    bfloat16 is left out if the processor has no arithmetic for it, and TensorFlow's
+    bfloat16 if OpenVINO is installed, which was twice as fast wherever measured
+    (docs/benchmarks.md).
 
-    Raises ValueError if a name is unknown, or OpenVINO is asked for and not installed.
+    Args:
+        name: Name of the engine, or `auto`.
+        dtype: Type that it multiplies in, or `auto`.
+        networks: Kinds of the networks that one engine is to run.
+
+    Raises:
+        ValueError: If a name is unknown, or the engine does not run the networks or is
+            not installed.
     """
     _check_one_of("engine", name, (AUTO, *ENGINES))
     _check_one_of("dtype", dtype, (AUTO, *DTYPES))
-    names = [name] if name != AUTO else list(ENGINES)
+    names = _names(name, networks)
     dtypes = [dtype] if dtype != AUTO else list(DTYPES)
-    if name == AUTO and (has_gpu() or not has_openvino()):
-        names = ["tensorflow"]
     if dtype == AUTO and (has_gpu() or not has_bfloat16()):
         dtypes = ["float32"]
-    if name == "openvino" and not has_openvino():
-        raise ValueError(
-            "--engine=openvino: OpenVINO is not installed; "
-            "pip install -c constraints.txt -e '.[openvino]'"
-        )
-    engines = [Engine(*pair) for pair in itertools.product(names, dtypes)]
+    engines = [
+        Engine(*pair) for pair in itertools.product(names, dtypes) if pair != _NO_ENGINE
+    ]
+    if not engines:
+        raise ValueError("--dtype=bfloat16: ONNX Runtime computes in float32 only")
     if name == dtype == AUTO and "openvino" in names:
         slower = Engine("tensorflow", "bfloat16")
         engines = [engine for engine in engines if engine != slower]
     return engines
+
+
+def _names(name: str, networks: Collection[str]) -> list[str]:
+    """Returns the names of the engines that run all networks, or the one asked for."""
+    able = [each for each in ENGINES if all(each in _RUN_BY[kind] for kind in networks)]
+    if name != AUTO and name not in able:
+        raise ValueError(
+            f"--engine={name}: the network runs on {' or '.join(able)} only"
+        )
+    if name == "openvino" and not has_openvino():
+        raise ValueError(f"--engine=openvino: OpenVINO is not installed; {_INSTALL}")
+    if name != AUTO:
+        return [name]
+    if "tensorflow" in able and has_gpu():
+        return ["tensorflow"]
+    names = [each for each in able if each != "openvino" or has_openvino()]
+    if not names:
+        raise ValueError(
+            "only OpenVINO runs ONNX files and other networks as one ensemble, and it "
+            f"is not installed; {_INSTALL}"
+        )
+    return names
 
 
 def has_openvino() -> bool:
@@ -147,7 +190,7 @@ class NetworkLoader:
         try:
             if engine.name == "openvino":
                 model = self._read_openvino(names)
-                run = _compile_openvino(model, names, engine, threads)
+                run = compile_openvino(model, names, engine, threads)
                 return with_fixed_batch(run, OPENVINO_BATCH)
             if engine.dtype == "bfloat16":
                 return with_fixed_batch(self._load_bfloat16(names), batch_size)
@@ -205,12 +248,12 @@ class NetworkLoader:
         if key not in self._openvino_models:
             # `openvino.convert_model` takes seconds in Python and sends telemetry.
             with saved_model.serving("pixels", self._export, names) as directory:
-                self._openvino_models[key] = _openvino_core().read_model(directory)
+                self._openvino_models[key] = openvino_core().read_model(directory)
         return self._openvino_models[key]
 
 
 @functools.cache
-def _openvino_core() -> Any:
+def openvino_core() -> Any:
     """Returns the one OpenVINO of this process, which is never freed.
 
     Each one sets a signal stack of its own and, when it is freed, sets the one before
@@ -240,10 +283,15 @@ def with_fixed_batch(run: Outputs, size: int) -> Outputs:
     return run_batches
 
 
-def _compile_openvino(
-    model: Any, names: Sequence[str], engine: Engine, threads: int
+def compile_openvino(
+    model: Any,
+    names: Sequence[str],
+    engine: Engine,
+    threads: int,
+    batch: int = OPENVINO_BATCH,
 ) -> Outputs:
-    model.reshape([OPENVINO_BATCH, *list(model.input().partial_shape)[1:]])
+    """Returns a model of OpenVINO's as a function of exactly `batch` images."""
+    model.reshape([batch, *list(model.input().partial_shape)[1:]])
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _OPENVINO_DTYPES[engine.dtype],
@@ -251,7 +299,7 @@ def _compile_openvino(
         # Several processes would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = _openvino_core().compile_model(model, "CPU", settings)
+    compiled = openvino_core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
     outputs = [compiled.output(name) for name in names]

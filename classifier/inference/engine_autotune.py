@@ -53,7 +53,8 @@ def time_engines(
 
     The images should be real; batches of those that cannot be decoded are left out.
     """
-    engines = [REFERENCE, *(engine for engine in candidates if engine != REFERENCE)]
+    first = classifier.reference
+    engines = [first, *(engine for engine in candidates if engine != first)]
     networks = {
         engine: classifier.loader.load(
             engine, batch_size=BATCH_SIZE, threads=num_cores()
@@ -95,9 +96,11 @@ def choose(timings: Sequence[EngineTiming]) -> Engine:
     return best.engine
 
 
-def describe(timings: Sequence[EngineTiming], chosen: Engine) -> list[str]:
+def describe(
+    timings: Sequence[EngineTiming], chosen: Engine, reference: Engine = REFERENCE
+) -> list[str]:
     """Returns the timings as the lines of a table."""
-    lines = [f"{'engine':<22} {'images/s':>8}  top-1 as {REFERENCE}"]
+    lines = [f"{'engine':<22} {'images/s':>8}  top-1 as {reference}"]
     for timing in timings:
         mark = "  <- chosen" if timing.engine == chosen else ""
         lines.append(

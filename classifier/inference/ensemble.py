@@ -18,8 +18,9 @@ from classifier.data import image_header
 from classifier.data.examples import UNLABELED, Example
 from classifier.data.image_header import MAX_PIXELS
 from classifier.export import saved_model
-from classifier.export.facts import EXPORT, read_facts
-from classifier.inference.engine import REFERENCE, Engine, NetworkLoader
+from classifier.export.facts import EXPORT, ONNX, ClassifierFacts, read_facts
+from classifier.inference.engine import REFERENCES, Engine, NetworkLoader
+from classifier.inference.onnx_network import OnnxLoader
 from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact
 from stage.status import NOT_FINITE, OK, UNDECODABLE
@@ -82,7 +83,7 @@ class Classifier:
 
     Args:
         directory: Directory of the complete classifier.
-        engine: Engine that runs the network.
+        engine: Engine that runs the network; None for its reference.
         threads: Threads of the network; None for all cores.
         embeddings: Whether the network gives embeddings, too.
     """
@@ -90,7 +91,7 @@ class Classifier:
     def __init__(
         self,
         directory: epath.PathLike,
-        engine: Engine = REFERENCE,
+        engine: Engine | None = None,
         threads: int | None = None,
         *,
         embeddings: bool = False,
@@ -99,9 +100,10 @@ class Classifier:
         self.facts = read_facts(path)
         self.image = self.facts.image
         self._preprocess = saved_model.load_preprocess(path / EXPORT)
-        self.loader = NetworkLoader(path / EXPORT)
+        self.reference = REFERENCES[self.facts.network]
+        self.loader = open_loader(path, self.facts)
         self._network = self.loader.load_outputs(
-            engine,
+            engine or self.reference,
             (LOGITS, EMBEDDING) if embeddings else (LOGITS,),
             batch_size=BATCH_SIZE,
             threads=threads or num_cores(),
@@ -123,12 +125,21 @@ class Classifier:
         return self._network(pixels)
 
 
+def open_loader(
+    directory: epath.PathLike, facts: ClassifierFacts
+) -> NetworkLoader | OnnxLoader:
+    """Returns what loads a classifier's network on an engine."""
+    if facts.network == ONNX:
+        return OnnxLoader(directory)
+    return NetworkLoader(epath.Path(directory) / EXPORT)
+
+
 class Ensemble:
     """Classifiers whose probabilities are averaged.
 
     Args:
         directories: Directories of the members.
-        engine: Engine that runs their networks.
+        engine: Engine that runs their networks; None for the reference of each.
         threads: Threads of a network; None for all cores.
         max_pixels: Maximum pixels of an image to decode.
         temperature: Temperature of all members; None for each member's own.
@@ -138,7 +149,7 @@ class Ensemble:
     def __init__(
         self,
         directories: Sequence[epath.PathLike],
-        engine: Engine = REFERENCE,
+        engine: Engine | None = None,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
         temperature: float | None = None,

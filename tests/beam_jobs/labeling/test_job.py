@@ -21,9 +21,10 @@ from classifier.export.facts import CLASSIFIER, read_facts
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
-from classifier.inference.ensemble import Ensemble
+from classifier.inference.ensemble import Classifier, Ensemble, softmax
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact
+from tests.classifier.features.onnx_models import FEATURES
 from tests.commands import ROOT
 from tests.images import random_images, write_folder, write_records
 
@@ -346,6 +347,27 @@ def test_embeddings_are_a_further_column(job, tmp_path):
     norms = found["embedding_norm"].to_pylist()
     assert norms[4] is None
     assert min(norms[:4]) > 0
+
+
+def test_a_teacher_can_be_an_onnx_file(job, exported_onnx, exported, tmp_path):
+    ours, automatic = tmp_path / "ours", {"engine": "auto", "dtype": "auto"}
+    teachers = (str(exported_onnx),)
+    job(ours, teachers=teachers, embeddings=True, **automatic)
+    config = artifact.read_config(ours)
+    assert config["engine"] in ("onnxruntime", "openvino")
+    assert config["embedding_size"] == FEATURES
+    found = pq.read_table(ours / "predictions-00000.parquet").to_pylist()
+    classifier = Classifier(exported_onnx)
+    for row, image in zip(found, random_images(12)[:4], strict=True):
+        logits = classifier.logits(classifier.preprocess([image]))
+        probabilities = softmax(logits)[0]
+        assert row["confidence"] == pytest.approx(probabilities.max(), abs=0.02)
+    with pytest.raises(ValueError, match="runs on onnxruntime or openvino"):
+        job(tmp_path / "other", teachers=teachers, engine="tensorflow")
+    mixed = (*teachers, str(exported[0]))
+    with pytest.raises(ValueError, match="runs on openvino only"):
+        job(tmp_path / "other", teachers=mixed, engine="onnxruntime")
+    job(tmp_path / "mixed", teachers=mixed, engine="openvino", dtype="float32")
 
 
 def test_labels_are_stored_if_they_are_classes_of_the_teacher(exported, tmp_path):

@@ -8,7 +8,12 @@ from classifier.inference.engine import REFERENCE, Engine
 from classifier.inference.ensemble import BATCH_SIZE, Classifier, Ensemble
 from tests.images import random_images, to_examples
 
-ALL = [Engine(name, other) for name in engine.ENGINES for other in engine.DTYPES]
+#: Those that run a SavedModel.
+ALL = [
+    Engine(name, dtype)
+    for name in ("tensorflow", "openvino")
+    for dtype in engine.DTYPES
+]
 
 
 @pytest.fixture
@@ -70,6 +75,31 @@ def test_unknown_or_missing_engines_are_refused(machine):
     machine(openvino=False)
     with pytest.raises(ValueError, match="--engine=openvino"):
         engine.candidates("openvino")
+
+
+def test_onnx_files_have_engines_of_their_own(machine):
+    first, plain, fast = (
+        Engine("onnxruntime"),
+        Engine("openvino"),
+        Engine("openvino", "bfloat16"),
+    )
+    assert engine.candidates(networks={"onnx"}) == [first, plain, fast]
+    assert engine.candidates(networks={"onnx", "keras"}) == [plain, fast]
+    assert engine.candidates("onnxruntime", networks={"onnx"}) == [first]
+    with pytest.raises(ValueError, match="runs on tensorflow or openvino"):
+        engine.candidates("onnxruntime")
+    with pytest.raises(ValueError, match="runs on onnxruntime or openvino"):
+        engine.candidates("tensorflow", networks={"onnx"})
+    with pytest.raises(ValueError, match="float32 only"):
+        engine.candidates("onnxruntime", "bfloat16", {"onnx"})
+    machine(gpu=True)
+    assert engine.candidates(networks={"onnx"}) == [first, plain]
+    machine(openvino=False)
+    assert engine.candidates(networks={"onnx"}) == [first]
+    with pytest.raises(ValueError, match="only OpenVINO"):
+        engine.candidates(networks={"onnx", "saved_model"})
+    with pytest.raises(ValueError, match="float32 only"):
+        Engine("onnxruntime", "bfloat16")
 
 
 @pytest.fixture(scope="module", params=ALL, ids=str)
