@@ -1,1 +1,1 @@
-"""Networks: ResNet-RS with its variants and scaling rules, and `keras.applications`."""
+"""Networks: ResNet-RS, its variants and scaling rules; EfficientNet-Lite; Keras's."""

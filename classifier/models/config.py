@@ -23,11 +23,12 @@ MAX_WIDTH = 16
 class ModelConfig:
     """Network, scaling of its pixels, and regularization.
 
-    Fields apply to ResNet-RS only, except for the name and the scaling of pixels.
+    Fields apply to ResNet-RS only, except for the name and the scaling of pixels; the
+    rate of dropout and the momentum apply to EfficientNet-Lite, too.
 
     Attributes:
-        name: `resnet_rs_DEPTH`, see `classifier.models.variants`, or a network of
-            `keras.applications`, for example `EfficientNetV2B0`.
+        name: `resnet_rs_DEPTH`, see `classifier.models.variants`, `EfficientNetLite0`
+            to `4`, or a network of `keras.applications`, such as `EfficientNetV2B0`.
         width_multiplier: Factor for the filters of every layer except the head.
         resnet_d: Whether to use ResNet-D's three changes (He et al. 2018): a stem of
             three 3x3 convolutions, a strided one instead of the max-pool, and a

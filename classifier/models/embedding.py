@@ -96,7 +96,7 @@ def _scaling(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 def _inner_network(model: keras.Model) -> keras.Model:
     """Returns the part of a network behind the scaling of pixels, if it is a part."""
-    if model.name.startswith(variants.PREFIX):
+    if variants.is_own(model.name):
         return model
     return next((layer for layer in model.layers if _is_network(layer)), model)
 

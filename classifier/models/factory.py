@@ -1,4 +1,4 @@
-"""Networks by name: ResNet-RS, or any of `keras.applications`.
+"""Networks by name: ResNet-RS, EfficientNet-Lite, or any of `keras.applications`.
 
 All share one contract: uint8 pixels [B,S,S,3] in, float32 logits [B,K] out,
 standardization inside, initial weights determined by the seed.
@@ -18,6 +18,7 @@ import keras
 
 from classifier.models import variants
 from classifier.models.config import ModelConfig
+from classifier.models.efficientnet_lite import build_efficientnet_lite
 from classifier.models.resnet_rs import build_resnet_rs, standardize
 
 
@@ -32,7 +33,7 @@ def build_network(
     """Returns the network with initial weights.
 
     Args:
-        config: Network and ResNet-RS's settings.
+        config: Network and its settings.
         image_size: Side S of the square input in pixels.
         num_classes: K, width of the head.
         seed: Seed of the initial weights, of dropout and of stochastic depth.
@@ -42,13 +43,12 @@ def build_network(
     if num_classes < 2:
         raise ValueError(f"expected at least 2 classes, got {num_classes}")
     with _dtype_policy(dtype):
+        build = _build_application
         if config.depth is not None:
-            return build_resnet_rs(
-                config, image_size=image_size, num_classes=num_classes, seed=seed
-            )
-        return _build_application(
-            config, image_size=image_size, num_classes=num_classes, seed=seed
-        )
+            build = build_resnet_rs
+        elif config.name in variants.EFFICIENTNET_LITE:
+            build = build_efficientnet_lite
+        return build(config, image_size=image_size, num_classes=num_classes, seed=seed)
 
 
 def freeze(model: keras.Model, *, stages: int) -> None:
@@ -76,14 +76,14 @@ def describe(model: keras.Model) -> str:
 def named_variables(model: keras.Model) -> dict[str, Any]:
     """Returns `model.variables` in order, by names that are the same in every process.
 
-    The name is the path of a ResNet-RS's weight. For other networks and for dropout's
-    seeds, it starts with the position instead: Keras numbers unnamed layers through a
-    process.
+    The name is the path of a weight of our own networks. For those of Keras and for
+    dropout's seeds, it starts with the position instead: Keras numbers unnamed layers
+    through a process.
     """
     named = {}
     for index, variable in enumerate(model.variables):
         name = f"{index:04d}/{re.sub(r'_[0-9]+$', '', variable.name)}"
-        if model.name.startswith(variants.PREFIX) and is_weight(variable):
+        if variants.is_own(model.name) and is_weight(variable):
             name = variable.path
         named[name] = variable
     return named

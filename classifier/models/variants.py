@@ -40,8 +40,27 @@ KERAS_APPLICATIONS = (
     "Xception",
 )
 
+#: EfficientNet-Lite0 to 4 (github.com/tensorflow/tpu, `efficientnet/lite`): factors of
+#: B0's width and depth, and the side in pixels that the published weights are for.
+EFFICIENTNET_LITE = {
+    "EfficientNetLite0": (1.0, 1.0, 224),
+    "EfficientNetLite1": (1.0, 1.1, 240),
+    "EfficientNetLite2": (1.1, 1.2, 260),
+    "EfficientNetLite3": (1.2, 1.4, 280),
+    "EfficientNetLite4": (1.4, 1.8, 300),
+}
+
 #: Valid names, except for those of interpolated depths.
-KNOWN_NAMES = (*(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS), *KERAS_APPLICATIONS)
+KNOWN_NAMES = (
+    *(f"{PREFIX}{depth}" for depth in _KNOWN_BLOCKS),
+    *EFFICIENTNET_LITE,
+    *KERAS_APPLICATIONS,
+)
+
+
+def is_own(name: str) -> bool:
+    """Returns whether a network is built here, layer by layer, not by Keras."""
+    return name.startswith(PREFIX) or name in EFFICIENTNET_LITE
 
 
 def depth_of(name: str) -> int | None:

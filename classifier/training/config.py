@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from etils import epath
 
 from classifier.data.config import AugmentConfig, ImageConfig
+from classifier.models import variants
 from classifier.models.config import NUM_STAGES, ModelConfig
 from stage import artifact, typed_json
 from stage.overrides import RENAMED, paths_of
@@ -272,12 +273,12 @@ def _check_parts(config: TrainConfig) -> None:
 
 
 def _check_averages(model: ModelConfig, optimizer: OptimizerConfig) -> None:
-    """Checks that a ResNet-RS averages its batch-norm statistics in exactly one way.
+    """Checks that our networks average batch-norm statistics in exactly one way.
 
     Without any average the statistics of one batch would be evaluated; an average of
     averages is refused by the published ResNet-RS code too.
     """
-    if model.depth is None:
+    if not variants.is_own(model.name):
         return
     momentum, decay = model.batch_norm_momentum, optimizer.ema_decay
     check(

@@ -20,7 +20,9 @@ def last_weights(model):
     return kernel.reshape(-1, kernel.shape[-1]), bias
 
 
-@pytest.mark.parametrize("name", ["resnet_rs_14", "MobileNet", "ResNet50V2"])
+@pytest.mark.parametrize(
+    "name", ["resnet_rs_14", "EfficientNetLite0", "MobileNet", "ResNet50V2"]
+)
 def test_the_last_layer_makes_the_logits_of_the_embedding(name):
     model = build_network(ModelConfig(name=name), image_size=32, num_classes=3)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

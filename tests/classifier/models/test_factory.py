@@ -45,7 +45,9 @@ def test_a_published_network_to_the_last_weight_and_multiply_add(depth, size):
     assert round(2 * flops.count_multiply_adds(model) / 1e9, 2) == billion_flops
 
 
-@pytest.mark.parametrize("name", ["resnet_rs_14", "MobileNetV3Small"])
+@pytest.mark.parametrize(
+    "name", ["resnet_rs_14", "EfficientNetLite0", "MobileNetV3Small"]
+)
 def test_the_seed_alone_decides_the_weights(name):
     config = ModelConfig(name=name, width_multiplier=0.125)
     state = random.getstate()
@@ -125,7 +127,7 @@ def test_an_image_too_small_for_a_network_is_refused():
 @pytest.mark.parametrize(
     "name",
     [
-        "EfficientNetV2B0",
+        *("EfficientNetLite0", "EfficientNetV2B0"),
         *(
             pytest.param(name, marks=SLOW)
             for name in variants.KERAS_APPLICATIONS
@@ -133,7 +135,7 @@ def test_an_image_too_small_for_a_network_is_refused():
         ),
     ],
 )
-def test_any_network_of_keras_keeps_the_contract(name):
+def test_any_other_network_keeps_the_contract(name):
     model = factory.build_network(
         ModelConfig(name=name), image_size=96, num_classes=3, seed=1
     )

@@ -128,6 +128,7 @@ def test_settings_without_an_effect_are_refused(setting, mode):
         ConsistencyConfig(**setting, **others)
 
 
+@pytest.mark.parametrize("name", ["resnet_rs_50", "EfficientNetLite0"])
 @pytest.mark.parametrize(
     ("momentum", "decay"),
     [
@@ -135,8 +136,8 @@ def test_settings_without_an_effect_are_refused(setting, mode):
         (0.9, 0.9999),  # Averages of averages: the published code refuses it too.
     ],
 )
-def test_batch_norm_statistics_are_averaged_in_one_way(momentum, decay):
-    model = ModelConfig(batch_norm_momentum=momentum)
+def test_batch_norm_statistics_are_averaged_in_one_way(name, momentum, decay):
+    model = ModelConfig(name=name, batch_norm_momentum=momentum)
     with pytest.raises(
         ValueError, match=r"model\.batch_norm_momentum\b.*optimizer\.ema_decay\b"
     ):
