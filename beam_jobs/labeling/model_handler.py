@@ -29,9 +29,9 @@ from classifier.inference.ensemble import (
     Decoded,
     Predictions,
     decode_rows,
-    softmax,
     to_predictions,
 )
+from classifier.inference.probabilities import softmax
 
 #: Side of the thumbnail that an image is decoded to, in pixels.
 _SIZE = 32

@@ -24,12 +24,7 @@ from stage.validation import check
 #: deleted at the end.
 WORK = "cells"
 #: Settings of a labeling job that describe embeddings, which the output lacks.
-_DROPPED_SETTINGS = (
-    "embedding_size",
-    "has_embedding_norms",
-    "features",
-    "has_true_labels",
-)
+_DROPPED_SETTINGS = ("embedding_size", "has_embedding_norms", "has_true_labels")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,7 +207,7 @@ def _check_sets(predictions: PredictionSet, labeled: PredictionSet) -> None:
     )
     check_same_classes(predictions.class_names, labeled.class_names, labeled.directory)
     check(
-        predictions.teachers == labeled.teachers,
+        predictions.has_features_of(labeled),
         f"{labeled.directory} was labeled by other teachers than "
         f"{predictions.directory}: their features cannot be compared; label both with "
         "the same",

@@ -41,7 +41,6 @@ Block = tuple[int, bytes]
 #: Highest hash of a key in a sample of everything: the highest float64 that fits into
 #: 64 bits. Of 2^53 hashes one is higher.
 _MAX_HASH = 2**64 - 2**11
-_BLENDED = ("label", "confidence", "top_labels", "top_probabilities")
 
 
 def read_rows(
@@ -445,9 +444,8 @@ def _blend(
     `top_labels` and `top_probabilities` [B,k] are those of the rows with a prediction,
     and `spread` [B] their spread labels.
     """
-    top_k = job.predictions.top_k
     is_missing = table["label"].is_null().to_numpy()
-    blended = blend(
+    labels, probabilities = blend(
         top_labels,
         top_probabilities,
         spread,
@@ -455,19 +453,12 @@ def _blend(
         num_classes=len(job.predictions.class_names),
         tie_disagreements=job.tie_disagreements,
     )
-    columns = []
-    for values in blended:
-        every = np.zeros((len(is_missing), top_k), values.dtype)
-        every[~is_missing] = values
-        columns.append(every)
-    new_columns = [
-        *(pa.array(column[:, 0], mask=is_missing) for column in columns),
-        *(prediction_schema.to_lists(column, is_missing) for column in columns),
-    ]
-    for name, column in zip(_BLENDED, new_columns, strict=True):
-        at_column = table.schema.get_field_index(name)
-        table = table.set_column(at_column, name, column)
-    return table
+    top_columns = prediction_schema.top_columns(
+        prediction_schema.scatter(labels, is_missing),
+        prediction_schema.scatter(probabilities, is_missing),
+        is_missing,
+    )
+    return prediction_schema.replace_columns(table, top_columns)
 
 
 def _join(blocks: Iterable[bytes], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -75,7 +75,7 @@ class SelectionJob:
 
     def __post_init__(self) -> None:
         for name, images in self.excluded.items():
-            if images.teachers != self.predictions.teachers:
+            if not images.has_features_of(self.predictions):
                 raise ValueError(
                     f"--exclude={name} was labeled by other teachers than the "
                     "predictions; label it with the same teachers, since perceptual "

@@ -18,8 +18,9 @@ from classifier.data.sources import Source, has_same_files
 from classifier.export.facts import LeftOut
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.inference import temperature_scaling
-from classifier.inference.ensemble import BATCH_SIZE, Ensemble, mean_probabilities
+from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.evaluation import is_right
+from classifier.inference.probabilities import mean_probabilities
 from classifier.inference.temperature_scaling import LabeledLogits
 from stage import artifact, parquet, typed_json
 from stage.calibration_files import (

@@ -21,6 +21,7 @@ from classifier.export import saved_model
 from classifier.export.facts import EXPORT, ONNX, ClassifierFacts, read_facts
 from classifier.inference.engine import REFERENCES, Engine, NetworkLoader
 from classifier.inference.onnx_network import OnnxLoader
+from classifier.inference.probabilities import mean_probabilities
 from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact
 from stage.status import NOT_FINITE, OK, UNDECODABLE
@@ -339,23 +340,6 @@ def join_embeddings(features: Sequence[NDArray[np.float32]]) -> NDArray[np.float
             for each, length in zip(features, lengths, strict=True)
         ]
     return np.concatenate(normal, axis=1)
-
-
-def mean_probabilities(
-    logits: NDArray[np.float32], temperatures: Sequence[float]
-) -> NDArray[np.float32]:
-    """Returns the mean probabilities float32 [B,K] of M members' logits [M,B,K]."""
-    total = np.zeros(logits.shape[1:], np.float32)
-    for member, temperature in zip(logits, temperatures, strict=True):
-        total += softmax(member / np.float32(temperature))
-    return total / np.float32(len(logits))
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the softmax [B,K] of logits [B,K]; NaN where a logit is not finite."""
-    with np.errstate(invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _decoder_message(message: str) -> str:

@@ -60,6 +60,14 @@ class PredictionSet:
         """Images per class if all classes were equally frequent, at least 1."""
         return max(1, self.num_images // len(self.class_names))
 
+    def has_features_of(self, other: PredictionSet) -> bool:
+        """Whether images have the same pixels and features in both.
+
+        A head on the same features is another teacher.
+        """
+        is_known = bool(self.features) and self.features == other.features
+        return is_known or self.teachers == other.teachers
+
     def path(self, index: int) -> epath.Path:
         """Returns the file of an input shard."""
         return epath.Path(self.directory) / prediction_schema.shard_name(index)
@@ -103,8 +111,8 @@ class LabelingFacts:
         temperature: Temperature of the confidences.
         embedding_size: Number of features of each row; 0 for no such column.
         has_embedding_norms: Whether rows have the length of the features.
-        features: Fingerprint of the teacher's features; empty for several teachers,
-            or one of an earlier version.
+        features: Fingerprint of the teacher's features, stored or not; empty for
+            several teachers, or one of an earlier version.
         has_true_labels: Whether rows have the label of the source.
     """
 

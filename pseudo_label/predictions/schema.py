@@ -6,7 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import google_crc32c
@@ -137,10 +137,7 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
         pa.array(perceptual_hashes(block.pixels), mask=is_missing),
         list(block.status),
         list(block.errors),
-        pa.array(order[:, 0].astype(np.int32), mask=is_missing),
-        pa.array(top[:, 0], mask=is_missing),
-        to_lists(order.astype(np.int32), is_missing),
-        to_lists(top, is_missing),
+        *top_columns(order.astype(np.int32), top, is_missing).values(),
     ]
     more = []
     if block.embeddings is not None:
@@ -154,6 +151,37 @@ def to_table(block: Block, *, top_k: int) -> pa.Table:
         labels = block.true_labels
         columns.append(pa.array(labels.astype(np.int32), mask=labels < 0))
     return pa.table(columns, schema=schema(*more))
+
+
+def top_columns(
+    labels: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+    is_missing: NDArray[np.bool_],
+) -> dict[str, pa.Array]:
+    """Returns the columns of top classes and probabilities [B,k], the highest first.
+
+    They are null where they are missing.
+    """
+    return {
+        "label": pa.array(labels[:, 0], mask=is_missing),
+        "confidence": pa.array(probabilities[:, 0], mask=is_missing),
+        "top_labels": to_lists(labels, is_missing),
+        "top_probabilities": to_lists(probabilities, is_missing),
+    }
+
+
+def scatter(values: NDArray[Any], is_missing: NDArray[np.bool_]) -> NDArray[Any]:
+    """Returns rows [B,m] of those that are not missing, and zeros for the others."""
+    rows = np.zeros((len(is_missing), *values.shape[1:]), values.dtype)
+    rows[~is_missing] = values
+    return rows
+
+
+def replace_columns(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """Returns rows with other values in some columns."""
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

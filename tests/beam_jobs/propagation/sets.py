@@ -50,12 +50,19 @@ def write(
     artifact.start_or_resume(root, config)
     (root / "shards.parquet").write_bytes(b"the list of shards")
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-    more = ["embedding", "true_label"] if labeled else ["embedding"]
+    columns = {
+        "embedding": config["embedding_size"],
+        "embedding_norm": config.get("has_embedding_norms"),
+        "true_label": labeled and config["embedding_size"],
+    }
+    more = [name for name in columns if columns[name]]
     for place in range(shards):
         shard = place if order is None else order[place]
         block = make_block(np.random.default_rng([seed, shard]), shard, rows, labeled)
         if not config["embedding_size"]:
             block = dataclasses.replace(block, embeddings=None, true_labels=None)
+        if not config.get("has_embedding_norms"):
+            block = dataclasses.replace(block, embedding_norms=None)
         tables = [prediction_schema.to_table(block, top_k=TOP_K)]
         if spoil:
             tables = [spoiled(tables[0], *spoil)]
@@ -65,7 +72,7 @@ def write(
                 iter(tables),
                 fingerprint=fingerprint,
                 shard=f"s{shard}",
-                more=more if config["embedding_size"] else [],
+                more=more,
             )
     artifact.complete(root, seconds=0.0)
     return str(root)
@@ -100,6 +107,7 @@ def make_block(rng, shard, rows, labeled):
         probabilities=rng.dirichlet([0.3] * len(CLASS_NAMES), rows).astype(np.float32),
         pixels=rng.integers(0, 256, (rows, 32, 32, 3), dtype=np.uint8),
         embeddings=brute_force.unit(features).astype(np.float32),
+        embedding_norms=np.linalg.norm(features, axis=1).astype(np.float32),
         true_labels=classes.astype(np.int32) if labeled else None,
     )
 

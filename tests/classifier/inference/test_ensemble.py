@@ -11,9 +11,9 @@ from classifier.inference.ensemble import (
     Classifier,
     Ensemble,
     join_embeddings,
-    mean_probabilities,
     measure_lengths,
 )
+from classifier.inference.probabilities import mean_probabilities
 from tests.conftest import CLASS_NAMES
 from tests.images import random_images, to_examples
 

@@ -1,0 +1,1 @@
+"""The relabeling job: another head on the embeddings of predictions."""

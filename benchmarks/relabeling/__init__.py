@@ -1,0 +1,1 @@
+"""Rows a second of the relabeling job, and what takes the time."""
