@@ -1,1 +1,1 @@
-"""A network with published weights, as an ONNX file of features."""
+"""A network with published weights: a file of weights, or an ONNX file of features."""

