@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from beam_jobs.runners import supervisor
-from stage import cli
+from stage import cli, licenses
 from stage.flags import SOURCES, CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -77,6 +77,7 @@ _SETTINGS = FlagGroup(
         "Continue although files were added since the first run.",
     ),
 )
+_LICENSES = FLAGS.licenses(images=_IMAGES.spec, model_handler=_SETTINGS.model_handler)
 _ESTIMATE = FLAGS.integer(
     "estimate",
     None,
@@ -100,6 +101,7 @@ def main(argv: Sequence[str]) -> None:
 
         if _IMAGES_PER_SECOND.value is not None and _ESTIMATE.value is None:
             raise ValueError("--images_per_second needs --estimate")
+        stated = licenses.parse(**_LICENSES.arguments())
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         if _ESTIMATE.value is not None:
             _log_estimate(options)
@@ -136,6 +138,7 @@ def main(argv: Sequence[str]) -> None:
         cli.exit_on_job_error(),
         labeling_job.making(source, job, settings, started=started) as run,
     ):
+        licenses.write(_OUTPUT.value, labeling_job.trace(source, settings, stated))
         if run is None:
             log("already complete")
             return

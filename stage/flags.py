@@ -281,6 +281,15 @@ class CommandFlags:
             data_dir=self.data_dir(),
         )
 
+    def licenses(self, **sources: Flag) -> FlagGroup:
+        """Defines `--license` of what other flags name, see `licenses.parse`."""
+        names = ", ".join(f"{name}=LICENSE" for name in sources)
+        text = (
+            f"License of images or weights, {names}, as an SPDX expression or in "
+            "words, for the lists of licenses of all that is made of them."
+        )
+        return FlagGroup(license=self.strings("license", [], text), **sources)
+
     def training_data(self) -> FlagGroup:
         """Defines the images of a training run, see `trainer.open_sources`."""
         text = f"Labeled images: {SOURCES}; a folder has a sub-folder for each class."

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal, TypeAlias
 
 from etils import epath
@@ -116,13 +116,14 @@ def read(directory: epath.PathLike) -> Ledger:
 
     Raises ValueError if the ledger is broken.
     """
-    found = _read(directory)
+    found = read_if_any(directory)
     if found is None:
         return (Origin(kind="artifact", name=public_name(os.fspath(directory))),)
     return found
 
 
-def _read(directory: epath.PathLike) -> Ledger | None:
+def read_if_any(directory: epath.PathLike) -> Ledger | None:
+    """Returns the ledger of an artifact, None of an earlier version's, as `read`."""
     path = epath.Path(directory) / artifact.LICENSES
     return merge(typed_json.read(path, _File).origins) if path.exists() else None
 
@@ -133,19 +134,24 @@ def inherit(directories: Iterable[epath.PathLike]) -> Ledger:
 
 
 def write(directory: epath.PathLike, ledger: Ledger) -> None:
-    """Writes the ledger of an artifact unless it is there already."""
-    if _read(directory) != ledger:
+    """Writes the ledger of an artifact; what it knew before stays if `ledger` does not.
+
+    So the command need not state a license again, and a file edited by hand is kept.
+    """
+    before = read_if_any(directory)
+    unknown = {origin for origin in ledger if origin.license == UNKNOWN}
+    kept = [origin for origin in before or () if _identity(origin) in unknown]
+    ledger = merge(ledger, kept)
+    if before != ledger:
         content = {"origins": [dataclasses.asdict(origin) for origin in ledger]}
         artifact.write_json(epath.Path(directory) / artifact.LICENSES, content)
 
 
-def parse(
-    assignments: Iterable[str], *, sources: Mapping[str, object]
-) -> dict[str, str]:
+def parse(license: Iterable[str], **sources: object) -> dict[str, str]:
     """Returns the license that the user gave for each flag, without the others.
 
     Args:
-        assignments: Values of `--license`, as `images=CC-BY-4.0`.
+        license: Values of `--license`, as `images=CC-BY-4.0`.
         sources: Values of the flags that may be named; None if not given.
 
     Raises:
@@ -153,24 +159,24 @@ def parse(
     """
     given = [name for name, value in sources.items() if value]
     found: dict[str, str] = {}
-    for assignment in assignments:
-        name, separator, license = assignment.partition("=")
+    for assignment in license:
+        name, separator, stated = assignment.partition("=")
         if not separator or name not in given:
             raise ValueError(
                 "--license: expected FLAG=LICENSE of a source given to this command, "
                 f"one of {_list(given)}, got {typed_json.shorten(assignment)!r}"
             )
-        if not _is_line(license):
+        if not _is_line(stated):
             raise ValueError(
                 f"--license={name}=: expected a license of 1 to {MAX_LICENSE} "
-                f"characters in one line, got {typed_json.shorten(license)!r}"
+                f"characters in one line, got {typed_json.shorten(stated)!r}"
             )
         if name in found:
             raise ValueError(
-                f"--license={name}=: expected one license, such as 'MIT AND "
-                f"CC-BY-4.0', got two"
+                f"--license={name}=: expected one license, such as "
+                "'MIT AND CC-BY-4.0', got two"
             )
-        found[name] = license
+        found[name] = stated
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from classifier.training import devices
 from classifier.training.config import read_run
-from stage import artifact, cli
+from stage import artifact, cli, licenses
 from stage.flags import CommandFlags
 from stage.overrides import override_all
 from student.training import presets
@@ -28,12 +28,14 @@ _IMAGE_SIZE = FLAGS.integer(
 )
 _SET = FLAGS.set("optimizer.peak_learning_rate=0.001")
 _BACKEND = FLAGS.backend(devices.BACKENDS)
+_LICENSES = FLAGS.licenses(labeled=_DATA.labeled)
 
 
 def main(argv: Sequence[str]) -> None:
     """Trains the last phase of one student."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+        stated = licenses.parse(**_LICENSES.arguments())
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = read_run(path).recipe
         hardware = devices.load_backend(_BACKEND.value)
@@ -47,8 +49,10 @@ def main(argv: Sequence[str]) -> None:
         )
         config = override_all(recipe, _SET.value)
         hardware.check(config)
-        run = trainer.open_run(config, sources, init_from=_STUDENT.value)
-        with devices.started_run(run.describe(), hardware, _WORKDIR.value) as context:
+        run = trainer.open_run(config, sources, init_from=_STUDENT.value, stated=stated)
+        with devices.started_run(
+            run.describe(), hardware, _WORKDIR.value, ledger=run.ledger
+        ) as context:
             if context is not None:
                 trainer.train(run, run.labeled_batches, context)
 

@@ -18,7 +18,7 @@ import functools
 from collections.abc import Sequence
 
 from classifier.training import devices
-from stage import cli
+from stage import cli, licenses
 from stage.flags import CommandFlags
 from stage.overrides import override_all, paths_of
 from student.training import budget, presets
@@ -47,6 +47,7 @@ _ROUNDS = FLAGS.integer(
 _RUN = FLAGS.training(
     presets.PRESETS, devices.BACKENDS, example="mixture.labeled_fraction=0.5"
 )
+_LICENSES = FLAGS.licenses(labeled=_DATA.labeled, init_from=_RUN.init_from)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -59,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
         )
         check_assignments(recipe, _RUN.set.value)
         _check_control()
+        stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.training import trainer
         from student.training import mixture
@@ -80,11 +82,14 @@ def main(argv: Sequence[str]) -> None:
             sources,
             init_from=_RUN.init_from.value,
             new_head=_RUN.new_head.value,
+            stated=stated,
         )
-        learned = sizes
+        learned, ledger = sizes, run.ledger
         if _CONTROL.value:
             pseudo_labeled = None
             learned = dataclasses.replace(sizes, pseudo_labeled=0)
+        elif pseudo_labeled:
+            ledger = licenses.merge(ledger, licenses.read(_PSEUDO_LABELED.value))
         make_batches = mixture.plan_batches(run, config, pseudo_labeled)
         check_records = functools.partial(
             mixture.check_records, pseudo_labeled, config, num_classes
@@ -96,7 +101,11 @@ def main(argv: Sequence[str]) -> None:
             "pseudo_labeled": pseudo_labeled and pseudo_labeled.fingerprint,
         }
         with devices.started_run(
-            description, hardware, _RUN.workdir.value, profile=_RUN.profile.value
+            description,
+            hardware,
+            _RUN.workdir.value,
+            ledger=ledger,
+            profile=_RUN.profile.value,
         ) as context:
             if context is not None:
                 if _PSEUDO_LABELED.value is None:

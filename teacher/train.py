@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from classifier.training import budget, devices, presets
 from classifier.training.config import TrainConfig, refuse_consistency
 from classifier.training.devices import RunContext
-from stage import cli
+from stage import cli, licenses
 from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all, paths_of
 
@@ -58,6 +58,9 @@ _NO_EXCLUDE = (
     "warning: images to evaluate on may be among the unlabeled ones; give --exclude, "
     "sources of them, to keep them out"
 )
+_LICENSES = FLAGS.licenses(
+    labeled=_DATA.labeled, unlabeled=_UNLABELED, init_from=_RUN.init_from
+)
 _FOLDS = FLAGS.integer(
     "folds", 0, "Parts to divide the labeled images into; 0 to train on all of them."
 )
@@ -73,6 +76,7 @@ def main(argv: Sequence[str]) -> None:
             _RUN.set.value,
         )
         _check_unlabeled()
+        stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
         from classifier.training import trainer, unlabeled
@@ -90,13 +94,18 @@ def main(argv: Sequence[str]) -> None:
             sources,
             init_from=_RUN.init_from.value,
             new_head=_RUN.new_head.value,
+            stated=stated,
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
         if sample is not None:
-            run = unlabeled.add_sample(run, sample)
+            run = unlabeled.add_sample(run, sample, stated.get("unlabeled"))
         with devices.started_run(
-            run.describe(), hardware, _RUN.workdir.value, profile=_RUN.profile.value
+            run.describe(),
+            hardware,
+            _RUN.workdir.value,
+            ledger=run.ledger,
+            profile=_RUN.profile.value,
         ) as context:
             if context is not None:
                 if sample is not None:

@@ -83,7 +83,9 @@ def write_labeled_tar(path: pathlib.Path, images, labels):
     write_tar(path, members)
 
 
-def write_tfds(directory: pathlib.Path, pictures, values, labels=("class",)):
+def write_tfds(
+    directory: pathlib.Path, pictures, values, labels=("class",), license=None
+):
     """Writes a prepared TFDS dataset `NAME/1.0.0` of shards of four examples.
 
     Args:
@@ -91,6 +93,7 @@ def write_tfds(directory: pathlib.Path, pictures, values, labels=("class",)):
         pictures: Encoded images by the name of their feature.
         values: Class of each example, in 0..2.
         labels: Names of the features that hold the class.
+        license: License in the metadata.
     """
     directory.mkdir(parents=True)
     kinds = {
@@ -106,7 +109,7 @@ def write_tfds(directory: pathlib.Path, pictures, values, labels=("class",)):
     )
     features = tfds.features.FeaturesDict(kinds)
     writer = tfds.core.SequentialWriter(
-        tfds.core.DatasetInfo(builder=identity, features=features),
+        tfds.core.DatasetInfo(builder=identity, features=features, license=license),
         max_examples_per_shard=4,
         overwrite=False,
     )

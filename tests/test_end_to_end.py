@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.selection.decision import count_copies, read_selection
+from stage import licenses
+from stage.licenses import Origin
 from tests.commands import call, finish, run, start
 from tests.images import random_images, write_folder, write_records
 
@@ -29,6 +32,9 @@ QUICK = (
     # Building more of them takes longer than the steps.
     "--set=augment.num_ops=1",
     "--set=augment.operations=ShearX",
+)
+WEIGHTS = Origin(
+    kind="weights", name="hf:me/net", license="Apache-2.0", stated_by="metadata"
 )
 #: Nothing is measured: which engine is fastest here says nothing about the chain.
 REFERENCE = ("--engine=tensorflow", "--dtype=float32")
@@ -128,6 +134,13 @@ def succeed(*command):
     return process.stdout
 
 
+def side_by_side(first, second):
+    """Runs two commands at the same time."""
+    process = start(*second)
+    succeed(*first)
+    finish(process)
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """Every command as a user runs it, and most also inside this process."""
@@ -138,8 +151,11 @@ def chain(tmp_path_factory):
         "--labels_per_class=2",
         "--num_shards=6",
     )
+    side_by_side(chain.train(1), chain.train(2))
+    # As if it had begun with published weights.
+    teacher = chain.root / "teacher-2"
+    licenses.write(teacher, licenses.merge(licenses.read(teacher), [WEIGHTS]))
     for first, second in (
-        (chain.train(1), chain.train(2)),
         (
             chain.label("predictions-1"),
             chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
@@ -147,9 +163,7 @@ def chain(tmp_path_factory):
         (chain.select(1), chain.select(2, *TWO_WORKERS)),
         (chain.write(1), chain.write(2, *TWO_WORKERS)),
     ):
-        process = start(*second)
-        succeed(*first)
-        finish(process)
+        side_by_side(first, second)
     run(*chain.student())
     return chain
 
@@ -287,6 +301,32 @@ def test_labeling_is_as_accurate_as_the_trainers_own_evaluation(chain):
     ensemble = read_json(chain.root, "evaluation", "evaluation.json")
     assert correct["test-both"] == ensemble["num_correct"]
     assert ensemble["num_examples"] == len(labels) == 600
+
+
+def test_licenses_reach_the_card_of_the_student(chain):
+    found = {origin.name: origin for origin in licenses.read(chain.root / "student")}
+    assert found.pop(f"tfds:{DIGITS}:labeled").license == "CC-BY-4.0"
+    assert found.pop(WEIGHTS.name) == WEIGHTS
+    (unlabeled,) = found.values()
+    assert (unlabeled.kind, unlabeled.license) == ("images", licenses.UNKNOWN)
+    for name in ("dataset-1", "student"):
+        card = (chain.root / name / "README.md").read_text()
+        assert "| hf:me/net | Apache-2.0 | metadata |" in card
+        assert "| CC-BY-4.0 | metadata |" in card
+        assert "1 of 3 is unknown" in card
+
+
+def test_a_license_is_stated_afterwards_without_training_again(chain, tmp_path):
+    student = shutil.copytree(chain.root / "student", tmp_path / "student")
+    weights = (student / "model.keras").read_bytes()
+    command = [
+        f"--workdir={student}" if word.startswith("--workdir=") else word
+        for word in chain.student()
+    ]
+    assert "already complete" in succeed(*command, "--license=labeled=MIT")
+    assert (student / "model.keras").read_bytes() == weights
+    card = (student / "README.md").read_text()
+    assert "| MIT | user |" in card
 
 
 def test_a_second_run_does_nothing(chain):

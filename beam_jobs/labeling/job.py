@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -40,9 +40,10 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import SUMMARY
 from pseudo_label.predictions.schema import TRUE_LABEL, ShardFacts
-from stage import artifact, typed_json
+from stage import artifact, licenses, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
+from stage.licenses import Ledger, Origin
 from stage.status import CORRUPT_RECORD, OK
 from stage.system import read_in_parallel
 from stage.validation import check, check_positive
@@ -174,6 +175,18 @@ def making(
         if run is not None:
             _freeze(source, output, settings)
         yield run
+
+
+def trace(
+    source: Source, settings: LabelingConfig, stated: Mapping[str, str]
+) -> Ledger:
+    """Returns what the predictions are made of; `stated` is of `licenses.parse`."""
+    ledger = licenses.inherit(settings.teachers)
+    if settings.model_handler:
+        name = licenses.public_name(settings.model_handler)
+        handler = Origin(kind="weights", name=name)
+        ledger = (licenses.state(handler, stated.get("model_handler")),)
+    return licenses.merge(ledger, [source.origin(stated.get("images"))])
 
 
 def _freeze(source: Source, output: str, settings: LabelingConfig) -> None:

@@ -86,6 +86,11 @@ class PropagationJob:
         return artifact.config_fingerprint(self.config, leaving_out="images")
 
     @property
+    def parents(self) -> tuple[str, str]:
+        """Directories of the predictions that it is made of."""
+        return self.predictions.directory, self.labeled.directory
+
+    @property
     def centroids(self) -> epath.Path:
         """File of the cells, which is written after that of the landmarks."""
         return epath.Path(self.output) / WORK / "cells.parquet"

@@ -25,7 +25,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import SELECTION, open_selection
-from stage import artifact
+from stage import artifact, licenses, markdown
 from stage.cli import Log
 from stage.tfds_directory import open_builder
 from stage.validation import check, check_positive
@@ -122,19 +122,26 @@ def finish(job: WritingJob) -> str:
             ),
         },
     )
+    write_card(job)
+    (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
+    return (
+        f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
+        f"{job.output}"
+    )
+
+
+def write_card(job: WritingJob) -> None:
+    """Writes the card of the dataset, whose records and ledger are written."""
+    split = open_builder(job.output).info.splits[dataset_records.SPLIT]
     text = card.make_card(
         job.selection,
         job.predictions,
         round_number=job.round,
         num_shards=job.num_shards,
         num_bytes=split.num_bytes,
+        ledger=licenses.read_if_any(job.output),
     )
-    artifact.write_bytes(output / card.CARD, text.encode())
-    (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
-    return (
-        f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
-        f"{job.output}"
-    )
+    markdown.write_card(job.output, text)
 
 
 def _write_metadata(shards: list[WrittenShard], job: WritingJob) -> None:

@@ -28,6 +28,7 @@ from classifier.data.examples import Example, File, key_text
 from classifier.data.readers import NumberedReader, RecordReader
 from classifier.data.sources import Shard, Source
 from stage import artifact
+from stage.licenses import Origin
 from stage.status import BAD_RECORD, OK
 
 #: Images after which a source is given up if none of them can be used: most likely the
@@ -61,6 +62,7 @@ class UnlabeledSample:
             file with one: nothing behind it is in the sample.
         excluded: Images that were not to be drawn.
         num_excluded: Number of images read that are among them.
+        origin: The images that the sample was drawn from.
     """
 
     source: Source
@@ -69,6 +71,7 @@ class UnlabeledSample:
     unread: tuple[str, ...]
     excluded: ExcludedImages
     num_excluded: int
+    origin: Origin
 
     @property
     def num_images(self) -> int:
@@ -169,6 +172,7 @@ def draw(
         unread=unread,
         excluded=excluded,
         num_excluded=num_excluded,
+        origin=source.origin(),
     )
 
 

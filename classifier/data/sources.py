@@ -40,8 +40,9 @@ from classifier.data.readers import (
 )
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
-from stage import artifact
+from stage import artifact, licenses
 from stage.flags import SOURCES
+from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 
@@ -74,6 +75,7 @@ class Source:
             this is a part of; "" unless `inspection.inspect` has read them.
         labels: Key and label of every example, by file; empty as `content`, and for a
             part of a source.
+        license: License in a dataset's metadata, as it stands there; "" for none.
     """
 
     spec: str
@@ -82,6 +84,7 @@ class Source:
     reader: Reader
     content: str = ""
     labels: tuple[Sequence[tuple[bytes, int]], ...] = ()
+    license: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Returns a machine-independent identification of the source for a config.
@@ -101,6 +104,18 @@ class Source:
             "fingerprint": artifact.fingerprint(ranges),
             **({artifact.CONTENT: self.content} if self.content else {}),
         }
+
+    def origin(self, license: str | None = None) -> Origin:
+        """Returns the images as an origin; `license` is what the user stated, if any.
+
+        Whether their content is known makes no difference.
+        """
+        origin = Origin(
+            kind="images",
+            name=licenses.public_name(self.spec),
+            fingerprint=self.describe()["fingerprint"],
+        )
+        return licenses.state(licenses.from_metadata(origin, self.license), license)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -269,7 +284,13 @@ def _open_tfds(
         is_labeled=label is not None,
         more_features=more_features,
     )
-    return Source(spec, make_shards(files, reader), class_names, reader)
+    return Source(
+        spec,
+        make_shards(files, reader),
+        class_names,
+        reader,
+        license=builder.info.redistribution_info.license,
+    )
 
 
 def _read_tfds_names(builder: Any, label: str) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
-from stage import artifact, cli
+from stage import artifact, cli, licenses
+from stage.licenses import Ledger
 from stage.validation import check
 
 BACKENDS = ("tensorflow", "jax")
@@ -262,12 +263,14 @@ def started_run(
     devices: Devices,
     workdir: str,
     *,
+    ledger: Ledger = (),
     profile: bool = False,
 ) -> Iterator[RunContext | None]:
     """Starts or resumes a run in its workdir; yields None if it is complete already.
 
     The first process holds the lock of the workdir meanwhile. `description` is the
-    content of the workdir's `config.json`.
+    content of the workdir's `config.json`, `ledger` of its `licenses.json`. Of a run
+    that is complete, ledger and card are written anew.
 
     Raises:
         ValueError: If the workdir has another config, holds something else, or another
@@ -279,7 +282,13 @@ def started_run(
 
         def start() -> bool:
             stack.enter_context(artifact.locked(workdir))
-            return artifact.start_or_resume(workdir, description)
+            is_complete = artifact.start_or_resume(workdir, description)
+            licenses.write(workdir, ledger)
+            if is_complete:
+                from classifier.export import model_card
+
+                model_card.write(workdir)
+            return is_complete
 
         if devices.on_first_process(start):
             log("already complete")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from classifier.data import folds, inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
+from classifier.export import model_card
 from classifier.export.facts import Evaluation
 from classifier.models import factory
 from classifier.training import consistency, initial_weights, input_pipeline, loop
@@ -21,7 +23,8 @@ from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices, RunContext
 from classifier.training.export_run import export_run
 from classifier.training.input_pipeline import MakeTarget
-from stage import artifact
+from stage import artifact, licenses
+from stage.licenses import Ledger
 
 #: Number of images of each source that are decoded before training starts. Of the
 #: others only the headers are read: one that is broken stops the run.
@@ -68,6 +71,7 @@ class TrainingRun(Sources):
         unlabeled: Images of `classifier.training.unlabeled`, as one shard with numbered
             examples; None if there are none.
         excluded: Descriptions of the sources whose images are not among `unlabeled`.
+        ledger: Weights and images that the classifier is made of.
     """
 
     config: TrainConfig
@@ -76,6 +80,7 @@ class TrainingRun(Sources):
     left_out: dict[str, Any] | None = None
     unlabeled: Source | None = None
     excluded: tuple[dict[str, Any], ...] = ()
+    ledger: Ledger = ()
 
     def describe(self) -> dict[str, Any]:
         """Returns the content of the classifier's `config.json`.
@@ -142,11 +147,13 @@ def open_run(
     *,
     init_from: str | None = None,
     new_head: bool = False,
+    stated: Mapping[str, str] = MappingProxyType({}),
 ) -> TrainingRun:
     """Builds the network and decodes the first images of both sources.
 
     `init_from` names the initial weights, see `initial_weights`; None for random ones.
-    With `new_head`, the head starts with random weights in any case.
+    With `new_head`, the head starts with random weights in any case. `stated` has the
+    licenses of `licenses.parse`.
 
     Raises:
         ValueError: If there are fewer files than input shards, an image cannot be
@@ -159,17 +166,22 @@ def open_run(
     sources = inspect(sources)
     check_input_shards(sources.labeled, config)
     model = build(config, num_classes=len(class_names), dtype=config.dtype)
-    initial = None
+    initial, ledger = None, [sources.labeled.origin(stated.get("labeled"))]
     if init_from is not None:
         fingerprint = initial_weights.load(
             model, init_from, class_names=class_names, new_head=new_head
         )
         initial = {"fingerprint": fingerprint, "new_head": new_head}
+        ledger += initial_weights.trace(init_from, fingerprint, stated.get("init_from"))
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_decoding(source, count=NUM_CHECKED)
     return TrainingRun(
-        **vars(sources), config=config, model=model, initial_weights=initial
+        **vars(sources),
+        config=config,
+        model=model,
+        initial_weights=initial,
+        ledger=licenses.merge(ledger),
     )
 
 
@@ -284,6 +296,7 @@ def train(
         raise ValueError(f"the images cannot be read: {error.message}") from error
     if devices.is_first:
         export_run(context.workdir, evaluation)
+        model_card.write(context.workdir)
         artifact.complete(context.workdir, seconds=time.monotonic() - started)
     devices.barrier()  # No process exits before the export is complete.
 

@@ -20,6 +20,7 @@ from classifier.training import budget, consistency, input_pipeline, trainer
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices
 from classifier.training.trainer import MakeBatches, TrainingRun
+from stage import licenses
 
 
 def check(config: TrainConfig, devices: Devices) -> None:
@@ -65,14 +66,20 @@ def draw(
     )
 
 
-def add_sample(run: TrainingRun, sample: UnlabeledSample) -> TrainingRun:
+def add_sample(
+    run: TrainingRun, sample: UnlabeledSample, license: str | None = None
+) -> TrainingRun:
     """Returns the run with the sample to learn from.
 
-    Raises ValueError if there are not enough files for the input shards.
+    `license` is what the user stated of the images that it was drawn from. Raises
+    ValueError if there are not enough files for the input shards.
     """
     trainer.check_input_shards(sample.source, run.config)
     return dataclasses.replace(
-        run, unlabeled=sample.source, excluded=sample.excluded.sources
+        run,
+        unlabeled=sample.source,
+        excluded=sample.excluded.sources,
+        ledger=licenses.merge(run.ledger, [licenses.state(sample.origin, license)]),
     )
 
 

@@ -72,6 +72,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("image", "label"),
+            license="CC-BY-4.0",  # So UCI's page of the dataset.
         )
 
     def _split_generators(

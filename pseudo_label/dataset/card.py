@@ -6,21 +6,15 @@ It holds no times and paths, so that equal datasets have equal cards.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import html
-import re
 from collections.abc import Iterator
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from pseudo_label.dataset import records
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
-from stage.text import printable_lines
+from stage import markdown
+from stage.licenses import Ledger
 
-CARD = "README.md"
 #: Maximum number of values of a setting to list; of longer lists, the length is shown.
 _MAX_VALUES = 10
 
@@ -32,6 +26,7 @@ def make_card(
     round_number: int,
     num_shards: int,
     num_bytes: int,
+    ledger: Ledger | None = None,
 ) -> str:
     """Returns the card, as Markdown.
 
@@ -41,8 +36,12 @@ def make_card(
         round_number: Round of self-training, from 1 on.
         num_shards: Number of record files.
         num_bytes: Size of all record files in bytes.
+        ledger: Licenses of images and teachers; None for a dataset of an earlier
+            version, whose card does not list them.
     """
-    card = _template().render(
+    return markdown.render(
+        "pseudo_label.dataset",
+        "card.md",
         selection=selection,
         settings=dict(_flatten(dataclasses.asdict(selection.settings))),
         predictions=predictions,
@@ -51,27 +50,8 @@ def make_card(
         num_bytes=num_bytes,
         records=records,
         wire_types=records.wire_types(top_k=predictions.top_k),
+        ledger=ledger,
     )
-    return printable_lines(card)
-
-
-def escape(text: str) -> Markup:
-    """Returns text that Markdown shows as it is, also within a table."""
-    line = " ".join(text.split())
-    quoted = html.escape(line).replace("|", "&#124;").replace("`", "&#96;")
-    return Markup(re.sub(r"([\\*_~\[\]])", r"\\\1", quoted))
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pseudo_label.dataset"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters.update(markdown=escape, count="{:,}".format)
-    return environment.get_template("card.md")
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

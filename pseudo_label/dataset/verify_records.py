@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pseudo_label.dataset import card, records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
-from stage import artifact, typed_json
+from stage import artifact, licenses, typed_json
 from stage.system import num_cores
 from stage.tfds_directory import FRAME_BYTES, open_builder
 
@@ -87,14 +87,16 @@ def _check_description(lineage: Lineage, split: Any) -> None:
             shard_lengths=split.shard_lengths,
             num_bytes=num_bytes,
         )
+        ledger = licenses.read_if_any(lineage.dataset)
         text = card.make_card(
             lineage.selection,
             predictions,
             round_number=config.round,
             num_shards=config.num_shards,
             num_bytes=num_bytes,
+            ledger=ledger,
         )
-        artifact.write_bytes(epath.Path(scratch) / card.CARD, text.encode())
+        artifact.write_bytes(epath.Path(scratch) / artifact.CARD, text.encode())
         for expected in epath.Path(scratch).iterdir():
             path = lineage.dataset / expected.name
             if not path.exists() or path.read_bytes() != expected.read_bytes():

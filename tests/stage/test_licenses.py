@@ -84,6 +84,16 @@ def test_a_ledger_that_did_not_change_is_not_written(tmp_path):
     assert path.stat().st_mtime == 1
 
 
+def test_what_was_known_stays_unless_another_license_is_stated(tmp_path):
+    gone = dataclasses.replace(WEIGHTS, name="of another run")
+    licenses.write(tmp_path, licenses.merge([licenses.state(BIRDS, "MIT"), gone]))
+    licenses.write(tmp_path, (BIRDS,))
+    assert licenses.read(tmp_path) == (licenses.state(BIRDS, "MIT"),)
+    corrected = (licenses.state(BIRDS, "CC0-1.0"),)
+    licenses.write(tmp_path, corrected)
+    assert licenses.read(tmp_path) == corrected
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_licenses_in_metadata_become_one_short_printable_line(text, tmp_path):
     origin = licenses.from_metadata(BIRDS, text)
@@ -123,7 +133,7 @@ SOURCES = {"images": "folder:x", "init_from": "hf:me/net", "unlabeled": None}
 
 def test_flags_state_licenses():
     given = ["images=CC-BY-4.0 OR MIT", "init_from=my own, 2026 = free"]
-    assert licenses.parse(given, sources=SOURCES) == {
+    assert licenses.parse(given, **SOURCES) == {
         "images": "CC-BY-4.0 OR MIT",
         "init_from": "my own, 2026 = free",
     }
@@ -144,7 +154,7 @@ def test_flags_state_licenses():
 )
 def test_wrong_licenses_are_refused(given, named):
     with pytest.raises(ValueError, match=named) as error:
-        licenses.parse(given, sources=SOURCES)
+        licenses.parse(given, **SOURCES)
     assert len(str(error.value)) < 300
 
 

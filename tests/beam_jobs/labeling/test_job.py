@@ -23,7 +23,8 @@ from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
 from classifier.inference.ensemble import Classifier, Ensemble, softmax
 from pseudo_label.predictions import schema as prediction_schema
-from stage import artifact
+from stage import artifact, licenses
+from stage.licenses import Origin
 from tests.classifier.features.onnx_models import FEATURES
 from tests.commands import ROOT
 from tests.images import random_images, write_folder, write_records
@@ -412,3 +413,23 @@ def test_teachers_without_embeddings_are_refused(job, tmp_path):
         LabelingConfig(model_handler="a:b", class_names_file="names", embeddings=True)
     with pytest.raises(ValueError, match="--class_names"):
         LabelingConfig(teachers=("a",), class_names_file="names")
+
+
+def test_predictions_are_made_of_images_and_of_what_teachers_are(
+    records, exported, tmp_path
+):
+    weights = Origin(kind="weights", name="hf:me/net", license="MIT")
+    teachers = [str(tmp_path / name) for name in ("new", "old")]
+    (tmp_path / "new").mkdir()
+    licenses.write(teachers[0], (weights,))
+    settings = LabelingConfig(teachers=teachers)
+    source = open_source(f"tfrecord:{records}/*")
+    found = labeling_job.trace(source, settings, {"images": "CC0-1.0"})
+    assert [(origin.kind, origin.license) for origin in found] == [
+        ("artifact", "unknown"),
+        ("images", "CC0-1.0"),
+        ("weights", "MIT"),
+    ]
+    handler = LabelingConfig(model_handler="m:n:/home/x.onnx", class_names_file="c")
+    names = [origin.name for origin in labeling_job.trace(source, handler, {})]
+    assert "m:n:.../home/x.onnx" in names

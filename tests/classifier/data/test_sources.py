@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import pytest
@@ -237,3 +238,25 @@ def test_names_that_differ_in_bytes_that_are_not_utf8(tmp_path):
     (tmp_path / r"a\xff").write_bytes(b"third")
     with pytest.raises(ValueError, match=r"a\\xff"):
         open_source(f"folder:{tmp_path}")
+
+
+def test_the_origin_of_a_dataset_has_the_license_of_its_metadata(tmp_path, images):
+    directory = tmp_path / "shapes" / "1.0.0"
+    write_tfds(directory, {"picture": images}, LABELS, license="CC BY\n4.0")
+    source = open_source(f"tfds:{directory}:train")
+    origin = source.origin()
+    assert (origin.license, origin.stated_by) == ("CC BY 4.0", "metadata")
+    assert origin.name == "tfds:.../shapes/1.0.0:train"
+    assert source.origin("MIT").license == "MIT"
+    assert source.describe().keys() == {"num_shards", "num_files", "fingerprint"}
+
+
+def test_the_origin_of_a_folder_is_the_same_before_and_after_it_was_read(
+    tmp_path, images
+):
+    write_folder(tmp_path / "photos", images, LABELS)
+    source = open_source(f"folder:{tmp_path}/photos")
+    origin = source.origin()
+    assert (origin.license, origin.stated_by) == ("unknown", "")
+    assert dataclasses.replace(source, content="f" * 64).origin() == origin
+    assert source.origin("CC0-1.0").stated_by == "user"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from classifier.export import model_card
 from classifier.training import devices
 from classifier.training.config import TrainConfig
 from classifier.training.devices import (
@@ -14,7 +15,7 @@ from classifier.training.devices import (
     open_devices,
     started_run,
 )
-from stage import artifact
+from stage import artifact, licenses
 from tests.commands import ROOT
 from tests.json_files import read_json
 
@@ -66,7 +67,11 @@ def test_what_the_first_refuses_is_refused_with_its_words():
         ONE_PROCESS.on_first_process(refuse)
 
 
-def test_a_run_is_started_and_resumed_until_it_is_complete(tmp_path, capsys):
+def test_a_run_is_started_and_resumed_until_it_is_complete(
+    tmp_path, capsys, monkeypatch
+):
+    described = []
+    monkeypatch.setattr(model_card, "write", described.append)
     workdir = str(tmp_path / "runs" / "teacher")
     for _ in range(2):
         with started_run(
@@ -87,6 +92,8 @@ def test_a_run_is_started_and_resumed_until_it_is_complete(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "runs/teacher: a line"
     assert len(lines) == 2
+    assert described == [workdir]
+    assert licenses.read(workdir) == ()
     with (
         pytest.raises(ValueError, match=r"a\b.*1.*2"),
         started_run({"a": 2}, ONE_PROCESS, workdir=workdir),

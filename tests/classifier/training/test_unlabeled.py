@@ -10,6 +10,7 @@ from classifier.data.sampling import ExcludedImages
 from classifier.data.sources import open_source
 from classifier.training import trainer, unlabeled
 from classifier.training.devices import ONE_PROCESS
+from stage import licenses
 from tests.images import random_images, write_folder
 
 LABELS = [0, 1, 2, 0, 1, 2]
@@ -262,3 +263,10 @@ def test_excluded_images_are_counted_and_described(run, folder, tmp_path):
     assert description["excluded"] == excluded.sources
     assert "excluded" not in run.describe()
     unlabeled.check_again(sample, open_source(folder), run.config)
+
+
+def test_the_images_that_a_sample_was_drawn_from_are_in_the_ledger(run, sample, folder):
+    added = unlabeled.add_sample(run, sample, "CC0-1.0")
+    origin = open_source(folder).origin("CC0-1.0")
+    assert added.ledger == licenses.merge(run.ledger, [origin])
+    assert len(added.ledger) == 2

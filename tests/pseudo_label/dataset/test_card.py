@@ -3,16 +3,18 @@ import io
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from pseudo_label.dataset import card
 from pseudo_label.selection.decision import PrecisionEstimate
 from pseudo_label.selection.precision import Precision
+from stage import artifact, licenses
+from stage.licenses import Origin
+from stage.markdown import escape
 from tests import chain
 from tests.faults import forms
 from tests.pseudo_label.dataset import test_records
+from tests.pseudo_label.dataset.spoiling import verify
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def job(made):
     return made[1]
 
 
-def make_card(job, *, round_number=1, num_shards=6, **selection):
+def make_card(job, *, round_number=1, num_shards=6, ledger=None, **selection):
     """The card of a job, with some fields of the selection replaced."""
     return card.make_card(
         dataclasses.replace(job.selection, **selection),
@@ -35,6 +37,7 @@ def make_card(job, *, round_number=1, num_shards=6, **selection):
         round_number=round_number,
         num_shards=num_shards,
         num_bytes=12345,
+        ledger=ledger,
     )
 
 
@@ -137,14 +140,6 @@ def programs(card, directory):
     ]
 
 
-@given(st.text())
-def test_a_name_stays_in_its_cell(text):
-    escaped = card.escape(text)
-    assert not set(escaped) & set("|<>`\n\r")
-    assert not re.search(r"(?<!\\)[*_~\[\]]", escaped.replace("\\\\", ""))
-    assert not re.search(r"&(?!amp;|lt;|gt;|quot;|#x27;|#124;|#96;)", escaped)
-
-
 def test_hostile_names_stay_in_their_cells(job):
     hostile = ("<script>|x|", "a\n| b |", "[a](b) `c` *d* ~e~ _f_")
     rules = job.selection.classes
@@ -155,15 +150,8 @@ def test_hostile_names_stay_in_their_cells(job):
     text = make_card(job, classes=tuple(classes))
     rows = table(text, "Classes")
     assert [len(row) for row in rows] == [5, 5, 5]
-    assert [row[1] for row in rows] == [card.escape(name) for name in hostile]
+    assert [row[1] for row in rows] == [escape(name) for name in hostile]
     assert "<script>" not in text
-
-
-def test_plain_names_stay_as_they_are():
-    assert card.escape("great white shark, n01484850 (ü)") == (
-        "great white shark, n01484850 (ü)"
-    )
-    assert card.escape(" a\n b ") == "a b"
 
 
 def test_nothing_in_a_card_acts_on_its_reader(job):
@@ -171,3 +159,20 @@ def test_nothing_in_a_card_acts_on_its_reader(job):
     classes = [dataclasses.replace(rule, name=name) for rule in job.selection.classes]
     text = make_card(job, classes=type(job.selection.classes)(classes))
     assert all(char == "\n" or char.isprintable() for char in text)
+
+
+def test_licenses_are_listed_unless_the_dataset_is_of_an_earlier_version(job):
+    origin = Origin(kind="weights", name="hf:me/net", license="MIT")
+    rows = table(make_card(job, ledger=(origin,)), "Licenses")
+    assert rows == [["weights", "hf:me/net", "MIT", "nobody", ""]]
+    assert "Licenses" not in make_card(job)
+
+
+def test_a_dataset_with_a_ledger_is_verified_and_described_anew(tmp_path):
+    found = chain.make(tmp_path, threshold=0.6)
+    job = found.plan()
+    artifact.start_or_resume(job.output, job.config)
+    licenses.write(job.output, licenses.read(found.predictions))
+    found.write()
+    assert "| artifact |" in (found.dataset / artifact.CARD).read_text()
+    assert verify(found)

@@ -1,0 +1,97 @@
+"""The classifier's card: `README.md`, for a reader who does not know the project.
+
+It is a function of the other files of the directory, and holds no times and paths.
+Imports neither Keras nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from etils import epath
+
+from classifier.export.facts import CLASSIFIER, EXPORT, Evaluation, read_facts
+from stage import artifact, licenses, markdown, typed_json
+from stage.typed_json import Count, PositiveCount
+
+#: Most classes that are listed.
+_MAX_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Network:
+    name: str = ""
+    width_multiplier: typed_json.Positive = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    model: _Network | None = None
+    num_steps: PositiveCount | None = None
+    global_batch_size: PositiveCount | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Sizes:
+    labeled: Count
+    pseudo_labeled: Count
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _InitialWeights:
+    new_head: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What the card says of `config.json`; one that no training wrote has less.
+
+    Attributes:
+        config: The recipe.
+        sizes: Numbers of images that a student learned from.
+        pseudo_labeled: Fingerprint of a student's pseudo-labeled images.
+        unlabeled: Description of the unlabeled images.
+        initial_weights: Description of the initial weights; None for random ones.
+        left_out: The fold not learned from.
+    """
+
+    config: _Recipe = _Recipe()
+    sizes: _Sizes | None = None
+    pseudo_labeled: str | None = None
+    unlabeled: dict[str, Any] | None = None
+    initial_weights: _InitialWeights | None = None
+    left_out: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """What the card says of `classifier.json` beside its facts."""
+
+    evaluation: Evaluation | None = None
+    num_parameters: Count | None = None
+
+
+def write(directory: epath.PathLike) -> None:
+    """Writes the card of an exported classifier.
+
+    Raises:
+        ValueError: If a file that it describes is missing or broken.
+        OSError: If it cannot be written.
+    """
+    markdown.write_card(directory, make_card(directory))
+
+
+def make_card(directory: epath.PathLike) -> str:
+    """Returns the card of an exported classifier, as Markdown; see `write`."""
+    path = epath.Path(directory)
+    return markdown.render(
+        "classifier.export",
+        "model_card.md",
+        facts=read_facts(path),
+        figures=typed_json.read(path / CLASSIFIER, _Figures),
+        run=typed_json.read(path / artifact.CONFIG, _Run),
+        ledger=licenses.read(path),
+        takes_bytes=(path / EXPORT).exists(),
+        max_classes=_MAX_CLASSES,
+    )

@@ -1,0 +1,122 @@
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from classifier.export import model_card
+from classifier.export.facts import CLASSIFIER
+from stage import artifact, licenses
+from stage.licenses import Origin
+from tests.images import random_images
+from tests.json_files import read_json
+
+WEIGHTS = Origin(kind="weights", name="hf:me/net", license="Apache-2.0")
+
+
+@pytest.fixture
+def classifier(exported, tmp_path):
+    """A copy of a classifier, to change."""
+    return shutil.copytree(exported[0], tmp_path / "classifier")
+
+
+def change(path, **fields):
+    artifact.write_json(path, {**read_json(path), **fields})
+
+
+def test_a_card_says_what_the_files_say(classifier):
+    licenses.write(classifier, (WEIGHTS,))
+    model_card.write(classifier)
+    card = (classifier / artifact.CARD).read_text()
+    facts = read_json(classifier / CLASSIFIER)
+    assert "Image classifier of 3 classes" in card
+    assert "resnet\\_rs\\_14 of 0.0625 times the width" in card
+    assert f"with {facts['num_parameters']:,} parameters" in card
+    assert "| images evaluated | 4 |" in card
+    assert "| accuracy on them | 50.00% |" in card
+    assert "32 x 32 pixels" in card
+    assert "6 steps of 4 images" in card
+    assert "| weights | hf:me/net | Apache-2.0 |" in card
+    assert [f"| {i} | {name} |" in card for i, name in enumerate("abc")] == [True] * 3
+
+
+def test_a_card_changes_neither_the_artifact_nor_itself(classifier):
+    licenses.write(classifier, (WEIGHTS,))
+    model_card.write(classifier)
+    before = (classifier / artifact.CARD).read_bytes()
+    model_card.write(classifier)
+    assert (classifier / artifact.CARD).read_bytes() == before
+    artifact.check_sizes(classifier)
+    moved = classifier.rename(classifier.parent / "elsewhere")
+    assert model_card.make_card(moved).encode() == before
+
+
+def test_a_student_of_pseudo_labels_says_so(classifier):
+    change(
+        classifier / artifact.CONFIG,
+        sizes={"labeled": 50, "pseudo_labeled": 1140},
+        pseudo_labeled="a" * 64,
+        initial_weights={"fingerprint": "b" * 64, "new_head": True},
+        unlabeled={"num_files": 1},
+        left_out={"fold": 0},
+    )
+    card = model_card.make_card(classifier)
+    assert "50 labeled images and 1,140 records that a classifier labeled" in card
+    assert "weights of another network and a new last layer" in card
+    assert "images without labels" in card
+    assert "left out" in card
+    assert "no person has looked at them" in card
+
+
+def test_what_an_earlier_version_or_no_training_wrote_is_described(classifier):
+    artifact.write_json(classifier / artifact.CONFIG, {"features": "onnx:x"})
+    change(classifier / CLASSIFIER, evaluation=None, num_parameters=None)
+    card = model_card.make_card(classifier)
+    assert "no image was evaluated" in card
+    assert "| artifact | .../" in card
+
+
+def test_a_broken_file_is_named(classifier):
+    change(classifier / artifact.CONFIG, config={"num_steps": -1})
+    with pytest.raises(ValueError, match=r"config\.json: config\.num_steps"):
+        model_card.write(classifier)
+
+
+@pytest.mark.parametrize("name", ["<b>|`x`", "\x1b[2J\u202e", "a\n\n# b"])
+def test_names_of_classes_act_on_no_reader(name, classifier):
+    change(classifier / CLASSIFIER, class_names=[name, "b", "c"])
+    card = model_card.make_card(classifier)
+    rows = card.split("## Classes\n")[1].splitlines()
+    assert [row.count("|") for row in rows if row] == [3] * 5
+    assert "<b>" not in card
+    assert all(char == "\n" or char.isprintable() for char in card)
+
+
+def test_very_many_classes_are_counted(classifier):
+    change(classifier / CLASSIFIER, class_names=[str(i) for i in range(1003)])
+    card = model_card.make_card(classifier)
+    assert "the other 3 classes" in card
+    assert "| 999 | 999 |" in card
+    assert "| 1000 |" not in card
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_program_of_the_card_gives_the_probabilities(
+    temperature, classifier, capsys, tmp_path
+):
+    change(classifier / CLASSIFIER, temperature=temperature)
+    card = model_card.make_card(classifier)
+    (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    (image,) = random_images(1)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(image)
+    program = program.replace("PATH/TO/THIS/DIRECTORY", str(classifier))
+    exec(program.replace("photo.jpg", str(photo)), {})
+    printed = capsys.readouterr().out.replace("[", "").replace("]", "")
+    signature = tf.saved_model.load(str(classifier / "export")).signatures
+    logits = signature["serving_default"](encoded=tf.constant([image]))["logits"]
+    scaled = np.exp(logits.numpy()[0] / temperature)
+    np.testing.assert_allclose(
+        np.array(printed.split(), float), scaled / scaled.sum(), rtol=1e-3
+    )
