@@ -70,7 +70,7 @@ Ledger: TypeAlias = tuple[Origin, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _File:
+class _LedgerFile:
     """The content of `licenses.json`."""
 
     origins: Ledger
@@ -125,7 +125,7 @@ def read(directory: epath.PathLike) -> Ledger:
 def read_if_any(directory: epath.PathLike) -> Ledger | None:
     """Returns the ledger of an artifact, None of an earlier version's, as `read`."""
     path = epath.Path(directory) / artifact.LICENSES
-    return merge(typed_json.read(path, _File).origins) if path.exists() else None
+    return merge(typed_json.read(path, _LedgerFile).origins) if path.exists() else None
 
 
 def inherit(directories: Iterable[epath.PathLike]) -> Ledger:

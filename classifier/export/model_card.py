@@ -20,31 +20,31 @@ _MAX_CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Network:
+class _CardNetwork:
     name: str = ""
     width_multiplier: typed_json.Positive = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Recipe:
-    model: _Network | None = None
+class _CardRecipe:
+    model: _CardNetwork | None = None
     num_steps: PositiveCount | None = None
     global_batch_size: PositiveCount | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Sizes:
+class _CardSizes:
     labeled: Count
     pseudo_labeled: Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _InitialWeights:
+class _CardWeights:
     new_head: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Run:
+class _CardRun:
     """What the card says of `config.json`; one that no training wrote has less.
 
     Attributes:
@@ -56,16 +56,16 @@ class _Run:
         left_out: The fold not learned from.
     """
 
-    config: _Recipe = _Recipe()
-    sizes: _Sizes | None = None
+    config: _CardRecipe = _CardRecipe()
+    sizes: _CardSizes | None = None
     pseudo_labeled: str | None = None
     unlabeled: dict[str, Any] | None = None
-    initial_weights: _InitialWeights | None = None
+    initial_weights: _CardWeights | None = None
     left_out: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Figures:
+class _CardFigures:
     """What the card says of `classifier.json` beside its facts."""
 
     evaluation: Evaluation | None = None
@@ -89,8 +89,8 @@ def make_card(directory: epath.PathLike) -> str:
         "classifier.export",
         "model_card.md",
         facts=read_facts(path),
-        figures=typed_json.read(path / CLASSIFIER, _Figures),
-        run=typed_json.read(path / artifact.CONFIG, _Run),
+        figures=typed_json.read(path / CLASSIFIER, _CardFigures),
+        run=typed_json.read(path / artifact.CONFIG, _CardRun),
         ledger=licenses.read(path),
         takes_bytes=(path / EXPORT).exists(),
         max_classes=_MAX_CLASSES,

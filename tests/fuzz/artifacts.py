@@ -34,7 +34,8 @@ from pseudo_label.predictions import schema
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.propagation.cells import spread_type
 from pseudo_label.selection import decision, precision, thresholds, what_if
-from stage import artifact, calibration_files, parquet
+from stage import artifact, calibration_files, licenses, parquet
+from stage.licenses import Origin
 from tests import chain
 from tests.beam_jobs.propagation import sets
 from tests.fuzz import mutations
@@ -49,6 +50,10 @@ from workflow.samples import tiles
 #: Reads a directory in which one file was changed.
 Read = Callable[[pathlib.Path], Any]
 _NAMES = ("ant", "bee")
+_LEDGER = (
+    Origin(kind="images", name="folder:a", license="MIT", stated_by="user"),
+    Origin(kind="weights", name="hf:b", revision="c", fingerprint="d" * 64),
+)
 _FIRST, _SHARD = schema.shard_name(0), schema.shard_name(1)
 #: Distinct times, because footers are remembered by a file's size and time.
 _TIMES = itertools.count(1)
@@ -78,6 +83,7 @@ def prepare(root: pathlib.Path) -> None:
     for number, accuracy in ((1, 0.8), (2, 0.9)):
         _write_calibration(root / f"round-{number}" / "calibration", accuracy)
     _write_teacher(root / "teacher")
+    licenses.write(root / "round-1" / "student", _LEDGER)
     for name in ("features", "labeled"):
         sets.write(root / name, shards=1, rows=9, labeled=name == "labeled")
     job = _propagation(root)
@@ -280,6 +286,10 @@ def _rows(root: pathlib.Path, columns: Sequence[str]) -> Any:
     return schema.read_table(path, columns), schema.read_facts(path)
 
 
+def _licenses(root: pathlib.Path) -> licenses.Ledger:
+    return licenses.read(root / "round-1" / "student")
+
+
 #: A file, the name of what reads it, and that.
 _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     ("chain/predictions/config.json", "open", _predictions),
@@ -302,6 +312,8 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     ("round-1/evaluation/evaluation.json", "report", write_report.report_on),
     ("round-1/student/classifier.json", "report", write_report.report_on),
     ("round-1/student/config.json", "report", write_report.report_on),
+    ("round-1/student/licenses.json", "report", write_report.report_on),
+    ("round-1/student/licenses.json", "inherit", _licenses),
     ("round-1/student/metrics.jsonl", "report", write_report.report_on),
     ("round-1/student/COMPLETED", "report", write_report.report_on),
     ("control/config.json", "report", write_report.report_on),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pseudo_label.selection.outlook import Outlook
-from stage import artifact, typed_json
+from stage import artifact, licenses, typed_json
+from stage.licenses import Ledger
 from stage.typed_json import Count, NonNegative, Share
 from workflow.report.analysis import diagnosis, metrics, verdict
 from workflow.report.analysis.diagnosis import Cause, Evidence
@@ -102,6 +103,7 @@ class Figures:
         confusions: Confusions of the first teacher and the last student.
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
+        licenses: Weights and images that the last student was made of.
     """
 
     run: str
@@ -117,6 +119,7 @@ class Figures:
     confusions: tuple[Confusion, ...] | Missing
     stopping: Stopping | None
     stages: tuple[Stage, ...]
+    licenses: Ledger
 
 
 # What figures need of JSON files, which may be of earlier versions.
@@ -197,6 +200,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         confusions=attempt(lambda: _confusions(run, len(rounds))),
         stopping=_stopping(path / "rounds.json"),
         stages=tuple(read_stages(run)),
+        licenses=licenses.read(run.round(len(rounds)) / "student"),
     )
 
 

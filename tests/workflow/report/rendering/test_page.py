@@ -11,6 +11,8 @@ import jinja2
 import pytest
 from hypothesis import given
 
+from stage import licenses
+from stage.licenses import Origin
 from stage.text import printable_lines
 from tests.workflow.report import runs
 from tests.workflow.report.rendering.pages import Reader, macro
@@ -193,12 +195,28 @@ def test_every_section_explains_what_is_missing(run, tmp_path):
         path.unlink()
     html = make(copy)
     sections = re.findall(r"<section id=.*?</section>", html, re.DOTALL)
-    assert len(sections) == 12
+    assert len(sections) == 13
     for section in sections:
         assert len(Reader(section).text) > 60
     shown = Reader(html).shown
     for command in ("make labels", "make samples", "make report"):
         assert command in shown
+
+
+def test_licenses_of_the_last_student_are_listed(tmp_path):
+    plan = runs.Plan(class_names=("a", "b"), accuracies=(0.7, 0.8, 0.9), images=200)
+    run = runs.make(tmp_path / "run", plan)
+    ledger = (
+        Origin(kind="images", name=HOSTILE[0], license="<script>MIT</script>"),
+        Origin(kind="weights", name="hf:me/net"),
+    )
+    licenses.write(run / "round-2/student", ledger)
+    html = make(run)
+    section = re.search(r'<section id="licenses">.*?</section>', html, re.DOTALL)[0]
+    assert "1 of 2 are unknown" in Reader(section).shown
+    assert "<script>MIT</script>" in Reader(section).text
+    assert "hf:me/net" in Reader(section).shown
+    assert set(Reader(section).tags) <= TAGS
 
 
 def test_older_rounds_can_be_opened(tmp_path):
