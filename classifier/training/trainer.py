@@ -14,7 +14,6 @@ import tensorflow as tf
 from classifier.data import folds, inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
-from classifier.export import model_card
 from classifier.export.facts import Evaluation
 from classifier.models import factory
 from classifier.training import consistency, initial_weights, input_pipeline, loop
@@ -296,7 +295,6 @@ def train(
         raise ValueError(f"the images cannot be read: {error.message}") from error
     if devices.is_first:
         export_run(context.workdir, evaluation)
-        model_card.write(context.workdir)
         artifact.complete(context.workdir, seconds=time.monotonic() - started)
     devices.barrier()  # No process exits before the export is complete.
 
