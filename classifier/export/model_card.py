@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from classifier.export.facts import CLASSIFIER, EXPORT, Evaluation, read_facts
+from classifier.export.facts import CLASSIFIER, ONNX, Evaluation, read_facts
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
@@ -85,13 +85,14 @@ def write(directory: epath.PathLike) -> None:
 def make_card(directory: epath.PathLike) -> str:
     """Returns the card of an exported classifier, as Markdown; see `write`."""
     path = epath.Path(directory)
+    facts = read_facts(path)
     return markdown.render(
         "classifier.export",
         "model_card.md",
-        facts=read_facts(path),
+        facts=facts,
         figures=typed_json.read(path / CLASSIFIER, _CardFigures),
         run=typed_json.read(path / artifact.CONFIG, _CardRun),
         ledger=licenses.read(path),
-        takes_bytes=(path / EXPORT).exists(),
+        has_graph=facts.network != ONNX,
         max_classes=_MAX_CLASSES,
     )

@@ -71,8 +71,11 @@ def test_a_student_of_pseudo_labels_says_so(classifier):
 
 def test_what_an_earlier_version_or_no_training_wrote_is_described(classifier):
     artifact.write_json(classifier / artifact.CONFIG, {"features": "onnx:x"})
-    change(classifier / CLASSIFIER, evaluation=None, num_parameters=None)
+    change(
+        classifier / CLASSIFIER, evaluation=None, num_parameters=None, network="onnx"
+    )
     card = model_card.make_card(classifier)
+    assert "tf.saved_model" not in card
     assert "no image was evaluated" in card
     assert "| artifact | .../" in card
 
