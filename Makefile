@@ -1,7 +1,12 @@
 # Noisy Student RS: runs and development. `make help` lists the targets.
 #
+# For images of one's own: make report RUN=runs/x LABELED=... EVALUATION=... IMAGES=...,
+# with FEATURES=SOURCE to learn from pretrained features. PRESET=auto, the default then,
+# chooses teacher and student by images, machine, MINUTES= and the weights at hand.
+#
 # The target of every stage is the file RUN/.../COMPLETED, so finished stages are skipped:
 #
+#   RUN/choice                      what PRESET=auto has chosen, and why
 #   RUN/round-1/teacher/member-I    classifiers trained on the labeled images, and on
 #                                   all images if there are few labels; with FEATURES=
 #                                   one probe, with its own calibration inside
@@ -28,10 +33,11 @@ include infra/variables.mk
 
 POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOBS \
 	TEST_PROCESSES SECONDS
+DECIMAL := MINUTES
 WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
 SHARE := TARGET_PRECISION CONFIDENCE_THRESHOLD
 PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS CONSISTENCY \
-	$(WHOLE) $(POSITIVE) $(SHARE)
+	$(WHOLE) $(POSITIVE) $(SHARE) $(DECIMAL)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE FEATURES \
 	TEACHER_FLAGS STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
@@ -56,8 +62,11 @@ EVALUATION ?= tfds:$(DIGITS):test
 # Without, only teachers of round 1 can be trained, and calibrated.
 IMAGES ?= $(if $(filter file,$(origin LABELED)),tfrecord:$(DATA_DIR)/unlabeled/*.tfrecord)
 CLASS_NAMES ?=
-PRESET ?= tiny
+# A recipe, or auto for a choice with the reasons in RUN/choice.
+PRESET ?= $(if $(call is_default,LABELED),tiny,auto)
 STUDENT_PRESET ?= $(PRESET)
+# PRESET=auto: longest duration of a round and its control, roughly.
+MINUTES ?= 30
 # Pretrained features of round 1's teacher, which is then a probe (`teacher.probe`):
 # onnx:PATH, hf:OWNER/NAME, keras:NAME, a classifier's directory and so on.
 FEATURES ?=
@@ -73,7 +82,7 @@ TEACHER_FLAGS ?=
 STUDENT_FLAGS ?=
 # Number of similar images whose labels are blended with the teacher's; 0: none. The
 # confidences of a calibration are the teacher's.
-NEIGHBORS ?= $(if $(or $(CALIBRATION),$(FEATURES),$(filter-out 0,$(FOLDS))),0,10)
+NEIGHBORS ?= $(if $(or $(CALIBRATION),$(PROBED),$(filter-out 0,$(FOLDS))),0,10)
 # Share of pseudo-labels that should be right; without calibration, a threshold instead.
 # Where similar images have another class than the teacher says, both have at most 0.5.
 TARGET_PRECISION ?= 0.97
@@ -119,6 +128,7 @@ $(call check_whole,$(WHOLE))
 $(call check_up_to_1000,NEIGHBORS MAX_COPIES)
 $(call check_seed,SEED)
 $(call check_share,$(SHARE))
+$(call check_decimal,$(DECIMAL))
 $(call check_choice,DUPLICATE_BITS,-1 0 1 2 3)
 $(call check_choice,CONSISTENCY,on off auto)
 
@@ -164,13 +174,6 @@ EVALUATION_FLAGS = --evaluation=$(call quote,$(EVALUATION)) $(SOURCE_FLAGS)
 # On a TPU, layers compute in bfloat16, as in the paper.
 DEVICE_FLAGS := $(if $(TPU),--backend=jax --set=dtype=bfloat16) \
 	$(if $(filter pod,$(TPU)),--distributed=auto)
-# What reads a source of features, by its prefix.
-EXTRA_onnx := onnx
-EXTRA_hf := hub
-EXTRA_keras_hub := pretrained
-EXTRA := $(EXTRA_$(firstword $(subst :, ,$(FEATURES))))
-INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed \
-	$(if $(EXTRA),$(VENV)/$(EXTRA)-installed)
 LIBTPU := $(VENV)/libtpu
 
 $(foreach name,ROUND ROUNDS SEEDS TEACHERS,$(if \
@@ -186,8 +189,43 @@ ifeq ($(filter 0 $(TEACHERS),$(FOLDS)),)
 $(error expected a teacher for each fold, got FOLDS=$(FOLDS) and TEACHERS=$(TEACHERS))
 endif
 
+# Goals that make no part of a run.
+OTHER_GOALS := help setup clean-demo format lint typecheck test test-all fuzz check browser \
+	tpu-compile clean container estimate flink-up flink-down test-runners test-engines chaos
+AUTO := $(filter auto,$(PRESET) $(STUDENT_PRESET))
+CHOICE := $(RUN)/choice/choice.mk
+CHOSEN_FEATURES :=
+CHOSEN_PRESET :=
+CHOSEN_FLAGS :=
+ifneq ($(and $(AUTO),$(filter-out $(OTHER_GOALS),$(or $(MAKECMDGOALS),help))),)
+ifeq ($(origin LABELED),file)
+$(error expected LABELED= with PRESET=auto; the digits have PRESET=tiny)
+endif
+# make would run what is in a file: this one may only name things.
+NAMES_ONLY := ^CHOSEN_[A-Z]+ := [[:alnum:] .,:/@_=-]*$$
+ifneq ($(shell grep -svE '$(NAMES_ONLY)' $(CHOICE)),)
+$(error expected names in $(CHOICE); delete $(RUN)/choice)
+endif
+# make makes this file if need be, and starts again.
+include $(CHOICE)
+endif
+teacher_recipe = $(if $(filter auto,$(PRESET)),$(CHOSEN_PRESET),$(PRESET))
+student_recipe = $(if $(filter auto,$(STUDENT_PRESET)),$(CHOSEN_PRESET),$(STUDENT_PRESET))
+TEACHER_RECIPE = --preset=$(teacher_recipe) $(if $(filter auto,$(PRESET)),$(CHOSEN_FLAGS))
+STUDENT_RECIPE = --preset=$(student_recipe) \
+	$(if $(filter auto,$(STUDENT_PRESET)),$(CHOSEN_FLAGS))
+PROBED := $(or $(FEATURES),$(if $(filter auto,$(PRESET)),$(CHOSEN_FEATURES)))
+
+# What reads a source of features, by its prefix.
+EXTRA_onnx := onnx
+EXTRA_hf := hub
+EXTRA_keras_hub := pretrained
+EXTRA := $(EXTRA_$(firstword $(subst :, ,$(PROBED))))
+INSTALLED := $(VENV)/$(if $(filter dataflow,$(RUNNER)),gcp,$(if $(TPU),tpu,demo))-installed \
+	$(if $(EXTRA),$(VENV)/$(EXTRA)-installed)
+
 ifneq ($(and $(filter-out 0,$(NEIGHBORS)),\
-	$(or $(CALIBRATION),$(FEATURES),$(filter-out 0,$(FOLDS)))),)
+	$(or $(CALIBRATION),$(PROBED),$(filter-out 0,$(FOLDS)))),)
 $(error expected NEIGHBORS=0 with FEATURES=, FOLDS= or CALIBRATION=, whose confidences \
 	are the teacher's, got NEIGHBORS=$(NEIGHBORS))
 endif
@@ -330,10 +368,10 @@ teacher_dirs = $(if $(filter 1,$(1)),$(MEMBERS:%=$(RUN)/round-1/teacher/member-%
 teacher_flags = $(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(dir))
 completed = $(patsubst %,%/COMPLETED,$(1))
 # A student is trained on all folds.
-is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(or $(FEATURES),\
+is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(or $(PROBED),\
 	$(filter-out 0,$(FOLDS)))))
 # A probe's calibration is made with it.
-has_own = $(and $(filter 1,$(1)),$(FEATURES),$(if $(CALIBRATION),,own))
+has_own = $(and $(filter 1,$(1)),$(PROBED),$(if $(CALIBRATION),,own))
 own_calibration = $(if $(call has_own,$(1)),$(call teacher_dirs,$(1))/calibration)
 calibration_dir = $(if $(call has_own,$(1)),,\
 	$(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration))
@@ -370,9 +408,9 @@ report:  ## Run ROUNDS=1 rounds and report on them
 # The settings determine the content of RUN; other settings, or images that have changed,
 # need another RUN.
 SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
-	CONSISTENCY NEIGHBORS FOLDS FEATURES CALIBRATION TARGET_PRECISION TPU CONFIDENCE_THRESHOLD \
-	IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS \
-	STUDENT_FLAGS
+	CONSISTENCY NEIGHBORS FOLDS FEATURES CALIBRATION TARGET_PRECISION TPU \
+	CONFIDENCE_THRESHOLD IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS \
+	STUDENT_FLAGS $(if $(AUTO),MINUTES)
 
 FORCE:
 
@@ -381,6 +419,19 @@ $(RUN)/settings: FORCE | $(INSTALLED)
 		$(foreach name,$(SETTINGS),$(call quote,$(name)=$($(name))))
 
 READY = $(RUN)/settings $(INSTALLED)
+
+# Settings that a probe cannot have.
+of_network = $(filter-out 0,$(FOLDS))$(filter-out 1,$(TEACHERS))$(filter on,$(CONSISTENCY))\
+$(if $(call is_default,NEIGHBORS),,$(filter-out 0,$(NEIGHBORS)))\
+$(filter-out $(FEATURE) --label_feature=%,$(TEACHER_FLAGS))
+
+$(CHOICE): FORCE | $(INSTALLED)
+	@$(PY) -m workflow.choose --labeled=$(call quote,$(LABELED)) $(SOURCE_FLAGS) \
+		$(if $(IMAGES),--images=$(call quote,$(IMAGES))) \
+		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \
+		$(if $(FEATURES),--features=$(call quote,$(FEATURES))) \
+		$(if $(strip $(of_network)),--network) $(if $(TPU),--tpu) \
+		--minutes=$(MINUTES) --output=$(@D)
 
 $(RUN)/data/COMPLETED: | $(READY)
 	$(PY) -m examples.digits.prepare --output=$(@D) \
@@ -395,19 +446,19 @@ unlabeled_flags = --unlabeled=$(call quote,$(IMAGES)) --consistency=$(CONSISTENC
 member_fold = $(if $(filter-out 0,$(FOLDS)),--folds=$(FOLDS) --fold=$$(($(1) - 1)))
 
 define train_member
-	$(PY) -m teacher.train --preset=$(PRESET) $(LABEL_FLAGS) --workdir=$(@D) \
+	$(PY) -m teacher.train $(TEACHER_RECIPE) $(LABEL_FLAGS) --workdir=$(@D) \
 		$(if $(IMAGES),$(unlabeled_flags)) \
 		$(call seed,$*) $(call member_fold,$*) $(DEVICE_FLAGS) \
 		$(call quote_words,$(TEACHER_FLAGS))
 endef
 
 define probe_member
-	$(PY) -m teacher.probe --features=$(call quote,$(FEATURES)) $(LABEL_FLAGS) \
+	$(PY) -m teacher.probe --features=$(call quote,$(PROBED)) $(LABEL_FLAGS) \
 		--workdir=$(@D) $(call quote_words,$(TEACHER_FLAGS))
 endef
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)
-	$(if $(FEATURES),$(probe_member),$(train_member))
+	$(if $(PROBED),$(probe_member),$(train_member))
 
 $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dirs,1))
 	$(PY) -m teacher.evaluate $(call teacher_flags,1) --output=$(@D) \
@@ -468,7 +519,7 @@ $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
 $(RUN)/round-$(1)/student/COMPLETED: $(RUN)/round-$(1)/dataset/COMPLETED
-	$(PY) -m student.train --preset=$(STUDENT_PRESET) $$(LABEL_FLAGS) \
+	$(PY) -m student.train $(STUDENT_RECIPE) $$(LABEL_FLAGS) \
 		--pseudo_labeled=$$(<D) --workdir=$$(@D) \
 		$$(call seed,$$(word $(1),$$(STUDENT_NUMBERS))) \
 		$(DEVICE_FLAGS) $$(call quote_words,$$(STUDENT_FLAGS))
@@ -495,7 +546,7 @@ $(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round)))\
 
 # Beside the first student, so its length is an upper bound of what the chain computes.
 $(RUN)/control/COMPLETED: $(RUN)/round-1/dataset/COMPLETED
-	$(PY) -m student.train --preset=$(STUDENT_PRESET) $(LABEL_FLAGS) \
+	$(PY) -m student.train $(STUDENT_RECIPE) $(LABEL_FLAGS) \
 		--pseudo_labeled=$(<D) --control --workdir=$(@D) --seed=$(SEED) \
 		--rounds=$(ROUNDS) $(foreach dir,$(call teacher_dirs,1) \
 			$(call teacher_predictions,1) $(call labeled_predictions,1) \

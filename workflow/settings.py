@@ -34,11 +34,14 @@ from student import train as student_train
 from student.training import presets as student_presets
 from student.training.config import StudentConfig, check_assignments
 from teacher import train as teacher_train
+from workflow.choice.stored import SETTINGS, has_begun
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.run("Directory of a run.")
 _DATA_DIR = FLAGS.data_dir()
 
+#: Preset that make replaces by the one that `workflow.choose` has chosen.
+AUTO = "auto"
 #: Variables that name images or a file of class names.
 SOURCES = ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE", "CLASS_NAMES")
 #: Kinds of sources that name files by a pattern.
@@ -64,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     """Compares, and writes what is not known yet."""
     with cli.exit_on_user_error():
         run = epath.Path(_RUN.value)
-        path = run / "settings"
+        path = run / SETTINGS
         variables = dict(text.partition("=")[::2] for text in argv[1:])
         _check_flags(variables)
         _check_run(run, variables)
@@ -94,9 +97,7 @@ def _check_flags(variables: Mapping[str, str]) -> None:
     ):
         with _naming(names, variables):
             preset, words = (variables.get(name, "") for name in names)
-            given = command.FLAGS.check(
-                [f"--preset={preset or 'tiny'}", *words.split()]
-            )
+            given = command.FLAGS.check([f"--preset={_known(preset)}", *words.split()])
             recipe = override_all(
                 presets.find(given["preset"].value), given["set"].value
             )
@@ -106,6 +107,11 @@ def _check_flags(variables: Mapping[str, str]) -> None:
                 refuse_consistency(given["set"].value, "CONSISTENCY=off")
     with _naming(["SELECTION_FLAGS"], variables):
         select_labels.FLAGS.check(variables.get("SELECTION_FLAGS", "").split())
+
+
+def _known(preset: str) -> str:
+    """Returns a preset whose settings are those of the one that make is given."""
+    return "tiny" if preset in ("", AUTO) else preset
 
 
 def _check_run(run: epath.Path, variables: Mapping[str, str]) -> None:
@@ -135,9 +141,7 @@ def read(path: epath.Path, names: Iterable[str]) -> Settings:
     None are while nothing else was made, as after a typing error. `names` are those of
     the variables, which a file of an earlier version holds in one line.
     """
-    if not path.exists() or all(
-        file == path or artifact.is_unfinished(file) for file in path.parent.iterdir()
-    ):
+    if not path.exists() or not has_begun(path.parent):
         return Settings()
     content = typed_json.read_bytes(path)
     if not content.startswith(b"LABELED="):

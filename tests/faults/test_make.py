@@ -14,9 +14,17 @@ from tests.faults import endings, page
 from tests.images import random_images, write_folder
 
 #: In place of Python: writes its arguments, each ended by a null byte, into a file.
-#: Settings are compared only if a test is about them.
+#: Settings are compared only if a test is about them. The file `chosen` has what is
+#: chosen for a run.
 STAND_IN = f"""#!/bin/sh
 case "$2:$COMPARES" in
+  workflow.choose:*)
+    printf '%s\\0' "$@" > asked
+    for last; do :; done
+    directory=${{last#--output=}}
+    mkdir -p "$directory"
+    [ -e "$directory/choice.mk" ] || cp chosen "$directory/choice.mk"
+    exit ;;
   workflow.settings:yes) PYTHONPATH='{ROOT}' exec '{sys.executable}' "$@" ;;
   workflow.settings:*) exit ;;
 esac
@@ -48,6 +56,18 @@ class Make:
         python.chmod(0o755)
         for name in ("demo", "dev", "onnx", "hub", "pretrained"):
             (root / ".venv" / f"{name}-installed").touch()
+        self.choose()
+
+    def choose(self, *, features="", preset="tiny", flags=""):
+        """Sets what is chosen next for a run without a choice."""
+        variables = {"FEATURES": features, "PRESET": preset, "FLAGS": flags}
+        lines = [f"CHOSEN_{name} := {text}\n" for name, text in variables.items()]
+        (self.root / "chosen").write_text("".join(lines))
+
+    @property
+    def asked(self):
+        """The flags of the last command that chose."""
+        return (self.root / "asked").read_text().split("\0")[2:-1]
 
     def __call__(
         self, *targets, failing="nothing", compares="", environment=None, **variables
@@ -474,6 +494,125 @@ def test_a_variable_that_there_is_not(fault, make):
     assert ended.returncode == 0, ended.stderr
 
 
+# --- PRESET=auto ---------------------------------------------------------------
+FLAGS = "--set=image.size=64 --set=num_steps=9"
+
+
+@pytest.mark.parametrize("target", ["report", "demo", "rounds"])
+def test_own_images_are_chosen_for(make, target):
+    make.choose(preset="tiny", flags=FLAGS)
+    given = {**SETTINGS, "CALIBRATION": "folder:more", "MINUTES": "90", "ROUNDS": "1"}
+    ended, calls = make(target, **given)
+    assert ended.returncode == 0, ended.stderr
+    asked = {"--labeled=folder:labeled", "--images=folder:all", "--minutes=90"}
+    assert {*asked, "--output=runs/x/choice"} < {*make.asked}
+    trained = [call for call in calls if call[1].endswith(".train")]
+    assert {call[1] for call in trained} == {"teacher.train", "student.train"}
+    for call in trained:
+        assert call[2:5] == ["--preset=tiny", *FLAGS.split()]
+
+
+def test_a_probe_is_chosen(make):
+    make.choose(features="hf:timm/resnetrs50.tf_in1k", flags=FLAGS)
+    ended, calls = make("report", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+    probing = call_of(calls, "teacher.probe")
+    assert "--features=hf:timm/resnetrs50.tf_in1k" in probing
+    assert not {*FLAGS.split()} & {*probing}
+    assert not [call for call in calls if "beam_jobs.propagate_labels" in call]
+    for call in calls:
+        if "student.train" in call:
+            assert call[2:5] == ["--preset=tiny", *FLAGS.split()]
+
+
+def test_what_the_user_sets_comes_after_what_is_chosen(make):
+    make.choose(flags=FLAGS)
+    given = {
+        "TEACHER_FLAGS": "--set=image.size=96",
+        "STUDENT_PRESET": "resnet_rs_50_160",
+    }
+    ended, calls = make("student", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    teaching = call_of(calls, "teacher.train")
+    assert teaching.index("--set=image.size=64") < teaching.index("--set=image.size=96")
+    student = call_of(calls, "student.train")
+    assert "--preset=resnet_rs_50_160" in student
+    assert not {*FLAGS.split()} & {*student}
+    assert "--network" in make.asked
+
+
+@pytest.mark.parametrize(
+    ("given", "needs_network"),
+    [
+        *(({"FOLDS": "3"}, True), ({"TEACHERS": "2"}, True)),
+        *(({"CONSISTENCY": "on"}, True), ({"CONSISTENCY": "off"}, False)),
+        *(({"NEIGHBORS": "10"}, True), ({"NEIGHBORS": "0"}, False)),
+        ({"TEACHER_FLAGS": "--image_feature=x --label_feature=y"}, False),
+        ({"TEACHER_FLAGS": "--init_from=x"}, True),
+        ({"FEATURES": PRETRAINED}, False),
+    ],
+)
+def test_settings_of_a_network_choose_no_probe(make, given, needs_network):
+    ended, _ = make("teacher", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    assert ("--network" in make.asked) == needs_network
+    assert (f"--features={PRETRAINED}" in make.asked) == ("FEATURES" in given)
+
+
+def test_a_choice_is_made_once(make):
+    make.choose(flags=FLAGS)
+    make("teacher", **SETTINGS)
+    make.choose(preset="resnet_rs_50_160")
+    ended, calls = make("student", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+    assert "--set=image.size=64" in call_of(calls, "student.train")
+
+
+@pytest.mark.parametrize(
+    ("targets", "given"),
+    [
+        *((("help",), {}), (("clean", "clean-demo"), {}), ((), {})),
+        (("teacher",), {"PRESET": "tiny"}),
+    ],
+)
+def test_nothing_is_chosen_without_need(make, targets, given):
+    ended, _ = make(*targets, **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    assert not (make.root / "asked").exists()
+
+
+def test_a_dry_run_shows_the_chosen_commands(make):
+    make.choose(flags=FLAGS)
+    ended, calls = make("teacher", "--dry-run", **SETTINGS)
+    assert ended.returncode == 0, ended.stderr
+    assert calls == []
+    assert f"teacher.train --preset=tiny {FLAGS}" in ended.stdout
+
+
+@page.holds("PRESET=auto without LABELED=")
+def test_nothing_is_chosen_for_the_digits(fault, make):
+    make.refused(fault, "teacher", PRESET="auto")
+
+
+@page.holds("choice of a run that holds more than names")
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("$(shell touch touched)", "CHOSEN_PRESET := $(shell touch touched)", "x:"),
+        *("CHOSEN_PRESET := tiny;touch touched", "CHOSEN_PRESET := `touch touched`"),
+        *("include other.mk", "\ttouch touched", "SHELL := /bin/false"),
+    ],
+)
+def test_what_is_chosen_runs_nothing(fault, make, line):
+    (make.root / "runs" / "x" / "choice").mkdir(parents=True)
+    written = make.root / "runs" / "x" / "choice" / "choice.mk"
+    written.write_text(f"CHOSEN_PRESET := tiny\n{line}\n")
+    ended, calls = make("teacher", **SETTINGS)
+    assert (ended.returncode, calls) == (2, [])
+    fault.check(ended.stderr)
+    assert not (make.root / "touched").exists()
+
+
 # --- what a run was begun with -------------------------------------------------
 def write_images(root):
     """Writes an image into each folder that `SETTINGS` names."""
@@ -537,7 +676,7 @@ def test_what_a_later_stage_refuses(fault, make, name, text):
 def test_a_run_lies_outside_of_its_images(make, name):
     write_images(make.root)
     folder = SETTINGS[name].removeprefix("folder:")
-    inside = {**SETTINGS, "RUN": f"{folder}/run"}
+    inside = {**SETTINGS, "RUN": f"{folder}/run", "PRESET": "tiny"}
     ended, calls = make("teacher", compares="yes", **inside)
     assert (ended.returncode, calls) == (2, [])
     assert f"RUN={folder}/run lies in {name}={SETTINGS[name]}" in ended.stderr

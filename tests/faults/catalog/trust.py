@@ -99,6 +99,15 @@ FAULTS = (
         "FOLDS=, TEACHERS= and CONSISTENCY=on",
         mentions=("expected FEATURES= without", "got "),
     ),
+    Fault(
+        "PRESET=auto without LABELED=", REFUSED, mentions=("LABELED=", "PRESET=auto")
+    ),
+    Fault(
+        "choice of a run that holds more than names",
+        REFUSED,
+        "`choice.mk` is part of the Makefile, so it could run programs",
+        ("expected names in runs/x/choice/choice.mk",),
+    ),
     Fault("preset or flag of a later stage that there is not", REFUSED),
     Fault(
         "PYTHON= or IMAGE= with special characters",

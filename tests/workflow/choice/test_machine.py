@@ -1,0 +1,48 @@
+import pytest
+
+from workflow.choice import machine
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Returns a function that puts a program in place of NVIDIA's."""
+
+    def write(program):
+        path = tmp_path / "nvidia-smi"
+        path.write_text(f"#!/bin/sh\n{program}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    return write
+
+
+def test_cores_are_those_of_the_process(driver, monkeypatch):
+    driver("exit 9")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 2, 5})
+    found = machine.find_machine(has_tpu=False)
+    assert found.name == "3 cores, no GPU"
+    assert found.speed == pytest.approx(3 * 7.7e9, rel=0.01)
+    assert not found.is_fast
+
+
+def test_a_gpu_is_found_by_its_driver(driver):
+    driver("echo 'NVIDIA H200'; echo 'NVIDIA H200'")
+    found = machine.find_machine(has_tpu=False)
+    assert (found.name, found.is_fast) == ("NVIDIA H200", True)
+    assert found.speed == machine.GPU_SPEED
+
+
+@pytest.mark.parametrize("program", ["exit 9", "echo", "echo broken; exit 1"])
+def test_a_driver_without_a_gpu(driver, program):
+    driver(program)
+    assert machine.find_gpus() == []
+
+
+def test_no_driver(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.find_gpus() == []
+
+
+def test_a_tpu_is_told(driver):
+    driver("echo 'NVIDIA H200'")
+    assert machine.find_machine(has_tpu=True).speed == machine.TPU_SPEED

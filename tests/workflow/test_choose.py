@@ -1,0 +1,93 @@
+import json
+
+import pytest
+
+from tests import commands
+from tests.images import random_images, write_folder
+
+
+@pytest.fixture
+def choose(tmp_path):
+    """Returns a function that chooses for a run of a few images."""
+    for name in ("labeled/a", "labeled/b", "all"):
+        write_folder(tmp_path / name, random_images(3))
+
+    def choose(**flags):
+        given = {
+            "labeled": f"folder:{tmp_path}/labeled",
+            "images": f"folder:{tmp_path}/all",
+            "output": f"{tmp_path}/run/choice",
+            **flags,
+        }
+        return commands.call(
+            "workflow.choose", *(f"--{name}={value}" for name, value in given.items())
+        )
+
+    return choose
+
+
+def read(path):
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def test_a_choice_is_stored_for_people_and_for_make(choose, tmp_path):
+    ended = choose(minutes=60)
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert len(lines) == 5
+    assert "6 labels of 2 classes, 3 unlabeled" in lines[0]
+    assert "MINUTES=60" in lines[0]
+    directory = tmp_path / "run" / "choice"
+    stored = json.loads((directory / "choice.json").read_text())
+    assert stored["facts"]["minutes"] == 60
+    assert [line.partition(": ")[2] for line in lines] == stored["choice"]["reasons"]
+    assert (directory / "choice.mk").read_text().splitlines() == [
+        *("CHOSEN_FEATURES := ", "CHOSEN_PRESET := tiny", "CHOSEN_FLAGS := ")
+    ]
+    assert (directory / "COMPLETED").exists()
+
+
+def test_a_choice_is_kept(choose, tmp_path):
+    choose()
+    before = read(tmp_path / "run" / "choice")
+    ended = choose()
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert read(tmp_path / "run" / "choice") == before
+
+
+def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
+    choose(features="onnx:x")
+    (tmp_path / "run" / "settings").touch()
+    assert len(choose(network=True).stdout.splitlines()) == 5
+    (tmp_path / "run" / "round-1").mkdir()
+    before = read(tmp_path / "run" / "choice")
+    ended = choose(minutes=5)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert read(tmp_path / "run" / "choice") == before
+
+
+def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
+    """It may have any characters, and make has it."""
+    assert choose(features="onnx:a b#$(x)").returncode == 0
+    assert "onnx" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"labeled": "folder:/nowhere"}, "/nowhere"),
+        ({"minutes": 0}, "--minutes"),
+        ({"images": "x"}, "expected a source"),
+    ],
+)
+def test_wrong_questions_leave_nothing(choose, tmp_path, flags, named):
+    ended = choose(**flags)
+    assert ended.returncode == 1
+    assert named in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_inside_its_images_is_refused(choose, tmp_path):
+    ended = choose(output=f"{tmp_path}/all/run/choice")
+    assert ended.returncode == 1
+    assert "lies in --images=" in ended.stderr

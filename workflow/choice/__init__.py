@@ -1,0 +1,1 @@
+"""Choosing teacher and student by images, labels, machine, time and weights at hand."""
