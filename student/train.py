@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
         num_classes = len(sources.class_names)
-        config = _fit(recipe, sizes, num_classes)
+        config, remark = _fit(recipe, sizes, num_classes)
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
             if context is not None:
                 if _PSEUDO_LABELED.value is None:
                     context.log("no --pseudo_labeled: only labeled images are used")
-                context.log(budget.describe(config, learned))
+                context.log(budget.describe(config, learned) + remark)
                 trainer.train(run, make_batches, context, check_others=check_records)
 
 
@@ -123,15 +123,20 @@ def _check_control() -> None:
         raise ValueError("--rounds needs --compute_of")
 
 
-def _fit(recipe: StudentConfig, sizes: budget.Sizes, num_classes: int) -> StudentConfig:
-    """Returns the recipe for the images, with --compute_of as long as the chain."""
+def _fit(
+    recipe: StudentConfig, sizes: budget.Sizes, num_classes: int
+) -> tuple[StudentConfig, str]:
+    """Returns the recipe for the images, with --compute_of as long as the chain.
+
+    Also returns what to say about a chain that was not counted completely.
+    """
     fixed = paths_of(_RUN.set.value)
     fit = functools.partial(
         budget.fit_budget, recipe, num_classes=num_classes, fixed=fixed
     )
     config = fit(sizes)
     if not _COMPUTE_OF.value:
-        return config
+        return config, ""
     from classifier.training import network_cost
     from classifier.training.budget import with_num_steps
     from student.training import control
@@ -145,8 +150,10 @@ def _fit(recipe: StudentConfig, sizes: budget.Sizes, num_classes: int) -> Studen
         [config] + [fit(largest)] * (_ROUNDS.value - 1),
         of_image=network_cost.count_multiply_adds(config, num_classes=num_classes),
     )
+    remark = f"; the features of {spent.uncounted} are not counted"
     # The number of steps that a user gives is each student's.
-    return with_num_steps(config, steps, fixed=fixed - {"num_steps"})
+    config = with_num_steps(config, steps, fixed=fixed - {"num_steps"})
+    return config, remark if spent.uncounted else ""
 
 
 if __name__ == "__main__":

@@ -109,6 +109,11 @@ class ClassifierFacts:
     head: str | None = None
     network: Literal["keras", "saved_model", "onnx"] = "keras"
 
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether the cost of its features could not be counted."""
+        return self.features is not None and self.image_multiply_adds is None
+
     def check_fingerprint(
         self, weights: Iterable[NDArray[Any]], path: epath.PathLike
     ) -> None:

@@ -36,10 +36,13 @@ class Spent:
     Attributes:
         multiply_adds: Multiply-adds of trainings and labelings.
         num_images: Number of images that were labeled.
+        uncounted: Directory of a probe whose features' cost is not known, so that it
+            and its labelings are left out; "" if there is none.
     """
 
     multiply_adds: float
     num_images: int
+    uncounted: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,18 +62,21 @@ class _Dataset:
 
 
 def read_spent(directories: Iterable[str]) -> Spent:
-    """Returns what classifiers and predictions have cost.
+    """Returns what classifiers and predictions have cost, teachers first.
 
     Raises:
         ValueError: If a directory is not complete or neither of both, or its
-            multiply-adds were not counted.
+            multiply-adds were not counted, except for those of a probe.
         FileNotFoundError: If one does not exist.
     """
-    multiply_adds, num_images = 0.0, 0
+    multiply_adds, num_images, uncounted = 0.0, 0, ""
     for directory in directories:
         path = artifact.require_complete(directory, "compute_of")
         if (path / CLASSIFIER).exists():
-            found = read_facts(path).multiply_adds
+            facts = read_facts(path)
+            found = facts.multiply_adds
+            if facts.is_uncounted:
+                uncounted = directory
         elif (path / SUMMARY).exists():
             labeling = typed_json.read(path / SUMMARY, _Labeling)
             found = labeling.multiply_adds
@@ -80,15 +86,17 @@ def read_spent(directories: Iterable[str]) -> Spent:
                 f"--compute_of={directory}: expected a classifier or predictions, "
                 f"found no {CLASSIFIER} and no {SUMMARY}"
             )
-        if found is None:
+        if found is None and not uncounted:
             raise ValueError(
                 f"--compute_of={directory}: the multiply-adds were not counted. For "
                 "output of propagate_labels, give the predictions it was made from; "
                 "if an earlier version made the directory or its teacher, make them "
                 "again"
             )
-        multiply_adds += found
-    return Spent(multiply_adds=multiply_adds, num_images=num_images)
+        multiply_adds += found or 0.0
+    return Spent(
+        multiply_adds=multiply_adds, num_images=num_images, uncounted=uncounted
+    )
 
 
 def largest_sizes(sizes: Sizes, dataset: str, *, num_classes: int) -> Sizes:

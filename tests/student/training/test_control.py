@@ -49,6 +49,13 @@ def test_what_was_not_counted_is_refused(tmp_path, name, content):
         control.read_spent([directory])
 
 
+def test_features_that_cannot_be_counted_are_named(tmp_path):
+    probe = write(tmp_path / "a", CLASSIFIER, {**FACTS, "features": "f" * 64})
+    labeling = write(tmp_path / "b", SUMMARY, {"images": 30})
+    spent = control.read_spent([probe, labeling])
+    assert spent == control.Spent(multiply_adds=0.0, num_images=30, uncounted=probe)
+
+
 def test_what_has_not_ended_is_refused(tmp_path):
     artifact.start_or_resume(tmp_path / "a", {})
     with pytest.raises(ValueError, match="complete"):

@@ -26,15 +26,27 @@ class RunCompute:
     Attributes:
         chain: Multiply-adds of all teachers, labelings and students.
         control: Multiply-adds of the control.
+        uncounted: Whether the features of a probe, and labeling by it, are not among
+            those of the chain, as they could not be counted.
     """
 
     chain: float
     control: float
+    uncounted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Counted:
+    """What is read of `classifier.json` or `summary.json`."""
+
     multiply_adds: NonNegative | None = None
+    image_multiply_adds: float | None = None
+    features: str | None = None
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether it is a probe of features whose cost could not be counted."""
+        return self.features is not None and self.image_multiply_adds is None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,18 +65,26 @@ class _SelectionConfig:
 def read_compute(run: Run) -> RunCompute | None:
     """Returns what the run has computed; None if a stage is gone or did not count."""
     try:
-        control = _read(run.path / "control" / CLASSIFIER)
-        chain = [_read(path) for path in _chain(run)]
+        control = _read(run.path / "control" / CLASSIFIER).multiply_adds
+        chain = {path: _read(path) for path in _chain(run)}
     except FileNotFoundError:
         return None
-    known = [count for count in chain if count is not None]
-    if control is None or len(known) < len(chain):
+    uncounted = any(found.is_uncounted for found in chain.values())
+    missing = [
+        path
+        for path, found in chain.items()
+        # Labelings by a probe that is not counted cannot be counted either.
+        if found.multiply_adds is None
+        and not (uncounted and path.is_relative_to(run.round(1)))
+    ]
+    if control is None or missing:
         return None
-    return RunCompute(chain=sum(known), control=control)
+    total = sum(found.multiply_adds or 0.0 for found in chain.values())
+    return RunCompute(chain=total, control=control, uncounted=uncounted)
 
 
-def _read(path: pathlib.Path) -> float | None:
-    return typed_json.read(path, _Counted).multiply_adds
+def _read(path: pathlib.Path) -> _Counted:
+    return typed_json.read(path, _Counted)
 
 
 def _chain(run: Run) -> Iterator[pathlib.Path]:

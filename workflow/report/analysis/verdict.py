@@ -166,6 +166,8 @@ def describe_compute(compute: Mapping[str, float], *, rounds: int) -> str:
         f"the control has computed {control:.3g} multiply-adds, teachers, labeling and "
         f"students {chain:.3g}"
     )
+    if compute.get("uncounted"):
+        line += ", without the features of the probe, which were not counted"
     if control >= chain:
         return line
     return f"{line}: too little; delete RUN/control, and make report ROUNDS={rounds}"

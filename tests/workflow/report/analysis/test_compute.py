@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -71,6 +72,24 @@ def test_stages_of_earlier_versions_are_not_known(make, kind, name):
 def test_stages_that_are_gone_are_not_known(make, kind, name):
     run = make(kind)
     shutil.rmtree((run / name).parent)
+    assert compute.read_compute(Run(run)) is None
+
+
+def test_features_that_were_not_counted_are_left_out(make):
+    def write(path, **content):
+        path.write_text(json.dumps(content))
+
+    run = make("alone")
+    write(run / "round-1/teacher/member-1/classifier.json", features="f" * 64)
+    for name in ("predictions", "excluded/set-1", "excluded/set-2"):
+        write(run / "round-1" / name / "summary.json", images=9)
+    found = compute.read_compute(Run(run))
+    rest = 118.0 - (3.0 + 7.0 + 13.0 + 17.0)
+    expected = compute.RunCompute(chain=rest, control=1009.0, uncounted=True)
+    assert found == expected
+    line = verdict.describe_compute(dataclasses.asdict(found), rounds=2)
+    assert "without the features" in line
+    write(run / "round-2/student/classifier.json")
     assert compute.read_compute(Run(run)) is None
 
 
