@@ -454,7 +454,7 @@ endef
 
 define probe_member
 	$(PY) -m teacher.probe --features=$(call quote,$(PROBED)) $(LABEL_FLAGS) \
-		--workdir=$(@D) $(call quote_words,$(TEACHER_FLAGS))
+		--workdir=$(@D) $(call seed,$*) $(call quote_words,$(TEACHER_FLAGS))
 endef
 
 $(RUN)/round-1/teacher/member-%/COMPLETED: $(DATA) | $(READY)

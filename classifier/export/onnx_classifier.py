@@ -8,6 +8,7 @@ only, from encoded images to pixels.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -35,7 +36,7 @@ def export_onnx_classifier(
     image: ImageConfig,
     class_names: tuple[str, ...],
     evaluation: Evaluation,
-    features: str,
+    more: Mapping[str, Any],
 ) -> None:
     """Writes the files that labeling and serving need.
 
@@ -46,7 +47,8 @@ def export_onnx_classifier(
         image: Evaluation preprocessing.
         class_names: K names by label.
         evaluation: Figures to store in `classifier.json`.
-        features: Fingerprint of what makes its embeddings.
+        more: Further entries of `classifier.json`: fingerprint of its features,
+            multiply-adds.
 
     Raises:
         OSError: If a file cannot be written.
@@ -68,10 +70,10 @@ def export_onnx_classifier(
         "class_names": class_names,
         "image": dataclasses.asdict(image),
         "temperature": 1.0,
-        "features": features,
         "head": write_head(path, head),
         "network": ONNX,
         "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
+        **more,
     }
     artifact.write_json(path / CLASSIFIER, facts)
 

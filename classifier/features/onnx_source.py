@@ -29,6 +29,7 @@ from classifier.features.source import Extractor, check_head
 from classifier.inference.conversion import compare, sample_pixels
 from classifier.inference.onnx_network import open_session, run_session
 from classifier.models.embedding import EMBEDDING, LOGITS
+from classifier.models.onnx_flops import count_multiply_adds
 from stage.cli import Log
 from stage.typed_json import error_message
 
@@ -81,11 +82,7 @@ class OnnxFeatures:
         evaluation: Evaluation,
         num_embedded: int = 0,
     ) -> None:
-        """Writes a classifier with a head on these features.
-
-        The multiply-adds of the graph are not counted.
-        """
-        del num_embedded
+        """Writes a classifier with a head on these features."""
         check_head(head, self.size, class_names)
         model = onnx_graph.add_head(self.model, head)
         onnx_graph.check(model)
@@ -101,7 +98,7 @@ class OnnxFeatures:
             image=self.image,
             class_names=class_names,
             evaluation=evaluation,
-            features=self.fingerprint,
+            more={"features": self.fingerprint, **_count(model, num_embedded)},
         )
 
 
@@ -189,6 +186,15 @@ def _run(model: Any, pixels: Any) -> dict[str, tuple[int, ...]]:
             f"ONNX Runtime cannot run it: {error_message(error)}"
         ) from error
     return {name: np.shape(array) for name, array in zip(names, arrays, strict=True)}
+
+
+def _count(model: Any, num_embedded: int) -> dict[str, float]:
+    """Returns the multiply-adds, by name; none if the graph's cannot be counted."""
+    of_image = float(count_multiply_adds(model) or 0)
+    training = of_image * max(1, num_embedded)
+    return (
+        {"image_multiply_adds": of_image, "multiply_adds": training} if of_image else {}
+    )
 
 
 def _load(model: Any, output: str, threads: int | None = None) -> Any:

@@ -20,6 +20,8 @@ _UNCOUNTED = {
 }
 #: Names of ONNX's own operators.
 _DOMAINS = ("", "ai.onnx")
+#: Name of the input among shapes, which no tensor has.
+_IMAGES = ""
 #: ONNX Runtime's level for errors alone.
 _ERRORS = 3
 
@@ -37,11 +39,12 @@ def count_multiply_adds(model: Any) -> int | None:
     shapes = _run(model, {*factors, *factors.values()}) if factors else {}
     if shapes is None:
         return None
-    return sum(
+    total = sum(
         math.prod(shapes[node.output[0]]) * _inner(node, shapes[_factor(node)])
         for node in nodes
         if _factor(node)
     )
+    return total // shapes.get(_IMAGES, (1,))[0]
 
 
 def _factor(node: Any) -> str:
@@ -60,7 +63,7 @@ def _inner(node: Any, factor: tuple[int, ...]) -> int:
 
 
 def _run(model: Any, names: set[str]) -> dict[str, tuple[int, ...]] | None:
-    """Returns shapes of tensors for one image; None if its size is open."""
+    """Returns shapes of tensors, also of the images; None if their size is open."""
     import onnx
     import onnxruntime
 
@@ -78,11 +81,12 @@ def _run(model: Any, names: set[str]) -> dict[str, tuple[int, ...]] | None:
         told.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     (images,) = session.get_inputs()
-    sides = tuple(images.shape[1:])
+    count, *sides = images.shape
     if not all(isinstance(side, int) for side in sides):
         return None
     types = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
-    feed = np.zeros((1, *sides), types.get(images.type, np.float32))
-    shapes[images.name] = feed.shape
+    batch = count if isinstance(count, int) else 1
+    feed = np.zeros((batch, *sides), types.get(images.type, np.float32))
+    shapes[images.name] = shapes[_IMAGES] = feed.shape
     found = session.run(wanted, {images.name: feed})
     return shapes | {n: v.shape for n, v in zip(wanted, found, strict=True)}

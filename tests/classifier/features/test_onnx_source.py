@@ -213,6 +213,16 @@ def test_a_classifier_is_a_source_again(tmp_path, images):
         open_features(str(tmp_path / "first"), ["image.size=64"])
 
 
+def test_multiply_adds_are_those_of_network_and_head(tmp_path):
+    source = open_features(f"onnx:{write(tmp_path / 'network.onnx')}")
+    export(source, make_head(FEATURES), tmp_path / "probe")
+    facts = read_facts(tmp_path / "probe")
+    outputs = (SIDE // 2 - 1) ** 2  # Of a kernel of 3x3 pixels with a stride of 2.
+    of_image = outputs * 5 * 27 + 5 * FEATURES + FEATURES * len(CLASS_NAMES)
+    assert facts.image_multiply_adds == facts.multiply_adds == of_image
+    assert not facts.is_uncounted
+
+
 def test_tensors_in_a_file_beside_it_are_read_into_one(tmp_path, images):
     one = open_features(f"onnx:{write(tmp_path / 'one.onnx')}")
     (tmp_path / "two").mkdir()

@@ -59,6 +59,12 @@ def test_shapes_that_only_a_run_tells():
     assert count_multiply_adds(model) == 12 * 5
 
 
+def test_a_network_of_several_images_at_once_counts_one():
+    model = make([helper.make_node("MatMul", ["x", "w"], ["y"])], [7], w=(7, 5))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 8
+    assert count_multiply_adds(model) == 7 * 5
+
+
 def test_operators_that_do_not_multiply_cost_nothing():
     nodes = [
         helper.make_node("Relu", ["x"], ["a"]),
