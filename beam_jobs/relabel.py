@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli
+from stage import artifact, cli, licenses
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -60,6 +60,8 @@ def main(argv: Sequence[str]) -> None:
         cli.exit_on_job_error(),
         artifact.making(_OUTPUT.value, job.config, started=started) as run,
     ):
+        parents = (request.predictions, request.teacher)
+        licenses.write(_OUTPUT.value, licenses.inherit(parents))
         if run is None:
             log("already complete")
             return

@@ -14,7 +14,7 @@ from beam_jobs.relabeling import worker
 from classifier.export.facts import read_facts
 from classifier.export.head import read_head
 from pseudo_label.predictions.prediction_set import open_predictions
-from stage import artifact
+from stage import artifact, licenses
 from stage.calibration_files import CALIBRATION
 from tests.beam_jobs.propagation import sets
 from tests.beam_jobs.relabeling import heads
@@ -252,3 +252,9 @@ def test_the_job_needs_no_tensorflow():
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_output_is_made_of_predictions_and_teacher(predictions, teacher, output):
+    found = licenses.read(output)
+    assert found == licenses.inherit([predictions, teacher])
+    assert {origin.kind for origin in found} == {"artifact"}
