@@ -1,8 +1,8 @@
 """What the graph of a classifier may do: decode images and compute.
 
 A SavedModel of somebody else holds any graph, and TensorFlow has operations that write
-files, open connections or call Python. Only those that `saved_classifier` exports are
-let through, whatever function of the graph they are in.
+files, open connections or call Python. Only those that `saved_classifier` exports, and
+others that only compute, are let through, whatever function of the graph they are in.
 """
 
 from __future__ import annotations
@@ -37,8 +37,28 @@ NETWORKS = {
     *("AvgPool", "BiasAdd", "Conv2D", "DepthwiseConv2dNative", "FusedBatchNormV3"),
     *("MatMul", "MaxPool", "Relu", "Relu6", "Sigmoid"),
 }
+#: What networks of others have besides, mostly transformers. None has a state.
+OTHERS = {
+    *("Abs", "All", "Any", "ArgMax", "BatchMatMulV2", "BatchToSpaceND", "BroadcastTo"),
+    *("Ceil", "ClipByValue", "Cos", "Cumsum", "DepthToSpace", "Einsum", "Elu", "Equal"),
+    *("Erf", "Exp", "Fill", "Floor", "FloorMod", "GatherNd", "Greater"),
+    *("GreaterEqual", "InvertPermutation", "LeakyRelu", "LessEqual", "Log"),
+    *("LogSoftmax", "LogicalNot", "LogicalOr", "Max", "Min", "MirrorPad", "NotEqual"),
+    *("OnesLike", "PadV2", "Pow", "Range", "Rank", "Reciprocal", "ReverseV2", "Roll"),
+    *(
+        "SelectV2",
+        "Selu",
+        "Sign",
+        "Sin",
+        "Size",
+        "Softmax",
+        "Softplus",
+        "SpaceToBatchND",
+    ),
+    *("SpaceToDepth", "Split", "SplitV", "Tan", "Tanh", "Tile", "ZerosLike"),
+}
 OPERATIONS = frozenset(
-    {*IMAGES, *LOOPS, *CALLS, *VARIABLES, *SHAPES, *ARITHMETIC, *NETWORKS}
+    {*IMAGES, *LOOPS, *CALLS, *VARIABLES, *SHAPES, *ARITHMETIC, *NETWORKS, *OTHERS}
 )
 #: In the two functions that save and restore weights. Loading a classifier runs
 #: neither: TensorFlow reads the weights by their names.
@@ -68,8 +88,8 @@ def check_operations(graph: Any, export: str) -> None:
     if unknown:
         raise ValueError(
             f"{export}: expected a graph that only decodes images and computes, got "
-            f"the operations {', '.join(map(repr, sorted(unknown)))}; use a classifier "
-            "exported by teacher.train or student.train"
+            f"the operations {', '.join(map(repr, sorted(unknown)))}, which are not "
+            "loaded"
         )
     content = rest.SerializeToString()
     for function in saver:

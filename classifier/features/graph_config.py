@@ -39,7 +39,8 @@ class GraphConfig:
         input: Name of the input; "" for the only one.
         output: Name of the output; "" for the only one of shape [N,D].
         pooling: What becomes of an output that is no vector: `first` takes the first
-            token of [N,T,D], `mean` the mean over tokens or places.
+            token of [N,T,D], `mean` the mean over tokens or places. `auto` expects a
+            vector, and with KerasHub does what suits the network.
     """
 
     image: ImageConfig
@@ -49,7 +50,7 @@ class GraphConfig:
     layout: Literal["auto", "nchw", "nhwc"] = "auto"
     input: str = ""
     output: str = ""
-    pooling: Literal["none", "first", "mean"] = "none"
+    pooling: Literal["auto", "first", "mean"] = "auto"
 
     def __post_init__(self) -> None:
         for name, low in (("pixel_mean", -math.inf), ("pixel_stddev", 0.0)):

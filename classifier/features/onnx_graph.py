@@ -180,7 +180,7 @@ def find_vector(shapes: dict[str, tuple[int, ...]]) -> str:
 
 def check_pooling(name: str, sides: tuple[int, ...], pooling: str) -> int:
     """Returns the rank of an output; ValueError if pooling makes no vector of it."""
-    ranks = {"none": (2,), "first": (3,), "mean": (3, 4)}[pooling]
+    ranks = {"auto": (2,), "first": (3,), "mean": (3, 4)}[pooling]
     if len(sides) not in ranks:
         axes = " or ".join(map(str, ranks))
         raise ValueError(

@@ -1,6 +1,9 @@
 """Opens a source of features by its name.
 
-PATH                a classifier's directory
+PATH              a classifier's directory
+onnx:PATH         an ONNX file, from images to vectors
+saved_model:PATH  a SavedModel of TensorFlow's, likewise
+keras_hub:PRESET  a preset of KerasHub: a name, a handle or a directory
 """
 
 from __future__ import annotations
@@ -9,12 +12,18 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from classifier.data.config import ImageConfig
-from classifier.export.facts import ONNX, read_facts
+from classifier.export.facts import ONNX, SAVED_MODEL, read_facts
 from classifier.export.saved_classifier import (
     read_model_config,
     rebuild_network,
 )
-from classifier.features import onnx_source
+from classifier.export.saved_model import read_ensemble_facts
+from classifier.features import (
+    keras_hub_source,
+    onnx_source,
+    saved_model_source,
+    traced,
+)
 from classifier.features.keras_network import KerasFeatures
 from classifier.features.source import FeatureSource
 from stage import artifact
@@ -65,6 +74,9 @@ def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
     config = override_all(FeatureConfig(image=facts.image), assignments)
     if facts.network == ONNX:
         return onnx_source.open_classifier(spec, facts, config.image)
+    if facts.network == SAVED_MODEL:
+        read_ensemble_facts([path])
+        return traced.open_classifier(spec, facts, config.image)
     return KerasFeatures(
         spec=spec,
         model=read_model_config(path),
@@ -76,6 +88,8 @@ def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
 
 _KINDS: dict[str, Callable[[str, Sequence[str], Log], FeatureSource]] = {
     "onnx": onnx_source.open_file,
+    "saved_model": saved_model_source.open_directory,
+    "keras_hub": keras_hub_source.open_preset,
 }
 #: The forms of a source.
-FEATURES = "a classifier's directory or onnx:PATH"
+FEATURES = "a classifier's directory, onnx:PATH, saved_model:PATH or keras_hub:PRESET"

@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
 
 from classifier.export import saved_model
 from classifier.export.allowed_operations import (
+    OTHERS,
     SAVER_OPERATIONS,
     check_operations,
 )
@@ -87,6 +89,12 @@ def test_every_network_is_let_through(name, config, tmp_path):
 def test_every_allowed_operation_is_one_of_tensorflow():
     known = {name for name in dir(tf.raw_ops) if not name.startswith("_")}
     assert SAVER_OPERATIONS - known == set()
+
+
+def test_what_networks_of_others_have_is_computation():
+    """TensorFlow itself calls stateful what does anything else."""
+    stateful = {name for name in OTHERS if op_def_registry.get(name).is_stateful}
+    assert stateful == set()
 
 
 @pytest.mark.parametrize("name", DOORS)

@@ -155,7 +155,7 @@ def test_outputs_that_are_no_vectors_are_pooled(
     path = write(tmp_path / "network.onnx", outputs=("map", "tokens"))
     with pytest.raises(ValueError, match=r"one output \[N,D\].*--set=output=NAME"):
         open_features(f"onnx:{path}")
-    with pytest.raises(ValueError, match="pooling=none: expected an output of 2 axes"):
+    with pytest.raises(ValueError, match="pooling=auto: expected an output of 2 axes"):
         open_features(f"onnx:{path}", [f"output={output}"])
     source = open_features(f"onnx:{path}", [f"output={output}", f"pooling={pooling}"])
     extractor = source.load()
