@@ -56,7 +56,7 @@ def test_a_choice_is_kept(choose, tmp_path):
 
 
 def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
-    choose(features="onnx:x")
+    choose(features="saved_model:x")
     (tmp_path / "run" / "settings").touch()
     assert len(choose(network=True).stdout.splitlines()) == 5
     (tmp_path / "run" / "round-1").mkdir()
@@ -68,8 +68,8 @@ def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
 
 def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
     """It may have any characters, and make has it."""
-    assert choose(features="onnx:a b#$(x)").returncode == 0
-    assert "onnx" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
+    assert choose(features="saved_model:a b#$(x)").returncode == 0
+    assert "saved" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,7 @@ def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
     [
         ({"labeled": "folder:/nowhere"}, "/nowhere"),
         ({"minutes": 0}, "--minutes"),
+        ({"features": "onnx:/nowhere.onnx"}, "/nowhere.onnx"),
         ({"images": "x"}, "expected a source"),
     ],
 )

@@ -3,6 +3,7 @@ import sys
 import pytest
 from huggingface_hub import constants
 
+from tests.classifier.features import onnx_models
 from workflow.choice import weights
 
 
@@ -42,4 +43,13 @@ def test_without_huggingface_hub_none_are_found(cache, monkeypatch):
 def test_what_a_user_names_may_have_a_known_cost():
     known = weights.describe("hf:timm/resnetrs420.tf_in1k")
     assert known.multiply_adds == pytest.approx(63.94e9)  # 127.88 GFLOPs, published.
-    assert weights.describe("onnx:a b.onnx").multiply_adds is None
+    assert weights.describe("saved_model:a b").multiply_adds is None
+
+
+def test_an_onnx_file_is_counted(tmp_path):
+    path = onnx_models.write(tmp_path / "a b.onnx")
+    found = weights.describe(f"onnx:{path}")
+    outputs = (onnx_models.SIDE // 2 - 1) ** 2  # Of a kernel of 3x3, stride 2.
+    assert found.multiply_adds == outputs * 5 * 27 + 5 * onnx_models.FEATURES
+    with pytest.raises(FileNotFoundError):
+        weights.describe(f"onnx:{tmp_path}/no.onnx")
