@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterable
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 from etils import epath
 
@@ -54,7 +54,8 @@ class Origin:
         fingerprint: SHA-256 of a file of weights, or of names and order of the images;
             "" if unknown.
         license: SPDX expression or words; `UNKNOWN` if nobody has stated one.
-        stated_by: `user`, or what came with the weights or images; "" for nobody.
+        stated_by: `user`, or `publisher` if it came with the weights or images or is in
+            their documentation; "" for nobody.
     """
 
     kind: Literal["artifact", "images", "weights"]
@@ -62,7 +63,7 @@ class Origin:
     revision: Name = ""
     fingerprint: Name = ""
     license: License = UNKNOWN
-    stated_by: Literal["", "user", "metadata", "documentation"] = ""
+    stated_by: Literal["", "publisher", "user"] = ""
 
 
 #: Origins in ascending order, each once.
@@ -103,12 +104,46 @@ def state(origin: Origin, license: str | None) -> Origin:
     return dataclasses.replace(origin, license=license, stated_by="user")
 
 
-def from_metadata(origin: Origin, license: str) -> Origin:
-    """Returns an origin with the license in the metadata of others; "" for none."""
+def state_published(origin: Origin, license: str) -> Origin:
+    """Returns an origin with the license that its publisher states; "" for none."""
     line = typed_json.shorten(printable(" ".join(license.split())), MAX_LICENSE)
     if not line:
         return origin
-    return dataclasses.replace(origin, license=line, stated_by="metadata")
+    return dataclasses.replace(origin, license=line, stated_by="publisher")
+
+
+def trace(
+    spec: str, published: Mapping[str, Any], license: str | None = None
+) -> Ledger:
+    """Returns what weights or features were made of.
+
+    Args:
+        spec: Published weights as the user named them, or the directory of an artifact,
+            whose ledger is returned.
+        published: Description of published weights: `sha256`, `file`, `revision` and
+            `license`, where known.
+        license: License that the user stated, if any.
+
+    Raises:
+        ValueError: If a license is stated for an artifact, or its ledger is broken.
+    """
+    directory = epath.Path(spec.removeprefix("predictions:"))
+    if (directory / artifact.CONFIG).exists():
+        if license is not None:
+            raise ValueError(
+                f"--license: {spec} was made by a command, and {artifact.LICENSES} in it "
+                "lists of what; state the license of that where it is read"
+            )
+        return read(directory)
+    name, file = public_name(spec), published.get("file", "")
+    origin = Origin(
+        kind="weights",
+        name=name if file in name else f"{name} ({file})",
+        revision=published.get("revision", ""),
+        fingerprint=published.get("sha256", ""),
+    )
+    stated = state_published(origin, published.get("license", ""))
+    return (state(stated, license),)
 
 
 def read(directory: epath.PathLike) -> Ledger:

@@ -34,7 +34,7 @@ QUICK = (
     "--set=augment.operations=ShearX",
 )
 WEIGHTS = Origin(
-    kind="weights", name="hf:me/net", license="Apache-2.0", stated_by="metadata"
+    kind="weights", name="hf:me/net", license="Apache-2.0", stated_by="publisher"
 )
 #: Nothing is measured: which engine is fastest here says nothing about the chain.
 REFERENCE = ("--engine=tensorflow", "--dtype=float32")
@@ -311,8 +311,8 @@ def test_licenses_reach_the_card_of_the_student(chain):
     assert (unlabeled.kind, unlabeled.license) == ("images", licenses.UNKNOWN)
     for name in ("dataset-1", "student"):
         card = (chain.root / name / "README.md").read_text()
-        assert "| hf:me/net | Apache-2.0 | metadata |" in card
-        assert "| CC-BY-4.0 | metadata |" in card
+        assert "| hf:me/net | Apache-2.0 | publisher |" in card
+        assert "| CC-BY-4.0 | publisher |" in card
         assert "1 of 3 is unknown" in card
 
 

@@ -115,7 +115,7 @@ class Source:
             name=licenses.public_name(self.spec),
             fingerprint=self.describe()["fingerprint"],
         )
-        return licenses.state(licenses.from_metadata(origin, self.license), license)
+        return licenses.state(licenses.state_published(origin, self.license), license)
 
     @property
     def files(self) -> tuple[File, ...]:

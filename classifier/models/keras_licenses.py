@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from stage.licenses import UNKNOWN
-
 _STATED = {
     r"Xception": "MIT",
     r"VGG(16|19)": "CC-BY-4.0",
@@ -23,9 +21,9 @@ _STATED = {
 
 
 def license_of(network: str) -> str:
-    """Returns the license of a network's ImageNet weights; `UNKNOWN` if none is stated.
+    """Returns the license of a network's ImageNet weights; "" if none is stated.
 
     `network` is its name in `keras.applications`.
     """
     found = [text for name, text in _STATED.items() if re.fullmatch(name, network)]
-    return found[0] if found else UNKNOWN
+    return found[0] if found else ""

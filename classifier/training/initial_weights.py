@@ -24,8 +24,7 @@ from classifier.export.facts import read_facts
 from classifier.export.saved_classifier import rebuild_network
 from classifier.models.factory import is_weight, named_variables
 from classifier.training.checkpoint import Arrays
-from stage import artifact, licenses
-from stage.licenses import Ledger, Origin
+from stage import artifact
 from stage.typed_json import error_message
 
 H5_PREFIX = "resnet_rs_h5:"
@@ -55,24 +54,6 @@ def load(
         fingerprint, arrays = _read_classifier(spec, None if new_head else class_names)
     _assign(model, arrays, spec=spec, new_head=new_head)
     return fingerprint
-
-
-def trace(spec: str, fingerprint: str, license: str | None) -> Ledger:
-    """Returns what initial weights were made of; `license` is what the user stated.
-
-    Raises ValueError for the license of a classifier, which has a ledger, or if that is
-    broken.
-    """
-    if spec.startswith(H5_PREFIX):
-        name = licenses.public_name(spec)
-        origin = Origin(kind="weights", name=name, fingerprint=fingerprint)
-        return (licenses.state(origin, license),)
-    if license is not None:
-        raise ValueError(
-            f"--license=init_from= is for published weights, and {spec} is a "
-            f"classifier, whose {artifact.LICENSES} lists what it was made of"
-        )
-    return licenses.read(spec)
 
 
 def _assign(model: keras.Model, arrays: Arrays, *, spec: str, new_head: bool) -> None:

@@ -171,7 +171,8 @@ def open_run(
             model, init_from, class_names=class_names, new_head=new_head
         )
         initial = {"fingerprint": fingerprint, "new_head": new_head}
-        ledger += initial_weights.trace(init_from, fingerprint, stated.get("init_from"))
+        published = {"sha256": fingerprint}
+        ledger += licenses.trace(init_from, published, stated.get("init_from"))
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_decoding(source, count=NUM_CHECKED)

@@ -10,7 +10,7 @@ from stage.licenses import Origin
 
 BIRDS = Origin(kind="images", name="folder:birds", fingerprint="a" * 64)
 WEIGHTS = Origin(
-    kind="weights", name="hf:me/net", license="Apache-2.0", stated_by="metadata"
+    kind="weights", name="hf:me/net", license="Apache-2.0", stated_by="publisher"
 )
 HOSTILE = ("<script>|`x`", "\x1b[2J", "‮evil", "x" * 10**6, "a\n\nb # c")
 
@@ -96,7 +96,7 @@ def test_what_was_known_stays_unless_another_license_is_stated(tmp_path):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_licenses_in_metadata_become_one_short_printable_line(text, tmp_path):
-    origin = licenses.from_metadata(BIRDS, text)
+    origin = licenses.state_published(BIRDS, text)
     assert origin.license.isprintable()
     assert 0 < len(origin.license) <= licenses.MAX_LICENSE
     licenses.write(tmp_path, (origin,))
@@ -104,7 +104,7 @@ def test_licenses_in_metadata_become_one_short_printable_line(text, tmp_path):
 
 
 def test_empty_metadata_state_nothing():
-    assert licenses.from_metadata(BIRDS, " \n") == BIRDS
+    assert licenses.state_published(BIRDS, " \n") == BIRDS
     assert licenses.state(BIRDS, None) == BIRDS
 
 
@@ -179,3 +179,20 @@ def test_names_do_not_tell_where_a_user_keeps_files(spec, public, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(os, "getcwd", lambda: "/work/dir")
     assert licenses.public_name(spec) == public
+
+
+def test_published_weights_are_an_origin_and_artifacts_pass_theirs_on(tmp_path):
+    described = {"file": "w.h5", "sha256": "a" * 64, "license": "MIT", "url": "x"}
+    (origin,) = licenses.trace("keras:imagenet", described)
+    assert (origin.name, origin.fingerprint) == ("keras:imagenet (w.h5)", "a" * 64)
+    assert (origin.license, origin.stated_by) == ("MIT", "publisher")
+    (stated,) = licenses.trace("hf:me/net", {"revision": "b"}, "Apache-2.0")
+    assert (stated.revision, stated.stated_by) == ("b", "user")
+    (unknown,) = licenses.trace("safetensors:/data/x/w.safetensors", {"file": "w"})
+    assert unknown.license == licenses.UNKNOWN
+    artifact.start_or_resume(tmp_path, {})
+    licenses.write(tmp_path, (WEIGHTS,))
+    for spec in (str(tmp_path), f"predictions:{tmp_path}"):
+        assert licenses.trace(spec, {}) == (WEIGHTS,)
+        with pytest.raises(ValueError, match=r"licenses\.json"):
+            licenses.trace(spec, {}, "MIT")

@@ -245,7 +245,7 @@ def test_the_origin_of_a_dataset_has_the_license_of_its_metadata(tmp_path, image
     write_tfds(directory, {"picture": images}, LABELS, license="CC BY\n4.0")
     source = open_source(f"tfds:{directory}:train")
     origin = source.origin()
-    assert (origin.license, origin.stated_by) == ("CC BY 4.0", "metadata")
+    assert (origin.license, origin.stated_by) == ("CC BY 4.0", "publisher")
     assert origin.name == "tfds:.../shapes/1.0.0:train"
     assert source.origin("MIT").license == "MIT"
     assert source.describe().keys() == {"num_shards", "num_files", "fingerprint"}

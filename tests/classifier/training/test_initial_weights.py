@@ -10,7 +10,6 @@ import tensorflow as tf
 from classifier.models import factory
 from classifier.models.config import ModelConfig
 from classifier.training import initial_weights
-from stage import licenses
 from tests.conftest import CLASS_NAMES, export
 
 SLOW = pytest.mark.slow
@@ -282,19 +281,3 @@ def test_an_hdf5_file_does_not_lead_to_another(build, tmp_path, reference):
         file["model_weights"] = h5py.ExternalLink(str(reference), "/")
     with pytest.raises(ValueError, match=r"stem_0_conv/kernel.*none"):
         take_over(build(), path)
-
-
-def test_published_weights_are_an_origin_and_classifiers_pass_theirs_on(exported):
-    spec = "resnet_rs_h5:/data/published/weights.h5"
-    (origin,) = initial_weights.trace(spec, "a" * 64, None)
-    assert (origin.name, origin.fingerprint) == (
-        "resnet_rs_h5:.../published/weights.h5",
-        "a" * 64,
-    )
-    assert origin.license == licenses.UNKNOWN
-    (stated,) = initial_weights.trace(spec, "a" * 64, "Apache-2.0")
-    assert (stated.license, stated.stated_by) == ("Apache-2.0", "user")
-    directory = str(exported[0])
-    assert initial_weights.trace(directory, "", None) == licenses.read(directory)
-    with pytest.raises(ValueError, match=r"--license=init_from=.*licenses\.json"):
-        initial_weights.trace(directory, "", "MIT")

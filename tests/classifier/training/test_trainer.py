@@ -120,6 +120,11 @@ def test_what_was_left_out_stands_in_the_config(run):
     assert run.describe()["left_out"] is None
 
 
+def test_all_labeled_images_are_in_the_ledger_whatever_is_left_out(run):
+    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=2))
+    assert left.ledger == run.ledger == (run.labeled.origin(),)
+
+
 def test_enough_files_must_be_left_for_the_input_shards(tmp_path, images, config):
     write_folder(tmp_path, images[:4], [0, 0, 1, 1])
     config = dataclasses.replace(config, input_shards=4, global_batch_size=8)
