@@ -131,8 +131,8 @@ def trace(
     if (directory / artifact.CONFIG).exists():
         if license is not None:
             raise ValueError(
-                f"--license: {spec} was made by a command, and {artifact.LICENSES} in it "
-                "lists of what; state the license of that where it is read"
+                f"--license: {spec} is no published file; {artifact.LICENSES} in it "
+                "lists what it was made of, by a command that takes their licenses"
             )
         return read(directory)
     name, file = public_name(spec), published.get("file", "")

@@ -120,8 +120,12 @@ def test_what_was_left_out_stands_in_the_config(run):
     assert run.describe()["left_out"] is None
 
 
-def test_all_labeled_images_are_in_the_ledger_whatever_is_left_out(run):
-    left = trainer.leave_out(run, Fold(folds=NUM_FOLDS, fold=2))
+def test_all_labeled_images_are_in_the_ledger_whatever_is_left_out(
+    tmp_path, images, config
+):
+    write_folder(tmp_path, images, LABELS)
+    run = open_folder(tmp_path, config)
+    left = trainer.leave_out(run, Fold(folds=2, fold=1))
     assert left.ledger == run.ledger == (run.labeled.origin(),)
 
 
