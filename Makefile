@@ -36,8 +36,8 @@ POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOB
 DECIMAL := MINUTES
 WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
 SHARE := TARGET_PRECISION CONFIDENCE_THRESHOLD
-PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS RUNNER TPU THREADS CONSISTENCY \
-	$(WHOLE) $(POSITIVE) $(SHARE) $(DECIMAL)
+PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS DUPLICATE_SIMILARITY RUNNER TPU \
+	THREADS CONSISTENCY $(WHOLE) $(POSITIVE) $(SHARE) $(DECIMAL)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE FEATURES \
 	TEACHER_FLAGS STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
@@ -94,6 +94,8 @@ MAX_COPIES ?= 3
 EXCLUDE ?= $(EVALUATION) $(LABELED) $(CALIBRATION)
 # Number of the 64 hash bits in which near-duplicates may differ; -1 keeps them.
 DUPLICATE_BITS ?= 0
+# Lowest cosine of the teacher's features of near-duplicates, such as 0.95; none without.
+DUPLICATE_SIMILARITY ?=
 # Further flags of select_labels, such as --what_if.
 SELECTION_FLAGS ?=
 # local, flink, prism or dataflow, see docs/runners.md and docs/dataflow.md.
@@ -127,7 +129,7 @@ $(call check_positive,$(POSITIVE) $(if $(THREADS),THREADS))
 $(call check_whole,$(WHOLE))
 $(call check_up_to_1000,NEIGHBORS MAX_COPIES)
 $(call check_seed,SEED)
-$(call check_share,$(SHARE))
+$(call check_share,$(SHARE) $(if $(DUPLICATE_SIMILARITY),DUPLICATE_SIMILARITY))
 $(call check_decimal,$(DECIMAL))
 $(call check_choice,DUPLICATE_BITS,-1 0 1 2 3)
 $(call check_choice,CONSISTENCY,on off auto)
@@ -409,8 +411,8 @@ report:  ## Run ROUNDS=1 rounds and report on them
 # need another RUN.
 SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEACHERS \
 	CONSISTENCY NEIGHBORS FOLDS FEATURES CALIBRATION TARGET_PRECISION TPU \
-	CONFIDENCE_THRESHOLD IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS SELECTION_FLAGS TEACHER_FLAGS \
-	STUDENT_FLAGS $(if $(AUTO),MINUTES)
+	CONFIDENCE_THRESHOLD IMAGES_PER_CLASS MAX_COPIES EXCLUDE DUPLICATE_BITS \
+	DUPLICATE_SIMILARITY SELECTION_FLAGS TEACHER_FLAGS STUDENT_FLAGS $(if $(AUTO),MINUTES)
 
 FORCE:
 
@@ -469,7 +471,8 @@ $(RUN)/round-1/teacher/evaluation/COMPLETED: $(call completed,$(call teacher_dir
 blends := $(filter-out 0,$(NEIGHBORS))
 teacher_predictions = $(RUN)/round-$(1)/$(if $(blends),teacher_)predictions
 labeled_predictions = $(if $(blends),$(RUN)/round-$(1)/labeled_predictions)
-embeddings := $(if $(blends),--embeddings)
+compares := $(if $(DUPLICATE_SIMILARITY),--embeddings)
+embeddings := $(or $(compares),$(if $(blends),--embeddings))
 labeling_flags = $(call quote_words,$(filter-out $(FEATURE),$(LABELING_FLAGS)))
 
 define label_here
@@ -490,14 +493,16 @@ $(call teacher_predictions,$(1))/COMPLETED: \
 $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
 	$(PY) -m beam_jobs.label_images $$(DATA_FLAGS) \
 		--images=$$(call quote,$$(call unpack,$$(word $$*,$$(EXCLUDED)))) \
-		$(call teacher_flags,$(1)) --output=$$(@D) $$(labeling_flags) \
+		$(call teacher_flags,$(1)) --output=$$(@D) $(compares) $$(labeling_flags) \
 		$$(call quote_words,$$(excluded_feature))
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
 		$(call completed,$(call excluded_dirs,$(1)))
 	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
 		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
-		--duplicate_bits=$(DUPLICATE_BITS) $$(call quote_words,$$(SELECTION_FLAGS)) \
+		--duplicate_bits=$(DUPLICATE_BITS) \
+		$(if $(DUPLICATE_SIMILARITY),--duplicate_similarity=$(DUPLICATE_SIMILARITY)) \
+		$$(call quote_words,$$(SELECTION_FLAGS)) \
 		$(if $(call is_calibrated,$(1)),$(call calibration_flag,$(1)) \
 			--target_precision=$(TARGET_PRECISION),\
 			--confidence_threshold=$(CONFIDENCE_THRESHOLD)) \
@@ -538,7 +543,7 @@ $(call labeled_predictions,$(1))/COMPLETED: $(call completed,$(call teacher_dirs
 $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))
 	$(PY) -m beam_jobs.propagate_labels --predictions=$(call teacher_predictions,$(1)) \
-		--labeled=$(call labeled_predictions,$(1)) --neighbors=$(NEIGHBORS) \
+		--labeled=$(call labeled_predictions,$(1)) --neighbors=$(NEIGHBORS) $(compares) \
 		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 endef
 $(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round)))\

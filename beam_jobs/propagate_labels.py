@@ -63,6 +63,12 @@ _REQUEST = FlagGroup(
         "most as many as fit into 4 GB; more are divided into cells.",
         lower_bound=1,
     ),
+    embeddings=FLAGS.boolean(
+        "embeddings",
+        False,
+        "Also write the embeddings, for --duplicate_similarity of "
+        "beam_jobs.select_labels.",
+    ),
 )
 _OUTPUT = FLAGS.output("Directory of the predictions to make.")
 

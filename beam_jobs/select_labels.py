@@ -68,6 +68,15 @@ _REQUEST = FlagGroup(
         lower_bound=-1,
         upper_bound=3,
     ),
+    duplicate_similarity=FLAGS.number(
+        "duplicate_similarity",
+        None,
+        "Images are leaks or near-duplicates, too, if the cosine of their embeddings "
+        "is at least this; needs predictions with --embeddings. Every pair of a "
+        "predicted class is compared.",
+        lower_bound=0,
+        upper_bound=1,
+    ),
     what_if=FLAGS.boolean(
         "what_if", False, "Also report what other settings would keep."
     ),

@@ -7,8 +7,12 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
+from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet
+
+#: Number of features of an embedding.
+SIZE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Images:
     hashes: np.ndarray
     has_hash: np.ndarray
     digests: np.ndarray
+    embeddings: np.ndarray
 
     def __len__(self):
         return len(self.keys)
@@ -33,7 +38,7 @@ class Images:
     def ok(self):
         return ~np.isnan(self.confidence)
 
-    def to_table(self):
+    def to_table(self, *more):
         """All columns of predictions; those that nothing reads are null."""
         digests = [digest.tobytes() for digest in self.digests]
         known = {
@@ -45,8 +50,9 @@ class Images:
             "status": np.where(self.ok, "ok", "undecodable").tolist(),
             "label": pa.array(self.labels, mask=~self.ok),
             "confidence": pa.array(self.confidence, mask=~self.ok),
+            "embedding": embeddings.to_column(self.embeddings, ~self.ok),
         }
-        schema = prediction_schema.schema()
+        schema = prediction_schema.schema(*more)
         columns = [known.get(name, [None] * len(self)) for name in schema.names]
         return pa.table(columns, schema=schema)
 
@@ -72,7 +78,16 @@ def make_images(rng, count, *, prefix, pool, spread=4):
         hashes=np.where(is_hashed, hashes, 0).astype(np.uint64),
         has_hash=is_hashed,
         digests=digests,
+        embeddings=_draw_embeddings(rng, count, len(pool)),
     )
+
+
+def _draw_embeddings(rng, count, centers):
+    """Directions around some centers, some of them equal."""
+    around = np.random.default_rng(0).standard_normal((centers, SIZE))
+    drawn = around[rng.integers(0, centers, count)]
+    drawn += rng.choice([0, 0.05, 0.2], (count, 1)) * rng.standard_normal((count, SIZE))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float16)
 
 
 def write_predictions(directory, images, parts, class_names=("a", "b")):
@@ -80,8 +95,10 @@ def write_predictions(directory, images, parts, class_names=("a", "b")):
     directory.mkdir()
     for index, part in enumerate(parts):
         with (directory / prediction_schema.shard_name(index)).open("wb") as file:
-            table = images.take(part).to_table()
-            prediction_schema.write_shard(file, iter([table]), fingerprint="abc")
+            table = images.take(part).to_table("embedding")
+            prediction_schema.write_shard(
+                file, iter([table]), fingerprint="abc", more=["embedding"]
+            )
     return prediction_set(directory, images, parts, class_names)
 
 
@@ -96,6 +113,7 @@ def prediction_set(directory, images, parts, class_names=("a", "b")):
         top_k=1,
         num_shards=len(parts),
         num_images=len(images),
+        embedding_size=SIZE,
     )
 
 
@@ -109,19 +127,20 @@ def rank(images):
     return np.argsort(order)
 
 
-def brute_force(corpus, excluded, *, bits):
+def brute_force(corpus, excluded, *, bits, similarity=None):
     """Returns by key of the dropped: reason, same bytes, distance, set, match's key."""
-    leaked = find_leaked(corpus, excluded, bits=bits)
+    leaked = find_leaked(corpus, excluded, bits=bits, similarity=similarity)
     dropped = {}
     for index, (name, match, distance) in leaked.items():
         same = (corpus.digests[index] == excluded[name].digests[match]).all()
         found = ("leaked", same, distance, name, excluded[name].keys[match])
         dropped[corpus.keys[index]] = found
-    if bits is not None:
+    if bits is not None or similarity is not None:
         may_be = corpus.ok & corpus.has_hash
         may_be[list(leaked)] = False
         rows = corpus.take(np.flatnonzero(may_be))
-        for index, match in find_duplicates(rows, bits=bits).items():
+        duplicates = find_duplicates(rows, bits=bits, similarity=similarity)
+        for index, match in duplicates.items():
             same = (rows.digests[index] == rows.digests[match]).all()
             distance = np.bitwise_count(rows.hashes[index] ^ rows.hashes[match])
             found = ("duplicate", same, distance, "", rows.keys[match])
@@ -129,7 +148,14 @@ def brute_force(corpus, excluded, *, bits):
     return dropped
 
 
-def find_leaked(corpus, excluded, *, bits):
+def cosines(some, others):
+    """Cosines [N,M] of float16, in float64."""
+    some, others = some.astype(float), others.astype(float)
+    lengths = [np.linalg.norm(each, axis=-1) for each in (some, others)]
+    return some @ others.T / np.multiply.outer(*lengths)
+
+
+def find_leaked(corpus, excluded, *, bits, similarity=None):
     found = {}
     for index in np.flatnonzero(corpus.ok):
         matches = []
@@ -139,22 +165,31 @@ def find_leaked(corpus, excluded, *, bits):
             is_alike = distance <= (-1 if bits is None else bits)
             near = images.has_hash & is_alike & corpus.has_hash[index]
             near &= images.ok
-            matches += [((0, 0, number, i), name) for i in np.flatnonzero(same)[:1]]
+            matches += [((0, 0, number, i), name, 0) for i in np.flatnonzero(same)[:1]]
             for i in np.flatnonzero(near):
-                matches.append(((1, int(distance[i]), number, i), name))
+                matches.append(((1, int(distance[i]), number, i), name, distance[i]))
+            if similarity is not None:
+                cosine = cosines(corpus.embeddings[index], images.embeddings)
+                for i in np.flatnonzero(images.ok & (cosine >= similarity)):
+                    nearness = (2, -round(cosine[i], 6), number, i)
+                    matches.append((nearness, name, distance[i]))
         if matches:
-            (_, distance, _, match), name = min(matches)
-            found[int(index)] = (name, match, distance)
+            (*_, match), name, distance = min(matches)
+            found[int(index)] = (name, match, int(distance))
     return found
 
 
-def find_duplicates(rows, *, bits):
+def find_duplicates(rows, *, bits, similarity=None):
     """Returns the index of the best match by index of the duplicate."""
     best_first = np.argsort(rank(rows))
     hashes, labels = rows.hashes[best_first], rows.labels[best_first]
+    embedded = rows.embeddings[best_first]
     found = {}
     for place, index in enumerate(best_first):
-        near = np.bitwise_count(hashes[:place] ^ hashes[place]) <= bits
+        distances = np.bitwise_count(hashes[:place] ^ hashes[place])
+        near = distances <= (-1 if bits is None else bits)
+        if similarity is not None:
+            near |= cosines(embedded[place], embedded[:place]) >= similarity
         near &= labels[:place] == labels[place]
         if near.any():
             found[int(index)] = int(best_first[near.argmax()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from classifier.data.class_names import check_same_classes
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
 from pseudo_label.predictions.schema import TRUE_LABEL
 from pseudo_label.propagation.cells import count_bytes, count_cells, limit_rows
@@ -23,8 +24,13 @@ from stage.validation import check
 #: Directory inside of the output with the centroids and the results of units, which is
 #: deleted at the end.
 WORK = "cells"
-#: Settings of a labeling job that describe embeddings, which the output lacks.
-_DROPPED_SETTINGS = ("embedding_size", "has_embedding_norms", "has_true_labels")
+#: Settings of a labeling job that describe columns, and the columns. The output lacks
+#: the last, and the others unless they are wanted.
+_COLUMNS = {
+    "embedding_size": EMBEDDING,
+    "has_embedding_norms": EMBEDDING_NORM,
+    "has_true_labels": TRUE_LABEL,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class PropagationRequest:
     blend: float = 0.5
     tie_disagreements: bool = True
     exact_images: int = 200_000
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         check(0 <= self.blend <= 1, f"blend must be in [0, 1], got {self.blend}")
@@ -63,6 +70,8 @@ class PropagationJob:
         image_bytes: Bytes of an image in a graph.
         max_exact: Largest number of images of an exact graph, those with labels
             included.
+        more_columns: Further columns of the new predictions, see
+            `pseudo_label.predictions.schema`.
         output: Directory of the new predictions.
         config: Everything that decides their content.
     """
@@ -77,6 +86,7 @@ class PropagationJob:
     num_cells: int
     image_bytes: int
     max_exact: int
+    more_columns: Sequence[str]
     output: str
     config: dict[str, Any]
 
@@ -140,6 +150,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         top_k=predictions.top_k,
     )
     max_exact = limit_rows(request.exact_images, image_bytes)
+    config = _describe(request, spreading, predictions, labeled)
     return PropagationJob(
         predictions=predictions,
         labeled=labeled,
@@ -155,8 +166,9 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
         ),
         image_bytes=image_bytes,
         max_exact=max_exact,
+        more_columns=[column for name, column in _COLUMNS.items() if config.get(name)],
         output=output,
-        config=_describe(request, spreading, predictions, labeled),
+        config=config,
     )
 
 
@@ -168,7 +180,8 @@ def _describe(
 ) -> dict[str, Any]:
     """Returns the config of the new predictions, made from that of the old ones."""
     before = artifact.read_config(request.predictions)
-    config = {name: before[name] for name in before if name not in _DROPPED_SETTINGS}
+    dropped = ["has_true_labels"] if request.embeddings else list(_COLUMNS)
+    config = {name: before[name] for name in before if name not in dropped}
     config["propagation"] = {
         **dataclasses.asdict(spreading),
         "blend": request.blend,

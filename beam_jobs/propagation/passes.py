@@ -392,6 +392,7 @@ class WriteShard(beam.DoFn):
                     _blended_tables(before, spread, job),
                     fingerprint=job.fingerprint,
                     shard=prediction_schema.read_facts(before).shard,
+                    more=job.more_columns,
                     agreement=agreement,
                 )
         yield shard
@@ -419,7 +420,8 @@ def _compare(path: epath.Path, spread: NDArray[Any]) -> NeighborAgreement:
 def _blended_tables(
     path: epath.Path, spread: NDArray[Any], job: PropagationJob
 ) -> Iterator[pa.Table]:
-    names, top_k = prediction_schema.schema().names, job.predictions.top_k
+    names = prediction_schema.schema(*job.more_columns).names
+    top_k = job.predictions.top_k
     highest = len(job.predictions.class_names) - 1
     first = 0
     for table in prediction_schema.read_rows(path, names):

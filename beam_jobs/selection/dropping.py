@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -18,11 +18,19 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.utils import shared
 from etils import epath
+from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems, shards
-from pseudo_label.deduplication import hamming_index, leakage, near_duplicates
+from pseudo_label.deduplication import (
+    hamming_index,
+    leakage,
+    near_duplicates,
+    similarity,
+)
 from pseudo_label.deduplication.near_duplicates import Array, DroppedCounts
+from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING
 from pseudo_label.predictions.prediction_set import PredictionSet
 from stage.grouping import split_by
 from stage.system import read_in_parallel
@@ -35,6 +43,9 @@ LOCAL_BYTES = (150, 300, 1000, 2500)
 #: Upper limit of a shard number.
 _MAX_SHARDS = 2**32
 _CANDIDATES, _MATCHES, _REPRESENTED = "candidates", "matches", "represented"
+_EMBEDDED = "embedded"
+#: Bytes of embedded candidates that cross a shuffle together.
+_SENT_BYTES = 2**26
 #: A number to group by, and the bytes of an array.
 Block = tuple[int, bytes]
 
@@ -47,7 +58,9 @@ class DroppingJob:
         predictions: The corpus.
         excluded: Sets to keep out, by their names in the files.
         bits: Maximum distance of the perceptual hashes of matching images; None to
-            find leaks of the same bytes only, and no duplicates.
+            find leaks of the same bytes only, and no duplicates, by hash.
+        similarity: Lowest cosine of the embeddings of matching images; None to find
+            nothing by embeddings.
         output: Directory whose `dropped` must not contain files.
         selection: Fingerprint of the selection, which the files repeat.
     """
@@ -56,11 +69,14 @@ class DroppingJob:
     excluded: Mapping[str, PredictionSet]
     bits: int | None
     output: str
+    similarity: float | None = None
     selection: str = ""
 
     def __post_init__(self) -> None:
         if self.bits is not None:
             hamming_index.check_bits(self.bits)
+        if self.similarity is not None:
+            similarity.check_similarity(self.similarity)
 
     @property
     def sets(self) -> list[PredictionSet]:
@@ -71,6 +87,11 @@ class DroppingJob:
     def num_partitions(self) -> int:
         """Partitions of each hash table."""
         return max(1, math.ceil(self.predictions.num_images / _PARTITION_ROWS))
+
+
+def local_embedded_bytes(size: int) -> int:
+    """Returns the bytes that Beam's local runner takes per image of D features."""
+    return 3 * near_duplicates.embedded_type(size).itemsize
 
 
 def delete_dropped(output: epath.PathLike) -> None:
@@ -99,8 +120,13 @@ def drop(
         | "GroupCandidates" >> beam.GroupByKey()
         | "FindDuplicates" >> beam.FlatMap(_find_duplicates, job)
     )
+    similar = (
+        read[_EMBEDDED]
+        | "GroupByClass" >> beam.GroupByKey()
+        | "FindSimilar" >> beam.FlatMap(_find_similar, job)
+    )
     matches = (
-        (read[_MATCHES], found)
+        (read[_MATCHES], found, similar)
         | "Matches" >> beam.Flatten()
         | "GroupByMatch" >> beam.GroupByKey()
         | "NameMatches" >> beam.FlatMap(_name_matches, job)
@@ -130,23 +156,61 @@ class _Read(beam.DoFn):
         columns = [*near_duplicates.COLUMNS]
         if job.excluded:
             columns.append(near_duplicates.BYTES_COLUMN)
-        images = prediction_schema.read_table(job.predictions.path(index), columns)
+        images, halves = _read_images(job, job.predictions, index, columns)
         leaked = np.empty(0, np.int64)
         if job.excluded:
             matches, represented = leakage.find_leaked(
-                images, self._excluded, shard=index
+                images, self._excluded, shard=index, halves=halves
             )
             leaked = np.concatenate([matches["row"], represented["row"]])
             for block in _by_match(matches):
                 yield beam.pvalue.TaggedOutput(_MATCHES, block)
             yield from _tag_represented(index, represented)
-        if job.bits is not None:
-            rows = near_duplicates.find_candidates(images, leaked, shard=index)
+        rows = near_duplicates.find_candidates(images, leaked, shard=index)
+        if halves is not None:
+            labeled = np.flatnonzero(images["label"].is_valid().to_numpy())
+            yield from _send_embedded(
+                rows, halves[np.searchsorted(labeled, rows["row"])]
+            )
+        elif job.bits is not None:
+            # Not with embeddings, whose matches depend on more than the hash.
             rows, represented = near_duplicates.best_of_hash(
                 rows, job.predictions.read_keys
             )
             yield from _tag_represented(index, represented)
+        if job.bits is not None:
             yield from _partition(rows, job.bits, job.num_partitions)
+
+
+def _read_images(
+    job: DroppingJob, predictions: PredictionSet, shard: int, columns: Sequence[str]
+) -> tuple[pa.Table, NDArray[np.float16] | None]:
+    """Returns columns of all rows of a shard, and the embeddings [R,D] if they count.
+
+    The R embeddings are those of the rows with a prediction.
+    """
+    path = predictions.path(shard)
+    if job.similarity is None:
+        return prediction_schema.read_table(path, columns), None
+    columns = list(dict.fromkeys([*columns, "label", EMBEDDING]))
+    images = prediction_schema.read_table(path, columns)
+    halves = embeddings.to_matrix(
+        images, predictions.embedding_size, path=path, first=0
+    )
+    return images.drop_columns([EMBEDDING]), halves
+
+
+def _send_embedded(rows: Array, halves: NDArray[np.float16]) -> Iterator[Any]:
+    """Yields candidates with their embeddings by class."""
+    embedded = np.zeros(len(rows), near_duplicates.embedded_type(halves.shape[1]))
+    for name in near_duplicates.CANDIDATE.names or ():
+        embedded[name] = rows[name]
+    embedded[EMBEDDING] = halves
+    step = max(1, _SENT_BYTES // embedded.itemsize)
+    for label, part in split_by(embedded, embedded["label"]):
+        for start in range(0, len(part), step):
+            block = int(label), part[start : start + step].tobytes()
+            yield beam.pvalue.TaggedOutput(_EMBEDDED, block)
 
 
 def _tag_represented(index: int, represented: Array) -> Iterator[Any]:
@@ -158,21 +222,35 @@ def _tag_represented(index: int, represented: Array) -> Iterator[Any]:
 def _read_excluded(job: DroppingJob) -> leakage.ExcludedIndex:
     """Returns the images of all excluded sets, in their order."""
     files = [
-        (number, shard, predictions.path(shard))
+        (number, shard, predictions)
         for number, predictions in enumerate(job.excluded.values(), start=1)
         for shard in range(predictions.num_shards)
     ]
 
-    def read_images(file: tuple[int, int, epath.Path]) -> pa.Table:
-        return prediction_schema.read_table(file[2], leakage.COLUMNS)
+    def read_images(
+        file: tuple[int, int, PredictionSet],
+    ) -> tuple[pa.Table, NDArray[np.float16] | None]:
+        return _read_images(job, file[2], file[1], leakage.COLUMNS)
 
-    parts = read_in_parallel(read_images, files)
-    positions = [np.zeros(len(part), near_duplicates.POSITION) for part in parts]
-    for (number, shard, _), position in zip(files, positions, strict=True):
+    tables, halves = [], []
+    positions = []
+    for (number, shard, _), (table, found) in zip(
+        files, read_in_parallel(read_images, files), strict=True
+    ):
+        position = np.zeros(len(table), near_duplicates.POSITION)
         position["match_set"], position["match_shard"] = number, shard
-        position["match_row"] = np.arange(len(position))
+        position["match_row"] = np.arange(len(table))
+        positions.append(position)
+        tables.append(table.select(leakage.COLUMNS))
+        if found is not None:
+            is_missing = table["label"].is_null().to_numpy()
+            halves.append(prediction_schema.scatter(found, is_missing))
     return leakage.ExcludedIndex(
-        pa.concat_tables(parts), np.concatenate(positions), bits=job.bits
+        pa.concat_tables(tables),
+        np.concatenate(positions),
+        bits=job.bits,
+        lowest=job.similarity,
+        halves=np.concatenate(halves) if halves else None,
     )
 
 
@@ -203,6 +281,20 @@ def _find_duplicates(
         job.predictions.read_keys,
         bits=job.bits,
         table=number // job.num_partitions,
+    )
+    yield from _by_match(matches)
+
+
+def _find_similar(
+    group: tuple[int, Iterable[bytes]], job: DroppingJob
+) -> Iterator[Block]:
+    _, blocks = group
+    if job.similarity is None:
+        return
+    matches = near_duplicates.match_similar(
+        _join(blocks, near_duplicates.embedded_type(job.predictions.embedding_size)),
+        job.predictions.read_keys,
+        lowest=job.similarity,
     )
     yield from _by_match(matches)
 

@@ -38,6 +38,7 @@ class SelectionRequest:
     max_copies: int = 3
     exclude: Sequence[str] = ()
     duplicate_bits: int = 0
+    duplicate_similarity: float | None = None
     what_if: bool = False
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class SelectionJob:
     output: str
 
     def __post_init__(self) -> None:
+        if self.settings.duplicate_similarity is not None:
+            _check_embeddings([self.predictions, *self.excluded.values()])
         for name, images in self.excluded.items():
             if not images.has_features_of(self.predictions):
                 raise ValueError(
@@ -86,7 +89,7 @@ class SelectionJob:
     def config(self) -> dict[str, Any]:
         """Everything that decides the content of the selection."""
         return {
-            "settings": dataclasses.asdict(self.settings),
+            "settings": self.settings.to_json(),
             "predictions": self.predictions.fingerprint,
             "excluded": {
                 name: images.fingerprint for name, images in self.excluded.items()
@@ -103,7 +106,9 @@ class SelectionJob:
     @property
     def drops(self) -> bool:
         """Whether images may be dropped as leaked or duplicate."""
-        return bool(self.excluded) or self.settings.duplicate_bits is not None
+        settings = self.settings
+        rules = (settings.duplicate_bits, settings.duplicate_similarity)
+        return bool(self.excluded) or rules != (None, None)
 
 
 def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
@@ -116,6 +121,7 @@ def plan(request: SelectionRequest, *, output: str) -> SelectionJob:
         images_per_class=request.images_per_class or predictions.even_share,
         max_copies=request.max_copies,
         duplicate_bits=None if bits == KEEP_DUPLICATES else bits,
+        duplicate_similarity=request.duplicate_similarity,
     )
     return SelectionJob(
         predictions=predictions,
@@ -146,16 +152,46 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
             "the selection may contain images to evaluate on; give --exclude, "
             "predictions of them, to keep them out"
         )
+    num_images = job.predictions.num_images
     bits = job.settings.duplicate_bits
     if is_local and bits is not None:
-        num_images = job.predictions.num_images
-        needed = num_images * dropping.LOCAL_BYTES[bits]
-        free = psutil.virtual_memory().available
-        if needed > free:
-            yield (
-                f"comparing {num_images:,} images by perceptual hash takes about "
-                f"{needed / 1e9:.0f} GB of memory, but {free / 1e9:.0f} GB are free; "
-                "use another --runner or --duplicate_bits=-1"
+        yield from _warn_of_memory(
+            num_images * dropping.LOCAL_BYTES[bits],
+            f"comparing {num_images:,} images by perceptual hash",
+            "--duplicate_bits=-1",
+        )
+    if is_local and job.settings.duplicate_similarity is not None:
+        image_bytes = dropping.local_embedded_bytes(job.predictions.embedding_size)
+        yield from _warn_of_memory(
+            num_images * image_bytes,
+            f"comparing {num_images:,} images by their embeddings",
+            "no --duplicate_similarity",
+        )
+
+
+def _warn_of_memory(needed: int, what: str, instead: str) -> Iterator[str]:
+    """Yields a warning if less memory is free than is needed."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        yield (
+            f"{what} takes about {needed / 1e9:.0f} GB of memory, but "
+            f"{free / 1e9:.0f} GB are free; use another --runner or {instead}"
+        )
+
+
+def _check_embeddings(sets: Sequence[PredictionSet]) -> None:
+    """Raises ValueError unless embeddings are stored in all sets."""
+    for images in sets:
+        if not images.embedding_size:
+            raise ValueError(
+                f"{images.directory} has no embeddings, which --duplicate_similarity "
+                "needs; label the images, and those of --exclude, with label_images "
+                "--embeddings"
+            )
+        if images.embedding_size != sets[0].embedding_size:
+            raise ValueError(
+                f"{images.directory}: expected embeddings of "
+                f"{sets[0].embedding_size} features, got {images.embedding_size}"
             )
 
 

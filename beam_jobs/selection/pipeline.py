@@ -115,6 +115,7 @@ def _build(pipeline: beam.Pipeline, job: SelectionJob) -> None:
             predictions=job.predictions,
             excluded=job.excluded,
             bits=job.settings.duplicate_bits,
+            similarity=job.settings.duplicate_similarity,
             output=job.output,
             selection=job.fingerprint,
         )

@@ -1,11 +1,12 @@
 """Duplicates within the corpus, and the files of dropped rows.
 
 A row that is not leaked (`leakage`) is a duplicate if a better row of the corpus, not
-leaked either, has the same top class and a perceptual hash at most `bits` bits away.
-Better rows come first in the order of confidence (highest first), key hash and key. The
-match of a duplicate is the best such row, which may be a duplicate itself. So whether a
-row is dropped depends neither on other duplicates, nor on the order of the work, nor on
-a threshold.
+leaked either, has the same top class and the same look: a perceptual hash at most
+`bits` bits away or, if wanted, an embedding of at least a given cosine. Better rows
+come first in the order of confidence (highest first), key hash and key. The match of a
+duplicate is the best such row, which may be a duplicate itself. So whether a row is
+dropped depends neither on other duplicates, nor on the order of the work, nor on a
+threshold.
 
 The hash sees brightness only. Where the teacher sees another class, color or detail
 tells the images apart, and both are worth learning from.
@@ -25,8 +26,9 @@ import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
-from pseudo_label.deduplication import hamming_index
+from pseudo_label.deduplication import hamming_index, similarity
 from pseudo_label.predictions import schema as prediction_schema
+from pseudo_label.predictions.embeddings import EMBEDDING
 from pseudo_label.predictions.schema import ReadKeys
 from stage import parquet
 from stage.grouping import split_by
@@ -260,7 +262,31 @@ def _match_class(rows: Array, *, bits: int, table: int) -> Array:
     )
     lowest = hamming_index.Table(hashes, first, bits, table).lowest(hashes)[inverse]
     dropped = np.flatnonzero(lowest < np.arange(len(rows)))
-    better = rows[lowest[dropped]]
+    return _make_matches(rows, dropped, lowest[dropped])
+
+
+def embedded_type(size: int) -> np.dtype[Any]:
+    """Returns the type of a `CANDIDATE` with its embedding of D features."""
+    return np.dtype([*CANDIDATE.descr, (EMBEDDING, "<f2", (size,))])
+
+
+def match_similar(rows: Array, read_keys: ReadKeys, *, lowest: float) -> Array:
+    """Returns the duplicates among the rows of a class by their embeddings, MATCH.
+
+    Args:
+        rows: Records of `embedded_type` [N]: all rows of the class.
+        read_keys: Reads the keys of rows that agree in confidence and key hash, if any.
+        lowest: Lowest cosine of duplicates.
+    """
+    rows = rows.take(_best_first(rows, read_keys))
+    found = similarity.find_earlier(rows[EMBEDDING], lowest)
+    dropped = np.flatnonzero(found >= 0)
+    return _make_matches(rows, dropped, found[dropped])
+
+
+def _make_matches(rows: Array, dropped: Array, better: Array) -> Array:
+    """Returns MATCH of the dropped rows and better ones, both given by index."""
+    better = rows[better]
     matches = np.zeros(len(dropped), MATCH)
     for name in ("shard", "row"):
         matches[name] = rows[name][dropped]

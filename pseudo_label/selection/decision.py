@@ -16,7 +16,7 @@ import pyarrow as pa
 from etils import epath
 from numpy.typing import NDArray
 
-from pseudo_label.deduplication import hamming_index
+from pseudo_label.deduplication import hamming_index, similarity
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.order_statistics import OrderStatistic
 from pseudo_label.selection.precision import Precision
@@ -46,18 +46,30 @@ class SelectionConfig:
         max_copies: Highest number of records of one image, at least 1.
         duplicate_bits: Highest number of bits, of 64, in which the perceptual hashes
             of duplicates differ; None if only equal bytes count.
+        duplicate_similarity: Lowest cosine of the embeddings of duplicates; None if
+            embeddings do not count.
     """
 
     thresholds: ThresholdConfig
     images_per_class: Count
     max_copies: Count
     duplicate_bits: Count | None = None
+    duplicate_similarity: Share | None = None
 
     def __post_init__(self) -> None:
         check_positive("images_per_class", self.images_per_class)
         check_positive("max_copies", self.max_copies)
         if self.duplicate_bits is not None:
             hamming_index.check_bits(self.duplicate_bits)
+        if self.duplicate_similarity is not None:
+            similarity.check_similarity(self.duplicate_similarity)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all settings; without embeddings, those of earlier versions."""
+        settings = dataclasses.asdict(self)
+        if self.duplicate_similarity is None:
+            del settings["duplicate_similarity"]
+        return settings
 
     @property
     def images_to_fill_class(self) -> int:
@@ -194,7 +206,7 @@ class Selection:
         """Returns the content of `selection.json`."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": self.settings.to_json(),
             "predictions": self.predictions,
             "funnel": dataclasses.asdict(self.funnel),
             "estimate": self.estimate and dataclasses.asdict(self.estimate),

@@ -193,6 +193,15 @@ def test_labels_are_blended_with_those_of_similar_images(make):
     assert "--consistency=auto" in teacher
 
 
+def test_embeddings_are_stored_where_they_are_compared(make):
+    ended, calls = make("selection", **SETTINGS, DUPLICATE_SIMILARITY="0.95")
+    assert ended.returncode == 0, ended.stderr
+    made = ("beam_jobs.label_images", "beam_jobs.propagate_labels")
+    assert all("--embeddings" in call for call in calls if {*made} & {*call})
+    (selecting,) = (call for call in calls if "beam_jobs.select_labels" in call)
+    assert "--duplicate_similarity=0.95" in selecting
+
+
 #: Features of the labeled and of the unlabeled images, as flags.
 FEATURES = {
     "TEACHER_FLAGS": "--label_feature=y --image_feature=x",
@@ -423,6 +432,7 @@ def test_numbers(fault, make, text):
         *(({"THREADS": "-3"}, {}), ({"SECONDS": "10s"}, {}), ({"FOLDS": "1"}, {})),
         *(({"DUPLICATE_BITS": text}, {}) for text in ("-2", "", "1.5", "4", "00")),
         *(({"CONFIDENCE_THRESHOLD": text}, {}) for text in ("2", "1.5", "10", "00")),
+        *(({"DUPLICATE_SIMILARITY": text}, {}) for text in ("95", "-0.9", "x")),
         *(({"TARGET_PRECISION": text}, {}) for text in ("7", "97", "1.01")),
         *(({"NEIGHBORS": text}, {}) for text in ("00", "010", "1001", "5000", "-1")),
         *(({"MAX_COPIES": text}, {}) for text in ("1001", "1.5", "00")),
@@ -456,6 +466,7 @@ def test_numbers_that_are_right(make):
         *({"NEIGHBORS": text} for text in ("0", "9", "99", "999", "1000")),
         *({"DUPLICATE_BITS": "3", "CONSISTENCY": text} for text in ("on", "off")),
         {"MAX_COPIES": "1000"},
+        {"DUPLICATE_SIMILARITY": "0.95"},
     ],
 )
 def test_numbers_at_their_limits(make, given):

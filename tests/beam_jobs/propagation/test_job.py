@@ -13,6 +13,7 @@ from beam_jobs.io import shards as io_shards
 from beam_jobs.propagation import job as propagation_job
 from beam_jobs.propagation import passes, pipeline
 from beam_jobs.propagation.job import PropagationRequest, find_missing, plan, warn
+from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.propagation import cells as propagation_cells
 from pseudo_label.propagation.cells import Cells, spread_in_unit
 from tests.beam_jobs.io.test_filesystems import KINDS, ObjectStore
@@ -87,6 +88,18 @@ def test_every_other_column_is_kept(inputs, output):
         for path in (inputs[0], output)
     )
     assert after == before
+
+
+def test_embeddings_stay_where_they_are_wanted(inputs, output, tmp_path):
+    ended = propagate(*inputs, tmp_path / "new", **SETTINGS, embeddings=True)
+    assert ended.returncode == 0
+    before, after = sets.read(inputs[0]), sets.read(tmp_path / "new")
+    assert [row["embedding"] for row in after] == [row["embedding"] for row in before]
+    for row in after:
+        del row["embedding"]
+    assert after == sets.read(output)
+    assert open_predictions(str(tmp_path / "new")).embedding_size == sets.SIZE
+    assert not open_predictions(str(output)).embedding_size
 
 
 def test_a_second_start_changes_nothing(inputs, output):

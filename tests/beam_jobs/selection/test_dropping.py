@@ -10,7 +10,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.selection import dropping
-from pseudo_label.deduplication import near_duplicates
+from pseudo_label.deduplication import near_duplicates, similarity
 from tests import duplicate_corpus
 
 LOCAL = ("--runner=FnApiRunner",)
@@ -106,6 +106,30 @@ def test_equals_brute_force(drop, monkeypatch, bits):
     assert counts["files"] == sorted(found)
 
 
+@pytest.mark.parametrize("bits", [None, 0, 2])
+def test_embeddings_equal_brute_force(drop, monkeypatch, bits):
+    monkeypatch.setattr(similarity, "_BLOCK_ROWS", 32)
+    monkeypatch.setattr(dropping, "_SENT_BYTES", 1000)
+    images, excluded = make_corpus(seed=5)
+    sets = [images, *excluded.values()]
+    every = np.concatenate([each.embeddings for each in sets])
+    near = np.unique(duplicate_corpus.cosines(every, every))
+    near = near[(near > 0.95) & (near < 0.97)]
+    widest = np.diff(near).argmax()  # There rounding decides nothing.
+    limit = float(near[widest : widest + 2].mean())
+    expected = duplicate_corpus.brute_force(
+        images, excluded, bits=bits, similarity=limit
+    )
+    without = duplicate_corpus.brute_force(images, excluded, bits=bits)
+    assert len(expected) > len(without) + 20
+    for shards in (1, 6, 40):
+        parts = [*deal(len(images), shards, seed=shards), np.array([], int)]
+        given = {"bits": bits, "similarity": limit, "name": f"by-{shards}"}
+        counts, found = drop(images, parts, excluded, **given)
+        assert by_key(found) == expected
+        assert counts["leaked"] + counts["duplicate"] == len(expected)
+
+
 def test_positions_of_matches_are_listed_and_rows_are_in_order(drop, tmp_path):
     images, excluded = make_corpus(seed=9)
     parts = deal(len(images), 4, seed=9)
@@ -154,6 +178,9 @@ def test_processes_do_not_change_a_byte(drop):
     parts = deal(len(images), 6, seed=5)
     once = drop(images, parts, excluded, bits=2)
     assert once == drop(images, parts, excluded, bits=2, flags=TWO_PROCESSES)
+    once = drop(images, parts, excluded, bits=2, similarity=0.9)
+    again = drop(images, parts, excluded, bits=2, similarity=0.9, flags=TWO_PROCESSES)
+    assert once == again
 
 
 def test_what_is_not_asked_for_is_kept(drop):
@@ -196,6 +223,8 @@ def test_bits_out_of_range_are_refused(drop):
     images, excluded = make_corpus(seed=7, count=6)
     with pytest.raises(ValueError, match=r"bits.* 0\.\.3.* 4"):
         drop(images, [np.arange(6)], excluded, bits=4)
+    with pytest.raises(ValueError, match=r"similarity.* at most 1, got 1\.5"):
+        drop(images, [np.arange(6)], excluded, bits=0, similarity=1.5)
 
 
 @pytest.mark.parametrize("bits", [0, 3])

@@ -15,8 +15,11 @@ from beam_jobs.selection import job as selection_job
 from beam_jobs.selection.job import SelectionRequest
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import SUMMARY
+from pseudo_label.selection import decision
 from stage import artifact
 from tests import chain
+from tests.beam_jobs.propagation import sets
+from tests.commands import call
 
 
 @pytest.fixture
@@ -206,3 +209,46 @@ def test_an_output_with_other_settings(place):
     other = plan(place, confidence_threshold=0.6)
     with pytest.raises(ValueError, match="values"):
         artifact.start_or_resume(other.output, other.config)
+
+
+def test_similarity_needs_embeddings_everywhere(place, tmp_path):
+    refuses(place, "predictions has no embeddings", duplicate_similarity=0.9)
+    embedded = types.SimpleNamespace(
+        predictions=sets.write(tmp_path / "embedded"), root=tmp_path
+    )
+    assert plan(embedded, duplicate_similarity=0.9).drops
+    bare = sets.write(tmp_path / "bare", embedding_size=0)
+    given = {"exclude": (bare,), "duplicate_similarity": 0.9}
+    refuses(embedded, "bare has no embeddings", **given)
+    other = sets.write(tmp_path / "other", teachers=["x"])
+    given = {"exclude": (other,), "duplicate_similarity": 0.9}
+    refuses(embedded, "other teachers", **given)
+    refuses(embedded, "duplicate_similarity .* got 0", duplicate_similarity=0.0)
+
+
+def test_settings_of_earlier_versions_stay_the_same(tmp_path):
+    """Else a selection would be made anew for a setting that it does not use."""
+    embedded = types.SimpleNamespace(
+        predictions=sets.write(tmp_path / "embedded"), root=tmp_path
+    )
+    settings = plan(embedded).config["settings"]
+    assert "duplicate_similarity" not in settings
+    given = plan(embedded, duplicate_similarity=0.9).config["settings"]
+    assert given == {**settings, "duplicate_similarity": 0.9}
+
+
+def test_what_is_similar_is_dropped(tmp_path):
+    predictions = sets.write(tmp_path / "embedded")
+    counts = []
+    for name, flags in (("plain", []), ("similar", ["--duplicate_similarity=0.9"])):
+        ended = call(
+            "beam_jobs.select_labels",
+            *(f"--predictions={predictions}", f"--output={tmp_path / name}"),
+            *("--confidence_threshold=0", *flags),
+        )
+        assert ended.returncode == 0, ended.stderr
+        funnel = decision.read_selection(tmp_path / name).funnel
+        counts.append(dataclasses.asdict(funnel)["duplicate"])
+    assert counts[0] == 0 < counts[1]
+    settings = decision.read_selection(tmp_path / "similar").settings
+    assert settings.duplicate_similarity == 0.9

@@ -74,6 +74,7 @@ def make_three(labels):
         hashes=np.array([0b00, 0b01, 0b11], np.uint64),
         has_hash=np.ones(3, bool),
         digests=np.zeros((3, 4), np.uint64),
+        embeddings=np.zeros((3, duplicate_corpus.SIZE), np.float16),
     )
 
 
