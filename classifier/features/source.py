@@ -50,6 +50,10 @@ class FeatureSource(Protocol):
     """A frozen network whose embeddings a head can be put on."""
 
     @property
+    def spec(self) -> str:
+        """What the user calls the source."""
+
+    @property
     def image(self) -> ImageConfig:
         """Evaluation preprocessing."""
 

@@ -1,0 +1,1 @@
+"""Probes: linear heads fitted to embeddings of a frozen network."""

@@ -1,0 +1,40 @@
+"""Settings of a probe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from stage.validation import check, check_positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How a head is fitted to embeddings, see `cross_validation`.
+
+    Attributes:
+        smallest_c: Lowest C tried, the variance of the Gaussian prior of a weight:
+            scikit-learn's inverse strength of regularization.
+        largest_c: Highest C tried. If it equals the lowest, there is no search.
+        default_c: C if there are no two different images of any class to search with.
+        folds: Parts of the images for cross-validation and out-of-fold predictions.
+        max_search_images: Maximum number of images that C is searched with.
+        seed: Seed of the parts.
+    """
+
+    smallest_c: float = 1e-6
+    largest_c: float = 1e3
+    default_c: float = 1e-2
+    folds: int = 5
+    max_search_images: int = 5_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive("smallest_c", self.smallest_c)
+        check_positive("default_c", self.default_c)
+        check(
+            self.smallest_c <= self.largest_c,
+            f"smallest_c must not exceed largest_c, got {self.smallest_c} and "
+            f"{self.largest_c}",
+        )
+        check(self.folds >= 2, f"folds must be at least 2, got {self.folds}")
+        check_positive("max_search_images", self.max_search_images)

@@ -1,0 +1,66 @@
+"""Multinomial logistic regression on standardized embeddings, by scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from classifier.export.head import Head
+
+#: Maximum number of iterations; a few dozen are usual.
+_MAX_ITERATIONS = 1_000
+#: Multiplications of a product of matrices from which threads are worth starting.
+_MIN_SHARED = 10**8
+#: Standard deviation, relative to the root mean square, below which a feature counts as
+#: constant: what is left is rounding of float32.
+_CONSTANT = 1e-5
+
+
+def fit_head(
+    embeddings: NDArray[np.float32], labels: NDArray[np.int64], *, c: float
+) -> Head:
+    """Returns the head that fits the labels best.
+
+    It minimizes the sum of the cross-entropy over the images plus the squared weights,
+    without biases, over 2 C. Weights are of standardized features (mean 0 and standard
+    deviation 1 over these images); the head takes the embeddings as they are.
+
+    Args:
+        embeddings: float32 [N,D].
+        labels: [N] in 0..K-1; every class has an image.
+        c: Inverse strength of the regularization, positive.
+    """
+    mean, scale = standardization(embeddings)
+    regression = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
+    num_products = embeddings.size * (int(labels.max()) + 1)
+    threads = None if num_products >= _MIN_SHARED else 1
+    with threadpool_limits(threads), warnings.catch_warnings():
+        # What is left to gain after so many iterations is within rounding.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # With one or two images of most classes, it suspects a regression.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        regression.fit((embeddings - mean) / scale, labels)
+    weights, biases = regression.coef_, regression.intercept_
+    if len(weights) == 1:  # Of two classes scikit-learn has the difference.
+        weights = np.concatenate([-weights, weights]) / 2
+        biases = np.concatenate([-biases, biases]) / 2
+    kernel = weights.astype(np.float64) / scale
+    return Head(
+        kernel.T.astype(np.float32), (biases - kernel @ mean).astype(np.float32)
+    )
+
+
+def standardization(
+    embeddings: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns mean and scale [D] of features [N,D]; that of a constant one is 1."""
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    deviation = embeddings.std(axis=0, dtype=np.float64)
+    is_constant = deviation <= _CONSTANT * np.hypot(mean, deviation)
+    scale = np.where(is_constant, 1.0, deviation)
+    return mean.astype(np.float32), scale.astype(np.float32)

@@ -1,0 +1,218 @@
+"""A run of `teacher.probe`: from labeled images to a classifier and its calibration."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from etils import epath
+from numpy.typing import NDArray
+
+from classifier.data import inspection
+from classifier.data.class_names import check_same_classes
+from classifier.data.sources import Source, open_source
+from classifier.export import model_card
+from classifier.export.facts import read_facts
+from classifier.features.keras_network import KerasFeatures
+from classifier.features.source import FeatureSource
+from classifier.inference import calibration
+from classifier.probing import embeddings, probe, zero_shot
+from classifier.probing.config import ProbeConfig
+from classifier.probing.probe import Probe
+from classifier.training import input_pipeline
+from classifier.training.trainer import NUM_CHECKED
+from stage import artifact, licenses
+from stage.calibration_files import HELD_OUT
+from stage.cli import Log
+from stage.licenses import Ledger, Origin
+
+#: Directory of the calibration inside of the classifier's.
+CALIBRATION = "calibration"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ProbeRun:
+    """A probe to make, with checked inputs.
+
+    Attributes:
+        config: How the head is fitted.
+        features: Network that gives the embeddings.
+        labeled: Images to learn from; those to calibrate on, or None, for a zero-shot
+            head.
+        evaluation: Images to evaluate on.
+        class_names: K names by label.
+        class_embeddings: float32 [K,D] of a zero-shot head; None to learn.
+        ledger: What it is made of.
+    """
+
+    config: ProbeConfig
+    features: FeatureSource
+    labeled: Source | None
+    evaluation: Source
+    class_names: tuple[str, ...]
+    class_embeddings: NDArray[np.float32] | None = None
+    ledger: Ledger = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the content of the classifier's `config.json`."""
+        labeled = self.labeled.describe() if self.labeled else None
+        how: dict[str, Any] = {
+            "probe": dataclasses.asdict(self.config),
+            "labeled": labeled,
+        }
+        if self.class_embeddings is not None:
+            content = _fingerprint(self.class_embeddings)
+            how = {"class_embeddings": content, HELD_OUT: labeled}
+        return {
+            **self.features.describe(),
+            **how,
+            "evaluation": self.evaluation.describe(),
+            "class_names": self.class_names,
+        }
+
+
+def open_run(
+    features: FeatureSource,
+    config: ProbeConfig,
+    *,
+    labeled: str | None,
+    evaluation: str,
+    class_embeddings: str | None = None,
+    stated: Mapping[str, str] = MappingProxyType({}),
+    **how: Any,
+) -> ProbeRun:
+    """Opens the images and reads them once; `how` are arguments of `open_source`.
+
+    `stated` has the licenses of `licenses.parse`.
+
+    Raises:
+        ValueError: If images, labels or class embeddings cannot be used.
+        FileNotFoundError: If one of them does not exist.
+    """
+    if labeled is None and class_embeddings is None:
+        raise ValueError("expected --labeled, or --class_embeddings, got neither")
+    if class_embeddings is not None and isinstance(features, KerasFeatures):
+        raise ValueError(
+            f"--class_embeddings needs features that are compared by their cosine: "
+            f"expected an ONNX file, a SavedModel or a KerasHub preset, got "
+            f"{features.spec}, whose last layer takes them as they are"
+        )
+    sources = [open_source(spec, **how) for spec in (evaluation, labeled) if spec]
+    class_names = sources[0].labeled_class_names()
+    for source in sources[1:]:
+        check_same_classes(class_names, source.labeled_class_names(), source.spec)
+    sources = [inspection.inspect(source, for_training=True) for source in sources]
+    ledger, rows = [*_trace(features, stated.get("features"))], None
+    if class_embeddings is None:
+        _check_classes(sources[1], class_names)
+        ledger.append(sources[1].origin(stated.get("labeled")))
+    else:
+        rows = zero_shot.read_class_embeddings(
+            class_embeddings, num_classes=len(class_names), size=features.size
+        )
+        name = licenses.public_name(class_embeddings)
+        ledger.append(
+            licenses.state(
+                Origin(kind="weights", name=name, fingerprint=_fingerprint(rows)),
+                stated.get("class_embeddings"),
+            )
+        )
+    for source in sources:
+        input_pipeline.check_decoding(source, count=NUM_CHECKED)
+    return ProbeRun(
+        config=config,
+        features=features,
+        labeled=sources[1] if labeled else None,
+        evaluation=sources[0],
+        class_names=class_names,
+        class_embeddings=rows,
+        ledger=licenses.merge(ledger),
+    )
+
+
+def make(run: ProbeRun, workdir: epath.PathLike, log: Log) -> None:
+    """Writes the classifier and its calibration into the started directory.
+
+    Raises:
+        ValueError: If an image cannot be decoded, or has no finite embedding.
+        OSError: If a file cannot be written.
+    """
+    extractor = run.features.load()
+    labeled = embeddings.embed(run.labeled, extractor) if run.labeled else None
+    if run.class_embeddings is not None:
+        found = probe.compare_names(run.class_embeddings, labeled)
+    elif labeled is not None:
+        found = probe.fit(labeled, run.config)
+    else:
+        raise ValueError("expected labeled images or class embeddings, got neither")
+    for line in found.lines:
+        log(line)
+    evaluation = embeddings.evaluate(
+        found.head, embeddings.embed(run.evaluation, extractor)
+    )
+    learned_from = run.labeled if run.class_embeddings is None else None
+    run.features.export(
+        found.head,
+        workdir,
+        class_names=run.class_names,
+        evaluation=evaluation,
+        num_embedded=learned_from.num_examples if learned_from else 0,
+    )
+    if run.labeled and found.predicted:
+        calibrate(found, run.labeled.describe(), workdir, log)
+    model_card.write(workdir)
+    log(
+        f"{evaluation.num_correct:,} of {evaluation.num_examples:,} images to evaluate "
+        f"on right, {evaluation.top1:.2%}"
+    )
+
+
+def calibrate(
+    found: Probe, labeled: dict[str, Any], workdir: epath.PathLike, log: Log
+) -> None:
+    """Writes the calibration of the exported probe in the directory.
+
+    `labeled` describes the images that it was predicted for.
+    """
+    started = time.monotonic()
+    facts = read_facts(workdir)
+    output = epath.Path(workdir) / CALIBRATION
+    config = {
+        "teachers": [facts.fingerprint],
+        "kind": found.kind,
+        "labeled": labeled,
+        "class_names": facts.class_names,
+    }
+    with artifact.making(output, config, started=started) as run:
+        if run is not None:
+            figures = calibration.write(output, config, found.predicted)
+            for line in calibration.describe(figures):
+                log(line)
+
+
+def _trace(features: FeatureSource, license: str | None) -> Ledger:
+    """Returns what features are made of; `license` is what the user stated."""
+    published = {
+        "sha256": features.fingerprint,
+        **features.describe()["features"]["origin"],
+    }
+    return licenses.trace(features.spec, published, license)
+
+
+def _fingerprint(rows: NDArray[np.float32]) -> str:
+    return artifact.fingerprint([rows.tobytes()])
+
+
+def _check_classes(source: Source, class_names: tuple[str, ...]) -> None:
+    """Raises ValueError if a class has no image."""
+    labels = {label for file in source.labels for _, label in file}
+    missing = [name for label, name in enumerate(class_names) if label not in labels]
+    if missing:
+        raise ValueError(
+            f"{source.spec}: expected an image of each class, got none of "
+            f"{missing[0]!r} ({len(missing)} of {len(class_names)} classes)"
+        )

@@ -1,0 +1,100 @@
+"""Zero-shot heads: the cosine of an image's embedding and that of its class's name.
+
+The network that embeds images was trained together with one that embeds text, as CLIP
+was (Radford et al. 2021, arXiv 2103.00020); whoever has the second one writes the
+embeddings of K class names to a file.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from etils import epath
+from numpy.typing import NDArray
+
+from classifier.export.head import Head
+from stage import typed_json
+from stage.validation import check
+
+#: What CLIP multiplies the cosine by: at its bound of 100 all published models ended.
+SCALE = 100.0
+
+
+def make_head(class_embeddings: NDArray[np.float32]) -> Head:
+    """Returns a head whose logits are the scaled cosines with K classes.
+
+    Args:
+        class_embeddings: float32 [K,D], one row by label, none of which is zero.
+    """
+    lengths = np.linalg.norm(class_embeddings, axis=1, keepdims=True)
+    kernel = np.float32(SCALE) * (class_embeddings / lengths).T
+    bias = np.zeros(len(class_embeddings), np.float32)
+    return Head(np.ascontiguousarray(kernel), bias, normalize=True)
+
+
+def read_class_embeddings(
+    path: str, *, num_classes: int, size: int
+) -> NDArray[np.float32]:
+    """Returns the embeddings float32 [K,D] of K classes in a file.
+
+    Args:
+        path: NumPy's `.npy`, or `.safetensors` with one tensor.
+        num_classes: K.
+        size: D of the features that they are compared with.
+
+    Raises:
+        ValueError: If the file is broken, or of other shape.
+        FileNotFoundError: If there is none.
+    """
+    readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
+    read = readers.get(epath.Path(path).suffix)
+    if read is None:
+        raise ValueError(f"expected class embeddings in {' or '.join(readers)}: {path}")
+    if not epath.Path(path).exists():
+        raise FileNotFoundError(f"class embeddings: no file {path!r}")
+    content = typed_json.read_bytes(path)
+    try:
+        found = read(content, (num_classes, size))
+    except (ValueError, safetensors.SafetensorError) as error:
+        words = typed_json.error_message(error)
+        raise ValueError(f"{path} cannot be read: {words}") from error
+    rows = found.astype(np.float32)
+    if not (np.isfinite(rows).all() and np.abs(rows).sum(axis=1).all()):
+        raise ValueError(f"{path}: expected finite rows that are not zero")
+    return rows
+
+
+def _read_npy(content: bytes, shape: tuple[int, int]) -> NDArray[Any]:
+    stream = io.BytesIO(content)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(stream)
+    check(version in readers, f"expected version 1.0 or 2.0 of .npy, got {version}")
+    found, _, dtype = readers[version](stream)
+    _check(found, dtype, shape)  # Before memory is reserved for it.
+    stream.seek(0)
+    return np.load(stream, allow_pickle=False)
+
+
+def _read_safetensors(content: bytes, shape: tuple[int, int]) -> NDArray[Any]:
+    tensors = list(safetensors.numpy.load(content).values())
+    check(len(tensors) == 1, f"expected one tensor, got {len(tensors)}")
+    _check(tensors[0].shape, tensors[0].dtype, shape)
+    return tensors[0]
+
+
+def _check(found: tuple[int, ...], dtype: Any, shape: tuple[int, int]) -> None:
+    check(
+        found == shape,
+        f"expected {shape[0]} classes of {shape[1]} features, got shape {found}",
+    )
+    check(
+        np.issubdtype(dtype, np.floating),
+        f"expected floating-point numbers, got {dtype}",
+    )

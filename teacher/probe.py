@@ -1,0 +1,106 @@
+r"""Makes a teacher of pretrained features and a few labels, in seconds.
+
+  python -m teacher.probe --features=onnx:dinov2.onnx --labeled=folder:photos/train \
+      --evaluation=folder:photos/test --workdir=runs/photos/teacher
+
+The network stays as it is; a multinomial logistic regression is fitted to its features.
+WORKDIR is a classifier like any other. In WORKDIR/calibration are predictions of the
+labeled images by heads that have not seen them, for `label_images --calibration=` and
+`select_labels --target_precision=`, see `docs/pretrained.md`.
+
+With --class_embeddings=FILE nothing is learned: a class has the embedding of its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from classifier.probing.config import ProbeConfig
+from stage import artifact, cli, licenses
+from stage.flags import SOURCES, CommandFlags
+from stage.overrides import override_all
+
+FLAGS = CommandFlags()
+_FEATURES = FLAGS.string(
+    "features",
+    None,
+    "Network that gives the features: a classifier's directory, onnx:PATH, "
+    "saved_model:PATH or keras_hub:PRESET.",
+    required=True,
+)
+_LABELED = FLAGS.string(
+    "labeled",
+    None,
+    f"Labeled images to learn from: {SOURCES}. With --class_embeddings they are "
+    "optional, and fit a temperature only.",
+)
+_EVALUATION = FLAGS.evaluation()
+_SOURCE = FLAGS.source()
+_CLASS_EMBEDDINGS = FLAGS.string(
+    "class_embeddings",
+    None,
+    "File .npy or .safetensors of [K,D] embeddings of the class names, by label.",
+)
+_LICENSES = FLAGS.licenses(
+    features=_FEATURES, labeled=_LABELED, class_embeddings=_CLASS_EMBEDDINGS
+)
+_WORKDIR = FLAGS.workdir()
+_SET = FLAGS.strings(
+    "set",
+    [],
+    "A setting of the network's input, such as image.size=224, or of the fit, such as "
+    "probe.folds=10.",
+)
+_SEED = FLAGS.seed("the folds")
+
+#: What the settings of the fit begin with.
+_PROBE = "probe."
+
+
+def main(argv: Sequence[str]) -> None:
+    """Makes one probe."""
+    log = cli.log_for(_WORKDIR.value)
+    started = time.monotonic()
+    with cli.exit_on_user_error():
+        cli.check_no_arguments(argv)
+        config, settings = _read_settings()
+        stated = licenses.parse(**_LICENSES.arguments())
+        cli.load_tensorflow()
+        from classifier.export import model_card
+        from classifier.features.opening import open_features
+        from classifier.probing import run as probing
+
+        run = probing.open_run(
+            open_features(_FEATURES.value, settings, log),
+            config,
+            labeled=_LABELED.value,
+            evaluation=_EVALUATION.value,
+            class_embeddings=_CLASS_EMBEDDINGS.value,
+            stated=stated,
+            **_SOURCE.arguments(),
+        )
+    with (
+        cli.exit_on_job_error(),
+        artifact.making(_WORKDIR.value, run.describe(), started=started) as figures,
+    ):
+        licenses.write(_WORKDIR.value, run.ledger)
+        if figures is None:
+            model_card.write(_WORKDIR.value)
+            log("already complete")
+            return
+        probing.make(run, _WORKDIR.value, log)
+    log(f"complete after {time.monotonic() - started:.1f} s")
+
+
+def _read_settings() -> tuple[ProbeConfig, list[str]]:
+    """Returns the settings of the fit, and those of the network."""
+    fit = [text for text in _SET.value if text.startswith(_PROBE)]
+    config = dataclasses.replace(ProbeConfig(), seed=_SEED.value)
+    config = override_all(config, [text.removeprefix(_PROBE) for text in fit])
+    return config, [text for text in _SET.value if text not in fit]
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

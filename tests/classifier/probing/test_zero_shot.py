@@ -1,0 +1,80 @@
+import io
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from classifier.probing.zero_shot import make_head, read_class_embeddings
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+
+def read(path, num_classes=3, size=4):
+    return read_class_embeddings(str(path), num_classes=num_classes, size=size)
+
+
+def test_logits_are_scaled_cosines(rows):
+    images = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32) * 9
+    found = make_head(rows * 7).logits(images)
+    for image, of_image in zip(images, found, strict=True):
+        lengths = np.sqrt((image**2).sum()) * np.sqrt((rows**2).sum(axis=1))
+        np.testing.assert_allclose(of_image, 100 * rows @ image / lengths, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("ending", ["npy", "safetensors"])
+def test_both_forms_are_read(tmp_path, rows, dtype, ending):
+    path, written = tmp_path / f"names.{ending}", rows.astype(dtype)
+    if ending == "npy":
+        np.save(path, np.asfortranarray(written))
+    else:
+        safetensors.numpy.save_file({"text": written}, path)
+    found = read(path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, written.astype(np.float32))
+
+
+def as_npy(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        as_npy(np.array([{}], object)),
+        as_npy(np.zeros((4, 4), np.float32)),
+        as_npy(np.zeros((3, 4), np.int64)),
+        as_npy(np.zeros((3, 4), np.float32)),
+        as_npy(np.full((3, 4), np.inf, np.float32)),
+        as_npy(np.ones((3, 4), np.float32))[:-1],
+        as_npy(np.ones((3, 4), np.float32)).replace(b"(3, 4)", b"(3e9)"),
+    ],
+)
+def test_what_is_no_such_array_is_one_line(tmp_path, content):
+    path = tmp_path / "names.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"names\.npy") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_safetensors_hold_one_tensor(tmp_path, rows):
+    path = tmp_path / "names.safetensors"
+    for content in (b"x", safetensors.numpy.save({"a": rows, "b": rows})):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"names\.safetensors cannot be read"):
+            read(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\.npy or \.safetensors"):
+        read(tmp_path / "names.pkl")
+    with pytest.raises(FileNotFoundError, match=r"names\.npy"):
+        read(tmp_path / "names.npy")
