@@ -2,9 +2,10 @@
 
   python -m benchmarks.labeling
 
-JPEGs as large as ImageNet's, decoding included, go through two classifiers at 160 px:
-ResNet-RS-50, and `free`, whose network costs next to nothing, so that it measures the
-pipeline itself. Each way runs in processes of its own and uses all cores:
+JPEGs as large as ImageNet's, decoding included, go through three classifiers:
+ResNet-RS-50 at 160 px; `free`, whose network costs next to nothing, so that it measures
+the pipeline itself; and `onnx`, an EfficientNet-Lite0 at 224 px that is an ONNX file.
+Each way runs in processes of its own and uses all cores:
 
 * `ours`: `beam_jobs.label_images` with the engine and dtype that it chooses by itself
   in a short run before. The peers at an equal engine have the same.
@@ -12,6 +13,8 @@ pipeline itself. Each way runs in processes of its own and uses all cores:
 * `threads`: ours in one process with all cores.
 * `bare_processes`, `bare_threads`: decoding in tf.data overlapped with the same engine,
   without Beam; a process per core, or one. The faster is compared.
+* `onnxruntime_processes`, `onnxruntime_threads`: the same around ONNX Runtime itself,
+  with which ours has to run the ONNX file, too.
 * `stock_equal`, `stock_installed`: Beam's ReadAllFromTFRecord, RunInference,
   WriteToTFRecord, with the same engine, or with the plain SavedModel.
 * `ray_equal`, `ray_installed`: Ray Data's read_tfrecords, map_batches, write_parquet.
@@ -86,6 +89,8 @@ def _measure(
 ) -> dict[str, Any]:
     """Returns all figures of a network, and prints them."""
     small, engine = _measure_turn("first", bench.task(network, SMALL_SHARE))
+    if network == inputs.ONNX:  # Though OpenVINO may be faster.
+        engine = goals.ONNX_ENGINE
     tasks = bench.tasks(network, engine)
     wanted = {OURS, *cases} & goals.ways(network)
     if "timm" in wanted:

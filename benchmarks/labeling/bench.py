@@ -76,6 +76,8 @@ class LabelingBench:
             "float32_job": replace(slow, engine="tensorflow", dtype="float32"),
             "bare_processes": replace(equal, way="bare"),
             "bare_threads": replace(in_one, way="bare"),
+            "onnxruntime_processes": replace(equal, way="onnxruntime"),
+            "onnxruntime_threads": replace(in_one, way="onnxruntime"),
             "timm": replace(full, way="timm"),
         }
         for way in ("stock", "ray"):

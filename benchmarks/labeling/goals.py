@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from benchmarks.labeling.inputs import FREE
+from benchmarks.labeling.inputs import FREE, ONNX
 from benchmarks.measuring.goals import Verdict
 from benchmarks.measuring.turns import Rounds
 from stage.system import num_cores
@@ -14,6 +14,9 @@ OURS = "ours"
 SPEED = "images_per_second"
 #: Divisions of the bare loop among processes and threads; the faster is compared.
 BARE = ("bare_processes", "bare_threads")
+#: The same of a loop around ONNX Runtime itself, and the engine that compares to it.
+ONNX_ENGINE = ("onnxruntime", "float32")
+ONNX_RUNTIME = ("onnxruntime_processes", "onnxruntime_threads")
 #: By ratio: the ways that ours is compared with, of which the fastest counts.
 COMPARED: dict[str, tuple[str, ...]] = {
     "ratio_to_bare_loop": BARE,
@@ -23,6 +26,7 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "ratio_to_ray_equal": ("ray_equal",),
     "ratio_to_ray_installed": ("ray_installed",),
     "ratio_to_timm": ("timm",),
+    "ratio_to_onnxruntime": ONNX_RUNTIME,
     "ratio_processes_to_threads": ("threads",),
 }
 CASES = tuple(sorted({way for ways in COMPARED.values() for way in ways}))
@@ -56,6 +60,8 @@ def parse_cpuinfo(cpuinfo: str, cores: int) -> CpuFeatures:
 
 def lower_bounds(network: str, cpu: CpuFeatures) -> dict[str, float]:
     """Returns the lower bound of each ratio; the large network has more of them."""
+    if network == ONNX:
+        return {"ratio_to_onnxruntime": 0.95}
     equal = {
         "ratio_to_stock_equal": 1.0,
         "ratio_to_ray_equal": 1.0,

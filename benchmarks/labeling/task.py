@@ -19,6 +19,7 @@ JPEGS = "*.jpg"
 #: By way: its module, and the packages that it needs.
 PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bare": ("bare", ("tensorflow",)),
+    "onnxruntime": ("onnx_runtime", ("onnxruntime",)),
     "stock": ("beam_stock", ("apache_beam",)),
     "ray": ("ray_data", ("ray",)),
     "timm": ("timm_compiled", ("timm", "torchvision")),

@@ -42,7 +42,10 @@ def test_more_is_asked_of_a_processor_that_can_do_more(cpu, job, installed):
 
 
 def test_the_large_network_is_compared_with_everything():
-    assert goals.ways(inputs.RESNET) == {goals.OURS, *goals.CASES}
+    onnx = {*goals.ONNX_RUNTIME}
+    assert goals.ways(inputs.RESNET) == {goals.OURS, *goals.CASES} - onnx
+    assert goals.ways(inputs.ONNX) == {goals.OURS, *onnx}
+    assert goals.lower_bounds(inputs.ONNX, PLAIN) == {"ratio_to_onnxruntime": 0.95}
     assert goals.ways(inputs.FREE) < goals.ways(inputs.RESNET)
 
 

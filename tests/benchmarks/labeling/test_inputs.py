@@ -27,10 +27,11 @@ def test_jpegs_are_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_free_network_knows_each_image(tmp_path):
+@pytest.mark.parametrize("network", [inputs.FREE, inputs.ONNX])
+def test_a_network_knows_each_image(tmp_path, network):
     jpegs = images.random_images(3)
-    inputs.export_network(inputs.FREE, tmp_path / "free", jpegs)
-    classifier = Classifier(str(tmp_path / "free"))
+    inputs.export_network(network, tmp_path / network, jpegs)
+    classifier = Classifier(str(tmp_path / network))
     logits = classifier.logits(classifier.preprocess(jpegs))
     assert logits.shape == (3, inputs.NUM_CLASSES)
     np.testing.assert_array_equal(logits.argmax(axis=1), range(3))
