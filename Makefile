@@ -203,6 +203,10 @@ ifneq ($(and $(AUTO),$(filter-out $(OTHER_GOALS),$(or $(MAKECMDGOALS),help))),)
 ifeq ($(origin LABELED),file)
 $(error expected LABELED= with PRESET=auto; the digits have PRESET=tiny)
 endif
+ifeq ($(and $(findstring n,$(firstword -$(MAKEFLAGS))),\
+	$(if $(wildcard $(VENV)/demo-installed),,missing)),missing)
+$(error expected `make setup` before make -n, which chooses before it prints, or PRESET=)
+endif
 # make would run what is in a file: this one may only name things.
 NAMES_ONLY := ^CHOSEN_[A-Z]+ := [[:alnum:] .,:/@_=-]*$$
 ifneq ($(shell grep -svE '$(NAMES_ONLY)' $(CHOICE)),)

@@ -18,6 +18,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -33,6 +34,7 @@ from stage.system import is_within
 from student import train as student_train
 from student.training import presets as student_presets
 from student.training.config import StudentConfig, check_assignments
+from teacher import probe as teacher_probe
 from teacher import train as teacher_train
 from workflow.choice.stored import SETTINGS, has_begun
 
@@ -91,10 +93,15 @@ def main(argv: Sequence[str]) -> None:
 
 def _check_flags(variables: Mapping[str, str]) -> None:
     """Raises ValueError for presets and flags that a later stage would refuse."""
-    for names, command, presets in (
+    commands: list[Any] = [
         (("PRESET", "TEACHER_FLAGS"), teacher_train, teacher_presets),
         (("STUDENT_PRESET", "STUDENT_FLAGS"), student_train, student_presets),
-    ):
+    ]
+    if variables.get("FEATURES"):
+        del commands[0]  # The teacher is a probe.
+        with _naming(["TEACHER_FLAGS"], variables):
+            teacher_probe.FLAGS.check(variables.get("TEACHER_FLAGS", "").split())
+    for names, command, presets in commands:
         with _naming(names, variables):
             preset, words = (variables.get(name, "") for name in names)
             given = command.FLAGS.check([f"--preset={_known(preset)}", *words.split()])

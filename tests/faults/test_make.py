@@ -600,6 +600,15 @@ def test_a_dry_run_shows_the_chosen_commands(make):
     assert f"teacher.train --preset=tiny {FLAGS}" in ended.stdout
 
 
+@page.holds("make -n with PRESET=auto before make setup")
+def test_a_dry_run_installs_nothing(fault, make):
+    (make.root / ".venv" / "demo-installed").unlink()
+    make.refused(fault, "report", "-n", **SETTINGS)
+    make.refused(fault, "report", "--dry-run", **SETTINGS)
+    ended, _ = make("report", "-n", **SETTINGS, PRESET="tiny")
+    assert ended.returncode == 0, ended.stderr
+
+
 @page.holds("PRESET=auto without LABELED=")
 def test_nothing_is_chosen_for_the_digits(fault, make):
     make.refused(fault, "teacher", PRESET="auto")
@@ -681,6 +690,13 @@ def test_what_a_later_stage_refuses(fault, make, name, text):
         " STUDENT_FLAGS=:", ":"
     )
     assert not (make.root / "runs" / "x" / "settings").exists()
+
+
+def test_flags_of_a_probe(run):
+    given = {"FEATURES": PRETRAINED, "TEACHER_FLAGS": "--set=probe.folds=10"}
+    assert run.compare(PRESET="auto", **given) == ""
+    message = run.compare(FEATURES=PRETRAINED, TEACHER_FLAGS="--consistency=off")
+    assert message.startswith("error: TEACHER_FLAGS=--consistency=off: ")
 
 
 @pytest.mark.parametrize("name", ["LABELED", "IMAGES"])

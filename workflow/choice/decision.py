@@ -22,7 +22,10 @@ _STEP = 32
 #: trainings of a ResNet-50 from random weights were published (Chen et al. 2020).
 MIN_IMAGES = 12_811
 #: What gives the first weights to a machine that has none.
-FETCH = "pip install huggingface_hub && hf download timm/resnetrs50.tf_in1k"
+FETCH = (
+    ".venv/bin/pip install huggingface_hub && "
+    ".venv/bin/hf download timm/resnetrs50.tf_in1k"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

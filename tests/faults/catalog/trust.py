@@ -103,6 +103,12 @@ FAULTS = (
         "PRESET=auto without LABELED=", REFUSED, mentions=("LABELED=", "PRESET=auto")
     ),
     Fault(
+        "make -n with PRESET=auto before make setup",
+        REFUSED,
+        "it would install, to choose",
+        ("make setup", "PRESET="),
+    ),
+    Fault(
         "choice of a run that holds more than names",
         REFUSED,
         "`choice.mk` is part of the Makefile, so it could run programs",
