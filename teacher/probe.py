@@ -16,9 +16,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from classifier.probing.config import ProbeConfig
 from stage import artifact, cli, licenses
+from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all
 
@@ -27,21 +29,34 @@ _FEATURES = FLAGS.string(
     "features",
     None,
     "Network that gives the features: a classifier's directory, onnx:PATH, "
-    "saved_model:PATH or keras_hub:PRESET.",
+    "saved_model:PATH or keras_hub:PRESET; or predictions:DIRECTORY, made by "
+    "label_images --embeddings, which hold them.",
     required=True,
 )
 _LABELED = FLAGS.string(
     "labeled",
     None,
     f"Labeled images to learn from: {SOURCES}. With --class_embeddings they are "
-    "optional, and fit a temperature only.",
+    "optional, and fit a temperature only; with stored features they may be left out "
+    "if the predictions hold labels.",
 )
-_EVALUATION = FLAGS.evaluation()
+_EVALUATION = FLAGS.string(
+    "evaluation",
+    None,
+    f"Labeled images to evaluate on, never learned from: {SOURCES}. Optional with "
+    "stored features.",
+)
 _SOURCE = FLAGS.source()
 _CLASS_EMBEDDINGS = FLAGS.string(
     "class_embeddings",
     None,
     "File .npy or .safetensors of [K,D] embeddings of the class names, by label.",
+)
+_BACKBONE = FLAGS.string(
+    "backbone",
+    None,
+    "With stored features: the network that they are of, as in --features, to make a "
+    "whole classifier; without, only beam_jobs.relabel can use the probe.",
 )
 _LICENSES = FLAGS.licenses(
     features=_FEATURES, labeled=_LABELED, class_embeddings=_CLASS_EMBEDDINGS
@@ -57,6 +72,8 @@ _SEED = FLAGS.seed("the folds")
 
 #: What the settings of the fit begin with.
 _PROBE = "probe."
+#: What the name of predictions begins with, as a source of features.
+_STORED = "predictions:"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,18 +86,9 @@ def main(argv: Sequence[str]) -> None:
         stated = licenses.parse(**_LICENSES.arguments())
         cli.load_tensorflow()
         from classifier.export import model_card
-        from classifier.features.opening import open_features
-        from classifier.probing import run as probing
 
-        run = probing.open_run(
-            open_features(_FEATURES.value, settings, log),
-            config,
-            labeled=_LABELED.value,
-            evaluation=_EVALUATION.value,
-            class_embeddings=_CLASS_EMBEDDINGS.value,
-            stated=stated,
-            **_SOURCE.arguments(),
-        )
+        opening = _open_stored if _FEATURES.value.startswith(_STORED) else _open
+        run = opening(config, settings, stated, log)
     with (
         cli.exit_on_job_error(),
         artifact.making(_WORKDIR.value, run.describe(), started=started) as figures,
@@ -90,8 +98,52 @@ def main(argv: Sequence[str]) -> None:
             model_card.write(_WORKDIR.value)
             log("already complete")
             return
-        probing.make(run, _WORKDIR.value, log)
+        run.make(_WORKDIR.value, log)
     log(f"complete after {time.monotonic() - started:.1f} s")
+
+
+def _open(
+    config: ProbeConfig, settings: list[str], stated: dict[str, str], log: Log
+) -> Any:
+    """Returns the probe to make of a network and images."""
+    from classifier.features.opening import open_features
+    from classifier.probing import run as probing
+
+    if _EVALUATION.value is None:
+        raise ValueError("expected --evaluation, labeled images to evaluate on")
+    if _BACKBONE.value is not None:
+        raise ValueError(f"--backbone needs --features={_STORED}DIRECTORY")
+    return probing.open_run(
+        open_features(_FEATURES.value, settings, log),
+        config,
+        labeled=_LABELED.value,
+        evaluation=_EVALUATION.value,
+        class_embeddings=_CLASS_EMBEDDINGS.value,
+        stated=stated,
+        **_SOURCE.arguments(),
+    )
+
+
+def _open_stored(
+    config: ProbeConfig, settings: list[str], stated: dict[str, str], log: Log
+) -> Any:
+    """Returns the probe to make of stored embeddings."""
+    from classifier.features.opening import open_features
+    from teacher.probing import run as probing
+
+    if _CLASS_EMBEDDINGS.value is not None:
+        raise ValueError(f"--class_embeddings needs a network, got {_FEATURES.value}")
+    if settings and _BACKBONE.value is None:
+        raise ValueError(f"--set={settings[0]} needs a network, see --backbone")
+    return probing.open_run(
+        config,
+        predictions=_FEATURES.value.removeprefix(_STORED),
+        backbone=_BACKBONE.value and open_features(_BACKBONE.value, settings, log),
+        labeled=_LABELED.value,
+        evaluation=_EVALUATION.value,
+        stated=stated,
+        **_SOURCE.arguments(),
+    )
 
 
 def _read_settings() -> tuple[ProbeConfig, list[str]]:

@@ -102,17 +102,7 @@ def _check_features(
     predictions: PredictionSet, facts: ClassifierFacts, teacher: str
 ) -> None:
     """Raises ValueError unless the embeddings are the features of the teacher."""
-    has_all = predictions.embedding_size and predictions.has_embedding_norms
-    check(
-        bool(has_all),
-        f"{predictions.directory} has no embeddings with their lengths; label the "
-        "images again with label_images --embeddings and one --teacher",
-    )
-    check(
-        bool(predictions.features),
-        f"{predictions.directory} does not say whose its embeddings are; label the "
-        "images again, with a teacher that this version has made",
-    )
+    predictions.check_features()
     check(
         predictions.features == facts.features,
         f"{teacher} computes other features than those of {predictions.directory}: "

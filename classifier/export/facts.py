@@ -25,8 +25,8 @@ MODEL = "model.keras"
 #: Number of the fields of `ImageConfig` that every fingerprint names.
 _NUM_FIRST = 4
 #: Kinds of networks: built by this project; traced into the SavedModel from somebody
-#: else's; an ONNX file.
-KERAS, SAVED_MODEL, ONNX = "keras", "saved_model", "onnx"
+#: else's; an ONNX file; none, as a head alone is no more than relabeling needs.
+KERAS, SAVED_MODEL, ONNX, NO_NETWORK = "keras", "saved_model", "onnx", "none"
 #: Settings of an image that evaluation does not use.
 _TRAINING_ONLY = ("min_crop_area", "random_flip")
 
@@ -86,7 +86,8 @@ class ClassifierFacts:
     Attributes:
         fingerprint: SHA-256 of weights, class names and preprocessing.
         class_names: K names by label.
-        image: Evaluation preprocessing, as in the exported graph.
+        image: Evaluation preprocessing, as in the exported graph; the default without a
+            network.
         temperature: Temperature of the classifier, when there is no calibration.
         left_out: Fold of the labeled images not learned from; None if all were used.
         image_multiply_adds: Multiply-adds of the forward pass of one image, see
@@ -100,19 +101,27 @@ class ClassifierFacts:
 
     fingerprint: str
     class_names: tuple[ClassName, ...]
-    image: ImageConfig
+    image: ImageConfig = ImageConfig()
     temperature: Positive = 1.0
     left_out: LeftOut | None = None
     image_multiply_adds: Positive | None = None
     multiply_adds: Positive | None = None
     features: str | None = None
     head: str | None = None
-    network: Literal["keras", "saved_model", "onnx"] = "keras"
+    network: Literal["keras", "saved_model", "onnx", "none"] = "keras"
 
     @property
     def is_uncounted(self) -> bool:
         """Whether the cost of its features could not be counted."""
         return self.features is not None and self.image_multiply_adds is None
+
+    def require_network(self, directory: epath.PathLike) -> None:
+        """Raises ValueError if the classifier in a directory is a head alone."""
+        if self.network == NO_NETWORK:
+            raise ValueError(
+                f"{directory} is a head without its network, for beam_jobs.relabel: "
+                "make it again with teacher.probe --backbone=, which adds the network"
+            )
 
     def check_fingerprint(
         self, weights: Iterable[NDArray[Any]], path: epath.PathLike

@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from classifier.export.facts import CLASSIFIER, ONNX, Evaluation, read_facts
+from classifier.export.facts import CLASSIFIER, NO_NETWORK, ONNX, Evaluation, read_facts
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
@@ -73,13 +73,14 @@ class _CardFigures:
 
 
 def write(directory: epath.PathLike) -> None:
-    """Writes the card of an exported classifier.
+    """Writes the card of an exported classifier; a head without network has none.
 
     Raises:
         ValueError: If a file that it describes is missing or broken.
         OSError: If it cannot be written.
     """
-    markdown.write_card(directory, make_card(directory))
+    if read_facts(directory).network != NO_NETWORK:
+        markdown.write_card(directory, make_card(directory))
 
 
 def make_card(directory: epath.PathLike) -> str:

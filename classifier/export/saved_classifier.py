@@ -125,6 +125,7 @@ def rebuild_network(
     """
     path = epath.Path(directory)
     facts = read_facts(path)
+    facts.require_network(directory)
     if facts.network != KERAS:
         raise ValueError(
             f"{directory}: expected a network that this project builds, got one from "

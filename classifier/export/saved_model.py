@@ -48,6 +48,7 @@ def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[Classifie
     for directory in directories:
         path = artifact.require_complete(directory, "classifier")
         facts.append(read_facts(path))
+        facts[-1].require_network(directory)
         class_names = facts[-1].class_names
         check_same_classes(facts[0].class_names, class_names, str(directory))
         if facts[-1].network == ONNX:

@@ -71,6 +71,7 @@ def open_features(
 def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
     path = artifact.require_complete(spec, "features")
     facts = read_facts(path)
+    facts.require_network(spec)
     config = override_all(FeatureConfig(image=facts.image), assignments)
     if facts.network == ONNX:
         return onnx_source.open_classifier(spec, facts, config.image)

@@ -87,6 +87,27 @@ def evaluate(head: Head, images: LabeledEmbeddings) -> Evaluation:
     )
 
 
+def describe(evaluation: Evaluation) -> str:
+    """Returns the figures of `evaluate` as one line."""
+    return (
+        f"{evaluation.num_correct:,} of {evaluation.num_examples:,} images to evaluate "
+        f"on right, {evaluation.top1:.2%}"
+    )
+
+
+def check_classes(
+    labels: NDArray[np.int64], class_names: Sequence[str], what: str
+) -> None:
+    """Raises ValueError if a class has no image."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    missing = np.flatnonzero(counts == 0)
+    if len(missing):
+        raise ValueError(
+            f"{what}: expected an image of each class, got none of "
+            f"{class_names[missing[0]]!r} ({len(missing)} of {len(counts)} classes)"
+        )
+
+
 def _errors(decoded: Decoded) -> list[str]:
     return [
         "" if status == OK else error or status

@@ -74,6 +74,39 @@ class ProbeRun:
             "class_names": self.class_names,
         }
 
+    def make(self, workdir: epath.PathLike, log: Log) -> None:
+        """Writes the classifier and its calibration into the started directory.
+
+        Raises:
+            ValueError: If an image cannot be decoded, or has no finite embedding.
+            OSError: If a file cannot be written.
+        """
+        extractor = self.features.load()
+        labeled = embeddings.embed(self.labeled, extractor) if self.labeled else None
+        if self.class_embeddings is not None:
+            found = probe.compare_names(self.class_embeddings, labeled)
+        elif labeled is not None:
+            found = probe.fit(labeled, self.config)
+        else:
+            raise ValueError("expected labeled images or class embeddings, got neither")
+        for line in found.lines:
+            log(line)
+        evaluation = embeddings.evaluate(
+            found.head, embeddings.embed(self.evaluation, extractor)
+        )
+        learned_from = self.labeled if self.class_embeddings is None else None
+        self.features.export(
+            found.head,
+            workdir,
+            class_names=self.class_names,
+            evaluation=evaluation,
+            num_embedded=learned_from.num_examples if learned_from else 0,
+        )
+        if self.labeled is not None:
+            calibrate(found, self.labeled.describe(), workdir, log)
+        model_card.write(workdir)
+        log(embeddings.describe(evaluation))
+
 
 def open_run(
     features: FeatureSource,
@@ -108,7 +141,8 @@ def open_run(
     sources = [inspection.inspect(source, for_training=True) for source in sources]
     ledger, rows = [*_trace(features, stated.get("features"))], None
     if class_embeddings is None:
-        _check_classes(sources[1], class_names)
+        labels = [label for file in sources[1].labels for _, label in file]
+        embeddings.check_classes(np.array(labels), class_names, sources[1].spec)
         ledger.append(sources[1].origin(stated.get("labeled")))
     else:
         rows = zero_shot.read_class_embeddings(
@@ -134,50 +168,15 @@ def open_run(
     )
 
 
-def make(run: ProbeRun, workdir: epath.PathLike, log: Log) -> None:
-    """Writes the classifier and its calibration into the started directory.
-
-    Raises:
-        ValueError: If an image cannot be decoded, or has no finite embedding.
-        OSError: If a file cannot be written.
-    """
-    extractor = run.features.load()
-    labeled = embeddings.embed(run.labeled, extractor) if run.labeled else None
-    if run.class_embeddings is not None:
-        found = probe.compare_names(run.class_embeddings, labeled)
-    elif labeled is not None:
-        found = probe.fit(labeled, run.config)
-    else:
-        raise ValueError("expected labeled images or class embeddings, got neither")
-    for line in found.lines:
-        log(line)
-    evaluation = embeddings.evaluate(
-        found.head, embeddings.embed(run.evaluation, extractor)
-    )
-    learned_from = run.labeled if run.class_embeddings is None else None
-    run.features.export(
-        found.head,
-        workdir,
-        class_names=run.class_names,
-        evaluation=evaluation,
-        num_embedded=learned_from.num_examples if learned_from else 0,
-    )
-    if run.labeled and found.predicted:
-        calibrate(found, run.labeled.describe(), workdir, log)
-    model_card.write(workdir)
-    log(
-        f"{evaluation.num_correct:,} of {evaluation.num_examples:,} images to evaluate "
-        f"on right, {evaluation.top1:.2%}"
-    )
-
-
 def calibrate(
     found: Probe, labeled: dict[str, Any], workdir: epath.PathLike, log: Log
 ) -> None:
-    """Writes the calibration of the exported probe in the directory.
+    """Writes the calibration of the exported probe in the directory, if there is one.
 
     `labeled` describes the images that it was predicted for.
     """
+    if not found.predicted:
+        return
     started = time.monotonic()
     facts = read_facts(workdir)
     output = epath.Path(workdir) / CALIBRATION
@@ -205,14 +204,3 @@ def _trace(features: FeatureSource, license: str | None) -> Ledger:
 
 def _fingerprint(rows: NDArray[np.float32]) -> str:
     return artifact.fingerprint([rows.tobytes()])
-
-
-def _check_classes(source: Source, class_names: tuple[str, ...]) -> None:
-    """Raises ValueError if a class has no image."""
-    labels = {label for file in source.labels for _, label in file}
-    missing = [name for label, name in enumerate(class_names) if label not in labels]
-    if missing:
-        raise ValueError(
-            f"{source.spec}: expected an image of each class, got none of "
-            f"{missing[0]!r} ({len(missing)} of {len(class_names)} classes)"
-        )

@@ -68,6 +68,19 @@ class PredictionSet:
         is_known = bool(self.features) and self.features == other.features
         return is_known or self.teachers == other.teachers
 
+    def check_features(self) -> None:
+        """Raises ValueError unless the features of one known network are stored."""
+        if not (self.embedding_size and self.has_embedding_norms):
+            raise ValueError(
+                f"{self.directory} has no embeddings with their lengths; label the "
+                "images again with label_images --embeddings and one --teacher"
+            )
+        if not self.features:
+            raise ValueError(
+                f"{self.directory} does not say whose its embeddings are; label the "
+                "images again, with a teacher that this version has made"
+            )
+
     def path(self, index: int) -> epath.Path:
         """Returns the file of an input shard."""
         return epath.Path(self.directory) / prediction_schema.shard_name(index)

@@ -1,0 +1,1 @@
+"""Probes that learn from the embeddings in predictions."""

@@ -1,0 +1,182 @@
+"""A run of `teacher.probe` on the embeddings in predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from etils import epath
+
+from classifier.data import inspection
+from classifier.data.class_names import check_same_classes
+from classifier.data.sources import Source, open_source
+from classifier.export import model_card
+from classifier.export.facts import CLASSIFIER, NO_NETWORK, Evaluation
+from classifier.export.head import Head, write_head
+from classifier.features.source import FeatureSource
+from classifier.probing import embeddings, probe
+from classifier.probing import run as probing
+from classifier.probing.config import ProbeConfig
+from classifier.probing.embeddings import LabeledEmbeddings
+from pseudo_label.predictions.prediction_set import PredictionSet, open_predictions
+from stage import artifact, licenses
+from stage.cli import Log
+from stage.licenses import Ledger
+from teacher.probing import stored_embeddings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class StoredRun:
+    """A probe to make of stored embeddings, with checked inputs.
+
+    Attributes:
+        config: How the head is fitted.
+        predictions: The embeddings.
+        backbone: Network that the embeddings are of, to export with the head; None to
+            write the head alone.
+        labeled: Images to learn from; None for those whose label is stored.
+        evaluation: Images to evaluate on, if any.
+        class_names: K names by label.
+        ledger: What it is made of.
+    """
+
+    config: ProbeConfig
+    predictions: PredictionSet
+    backbone: FeatureSource | None
+    labeled: Source | None
+    evaluation: Source | None
+    class_names: tuple[str, ...]
+    ledger: Ledger = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the content of the classifier's `config.json`."""
+        features = {
+            "fingerprint": self.predictions.features,
+            "size": self.predictions.embedding_size,
+        }
+        stored = artifact.read_config(self.predictions.directory)["images"]
+        return {
+            **(self.backbone.describe() if self.backbone else {"features": features}),
+            "probe": dataclasses.asdict(self.config),
+            "predictions": self.predictions.fingerprint,
+            "labeled": self.labeled.describe() if self.labeled else stored,
+            "evaluation": self.evaluation.describe() if self.evaluation else None,
+            "class_names": self.class_names,
+        }
+
+    def make(self, workdir: epath.PathLike, log: Log) -> None:
+        """Writes the classifier, or its head, and its calibration into the directory.
+
+        Raises:
+            ValueError: If an image has no embedding, or a class no image.
+            OSError: If a file cannot be written.
+        """
+        labeled = self._read_labeled()
+        embeddings.check_classes(labeled.labels, self.class_names, self._name)
+        found = probe.fit(labeled, self.config)
+        for line in found.lines:
+            log(line)
+        evaluation = None
+        if self.evaluation is not None:
+            images = self._read_evaluation(self.evaluation)
+            evaluation = embeddings.evaluate(found.head, images)
+        if self.backbone is None:
+            self._write_head(found.head, workdir, evaluation)
+        elif evaluation is not None:
+            self.backbone.export(
+                found.head,
+                workdir,
+                class_names=self.class_names,
+                evaluation=evaluation,
+                num_embedded=len(labeled.labels),
+            )
+            model_card.write(workdir)
+        probing.calibrate(found, self.describe()["labeled"], workdir, log)
+        if evaluation is not None:
+            log(embeddings.describe(evaluation))
+
+    @property
+    def _name(self) -> str:
+        return self.labeled.spec if self.labeled else self.predictions.directory
+
+    def _read_labeled(self) -> LabeledEmbeddings:
+        if self.labeled is None:
+            return stored_embeddings.read_true_labels(self.predictions)
+        return stored_embeddings.match(self.predictions, self.labeled)
+
+    def _read_evaluation(self, source: Source) -> LabeledEmbeddings:
+        if self.backbone is None:
+            return stored_embeddings.match(self.predictions, source)
+        return embeddings.embed(source, self.backbone.load())
+
+    def _write_head(
+        self, head: Head, workdir: epath.PathLike, evaluation: Evaluation | None
+    ) -> None:
+        """Writes what relabeling needs."""
+        of_head = write_head(workdir, head)
+        parts = (self.predictions.features, repr(self.class_names), of_head)
+        facts = {
+            "fingerprint": artifact.fingerprint(part.encode() for part in parts),
+            "class_names": self.class_names,
+            "network": NO_NETWORK,
+            "features": self.predictions.features,
+            "head": of_head,
+            "evaluation": evaluation and dataclasses.asdict(evaluation),
+        }
+        artifact.write_json(epath.Path(workdir) / CLASSIFIER, facts)
+
+
+def open_run(
+    config: ProbeConfig,
+    *,
+    predictions: str,
+    backbone: FeatureSource | None,
+    labeled: str | None,
+    evaluation: str | None,
+    stated: Mapping[str, str] = MappingProxyType({}),
+    **how: Any,
+) -> StoredRun:
+    """Opens predictions and images; `how` are arguments of `open_source`.
+
+    `stated` has the licenses of `licenses.parse`.
+
+    Raises:
+        ValueError: If one of them cannot be used, or the network is another.
+        FileNotFoundError: If one does not exist.
+    """
+    if backbone is not None and evaluation is None:
+        raise ValueError("--backbone= needs --evaluation=, to evaluate the classifier")
+    stored = open_predictions(predictions)
+    stored.check_features()
+    if backbone is not None and backbone.fingerprint != stored.features:
+        raise ValueError(
+            f"--backbone={backbone.spec} computes other features than those of "
+            f"{predictions}: expected {stored.features[:12]}, got "
+            f"{backbone.fingerprint[:12]}; give the network that labeled the images"
+        )
+    if labeled is None and not stored.has_true_labels:
+        raise ValueError(f"{predictions} holds no labels: give --labeled= as well")
+    sources = {
+        name: inspection.inspect(open_source(spec, **how), for_training=True)
+        for name, spec in (("labeled", labeled), ("evaluation", evaluation))
+        if spec is not None
+    }
+    class_names = stored.class_names
+    if "labeled" in sources:
+        class_names = sources["labeled"].labeled_class_names()
+    for source in sources.values():
+        check_same_classes(class_names, source.labeled_class_names(), source.spec)
+    ledger = [*licenses.read(predictions)]
+    if "labeled" in sources:
+        ledger.append(sources["labeled"].origin(stated.get("labeled")))
+    return StoredRun(
+        config=config,
+        predictions=stored,
+        backbone=backbone,
+        labeled=sources.get("labeled"),
+        evaluation=sources.get("evaluation"),
+        class_names=class_names,
+        ledger=licenses.merge(ledger),
+    )
