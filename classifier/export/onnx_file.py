@@ -71,6 +71,8 @@ def parse(content: bytes, name: str) -> Any:
         model = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ValueError(f"{name}: expected an ONNX model, got {error}") from error
+    if not all(isinstance(text, str) for text in _names(model)):
+        raise ValueError(f"{name}: expected an ONNX model, got names that are no text")
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     version = opsets.get("", opsets.get("ai.onnx", 0))
     if not model.graph.node or version < MIN_OPSET:
@@ -160,6 +162,20 @@ def _check_operators(model: Any, name: str) -> None:
             f"{name}: expected operators of ONNX, got {shown(sorted(other)[:3])}, "
             "which are not loaded"
         )
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """Yields all names; protobuf gives those that are not UTF-8 as bytes."""
+    for graph in graphs(model):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+        for node in graph.node:
+            yield from (node.name, node.op_type, node.domain)
+            yield from (*node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+    yield from (tensor.name for tensor in tensors(model))
+    yield from (opset.domain for opset in model.opset_import)
 
 
 def graphs(model: Any) -> Iterator[Any]:

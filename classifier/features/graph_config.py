@@ -151,7 +151,10 @@ def read_settings(path: pathlib.Path, assignments: Sequence[str]) -> GraphSettin
     found = _read(file) if file.exists() else {}
     image = found.pop("image", {})
     defaults = {"size": _OPEN_SIZE, "antialias": True}
-    config = GraphConfig(image=ImageConfig(**defaults | image), **found)
+    try:
+        config = GraphConfig(image=ImageConfig(**defaults | image), **found)
+    except ValueError as error:
+        raise ValueError(f"{file}: {typed_json.error_message(error)}") from error
     named = {f"image.{name}" for name in image}
     return GraphSettings(
         override_all(config, assignments),

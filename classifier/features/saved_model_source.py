@@ -55,11 +55,11 @@ def open_directory(path: str, assignments: Sequence[str], log: Log) -> TracedFea
         log(f"{spec}: assumed {assumed}; --set= changes it")
     config = settings.config
 
-    def embed(pixels: Any, owner: Any = loaded) -> Any:
-        # The signature alone would lose its variables.
-        del owner
+    def embed(pixels: Any) -> Any:
         images = scale(pixels, config, layout=layout, dtype=tensor.dtype)
-        return pool(function(**{name: images})[output], layout, config.pooling)
+        # A signature alone would lose its variables.
+        outputs = loaded.signatures[_SIGNATURE](**{name: images})
+        return pool(outputs[output], layout, config.pooling)
 
     described = dataclasses.asdict(config)
     graph = (pathlib.Path(path) / saved_model.GRAPH).read_bytes()

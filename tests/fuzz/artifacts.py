@@ -24,8 +24,9 @@ from beam_jobs.propagation import job as propagation
 from beam_jobs.propagation import passes
 from classifier.data import shard_manifest
 from classifier.data.sources import open_source
-from classifier.export import saved_model
-from classifier.export.facts import fingerprint
+from classifier.export import head, onnx_file, saved_model
+from classifier.export.facts import ClassifierFacts, fingerprint
+from classifier.features import graph_config
 from classifier.training import checkpoint, metrics, presets
 from classifier.training.config import read_run
 from pseudo_label.dataset import records
@@ -38,6 +39,7 @@ from stage import artifact, calibration_files, licenses, parquet
 from stage.licenses import Origin
 from tests import chain
 from tests.beam_jobs.propagation import sets
+from tests.classifier.features import onnx_models
 from tests.fuzz import mutations
 from tests.fuzz.harness import Target
 from tests.pseudo_label.dataset import spoiling
@@ -84,6 +86,7 @@ def prepare(root: pathlib.Path) -> None:
         _write_calibration(root / f"round-{number}" / "calibration", accuracy)
     _write_teacher(root / "teacher")
     licenses.write(root / "round-1" / "student", _LEDGER)
+    _write_probe(root / "probe")
     for name in ("features", "labeled"):
         sets.write(root / name, shards=1, rows=9, labeled=name == "labeled")
     job = _propagation(root)
@@ -102,6 +105,19 @@ def _write_calibration(directory: pathlib.Path, accuracy: float) -> None:
     numbers = {"label": np.int32([0, 1]), "predicted": np.int32([0, 0])}
     table = pa.table(numbers | {"confidence": np.float32([0.5, 0.75])})
     parquet.write_parquet_file(directory / "calibration.parquet", table)
+
+
+def _write_probe(directory: pathlib.Path) -> None:
+    """Writes an ONNX file of others, its settings, and a head."""
+    directory.mkdir()
+    onnx_models.write(directory / "network.onnx")
+    half = [0.5, 0.5, 0.5]
+    runs.write(
+        directory / graph_config.PREPROCESSOR,
+        {"image_mean": half, "image_std": half, "resample": 3}
+        | {"size": {"shortest_edge": 50}, "crop_size": 40},
+    )
+    head.write_head(directory, onnx_models.make_head(4))
 
 
 def _write_teacher(directory: pathlib.Path) -> None:
@@ -290,6 +306,25 @@ def _licenses(root: pathlib.Path) -> licenses.Ledger:
     return licenses.read(root / "round-1" / "student")
 
 
+def _onnx(root: pathlib.Path) -> Any:
+    return onnx_file.read_model(root / "probe" / "network.onnx")
+
+
+def _graph_settings(root: pathlib.Path) -> Any:
+    return graph_config.read_settings(root / "probe", ["image.size=40"])
+
+
+def _head(root: pathlib.Path) -> Any:
+    content = (root / "probe" / head.HEAD).read_bytes()
+    facts = ClassifierFacts(
+        fingerprint="f",
+        class_names=("a", "b", "c"),
+        image=presets.tiny().image,
+        head=artifact.fingerprint([content]),
+    )
+    return head.read_head(root / "probe", facts)
+
+
 #: A file, the name of what reads it, and that.
 _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     ("chain/predictions/config.json", "open", _predictions),
@@ -340,6 +375,9 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
         "open",
         lambda root: saved_model.read_ensemble_facts([root / "teacher"]),
     ),
+    ("probe/network.onnx", "open", _onnx),
+    (f"probe/{graph_config.PREPROCESSOR}", "open", _graph_settings),
+    (f"probe/{head.HEAD}", "open", _head),
     ("thresholds.json", "thresholds", _read_thresholds),
 )
 #: The same for files whose values must be those that were written.
