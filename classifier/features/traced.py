@@ -22,6 +22,7 @@ from classifier.export.facts import (
     CLASSIFIER,
     EXPORT,
     SAVED_MODEL,
+    ClassifierFacts,
     Evaluation,
     features_fingerprint,
     fingerprint,
@@ -171,7 +172,9 @@ def _normalize(embedding: Any) -> Any:
     return embedding / tf.maximum(length, MIN_LENGTH)
 
 
-def open_classifier(spec: str, facts: Any, image: ImageConfig) -> TracedFeatures:
+def open_classifier(
+    spec: str, facts: ClassifierFacts, image: ImageConfig
+) -> TracedFeatures:
     """Returns the features of a classifier of this kind.
 
     The preprocessing may be another than the classifier's, but for the size.

@@ -38,6 +38,17 @@ FAULTS = (
         REFUSED,
         mentions=("3 classes", "4"),
     ),
+    Fault(
+        "teacher whose ONNX file is another's",
+        REFUSED,
+        "it is compared with the fingerprint in `classifier.json`",
+        mentions=("network.onnx", "classifier.json"),
+    ),
+    Fault(
+        "teacher that is an ONNX file, with an engine that does not run it",
+        REFUSED,
+        mentions=("--engine=tensorflow", "onnxruntime"),
+    ),
     Fault("two teachers with different classes", REFUSED, mentions=("3 classes", "2")),
     Fault("engine that is not installed", REFUSED, mentions=("OpenVINO",)),
     Fault(

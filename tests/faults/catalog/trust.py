@@ -49,6 +49,22 @@ FAULTS = (
         "only weights are read from the file",
     ),
     Fault(
+        "features in an ONNX file with operators of others",
+        REFUSED,
+        "allowed are those of ONNX, and of ONNX Runtime's optimizer",
+        mentions=("PyOp",),
+    ),
+    Fault(
+        "features in an ONNX file whose tensors are outside its directory",
+        REFUSED,
+        mentions=("../secret",),
+    ),
+    Fault(
+        "features in a SavedModel that reads a file",
+        REFUSED,
+        mentions=("'ReadFile'",),
+    ),
+    Fault(
         "control characters in file and class names",
         LABELED,
         "escaped on the terminal, the card and the report; unchanged in data files",
