@@ -194,6 +194,6 @@ def open_classifier(
         embed=embed,
         image=image,
         origin={"classifier": facts.fingerprint},
-        content=facts.features.encode(),
+        content=str(facts.features).encode(),
         known_fingerprint=facts.features if image == facts.image else None,
     )
