@@ -33,6 +33,9 @@ from classifier.models.onnx_flops import count_multiply_adds
 from stage.cli import Log
 from stage.typed_json import error_message
 
+#: Images that a graph is tried with.
+_NUM_BLANK = 2
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OnnxFeatures:
@@ -167,7 +170,8 @@ def _choose(backbone: Any, graph_input: GraphInput, config: GraphConfig) -> Any:
     """Returns a model from `pixels` to `embedding`, which is run once for its shape."""
     wrapped = onnx_graph.wrap(backbone, graph_input, config)
     side = config.image.size
-    blank = np.zeros((graph_input.batch or 1, side, side, 3), np.uint8)
+    # Several images: exporters may fix the one that they were shown.
+    blank = np.zeros((graph_input.batch or _NUM_BLANK, side, side, 3), np.uint8)
     chosen = onnx_graph.choose_output(
         wrapped, _run(wrapped, blank), layout=graph_input.layout, config=config
     )
@@ -176,7 +180,7 @@ def _choose(backbone: Any, graph_input: GraphInput, config: GraphConfig) -> Any:
 
 
 def _run(model: Any, pixels: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of all outputs for some pixels."""
+    """Returns the shapes of the outputs that have a row for each image."""
     session = open_session(model.SerializeToString())
     names = [output.name for output in session.get_outputs()]
     try:
@@ -185,7 +189,10 @@ def _run(model: Any, pixels: Any) -> dict[str, tuple[int, ...]]:
         raise ValueError(
             f"ONNX Runtime cannot run it: {error_message(error)}"
         ) from error
-    return {name: np.shape(array) for name, array in zip(names, arrays, strict=True)}
+    shapes = {name: np.shape(array) for name, array in zip(names, arrays, strict=True)}
+    return {
+        name: sides for name, sides in shapes.items() if sides[:1] == pixels.shape[:1]
+    }
 
 
 def _count(model: Any, num_embedded: int) -> dict[str, float]:

@@ -243,6 +243,17 @@ def test_tensors_in_a_file_beside_it_are_read_into_one(tmp_path, images):
     read_ensemble_facts([tmp_path / "probe"])
 
 
+def test_a_graph_that_was_exported_for_one_image_is_refused(tmp_path):
+    """Its shape says any number, but a constant inside says one."""
+    model = make_network()
+    constant = helper.make_tensor("one", TensorProto.INT64, [2], [1, FEATURES])
+    model.graph.initializer.append(constant)
+    model.graph.node.append(helper.make_node("Reshape", ["features", "one"], ["y"]))
+    model.graph.output[0].name = "y"
+    with pytest.raises(ValueError, match="ONNX Runtime cannot run it"):
+        open_features(f"onnx:{write(tmp_path / 'network.onnx', model)}")
+
+
 def test_what_is_no_network_of_images_is_refused(tmp_path):
     path = tmp_path / "network.onnx"
     write(path)
