@@ -255,7 +255,7 @@ DATA := $(RUN)/data/COMPLETED
 EXCLUDE := tfds:$(DIGITS):labeled+test$(if $(CALIBRATION),+calibration)
 # Different scans of 8x8 pixels can have the same hash.
 DUPLICATE_BITS := -1
-LABELING_FLAGS ?= --engine=tensorflow --dtype=float32
+LABELING_FLAGS ?= $(if $(PROBED),,--engine=tensorflow --dtype=float32)
 endif
 
 # The sources to exclude, each one word for make.

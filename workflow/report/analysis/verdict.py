@@ -64,7 +64,10 @@ class _Seed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Member:
+    """What is read of a teacher's `config.json`; `features` are a probe's."""
+
     unlabeled: dict[str, Any] | None = None
+    features: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,8 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     """Returns the main figures of a run.
 
     `teacher_accuracy` is that of the first teacher; each of `rounds` has that of its
-    own. `consistent` says whether the first one learned from unlabeled images too.
+    own. `consistent` says whether the first one learned from unlabeled images too,
+    `pretrained` whether it is a probe.
     `compute` is None if a stage did not count its multiply-adds.
 
     Raises:
@@ -97,11 +101,12 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{path} has no round to report on: expected {run.round(1)}/predictions"
         )
-    compute = read_compute(run)
+    compute, members = read_compute(run), _read_members(run)
     stages = sorted(read_stages(run), key=lambda stage: stage.name.split("/"))
     return {
         "teacher_accuracy": teacher.top1,
-        "consistent": _learned_from_unlabeled(run),
+        "consistent": any(member.unlabeled is not None for member in members),
+        "pretrained": any(member.features is not None for member in members),
         "student_accuracy": accuracy,
         "control_accuracy": control.top1,
         "compute": compute and dataclasses.asdict(compute),
@@ -114,14 +119,10 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def _learned_from_unlabeled(run: Run) -> bool:
-    """Whether a member of the first teacher learned from unlabeled images."""
+def _read_members(run: Run) -> list[_Member]:
+    """Returns what the members of the first teacher say that they learned from."""
     configs = [member / artifact.CONFIG for member in run.members()]
-    return any(
-        typed_json.read(path, _Member).unlabeled is not None
-        for path in configs
-        if path.exists()
-    )
+    return [typed_json.read(path, _Member) for path in configs if path.exists()]
 
 
 def format_lines(report: dict[str, Any]) -> Iterator[str]:
@@ -156,6 +157,8 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _describe_first(report: Mapping[str, Any]) -> str:
+    if report.get("pretrained"):
+        return "labels and pretrained features"
     return "labels and unlabeled images" if report.get("consistent") else "labels alone"
 
 

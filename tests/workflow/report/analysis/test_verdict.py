@@ -169,11 +169,12 @@ def test_a_run_without_a_round_is_named(run):
 
 def test_what_the_first_teacher_learned_from_is_named(run):
     member = run / "round-1" / "teacher" / "member-1"
-    for unlabeled, expected in ((None, "labels alone"), ({"n": 9}, "unlabeled images")):
-        content = {"config": {"seed": 1}}
-        if unlabeled:
-            content["unlabeled"] = unlabeled
-        write(member / "config.json", content)
+    for more, expected in (
+        ({}, "labels alone"),
+        ({"unlabeled": {"n": 9}}, "unlabeled images"),
+        ({"features": {"size": 9}}, "pretrained features"),
+    ):
+        write(member / "config.json", {"config": {"seed": 1}, **more})
         lines = list(verdict.format_lines(verdict.make_report(run)))
         (teacher,) = [line for line in lines if line.startswith("    teacher ")]
         assert expected in teacher
