@@ -46,7 +46,9 @@ def main(argv: Sequence[str]) -> None:
                 name = f"{shape.features}x{shape.classes}" + (
                     "" if embeddings else ", without embeddings"
                 )
-                run = runs.Run(inputs=inputs, embeddings=embeddings, top_k=_TOP_K.value)
+                run = runs.RelabelRun(
+                    inputs=inputs, embeddings=embeddings, top_k=_TOP_K.value
+                )
                 found[name] = runs.measure(run, shape)
                 cli.log(format_row(name, found[name]))
     cli.log(json.dumps({"images": _IMAGES.value, "top_k": _TOP_K.value, **found}))

@@ -29,7 +29,7 @@ _REPEATS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class RelabelRun:
     """A relabeling, whether it writes embeddings, and how many classes it keeps."""
 
     inputs: RelabelingInputs
@@ -37,7 +37,7 @@ class Run:
     top_k: int
 
 
-def measure(run: Run, shape: Shape) -> Figures:
+def measure(run: RelabelRun, shape: Shape) -> Figures:
     """Returns rows a second of the whole job, and what takes the time in a process."""
     with tempfile.TemporaryDirectory(dir=run.inputs.teacher.parent) as directory:
         root = pathlib.Path(directory)
@@ -50,7 +50,7 @@ def measure(run: Run, shape: Shape) -> Figures:
         return {**rows, "peak_gb": usage["peak_gb"], **_shares(run, root / "parts")}
 
 
-def _command(run: Run, output: pathlib.Path) -> list[str]:
+def _command(run: RelabelRun, output: pathlib.Path) -> list[str]:
     return [
         *(sys.executable, "-m", "beam_jobs.relabel"),
         f"--predictions={run.inputs.predictions}",
@@ -61,7 +61,7 @@ def _command(run: Run, output: pathlib.Path) -> list[str]:
     ]
 
 
-def _shares(run: Run, output: pathlib.Path) -> Figures:
+def _shares(run: RelabelRun, output: pathlib.Path) -> Figures:
     """Returns what reading, multiplying and writing take of a shard's seconds."""
     request = relabeling_job.RelabelingRequest(
         predictions=str(run.inputs.predictions),

@@ -21,7 +21,8 @@ from classifier.export.facts import CLASSIFIER, read_facts
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
-from classifier.inference.ensemble import Classifier, Ensemble, softmax
+from classifier.inference.ensemble import Classifier, Ensemble
+from classifier.inference.probabilities import softmax
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact, licenses
 from stage.licenses import Origin

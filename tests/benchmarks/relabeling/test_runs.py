@@ -10,7 +10,7 @@ def test_figures_of_a_few_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(predictions, "BLOCK_ROWS", 1000)
     shape = Shape(features=8, classes=3, images=30_000)
     inputs = open_inputs(tmp_path, shape)
-    run = runs.Run(inputs=inputs, embeddings=True, top_k=2)
+    run = runs.RelabelRun(inputs=inputs, embeddings=True, top_k=2)
     figures = runs.measure(run, shape)
     parts = [figures[name] for name in ("reading", "multiplying", "writing")]
     assert sum(parts) == pytest.approx(1)

@@ -6,7 +6,8 @@ import pytest
 
 from classifier.inference import conversion, engine, engine_autotune, onnx_network
 from classifier.inference.engine import Engine
-from classifier.inference.ensemble import BATCH_SIZE, Classifier, Ensemble, softmax
+from classifier.inference.ensemble import BATCH_SIZE, Classifier, Ensemble
+from classifier.inference.probabilities import softmax
 from tests.images import random_images, to_examples
 
 ALL = [Engine("onnxruntime"), Engine("openvino"), Engine("openvino", "bfloat16")]
