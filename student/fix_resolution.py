@@ -16,7 +16,7 @@ from classifier.training import devices
 from classifier.training.config import read_run
 from stage import artifact, cli, licenses
 from stage.flags import CommandFlags
-from stage.overrides import override_all
+from stage.overrides import override_all, paths_of
 from student.training import presets
 
 FLAGS = CommandFlags()
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = read_run(path).recipe
         hardware = devices.load_backend(_BACKEND.value)
-        from classifier.training import trainer
+        from classifier.training import initial_weights, trainer
 
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
         recipe = presets.last_phase(
@@ -49,7 +49,10 @@ def main(argv: Sequence[str]) -> None:
         )
         config = override_all(recipe, _SET.value)
         hardware.check(config)
-        run = trainer.open_run(config, sources, init_from=_STUDENT.value, stated=stated)
+        config, initial = initial_weights.open_for(
+            config, _STUDENT.value, fixed=paths_of(_SET.value)
+        )
+        run = trainer.open_run(config, sources, initial=initial, stated=stated)
         with devices.started_run(
             run.describe(), hardware, _WORKDIR.value, ledger=run.ledger
         ) as context:

@@ -62,9 +62,12 @@ def main(argv: Sequence[str]) -> None:
         _check_control()
         stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
-        from classifier.training import trainer
+        from classifier.training import initial_weights, trainer
         from student.training import mixture
 
+        recipe, initial = initial_weights.open_for(
+            recipe, _RUN.init_from.value, fixed=paths_of(_RUN.set.value)
+        )
         sources = trainer.open_sources(**_DATA.arguments())
         pseudo_labeled = _PSEUDO_LABELED.value and mixture.open_pseudo_labeled(
             _PSEUDO_LABELED.value, sources.class_names
@@ -80,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         run = trainer.open_run(
             config,
             sources,
-            init_from=_RUN.init_from.value,
+            initial=initial,
             new_head=_RUN.new_head.value,
             stated=stated,
         )

@@ -79,9 +79,12 @@ def main(argv: Sequence[str]) -> None:
         stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
-        from classifier.training import trainer, unlabeled
+        from classifier.training import initial_weights, trainer, unlabeled
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
+        recipe, initial = initial_weights.open_for(
+            recipe, _RUN.init_from.value, fixed=paths_of(_RUN.set.value)
+        )
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
         sample = _draw_sample(sources, recipe)
         num_unlabeled = sample.num_images if sample else _count_unlabeled()
@@ -92,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
         run = trainer.open_run(
             config,
             sources,
-            init_from=_RUN.init_from.value,
+            initial=initial,
             new_head=_RUN.new_head.value,
             stated=stated,
         )

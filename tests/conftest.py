@@ -29,7 +29,7 @@ LONG_FILES = (
     "tests/classifier/training/test_resume.py",
     "tests/classifier/training/test_backend_jax.py",
     "tests/classifier/training/test_loop.py",
-    "tests/classifier/training/test_initial_weights.py",
+    "tests/classifier/weights/test_resnet_rs.py",
 )
 
 

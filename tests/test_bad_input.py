@@ -133,9 +133,18 @@ CASES = [
         "weights of another network",
         (*STUDENT, "--init_from=resnet_rs_h5:{other_weights}"),
         (
-            "stem_0_conv/kernel",
-            "(3, 3, 3, 8)",
-            "none",
+            "{other_weights}",
+            "(3, 4, 6, 3)",
+            "(0, 0, 0, 0)",
+        ),
+    ),
+    Case(
+        "weights without a network",
+        (*TRAIN, "--init_from=keras:imagenet"),
+        (
+            "keras:imagenet",
+            "resnet_rs_14",
+            "--set=model.name=",
         ),
     ),
     Case(

@@ -21,6 +21,7 @@ from classifier.training.backend import Backend
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices, RunContext
 from classifier.training.export_run import export_run
+from classifier.training.initial_weights import InitialWeights
 from classifier.training.input_pipeline import MakeTarget
 from stage import artifact, licenses
 from stage.licenses import Ledger
@@ -144,35 +145,33 @@ def open_run(
     config: TrainConfig,
     sources: Sources,
     *,
-    init_from: str | None = None,
+    initial: InitialWeights | None = None,
     new_head: bool = False,
     stated: Mapping[str, str] = MappingProxyType({}),
 ) -> TrainingRun:
     """Builds the network and decodes the first images of both sources.
 
-    `init_from` names the initial weights, see `initial_weights`; None for random ones.
-    With `new_head`, the head starts with random weights in any case. `stated` has the
-    licenses of `licenses.parse`.
+    `initial` are the initial weights, None for random ones. With `new_head`, the head
+    starts with random weights in any case. `stated` has the licenses of
+    `licenses.parse`.
 
     Raises:
         ValueError: If there are fewer files than input shards, an image cannot be
             decoded, the network cannot be built, or the weights do not fit it.
-        FileNotFoundError: If the weights do not exist.
     """
-    if new_head and init_from is None:
+    if new_head and initial is None:
         raise ValueError("--new_head needs --init_from: random weights have a new head")
     class_names = sources.class_names
     sources = inspect(sources)
     check_input_shards(sources.labeled, config)
     model = build(config, num_classes=len(class_names), dtype=config.dtype)
-    initial, ledger = None, [sources.labeled.origin(stated.get("labeled"))]
-    if init_from is not None:
-        fingerprint = initial_weights.load(
-            model, init_from, class_names=class_names, new_head=new_head
+    origin, ledger = None, [sources.labeled.origin(stated.get("labeled"))]
+    if initial is not None:
+        initial_weights.load(model, initial, class_names=class_names, new_head=new_head)
+        origin = initial_weights.to_json(initial, new_head=new_head)
+        ledger += licenses.trace(
+            initial.weights.spec, initial.weights.origin, stated.get("init_from")
         )
-        initial = {"fingerprint": fingerprint, "new_head": new_head}
-        published = {"sha256": fingerprint}
-        ledger += licenses.trace(init_from, published, stated.get("init_from"))
     factory.freeze(model, stages=config.frozen_stages)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_decoding(source, count=NUM_CHECKED)
@@ -180,7 +179,7 @@ def open_run(
         **vars(sources),
         config=config,
         model=model,
-        initial_weights=initial,
+        initial_weights=origin,
         ledger=licenses.merge(ledger),
     )
 
@@ -281,6 +280,8 @@ def train(
     config, devices = run.config, context.devices
     tf.config.experimental.enable_op_determinism()
     context.log(_describe(run.model))
+    if run.initial_weights is not None:
+        context.log(initial_weights.describe(run.initial_weights, config))
     context.log(
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
         f"{config.global_batch_size} images, {config.dtype}, {devices.describe()}"

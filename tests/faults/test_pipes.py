@@ -7,7 +7,7 @@ import pytest
 
 from classifier.data import shard_manifest
 from classifier.data.sources import open_source
-from classifier.training import initial_weights
+from classifier.training import initial_weights, presets
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import open_selection
 from stage import artifact, tfds_directory
@@ -142,5 +142,5 @@ def test_a_weights_file(fault, tmp_path):
     refused(
         fault,
         path,
-        lambda: initial_weights.load(None, spec, class_names=(), new_head=True),
+        lambda: initial_weights.open_for(presets.tiny(), spec, fixed=()),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from classifier.export import saved_classifier
 from classifier.export.facts import Evaluation
-from classifier.training import initial_weights
+from classifier.training import initial_weights, presets
 from stage import artifact
 from tests.commands import call
 from tests.faults import endings, page
@@ -58,13 +58,10 @@ def damaged(path):
 def test_damaged_weights(fault, place):
     assert fault.end == endings.REFUSED
     path = place.teacher / "model.keras"
-    model = keras.Sequential()
     for content in damaged(path):
         path.write_bytes(content)
         with pytest.raises(ValueError) as error:
-            initial_weights.load(
-                model, str(place.teacher), class_names=("a", "b", "c"), new_head=False
-            )
+            initial_weights.open_for(presets.tiny(), str(place.teacher), fixed=())
         fault.check(str(error.value))
         assert "\n" not in str(error.value)
 

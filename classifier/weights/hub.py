@@ -1,0 +1,55 @@
+"""Files of the Hugging Face Hub, from its cache or downloaded.
+
+`HF_HUB_OFFLINE=1` uses the cache alone. The extra [hub] installs what this needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from typing import Any
+
+from classifier.weights import resnet_rs
+from classifier.weights.published import Weights
+from stage.typed_json import error_message
+
+_WEIGHTS = "model.safetensors"
+_NAME = r"\w+(?:[.-]\w+)*"
+
+
+def open_repository(spec: str, repository: str) -> Weights:
+    """Returns the weights of `OWNER/NAME`, or of `OWNER/NAME@REVISION`.
+
+    Raises:
+        ValueError: If it is no such name, or `huggingface_hub` is not installed.
+        OSError: If the files are neither in the cache nor can be downloaded.
+    """
+    match = re.fullmatch(rf"({_NAME}/{_NAME})(?:@([\w./-]+))?", repository)
+    if match is None:
+        raise ValueError(f"{spec}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ValueError(
+            f"{spec}: needs huggingface_hub: pip install 'noisy-student-rs[hub]'"
+        ) from error
+    name, revision = match[1], match[2] or "main"
+    # The same commit for both, even if the branch moves meanwhile.
+    weights = _fetch(huggingface_hub, spec, name, _WEIGHTS, revision)
+    commit = weights.parent.name
+    _fetch(huggingface_hub, spec, name, resnet_rs.CONFIG, commit)
+    found = resnet_rs.open_safetensors(spec, str(weights))
+    return dataclasses.replace(found, origin={**found.origin, "revision": commit})
+
+
+def _fetch(hub: Any, spec: str, name: str, file: str, revision: str) -> pathlib.Path:
+    """Returns the path of a file in the cache, in the folder of its commit."""
+    try:
+        return pathlib.Path(hub.hf_hub_download(name, file, revision=revision))
+    except Exception as error:  # Of the hub, of HTTP, of the file system.
+        url = hub.hf_hub_url(name, file, revision=revision)
+        raise OSError(
+            f"{spec}: {file} cannot be downloaded: {error_message(error)}; fetch {url} "
+            f"and {resnet_rs.CONFIG} beside it, and give safetensors:PATH"
+        ) from error

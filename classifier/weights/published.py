@@ -1,0 +1,87 @@
+"""Trained weights by name, and how they get into a network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from classifier.data.config import ImageConfig
+from classifier.models.config import ModelConfig
+from classifier.models.factory import is_weight, named_variables
+from classifier.weights.files import Arrays
+
+HEAD_HINT = "--new_head starts with a random one"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Weights:
+    """The weights of a trained network.
+
+    Attributes:
+        spec: What the user calls them, for messages.
+        model: Network and the scaling of its pixels; what else it holds is a recipe's.
+        image: Preprocessing that the network was evaluated with.
+        arrays: Tensors by the names of `name_variables`.
+        fingerprint: SHA-256 of their content.
+        origin: Where they are from: `spec`, `file` and `sha256`, and where known
+            `revision`, `url` and `license`.
+        name_variables: Function from such a network to its variables by name.
+    """
+
+    spec: str
+    model: ModelConfig
+    image: ImageConfig
+    arrays: Arrays
+    fingerprint: str
+    origin: dict[str, str]
+    name_variables: Callable[[keras.Model], dict[str, Any]] = named_variables
+
+
+def assign(model: keras.Model, weights: Weights, *, new_head: bool = False) -> None:
+    """Assigns the tensors to a network; if one does not fit, none.
+
+    With `new_head` the last layer keeps its weights.
+
+    Raises:
+        ValueError: If the network is another one, or a tensor does not fit, which is
+            named.
+    """
+    check_network(weights, model.name)
+    head = {id(v) for v in model.trainable_variables[-2:]}  # Kernel and bias.
+    unused = dict(weights.arrays)
+    assignments = []
+    for name, variable in weights.name_variables(model).items():
+        if not is_weight(variable):
+            continue
+        array = unused.pop(name, None)
+        if id(variable) in head and new_head:
+            continue
+        if array is None or array.shape != tuple(variable.shape):
+            got = "none" if array is None else array.shape
+            hint = f"; {HEAD_HINT}" if id(variable) in head else ""
+            raise ValueError(
+                f"{weights.spec}: expected {name} of shape {tuple(variable.shape)} for "
+                f"{model.name}, got {got}{hint}"
+            )
+        assignments.append((variable, array))
+    if unused:
+        name, array = next(iter(unused.items()))
+        raise ValueError(
+            f"{weights.spec}: expected tensors of {model.name} only, got {len(unused)} "
+            f"others, such as {name} of shape {array.shape}"
+        )
+    for variable, array in assignments:
+        variable.assign(array)
+
+
+def check_network(weights: Weights, name: str) -> None:
+    """Raises ValueError unless weights are those of the network `name`."""
+    found = weights.model.name
+    if name != found:
+        raise ValueError(
+            f"{weights.spec}: expected weights of {name}, got those of {found}; "
+            f"--set=model.name={found} is their network"
+        )
