@@ -65,6 +65,18 @@ def freeze(model: keras.Model, *, stages: int) -> None:
             layer.trainable = False
 
 
+def freeze_batch_norm(model: keras.Model) -> None:
+    """Makes batch-norm layers untrainable, those of nested models included.
+
+    They normalize with their running statistics.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            freeze_batch_norm(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
 def describe(model: keras.Model) -> str:
     """Returns one line with name, input size and number of parameters."""
     return (

@@ -192,6 +192,8 @@ class TrainConfig:
             read them, and the batches are the same.
         frozen_stages: Number of a ResNet-RS's four stages that, with the stem, are not
             trained, batch-norm statistics included; 0 freezes nothing.
+        frozen_batch_norm: Whether batch-norm layers keep their initial weights and
+            normalize with their running statistics.
         seed: Seed of weights, data order and noise.
     """
 
@@ -211,6 +213,7 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     input_shards: int = 1
     frozen_stages: int = 0
+    frozen_batch_norm: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

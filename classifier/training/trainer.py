@@ -173,6 +173,8 @@ def open_run(
             initial.weights.spec, initial.weights.origin, stated.get("init_from")
         )
     factory.freeze(model, stages=config.frozen_stages)
+    if config.frozen_batch_norm:
+        factory.freeze_batch_norm(model)
     for source in (sources.labeled, sources.evaluation):
         input_pipeline.check_decoding(source, count=NUM_CHECKED)
     return TrainingRun(
