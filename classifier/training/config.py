@@ -194,6 +194,9 @@ class TrainConfig:
             trained, batch-norm statistics included; 0 freezes nothing.
         frozen_batch_norm: Whether batch-norm layers keep their initial weights and
             normalize with their running statistics.
+        fitted_head: Whether a new head on initial weights starts as the logistic
+            regression of `teacher.probe` on the labeled images, not with random
+            weights.
         seed: Seed of weights, data order and noise.
     """
 
@@ -214,6 +217,7 @@ class TrainConfig:
     input_shards: int = 1
     frozen_stages: int = 0
     frozen_batch_norm: bool = False
+    fitted_head: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -144,3 +144,26 @@ def test_nothing_is_frozen_unless_asked(config):
     count = len(model.trainable_variables)
     factory.freeze(model, stages=0)
     assert len(model.trainable_variables) == count
+
+
+@pytest.mark.parametrize("name", ["resnet_rs_14", "EfficientNetLite0"])
+def test_frozen_batch_norm_keeps_weights_and_statistics(config, batches, name):
+    model_config = dataclasses.replace(config.model, name=name)
+    config = dataclasses.replace(config, model=model_config)
+    model = trainer.build(config, num_classes=3)
+    factory.freeze_batch_norm(model)
+    before = values(model, "")
+    backend = TensorFlowBackend(model, trainer.build(config, num_classes=3), config)
+    for batch in batches[:2]:
+        backend.train_step(batch)
+    after = values(model, "")
+    kept = {n for n, value in before.items() if np.array_equal(value, after[n])}
+    of_batch_norm = {
+        name
+        for name in before
+        if name.rpartition("/")[2]
+        in ("gamma", "beta", "moving_mean", "moving_variance")
+    }
+    assert of_batch_norm
+    assert of_batch_norm <= kept
+    assert any("kernel" in name for name in before.keys() - kept)

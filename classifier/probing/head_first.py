@@ -1,0 +1,57 @@
+"""A new head that is fitted before the network below it is trained.
+
+"LP-FT" of Kumar et al. 2022: the gradients of a random head would change features that
+are good already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from classifier.features.source import BATCH_SIZE, Extractor
+from classifier.inference.engine import with_fixed_batch
+from classifier.models.embedding import EMBEDDING, set_head, with_embedding
+from classifier.probing import cross_validation, embeddings
+from classifier.probing.config import ProbeConfig
+from classifier.probing.logistic_regression import fit_head
+from classifier.training.trainer import TrainingRun
+from stage.text import printable
+
+
+def fit_new_head(run: TrainingRun) -> None:
+    """Gives a run's network the head that a probe of its features would have.
+
+    Raises:
+        ValueError: If the network has no pooled features, a class has no image, or an
+            image cannot be decoded.
+    """
+    outputs = with_embedding(run.model)
+    if EMBEDDING not in outputs.output:
+        raise ValueError(
+            f"fitted_head needs pooled features, which {run.model.name} has none of; "
+            "--set=fitted_head=False starts with a random head"
+        )
+
+    def embed(pixels: Any) -> list[Any]:
+        return [np.asarray(outputs.predict_on_batch(pixels)[EMBEDDING])]
+
+    network = with_fixed_batch(embed, BATCH_SIZE)
+    extractor = Extractor(run.config.image, lambda pixels: network(pixels)[0])
+    labeled = embeddings.embed(run.labeled, extractor)
+    _check_classes(run, set(labeled.labels.tolist()))
+    config = ProbeConfig(seed=run.config.seed)
+    chosen = cross_validation.choose_c(labeled, config)
+    head = fit_head(labeled.embeddings, labeled.labels, c=chosen.value)
+    set_head(run.model, head.kernel, head.bias)
+
+
+def _check_classes(run: TrainingRun, labels: set[int]) -> None:
+    for label, name in enumerate(run.class_names):
+        if label not in labels:
+            raise ValueError(
+                f"{run.labeled.spec}: expected an image of each class to fit a head, "
+                f"got none of {printable(repr(name))}; --set=fitted_head=False starts "
+                "with a random one"
+            )
