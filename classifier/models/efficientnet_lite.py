@@ -36,7 +36,7 @@ def build_efficientnet_lite(
 ) -> keras.Model:
     """Returns the network with initial weights, see `factory.build_network`."""
     width, depth, _ = variants.EFFICIENTNET_LITE[config.name]
-    build = _Builder(config, seed)
+    build = _LiteBuilder(config, seed)
     inputs = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = standardize(inputs, config)
     x = build.conv(x, STEM_FILTERS, 3, stride=2, name="stem")
@@ -74,7 +74,7 @@ def scaled_filters(filters: int, width: float) -> int:
     return nearest if nearest >= 0.9 * wanted else nearest + _FILTERS_STEP
 
 
-class _Builder:
+class _LiteBuilder:
     """Builds the parts of one network, each with its own seed."""
 
     def __init__(self, config: ModelConfig, seed: int) -> None:
