@@ -10,7 +10,7 @@ import pathlib
 import re
 from typing import Any
 
-from classifier.weights import resnet_rs
+from classifier.weights import timm
 from classifier.weights.published import Weights
 from stage.typed_json import error_message
 
@@ -38,8 +38,8 @@ def open_repository(spec: str, repository: str) -> Weights:
     # The same commit for both, even if the branch moves meanwhile.
     weights = _fetch(huggingface_hub, spec, name, _WEIGHTS, revision)
     commit = weights.parent.name
-    _fetch(huggingface_hub, spec, name, resnet_rs.CONFIG, commit)
-    found = resnet_rs.open_safetensors(spec, str(weights))
+    _fetch(huggingface_hub, spec, name, timm.CONFIG, commit)
+    found = timm.open_safetensors(spec, str(weights))
     return dataclasses.replace(found, origin={**found.origin, "revision": commit})
 
 
@@ -51,5 +51,5 @@ def _fetch(hub: Any, spec: str, name: str, file: str, revision: str) -> pathlib.
         url = hub.hf_hub_url(name, file, revision=revision)
         raise OSError(
             f"{spec}: {file} cannot be downloaded: {error_message(error)}; fetch {url} "
-            f"and {resnet_rs.CONFIG} beside it, and give safetensors:PATH"
+            f"and {timm.CONFIG} beside it, and give safetensors:PATH"
         ) from error

@@ -1,7 +1,7 @@
 """Opens weights that others have trained, by their name.
 
-hf:OWNER/NAME[@REVISION]  timm's ResNet-RS on the Hugging Face Hub, for example
-                          hf:timm/resnetrs50.tf_in1k
+hf:OWNER/NAME[@REVISION]  timm's ResNet-RS or EfficientNet-Lite on the Hugging Face
+                          Hub, for example hf:timm/resnetrs50.tf_in1k
 safetensors:PATH          such a file, with timm's config.json beside it, if any
 resnet_rs_h5:PATH         a weights file of `tf_keras.applications.resnet_rs`
 keras:imagenet            what Keras publishes for a network of `keras.applications`
@@ -35,13 +35,13 @@ def open_weights(spec: str, *, name: str = "") -> Weights:
         ValueError: If the name is unknown, or the file broken or of another network.
         OSError: If there is no file, or it cannot be downloaded.
     """
-    from classifier.weights import hub, keras_applications, resnet_rs
+    from classifier.weights import hub, keras_applications, resnet_rs, timm
 
     kind, _, rest = spec.partition(":")
     if kind == "hf":
         return hub.open_repository(spec, rest)
     if kind == "safetensors":
-        return resnet_rs.open_safetensors(spec, rest)
+        return timm.open_safetensors(spec, rest)
     if kind == "resnet_rs_h5":
         return resnet_rs.open_hdf5(spec, rest)
     if kind == "keras_h5":

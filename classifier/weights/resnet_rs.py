@@ -6,25 +6,16 @@ authors; timm's `resnetrs200.tf_in1k` is a later training with TPUs by timm's au
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
-from typing import Literal
-
-import numpy as np
-from etils import epath
 
 from classifier.data.config import ImageConfig
 from classifier.models import scaling, variants
-from classifier.models.config import IMAGENET_MEAN, IMAGENET_STDDEV, ModelConfig
+from classifier.models.config import ModelConfig
 from classifier.weights import files
 from classifier.weights.files import Arrays
 from classifier.weights.published import Weights
-from stage import artifact, typed_json
-from stage.licenses import License
-
-#: What timm writes beside its weights.
-CONFIG = "config.json"
+from stage import artifact
 
 
 def open_hdf5(spec: str, path: str) -> Weights:
@@ -43,87 +34,8 @@ def open_hdf5(spec: str, path: str) -> Weights:
     )
 
 
-def open_safetensors(spec: str, path: str) -> Weights:
-    """Returns the weights of a file of timm.
-
-    The preprocessing is that of the `config.json` beside it, if timm wrote one.
-    """
-    content = files.read(spec, path)
-    arrays = _take_over(spec, files.read_safetensors(spec, content))
-    depth = _find_depth(spec, arrays)
-    evaluated = _read_config(spec, epath.Path(path).parent / CONFIG, depth)
-    origin = files.describe(spec, path, content)
-    if evaluated.license:
-        origin["license"] = evaluated.license
-    return Weights(
-        spec=spec,
-        model=evaluated.model(depth),
-        image=evaluated.image(depth),
-        arrays=arrays,
-        fingerprint=artifact.fingerprint([content]),
-        origin=origin,
-    )
-
-
 #: Largest size in pixels that the authors trained each depth at.
 _LARGEST_SIZES = dict(sorted(scaling.PUBLISHED_SIZES))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Pretrained:
-    """How timm's weights were evaluated.
-
-    Attributes:
-        mean: Mean of each channel's intensities in [0, 1].
-        std: Their standard deviation.
-        input_size: Channels, height and width; empty if they are not stated.
-        crop_pct: Side of the center crop as a share of the image's shorter side.
-        interpolation: Resampling.
-        license: License of the weights; None if it is not stated.
-    """
-
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STDDEV
-    input_size: tuple[int, ...] = ()
-    crop_pct: float = ImageConfig.crop_fraction
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    license: License | None = None
-
-    def __post_init__(self) -> None:
-        self.model(50), self.image(50)  # Raises ValueError for impossible values.
-
-    def model(self, depth: int) -> ModelConfig:
-        return ModelConfig(
-            name=f"{variants.PREFIX}{depth}",
-            pixel_mean=self.mean,
-            pixel_stddev=self.std,
-        )
-
-    def image(self, depth: int) -> ImageConfig:
-        return ImageConfig(
-            size=self.input_size[-1] if self.input_size else _LARGEST_SIZES[depth],
-            crop_fraction=self.crop_pct,
-            interpolation=self.interpolation,
-            antialias=True,  # timm resizes with Pillow.
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Config:
-    """The content of timm's `config.json`."""
-
-    architecture: str = ""
-    pretrained_cfg: _Pretrained | None = None
-
-
-def _read_config(spec: str, path: epath.Path, depth: int) -> _Pretrained:
-    config = typed_json.read(path, _Config) if path.exists() else _Config()
-    if config.architecture not in ("", f"resnetrs{depth}"):
-        raise ValueError(
-            f"{spec}: expected the architecture resnetrs{depth}, as the tensors have, "
-            f"got {typed_json.shown(config.architecture)} in {path}"
-        )
-    return config.pretrained_cfg or _Pretrained()
 
 
 def _find_depth(spec: str, names: Iterable[str]) -> int:
@@ -205,48 +117,27 @@ _TIMM_BLOCK_LAYERS = {
     "downsample.1": "shortcut_conv",
     "downsample.2": "shortcut_bn",
 }
-#: Tensors of a convolution or dense layer, and of batch normalization.
-_TIMM_TENSORS = {"weight": "kernel", "bias": "bias"}
-_TIMM_BN_TENSORS = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
-#: Counters of PyTorch, without a meaning here.
-_TIMM_COUNTER = "num_batches_tracked"
-#: Axes of PyTorch's kernels in Keras's order, by their number.
-_KERNEL_AXES = {2: (1, 0), 4: (2, 3, 1, 0)}
 
 
-def timm_variable_name(name: str) -> str | None:
-    """Returns the name in our network of a tensor of timm, None for any other name."""
-    layer, _, tensor = name.rpartition(".")
-    if match := re.fullmatch(r"layer([1-4])\.(\d{1,3})\.(.+)", layer):
-        part = _TIMM_BLOCK_LAYERS.get(match[3])
-        ours = part and f"stage{match[1]}_block{int(match[2]) + 1}_{part}"
-    else:
-        ours = _TIMM_LAYERS.get(layer)
-    if ours is None:
-        return None
-    tensors = _TIMM_BN_TENSORS if ours.endswith("_bn") else _TIMM_TENSORS
-    return f"{ours}/{tensors[tensor]}" if tensor in tensors else None
+def timm_layer_name(layer: str) -> str | None:
+    """Returns the name in our network of a layer of timm, None for any other name."""
+    match = re.fullmatch(r"layer([1-4])\.(\d{1,3})\.(.+)", layer)
+    if match is None:
+        return _TIMM_LAYERS.get(layer)
+    part = _TIMM_BLOCK_LAYERS.get(match[3])
+    return part and f"stage{match[1]}_block{int(match[2]) + 1}_{part}"
 
 
-def _take_over(spec: str, tensors: Arrays) -> Arrays:
-    """Returns timm's tensors by our names, with axes in our order."""
-    arrays = {}
-    for name, array in tensors.items():
-        if name.endswith(f".{_TIMM_COUNTER}"):
-            continue
-        ours = timm_variable_name(name)
-        if ours is None or array.dtype.kind != "f":
-            raise ValueError(
-                f"{spec}: expected floating-point tensors of timm's resnetrs50 to "
-                f"resnetrs420, got {typed_json.shown(name)} of shape {array.shape} and "
-                f"type {array.dtype}"
-            )
-        if ours.endswith("/kernel") and array.ndim in _KERNEL_AXES:
-            array = array.transpose(_KERNEL_AXES[array.ndim])
-        arrays[ours] = np.ascontiguousarray(array)
-    return arrays
+def timm_network(spec: str, arrays: Arrays) -> tuple[str, ModelConfig, ImageConfig]:
+    """Returns a network by its tensors: timm's name, config and preprocessing.
+
+    Tensors have our names.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    depth = _find_depth(spec, arrays)
+    model = ModelConfig(name=f"{variants.PREFIX}{depth}")
+    # timm resizes with Pillow.
+    image = ImageConfig(size=_LARGEST_SIZES[depth], antialias=True)
+    return f"resnetrs{depth}", model, image

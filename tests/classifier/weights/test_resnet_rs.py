@@ -11,7 +11,7 @@ import safetensors.numpy
 from classifier.data.config import ImageConfig
 from classifier.models import factory
 from classifier.models.config import IMAGENET_MEAN, IMAGENET_STDDEV, ModelConfig
-from classifier.weights import published, resnet_rs
+from classifier.weights import published, resnet_rs, timm
 from tests.classifier.weights import timm_networks
 from tests.commands import ROOT
 
@@ -236,7 +236,7 @@ def logits_of_timm(weights, size):
 )
 def test_timms_weights_give_its_logits(depth, tmp_path):
     """Recorded from timm, with random statistics of batch normalization."""
-    weights = resnet_rs.open_safetensors(*write_timm(tmp_path / "weights", depth))
+    weights = timm.open_safetensors(*write_timm(tmp_path / "weights", depth))
     assert weights.model.name == f"resnet_rs_{depth}"
     for size, expected in RECORDED[str(depth)].items():
         found = logits_of_timm(weights, int(size))
@@ -247,7 +247,7 @@ def test_timms_weights_give_its_logits(depth, tmp_path):
 def test_the_logits_depend_on_every_statistic(tmp_path):
     name = "layer3.2.bn2.running_mean"
     changed = timm_networks.weights(50)[name] + 0.5
-    weights = resnet_rs.open_safetensors(
+    weights = timm.open_safetensors(
         *write_timm(tmp_path / "weights", 50, **{name: changed})
     )
     difference = logits_of_timm(weights, 96) - RECORDED["50"]["96"]
@@ -256,7 +256,7 @@ def test_the_logits_depend_on_every_statistic(tmp_path):
 
 def test_preprocessing_is_what_timm_writes_beside_its_weights(tmp_path):
     file = write_timm(tmp_path / "model.safetensors", 50)
-    plain = resnet_rs.open_safetensors(*file)
+    plain = timm.open_safetensors(*file)
     assert plain.image == ImageConfig(size=160, antialias=True)
     assert plain.model == ModelConfig()
     config = {
@@ -272,7 +272,7 @@ def test_preprocessing_is_what_timm_writes_beside_its_weights(tmp_path):
         },
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    found = resnet_rs.open_safetensors(*file)
+    found = timm.open_safetensors(*file)
     assert found.image == ImageConfig(
         size=224, crop_fraction=0.91, interpolation="bilinear", antialias=True
     )
@@ -295,7 +295,7 @@ def test_preprocessing_is_what_timm_writes_beside_its_weights(tmp_path):
     ):
         (tmp_path / "config.json").write_text(json.dumps(wrong))
         with pytest.raises(ValueError, match=named):
-            resnet_rs.open_safetensors(*file)
+            timm.open_safetensors(*file)
 
 
 @pytest.mark.parametrize(
@@ -312,5 +312,5 @@ def test_preprocessing_is_what_timm_writes_beside_its_weights(tmp_path):
 def test_other_tensors_than_timms_are_named(build, changes, named, tmp_path):
     file = write_timm(tmp_path / "weights", 50, **changes)
     with pytest.raises(ValueError, match=named) as error:
-        published.assign(build(num_classes=10), resnet_rs.open_safetensors(*file))
+        published.assign(build(num_classes=10), timm.open_safetensors(*file))
     assert "\n" not in str(error.value)
