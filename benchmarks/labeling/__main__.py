@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
         bench = LabelingBench(pathlib.Path(directory), cpu.cores, _IMAGES.value)
         for network in networks:
             figures[network] = _measure(bench, network, cases, cpu)
-        loads = bench.count_loads(networks[-1])
+        loads = bench.count_loads(inputs.FREE)
     verdict = Verdict("models_loaded_per_process", loads, at_most=goals.MAX_LOADS)
     cli.log(f"\n{verdict.line()}")
     cli.log(json.dumps(figures | as_json([verdict])))
