@@ -1,14 +1,18 @@
 """Opens a source of features by its name.
 
-PATH              a classifier's directory
-onnx:PATH         an ONNX file, from images to vectors
-saved_model:PATH  a SavedModel of TensorFlow's, likewise
-keras_hub:PRESET  a preset of KerasHub: a name, a handle or a directory
+PATH                 a classifier's directory
+onnx:PATH            an ONNX file, from images to vectors
+saved_model:PATH     a SavedModel of TensorFlow's, likewise
+keras_hub:PRESET     a preset of KerasHub: a name, a handle or a directory
+keras:NAME           a network of `keras.applications`, as Keras publishes it
+keras_h5:NAME:PATH   such a network's weights in a file
+hf:, safetensors:, resnet_rs_h5:  published weights, see `classifier.weights.opening`
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 from classifier.data.config import ImageConfig
@@ -26,6 +30,10 @@ from classifier.features import (
 )
 from classifier.features.keras_network import KerasFeatures
 from classifier.features.source import FeatureSource
+from classifier.models.factory import build_network
+from classifier.weights import published
+from classifier.weights.opening import open_weights
+from classifier.weights.published import Weights
 from stage import artifact
 from stage.cli import Log
 from stage.overrides import override_all
@@ -87,10 +95,61 @@ def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
     )
 
 
+def _open_keras(name: str, assignments: Sequence[str], log: Log) -> FeatureSource:
+    del log  # Preprocessing is known.
+    weights = open_weights("keras:imagenet", name=name)
+    return _build(f"keras:{name}", weights, assignments)
+
+
+def _open_keras_h5(rest: str, assignments: Sequence[str], log: Log) -> FeatureSource:
+    del log
+    name, _, path = rest.partition(":")
+    if not path:
+        raise ValueError(f"expected keras_h5:NAME:PATH, got keras_h5:{rest}")
+    weights = open_weights(f"keras_h5:{path}", name=name)
+    return _build(f"keras_h5:{rest}", weights, assignments)
+
+
+def _open_published(
+    kind: str, rest: str, assignments: Sequence[str], log: Log
+) -> FeatureSource:
+    del log
+    spec = f"{kind}:{rest}"
+    return _build(spec, open_weights(spec), assignments)
+
+
+def _build(spec: str, weights: Weights, assignments: Sequence[str]) -> FeatureSource:
+    """Returns the features of published weights; their own head is left out."""
+    config = override_all(FeatureConfig(image=weights.image), assignments)
+    network = build_network(
+        weights.model, image_size=config.image.size, num_classes=_NUM_CLASSES
+    )
+    published.assign(network, weights, new_head=True)
+    return KerasFeatures(
+        spec=spec,
+        model=weights.model,
+        network=network,
+        image=config.image,
+        origin=dict(weights.origin),
+    )
+
+
+#: Classes of a head that is replaced.
+_NUM_CLASSES = 2
 _KINDS: dict[str, Callable[[str, Sequence[str], Log], FeatureSource]] = {
     "onnx": onnx_source.open_file,
     "saved_model": saved_model_source.open_directory,
     "keras_hub": keras_hub_source.open_preset,
+    "keras": _open_keras,
+    "keras_h5": _open_keras_h5,
+    **{
+        kind: functools.partial(_open_published, kind)
+        for kind in ("hf", "safetensors", "resnet_rs_h5")
+    },
 }
 #: The forms of a source.
-FEATURES = "a classifier's directory, onnx:PATH, saved_model:PATH or keras_hub:PRESET"
+FEATURES = (
+    "a classifier's directory, onnx:PATH, saved_model:PATH, keras_hub:PRESET, "
+    "keras:NAME, keras_h5:NAME:PATH, hf:OWNER/NAME, safetensors:PATH or "
+    "resnet_rs_h5:PATH"
+)
