@@ -29,8 +29,9 @@ _FEATURES = FLAGS.string(
     "features",
     None,
     "Network that gives the features: a classifier's directory, onnx:PATH, "
-    "saved_model:PATH or keras_hub:PRESET; or predictions:DIRECTORY, made by "
-    "label_images --embeddings, which hold them.",
+    "saved_model:PATH, keras_hub:PRESET, keras:NAME, keras_h5:NAME:PATH, "
+    "hf:OWNER/NAME, safetensors:PATH or resnet_rs_h5:PATH; or predictions:DIRECTORY, "
+    "made by label_images --embeddings, which hold them.",
     required=True,
 )
 _LABELED = FLAGS.string(
