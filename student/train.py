@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
         _check_control()
         stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
+        from classifier.probing import head_first
         from classifier.training import initial_weights, trainer
         from student.training import mixture
 
@@ -78,7 +79,8 @@ def main(argv: Sequence[str]) -> None:
             pseudo_labeled=pseudo_labeled.source.num_examples if pseudo_labeled else 0,
         )
         num_classes = len(sources.class_names)
-        config, remark = _fit(recipe, sizes, num_classes)
+        is_pretrained = initial is not None and initial.is_pretrained
+        config, remark = _fit(recipe, sizes, num_classes, is_pretrained=is_pretrained)
         hardware.check(config)
         run = trainer.open_run(
             config,
@@ -87,6 +89,7 @@ def main(argv: Sequence[str]) -> None:
             new_head=_RUN.new_head.value,
             stated=stated,
         )
+        head_first.fit_new_head(run)
         learned, ledger = sizes, run.ledger
         if _CONTROL.value:
             pseudo_labeled = None
@@ -127,7 +130,11 @@ def _check_control() -> None:
 
 
 def _fit(
-    recipe: StudentConfig, sizes: budget.Sizes, num_classes: int
+    recipe: StudentConfig,
+    sizes: budget.Sizes,
+    num_classes: int,
+    *,
+    is_pretrained: bool,
 ) -> tuple[StudentConfig, str]:
     """Returns the recipe for the images, with --compute_of as long as the chain.
 
@@ -135,7 +142,11 @@ def _fit(
     """
     fixed = paths_of(_RUN.set.value)
     fit = functools.partial(
-        budget.fit_budget, recipe, num_classes=num_classes, fixed=fixed
+        budget.fit_budget,
+        recipe,
+        num_classes=num_classes,
+        is_pretrained=is_pretrained,
+        fixed=fixed,
     )
     config = fit(sizes)
     if not _COMPUTE_OF.value:

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from classifier.training import budget, devices, presets
+from classifier.training import budget, devices, presets, transfer
 from classifier.training.config import TrainConfig, refuse_consistency
 from classifier.training.devices import RunContext
 from stage import cli, licenses
@@ -54,6 +54,7 @@ _CONSISTENCY = FLAGS.choice(
     "Whether to learn from --unlabeled, or only to train as long as a student of it "
     f"does; auto: on with up to {budget.MAX_CONSISTENCY_LABELS} labels per class.",
 )
+_AUTO = "(--consistency=auto; on learns from unlabeled images nevertheless)"
 _NO_EXCLUDE = (
     "warning: images to evaluate on may be among the unlabeled ones; give --exclude, "
     "sources of them, to keep them out"
@@ -79,6 +80,7 @@ def main(argv: Sequence[str]) -> None:
         stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         from classifier.data import folds
+        from classifier.probing import head_first
         from classifier.training import initial_weights, trainer, unlabeled
 
         fold = folds.find_fold(_FOLDS.value, _FOLD.value)
@@ -86,9 +88,17 @@ def main(argv: Sequence[str]) -> None:
             recipe, _RUN.init_from.value, fixed=paths_of(_RUN.set.value)
         )
         sources = trainer.inspect(trainer.open_sources(**_DATA.arguments()))
-        sample = _draw_sample(sources, recipe)
-        num_unlabeled = sample.num_images if sample else _count_unlabeled()
-        config = _fit(recipe, sources, num_unlabeled, consistency=sample is not None)
+        is_pretrained = initial is not None and initial.is_pretrained
+        reason = _why_labels_alone(sources, is_pretrained=is_pretrained)
+        sample = None if reason else _draw_sample(recipe)
+        num_unlabeled = sample.num_images if sample else _count_unlabeled(is_pretrained)
+        config = _fit(
+            recipe,
+            sources,
+            num_unlabeled,
+            is_pretrained=is_pretrained,
+            consistency=sample is not None,
+        )
         hardware.check(config)
         if sample is not None:
             unlabeled.check(config, hardware)
@@ -101,6 +111,7 @@ def main(argv: Sequence[str]) -> None:
         )
         if fold is not None:
             run = trainer.leave_out(run, fold)
+        head_first.fit_new_head(run)
         if sample is not None:
             run = unlabeled.add_sample(run, sample, stated.get("unlabeled"))
         with devices.started_run(
@@ -115,8 +126,8 @@ def main(argv: Sequence[str]) -> None:
                     context.log(unlabeled.describe(sample, config))
                     if not _EXCLUDE.value:
                         context.log(_NO_EXCLUDE)
-                elif _UNLABELED.value is not None:
-                    context.log(_describe_unused(sources, num_unlabeled))
+                elif reason:
+                    context.log(_describe_unused(reason, num_unlabeled))
                 _train(run, sample, context)
 
 
@@ -146,18 +157,23 @@ def _open(spec: str, image_feature: str | None) -> Source:
     return open_source(spec, data_dir=data_dir, image_feature=image_feature)
 
 
-def _draw_sample(sources: Sources, recipe: TrainConfig) -> UnlabeledSample | None:
-    """Returns the images to learn from without labels, if there are to be any."""
-    from classifier.data import sampling
-    from classifier.training import unlabeled
-
-    if _UNLABELED.value is None or _CONSISTENCY.value == "off":
-        return None
-    if _CONSISTENCY.value == "auto" and not _has_few_labels(sources):
-        refuse_consistency(_RUN.set.value, _describe_labels(sources))
-        return None
-    corpus, excluded = _open_corpus(), _open_excluded()
-    return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
+def _why_labels_alone(sources: Sources, *, is_pretrained: bool) -> str | None:
+    """Returns why nothing is learned from --unlabeled; None if it is, or not given."""
+    reason = None
+    if _UNLABELED.value is None:
+        return reason
+    if _CONSISTENCY.value == "off":
+        reason = "--consistency=off"
+    elif _CONSISTENCY.value == "auto" and is_pretrained:
+        reason = f"the weights of {_RUN.init_from.value} are pretrained {_AUTO}"
+    elif _CONSISTENCY.value == "auto" and not _has_few_labels(sources):
+        reason = (
+            f"{sources.labeled.num_examples:,} labels of {len(sources.class_names):,} "
+            f"classes are more than {budget.MAX_CONSISTENCY_LABELS} per class {_AUTO}"
+        )
+    if reason:
+        refuse_consistency(_RUN.set.value, reason)
+    return reason
 
 
 def _has_few_labels(sources: Sources) -> bool:
@@ -165,7 +181,18 @@ def _has_few_labels(sources: Sources) -> bool:
     return budget.has_few_labels(sources.labeled.num_examples, num_classes)
 
 
-def _count_unlabeled() -> int:
+def _draw_sample(recipe: TrainConfig) -> UnlabeledSample | None:
+    """Returns the images to learn from without labels, if there are any."""
+    from classifier.data import sampling
+    from classifier.training import unlabeled
+
+    if _UNLABELED.value is None:
+        return None
+    corpus, excluded = _open_corpus(), _open_excluded()
+    return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
+
+
+def _count_unlabeled(is_pretrained: bool) -> int:
     """Returns the number of images that sets the length of training, 0 if none does."""
     from classifier.data import sampling
 
@@ -174,40 +201,34 @@ def _count_unlabeled() -> int:
     # Opened though not needed: a name that is wrong is refused.
     corpus, _ = _open_corpus(), _open_excluded()
     is_fixed = "num_steps" in paths_of(_RUN.set.value)
-    if is_fixed or presets.epochs(_RUN.preset.value) is None:
+    if is_fixed or is_pretrained or presets.epochs(_RUN.preset.value) is None:
         return 0
     return sampling.count(corpus, budget.MAX_COUNTED)
 
 
-def _describe_unused(sources: Sources, num_unlabeled: int) -> str:
-    reason = "--consistency=off"
-    if _CONSISTENCY.value == "auto":
-        reason = _describe_labels(sources)
+def _describe_unused(reason: str, num_unlabeled: int) -> str:
     line = f"only labeled images are learned from: {reason}"
     if not num_unlabeled:
         return line
     return f"{num_unlabeled:,} unlabeled images set the number of steps; {line}"
 
 
-def _describe_labels(sources: Sources) -> str:
-    return (
-        f"{sources.labeled.num_examples:,} labels of {len(sources.class_names):,} "
-        f"classes are more than {budget.MAX_CONSISTENCY_LABELS} per class "
-        "(--consistency=auto; on learns from unlabeled images nevertheless)"
-    )
-
-
 def _fit(
-    recipe: TrainConfig, sources: Sources, num_unlabeled: int, *, consistency: bool
+    recipe: TrainConfig,
+    sources: Sources,
+    num_unlabeled: int,
+    *,
+    is_pretrained: bool,
+    consistency: bool,
 ) -> TrainConfig:
-    fixed = paths_of(_RUN.set.value)
-    config = budget.fit_budget(
-        recipe,
-        sources.labeled.num_examples,
-        num_unlabeled,
-        epochs=presets.epochs(_RUN.preset.value),
-        fixed=fixed,
-    )
+    fixed, epochs = paths_of(_RUN.set.value), presets.epochs(_RUN.preset.value)
+    num_labeled = sources.labeled.num_examples
+    if is_pretrained and epochs is not None:
+        config = transfer.fit_transfer(recipe, num_labeled, fixed=fixed)
+    else:
+        config = budget.fit_budget(
+            recipe, num_labeled, num_unlabeled, epochs=epochs, fixed=fixed
+        )
     return budget.fit_consistency(config, fixed=fixed) if consistency else config
 
 

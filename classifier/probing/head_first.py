@@ -21,12 +21,16 @@ from stage.text import printable
 
 
 def fit_new_head(run: TrainingRun) -> None:
-    """Gives a run's network the head that a probe of its features would have.
+    """Gives a network with a new head that of a probe of its features.
+
+    It does nothing unless the recipe has `fitted_head` and the head is a new one.
 
     Raises:
         ValueError: If the network has no pooled features, a class has no image, or an
             image cannot be decoded.
     """
+    if not (run.config.fitted_head and (run.initial_weights or {}).get("new_head")):
+        return
     outputs = with_embedding(run.model)
     if EMBEDDING not in outputs.output:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Initial weights from a trained classifier or from those that others have published.
 
-  PATH   a classifier's directory, of `teacher.train` or `student.train`
+  PATH   a classifier's directory, of `teacher.train`, `student.train` or, for Keras
+         networks, `teacher.probe`
   others as in `classifier.weights.opening`
 
 Either all weights are loaded, or none if a tensor does not fit. For other classes the
@@ -41,12 +42,15 @@ class InitialWeights:
 
     Attributes:
         weights: The weights; their preprocessing is that of the recipe if they are a
-            classifier's.
+            trained classifier's.
         class_names: Names by label of a classifier; None for published weights.
+        is_pretrained: Whether they are published weights, or those below a probe's
+            head: `classifier.training.transfer` has the recipe for them.
     """
 
     weights: Weights
     class_names: tuple[str, ...] | None
+    is_pretrained: bool
 
 
 def open_for(
@@ -78,19 +82,22 @@ def _open(spec: str, config: TrainConfig) -> InitialWeights:
     if opening.is_published(spec):
         weights = opening.open_weights(spec, name=config.model.name)
         published.check_network(weights, config.model.name)
-        return InitialWeights(weights=weights, class_names=None)
+        return InitialWeights(weights=weights, class_names=None, is_pretrained=True)
     path = artifact.require_complete(spec, "init_from")
     facts = read_facts(path)
+    is_probe = "probe" in artifact.read_config(path)
     named = named_variables(rebuild_network(path))
     weights = Weights(
         spec=spec,
         model=read_model_config(path),
-        image=config.image,
+        image=facts.image if is_probe else config.image,
         arrays={name: np.asarray(v) for name, v in named.items() if is_weight(v)},
         fingerprint=facts.fingerprint,
         origin={},
     )
-    return InitialWeights(weights=weights, class_names=facts.class_names)
+    return InitialWeights(
+        weights=weights, class_names=facts.class_names, is_pretrained=is_probe
+    )
 
 
 def to_json(initial: InitialWeights, *, new_head: bool) -> dict[str, Any]:

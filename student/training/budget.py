@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from classifier.training import budget
+from classifier.training import budget, transfer
 from classifier.training.config import replace_paths
 from student.training.config import StudentConfig
 
@@ -49,13 +49,24 @@ def fit_budget(
     sizes: Sizes,
     *,
     num_classes: int,
+    is_pretrained: bool = False,
     fixed: Collection[str] = (),
 ) -> StudentConfig:
     """Returns the recipe with batch size, length, mixture and noise for `sizes`.
 
-    `fixed` are paths of the settings made by the user, such as `num_steps`.
+    Args:
+        config: The recipe, with the user's settings.
+        sizes: Numbers of images.
+        num_classes: K.
+        is_pretrained: Whether training starts from published weights.
+        fixed: Paths of the settings made by the user, such as `num_steps`.
     """
-    config = budget.fit_length(config, sizes.labeled, sizes.pseudo_labeled, fixed=fixed)
+    if is_pretrained:
+        config = transfer.fit_transfer(config, sizes.total, fixed=fixed)
+    else:
+        config = budget.fit_length(
+            config, sizes.labeled, sizes.pseudo_labeled, fixed=fixed
+        )
     if sizes.pseudo_labeled:
         fraction = {"mixture.labeled_fraction": _labeled_fraction(config, sizes)}
         config = replace_paths(config, fraction, fixed=fixed)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import sampling
+from classifier.export import model_card
 from classifier.export.facts import read_facts
 from classifier.training import budget, trainer
 from stage import artifact
@@ -35,6 +36,7 @@ def trained(monkeypatch):
         check_others()
 
     monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(model_card, "write", lambda directory: None)
     return runs
 
 

@@ -25,7 +25,9 @@ def run(tmp_path):
         labeled=f"folder:{tmp_path}", evaluation=f"folder:{tmp_path}"
     )
     model = ModelConfig(name="resnet_rs_14", width_multiplier=0.125)
-    return trainer.open_run(dataclasses.replace(presets.tiny(), model=model), sources)
+    config = dataclasses.replace(presets.tiny(), model=model, fitted_head=True)
+    found = trainer.open_run(config, sources)
+    return dataclasses.replace(found, initial_weights={"new_head": True})
 
 
 def test_head_is_the_logistic_regression_on_the_embeddings(run, monkeypatch):
@@ -44,6 +46,19 @@ def test_head_is_the_logistic_regression_on_the_embeddings(run, monkeypatch):
     np.testing.assert_allclose(
         logits[:, 1] - logits[:, 0], oracle.decision_function(embeddings), atol=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("is_fitted", "initial"),
+    [(False, {"new_head": True}), (True, {"new_head": False}), (True, None)],
+)
+def test_other_heads_stay(run, is_fitted, initial):
+    config = dataclasses.replace(run.config, fitted_head=is_fitted)
+    before = head_weights(run.model)[0]
+    head_first.fit_new_head(
+        dataclasses.replace(run, config=config, initial_weights=initial)
+    )
+    np.testing.assert_array_equal(head_weights(run.model)[0], before)
 
 
 def test_what_cannot_be_fitted_is_refused_and_changes_nothing(run):
