@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from classifier.export import model_card
 from classifier.training import trainer
 from stage import artifact
 from tests.commands import call
@@ -13,6 +14,7 @@ def trained(monkeypatch):
     """The runs that would be trained, without training them."""
     runs = []
     monkeypatch.setattr(trainer, "train", lambda *arguments: runs.append(arguments))
+    monkeypatch.setattr(model_card, "write", lambda directory: None)
     return runs
 
 

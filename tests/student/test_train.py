@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER
 from classifier.training import network_cost, trainer
 from classifier.training.budget import images_to_see
@@ -38,6 +39,7 @@ def trained(monkeypatch):
     """The runs that would be trained, without training them."""
     runs = []
     monkeypatch.setattr(trainer, "train", lambda *run, **_: runs.append(run))
+    monkeypatch.setattr(model_card, "write", lambda directory: None)
     return runs
 
 
