@@ -15,7 +15,8 @@ class ProbeConfig:
         smallest_c: Lowest C tried, the variance of the Gaussian prior of a weight:
             scikit-learn's inverse strength of regularization.
         largest_c: Highest C tried. If it equals the lowest, there is no search.
-        default_c: C if there are no two different images of any class to search with.
+        default_c: C that the search begins at, and that is taken if there are no two
+            different images of any class to search with.
         folds: Parts of the images for cross-validation and out-of-fold predictions.
         max_search_images: Maximum number of images that C is searched with.
         seed: Seed of the parts.

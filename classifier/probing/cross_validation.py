@@ -26,7 +26,7 @@ from classifier.probing.logistic_regression import fit_head
 
 #: Fold of images that every head learns from: some class has no others.
 IN_EVERY_HEAD = -1
-#: Values of C in a row above the best one that end the search upwards.
+#: Values of C in a row that are worse than the best one and end a direction.
 _PATIENCE = 2
 
 
@@ -85,9 +85,11 @@ def predict_out_of_fold(
 def choose_c(labeled: LabeledEmbeddings, config: ProbeConfig) -> ChosenC:
     """Returns the C of the lowest mean cross-entropy over the folds.
 
-    Powers of ten are tried upwards, then halves of powers beside the best. As the
-    variance of a prior, C does not depend on the number of images; it is searched with
-    at most about `max_search_images` of them.
+    Powers of ten are tried upwards and downwards from `default_c`, then halves beside
+    the best. The lowest are no start: with few images of each class, a head that has
+    hardly learned is worse than one that has not at all. As the variance of a prior, C
+    does not depend on the number of images; it is searched with at most about
+    `max_search_images` of them.
     """
     if config.smallest_c == config.largest_c:
         return ChosenC(config.smallest_c, "given")
@@ -114,12 +116,17 @@ def _search(loss: Callable[[float], float], config: ProbeConfig) -> dict[float, 
     """Returns the losses of the values of C that were tried."""
     count = math.ceil(math.log10(config.largest_c / config.smallest_c))
     grid = [_round(config.smallest_c * 10.0**power) for power in range(count)]
+    grid.append(config.largest_c)
+    start = int(np.argmin(np.abs(np.log(np.array(grid) / config.default_c))))
     losses: dict[float, float] = {}
-    for c in (*grid, config.largest_c):
-        losses[c] = loss(c)
-        best = min(losses, key=losses.__getitem__)
-        if len(losses) - list(losses).index(best) > _PATIENCE:
-            break
+    for row in (grid[start:], grid[start::-1]):
+        since_best = 0
+        for c in row:
+            losses[c] = losses[c] if c in losses else loss(c)
+            best = min(losses, key=losses.__getitem__)
+            since_best = 0 if c == best else since_best + 1
+            if since_best == _PATIENCE:
+                break
     for c in map(_round, (best / 10**0.5, best * 10**0.5)):
         if config.smallest_c < c < config.largest_c:
             losses[c] = loss(c)

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on standardized embeddings, by scikit-learn."""
+"""Multinomial logistic regression on scaled embeddings, by scikit-learn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from classifier.export.head import Head
 _MAX_ITERATIONS = 1_000
 #: Multiplications of a product of matrices from which threads are worth starting.
 _MIN_SHARED = 10**8
-#: Standard deviation, relative to the root mean square, below which a feature counts as
-#: constant: what is left is rounding of float32.
-_CONSTANT = 1e-5
 
 
 def fit_head(
@@ -27,15 +24,15 @@ def fit_head(
     """Returns the head that fits the labels best.
 
     It minimizes the sum of the cross-entropy over the images plus the squared weights,
-    without biases, over 2 C. Weights are of standardized features (mean 0 and standard
-    deviation 1 over these images); the head takes the embeddings as they are.
+    without biases, over 2 C. Weights are of scaled features, see `scaling`; the head
+    takes the embeddings as they are.
 
     Args:
         embeddings: float32 [N,D].
         labels: [N] in 0..K-1; every class has an image.
         c: Inverse strength of the regularization, positive.
     """
-    mean, scale = standardization(embeddings)
+    mean, scale = scaling(embeddings)
     regression = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
     num_products = embeddings.size * (int(labels.max()) + 1)
     threads = None if num_products >= _MIN_SHARED else 1
@@ -55,12 +52,16 @@ def fit_head(
     )
 
 
-def standardization(
+def scaling(
     embeddings: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns mean and scale [D] of features [N,D]; that of a constant one is 1."""
+    """Returns what features [N,D] are reduced and then divided by, both [D].
+
+    A feature is divided by its standard deviation, but at least by the root mean square
+    of those of all. So one that is almost always 0 in these images stays small in
+    others, where its own deviation could make it larger than all others together.
+    """
     mean = embeddings.mean(axis=0, dtype=np.float64)
     deviation = embeddings.std(axis=0, dtype=np.float64)
-    is_constant = deviation <= _CONSTANT * np.hypot(mean, deviation)
-    scale = np.where(is_constant, 1.0, deviation)
+    scale = np.maximum(deviation, np.sqrt(np.mean(deviation**2)) or 1.0)
     return mean.astype(np.float32), scale.astype(np.float32)

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from classifier.probing.embeddings import LabeledEmbeddings
 
@@ -35,3 +36,16 @@ def label(embeddings, labels, contents=None):
     keys = [str(row) for row in range(len(labels))]
     digests = [digest(content) for content in (contents or keys)]
     return LabeledEmbeddings(keys, digests, np.asarray(labels, np.int64), embeddings)
+
+
+class Scaler(TransformerMixin, BaseEstimator):
+    """The scaling of a probe as a step of scikit-learn's."""
+
+    def fit(self, embeddings, labels=None):
+        self.mean_ = embeddings.mean(axis=0)
+        variance = embeddings.var(axis=0)
+        self.scale_ = np.maximum(variance, variance.mean()) ** 0.5
+        return self
+
+    def transform(self, embeddings):
+        return (embeddings - self.mean_) / self.scale_

@@ -16,7 +16,7 @@ from classifier.probing.cross_validation import (
     predict_out_of_fold,
 )
 from classifier.probing.logistic_regression import fit_head
-from tests.classifier.probing.embeddings_of_classes import World, label
+from tests.classifier.probing.embeddings_of_classes import Scaler, World, label
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +101,7 @@ def test_c_is_that_of_scikit_learns_cross_validation(labeled):
     chosen = choose_c(labeled, config)
     split = PredefinedSplit(folds_of(labeled))
     for c, loss in chosen.losses.items():
-        pipeline = make_pipeline(
-            StandardScaler(), LogisticRegression(C=c, max_iter=1_000)
-        )
+        pipeline = make_pipeline(Scaler(), LogisticRegression(C=c, max_iter=1_000))
         # Weighted by the size of the folds.
         scores = cross_val_score(
             pipeline,
@@ -131,6 +129,14 @@ def test_what_is_not_chosen_freely_is_said(labeled):
     small = dataclasses.replace(config, smallest_c=1e-4, largest_c=1e-3)
     assert choose_c(labeled, small).value == 1e-3
     assert "edge" in choose_c(labeled, small).reason
+
+
+def test_little_is_learned_from_few_labels_but_something():
+    """A head that has hardly learned is worse than none: its mean is of the others."""
+    embeddings, labels = World(5, size=300, spread=1.5).draw(100, 0)
+    rows = np.concatenate([np.flatnonzero(labels == each)[:2] for each in range(5)])
+    few = label(embeddings[rows], labels[rows])
+    assert choose_c(few, ProbeConfig(folds=2)).value > 1e-3
 
 
 def test_many_images_are_searched_by_a_part_of_them(labeled):

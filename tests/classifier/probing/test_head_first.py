@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from classifier.data import python_reader
 from classifier.features.source import Extractor
@@ -14,6 +13,7 @@ from classifier.models.config import ModelConfig
 from classifier.models.embedding import EMBEDDING, head_weights, with_embedding
 from classifier.probing import cross_validation, head_first
 from classifier.training import presets, trainer
+from tests.classifier.probing.embeddings_of_classes import Scaler
 from tests.images import random_images, write_folder
 
 
@@ -39,7 +39,7 @@ def test_head_is_the_logistic_regression_on_the_embeddings(run, monkeypatch):
     pixels = extractor.preprocess([example.image for example in examples])
     labels = [example.label for example in examples]
     embeddings = with_embedding(run.model).predict(pixels, verbose=0)[EMBEDDING]
-    oracle = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    oracle = make_pipeline(Scaler(), LogisticRegression(C=0.1, max_iter=1000))
     oracle.fit(embeddings, labels)
     head_first.fit_new_head(run)
     logits = run.model.predict(pixels, verbose=0)
