@@ -23,7 +23,7 @@ from stage import artifact, cli
 from stage.flags import CommandFlags
 
 if TYPE_CHECKING:
-    from benchmarks.pretrained.figures import Figures
+    from benchmarks.pretrained.figures import DrawFigures
 
 FLAGS = CommandFlags()
 _OUTPUT = FLAGS.output("Directory of images, classifiers and results.")
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
             cli.log(line)
 
 
-def _run(seed: int, settings: tuple[str, ...]) -> Figures:
+def _run(seed: int, settings: tuple[str, ...]) -> DrawFigures:
     """Makes the artifacts of a draw and returns its figures."""
     from benchmarks.methods import draws
     from benchmarks.pretrained import chain, measuring
@@ -76,7 +76,7 @@ def _run(seed: int, settings: tuple[str, ...]) -> Figures:
     images = directory / "data"
     name = f"{_DATA.value}-{labels}-{seed}"
     draw = draws.prepare(_DATA.value, images, labels_per_class=labels, seed=seed)
-    task = chain.Task(
+    task = chain.ProbeTask(
         draw=draw,
         features=_FEATURES.value,
         seed=seed,

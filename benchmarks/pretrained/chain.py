@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from benchmarks.methods.commands import call
 from benchmarks.methods.draws import DataDraw
-from classifier.export.facts import CLASSIFIER
+from classifier.export.facts import CLASSIFIER, Evaluation
 from stage import typed_json
-from stage.typed_json import Share
 
 PRESET = "tiny"
 #: As in the Makefile.
@@ -20,7 +19,7 @@ _ONE_WORKER = ("--", "--direct_num_workers=1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
+class ProbeTask:
     """A draw and what is learned from it.
 
     Attributes:
@@ -46,7 +45,7 @@ class Task:
         call(module, *flags, log=self.path("log.txt"))
 
 
-def run(task: Task) -> None:
+def run(task: ProbeTask) -> None:
     """Makes all artifacts, but for those that are complete."""
     train_teacher(task)
     probe(task)
@@ -55,7 +54,7 @@ def run(task: Task) -> None:
     train_control(task)
 
 
-def train_teacher(task: Task) -> None:
+def train_teacher(task: ProbeTask) -> None:
     """Trains a teacher from scratch, by the Makefile's rules."""
     task.call(
         "teacher.train",
@@ -69,7 +68,7 @@ def train_teacher(task: Task) -> None:
     )
 
 
-def probe(task: Task) -> None:
+def probe(task: ProbeTask) -> None:
     """Makes the probe."""
     task.call(
         "teacher.probe",
@@ -79,7 +78,7 @@ def probe(task: Task) -> None:
     )
 
 
-def select(task: Task) -> None:
+def select(task: ProbeTask) -> None:
     """Labels the images with the probe, and writes those whose labels are sure."""
     predictions, selection = task.path("predictions"), task.path("selection")
     calibration = f"--calibration={task.path('probe') / 'calibration'}"
@@ -111,7 +110,7 @@ def select(task: Task) -> None:
     )
 
 
-def train_student(task: Task) -> None:
+def train_student(task: ProbeTask) -> None:
     """Trains the student, with the seed that the Makefile gives it."""
     task.call(
         "student.train",
@@ -121,7 +120,7 @@ def train_student(task: Task) -> None:
     )
 
 
-def train_control(task: Task) -> None:
+def train_control(task: ProbeTask) -> None:
     """Trains the student's network on the labels alone, with the chain's compute."""
     task.call(
         "student.train",
@@ -133,11 +132,11 @@ def train_control(task: Task) -> None:
     )
 
 
-def _labeled(task: Task) -> Sequence[str]:
+def _labeled(task: ProbeTask) -> Sequence[str]:
     return f"--labeled={task.draw.labeled}", f"--evaluation={task.draw.evaluation}"
 
 
-def _student(task: Task) -> Sequence[str]:
+def _student(task: ProbeTask) -> Sequence[str]:
     return (
         f"--preset={PRESET}",
         *_labeled(task),
@@ -147,15 +146,12 @@ def _student(task: Task) -> Sequence[str]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Evaluation:
-    top1: Share
+class _Evaluated:
+    """What is read of `classifier.json`."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Classifier:
-    evaluation: _Evaluation
+    evaluation: Evaluation
 
 
 def read_accuracy(directory: pathlib.Path) -> float:
     """Returns the accuracy of a classifier on the test images."""
-    return typed_json.read(directory / CLASSIFIER, _Classifier).evaluation.top1
+    return typed_json.read(directory / CLASSIFIER, _Evaluated).evaluation.top1

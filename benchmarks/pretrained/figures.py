@@ -14,7 +14,7 @@ from workflow.report.analysis.seeds import interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Figures:
+class DrawFigures:
     """What a draw has given; accuracies are those on the test images, in [0, 1].
 
     Attributes:
@@ -53,13 +53,13 @@ COMPARED = (
 )
 
 
-def append(path: pathlib.Path, figures: Figures) -> None:
+def append(path: pathlib.Path, figures: DrawFigures) -> None:
     """Adds a draw to a file."""
     with open(path, "a") as file:
         file.write(json.dumps(dataclasses.asdict(figures)) + "\n")
 
 
-def read(path: pathlib.Path) -> list[Figures]:
+def read(path: pathlib.Path) -> list[DrawFigures]:
     """Returns the draws of a file, none if there is no file.
 
     Raises:
@@ -68,12 +68,12 @@ def read(path: pathlib.Path) -> list[Figures]:
     """
     lines = path.read_bytes().splitlines() if path.exists() else []
     return [
-        typed_json.parse(line, Figures, f"{path}, line {number}")
+        typed_json.parse(line, DrawFigures, f"{path}, line {number}")
         for number, line in enumerate(lines, start=1)
     ]
 
 
-def describe(found: Sequence[Figures]) -> Iterator[str]:
+def describe(found: Sequence[DrawFigures]) -> Iterator[str]:
     """Yields lines with means, and with paired differences and 95 % intervals."""
     yield f"accuracy in %, mean of {len(found)} draws"
     for name in ACCURACIES:
@@ -93,5 +93,5 @@ def describe(found: Sequence[Figures]) -> Iterator[str]:
     )
 
 
-def _mean(found: Sequence[Figures], name: str) -> float:
+def _mean(found: Sequence[DrawFigures], name: str) -> float:
     return 100 * statistics.fmean(getattr(figures, name) for figures in found)

@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.methods.draws import TRUTH
-from benchmarks.pretrained.chain import Task, read_accuracy
-from benchmarks.pretrained.figures import Figures
+from benchmarks.pretrained.chain import ProbeTask, read_accuracy
+from benchmarks.pretrained.figures import DrawFigures
 from classifier.data import inspection
 from classifier.data.sources import open_source
 from classifier.features.opening import open_features
@@ -24,7 +24,7 @@ from pseudo_label.selection.decision import read_selection
 _VALUES, _MAX_ITERATIONS = 10, 1_000
 
 
-def measure(task: Task, data: str, folder: pathlib.Path) -> Figures:
+def measure(task: ProbeTask, data: str, folder: pathlib.Path) -> DrawFigures:
     """Returns the figures of a draw whose artifacts are complete.
 
     Args:
@@ -35,7 +35,7 @@ def measure(task: Task, data: str, folder: pathlib.Path) -> Figures:
     labels, truth = _read_labels(task.path("dataset")), _read_truth(folder)
     names = task.draw.class_names
     estimate = read_selection(task.path("selection")).estimate
-    return Figures(
+    return DrawFigures(
         data=data,
         seed=task.seed,
         settings=task.student,
@@ -52,7 +52,7 @@ def measure(task: Task, data: str, folder: pathlib.Path) -> Figures:
     )
 
 
-def score_reference(task: Task) -> float:
+def score_reference(task: ProbeTask) -> float:
     """Returns the accuracy of scikit-learn's logistic regression on the test images."""
     extractor = open_features(task.features).load()
     labeled, test = (

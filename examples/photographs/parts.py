@@ -64,7 +64,7 @@ _DISK = "retina"
 
 
 @dataclasses.dataclass(frozen=True)
-class Photograph:
+class DividedPhotograph:
     """A photograph, and the cells of it that test and other pictures show."""
 
     image: Image.Image
@@ -72,7 +72,7 @@ class Photograph:
     rest: tuple[Box, ...]
 
 
-def load_photographs(*, seed: int) -> dict[str, Photograph]:
+def load_photographs(*, seed: int) -> dict[str, DividedPhotograph]:
     """Returns the photograph of each class; the seed chooses the cells to test on."""
     rng = np.random.default_rng(seed)
     return {name: _divide(_load(name), rng.permutation(CELLS)) for name in CLASS_NAMES}
@@ -90,7 +90,7 @@ def draw_part(image: Image.Image, cell: Box, rng: np.random.Generator) -> Image.
     return Image.fromarray(tinted).filter(blur)
 
 
-def _divide(image: Image.Image, test_columns: np.ndarray) -> Photograph:
+def _divide(image: Image.Image, test_columns: np.ndarray) -> DividedPhotograph:
     """Returns the photograph with a cell to test on in each row and column."""
     columns, rows = (
         [round(length * number / CELLS) for number in range(CELLS + 1)]
@@ -104,7 +104,7 @@ def _divide(image: Image.Image, test_columns: np.ndarray) -> Photograph:
             part.append(
                 (columns[column], rows[row], columns[column + 1], rows[row + 1])
             )
-    return Photograph(image, tuple(test), tuple(rest))
+    return DividedPhotograph(image, tuple(test), tuple(rest))
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from benchmarks.pretrained import chain
-from benchmarks.pretrained.chain import Task
+from benchmarks.pretrained.chain import ProbeTask
 from tests.benchmarks.methods.made import DRAW
 
 
@@ -25,7 +25,7 @@ def calls(monkeypatch):
 
 
 def test_every_artifact_is_made_by_its_command(calls, tmp_path):
-    task = Task(draw=DRAW, features="onnx:f.onnx", seed=3, workdir=tmp_path)
+    task = ProbeTask(draw=DRAW, features="onnx:f.onnx", seed=3, workdir=tmp_path)
     chain.run(task)
     assert {name: module for name, (module, _) in calls.items()} == {
         "teacher": "teacher.train",
@@ -40,7 +40,7 @@ def test_every_artifact_is_made_by_its_command(calls, tmp_path):
 
 def test_student_and_control_differ_in_what_they_learn_from_alone(calls, tmp_path):
     settings = ("image.size=64",)
-    task = Task(
+    task = ProbeTask(
         draw=DRAW, features="onnx:f.onnx", seed=3, workdir=tmp_path, student=settings
     )
     chain.train_student(task)
@@ -53,6 +53,7 @@ def test_student_and_control_differ_in_what_they_learn_from_alone(calls, tmp_pat
 
 
 def test_the_accuracy_of_a_classifier_is_read(tmp_path):
-    content = {"evaluation": {"top1": 0.75, "num_examples": 4}, "temperature": 1.0}
+    counts = {"num_examples": 4, "num_correct": 3, "cross_entropy": 1.0}
+    content = {"evaluation": {**counts, "top1": 0.75}, "temperature": 1.0}
     (tmp_path / "classifier.json").write_text(json.dumps(content))
     assert chain.read_accuracy(tmp_path) == 0.75

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from benchmarks.pretrained import figures
-from benchmarks.pretrained.figures import Figures
+from benchmarks.pretrained.figures import DrawFigures
 
-FIGURES = Figures(
+FIGURES = DrawFigures(
     data="surfaces",
     seed=1,
     settings=(),
