@@ -376,13 +376,19 @@ completed = $(patsubst %,%/COMPLETED,$(1))
 # A student is trained on all folds.
 is_calibrated = $(or $(CALIBRATION),$(and $(filter 1,$(1)),$(or $(PROBED),\
 	$(filter-out 0,$(FOLDS)))))
-# A probe's calibration is made with it.
+# A probe's calibration is made with it, unless each class has one labeled image only.
 has_own = $(and $(filter 1,$(1)),$(PROBED),$(if $(CALIBRATION),,own))
 own_calibration = $(if $(call has_own,$(1)),$(call teacher_dirs,$(1))/calibration)
 calibration_dir = $(if $(call has_own,$(1)),,\
 	$(if $(call is_calibrated,$(1)),$(RUN)/round-$(1)/calibration))
-calibration_flag = $(addprefix --calibration=,\
-	$(strip $(call own_calibration,$(1)) $(call calibration_dir,$(1))))
+calibration_flag = $(if $(call has_own,$(1)),\
+	`test ! -e $(own_calibration) || echo --calibration=$(own_calibration)`,\
+	$(addprefix --calibration=,$(call calibration_dir,$(1))))
+at_precision = --target_precision=$(TARGET_PRECISION)
+at_threshold = --confidence_threshold=$(CONFIDENCE_THRESHOLD)
+threshold_flag = $(if $(call has_own,$(1)),\
+	`test -e $(own_calibration) && echo $(at_precision) || echo $(at_threshold)`,\
+	$(if $(call is_calibrated,$(1)),$(at_precision),$(at_threshold)))
 excluded_dirs = $(patsubst %,$(RUN)/round-$(1)/excluded/set-%,\
 	$(wordlist 1,$(words $(EXCLUDED)),$(NUMBERS)))
 calibrate_on = $(if $(CALIBRATION),--held_out=$(call quote,$(CALIBRATION)),\
@@ -507,9 +513,7 @@ $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
 		--duplicate_bits=$(DUPLICATE_BITS) \
 		$(if $(DUPLICATE_SIMILARITY),--duplicate_similarity=$(DUPLICATE_SIMILARITY)) \
 		$$(call quote_words,$$(SELECTION_FLAGS)) \
-		$(if $(call is_calibrated,$(1)),$(call calibration_flag,$(1)) \
-			--target_precision=$(TARGET_PRECISION),\
-			--confidence_threshold=$(CONFIDENCE_THRESHOLD)) \
+		$(call calibration_flag,$(1)) $(call threshold_flag,$(1)) \
 		--images_per_class=$(IMAGES_PER_CLASS) --max_copies=$(MAX_COPIES) \
 		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
 
