@@ -30,10 +30,13 @@ def open_repository(spec: str, repository: str) -> Weights:
         raise ValueError(f"{spec}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
     try:
         import huggingface_hub
+        import huggingface_hub.utils
     except ImportError as error:
         raise ValueError(
             f"{spec}: needs huggingface_hub: pip install 'noisy-student-rs[hub]'"
         ) from error
+    # Not a line for each of its attempts: the last one's error is raised.
+    huggingface_hub.utils.logging.set_verbosity_error()
     name, revision = match[1], match[2] or "main"
     # The same commit for both, even if the branch moves meanwhile.
     weights = _fetch(huggingface_hub, spec, name, _WEIGHTS, revision)
