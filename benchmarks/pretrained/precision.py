@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
             labels_per_class=_LABELS_PER_CLASS.value,
             seed=_SEED.value,
         )
-        source = inspection.inspect(open_source(draw.truth))
+        source = inspection.inspect(open_source(draw.truth or draw.labeled))
         images = embed(source, open_features(_FEATURES.value).load())
         found = [
             estimate(

@@ -2,8 +2,9 @@
 
 Nothing is downloaded. A class is one photograph, so the task is to tell which of them a
 picture shows a part of: of another motorcycle or cat it says nothing. A photograph is
-cut into nine cells; pictures to test on come from three of them, all others from the
-other six, so no pixel of a test picture is in another split. All are tilted, tinted,
+cut into nine cells. Pictures to test on come from three of them and labeled pictures
+from the other six, so no labeled picture shows a pixel of a test picture; unlabeled ones
+come from all nine, as a corpus shows what one wants to know of. All are tilted, tinted,
 faded and blurred at random, so that colors alone do not tell.
 
 The photographs and who made them, as these packages state it:
@@ -65,11 +66,16 @@ _DISK = "retina"
 
 @dataclasses.dataclass(frozen=True)
 class DividedPhotograph:
-    """A photograph, and the cells of it that test and other pictures show."""
+    """A photograph, and the cells of it that test and labeled pictures show."""
 
     image: Image.Image
     test: tuple[Box, ...]
-    rest: tuple[Box, ...]
+    labeled: tuple[Box, ...]
+
+    def cells(self, split: str) -> tuple[Box, ...]:
+        """Returns the cells that the pictures of a split show."""
+        known = {"test": self.test, "labeled": self.labeled}
+        return known.get(split, self.test + self.labeled)
 
 
 def load_photographs(*, seed: int) -> dict[str, DividedPhotograph]:
@@ -97,14 +103,14 @@ def _divide(image: Image.Image, test_columns: np.ndarray) -> DividedPhotograph:
         for length in image.size
     )
     test: list[Box] = []
-    rest: list[Box] = []
+    labeled: list[Box] = []
     for row in range(CELLS):
         for column in range(CELLS):
-            part = test if column == test_columns[row] else rest
+            part = test if column == test_columns[row] else labeled
             part.append(
                 (columns[column], rows[row], columns[column + 1], rows[row + 1])
             )
-    return DividedPhotograph(image, tuple(test), tuple(rest))
+    return DividedPhotograph(image, tuple(test), tuple(labeled))
 
 
 @functools.cache

@@ -34,7 +34,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> int:
 
     def draw(split: str, label: int, rng: np.random.Generator) -> Image.Image:
         photograph = photographs[parts.CLASS_NAMES[label]]
-        cells = photograph.test if split == "test" else photograph.rest
+        cells = photograph.cells(split)
         return parts.draw_part(photograph.image, cells[rng.integers(len(cells))], rng)
 
     sizes = writing.FolderSizes(

@@ -18,7 +18,7 @@ def test_the_cells_divide_each_photograph(photographs):
         assert min(photograph.image.size) == parts.LENGTH
         assert photograph.image.mode == "RGB"
         shown = np.zeros(photograph.image.size, int)
-        for left, upper, right, lower in (*photograph.test, *photograph.rest):
+        for left, upper, right, lower in (*photograph.test, *photograph.labeled):
             shown[left:right, upper:lower] += 1
         np.testing.assert_array_equal(shown, 1)
 
@@ -27,6 +27,13 @@ def test_each_row_and_column_has_a_cell_to_test_on(photographs):
     for photograph in photographs.values():
         lefts, uppers, *_ = zip(*photograph.test, strict=True)
         assert len(set(lefts)) == len(set(uppers)) == parts.CELLS
+
+
+def test_unlabeled_pictures_show_all_cells(photographs):
+    photograph = photographs["cat"]
+    test, labeled, unlabeled = map(photograph.cells, ("test", "labeled", "all"))
+    assert not set(test) & set(labeled)
+    assert set(unlabeled) == {*test, *labeled}
 
 
 def test_the_seed_chooses_the_cells():
