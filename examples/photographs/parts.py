@@ -2,8 +2,8 @@
 
 Nothing is downloaded. A class is one photograph, so the task is to tell which of them a
 picture shows a part of: of another motorcycle or cat it says nothing. A photograph is
-cut into nine cells. Pictures to test on come from three of them and labeled pictures
-from the other six, so no labeled picture shows a pixel of a test picture; unlabeled ones
+cut into nine cells. Pictures to test on come from three of them and labeled ones from
+the other six, so no labeled picture shows a pixel of a test picture. Unlabeled ones
 come from all nine, as a corpus shows what one wants to know of. All are tilted, tinted,
 faded and blurred at random, so that colors alone do not tell.
 
