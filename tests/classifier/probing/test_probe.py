@@ -80,7 +80,7 @@ def estimate_and_truth(seed, num_labels, directory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_labels", "bound"), [(50, 0.03), (200, 0.015)])
 def test_the_precision_of_kept_labels_is_known(tmp_path, num_labels, bound):
-    """Seen: errors of 1.5, 0.7 and 0.3 points with 50, 200 and 1,000 labels."""
+    """Seen: errors of 1.3, 0.7 and 0.3 points with 50, 200 and 1,000 labels."""
     found = [estimate_and_truth(100 * seed, num_labels, tmp_path) for seed in range(20)]
     estimates = np.array([estimate.estimate for estimate, _ in found])
     truths = np.array([truth for _, truth in found])
