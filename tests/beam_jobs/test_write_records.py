@@ -22,10 +22,12 @@ def write(place, output, *flags):
 
 
 def files(directory):
+    """Content of all files but those that say how it was made, and of what."""
+    others = {artifact.COMPLETED, *artifact.DESCRIPTIONS}
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in directory.rglob("*")
-        if path.is_file() and path.name != artifact.COMPLETED
+        if path.is_file() and path.name not in others
     }
 
 

@@ -15,6 +15,7 @@ from classifier.data import inspection
 from classifier.data.class_names import read_class_names
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from classifier.data.sources import open_source
+from classifier.export import model_card
 from classifier.training import input_pipeline, loop, trainer
 from stage import artifact, waiting
 from stage.preemption import PreemptedError
@@ -311,6 +312,7 @@ CHANGES = {
 @pytest.mark.parametrize("name", ["learn", "test", "evaluate", "compare", "calibrate"])
 def test_changes(fault, labeled, name, monkeypatch):
     monkeypatch.setattr(trainer, "train", lambda *arguments, **_: None)
+    monkeypatch.setattr(model_card, "write", lambda directory: None)
     path, new = labeled.root / "records", labeled.root / "new"
     write_records(path, IMAGES, LABELS)
     good = f"folder:{labeled.root}/good"
