@@ -27,6 +27,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 #: Largest size of all tensors, as a multiple of the file's: weights hardly compress.
 _MAX_INFLATION = 16
+#: First bytes of a global heap of HDF5, and length of its header and an object's.
+_HEAP, _HEADER = b"GCOL\1\0\0\0", 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,10 +97,7 @@ def read_hdf5(spec: str, content: bytes) -> Hdf5:
             raise ValueError(f"{name} holds no numbers but {item.dtype}")
         arrays[name] = np.asarray(item)
 
-    with (
-        _one_line(spec, "an HDF5 weights file"),
-        h5py.File(io.BytesIO(content), "r") as file,
-    ):
+    with _one_line(spec, "an HDF5 weights file"), _open_hdf5(content) as file:
         # A saved model also has the state of its optimizer. A link may lead to another
         # file.
         link = file.get("model_weights", getlink=True)
@@ -135,6 +134,31 @@ def _names(group: Any, attribute: str) -> list[str]:
     for part in parts:
         names += [n.decode() if isinstance(n, bytes) else n for n in group.attrs[part]]
     return names
+
+
+def _open_hdf5(content: bytes) -> Any:
+    _check_heaps(content)
+    return h5py.File(io.BytesIO(content), "r")
+
+
+def _check_heaps(content: bytes) -> None:
+    """Raises ValueError for a heap of texts that HDF5 would search without end.
+
+    In its global heaps an object of index 0 is free space, whose length includes its
+    header; with a length of 0 the next object is the same one.
+    """
+    start = content.find(_HEAP)
+    while start >= 0:
+        length = int.from_bytes(content[start + 8 : start + 16], "little")
+        at, end = start + _HEADER, min(start + length, len(content))
+        while at + _HEADER <= end:
+            index = int.from_bytes(content[at : at + 2], "little")
+            size = int.from_bytes(content[at + 8 : at + _HEADER], "little")
+            step = size if index == 0 else _HEADER + size
+            if step < _HEADER:
+                raise ValueError("a heap of texts is damaged")
+            at += -(-step // 8) * 8
+        start = content.find(_HEAP, start + 1)
 
 
 def _check_unique(content: bytes) -> None:

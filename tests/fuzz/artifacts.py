@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.numpy
 
 from beam_jobs.propagation import job as propagation
 from beam_jobs.propagation import passes
@@ -29,6 +31,7 @@ from classifier.export.facts import ClassifierFacts, fingerprint
 from classifier.features import graph_config
 from classifier.training import checkpoint, metrics, presets
 from classifier.training.config import read_run
+from classifier.weights import files
 from pseudo_label.dataset import records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema
@@ -87,6 +90,7 @@ def prepare(root: pathlib.Path) -> None:
     _write_teacher(root / "teacher")
     licenses.write(root / "round-1" / "student", _LEDGER)
     _write_probe(root / "probe")
+    _write_weights(root / "weights")
     for name in ("features", "labeled"):
         sets.write(root / name, shards=1, rows=9, labeled=name == "labeled")
     job = _propagation(root)
@@ -134,6 +138,21 @@ def _write_teacher(directory: pathlib.Path) -> None:
     (directory / "checkpoints").mkdir()
     arrays = {"step": np.int64(3), "w": np.arange(99, dtype=np.float32)}
     checkpoint.Checkpoints(directory / "checkpoints", keep=1).save(3, arrays)
+
+
+def _write_weights(directory: pathlib.Path) -> None:
+    """Writes published weights in each format: `.h5` of Keras 2 and 3, safetensors."""
+    directory.mkdir()
+    kernel, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)
+    safetensors.numpy.save_file({"a": kernel, "b": bias}, directory / "a.safetensors")
+    with h5py.File(directory / "3.h5", "w") as file:
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = kernel, bias
+    with h5py.File(directory / "2.h5", "w") as file:
+        file.attrs["layer_names"] = [b"input", b"dense"]
+        file.create_group("input").attrs["weight_names"] = []
+        file.create_group("dense").attrs["weight_names"] = [b"kernel:0", b"bias:0"]
+        file["dense/kernel:0"] = kernel
+        file.create_dataset("dense/bias:0", data=bias, chunks=(2,), compression="gzip")
 
 
 def _training_config() -> dict[str, Any]:
@@ -287,6 +306,16 @@ def _checkpoint(root: pathlib.Path) -> Any:
     return {name: value.tolist() for name, value in checkpoint.read(path).items()}
 
 
+def _hdf5(root: pathlib.Path, name: str) -> None:
+    path = root / "weights" / name
+    files.read_hdf5(str(path), files.read(str(path), path))
+
+
+def _safetensors(root: pathlib.Path) -> None:
+    path = root / "weights" / "a.safetensors"
+    files.read_safetensors(str(path), files.read(str(path), path))
+
+
 def _lists(columns: Any) -> Any:
     arrays = {k: v for k, v in vars(columns).items() if isinstance(v, np.ndarray)}
     return {name: values.tolist() for name, values in arrays.items()}
@@ -379,6 +408,9 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     (f"probe/{graph_config.PREPROCESSOR}", "open", _graph_settings),
     (f"probe/{head.HEAD}", "open", _head),
     ("thresholds.json", "thresholds", _read_thresholds),
+    ("weights/a.safetensors", "weights", _safetensors),
+    ("weights/2.h5", "weights", functools.partial(_hdf5, name="2.h5")),
+    ("weights/3.h5", "weights", functools.partial(_hdf5, name="3.h5")),
 )
 #: The same for files whose values must be those that were written.
 _TABLES: tuple[tuple[str, str, Read], ...] = (

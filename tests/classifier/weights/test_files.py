@@ -71,6 +71,23 @@ def test_an_hdf5_file_does_not_lead_to_another(tmp_path):
         assert list(hdf5(path).arrays) == ["group/here"]
 
 
+def test_a_heap_without_end_is_refused(tmp_path):
+    """Of free space of length 0, which the library of HDF5 does not get past."""
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["first", "second"]
+        for name in ("first", "second"):
+            file.create_group(name).attrs["weight_names"] = ["kernel"]
+            file[f"{name}/kernel"] = np.zeros(2)
+    assert hdf5(path).layers == [["first/kernel"], ["second/kernel"]]
+    content = bytearray(path.read_bytes())
+    place = content.find(b"second\0\0", content.find(b"GCOL")) - 16
+    content[place : place + 2], content[place + 8 : place + 16] = bytes(2), bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="heap of texts"):
+        hdf5(path)
+
+
 def test_an_hdf5_file_of_texts_is_refused(tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file["x"] = "text"
