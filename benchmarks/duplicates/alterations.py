@@ -18,7 +18,7 @@ _QUALITY = 95
 def draw_pictures(*, seed: int = 0) -> Iterator[bytes]:
     """Yields 90 pictures: the nine cells of ten photographs, of which none overlap."""
     for photograph in parts.load_photographs(seed=seed).values():
-        for cell in sorted((*photograph.test, *photograph.rest)):
+        for cell in sorted((*photograph.test, *photograph.labeled)):
             yield encode(_cut(photograph.image, cell))
 
 
