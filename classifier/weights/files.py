@@ -9,26 +9,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import io
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import h5py
-import numpy as np
 import safetensors.numpy
 from etils import epath
 from numpy.typing import NDArray
 
+from classifier.weights import hdf5_process
 from stage import artifact
 from stage.typed_json import error_message
 
 Arrays = Mapping[str, NDArray[Any]]
 
-#: Largest size of all tensors, as a multiple of the file's: weights hardly compress.
-_MAX_INFLATION = 16
-#: First bytes of a global heap of HDF5, and length of its header and an object's.
-_HEAP, _HEADER = b"GCOL\1\0\0\0", 16
+#: Most seconds to read an HDF5 file, beside those for its bytes from a slow disk.
+_SECONDS, _BYTES_PER_SECOND = 8.0, 2**23
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,37 +78,35 @@ def read_safetensors(spec: str, content: bytes) -> Arrays:
 def read_hdf5(spec: str, content: bytes) -> Hdf5:
     """Returns the tensors of an HDF5 file; raises ValueError if it is broken.
 
-    Links to other files are not followed.
+    Links to other files are not followed. See `hdf5_process`, which reads it.
     """
-    arrays: dict[str, NDArray[Any]] = {}
-    names: dict[str, list[str]] = {}
-    allowed_bytes = _MAX_INFLATION * len(content)
+    with (
+        _one_line(spec, "an HDF5 weights file"),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        output = f"{scratch}/tensors"
+        # Without -P, Python would find modules beside the file.
+        command = [sys.executable, "-P", hdf5_process.__file__, output]
+        _run(command, content)
+        with safetensors.safe_open(output, "numpy") as file:
+            layers = json.loads(file.metadata()["layers"])
+        return Hdf5(safetensors.numpy.load_file(output), layers)
 
-    def add(name: str, item: Any) -> None:
-        nonlocal allowed_bytes
-        if not isinstance(item, h5py.Dataset):
-            names[name] = _names(item, "weight_names")
-            return
-        allowed_bytes -= item.nbytes
-        if item.external or item.is_virtual or allowed_bytes < 0:
-            raise ValueError(f"{name} of shape {item.shape} is not in the file")
-        if item.dtype.kind not in "fiu":
-            raise ValueError(f"{name} holds no numbers but {item.dtype}")
-        arrays[name] = np.asarray(item)
 
-    with _one_line(spec, "an HDF5 weights file"), _open_hdf5(content) as file:
-        # A saved model also has the state of its optimizer. A link may lead to another
-        # file.
-        link = file.get("model_weights", getlink=True)
-        is_saved_model = isinstance(link, h5py.HardLink)
-        root = file["model_weights"] if is_saved_model else file
-        root.visititems(add)
-        layers = [
-            [f"{layer}/{name}" for name in names[layer]]
-            for layer in _names(root, "layer_names")
-            if names[layer]
-        ]
-    return Hdf5(arrays, layers)
+def _run(command: list[str], content: bytes) -> None:
+    """Runs a process that reads `content`; raises ValueError if it fails."""
+    limit = _SECONDS + len(content) / _BYTES_PER_SECOND
+    try:
+        process = subprocess.run(
+            command, input=content, stderr=subprocess.PIPE, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"reading takes more than {limit:.0f} seconds") from error
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").splitlines()
+        is_refused = process.returncode == 1 and lines
+        status = f"its library ended with status {process.returncode}"
+        raise ValueError(lines[-1] if is_refused else status)
 
 
 @contextlib.contextmanager
@@ -120,45 +117,6 @@ def _one_line(spec: str, expected: str) -> Iterator[None]:
     except Exception as error:
         words = error_message(error)
         raise ValueError(f"{spec}: expected {expected}: {words}") from error
-
-
-def _names(group: Any, attribute: str) -> list[str]:
-    """Returns a list of names; a long one is in several numbered attributes."""
-    names: list[str] = []
-    parts = [attribute] if attribute in group.attrs else []
-    while not parts or parts[-1] != attribute:
-        part = f"{attribute}{len(parts)}"
-        if part not in group.attrs:
-            break
-        parts.append(part)
-    for part in parts:
-        names += [n.decode() if isinstance(n, bytes) else n for n in group.attrs[part]]
-    return names
-
-
-def _open_hdf5(content: bytes) -> Any:
-    _check_heaps(content)
-    return h5py.File(io.BytesIO(content), "r")
-
-
-def _check_heaps(content: bytes) -> None:
-    """Raises ValueError for a heap of texts that HDF5 would search without end.
-
-    In its global heaps an object of index 0 is free space, whose length includes its
-    header; with a length of 0 the next object is the same one.
-    """
-    start = content.find(_HEAP)
-    while start >= 0:
-        length = int.from_bytes(content[start + 8 : start + 16], "little")
-        at, end = start + _HEADER, min(start + length, len(content))
-        while at + _HEADER <= end:
-            index = int.from_bytes(content[at : at + 2], "little")
-            size = int.from_bytes(content[at + 8 : at + _HEADER], "little")
-            step = size if index == 0 else _HEADER + size
-            if step < _HEADER:
-                raise ValueError("a heap of texts is damaged")
-            at += -(-step // 8) * 8
-        start = content.find(_HEAP, start + 1)
 
 
 def _check_unique(content: bytes) -> None:

@@ -188,7 +188,7 @@ def _target(
     change = changes.get(pathlib.PurePath(path).suffix, mutations.change_bytes)
     if path.endswith("COMPLETED"):
         change = mutations.change_json
-    quick = 3 if name in ("verify", "report") else 50
+    quick = 3 if name in ("verify", "report") or path.endswith(".h5") else 50
     return Target(f"{path} {name}", seeds, change, check, str(root / path), quick)
 
 
