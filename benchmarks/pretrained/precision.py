@@ -42,7 +42,7 @@ _TARGET = FLAGS.number("target", 0.97, "Share of kept labels that should be righ
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Draw:
+class DrawPrecision:
     """The labels that a probe keeps.
 
     Attributes:
@@ -97,7 +97,9 @@ def choose(images: LabeledEmbeddings, per_class: int, seed: int) -> NDArray[np.i
     return np.concatenate(rows)
 
 
-def estimate(rows: NDArray[np.int64], images: LabeledEmbeddings, target: float) -> Draw:
+def estimate(
+    rows: NDArray[np.int64], images: LabeledEmbeddings, target: float
+) -> DrawPrecision:
     """Returns what a probe of some rows keeps of all others.
 
     Raises:
@@ -129,7 +131,7 @@ def estimate(rows: NDArray[np.int64], images: LabeledEmbeddings, target: float) 
     is_kept = probabilities.max(axis=1) >= threshold
     is_right = probabilities.argmax(axis=1) == others.labels
     truth = float(is_right[is_kept].mean())
-    return Draw(
+    return DrawPrecision(
         estimate=estimated.right / estimated.images,
         truth=truth,
         kept=float(is_kept.mean()),
@@ -137,7 +139,7 @@ def estimate(rows: NDArray[np.int64], images: LabeledEmbeddings, target: float) 
     )
 
 
-def describe(draws: Sequence[Draw]) -> str:
+def describe(draws: Sequence[DrawPrecision]) -> str:
     """Returns a line with the means."""
     estimates, truths, kept = (
         statistics.fmean(getattr(draw, name) for draw in draws)

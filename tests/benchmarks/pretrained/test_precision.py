@@ -3,7 +3,7 @@ import pytest
 import threadpoolctl
 
 from benchmarks.pretrained import precision
-from benchmarks.pretrained.precision import Draw
+from benchmarks.pretrained.precision import DrawPrecision
 from tests.classifier.probing.embeddings_of_classes import World, label
 
 
@@ -34,7 +34,7 @@ def test_what_a_probe_keeps_is_what_it_is_sure_of():
 
 def test_errors_do_not_cancel_out():
     draws = [
-        Draw(estimate=0.97, truth=truth, kept=0.5, covered=truth < 0.99)
+        DrawPrecision(estimate=0.97, truth=truth, kept=0.5, covered=truth < 0.99)
         for truth in (0.95, 0.99)
     ]
     line = precision.describe(draws)
