@@ -20,7 +20,7 @@ from classifier.data.config import ImageConfig
 from classifier.export.facts import Compute, Evaluation, features_fingerprint
 from classifier.export.head import Head
 from classifier.export.saved_classifier import export_classifier
-from classifier.features.source import BATCH_SIZE, Extractor, check_head
+from classifier.features.source import BATCH_SIZE, Extractor, check_head, describe
 from classifier.inference.engine import with_fixed_batch
 from classifier.models import flops
 from classifier.models.config import ModelConfig
@@ -44,7 +44,7 @@ class KerasFeatures:
         model: Settings that the network was built from.
         network: Network from pixels to logits of any classes, with its weights.
         image: Evaluation preprocessing.
-        origin: Where the weights are from, for `config.json`.
+        origin: Description of the weights' source, for `config.json`.
     """
 
     spec: str
@@ -72,17 +72,7 @@ class KerasFeatures:
 
     def describe(self) -> dict[str, Any]:
         """Returns the entries `features` and `config` of a `config.json`."""
-        return {
-            "features": {
-                "fingerprint": self.fingerprint,
-                "size": self.size,
-                "origin": self.origin,
-            },
-            "config": {
-                "model": dataclasses.asdict(self.model),
-                "image": dataclasses.asdict(self.image),
-            },
-        }
+        return describe(self, model=dataclasses.asdict(self.model))
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on TensorFlow, which has threads of its own."""

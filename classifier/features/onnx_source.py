@@ -25,7 +25,7 @@ from classifier.export.onnx_file import NETWORK
 from classifier.features import onnx_graph
 from classifier.features.graph_config import GraphConfig, read_settings
 from classifier.features.onnx_graph import GraphInput
-from classifier.features.source import Extractor, check_head
+from classifier.features.source import Extractor, check_head, describe
 from classifier.inference.conversion import compare, sample_pixels
 from classifier.inference.onnx_network import open_session, run_session
 from classifier.models.embedding import EMBEDDING, LOGITS
@@ -62,14 +62,7 @@ class OnnxFeatures:
 
     def describe(self) -> dict[str, Any]:
         """Returns the entries `features` and `config` of a `config.json`."""
-        return {
-            "features": {
-                "fingerprint": self.fingerprint,
-                "size": self.size,
-                "origin": self.origin,
-            },
-            "config": {"image": dataclasses.asdict(self.image)},
-        }
+        return describe(self)
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on ONNX Runtime."""

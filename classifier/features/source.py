@@ -58,6 +58,10 @@ class FeatureSource(Protocol):
         """Evaluation preprocessing."""
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """Description of the weights' source."""
+
+    @property
     def size(self) -> int:
         """Number of features D."""
 
@@ -101,6 +105,21 @@ class FeatureSource(Protocol):
             ValueError: If the head does not fit, or what is written gives others than
                 the source's embeddings.
         """
+
+
+def describe(source: FeatureSource, **network: Any) -> dict[str, Any]:
+    """Returns what `FeatureSource.describe` does.
+
+    `network` has the settings, besides preprocessing, that it is rebuilt from.
+    """
+    return {
+        "features": {
+            "fingerprint": source.fingerprint,
+            "size": source.size,
+            "origin": source.origin,
+        },
+        "config": {**network, "image": dataclasses.asdict(source.image)},
+    }
 
 
 def check_head(head: Head, size: int, class_names: Sequence[str]) -> None:

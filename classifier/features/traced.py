@@ -28,7 +28,7 @@ from classifier.export.facts import (
     fingerprint,
 )
 from classifier.export.head import MIN_LENGTH, Head, write_head
-from classifier.features.source import BATCH_SIZE, Extractor, check_head
+from classifier.features.source import BATCH_SIZE, Extractor, check_head, describe
 from classifier.inference.conversion import compare, sample_pixels
 from classifier.inference.engine import REFERENCE, NetworkLoader, with_fixed_batch
 from classifier.models.embedding import EMBEDDING, LOGITS
@@ -78,14 +78,7 @@ class TracedFeatures:
 
     def describe(self) -> dict[str, Any]:
         """Returns the entries `features` and `config` of a `config.json`."""
-        return {
-            "features": {
-                "fingerprint": self.fingerprint,
-                "size": self.size,
-                "origin": self.origin,
-            },
-            "config": {"image": dataclasses.asdict(self.image)},
-        }
+        return describe(self)
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on TensorFlow, which has threads of its own."""
