@@ -22,14 +22,15 @@ class DrawFigures:
         seed: Seed of the draw and of the trainings.
         settings: Values of `--set=` of the student and its control.
         teacher: Accuracy of a teacher from scratch.
-        reference: That of scikit-learn's logistic regression on the probe's features.
-        probe: That of the probe.
-        student: That of the probe's student.
-        control: That of the student's network, trained on the labels alone.
+        reference: Accuracy of scikit-learn's logistic regression on the probe's
+            features.
+        probe: Accuracy of the probe.
+        student: Accuracy of the probe's student.
+        control: Accuracy of the student's network, trained on the labels alone.
         kept: Number of unlabeled images that the student learned from.
         estimated_precision: Share of right labels among these, by the calibration;
             None if it has no such images.
-        precision: That share, by the true classes.
+        precision: Share of right labels among these, by the true classes.
     """
 
     data: str

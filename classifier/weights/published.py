@@ -26,7 +26,7 @@ class Weights:
         image: Preprocessing that the network was evaluated with.
         arrays: Tensors by the names of `name_variables`.
         fingerprint: SHA-256 of their content.
-        origin: Where they are from: `spec`, `file` and `sha256`, and where known
+        origin: Description of their source: `spec`, `file`, `sha256` and, where known,
             `revision`, `url` and `license`.
         name_variables: Function from such a network to its variables by name.
     """

@@ -170,14 +170,14 @@ def test_wrong_licenses_are_refused(given, named):
         ("keras_h5:ResNet50:/data/x/w.h5", "keras_h5:ResNet50:.../x/w.h5"),
         ("tfrecord:gs://bucket/a/b/*.x", "tfrecord:gs://bucket/a/b/*.x"),
         ("gs://bucket/a/b/c", "gs://bucket/a/b/c"),
-        ("tfds:/work/dir/digits/1.0.0:train", "tfds:digits/1.0.0:train"),
-        ("folder:/work/dir", "folder:.../work/dir"),
-        ("/work/dir/teacher", "teacher"),
+        ("tfds:/srv/runs/digits/1.0.0:train", "tfds:digits/1.0.0:train"),
+        ("folder:/srv/runs", "folder:.../srv/runs"),
+        ("/srv/runs/teacher", "teacher"),
     ],
 )
 def test_names_do_not_tell_where_a_user_keeps_files(spec, public, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(os, "getcwd", lambda: "/work/dir")
+    monkeypatch.setattr(os, "getcwd", lambda: "/srv/runs")
     assert licenses.public_name(spec) == public
 
 
