@@ -4,6 +4,7 @@ r"""Makes a teacher of pretrained features and a few labels, in seconds.
       --evaluation=folder:photos/test --workdir=runs/photos/teacher
 
 The network stays as it is; a multinomial logistic regression is fitted to its features.
+Size and crop of its input are chosen by the labeled images unless --set= gives them.
 WORKDIR is a classifier like any other. In WORKDIR/calibration are predictions of the
 labeled images by heads that have not seen them, for `label_images --calibration=` and
 `select_labels --target_precision=`, see `docs/pretrained.md`.
@@ -22,7 +23,7 @@ from classifier.probing.config import ProbeConfig
 from stage import artifact, cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
-from stage.overrides import override_all
+from stage.overrides import override_all, paths_of
 
 FLAGS = CommandFlags()
 _FEATURES = FLAGS.string(
@@ -108,15 +109,27 @@ def _open(
 ) -> Any:
     """Returns the probe to make of a network and images."""
     from classifier.features.opening import open_features
+    from classifier.features.source import FeatureSource
     from classifier.probing import run as probing
+    from classifier.probing.input_choice import InputChoice
 
     if _EVALUATION.value is None:
         raise ValueError("expected --evaluation, labeled images to evaluate on")
     if _BACKBONE.value is not None:
         raise ValueError(f"--backbone needs --features={_STORED}DIRECTORY")
+
+    def reopen(chosen: Sequence[str]) -> FeatureSource:
+        return open_features(_FEATURES.value, [*chosen, *settings])
+
     return probing.open_run(
         open_features(_FEATURES.value, settings, log),
         config,
+        InputChoice(
+            reopen=reopen,
+            given=paths_of(settings),
+            workdir=_WORKDIR.value,
+            log=log,
+        ),
         labeled=_LABELED.value,
         evaluation=_EVALUATION.value,
         class_embeddings=_CLASS_EMBEDDINGS.value,

@@ -53,8 +53,11 @@ def measure(task: ProbeTask, data: str, folder: pathlib.Path) -> DrawFigures:
 
 
 def score_reference(task: ProbeTask) -> float:
-    """Returns the accuracy of scikit-learn's logistic regression on the test images."""
-    extractor = open_features(task.features).load()
+    """Returns the accuracy of scikit-learn's logistic regression on the test images.
+
+    Its features are the probe's, of images as the probe sees them.
+    """
+    extractor = open_features(str(task.path("probe"))).load()
     labeled, test = (
         embed(inspection.inspect(open_source(spec)), extractor)
         for spec in (task.draw.labeled, task.draw.evaluation)

@@ -19,6 +19,8 @@ class ProbeConfig:
             different images of any class to search with.
         folds: Parts of the images for cross-validation and out-of-fold predictions.
         max_search_images: Maximum number of images that C is searched with.
+        max_input_images: About the maximum number of images that the input is chosen
+            with, see `input_choice`; more if there are many classes.
         seed: Seed of the parts.
     """
 
@@ -27,6 +29,7 @@ class ProbeConfig:
     default_c: float = 1e-2
     folds: int = 5
     max_search_images: int = 5_000
+    max_input_images: int = 1_000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -39,3 +42,4 @@ class ProbeConfig:
         )
         check(self.folds >= 2, f"folds must be at least 2, got {self.folds}")
         check_positive("max_search_images", self.max_search_images)
+        check_positive("max_input_images", self.max_input_images)

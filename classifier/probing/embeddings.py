@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,27 +53,35 @@ class LabeledEmbeddings:
         )
 
 
-def embed(source: Source, extractor: Extractor) -> LabeledEmbeddings:
+def embed(
+    source: Source, extractor: Extractor, rows: NDArray[np.bool_] | None = None
+) -> LabeledEmbeddings:
     """Returns the embeddings of a source that `inspection.inspect` has read.
+
+    `rows` [N] says which images count; None for all.
 
     Raises ValueError if an image cannot be decoded, or its embedding is not finite.
     """
     keys: list[str] = []
     digests: list[str] = []
     labels: list[int] = []
-    rows: list[NDArray[np.float32]] = []
+    found: list[NDArray[np.float32]] = []
+    is_taken = itertools.repeat(True) if rows is None else iter(rows)
     batches = python_reader.read_batches(source.reader, source.files, BATCH_SIZE)
-    for batch in batches:
+    for read in batches:
+        batch = list(itertools.compress(read, is_taken))
+        if not batch:
+            continue
         decoded = decode_rows(batch, extractor.preprocess, size=extractor.image.size)
         _check(source.spec, batch, _errors(decoded))
-        rows.append(extractor(decoded.pixels))
-        is_finite = np.isfinite(rows[-1]).all(axis=1)
+        found.append(extractor(decoded.pixels))
+        is_finite = np.isfinite(found[-1]).all(axis=1)
         _check(source.spec, batch, list(np.where(is_finite, "", _NOT_FINITE)))
         keys += [key_text(example.key) for example in batch]
         digests += [hashlib.sha256(example.image).hexdigest() for example in batch]
         labels += [example.label for example in batch]
     return LabeledEmbeddings(
-        keys, digests, np.array(labels, np.int64), np.concatenate(rows)
+        keys, digests, np.array(labels, np.int64), np.concatenate(found)
     )
 
 

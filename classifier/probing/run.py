@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ from classifier.features.source import FeatureSource
 from classifier.inference import calibration
 from classifier.probing import embeddings, probe, zero_shot
 from classifier.probing.config import ProbeConfig
+from classifier.probing.input_choice import ChosenInput, InputChoice
 from classifier.probing.probe import Probe
 from classifier.training import input_pipeline
 from classifier.training.trainer import NUM_CHECKED
@@ -46,6 +47,7 @@ class ProbeRun:
         evaluation: Images to evaluate on.
         class_names: K names by label.
         class_embeddings: float32 [K,D] of a zero-shot head; None to learn.
+        chosen_input: Input of the network, if it was chosen by the labeled images.
         ledger: What it is made of.
     """
 
@@ -55,6 +57,7 @@ class ProbeRun:
     evaluation: Source
     class_names: tuple[str, ...]
     class_embeddings: NDArray[np.float32] | None = None
+    chosen_input: ChosenInput | None = None
     ledger: Ledger = ()
 
     def describe(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class ProbeRun:
         how: dict[str, Any] = {
             "probe": dataclasses.asdict(self.config),
             "labeled": labeled,
+            "chosen_input": self.chosen_input and dataclasses.asdict(self.chosen_input),
         }
         if self.class_embeddings is not None:
             content = _fingerprint(self.class_embeddings)
@@ -70,6 +74,9 @@ class ProbeRun:
         return {
             **self.features.describe(),
             **how,
+            "chosen_input": (
+                dataclasses.asdict(self.chosen_input) if self.chosen_input else None
+            ),
             "evaluation": self.evaluation.describe(),
             "class_names": self.class_names,
         }
@@ -111,6 +118,7 @@ class ProbeRun:
 def open_run(
     features: FeatureSource,
     config: ProbeConfig,
+    choice: InputChoice,
     *,
     labeled: str | None,
     evaluation: str,
@@ -118,9 +126,9 @@ def open_run(
     stated: Mapping[str, str] = MappingProxyType({}),
     **how: Any,
 ) -> ProbeRun:
-    """Opens the images and reads them once; `how` are arguments of `open_source`.
+    """Opens the images, reads them once, and chooses the input of the features.
 
-    `stated` has the licenses of `licenses.parse`.
+    `how` are arguments of `open_source`, `stated` has the licenses of `licenses.parse`.
 
     Raises:
         ValueError: If images, labels or class embeddings cannot be used.
@@ -134,29 +142,21 @@ def open_run(
             f"expected an ONNX file, a SavedModel or a KerasHub preset, got "
             f"{features.spec}, whose last layer takes them as they are"
         )
-    sources = [open_source(spec, **how) for spec in (evaluation, labeled) if spec]
+    sources = _open_sources([spec for spec in (evaluation, labeled) if spec], **how)
     class_names = sources[0].labeled_class_names()
-    for source in sources[1:]:
-        check_same_classes(class_names, source.labeled_class_names(), source.spec)
-    sources = [inspection.inspect(source, for_training=True) for source in sources]
-    ledger, rows = [*_trace(features, stated.get("features"))], None
+    rows, chosen, ledger = None, None, []
     if class_embeddings is None:
         labels = [label for file in sources[1].labels for _, label in file]
         embeddings.check_classes(np.array(labels), class_names, sources[1].spec)
+        features, chosen = choice.choose(features, sources[1], config)
         ledger.append(sources[1].origin(stated.get("labeled")))
     else:
         rows = zero_shot.read_class_embeddings(
             class_embeddings, num_classes=len(class_names), size=features.size
         )
         name = licenses.public_name(class_embeddings)
-        ledger.append(
-            licenses.state(
-                Origin(kind="weights", name=name, fingerprint=_fingerprint(rows)),
-                stated.get("class_embeddings"),
-            )
-        )
-    for source in sources:
-        input_pipeline.check_decoding(source, count=NUM_CHECKED)
+        origin = Origin(kind="weights", name=name, fingerprint=_fingerprint(rows))
+        ledger.append(licenses.state(origin, stated.get("class_embeddings")))
     return ProbeRun(
         config=config,
         features=features,
@@ -164,8 +164,22 @@ def open_run(
         evaluation=sources[0],
         class_names=class_names,
         class_embeddings=rows,
-        ledger=licenses.merge(ledger),
+        chosen_input=chosen,
+        ledger=licenses.merge([*_trace(features, stated.get("features")), *ledger]),
     )
+
+
+def _open_sources(specs: Sequence[str], **how: Any) -> Sequence[Source]:
+    """Returns labeled sources of the same classes, read once."""
+    sources = [open_source(spec, **how) for spec in specs]
+    for source in sources[1:]:
+        check_same_classes(
+            sources[0].labeled_class_names(), source.labeled_class_names(), source.spec
+        )
+    sources = [inspection.inspect(source, for_training=True) for source in sources]
+    for source in sources:
+        input_pipeline.check_decoding(source, count=NUM_CHECKED)
+    return sources
 
 
 def calibrate(

@@ -16,8 +16,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 INPUT, OUTPUT = "pixel_values", "features"
-#: Side of the input in pixels.
-SIZE = 224
 #: Number of blocks of each stage, and stride of its first block.
 _STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 _EPSILON = 1e-3
@@ -26,7 +24,9 @@ _OPSET, _IR_VERSION = 13, 8
 
 
 def build(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """Returns the network: float pixels [B,3,224,224] to features [B,1280].
+    """Returns the network: float pixels [B,3,S,S] to features [B,1280].
+
+    S is a multiple of 32, as 224, which it was trained with.
 
     Raises:
         KeyError: If one of the weights is missing.
@@ -41,7 +41,7 @@ def build(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     graph = helper.make_graph(
         layers.nodes,
         "efficientnet_lite0",
-        [_describe(INPUT, "batch", 3, SIZE, SIZE)],
+        [_describe(INPUT, "batch", 3, "side", "side")],
         [_describe(OUTPUT, "batch", features)],
         layers.constants,
     )

@@ -46,13 +46,22 @@ def images(tmp_path_factory):
     return f"--labeled=folder:{root}/labeled", f"--evaluation=folder:{root}/test"
 
 
+def own_crop(features):
+    """The setting that keeps a classifier's crop; its size is that of the images."""
+    return f"--set=image.crop_fraction={read_facts(features).image.crop_fraction}"
+
+
 @pytest.fixture(scope="module", params=["keras", "onnx"])
 def probed(request, images, exported, exported_onnx, tmp_path_factory):
     """Source of features, directory of the probe, and what was printed."""
     features = {"keras": exported[0], "onnx": exported_onnx}[request.param]
     workdir = tmp_path_factory.mktemp("probes") / "probe"
     process = call(
-        "teacher.probe", f"--features={features}", *images, f"--workdir={workdir}"
+        "teacher.probe",
+        f"--features={features}",
+        *images,
+        own_crop(features),
+        f"--workdir={workdir}",
     )
     assert process.returncode == 0, process.stderr
     return features, workdir, process.stdout
@@ -104,7 +113,12 @@ def test_its_own_calibration_is_of_images_not_seen(probed):
 
 def test_it_is_made_once(probed, images):
     features, workdir, _ = probed
-    command = ("teacher.probe", f"--features={features}", f"--workdir={workdir}")
+    command = (
+        "teacher.probe",
+        f"--features={features}",
+        f"--workdir={workdir}",
+        own_crop(features),
+    )
     assert "already complete" in call(*command, *images).stdout
     process = call(*command, *images, "--seed=1")
     assert process.returncode == 1

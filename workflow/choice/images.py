@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-import statistics
-from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image
-
-from classifier.data import image_header, python_reader, sampling
-from classifier.data.sources import Source, open_source
-from stage.status import OK
+from classifier.data import image_sides, sampling
+from classifier.data.sources import open_source
 from workflow.choice.cost import Counts
 
-#: Number of images whose headers are read.
-SAMPLE = 64
 #: Largest number of images that is counted if files have to be read for it.
 _MAX_COUNTED = 1_000_000
 
@@ -51,18 +42,4 @@ def count(
         unlabeled=sampling.count(corpus, _MAX_COUNTED) if corpus else 0,
         classes=len(source.labeled_class_names()),
     )
-    sides = list(shorter_sides(source))
-    if not sides:
-        raise ValueError(f"{labeled}: expected images, found none that can be read")
-    return counts, round(statistics.median(sides))
-
-
-def shorter_sides(source: Source) -> Iterator[int]:
-    """Yields the shorter sides in pixels of images from files all over a source."""
-    step = -(-len(source.files) // SAMPLE)
-    files = source.files[::step]
-    for file in files:
-        examples = python_reader.read_examples(source.reader, [file])
-        for example in itertools.islice(examples, -(-SAMPLE // len(files))):
-            if example.status == OK and image_header.check(example.image) is None:
-                yield min(Image.open(io.BytesIO(example.image)).size)
+    return counts, image_sides.median_shorter_side(source)
