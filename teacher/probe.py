@@ -4,7 +4,8 @@ r"""Makes a teacher of pretrained features and a few labels, in seconds.
       --evaluation=folder:photos/test --workdir=runs/photos/teacher
 
 The network stays as it is; a multinomial logistic regression is fitted to its features.
-Size and crop of its input are chosen by the labeled images unless --set= gives them.
+Size and crop of its input are chosen by the labeled images, unless --set= gives them or
+it is a classifier of this project.
 WORKDIR is a classifier like any other. In WORKDIR/calibration are predictions of the
 labeled images by heads that have not seen them, for `label_images --calibration=` and
 `select_labels --target_precision=`, see `docs/pretrained.md`.
@@ -108,7 +109,7 @@ def _open(
     config: ProbeConfig, settings: list[str], stated: dict[str, str], log: Log
 ) -> Any:
     """Returns the probe to make of a network and images."""
-    from classifier.features.opening import open_features
+    from classifier.features.opening import is_classifier, open_features
     from classifier.features.source import FeatureSource
     from classifier.probing import run as probing
     from classifier.probing.input_choice import InputChoice
@@ -121,15 +122,13 @@ def _open(
     def reopen(chosen: Sequence[str]) -> FeatureSource:
         return open_features(_FEATURES.value, [*chosen, *settings])
 
+    choice = InputChoice(
+        reopen=reopen, given=paths_of(settings), workdir=_WORKDIR.value, log=log
+    )
     return probing.open_run(
         open_features(_FEATURES.value, settings, log),
         config,
-        InputChoice(
-            reopen=reopen,
-            given=paths_of(settings),
-            workdir=_WORKDIR.value,
-            log=log,
-        ),
+        None if is_classifier(_FEATURES.value) else choice,
         labeled=_LABELED.value,
         evaluation=_EVALUATION.value,
         class_embeddings=_CLASS_EMBEDDINGS.value,

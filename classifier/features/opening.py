@@ -68,12 +68,18 @@ def open_features(
         ValueError: If the source is broken or unknown, or a setting does not fit.
         FileNotFoundError: If it does not exist.
     """
-    kind, separator, rest = spec.partition(":")
-    if not separator or rest.startswith("//"):  # As in gs://.
+    if is_classifier(spec):
         return _open_classifier(spec, assignments)
+    kind, _, rest = spec.partition(":")
     if kind not in _KINDS or not rest:
         raise ValueError(f"expected features as {FEATURES}, got {spec!r}")
     return _KINDS[kind](rest, assignments, log)
+
+
+def is_classifier(spec: str) -> bool:
+    """Whether a source's name is that of a classifier's directory."""
+    _, separator, rest = spec.partition(":")
+    return not separator or rest.startswith("//")  # As in gs://.
 
 
 def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:

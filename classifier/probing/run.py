@@ -118,7 +118,7 @@ class ProbeRun:
 def open_run(
     features: FeatureSource,
     config: ProbeConfig,
-    choice: InputChoice,
+    choice: InputChoice | None,
     *,
     labeled: str | None,
     evaluation: str,
@@ -128,7 +128,8 @@ def open_run(
 ) -> ProbeRun:
     """Opens the images, reads them once, and chooses the input of the features.
 
-    `how` are arguments of `open_source`, `stated` has the licenses of `licenses.parse`.
+    Without `choice` the features keep theirs. `how` are arguments of `open_source`,
+    `stated` has the licenses of `licenses.parse`.
 
     Raises:
         ValueError: If images, labels or class embeddings cannot be used.
@@ -148,7 +149,8 @@ def open_run(
     if class_embeddings is None:
         labels = [label for file in sources[1].labels for _, label in file]
         embeddings.check_classes(np.array(labels), class_names, sources[1].spec)
-        features, chosen = choice.choose(features, sources[1], config)
+        if choice is not None:
+            features, chosen = choice.choose(features, sources[1], config)
         ledger.append(sources[1].origin(stated.get("labeled")))
     else:
         rows = zero_shot.read_class_embeddings(

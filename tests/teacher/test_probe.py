@@ -46,22 +46,13 @@ def images(tmp_path_factory):
     return f"--labeled=folder:{root}/labeled", f"--evaluation=folder:{root}/test"
 
 
-def own_crop(features):
-    """The setting that keeps a classifier's crop; its size is that of the images."""
-    return f"--set=image.crop_fraction={read_facts(features).image.crop_fraction}"
-
-
 @pytest.fixture(scope="module", params=["keras", "onnx"])
 def probed(request, images, exported, exported_onnx, tmp_path_factory):
     """Source of features, directory of the probe, and what was printed."""
     features = {"keras": exported[0], "onnx": exported_onnx}[request.param]
     workdir = tmp_path_factory.mktemp("probes") / "probe"
     process = call(
-        "teacher.probe",
-        f"--features={features}",
-        *images,
-        own_crop(features),
-        f"--workdir={workdir}",
+        "teacher.probe", f"--features={features}", *images, f"--workdir={workdir}"
     )
     assert process.returncode == 0, process.stderr
     return features, workdir, process.stdout
@@ -113,12 +104,7 @@ def test_its_own_calibration_is_of_images_not_seen(probed):
 
 def test_it_is_made_once(probed, images):
     features, workdir, _ = probed
-    command = (
-        "teacher.probe",
-        f"--features={features}",
-        f"--workdir={workdir}",
-        own_crop(features),
-    )
+    command = ("teacher.probe", f"--features={features}", f"--workdir={workdir}")
     assert "already complete" in call(*command, *images).stdout
     process = call(*command, *images, "--seed=1")
     assert process.returncode == 1
@@ -201,3 +187,23 @@ def test_one_label_of_each_class_is_enough(images, exported_onnx, tmp_path):
     assert "no class has two images" in process.stdout
     assert not (tmp_path / "probe" / "calibration").exists()
     assert read_facts(tmp_path / "probe").class_names == ("a", "b", "c")
+
+
+def test_the_input_of_a_network_is_chosen_once(images, tmp_path):
+    path = onnx_models.write(tmp_path / "network.onnx")
+    command = (
+        "teacher.probe",
+        f"--features=onnx:{path}",
+        *images,
+        f"--workdir={tmp_path}/probe",
+    )
+    first = call(*command)
+    assert first.returncode == 0, first.stderr
+    assert f"input: {onnx_models.SIDE} px" in first.stdout
+    chosen = read_json(tmp_path / "probe" / "config.json")["chosen_input"]
+    image = read_facts(tmp_path / "probe").image
+    assert chosen == {"size": image.size, "crop_fraction": image.crop_fraction}
+    again = call(*command)
+    assert "already complete" in again.stdout
+    assert "input:" not in again.stdout
+    assert call(*command, "--set=image.crop_fraction=0.5").returncode == 1
