@@ -164,3 +164,11 @@ def test_it_is_as_good_as_scikit_learns_own():
         ),
     ).fit(embeddings, labels)
     assert (found == truth).mean() > (peer.predict(unseen) == truth).mean() - 0.005
+
+
+def test_c_does_not_depend_on_the_labels_of_classes_without_an_image(labeled):
+    """As in a part of the images that has none of some rare class."""
+    kept = labeled.take(np.flatnonzero(labeled.labels != 1))
+    dense = np.unique(kept.labels, return_inverse=True)[1]
+    expected = choose_c(dataclasses.replace(kept, labels=dense), ProbeConfig())
+    assert choose_c(kept, ProbeConfig()) == expected
