@@ -15,7 +15,7 @@ from classifier.export.facts import CLASSIFIER
 from classifier.training import presets
 from stage import typed_json
 from stage.overrides import override_all, paths_of
-from stage.typed_json import Positive, Share
+from stage.typed_json import NonNegative, Share
 from student.training import presets as student_presets
 from student.training.config import StudentConfig
 
@@ -168,7 +168,13 @@ def train(
         module = "student.train"
     call(module, *flags, log=task.log)
     keras.backend.clear_session()  # Graphs of earlier runs would stay in memory.
-    return read_trained(directory, network)
+    found = read_figures(directory)
+    return Trained(
+        directory=directory,
+        accuracy=found.evaluation.top1,
+        multiply_adds=found.multiply_adds,
+        network=network,
+    )
 
 
 def check_settings(settings: Collection[str]) -> None:
@@ -201,17 +207,18 @@ class _Evaluation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Classifier:
+class ClassifierFigures:
+    """Figures of a classifier, as `classifier.json` has them.
+
+    Attributes:
+        evaluation: Accuracy on the test images.
+        multiply_adds: Multiply-adds of its training; 0 if they were not counted.
+    """
+
     evaluation: _Evaluation
-    multiply_adds: Positive
+    multiply_adds: NonNegative = 0
 
 
-def read_trained(directory: pathlib.Path, network: int) -> Trained:
+def read_figures(directory: pathlib.Path) -> ClassifierFigures:
     """Returns the figures of a classifier."""
-    found = typed_json.read(directory / CLASSIFIER, _Classifier)
-    return Trained(
-        directory=directory,
-        accuracy=found.evaluation.top1,
-        multiply_adds=found.multiply_adds,
-        network=network,
-    )
+    return typed_json.read(directory / CLASSIFIER, ClassifierFigures)

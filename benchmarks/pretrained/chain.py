@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from benchmarks.methods.commands import call
 from benchmarks.methods.draws import DataDraw
-from classifier.export.facts import CLASSIFIER, Evaluation
-from stage import typed_json
 
 PRESET = "tiny"
 #: As in the Makefile.
@@ -143,15 +141,3 @@ def _student(task: ProbeTask) -> Sequence[str]:
         f"--pseudo_labeled={task.path('dataset')}",
         *(f"--set={value}" for value in task.student),
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Evaluated:
-    """What is read of `classifier.json`."""
-
-    evaluation: Evaluation
-
-
-def read_accuracy(directory: pathlib.Path) -> float:
-    """Returns the accuracy of a classifier on the test images."""
-    return typed_json.read(directory / CLASSIFIER, _Evaluated).evaluation.top1

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.methods.draws import TRUTH
-from benchmarks.pretrained.chain import ProbeTask, read_accuracy
+from benchmarks.methods.training import read_figures
+from benchmarks.pretrained.chain import ProbeTask
 from benchmarks.pretrained.figures import DrawFigures
 from classifier.data import inspection
 from classifier.data.sources import open_source
@@ -34,16 +35,17 @@ def measure(task: ProbeTask, data: str, folder: pathlib.Path) -> DrawFigures:
     """
     labels, truth = _read_labels(task.path("dataset")), _read_truth(folder)
     names = task.draw.class_names
+    accuracies = {
+        name: read_figures(task.path(name)).evaluation.top1
+        for name in ("teacher", "probe", "student", "control")
+    }
     estimate = read_selection(task.path("selection")).estimate
     return DrawFigures(
         data=data,
         seed=task.seed,
         settings=task.student,
-        teacher=read_accuracy(task.path("teacher")),
+        **accuracies,
         reference=score_reference(task),
-        probe=read_accuracy(task.path("probe")),
-        student=read_accuracy(task.path("student")),
-        control=read_accuracy(task.path("control")),
         kept=len(labels),
         estimated_precision=estimate.kept.estimate if estimate else None,
         precision=statistics.fmean(

@@ -67,6 +67,13 @@ def test_a_supervised_training_has_the_labeled_images_alone(commands, task):
     assert found.directory == task.workdir / "classifier"
 
 
+def test_a_classifier_may_be_uncounted(tmp_path):
+    content = {"evaluation": {"num_examples": 4, "top1": 0.75}, "temperature": 1.0}
+    (tmp_path / training.CLASSIFIER).write_text(json.dumps(content))
+    found = training.read_figures(tmp_path)
+    assert (found.evaluation.top1, found.multiply_adds) == (0.75, 0)
+
+
 def test_consistency_training_leaves_out_what_is_excluded(commands, task):
     training.train(task, "classifier", WITH_UNLABELED, CONSISTENT)
     ((module, flags),) = commands

@@ -1,5 +1,4 @@
 import importlib
-import json
 import pathlib
 
 import pytest
@@ -50,10 +49,3 @@ def test_student_and_control_differ_in_what_they_learn_from_alone(calls, tmp_pat
     assert {flag.partition("=")[0] for flag in control - student} == {
         *("--control", "--compute_of", "--seed", "--workdir")
     }
-
-
-def test_the_accuracy_of_a_classifier_is_read(tmp_path):
-    counts = {"num_examples": 4, "num_correct": 3, "cross_entropy": 1.0}
-    content = {"evaluation": {**counts, "top1": 0.75}, "temperature": 1.0}
-    (tmp_path / "classifier.json").write_text(json.dumps(content))
-    assert chain.read_accuracy(tmp_path) == 0.75
