@@ -107,7 +107,7 @@ TPU ?=
 TPU_COMPILE_FLAGS ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 THREADS ?=
-# Number of test processes, of up to 3 GB each.
+# Number of test processes, of up to 4 GB each.
 TEST_PROCESSES ?= 2
 # Duration of `make fuzz`, over all kinds of files.
 SECONDS ?= 60
