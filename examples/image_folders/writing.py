@@ -68,8 +68,8 @@ def write(
     sizes: FolderSizes,
     *,
     seed: int,
-) -> None:
-    """Draws and writes all pictures.
+) -> int:
+    """Draws and writes all pictures; returns the number of unlabeled ones.
 
     A picture depends on seed, split, class and its number in the class alone, so more
     labels keep the pictures that fewer had, and the other splits.
@@ -91,6 +91,7 @@ def write(
             (folder / file).write_bytes(_encode(draw(split, label, rng)))
     with open(directory / TRUTH, "w", newline="") as out:
         csv.writer(out).writerows([("name", "class"), *sorted(truth)])
+    return len(truth)
 
 
 def _labels(split: str, num_classes: int, sizes: FolderSizes) -> list[tuple[int, int]]:

@@ -25,28 +25,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import math
-import warnings
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from examples.image_folders.scikit import load_photograph
 from examples.image_folders.squares import Box, draw_square
 
-#: Module and function of each photograph, or the argument of its function.
-_SKIMAGE, _SKLEARN = "skimage.data", "sklearn.datasets"
-PHOTOGRAPHS: dict[str, tuple[str, str]] = {
-    "astronaut": (_SKIMAGE, "astronaut"),
-    "cat": (_SKIMAGE, "chelsea"),
-    "coffee": (_SKIMAGE, "coffee"),
-    "flower": (_SKLEARN, "flower.jpg"),
-    "motorcycle": (_SKIMAGE, "stereo_motorcycle"),
-    "palace": (_SKLEARN, "china.jpg"),
-    "retina": (_SKIMAGE, "retina"),
-    "rocket": (_SKIMAGE, "rocket"),
-    "stars": (_SKIMAGE, "hubble_deep_field"),
-    "tissue": (_SKIMAGE, "immunohistochemistry"),
+#: Photograph of each class, as `scikit.load_photograph` names it.
+PHOTOGRAPHS = {
+    "astronaut": "astronaut",
+    "cat": "chelsea",
+    "coffee": "coffee",
+    "flower": "flower.jpg",
+    "motorcycle": "stereo_motorcycle",
+    "palace": "china.jpg",
+    "retina": "retina",
+    "rocket": "rocket",
+    "stars": "hubble_deep_field",
+    "tissue": "immunohistochemistry",
 }
 CLASS_NAMES = tuple(PHOTOGRAPHS)
 #: Side of a picture, and shorter side of a photograph, in pixels.
@@ -60,8 +58,6 @@ _ANGLES = (-math.pi / 12, math.pi / 12)
 TINTS = (0.5, 1.3)
 #: Largest radius of the blur, in pixels of the picture.
 MAX_BLUR = 2.0
-#: The retina's photograph is a disk in the middle of a black square.
-_DISK = "retina"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,27 +111,7 @@ def _divide(image: Image.Image, test_columns: np.ndarray) -> DividedPhotograph:
 
 @functools.cache
 def _load(name: str) -> Image.Image:
-    image = Image.fromarray(_read(*PHOTOGRAPHS[name])).convert("RGB")
-    if name == _DISK:
-        inside = round(min(image.size) / math.sqrt(2))
-        left, upper = ((length - inside) // 2 for length in image.size)
-        image = image.crop((left, upper, left + inside, upper + inside))
+    image = load_photograph(PHOTOGRAPHS[name]).convert("RGB")
     scale = LENGTH / min(image.size)
     width, height = (round(scale * length) for length in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _read(module: str, name: str) -> np.ndarray:
-    try:
-        package = importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(
-            "scikit-image is missing: pip install -c constraints.txt -e '.[surfaces]'"
-        ) from error
-    if module == _SKLEARN:
-        return package.load_sample_image(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = getattr(package, name)()
-    # The motorcycle comes with that of the other eye.
-    return found[0] if isinstance(found, tuple) else found

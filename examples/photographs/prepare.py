@@ -42,8 +42,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> int:
         test=TEST,
         unlabeled=(UNLABELED_PER_CLASS,) * len(parts.CLASS_NAMES),
     )
-    writing.write(directory, parts.CLASS_NAMES, draw, sizes, seed=seed)
-    return sum(sizes.unlabeled)
+    return writing.write(directory, parts.CLASS_NAMES, draw, sizes, seed=seed)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> int:
         test=TEST,
         unlabeled=(*class_counts(seed=seed), NO_OBJECT),
     )
-    writing.write(directory, CLASS_NAMES, draw, sizes, seed=seed)
-    return UNLABELED
+    return writing.write(directory, CLASS_NAMES, draw, sizes, seed=seed)
 
 
 def class_counts(*, seed: int) -> tuple[int, ...]:

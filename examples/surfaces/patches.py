@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from examples.image_folders.scikit import load_photograph
 from examples.image_folders.squares import Box, draw_square
 
-#: Names of the photographs in `skimage.data` for each class.
+#: Photographs of each class, as `scikit.load_photograph` names them.
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
     "brick": ("brick",),
     "cells": ("cell",),
@@ -41,8 +41,6 @@ SIDES = (48.0, 80.0)
 DARKEST = 0.25
 #: Largest radius of the blur, in pixels of the picture.
 MAX_BLUR = 1.75
-#: The retina's photograph is a disk in the middle of a black square.
-_DISK = "retina"
 _ANGLES = (0.0, 2 * math.pi)
 
 
@@ -60,7 +58,8 @@ def load_photographs(*, seed: int) -> dict[str, tuple[Photograph, ...]]:
     ends = np.random.default_rng(seed)
     return {
         name: tuple(
-            _divide(_load(photo), at_end=bool(ends.integers(2))) for photo in photos
+            _divide(load_photograph(photo).convert("L"), at_end=bool(ends.integers(2)))
+            for photo in photos
         )
         for name, photos in PHOTOGRAPHS.items()
     }
@@ -72,24 +71,6 @@ def draw_patch(image: Image.Image, box: Box, rng: np.random.Generator) -> Image.
     brightness = rng.uniform(DARKEST, 1.0)
     patch = patch.point(lambda value: round(brightness * value))
     return patch.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, MAX_BLUR)))
-
-
-def _load(name: str) -> Image.Image:
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise ValueError(
-            "scikit-image is missing: pip install -c constraints.txt -e '.[surfaces]'"
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pixels = getattr(skimage.data, name)()
-    image = Image.fromarray(pixels).convert("L")
-    if name != _DISK:
-        return image
-    inside = round(min(image.size) / math.sqrt(2))
-    left, upper = ((length - inside) // 2 for length in image.size)
-    return image.crop((left, upper, left + inside, upper + inside))
 
 
 def _divide(image: Image.Image, *, at_end: bool) -> Photograph:

@@ -43,8 +43,7 @@ def make(directory: str, *, labels_per_class: int, seed: int) -> int:
         test=TEST,
         unlabeled=(UNLABELED_PER_CLASS,) * len(patches.CLASS_NAMES),
     )
-    writing.write(directory, patches.CLASS_NAMES, draw, sizes, seed=seed)
-    return sum(sizes.unlabeled)
+    return writing.write(directory, patches.CLASS_NAMES, draw, sizes, seed=seed)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,10 +75,3 @@ def test_a_part_depends_on_the_generator_alone(photographs):
         for _ in range(2)
     )
     assert first.tobytes() == second.tobytes()
-
-
-def test_without_scikit_image_the_extra_is_named(monkeypatch):
-    parts._load.cache_clear()
-    monkeypatch.setitem(sys.modules, "skimage.data", None)
-    with pytest.raises(ValueError, match=r"\.\[surfaces\]"):
-        parts.load_photographs(seed=1)

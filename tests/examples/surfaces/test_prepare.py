@@ -1,5 +1,3 @@
-import sys
-
 from examples.surfaces import prepare
 from stage import artifact
 from tests.commands import call
@@ -18,11 +16,3 @@ def test_the_folders_are_those_of_the_walk_through(tmp_path, monkeypatch):
     assert len(list(directory.glob("all/*.jpg"))) == 30
     assert "already complete" in call(*command, "--labels_per_class=1").stdout
     assert call(*command).returncode == 1
-
-
-def test_without_scikit_image_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.data", None)
-    process = call("examples.surfaces.prepare", f"--output={tmp_path / 'textures'}")
-    assert process.returncode == 1
-    assert process.stderr.count("\n") == 1
-    assert ".[surfaces]" in process.stderr
