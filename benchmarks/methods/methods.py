@@ -65,7 +65,9 @@ class Method(Protocol):
 def recipe(method: Method, settings: Sequence[str] = ()) -> str:
     """Returns the fingerprint of all settings of a method and of all trainings.
 
-    Other changes of code are not seen: results that they change must be deleted.
+    Those at their defaults are left out, so that results stay valid when settings are
+    added. Other changes of code, defaults included, are not seen: results that they
+    change must be deleted.
     """
     rules = [
         (name, value)
@@ -74,9 +76,20 @@ def recipe(method: Method, settings: Sequence[str] = ()) -> str:
         if name.isupper()
     ]
     preset = student_presets.find(PRESET)
-    common = (preset, rules, cost.DEMO_PASSES, spreading.SETTINGS)
-    text = repr((method, *settings, *common))
+    common = (_describe(preset), rules, cost.DEMO_PASSES, spreading.SETTINGS)
+    text = repr((_describe(method), *settings, *common))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _describe(value: Any) -> Any:
+    """Returns a config as its name and the settings that are not at their defaults."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    return type(value).__name__, sorted(
+        (field.name, _describe(getattr(value, field.name)))
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != field.default
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

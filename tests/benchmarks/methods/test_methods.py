@@ -106,3 +106,24 @@ def test_recipes_have_the_settings_that_methods_share(monkeypatch):
     changed = dataclasses.replace(tiny, label_smoothing=0.2)
     monkeypatch.setattr(methods.student_presets, "find", lambda _: changed)
     assert methods.recipe(methods.METHODS["control"]) != before
+
+
+def test_a_setting_that_is_added_changes_no_recipe(monkeypatch):
+    before = methods.recipe(methods.METHODS["control"])
+    tiny = methods.student_presets.find("tiny")
+    later = dataclasses.make_dataclass(
+        type(tiny).__name__,
+        [("added", int, 7)],
+        bases=(type(tiny),),
+        frozen=True,
+        kw_only=True,
+    )
+    for value, is_same in ((7, True), (8, False)):
+        config = later(**vars(tiny), added=value)
+        monkeypatch.setattr(methods.student_presets, "find", lambda _, c=config: c)
+        assert (methods.recipe(methods.METHODS["control"]) == before) == is_same
+
+
+def test_the_methods_have_different_recipes():
+    recipes = set(map(methods.recipe, methods.METHODS.values()))
+    assert len(recipes) == len(methods.METHODS)
