@@ -2,7 +2,12 @@ import sys
 
 import pytest
 from huggingface_hub import constants
+from keras.src.utils import file_utils
 
+from classifier.models import flops
+from classifier.models.factory import build_network
+from classifier.weights.keras_applications import preprocessing
+from classifier.weights.opening import open_weights
 from tests.classifier.features import onnx_models
 from workflow.choice import weights
 
@@ -11,6 +16,7 @@ from workflow.choice import weights
 def cache(tmp_path, monkeypatch):
     """Returns a function that puts the weights of a repository into the cache."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def store(repository, file="model.safetensors"):
         root = tmp_path / f"models--{repository.replace('/', '--')}"
@@ -38,6 +44,39 @@ def test_without_huggingface_hub_none_are_found(cache, monkeypatch):
     cache("timm/resnetrs50.tf_in1k")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert weights.at_hand() == ()
+
+
+def test_weights_that_keras_has_fetched_are_found(cache, tmp_path):
+    models = tmp_path / "keras" / "models"
+    models.mkdir(parents=True)
+    for name in ("efficientnetv2-s.h5", "efficientnetv2-b0_notop.h5"):
+        (models / name).touch()
+    cache("timm/resnetrs420.tf_in1k")
+    cache("timm/resnetrs200.tf_in1k")
+    assert [found.spec for found in weights.at_hand()] == [
+        *("hf:timm/resnetrs200.tf_in1k", "keras:EfficientNetV2S"),
+        "hf:timm/resnetrs420.tf_in1k",
+    ]
+
+
+def test_the_file_is_the_one_that_keras_fetches(tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    models.mkdir()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def get_file(name, url, **how):
+        (models / name).touch()
+        raise OSError
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    with pytest.raises(OSError, match="EfficientNetV2B0"):
+        open_weights("keras:imagenet", name="EfficientNetV2B0")
+    (found,) = [f for f in weights.at_hand() if f.spec.startswith("keras:")]
+    assert found.spec == "keras:EfficientNetV2B0"
+    model, image = preprocessing("EfficientNetV2B0")
+    network = build_network(model, image_size=image.size, num_classes=1000)
+    counted = flops.count_multiply_adds(network)
+    assert found.multiply_adds == pytest.approx(counted, rel=0.01)
 
 
 def test_what_a_user_names_may_have_a_known_cost():
