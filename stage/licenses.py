@@ -26,7 +26,7 @@ MAX_LICENSE = 200
 _MAX_NAME = 1000
 #: Parts of an absolute path that are shown; the others may name a user or a machine.
 _SHOWN_PARTS = 2
-_ABSOLUTE = re.compile("((?:[^/]*:)?)(/.*)", re.DOTALL)
+_OUTSIDE = re.compile(r"((?:[^/]*:)?)((?:\.\.)?/.*)", re.DOTALL)
 
 License = Annotated[
     str,
@@ -127,7 +127,7 @@ def trace(
     Raises:
         ValueError: If a license is stated for an artifact, or its ledger is broken.
     """
-    directory = epath.Path(spec.removeprefix("predictions:"))
+    directory = epath.Path(spec)
     if (directory / artifact.CONFIG).exists():
         if license is not None:
             raise ValueError(
@@ -227,13 +227,15 @@ def _is_line(license: str) -> bool:
 def public_name(spec: str) -> str:
     """Returns a source, or a path, without what only this machine's users may know.
 
-    An absolute local path is made relative to the working directory; one outside of it
-    keeps its last two names.
+    A local path that is absolute or begins with ".." is made relative to the working
+    directory; one outside of it keeps its last two names.
     """
-    match = _ABSOLUTE.fullmatch(spec)
-    if match is None or re.match("//[^/]", match[2]):  # Relative, or of a file system.
+    match = _OUTSIDE.fullmatch(spec)
+    if match is None or re.match("//[^/]", match[2]):  # Inside, or of a file system.
         return typed_json.shorten(spec, _MAX_NAME)
     prefix, path = match.groups()
+    if not path.startswith("/"):
+        path = os.path.normpath(os.path.join(os.getcwd(), path))
     inside = path.removeprefix(os.getcwd().rstrip("/") + "/")
     if inside == path:
         names = path.removeprefix(os.path.expanduser("~")).split("/")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from classifier.data.config import ImageConfig
 from classifier.models import variants
 from classifier.models.config import IMAGENET_STDDEV, ModelConfig
+from classifier.models.keras_licenses import license_of
 from classifier.weights import files
 from classifier.weights.files import Arrays, Hdf5
 from classifier.weights.published import Weights
@@ -86,7 +87,10 @@ def open_imagenet(spec: str, name: str) -> Weights:
     _check_name(spec, name)
     url, path = _download(spec, name)
     weights = open_hdf5(spec, name, path)
-    return dataclasses.replace(weights, origin={**weights.origin, "url": url})
+    origin = {**weights.origin, "url": url}
+    if stated := license_of(name):
+        origin["license"] = stated
+    return dataclasses.replace(weights, origin=origin)
 
 
 def open_hdf5(spec: str, name: str, path: str) -> Weights:

@@ -123,7 +123,7 @@ class StoredRun:
             "network": NO_NETWORK,
             "features": self.predictions.features,
             "head": of_head,
-            "evaluation": evaluation and dataclasses.asdict(evaluation),
+            "evaluation": evaluation and evaluation.to_json(),
         }
         artifact.write_json(epath.Path(workdir) / CLASSIFIER, facts)
 
@@ -168,7 +168,7 @@ def open_run(
         class_names = sources["labeled"].labeled_class_names()
     for source in sources.values():
         check_same_classes(class_names, source.labeled_class_names(), source.spec)
-    ledger = [*licenses.read(predictions)]
+    ledger = [*licenses.trace(predictions, {}, stated.get("features"))]
     if "labeled" in sources:
         ledger.append(sources["labeled"].origin(stated.get("labeled")))
     return StoredRun(

@@ -34,7 +34,7 @@ def read_true_labels(predictions: PredictionSet) -> LabeledEmbeddings:
     for table, features in _read(
         predictions, columns, lambda table: table[TRUE_LABEL].is_valid()
     ):
-        tables.append(table)
+        tables.append(table.drop_columns([EMBEDDING]))
         rows.append(features)
     found = pa.concat_tables(tables) if tables else pa.table({"key": []})
     if not len(found):

@@ -13,6 +13,7 @@ from keras.src.utils import file_utils
 from classifier.models import factory, variants
 from classifier.models.config import IMAGENET_MEAN, IMAGENET_STDDEV
 from classifier.weights import keras_applications, opening, published
+from stage import licenses
 
 SLOW = pytest.mark.slow
 NUM_CLASSES = 10
@@ -191,6 +192,19 @@ def test_the_published_efficientnet_divides_twice(published_efficientnet, monkey
     )
     assert weights.origin["file"] == "efficientnetb0.h5"
     assert weights.origin["url"].endswith("/efficientnetb0.h5")
+    assert "license" not in weights.origin  # Keras states none.
+
+
+def test_published_weights_have_the_license_that_keras_states(monkeypatch, tmp_path):
+    path = save(build("MobileNet", classes=1000), tmp_path / "mobilenet.h5")
+    monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(path))
+    weights = opening.open_weights("keras:imagenet", name="MobileNet")
+    assert weights.origin["license"] == "Apache-2.0"
+    (origin,) = licenses.trace("keras:MobileNet", weights.origin)
+    assert (origin.license, origin.stated_by) == ("Apache-2.0", "publisher")
+    # A file of somebody else may be anything.
+    given = opening.open_weights(f"keras_h5:{path}", name="MobileNet")
+    assert "license" not in given.origin
 
 
 def test_without_a_network_the_file_to_fetch_is_named(monkeypatch, tmp_path):

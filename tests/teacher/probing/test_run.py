@@ -169,3 +169,4 @@ def test_what_does_not_fit_is_refused(stored, exported_second, tmp_path):
     assert "--evaluation" in refuse(features, f"--backbone={exported_second[0]}")
     assert "--backbone" in refuse(features, "--set=image.size=40")
     assert "--class_embeddings" in refuse(features, "--class_embeddings=names.npy")
+    assert "--license" in refuse(features, "--license=features=MIT")
