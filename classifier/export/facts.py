@@ -50,6 +50,10 @@ class Evaluation:
         """Share of correct images in [0, 1]."""
         return self.num_correct / self.num_examples
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the entry `evaluation` of `classifier.json`."""
+        return {**dataclasses.asdict(self), "top1": self.top1}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeftOut:

@@ -72,7 +72,7 @@ def export_onnx_classifier(
         "temperature": 1.0,
         "head": write_head(path, head),
         "network": ONNX,
-        "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
+        "evaluation": evaluation.to_json(),
         **more,
     }
     artifact.write_json(path / CLASSIFIER, facts)

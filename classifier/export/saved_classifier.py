@@ -86,7 +86,7 @@ def export_classifier(
             "multiply_adds": compute and compute.training,
             "features": head and features_fingerprint(image, embedding_content(model)),
             "head": head and write_head(path, Head(*head)),
-            "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
+            "evaluation": evaluation.to_json(),
         },
     )
 

@@ -121,7 +121,7 @@ class TracedFeatures:
             "features": self.fingerprint,
             "head": write_head(path, head),
             "network": SAVED_MODEL,
-            "evaluation": dataclasses.asdict(evaluation) | {"top1": evaluation.top1},
+            "evaluation": evaluation.to_json(),
         }
         artifact.write_json(path / CLASSIFIER, facts)
 

@@ -107,7 +107,13 @@ def describe(evaluation: Evaluation) -> str:
 def check_classes(
     labels: NDArray[np.int64], class_names: Sequence[str], what: str
 ) -> None:
-    """Raises ValueError if a class has no image."""
+    """Raises ValueError if a class has no image, or an image another label."""
+    outside = labels[(labels < 0) | (labels >= len(class_names))]
+    if len(outside):
+        raise ValueError(
+            f"{what}: expected labels from 0 to {len(class_names) - 1}, got "
+            f"{outside[0]} ({len(outside):,} of {len(labels):,} images)"
+        )
     counts = np.bincount(labels, minlength=len(class_names))
     missing = np.flatnonzero(counts == 0)
     if len(missing):

@@ -16,6 +16,8 @@ from classifier.export.head import Head
 _MAX_ITERATIONS = 1_000
 #: Multiplications of a product of matrices from which threads are worth starting.
 _MIN_SHARED = 10**8
+#: Bytes of the features whose scaling is computed at once.
+_PART_BYTES = 2**28
 
 
 def fit_head(
@@ -33,6 +35,8 @@ def fit_head(
         c: Inverse strength of the regularization, positive.
     """
     mean, scale = scaling(embeddings)
+    scaled = embeddings - mean
+    scaled /= scale
     regression = LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
     num_products = embeddings.size * (int(labels.max()) + 1)
     threads = None if num_products >= _MIN_SHARED else 1
@@ -41,7 +45,7 @@ def fit_head(
         warnings.simplefilter("ignore", ConvergenceWarning)
         # With one or two images of most classes, it suspects a regression.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        regression.fit((embeddings - mean) / scale, labels)
+        regression.fit(scaled, labels)
     weights, biases = regression.coef_, regression.intercept_
     if len(weights) == 1:  # Of two classes scikit-learn has the difference.
         weights = np.concatenate([-weights, weights]) / 2
@@ -61,7 +65,11 @@ def scaling(
     of those of all. So one that is almost always 0 in these images stays small in
     others, where its own deviation could make it larger than all others together.
     """
-    mean = embeddings.mean(axis=0, dtype=np.float64)
-    deviation = embeddings.std(axis=0, dtype=np.float64)
+    # In parts, as NumPy makes a float64 of each number.
+    parts = np.array_split(embeddings, 1 + embeddings.nbytes // _PART_BYTES, axis=1)
+    mean, deviation = (
+        np.concatenate([find(part, axis=0, dtype=np.float64) for part in parts])
+        for find in (np.mean, np.std)
+    )
     scale = np.maximum(deviation, np.sqrt(np.mean(deviation**2)) or 1.0)
     return mean.astype(np.float32), scale.astype(np.float32)

@@ -8,7 +8,7 @@ from classifier.data.config import ImageConfig
 from classifier.data.sources import open_source
 from classifier.export.head import Head
 from classifier.features.source import Extractor
-from classifier.probing.embeddings import embed, evaluate
+from classifier.probing.embeddings import check_classes, embed, evaluate
 from tests.classifier.probing.embeddings_of_classes import label
 from tests.images import random_images, write_folder
 
@@ -54,3 +54,17 @@ def test_figures_are_those_of_the_heads_logits():
     assert (found.num_examples, found.num_correct) == (3, 2)
     expected = np.mean(np.log1p(np.exp([-2, -1, 3])))
     assert found.cross_entropy == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([0, 2, 0], "of each class, got none of 'b'"),
+        ([0, 1, 2, 3], r"labels from 0 to 2, got 3 \(1 of 4 images\)"),
+        ([-1, 1, 2], "labels from 0 to 2, got -1"),
+    ],
+)
+def test_labels_are_those_of_the_classes(labels, reason):
+    with pytest.raises(ValueError, match=f"^photos: expected .*{reason}"):
+        check_classes(np.array(labels), ("a", "b", "c"), "photos")
+    check_classes(np.array([2, 1, 0]), ("a", "b", "c"), "photos")

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from classifier.inference.probabilities import softmax
+from classifier.probing import logistic_regression
 from classifier.probing.logistic_regression import fit_head, scaling
 from tests.classifier.probing.embeddings_of_classes import Scaler, World
 
@@ -83,6 +84,13 @@ def test_a_feature_that_is_almost_always_zero_does_not_decide():
 def test_features_that_are_all_constant_are_left_as_they_are():
     mean, scale = scaling(np.ones((4, 3), np.float32))
     np.testing.assert_array_equal([mean, scale], np.ones((2, 3)))
+
+
+def test_the_scaling_is_the_same_in_parts(monkeypatch):
+    embeddings, _ = World(1).draw(50, 0)
+    whole = scaling(embeddings)
+    monkeypatch.setattr(logistic_regression, "_PART_BYTES", embeddings.nbytes // 5)
+    np.testing.assert_array_equal(scaling(embeddings), whole)
 
 
 def test_one_image_of_each_class_is_enough():
