@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
+
+from etils import epath
 
 from classifier.data.config import ImageConfig
 from classifier.models.config import IMAGENET_MEAN, IMAGENET_STDDEV
@@ -138,7 +139,7 @@ class GraphSettings:
         return ", ".join(f"{name}={values[name]}" for name in missing)
 
 
-def read_settings(path: pathlib.Path, assignments: Sequence[str]) -> GraphSettings:
+def read_settings(path: epath.PathLike, assignments: Sequence[str]) -> GraphSettings:
     """Returns the settings of a graph's file or directory.
 
     The user's assignments, as "image.size=224", come first, then those of a
@@ -147,7 +148,8 @@ def read_settings(path: pathlib.Path, assignments: Sequence[str]) -> GraphSettin
     Raises:
         ValueError: If a setting is unknown or does not fit.
     """
-    file = (path if path.is_dir() else path.parent) / PREPROCESSOR
+    graph = epath.Path(path)
+    file = (graph if graph.is_dir() else graph.parent) / PREPROCESSOR
     found = _read(file) if file.exists() else {}
     image = found.pop("image", {})
     defaults = {"size": _OPEN_SIZE, "antialias": True}
@@ -162,7 +164,7 @@ def read_settings(path: pathlib.Path, assignments: Sequence[str]) -> GraphSettin
     )
 
 
-def _read(file: pathlib.Path) -> dict[str, Any]:
+def _read(file: epath.Path) -> dict[str, Any]:
     """Returns what a `preprocessor_config.json` says, as arguments of `GraphConfig`.
 
     Those of the image are a dictionary inside.
@@ -200,8 +202,10 @@ def _scaling(found: _Preprocessor) -> dict[str, tuple[float, ...]]:
     # (x * rescale_factor - mean) / stddev, written with intensities x / 255.
     factor = 255 * found.rescale_factor if found.do_rescale else 255.0
     mean, stddev = found.image_mean, found.image_std
-    if not found.do_normalize or mean is None or stddev is None:
+    if not found.do_normalize:
         mean, stddev = (0.0,) * 3, (1.0,) * 3
+    if mean is None or stddev is None:
+        return {}  # They are the defaults of a class, and not in the file.
     return {
         "pixel_mean": tuple(float(m) / factor for m in mean),
         "pixel_stddev": tuple(float(s) / factor for s in stddev),

@@ -115,13 +115,15 @@ def _settings(
     if fixed:
         image["size"] = fixed
     defaults = {"size": 224, "antialias": False}
-    config = GraphConfig(image=ImageConfig(**defaults | image), layout="nhwc", **known)
     named = {f"image.{name}" for name in image}
-    settings = GraphSettings(
-        override_all(config, assignments),
-        frozenset({*known, *named, *paths_of(assignments), "channel_order"}),
-    )
     try:
+        config = GraphConfig(
+            image=ImageConfig(**defaults | image), layout="nhwc", **known
+        )
+        settings = GraphSettings(
+            override_all(config, assignments),
+            frozenset({*known, *named, *paths_of(assignments), "channel_order"}),
+        )
         return settings.with_size(fixed or 0)
     except ValueError as error:
         raise ValueError(f"{spec}: {error}") from error
@@ -129,12 +131,14 @@ def _settings(
 
 def _translate(converter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns an image converter's settings, of the graph and of the image."""
-    image: dict[str, Any] = {"antialias": bool(converter.antialias)}
+    # KerasHub cuts no margin off; where it squeezes, the largest square is taken.
+    image: dict[str, Any] = {
+        "antialias": bool(converter.antialias),
+        "crop_fraction": 1.0,
+    }
     size = converter.image_size
     if size is not None and size[0] == size[1]:
         image["size"] = int(size[0])
-    if converter.crop_to_aspect_ratio:
-        image["crop_fraction"] = 1.0
     if converter.interpolation in ("bilinear", "bicubic"):
         image["interpolation"] = converter.interpolation
     # x * scale + offset, written as (x / 255 - mean) / stddev.

@@ -107,7 +107,7 @@ def open_file(path: str, assignments: Sequence[str], log: Log) -> OnnxFeatures:
     """
     spec = f"onnx:{path}"
     backbone = onnx_file.read_model(path)
-    settings = read_settings(pathlib.Path(path), assignments)
+    settings = read_settings(path, assignments)
     try:
         graph_input = onnx_graph.find_input(backbone, settings.config)
         settings = settings.with_size(graph_input.size)

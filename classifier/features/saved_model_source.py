@@ -34,7 +34,7 @@ def open_directory(path: str, assignments: Sequence[str], log: Log) -> TracedFea
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"{spec}: no such directory")
     artifact.check_files(path)
-    settings = read_settings(pathlib.Path(path), assignments)
+    settings = read_settings(path, assignments)
     loaded = saved_model.load(path)
     try:
         if _SIGNATURE not in loaded.signatures:

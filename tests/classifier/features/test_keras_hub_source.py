@@ -127,6 +127,13 @@ def test_settings_of_the_user_come_first(tmp_path):
         open_features(f"keras_hub:{fixed}", ["image.size=64"])
 
 
+def test_of_images_that_keras_hub_squeezes_all_is_seen(tmp_path):
+    save(vit(), tmp_path / "preset", image_size=(32, 32), crop_to_aspect_ratio=False)
+    lines = []
+    source = open_features(f"keras_hub:{tmp_path}/preset", log=lines.append)
+    assert (source.image.crop_fraction, lines) == (1.0, [])
+
+
 def test_what_is_no_preset_is_one_line(tmp_path):
     (tmp_path / "config.json").write_text('{"class_name": "Layer", "config": {}}')
     for spec in (f"keras_hub:{tmp_path}", "keras_hub:no_such_preset"):

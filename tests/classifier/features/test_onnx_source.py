@@ -118,6 +118,17 @@ def test_a_preprocessor_config_is_obeyed(tmp_path, images):
     batch = (pixels / 127.5 - 0.5) / np.array([0.25, 0.5, 1])
     batch = batch.astype(np.float32).transpose(0, 3, 1, 2)
     close(extractor(pixels), run_file(path, batch))
+    # The mean of a processor's class: not in the file, so it is assumed.
+    bare = {"image_processor_type": "ViTImageProcessor", "size": SIDE, "resample": 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(bare))
+    source = open_features(f"onnx:{path}", log=lines.append)
+    assert "assumed pixel_mean=0.485" in lines[0]
+    close(source.load()(pixels), run_file(path, scaled(pixels).transpose(0, 3, 1, 2)))
+    bare["do_normalize"] = False
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(bare))
+    source = open_features(f"onnx:{path}")
+    batch = (pixels / 255).astype(np.float32).transpose(0, 3, 1, 2)
+    close(source.load()(pixels), run_file(path, batch))
     settings["resample"] = 1
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"preprocessor_config\.json: expected a res"):
