@@ -8,6 +8,7 @@ embeddings of K class names to a file.
 from __future__ import annotations
 
 import io
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ def make_head(class_embeddings: NDArray[np.float32]) -> Head:
     Args:
         class_embeddings: float32 [K,D], one row by label, none of which is zero.
     """
-    lengths = np.linalg.norm(class_embeddings, axis=1, keepdims=True)
-    kernel = np.float32(SCALE) * (class_embeddings / lengths).T
+    rows = class_embeddings.astype(np.float64)  # Squares of float32 can overflow.
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    kernel = (SCALE * rows / lengths).T.astype(np.float32)
     bias = np.zeros(len(class_embeddings), np.float32)
     return Head(np.ascontiguousarray(kernel), bias, normalize=True)
 
@@ -59,7 +61,8 @@ def read_class_embeddings(
     content = typed_json.read_bytes(path)
     try:
         found = read(content, (num_classes, size))
-    except (ValueError, safetensors.SafetensorError) as error:
+    # NumPy parses the header of .npy as Python.
+    except (ValueError, safetensors.SafetensorError, tokenize.TokenError) as error:
         words = typed_json.error_message(error)
         raise ValueError(f"{path} cannot be read: {words}") from error
     rows = found.astype(np.float32)

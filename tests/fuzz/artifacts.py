@@ -29,6 +29,7 @@ from classifier.data.sources import open_source
 from classifier.export import head, onnx_file, saved_model
 from classifier.export.facts import ClassifierFacts, fingerprint
 from classifier.features import graph_config
+from classifier.probing import zero_shot
 from classifier.training import checkpoint, metrics, presets
 from classifier.training.config import read_run
 from classifier.weights import files
@@ -145,6 +146,8 @@ def _write_weights(directory: pathlib.Path) -> None:
     directory.mkdir()
     kernel, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)
     safetensors.numpy.save_file({"a": kernel, "b": bias}, directory / "a.safetensors")
+    safetensors.numpy.save_file({"names": kernel}, directory / "names.safetensors")
+    np.save(directory / "names.npy", kernel)
     with h5py.File(directory / "3.h5", "w") as file:
         file["layers/dense/vars/0"], file["layers/dense/vars/1"] = kernel, bias
     with h5py.File(directory / "2.h5", "w") as file:
@@ -316,6 +319,13 @@ def _safetensors(root: pathlib.Path) -> None:
     files.read_safetensors(str(path), files.read(str(path), path))
 
 
+def _class_embeddings(root: pathlib.Path, name: str) -> Any:
+    path = str(root / "weights" / name)
+    return zero_shot.make_head(
+        zero_shot.read_class_embeddings(path, num_classes=2, size=3)
+    )
+
+
 def _lists(columns: Any) -> Any:
     arrays = {k: v for k, v in vars(columns).items() if isinstance(v, np.ndarray)}
     return {name: values.tolist() for name, values in arrays.items()}
@@ -409,6 +419,14 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     (f"probe/{head.HEAD}", "open", _head),
     ("thresholds.json", "thresholds", _read_thresholds),
     ("weights/a.safetensors", "weights", _safetensors),
+    *(
+        (
+            f"weights/{name}",
+            "classes",
+            functools.partial(_class_embeddings, name=name),
+        )
+        for name in ("names.safetensors", "names.npy")
+    ),
     ("weights/2.h5", "weights", functools.partial(_hdf5, name="2.h5")),
     ("weights/3.h5", "weights", functools.partial(_hdf5, name="3.h5")),
 )

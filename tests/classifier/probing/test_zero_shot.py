@@ -24,6 +24,14 @@ def test_logits_are_scaled_cosines(rows):
         np.testing.assert_allclose(of_image, 100 * rows @ image / lengths, rtol=1e-4)
 
 
+@pytest.mark.parametrize("factor", [1e-42, 1e38])
+def test_no_length_is_too_small_or_too_large(factor):
+    rows = np.array([[1, 2], [3, 0]], np.float32)
+    np.testing.assert_allclose(
+        make_head(rows * np.float32(factor)).kernel, make_head(rows).kernel, rtol=2e-3
+    )
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("ending", ["npy", "safetensors"])
 def test_both_forms_are_read(tmp_path, rows, dtype, ending):
@@ -55,6 +63,7 @@ def as_npy(array):
         as_npy(np.full((3, 4), np.inf, np.float32)),
         as_npy(np.ones((3, 4), np.float32))[:-1],
         as_npy(np.ones((3, 4), np.float32)).replace(b"(3, 4)", b"(3e9)"),
+        as_npy(np.ones((3, 4), np.float32)).replace(b"(3, 4), }", b"(3, 4)((("),
     ],
 )
 def test_what_is_no_such_array_is_one_line(tmp_path, content):
