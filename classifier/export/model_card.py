@@ -15,6 +15,8 @@ from classifier.export.facts import CLASSIFIER, NO_NETWORK, ONNX, Evaluation, re
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
+#: Directory of a probe's calibration in its own.
+OWN_CALIBRATION = "calibration"
 #: Most classes that are listed.
 _MAX_CLASSES = 1000
 
@@ -44,6 +46,24 @@ class _CardWeights:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class _CardFeatures:
+    """What the card says of a probe's features.
+
+    Attributes:
+        size: Number of features.
+        origin: Description of what gives them.
+    """
+
+    size: Count
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of what gives them; "" for a classifier of this project."""
+        return str(self.origin.get("spec") or self.origin.get("source") or "")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _CardRun:
     """What the card says of `config.json`; one that no training wrote has less.
 
@@ -54,6 +74,8 @@ class _CardRun:
         unlabeled: Description of the unlabeled images.
         initial_weights: Description of the initial weights; None for random ones.
         left_out: The fold not learned from.
+        features: Features of a probe.
+        class_embeddings: Fingerprint of a zero-shot probe's embeddings of class names.
     """
 
     config: _CardRecipe = _CardRecipe()
@@ -62,6 +84,8 @@ class _CardRun:
     unlabeled: dict[str, Any] | None = None
     initial_weights: _CardWeights | None = None
     left_out: dict[str, Any] | None = None
+    features: _CardFeatures | None = None
+    class_embeddings: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -95,5 +119,6 @@ def make_card(directory: epath.PathLike) -> str:
         run=typed_json.read(path / artifact.CONFIG, _CardRun),
         ledger=licenses.read(path),
         has_graph=facts.network != ONNX,
+        has_calibration=(path / OWN_CALIBRATION / artifact.COMPLETED).exists(),
         max_classes=_MAX_CLASSES,
     )

@@ -31,9 +31,6 @@ from stage.calibration_files import HELD_OUT
 from stage.cli import Log
 from stage.licenses import Ledger, Origin
 
-#: Directory of the calibration inside of the classifier's.
-CALIBRATION = "calibration"
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeRun:
@@ -66,7 +63,6 @@ class ProbeRun:
         how: dict[str, Any] = {
             "probe": dataclasses.asdict(self.config),
             "labeled": labeled,
-            "chosen_input": self.chosen_input and dataclasses.asdict(self.chosen_input),
         }
         if self.class_embeddings is not None:
             content = _fingerprint(self.class_embeddings)
@@ -195,7 +191,7 @@ def calibrate(
         return
     started = time.monotonic()
     facts = read_facts(workdir)
-    output = epath.Path(workdir) / CALIBRATION
+    output = epath.Path(workdir) / model_card.OWN_CALIBRATION
     config = {
         "teachers": [facts.fingerprint],
         "kind": found.kind,

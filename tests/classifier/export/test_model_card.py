@@ -70,7 +70,7 @@ def test_a_student_of_pseudo_labels_says_so(classifier):
 
 
 def test_what_an_earlier_version_or_no_training_wrote_is_described(classifier):
-    artifact.write_json(classifier / artifact.CONFIG, {"features": "onnx:x"})
+    artifact.write_json(classifier / artifact.CONFIG, {"probe": {"folds": 5}})
     change(
         classifier / CLASSIFIER, evaluation=None, num_parameters=None, network="onnx"
     )
@@ -78,6 +78,35 @@ def test_what_an_earlier_version_or_no_training_wrote_is_described(classifier):
     assert "tf.saved_model" not in card
     assert "no image was evaluated" in card
     assert "| artifact | .../" in card
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        ({"spec": "hf:me/net", "sha256": "a"}, r", hf:me/net,"),
+        ({"source": "onnx:a_b.onnx", "settings": {}}, r", onnx:a\\_b\.onnx,"),
+        ({"classifier": "a" * 64}, ""),
+    ],
+)
+def test_a_probe_says_what_its_network_and_its_last_layer_are(origin, name, classifier):
+    features = {"fingerprint": "f", "size": 1280, "origin": origin}
+    change(classifier / artifact.CONFIG, features=features, probe={"folds": 5})
+    card = model_card.make_card(classifier)
+    assert re.search(f"Its network{name} had been trained .* 1,280 features", card)
+    assert "Only the last layer was fitted" in card
+    assert "they were not calibrated" in card
+    artifact.start_or_resume(classifier / "calibration", {})
+    artifact.complete(classifier / "calibration", seconds=0.0)
+    change(classifier / artifact.CONFIG, class_embeddings="e" * 64)
+    card = model_card.make_card(classifier)
+    assert "has learned from no labels" in card
+    assert "`calibration/`" in card
+    assert "they were not calibrated" not in card
+
+
+def test_the_name_of_a_network_has_its_article(classifier):
+    change(classifier / artifact.CONFIG, config={"model": {"name": "EfficientNetB0"}})
+    assert "\nAn EfficientNetB0 " in model_card.make_card(classifier)
 
 
 def test_a_broken_file_is_named(classifier):
