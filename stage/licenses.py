@@ -146,6 +146,14 @@ def trace(
     return (state(stated, license),)
 
 
+def describe(published: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a description of published weights for `config.json`, without license.
+
+    A license may be found later, and then the command is still the same.
+    """
+    return {name: value for name, value in published.items() if name != "license"}
+
+
 def read(directory: epath.PathLike) -> Ledger:
     """Returns the ledger of an artifact; of an earlier version, the artifact itself.
 

@@ -16,6 +16,7 @@ from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
 from classifier.export.facts import Evaluation
 from classifier.export.head import Head
+from stage import licenses
 
 #: Images that an extractor computes at once, the last ones padded with zeros.
 BATCH_SIZE = 32
@@ -116,7 +117,7 @@ def describe(source: FeatureSource, **network: Any) -> dict[str, Any]:
         "features": {
             "fingerprint": source.fingerprint,
             "size": source.size,
-            "origin": source.origin,
+            "origin": licenses.describe(source.origin),
         },
         "config": {**network, "image": dataclasses.asdict(source.image)},
     }

@@ -207,10 +207,7 @@ def calibrate(
 
 def _trace(features: FeatureSource, license: str | None) -> Ledger:
     """Returns what features are made of; `license` is what the user stated."""
-    published = {
-        "sha256": features.fingerprint,
-        **features.describe()["features"]["origin"],
-    }
+    published = {"sha256": features.fingerprint, **features.origin}
     return licenses.trace(features.spec, published, license)
 
 

@@ -24,7 +24,7 @@ from classifier.models.factory import is_weight, named_variables
 from classifier.training.config import TrainConfig
 from classifier.weights import opening, published
 from classifier.weights.published import HEAD_HINT, Weights
-from stage import artifact
+from stage import artifact, licenses
 from stage.text import printable
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
@@ -103,7 +103,7 @@ def _open(spec: str, config: TrainConfig) -> InitialWeights:
 def to_json(initial: InitialWeights, *, new_head: bool) -> dict[str, Any]:
     """Returns what `config.json` of the training says of its initial weights."""
     weights = initial.weights
-    origin = {"origin": weights.origin} if weights.origin else {}
+    origin = {"origin": licenses.describe(weights.origin)} if weights.origin else {}
     return {"fingerprint": weights.fingerprint, "new_head": new_head, **origin}
 
 

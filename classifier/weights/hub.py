@@ -14,7 +14,8 @@ from classifier.weights import timm
 from classifier.weights.published import Weights
 from stage.typed_json import error_message
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _CARD = "model.safetensors", "README.md"
+_NEEDED = (_WEIGHTS, timm.CONFIG)
 _NAME = r"\w+(?:[.-]\w+)*"
 
 
@@ -43,7 +44,12 @@ def open_repository(spec: str, repository: str) -> Weights:
     commit = weights.parent.name
     _fetch(huggingface_hub, spec, name, timm.CONFIG, commit)
     found = timm.open_safetensors(spec, str(weights))
-    return dataclasses.replace(found, origin={**found.origin, "revision": commit})
+    origin = {**found.origin, "revision": commit}
+    if "license" not in origin and (
+        stated := _find_license(huggingface_hub, spec, name, commit)
+    ):
+        origin["license"] = stated
+    return dataclasses.replace(found, origin=origin)
 
 
 def _fetch(hub: Any, spec: str, name: str, file: str, revision: str) -> pathlib.Path:
@@ -51,8 +57,18 @@ def _fetch(hub: Any, spec: str, name: str, file: str, revision: str) -> pathlib.
     try:
         return pathlib.Path(hub.hf_hub_download(name, file, revision=revision))
     except Exception as error:  # Of the hub, of HTTP, of the file system.
-        url = hub.hf_hub_url(name, file, revision=revision)
+        urls = (hub.hf_hub_url(name, each, revision=revision) for each in _NEEDED)
         raise OSError(
-            f"{spec}: {file} cannot be downloaded: {error_message(error)}; fetch {url} "
-            f"and {timm.CONFIG} beside it, and give safetensors:PATH"
+            f"{spec}: {file} cannot be downloaded: {error_message(error)}; fetch "
+            f"{' and '.join(urls)} into one folder, and give safetensors:PATH"
         ) from error
+
+
+def _find_license(hub: Any, spec: str, name: str, commit: str) -> str:
+    """Returns the license that a repository's card states; "" if there is none."""
+    try:
+        path = _fetch(hub, spec, name, _CARD, commit)
+        stated = (hub.metadata_load(path) or {}).get("license")
+    except Exception:  # Not fetched, or no card: the weights are good without.
+        return ""
+    return stated if isinstance(stated, str) else ""

@@ -10,6 +10,7 @@ import safetensors.numpy
 from huggingface_hub import constants
 
 from classifier.weights import opening
+from stage import licenses
 from tests.classifier.weights import timm_networks
 
 COMMIT, OTHER = "1" * 40, "2" * 40
@@ -60,6 +61,42 @@ def test_weights_come_from_the_cache_with_their_commit(cache, content):
         found = opening.open_weights(f"hf:timm/resnetrs50.tf_in1k@{revision}")
         assert found.origin["revision"] == OTHER
         assert found.image.crop_fraction == 0.875
+
+
+@pytest.mark.parametrize(
+    ("card", "license"),
+    [
+        (b"---\nlicense: apache-2.0\ntags: [a]\n---\n# Card\n", "apache-2.0"),
+        (b"---\ntags: [a]\n---\n", None),
+        (b"---\nlicense: [a, b]\n---\n", None),
+        (b"---\nlicense: !!python/name:os.system\n---\n", None),
+        (b"# Card\n", None),
+        (None, None),
+    ],
+)
+def test_the_license_is_that_of_the_card(cache, content, card, license):
+    files = {"model.safetensors": content, "config.json": json.dumps(CONFIG).encode()}
+    more = {} if card is None else {"README.md": card}
+    fill(cache, COMMIT, {**files, **more}, branch="main")
+    found = opening.open_weights("hf:timm/resnetrs50.tf_in1k")
+    assert found.origin.get("license") == license
+    (origin,) = licenses.trace(found.spec, found.origin)
+    assert origin.license == license or (license, origin.license) == (None, "unknown")
+    # It may be found, or lost, between two starts of the same command.
+    assert "license" not in licenses.describe(found.origin)
+
+
+def test_a_license_beside_the_weights_comes_first(cache, content):
+    config = {**CONFIG, "pretrained_cfg": {"license": "cc-by-nc-4.0"}}
+    files = {"model.safetensors": content, "config.json": json.dumps(config).encode()}
+    fill(
+        cache,
+        COMMIT,
+        {**files, "README.md": b"---\nlicense: mit\n---\n"},
+        branch="main",
+    )
+    found = opening.open_weights("hf:timm/resnetrs50.tf_in1k")
+    assert found.origin["license"] == "cc-by-nc-4.0"
 
 
 @pytest.mark.parametrize(
