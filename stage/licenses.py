@@ -51,8 +51,8 @@ class Origin:
         kind: `artifact` is one of an earlier version, which does not list its own.
         name: Source as it was given, see `public_name`.
         revision: Version of published weights, such as a commit; "" if there is none.
-        fingerprint: SHA-256 of a file of weights, or of names and order of the images;
-            "" if unknown.
+        fingerprint: SHA-256 of a file of weights, of the tensors of several files, or
+            of names and order of the images; "" if unknown.
         license: SPDX expression or words; `UNKNOWN` if nobody has stated one.
         stated_by: `user`, or `publisher` if it came with the weights or images or is in
             their documentation; "" for nobody.

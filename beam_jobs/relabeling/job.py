@@ -119,8 +119,10 @@ def _describe(
 ) -> dict[str, Any]:
     """Returns the config of the new predictions, made from that of the old ones."""
     keeps_labels = tuple(facts.class_names) == predictions.class_names
+    before = artifact.read_config(request.predictions)
+    before.pop("propagation", None)  # The labels of similar images do not count.
     return {
-        **artifact.read_config(request.predictions),
+        **before,
         "teachers": [facts.fingerprint],
         "class_names": list(facts.class_names),
         "temperature": temperature,

@@ -199,12 +199,15 @@ def add_head(model: Any, head: Head) -> Any:
     graph = joined.graph
     features = EMBEDDING
     if head.normalize:
-        # Of operators that all versions of ONNX have alike.
+        # Of operators that all versions of ONNX have alike, so not Max or Clip.
+        shortest = np.array(MIN_LENGTH, np.float32)
         length = _Chain(EMBEDDING, f"{_HEAD}length/")
         length.add("Mul", EMBEDDING)
         length.add("MatMul", np.ones((head.embedding_size, 1), np.float32))
         length.add("Sqrt")
-        length.add("Max", np.array(MIN_LENGTH, np.float32))
+        length.add("Sub", shortest)
+        length.add("Relu")
+        length.add("Add", shortest)
         length.finish(graph, f"{_HEAD}length")
         normal = _Chain(EMBEDDING, f"{_HEAD}normal/")
         normal.add("Div", f"{_HEAD}length")

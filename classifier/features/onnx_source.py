@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
@@ -117,6 +118,7 @@ def open_file(path: str, assignments: Sequence[str], log: Log) -> OnnxFeatures:
     if assumed := settings.assumed(scales=not graph_input.takes_bytes):
         log(f"{spec}: assumed {assumed}; --set= changes it")
     described = dataclasses.asdict(settings.config)
+    name, file = pathlib.Path(path).name, epath.Path(path).read_bytes()
     content = [
         json.dumps(described, sort_keys=True).encode(),
         backbone.SerializeToString(deterministic=True),
@@ -126,7 +128,12 @@ def open_file(path: str, assignments: Sequence[str], log: Log) -> OnnxFeatures:
         model=model,
         image=settings.config.image,
         fingerprint=features_fingerprint(settings.config.image, content),
-        origin={"source": f"onnx:{pathlib.Path(path).name}", "settings": described},
+        origin={
+            "source": f"onnx:{name}",
+            "file": name,
+            "sha256": hashlib.sha256(file).hexdigest(),
+            "settings": described,
+        },
     )
 
 
@@ -144,16 +151,16 @@ def open_classifier(
             f"{spec}: the network takes images of {facts.image.size} pixels, got "
             f"image.size={image.size}"
         )
-    same = image == facts.image and facts.features
     model = onnx_file.parse((path / NETWORK).read_bytes(), str(path / NETWORK))
+    features = facts.features or facts.fingerprint
     return OnnxFeatures(
         spec=spec,
         model=onnx_graph.remove_head(model),
         image=image,
         fingerprint=(
-            str(facts.features)
-            if same
-            else features_fingerprint(image, [str(facts.features).encode()])
+            features
+            if image == facts.image
+            else features_fingerprint(image, [features.encode()])
         ),
         origin={"classifier": facts.fingerprint},
     )

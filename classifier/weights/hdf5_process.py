@@ -30,14 +30,23 @@ _MEMORY = 2**30
 def main(output: str) -> None:
     """Reads stdin and writes the tensors."""
     content = sys.stdin.buffer.read()
-    allowed = _MEMORY + 3 * MAX_INFLATION * len(content)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     try:
+        limit_memory(_MEMORY + 3 * MAX_INFLATION * len(content))
         arrays, layers = read(content)
         metadata = {"layers": json.dumps(layers)}
         safetensors.numpy.save_file(arrays, output, metadata=metadata)
     except Exception as error:  # What is damaged raises nearly anything.
         sys.exit(" ".join(f"{error or type(error).__name__}".split()))
+
+
+def limit_memory(allowed: int) -> None:
+    """Lets this process have so many bytes of addresses, or fewer if it is so already.
+
+    macOS knows no such limit.
+    """
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    if sys.platform != "darwin" and not 0 <= highest <= allowed:
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
 def read(content: bytes) -> tuple[dict[str, NDArray[Any]], list[list[str]]]:

@@ -105,6 +105,7 @@ def test_the_output_can_be_relabeled_and_propagated(predictions, output, tmp_pat
         "beam_jobs.propagate_labels",
         f"--predictions={tmp_path / 'again'}",
         f"--labeled={predictions}",  # Of another teacher, but the same features.
+        "--embeddings",
         f"--output={tmp_path / 'propagated'}",
     )
     assert spread.returncode == 0, spread.stderr
@@ -115,6 +116,11 @@ def test_the_output_can_be_relabeled_and_propagated(predictions, output, tmp_pat
         f"--output={tmp_path / 'selection'}",
     )
     assert selected.returncode == 0, selected.stderr
+    # The teacher's own predictions again, of which a calibration is known.
+    third = tmp_path / "third"
+    assert relabel(tmp_path / "propagated", teacher, third).returncode == 0
+    assert sets.read(third) == rows[1]
+    assert "propagation" not in artifact.read_config(third)
 
 
 def test_embeddings_may_be_left_out(predictions, teacher, output, tmp_path):

@@ -1,6 +1,8 @@
 """Features of ONNX files, beside ONNX Runtime on the same file."""
 
+import hashlib
 import json
+import pathlib
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ from classifier.export.head import read_head
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
-from stage import artifact
+from stage import artifact, licenses
 from tests.classifier.features.onnx_models import (
     FEATURES,
     SIDE,
@@ -173,6 +175,28 @@ def test_outputs_that_are_no_vectors_are_pooled(
     pixels = extractor.preprocess(images)
     batch = scaled(pixels).transpose(0, 3, 1, 2)
     close(extractor(pixels), pool(run_file(path, batch, output)))
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+def test_a_head_can_normalize_in_early_versions_of_onnx(tmp_path, images, opset):
+    source = open_features(f"onnx:{write(tmp_path / 'network.onnx', opset=opset)}")
+    head = make_head(source.size, normalize=True)
+    export(source, head, tmp_path / "probe")
+    classifier = Classifier(tmp_path / "probe", embeddings=True)
+    logits, embeddings = classifier.outputs(classifier.preprocess(images))
+    close(logits, head.logits(embeddings))
+
+
+def test_an_origin_names_the_file_and_its_bytes(tmp_path):
+    path = write(tmp_path / "network.onnx")
+    source = open_features(f"onnx:{path}")
+    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    assert (source.origin["file"], source.origin["sha256"]) == ("network.onnx", digest)
+    (origin,) = licenses.trace(source.spec, source.origin)
+    assert (origin.fingerprint, origin.name) == (
+        digest,
+        licenses.public_name(source.spec),
+    )
 
 
 @pytest.mark.parametrize("batch", ["N", 2])

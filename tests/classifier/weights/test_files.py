@@ -2,6 +2,9 @@
 
 import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -87,6 +90,28 @@ def test_a_heap_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_SECONDS", 1.0)
     with pytest.raises(ValueError, match="more than 1 seconds"):
         hdf5(path)
+
+
+def test_memory_may_be_limited_already(tmp_path):
+    """A limit can be lowered only, and the one for a large file may be higher."""
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file["x"] = np.arange(3)
+    high = 4 * 2**30
+    command = f"ulimit -v {high // 1024 // 2}; exec {sys.executable} $0 $1"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(pathlib.Path.cwd())!r})\n"
+        "from classifier.weights import hdf5_process\n"
+        f"hdf5_process._MEMORY = {high}\n"
+        "hdf5_process.main(sys.argv[1])\n"
+    )
+    subprocess.run(
+        ["sh", "-c", command, str(script), str(tmp_path / "tensors")],
+        input=(tmp_path / "weights.h5").read_bytes(),
+        check=True,
+    )
+    found = safetensors.numpy.load_file(tmp_path / "tensors")
+    np.testing.assert_array_equal(found["x"], np.arange(3))
 
 
 def test_an_hdf5_file_of_texts_is_refused(tmp_path):
