@@ -98,11 +98,12 @@ def main(argv: Sequence[str]) -> None:
     ):
         licenses.write(_WORKDIR.value, run.ledger)
         if figures is None:
-            model_card.write(_WORKDIR.value)
             log("already complete")
-            return
-        run.make(_WORKDIR.value, log)
-    log(f"complete after {time.monotonic() - started:.1f} s")
+        else:
+            run.make(_WORKDIR.value, log)
+        model_card.write(_WORKDIR.value)
+    if figures is not None:
+        log(f"complete after {time.monotonic() - started:.1f} s")
 
 
 def _open(

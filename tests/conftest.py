@@ -116,6 +116,26 @@ def exported_second(tmp_path_factory, config):
     return export(tmp_path_factory.mktemp("classifier") / "second", other, seed=2)
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """The runs that would be trained, without training them, so that they have no card.
+
+    What is to be checked if images cannot be read is.
+    """
+    from classifier.export import model_card
+    from classifier.training import trainer
+
+    runs = []
+
+    def train(*run, check_others=lambda: None):
+        runs.append(run)
+        check_others()
+
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(model_card, "write", lambda directory: None)
+    return runs
+
+
 @pytest.fixture(scope="session")
 def exported_onnx(tmp_path_factory):
     """Directory of a classifier whose network is an ONNX file."""

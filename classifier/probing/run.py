@@ -107,7 +107,6 @@ class ProbeRun:
         )
         if self.labeled is not None:
             calibrate(found, self.labeled.describe(), workdir, log)
-        model_card.write(workdir)
         log(embeddings.describe(evaluation))
 
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -124,7 +125,7 @@ class Devices:
         if error is not None:
             raise error
         if outcome < 0:
-            raise ValueError("process 0 failed to start; see its error message")
+            raise ValueError("process 0 failed; see its error message")
         return bool(outcome)
 
     def is_preempted(self, step: int, *, here: bool) -> bool:
@@ -268,9 +269,9 @@ def started_run(
 ) -> Iterator[RunContext | None]:
     """Starts or resumes a run in its workdir; yields None if it is complete already.
 
-    The first process holds the lock of the workdir meanwhile. `description` is the
-    content of the workdir's `config.json`, `ledger` of its `licenses.json`. Of a run
-    that is complete, ledger and card are written anew.
+    The first process holds the lock of the workdir meanwhile, and marks it as complete
+    at the end. `description` is the content of the workdir's `config.json`, `ledger` of
+    its `licenses.json`. Ledger and card are also written of a run that is complete.
 
     Raises:
         ValueError: If the workdir has another config, holds something else, or another
@@ -278,20 +279,25 @@ def started_run(
         OSError: If the workdir cannot be written.
     """
     log = cli.log_for(workdir, is_first=devices.is_first)
+    started = time.monotonic()
     with contextlib.ExitStack() as stack:
 
         def start() -> bool:
-            stack.enter_context(artifact.locked(workdir))
-            is_complete = artifact.start_or_resume(workdir, description)
+            making = artifact.making(workdir, description, started=started)
+            is_complete = stack.enter_context(making) is None
             licenses.write(workdir, ledger)
-            if is_complete:
-                from classifier.export import model_card
-
-                model_card.write(workdir)
             return is_complete
+
+        def finish() -> bool:
+            from classifier.export import model_card
+
+            model_card.write(workdir)
+            stack.close()
+            return True
 
         if devices.on_first_process(start):
             log("already complete")
             yield None
-            return
-        yield RunContext(workdir=workdir, log=log, devices=devices, profile=profile)
+        else:
+            yield RunContext(workdir=workdir, log=log, devices=devices, profile=profile)
+        devices.on_first_process(finish)  # None exits before the run is complete.

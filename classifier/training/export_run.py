@@ -11,7 +11,6 @@ import sys
 import keras
 from etils import epath
 
-from classifier.export import model_card
 from classifier.export.facts import Compute, Evaluation
 from classifier.export.saved_classifier import export_classifier
 from classifier.models import flops
@@ -22,7 +21,7 @@ from stage import artifact
 
 
 def export_run(workdir: epath.PathLike, evaluation: Evaluation) -> None:
-    """Exports the averaged network of a run's newest checkpoint, and writes its card.
+    """Exports the averaged network of a run's newest checkpoint.
 
     The export needs TensorFlow, and Keras has one backend per process: a run on another
     backend exports in a subprocess. The evaluation is stored with the classifier.
@@ -85,7 +84,6 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
         left_out=run.left_out,
         compute=_count(model, run),
     )
-    model_card.write(path)
 
 
 def _count(model: keras.Model, run: RunConfig) -> Compute | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from classifier.training.devices import Devices, RunContext
 from classifier.training.export_run import export_run
 from classifier.training.initial_weights import InitialWeights
 from classifier.training.input_pipeline import MakeTarget
-from stage import artifact, licenses
+from stage import licenses
 from stage.licenses import Ledger
 
 #: Number of images of each source that are decoded before training starts. Of the
@@ -278,7 +277,6 @@ def train(
         FloatingPointError: If training diverges.
         PreemptedError: If SIGTERM came; the state is saved.
     """
-    started = time.monotonic()
     config, devices = run.config, context.devices
     tf.config.experimental.enable_op_determinism()
     context.log(_describe(run.model))
@@ -299,8 +297,6 @@ def train(
         raise ValueError(f"the images cannot be read: {error.message}") from error
     if devices.is_first:
         export_run(context.workdir, evaluation)
-        artifact.complete(context.workdir, seconds=time.monotonic() - started)
-    devices.barrier()  # No process exits before the export is complete.
 
 
 def _fit(

@@ -12,7 +12,6 @@ from etils import epath
 from classifier.data import inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
-from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER, NO_NETWORK, Evaluation
 from classifier.export.head import Head, write_head
 from classifier.features.source import FeatureSource
@@ -92,7 +91,6 @@ class StoredRun:
                 evaluation=evaluation,
                 num_embedded=len(labeled.labels),
             )
-            model_card.write(workdir)
         probing.calibrate(found, self.describe()["labeled"], workdir, log)
         if evaluation is not None:
             log(embeddings.describe(evaluation))

@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import sampling
-from classifier.export import model_card
 from classifier.export.facts import read_facts
 from classifier.training import budget, trainer
 from stage import artifact
@@ -21,23 +20,6 @@ def labeled(tmp_path_factory):
     directory = tmp_path_factory.mktemp("labeled")
     write_folder(directory, random_images(9), [0, 1, 2] * 3)
     return f"folder:{directory}"
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The runs that would be trained, without training them.
-
-    What is to be checked if images cannot be read is.
-    """
-    runs = []
-
-    def train(*arguments, check_others):
-        runs.append(arguments)
-        check_others()
-
-    monkeypatch.setattr(trainer, "train", train)
-    monkeypatch.setattr(model_card, "write", lambda directory: None)
-    return runs
 
 
 def train(labeled, workdir, *flags):
@@ -75,7 +57,6 @@ def test_a_fold_is_left_out(labeled, trained, tmp_path):
 def test_a_complete_classifier_is_not_trained_again(labeled, trained, tmp_path):
     workdir = tmp_path / "teacher"
     assert train(labeled, workdir).returncode == 0
-    artifact.complete(workdir, seconds=0.0)
     process = train(labeled, workdir)
     assert process.returncode == 0
     assert "already complete" in process.stdout

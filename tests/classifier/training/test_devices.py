@@ -73,30 +73,33 @@ def test_a_run_is_started_and_resumed_until_it_is_complete(
     described = []
     monkeypatch.setattr(model_card, "write", described.append)
     workdir = str(tmp_path / "runs" / "teacher")
-    for _ in range(2):
-        with started_run(
-            {"a": 1}, ONE_PROCESS, workdir=workdir, profile=True
-        ) as context:
-            assert (context.workdir, context.devices) == (workdir, ONE_PROCESS)
-            assert context.profile
-            with (
-                pytest.raises(ValueError, match="another process"),
-                started_run({"a": 1}, ONE_PROCESS, workdir=workdir),
-            ):
-                pass
+    with (
+        pytest.raises(FloatingPointError),
+        started_run({"a": 1}, ONE_PROCESS, workdir, profile=True) as context,
+    ):
+        assert (context.workdir, context.devices) == (workdir, ONE_PROCESS)
+        assert context.profile
+        with (
+            pytest.raises(ValueError, match="another process"),
+            started_run({"a": 1}, ONE_PROCESS, workdir),
+        ):
+            pass
+        raise FloatingPointError
     assert read_json(f"{workdir}/config.json") == {"a": 1}
-    context.log("a line")
-    artifact.complete(workdir, seconds=0)
-    with started_run({"a": 1}, ONE_PROCESS, workdir=workdir) as context:
+    assert not artifact.is_complete(workdir)
+    assert described == []
+    with started_run({"a": 1}, ONE_PROCESS, workdir) as context:
+        context.log("a line")
+    assert artifact.is_complete(workdir)
+    with started_run({"a": 1}, ONE_PROCESS, workdir) as context:
         assert context is None
+    assert described == [workdir, workdir]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "runs/teacher: a line"
-    assert len(lines) == 2
-    assert described == [workdir]
+    assert lines == ["runs/teacher: a line", "runs/teacher: already complete"]
     assert licenses.read(workdir) == ()
     with (
         pytest.raises(ValueError, match=r"a\b.*1.*2"),
-        started_run({"a": 2}, ONE_PROCESS, workdir=workdir),
+        started_run({"a": 2}, ONE_PROCESS, workdir),
     ):
         pass
 
