@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli, licenses
+from stage import cli, licenses
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -89,13 +89,9 @@ def main(argv: Sequence[str]) -> None:
         job = propagation_job.plan(request, output=_OUTPUT.value)
         for warning in propagation_job.warn(job):
             log(f"warning: {warning}")
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, job.config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         licenses.write(_OUTPUT.value, licenses.inherit(job.parents))
         if run is None:
-            log("already complete")
             return
         pipeline.run(job, options, argv, log=log)
         summary = pipeline.finish(job)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli, licenses
+from stage import cli, licenses
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -56,17 +56,12 @@ def main(argv: Sequence[str]) -> None:
         filesystems.register(options)
         request = relabeling_job.RelabelingRequest(**_REQUEST.arguments())
         job = relabeling_job.plan(request, output=_OUTPUT.value)
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, job.config, started=started) as run,
-    ):
-        parents = (request.predictions, request.teacher)
-        licenses.write(_OUTPUT.value, licenses.inherit(parents))
+    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
+        licenses.write(_OUTPUT.value, licenses.inherit(job.parents))
         if run is None:
-            log("already complete")
             return
         relabeling_job.run(job, options, argv, log=log)
-        summary = relabeling_job.finish(job, teacher=request.teacher)
+        summary = relabeling_job.finish(job)
     log(summary)
 
 

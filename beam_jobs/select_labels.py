@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -101,12 +101,8 @@ def main(argv: Sequence[str]) -> None:
         job = selection_job.plan(request, output=_OUTPUT.value)
         for warning in selection_job.warn(job, is_local=is_local(options)):
             log(f"warning: {warning}")
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, job.config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         pipeline.run(job, options, argv)
     for line in pipeline.format_lines(_OUTPUT.value, job.predictions):

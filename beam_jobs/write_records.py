@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import artifact, cli, licenses
+from stage import cli, licenses
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -60,14 +60,10 @@ def main(argv: Sequence[str]) -> None:
         )
         if job.units > 1:
             spread(options, argv, units=job.units)
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, job.config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         licenses.write(_OUTPUT.value, licenses.read(_PREDICTIONS.value))
         if run is None:
             writing_job.write_card(job)
-            log("already complete")
             return
         writing_job.run(job, options, log=log)
         summary = writing_job.finish(job)

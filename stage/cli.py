@@ -13,11 +13,11 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from absl import app, logging
 
-from stage import preemption, streams
+from stage import artifact, preemption, streams
 from stage.flags import CommandFlags
 from stage.text import printable_lines
 
@@ -174,6 +174,23 @@ def exit_on_user_error() -> contextlib.AbstractContextManager[None]:
 def exit_on_job_error() -> contextlib.AbstractContextManager[None]:
     """Exits with one line and status 1 on errors by which a job reports its failure."""
     return _exit_on(ValueError, OSError, RuntimeError)
+
+
+@contextlib.contextmanager
+def making(
+    directory: str, config: dict[str, Any], *, started: float, log: Log
+) -> Iterator[dict[str, float] | None]:
+    """Makes an artifact, see `artifact.making`; exits as `exit_on_job_error` does.
+
+    At the end, `log` receives that the directory was complete already, if it was.
+    """
+    with (
+        exit_on_job_error(),
+        artifact.making(directory, config, started=started) as figures,
+    ):
+        yield figures
+        if figures is None:
+            log("already complete")
 
 
 @contextlib.contextmanager

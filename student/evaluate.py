@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -44,12 +44,8 @@ def main(argv: Sequence[str]) -> None:
         config, pseudo_labeled = comparison.check_inputs(
             student, images, pseudo_labeled=_PSEUDO_LABELED.value, teachers=teachers
         )
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         figures, rows = comparison.evaluate(
             student, images, pseudo_labeled=pseudo_labeled, teachers=teachers

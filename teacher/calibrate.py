@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import SOURCES, CommandFlags
 
 FLAGS = CommandFlags()
@@ -50,12 +50,8 @@ def main(argv: Sequence[str]) -> None:
             held_out=_open(_HELD_OUT.value),
             out_of_fold=_open(_OUT_OF_FOLD.value),
         )
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         predicted = [calibration.predict(part) for part in parts]
         facts = calibration.write(_OUTPUT.value, config, predicted)

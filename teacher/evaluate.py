@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -45,12 +45,8 @@ def main(argv: Sequence[str]) -> None:
             "teachers": [member.fingerprint for member in facts],
             "evaluation": source.describe(),
         }
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
         figures = evaluation.summarize(rows)

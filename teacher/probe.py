@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from classifier.probing.config import ProbeConfig
-from stage import artifact, cli, licenses
+from stage import cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all, paths_of
@@ -92,14 +92,10 @@ def main(argv: Sequence[str]) -> None:
 
         opening = _open_stored if _FEATURES.value.startswith(_STORED) else _open
         run = opening(config, settings, stated, log)
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_WORKDIR.value, run.describe(), started=started) as figures,
-    ):
+        described = run.describe()
+    with cli.making(_WORKDIR.value, described, started=started, log=log) as figures:
         licenses.write(_WORKDIR.value, run.ledger)
-        if figures is None:
-            log("already complete")
-        else:
+        if figures is not None:
             run.make(_WORKDIR.value, log)
         model_card.write(_WORKDIR.value)
     if figures is not None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags, FlagGroup
 
 FLAGS = CommandFlags()
@@ -68,12 +68,8 @@ def main(argv: Sequence[str]) -> None:
         request = drawing.DrawingRequest(**_REQUEST.arguments())
         settings = SampleConfig(**_SETTINGS.arguments())
         job = drawing.plan(request, settings, output=_OUTPUT.value)
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, job.config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         drawing.run(job, log=log)
         summary = drawing.format_summary(job)

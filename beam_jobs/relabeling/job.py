@@ -29,7 +29,7 @@ from pseudo_label.predictions.prediction_set import (
     open_predictions,
 )
 from pseudo_label.predictions.schema import TRUE_LABEL, ShardFacts
-from stage import artifact, licenses
+from stage import artifact
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
@@ -65,6 +65,11 @@ class RelabelingJob:
     relabeling: Relabeling
     predictions: PredictionSet
     config: dict[str, Any]
+
+    @property
+    def parents(self) -> tuple[str, str]:
+        """Directories that the new predictions are made of."""
+        return self.predictions.directory, self.relabeling.teacher
 
 
 def plan(request: RelabelingRequest, *, output: str) -> RelabelingJob:
@@ -172,7 +177,7 @@ def _count_files(relabeling: Relabeling) -> int:
     return sum(path.name.endswith(".parquet") for path in paths)
 
 
-def finish(job: RelabelingJob, *, teacher: str) -> str:
+def finish(job: RelabelingJob) -> str:
     """Describes the new predictions; returns a line for the user.
 
     Raises:
@@ -194,10 +199,9 @@ def finish(job: RelabelingJob, *, teacher: str) -> str:
     artifact.write_json(output / SUMMARY, summary)
     shards = (epath.Path(before) / SHARDS).read_bytes()
     artifact.write_bytes(output / SHARDS, shards)
-    licenses.write(output, licenses.inherit([before, teacher]))
     return (
         f"relabeled {counts[OK]:,} of {counts.total():,} images of {before} with "
-        f"{teacher}"
+        f"{job.relabeling.teacher}"
     )
 
 

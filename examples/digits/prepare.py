@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -45,12 +45,8 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
     config = {**settings, "num_shards": num_shards}
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, config, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         cli.load_tensorflow()
         from examples.digits import digits_dataset_builder as digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from stage import artifact, cli
+from stage import cli
 from stage.flags import CommandFlags
 
 
@@ -39,12 +39,8 @@ def run(argv: Sequence[str], flags: CommandFlags, make: Callable[..., int]) -> N
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
     settings = {name: values[name].value for name in ("labels_per_class", "seed")}
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(values.output, settings, started=started) as run,
-    ):
+    with cli.making(values.output, settings, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         unlabeled = make(values.output, **settings)
     log(f"{unlabeled:,} unlabeled pictures")

@@ -81,12 +81,8 @@ def main(argv: Sequence[str]) -> None:
         efficientnet_lite = _import("examples.pretrained.efficientnet_lite", "onnx")
         network = efficientnet_lite.build(weights)
     settings = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    with (
-        cli.exit_on_job_error(),
-        artifact.making(_OUTPUT.value, settings, started=started) as run,
-    ):
+    with cli.making(_OUTPUT.value, settings, started=started, log=log) as run:
         if run is None:
-            log("already complete")
             return
         directory = pathlib.Path(_OUTPUT.value)
         (directory / NETWORK).write_bytes(network.SerializeToString())

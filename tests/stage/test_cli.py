@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from stage import cli, preemption
+from stage import artifact, cli, preemption
 from stage.flags import CommandFlags
 from tests.commands import ENVIRONMENT, ROOT, find_command
 
@@ -222,3 +222,26 @@ def test_what_tensorflow_prints_while_it_loads_is_dropped(tmp_path):
         tmp_path,
     )
     assert process.stderr == "error"
+
+
+def test_an_artifact_is_made_once(tmp_path):
+    lines = []
+
+    def make(config, error=None):
+        with cli.making(
+            str(tmp_path / "out"), config, started=0.0, log=lines.append
+        ) as figures:
+            if error is not None:
+                raise error
+            return figures
+
+    for error in (ValueError("two\nlines"), OSError("two lines"), RuntimeError("two")):
+        with pytest.raises(SystemExit, match=r"^error: two"):
+            make({"a": 1}, error)
+    assert not artifact.is_complete(tmp_path / "out")
+    assert make({"a": 1}) == {}
+    assert lines == []
+    assert make({"a": 1}) is None
+    assert lines == ["already complete"]
+    with pytest.raises(SystemExit, match=r"a\b.*1.*2"):
+        make({"a": 2})
