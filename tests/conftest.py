@@ -140,17 +140,8 @@ def trained(monkeypatch):
 def exported_onnx(tmp_path_factory):
     """Directory of a classifier whose network is an ONNX file."""
     from classifier.features.opening import open_features
-    from tests.classifier.features import onnx_models
+    from tests.classifier.features import onnx_models, probes
 
     root = tmp_path_factory.mktemp("classifier")
     source = open_features(f"onnx:{onnx_models.write(root / 'network.onnx')}")
-    directory = root / "onnx"
-    artifact.start_or_resume(directory, source.describe())
-    source.export(
-        onnx_models.make_head(source.size),
-        directory,
-        class_names=CLASS_NAMES,
-        evaluation=Evaluation(num_examples=4, num_correct=2, cross_entropy=1.0),
-    )
-    artifact.complete(directory, seconds=0.0)
-    return directory
+    return probes.export(source, root / "onnx")

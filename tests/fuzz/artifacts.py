@@ -43,7 +43,7 @@ from stage import artifact, calibration_files, licenses, parquet
 from stage.licenses import Origin
 from tests import chain
 from tests.beam_jobs.propagation import sets
-from tests.classifier.features import onnx_models
+from tests.classifier.features import onnx_models, probes
 from tests.fuzz import mutations
 from tests.fuzz.harness import Target
 from tests.pseudo_label.dataset import spoiling
@@ -122,7 +122,7 @@ def _write_probe(directory: pathlib.Path) -> None:
         {"image_mean": half, "image_std": half, "resample": 3}
         | {"size": {"shortest_edge": 50}, "crop_size": 40},
     )
-    head.write_head(directory, onnx_models.make_head(4))
+    head.write_head(directory, probes.make_head(4))
 
 
 def _write_teacher(directory: pathlib.Path) -> None:

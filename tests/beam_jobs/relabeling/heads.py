@@ -3,13 +3,12 @@
 import dataclasses
 import shutil
 
-import numpy as np
-
 from classifier.data.config import ImageConfig
 from classifier.export.facts import CLASSIFIER, read_facts
-from classifier.export.head import Head, write_head
+from classifier.export.head import write_head
 from stage import artifact
 from tests.beam_jobs.propagation import sets
+from tests.classifier.features import probes
 
 FEATURES = "f" * 64
 #: Settings of predictions that can be relabeled.
@@ -17,9 +16,7 @@ SETTINGS = {"has_embedding_norms": True, "features": FEATURES}
 
 
 def make_head(num_classes=4, size=sets.SIZE, *, seed=0, normalize=False):
-    rng = np.random.default_rng(seed)
-    kernel = rng.standard_normal((size, num_classes)).astype(np.float32)
-    return Head(kernel, rng.standard_normal(num_classes).astype(np.float32), normalize)
+    return probes.make_head(size, num_classes, seed=seed, normalize=normalize)
 
 
 def write(directory, head, class_names="wxyz", **facts):

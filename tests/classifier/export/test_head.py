@@ -14,14 +14,9 @@ from classifier.export.facts import CLASSIFIER, read_facts
 from classifier.export.head import HEAD, Head, read_head, write_head
 from classifier.models.factory import build_network
 from stage import artifact
+from tests.classifier.features.probes import make_head
 from tests.conftest import export
 from tests.json_files import read_json
-
-
-def make_head(normalize=False, size=5):
-    rng = np.random.default_rng(3)
-    kernel = rng.normal(size=(size, 3)).astype(np.float32)
-    return Head(kernel, rng.normal(size=3).astype(np.float32), normalize)
 
 
 def test_it_gives_the_networks_logits(exported):
@@ -36,7 +31,7 @@ def test_it_gives_the_networks_logits(exported):
 
 @pytest.mark.parametrize("normalize", [False, True])
 def test_it_is_read_as_written(tmp_path, exported, normalize):
-    facts, head = read_facts(exported[0]), make_head(normalize)
+    facts, head = read_facts(exported[0]), make_head(5, normalize=normalize)
     written = dataclasses.replace(facts, head=write_head(tmp_path, head))
     found = read_head(tmp_path, written)
     assert found.normalize == normalize
@@ -71,7 +66,7 @@ def test_nonsense_is_refused(kernel, bias):
 
 def test_a_head_of_another_classifier_is_refused(tmp_path, exported):
     facts = read_facts(exported[0])
-    write_head(tmp_path, make_head())
+    write_head(tmp_path, make_head(5))
     with pytest.raises(ValueError, match="not the head of this classifier"):
         read_head(tmp_path, facts)
     with pytest.raises(ValueError, match="found none"):

@@ -4,8 +4,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from classifier.export.head import Head
-
 SIDE, FEATURES = 40, 6
 
 
@@ -72,10 +70,3 @@ def write(path, model=None, **details):
     """Writes a network; returns its path as text."""
     onnx.save(model or make_network(**details), str(path))
     return str(path)
-
-
-def make_head(size, *, normalize=False):
-    """A head of three classes."""
-    rng = np.random.default_rng(2)
-    kernel = rng.normal(size=(size, 3)).astype(np.float32)
-    return Head(kernel, rng.normal(size=3).astype(np.float32), normalize)

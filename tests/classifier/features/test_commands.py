@@ -7,13 +7,10 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
-from classifier.export.facts import Evaluation
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
-from stage import artifact
-from tests.classifier.features.onnx_models import make_head
+from tests.classifier.features.probes import export
 from tests.commands import call
-from tests.conftest import CLASS_NAMES
 from tests.images import random_images, write_folder
 from tests.json_files import read_json
 
@@ -30,16 +27,7 @@ def exported_saved(tmp_path_factory):
     )
     tf.saved_model.save(module, str(root / "theirs"), signatures=module.run)
     source = open_features(f"saved_model:{root}/theirs")
-    directory = root / "ours"
-    artifact.start_or_resume(directory, source.describe())
-    source.export(
-        make_head(source.size),
-        directory,
-        class_names=CLASS_NAMES,
-        evaluation=Evaluation(num_examples=4, num_correct=2, cross_entropy=1.0),
-    )
-    artifact.complete(directory, seconds=0.0)
-    return directory
+    return export(source, root / "ours")
 
 
 @pytest.fixture(params=["onnx", "saved_model"])

@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 
-from classifier.export.facts import Evaluation
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
-from stage import artifact
-from tests.classifier.features.onnx_models import make_head
+from tests.classifier.features.probes import export, make_head
 from tests.images import random_images
 
 keras_hub = pytest.importorskip("keras_hub")
 models = keras_hub.models
-EVALUATION = Evaluation(num_examples=2, num_correct=1, cross_entropy=0.5)
 VIT = {"image_shape": (32, 32, 3), "patch_size": 8, "num_layers": 1, "num_heads": 2}
 
 
@@ -98,10 +95,7 @@ def test_a_classifier_is_features_and_head(tmp_path):
     save(vit(), tmp_path / "preset", image_size=(32, 32))
     source = open_features(f"keras_hub:{tmp_path}/preset")
     head = make_head(source.size)
-    directory = tmp_path / "probe"
-    artifact.start_or_resume(directory, source.describe())
-    source.export(head, directory, class_names=("a", "b", "c"), evaluation=EVALUATION)
-    artifact.complete(directory, seconds=0.0)
+    directory = export(source, tmp_path / "probe", head)
     (facts,) = read_ensemble_facts([directory])
     assert facts.features == source.fingerprint
     images = random_images(5, 2)

@@ -5,17 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from classifier.export.facts import Evaluation, read_facts
+from classifier.export.facts import read_facts
 from classifier.export.head import Head, read_head
 from classifier.export.saved_classifier import rebuild_network
 from classifier.export.saved_model import read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
-from stage import artifact
+from tests.classifier.features import probes
+from tests.classifier.features.probes import make_head
 from tests.conftest import export
 from tests.images import random_images
-
-EVALUATION = Evaluation(num_examples=2, num_correct=1, cross_entropy=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +30,9 @@ def source(exported):
 @pytest.fixture(scope="module")
 def probe(source, tmp_path_factory):
     """Directory of a classifier of four classes with a random head, and the head."""
-    rng = np.random.default_rng(1)
-    head = Head(
-        rng.normal(size=(source.size, 4)).astype(np.float32),
-        rng.normal(size=4).astype(np.float32),
-    )
+    head = make_head(source.size, 4)
     directory = tmp_path_factory.mktemp("probes") / "probe"
-    artifact.start_or_resume(directory, source.describe())
-    source.export(
-        head,
-        directory,
-        class_names=("a", "b", "c", "d"),
-        evaluation=EVALUATION,
-        num_embedded=10,
-    )
-    artifact.complete(directory, seconds=0.0)
+    probes.export(source, directory, head, class_names=tuple("abcd"), num_embedded=10)
     return directory, head
 
 
@@ -103,7 +90,7 @@ def test_another_size_gives_other_features(source, exported, images):
 
 def test_what_does_not_fit_is_refused(source, tmp_path, exported):
     head = Head(np.zeros((source.size, 2), np.float32), np.zeros(2, np.float32))
-    names = {"class_names": ("a", "b", "c"), "evaluation": EVALUATION}
+    names = {"class_names": ("a", "b", "c"), "evaluation": probes.EVALUATION}
     with pytest.raises(ValueError, match="3 classes"):
         source.export(head, tmp_path, **names)
     normalizing = dataclasses.replace(head, normalize=True)
@@ -130,12 +117,5 @@ def test_a_network_of_keras_applications_works_as_well(config, tmp_path, images)
     facts = read_facts(directory)
     logits = read_head(directory, facts).logits(extractor(pixels))
     np.testing.assert_allclose(logits, classifier.logits(pixels), rtol=1e-4, atol=1e-5)
-    config = artifact.read_config(directory) | source.describe()
-    artifact.start_or_resume(tmp_path / "probe", config)
-    source.export(
-        read_head(directory, facts),
-        tmp_path / "probe",
-        class_names=facts.class_names,
-        evaluation=EVALUATION,
-    )
+    probes.export(source, tmp_path / "probe", read_head(directory, facts))
     assert read_facts(tmp_path / "probe").fingerprint == facts.fingerprint

@@ -10,23 +10,21 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from classifier.export.facts import Evaluation, read_facts
+from classifier.export.facts import read_facts
 from classifier.export.head import read_head
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
-from stage import artifact, licenses
+from stage import licenses
 from tests.classifier.features.onnx_models import (
     FEATURES,
     SIDE,
-    make_head,
     make_network,
     write,
 )
+from tests.classifier.features.probes import export, make_head
 from tests.images import random_images
 
-EVALUATION = Evaluation(num_examples=2, num_correct=1, cross_entropy=0.5)
-CLASS_NAMES = ("a", "b", "c")
 MEAN, STDDEV = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -44,12 +42,6 @@ def run_file(path, batch, output="features"):
     """An output of ONNX Runtime for the network's own input."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run([output], {session.get_inputs()[0].name: batch})[0]
-
-
-def export(source, head, directory):
-    artifact.start_or_resume(directory, source.describe())
-    source.export(head, directory, class_names=CLASS_NAMES, evaluation=EVALUATION)
-    artifact.complete(directory, seconds=0.0)
 
 
 def close(found, expected):
@@ -181,7 +173,7 @@ def test_outputs_that_are_no_vectors_are_pooled(
 def test_a_head_can_normalize_in_early_versions_of_onnx(tmp_path, images, opset):
     source = open_features(f"onnx:{write(tmp_path / 'network.onnx', opset=opset)}")
     head = make_head(source.size, normalize=True)
-    export(source, head, tmp_path / "probe")
+    export(source, tmp_path / "probe", head)
     classifier = Classifier(tmp_path / "probe", embeddings=True)
     logits, embeddings = classifier.outputs(classifier.preprocess(images))
     close(logits, head.logits(embeddings))
@@ -206,7 +198,7 @@ def test_a_classifier_is_features_and_head(tmp_path, images, normalize, batch):
     path = write(tmp_path / "their.onnx", names=("logits", "embedding"), batch=batch)
     source = open_features(f"onnx:{path}")
     head = make_head(source.size, normalize=normalize)
-    export(source, head, tmp_path / "probe")
+    export(source, tmp_path / "probe", head)
     (facts,) = read_ensemble_facts([tmp_path / "probe"])
     assert facts.features == source.fingerprint
     assert embedding_size(tmp_path / "probe") == FEATURES
@@ -229,16 +221,16 @@ def test_a_classifier_is_features_and_head(tmp_path, images, normalize, batch):
 
 def test_a_classifier_is_a_source_again(tmp_path, images):
     source = open_features(f"onnx:{write(tmp_path / 'network.onnx')}")
-    export(source, make_head(source.size, normalize=True), tmp_path / "first")
+    export(source, tmp_path / "first", make_head(source.size, normalize=True))
     again = open_features(str(tmp_path / "first"))
     assert (again.size, again.fingerprint) == (source.size, source.fingerprint)
     pixels = source.load().preprocess(images)
     np.testing.assert_array_equal(again.load()(pixels), source.load()(pixels))
-    export(again, make_head(source.size), tmp_path / "second")
+    export(again, tmp_path / "second", make_head(source.size))
     facts = read_facts(tmp_path / "second")
     assert facts.features == source.fingerprint
     assert facts.fingerprint != read_facts(tmp_path / "first").fingerprint
-    export(again, make_head(source.size, normalize=True), tmp_path / "third")
+    export(again, tmp_path / "third", make_head(source.size, normalize=True))
     assert (tmp_path / "third" / "network.onnx").read_bytes() == (
         tmp_path / "first" / "network.onnx"
     ).read_bytes()
@@ -250,10 +242,10 @@ def test_a_classifier_is_a_source_again(tmp_path, images):
 
 def test_multiply_adds_are_those_of_network_and_head(tmp_path):
     source = open_features(f"onnx:{write(tmp_path / 'network.onnx')}")
-    export(source, make_head(FEATURES), tmp_path / "probe")
+    export(source, tmp_path / "probe", make_head(FEATURES))
     facts = read_facts(tmp_path / "probe")
     outputs = (SIDE // 2 - 1) ** 2  # Of a kernel of 3x3 pixels with a stride of 2.
-    of_image = outputs * 5 * 27 + 5 * FEATURES + FEATURES * len(CLASS_NAMES)
+    of_image = outputs * 5 * 27 + 5 * FEATURES + FEATURES * 3
     assert facts.image_multiply_adds == facts.multiply_adds == of_image
     assert not facts.is_uncounted
 
@@ -273,7 +265,7 @@ def test_tensors_in_a_file_beside_it_are_read_into_one(tmp_path, images):
     two = open_features(f"onnx:{path}")
     pixels = one.load().preprocess(images)
     np.testing.assert_array_equal(one.load()(pixels), two.load()(pixels))
-    export(two, make_head(two.size), tmp_path / "probe")
+    export(two, tmp_path / "probe", make_head(two.size))
     assert not list((tmp_path / "probe").glob("*.data"))
     read_ensemble_facts([tmp_path / "probe"])
 

@@ -6,11 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from classifier.export.facts import Evaluation, read_facts
+from classifier.export.facts import read_facts
 from classifier.export.saved_classifier import rebuild_network
 from classifier.features.opening import open_features
-from stage import artifact
-from tests.classifier.features.onnx_models import make_head
+from tests.classifier.features.probes import export, make_head
 from tests.images import random_images
 
 SIDE = 64
@@ -45,14 +44,7 @@ def test_features_are_what_keras_gives(network, source):
 
 def test_a_classifier_with_them_can_be_trained_further(source, tmp_path):
     head = make_head(source.size)
-    artifact.start_or_resume(tmp_path, source.describe())
-    source.export(
-        head,
-        tmp_path,
-        class_names=("a", "b", "c"),
-        evaluation=Evaluation(num_examples=2, num_correct=1, cross_entropy=0.5),
-    )
-    artifact.complete(tmp_path, seconds=0.0)
+    export(source, tmp_path, head)
     facts = read_facts(tmp_path)
     assert (facts.network, facts.features) == ("keras", source.fingerprint)
     extractor = source.load()

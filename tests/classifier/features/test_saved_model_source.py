@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from classifier.export.facts import Evaluation, read_facts
+from classifier.export.facts import read_facts
 from classifier.export.head import read_head
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.engine import Engine
 from classifier.inference.ensemble import Classifier
-from stage import artifact
-from tests.classifier.features.onnx_models import make_head
+from tests.classifier.features.probes import export, make_head
 from tests.images import random_images
 
-EVALUATION = Evaluation(num_examples=2, num_correct=1, cross_entropy=0.5)
-CLASS_NAMES = ("a", "b", "c")
 MEAN, STDDEV = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
 
@@ -46,12 +43,6 @@ def directory(network, tmp_path_factory):
     return path
 
 
-def export(source, head, directory):
-    artifact.start_or_resume(directory, source.describe())
-    source.export(head, directory, class_names=CLASS_NAMES, evaluation=EVALUATION)
-    artifact.complete(directory, seconds=0.0)
-
-
 def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -72,7 +63,7 @@ def test_features_are_what_keras_gives(network, directory, images):
 def test_a_classifier_is_features_and_head(directory, images, tmp_path, normalize):
     source = open_features(f"saved_model:{directory}")
     head = make_head(source.size, normalize=normalize)
-    export(source, head, tmp_path / "probe")
+    export(source, tmp_path / "probe", head)
     (facts,) = read_ensemble_facts([tmp_path / "probe"])
     assert (facts.network, facts.features) == ("saved_model", source.fingerprint)
     assert embedding_size(tmp_path / "probe") == 8
@@ -95,12 +86,12 @@ def test_a_classifier_is_features_and_head(directory, images, tmp_path, normaliz
 
 def test_a_classifier_is_a_source_again(directory, images, tmp_path):
     source = open_features(f"saved_model:{directory}")
-    export(source, make_head(8), tmp_path / "first")
+    export(source, tmp_path / "first", make_head(8))
     again = open_features(str(tmp_path / "first"))
     assert again.fingerprint == source.fingerprint
     pixels = source.load().preprocess(images)
     close(again.load()(pixels), source.load()(pixels))
-    export(again, make_head(8, normalize=True), tmp_path / "second")
+    export(again, tmp_path / "second", make_head(8, normalize=True))
     (facts,) = read_ensemble_facts([tmp_path / "second"])
     assert facts.features == source.fingerprint
     cropped = open_features(str(tmp_path / "first"), ["image.crop_fraction=0.5"])
@@ -109,7 +100,7 @@ def test_a_classifier_is_a_source_again(directory, images, tmp_path):
 
 def test_weights_of_another_classifier_are_refused(directory, tmp_path):
     source = open_features(f"saved_model:{directory}")
-    export(source, make_head(8), tmp_path / "first")
+    export(source, tmp_path / "first", make_head(8))
     facts = read_facts(tmp_path / "first")
     path = tmp_path / "first" / "export" / "variables" / "variables.data-00000-of-00001"
     content = bytearray(path.read_bytes())
