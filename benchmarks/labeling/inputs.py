@@ -97,6 +97,7 @@ def _export_onnx(directory: pathlib.Path, jpegs: Sequence[bytes]) -> None:
     from classifier.export.facts import Evaluation
     from classifier.export.head import Head
     from classifier.features.opening import open_features
+    from classifier.features.source import describe
     from classifier.inference import conversion
     from classifier.models.factory import build_network
 
@@ -111,7 +112,7 @@ def _export_onnx(directory: pathlib.Path, jpegs: Sequence[bytes]) -> None:
         source = open_features(f"onnx:{path}/network.onnx")
     extractor = source.load()
     kernel, bias = _nearest(extractor(extractor.preprocess(jpegs)))
-    artifact.start_or_resume(directory, source.describe())
+    artifact.start_or_resume(directory, describe(source))
     source.export(
         Head(kernel, bias),
         directory,

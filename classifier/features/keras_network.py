@@ -20,7 +20,7 @@ from classifier.data.config import ImageConfig
 from classifier.export.facts import Compute, Evaluation, features_fingerprint
 from classifier.export.head import Head
 from classifier.export.saved_classifier import export_classifier
-from classifier.features.source import BATCH_SIZE, Extractor, check_head, describe
+from classifier.features.source import BATCH_SIZE, Extractor, check_head
 from classifier.inference.engine import with_fixed_batch
 from classifier.models import flops
 from classifier.models.config import ModelConfig
@@ -70,9 +70,10 @@ class KerasFeatures:
         """SHA-256 of weights, scaling and preprocessing."""
         return features_fingerprint(self.image, embedding_content(self.network))
 
-    def describe(self) -> dict[str, Any]:
-        """Returns the entries `features` and `config` of a `config.json`."""
-        return describe(self, model=dataclasses.asdict(self.model))
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that the network is rebuilt from."""
+        return {"model": dataclasses.asdict(self.model)}
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on TensorFlow, which has threads of its own."""

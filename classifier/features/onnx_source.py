@@ -8,7 +8,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from etils import epath
@@ -26,7 +26,7 @@ from classifier.export.onnx_file import NETWORK
 from classifier.features import onnx_graph
 from classifier.features.graph_config import GraphConfig, read_settings
 from classifier.features.onnx_graph import GraphInput
-from classifier.features.source import Extractor, check_head, describe
+from classifier.features.source import Extractor, check_head
 from classifier.inference.conversion import compare, sample_pixels
 from classifier.inference.onnx_network import open_session, run_session
 from classifier.models.embedding import EMBEDDING, LOGITS
@@ -55,15 +55,12 @@ class OnnxFeatures:
     image: ImageConfig
     fingerprint: str
     origin: dict[str, Any]
+    settings: ClassVar[dict[str, Any]] = {}  # All is in the graph.
 
     @functools.cached_property
     def size(self) -> int:
         """Number of features D."""
         return onnx_file.shape(self.model.graph.output[0])[1]
-
-    def describe(self) -> dict[str, Any]:
-        """Returns the entries `features` and `config` of a `config.json`."""
-        return describe(self)
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on ONNX Runtime."""

@@ -63,6 +63,10 @@ class FeatureSource(Protocol):
         """Description of the weights' source."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Settings, besides preprocessing, that the network is rebuilt from."""
+
+    @property
     def size(self) -> int:
         """Number of features D."""
 
@@ -71,12 +75,6 @@ class FeatureSource(Protocol):
         """SHA-256 of what determines the embedding of an encoded image.
 
         It is `features` in the `classifier.json` of what `export` writes.
-        """
-
-    def describe(self) -> dict[str, Any]:
-        """Returns entries of the `config.json` of a classifier with these features.
-
-        `features` says what they are, `config` what the network is rebuilt from.
         """
 
     def load(self, threads: int | None = None) -> Extractor:
@@ -108,10 +106,10 @@ class FeatureSource(Protocol):
         """
 
 
-def describe(source: FeatureSource, **network: Any) -> dict[str, Any]:
-    """Returns what `FeatureSource.describe` does.
+def describe(source: FeatureSource) -> dict[str, Any]:
+    """Returns entries of the `config.json` of a classifier with these features.
 
-    `network` has the settings, besides preprocessing, that it is rebuilt from.
+    `features` says what they are, `config` what the network is rebuilt from.
     """
     return {
         "features": {
@@ -119,7 +117,7 @@ def describe(source: FeatureSource, **network: Any) -> dict[str, Any]:
             "size": source.size,
             "origin": licenses.describe(source.origin),
         },
-        "config": {**network, "image": dataclasses.asdict(source.image)},
+        "config": {**source.settings, "image": dataclasses.asdict(source.image)},
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,7 @@ from classifier.export.facts import (
     fingerprint,
 )
 from classifier.export.head import MIN_LENGTH, Head, write_head
-from classifier.features.source import BATCH_SIZE, Extractor, check_head, describe
+from classifier.features.source import BATCH_SIZE, Extractor, check_head
 from classifier.inference.conversion import compare, sample_pixels
 from classifier.inference.engine import REFERENCE, NetworkLoader, with_fixed_batch
 from classifier.models.embedding import EMBEDDING, LOGITS
@@ -56,6 +56,7 @@ class TracedFeatures:
     origin: dict[str, Any]
     content: bytes = b""
     known_fingerprint: str | None = None
+    settings: ClassVar[dict[str, Any]] = {}  # All is in the graph.
 
     @functools.cached_property
     def size(self) -> int:
@@ -75,10 +76,6 @@ class TracedFeatures:
         side = self.image.size
         spec = tf.TensorSpec([None, side, side, 3], tf.uint8, name="pixels")
         return tf.function(self.embed).get_concrete_function(spec)
-
-    def describe(self) -> dict[str, Any]:
-        """Returns the entries `features` and `config` of a `config.json`."""
-        return describe(self)
 
     def load(self, threads: int | None = None) -> Extractor:
         """Returns the network on TensorFlow, which has threads of its own."""

@@ -18,7 +18,7 @@ from classifier.data.sources import Source, open_source
 from classifier.export import model_card
 from classifier.export.facts import read_facts
 from classifier.features.keras_network import KerasFeatures
-from classifier.features.source import FeatureSource
+from classifier.features.source import FeatureSource, describe
 from classifier.inference import calibration
 from classifier.probing import embeddings, probe, zero_shot
 from classifier.probing.config import ProbeConfig
@@ -68,7 +68,7 @@ class ProbeRun:
             content = _fingerprint(self.class_embeddings)
             how = {"class_embeddings": content, HELD_OUT: labeled}
         return {
-            **self.features.describe(),
+            **describe(self.features),
             **how,
             "chosen_input": (
                 dataclasses.asdict(self.chosen_input) if self.chosen_input else None

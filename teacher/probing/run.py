@@ -14,7 +14,7 @@ from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.export.facts import CLASSIFIER, NO_NETWORK, Evaluation
 from classifier.export.head import Head, write_head
-from classifier.features.source import FeatureSource
+from classifier.features.source import FeatureSource, describe
 from classifier.probing import embeddings, probe
 from classifier.probing import run as probing
 from classifier.probing.config import ProbeConfig
@@ -57,7 +57,7 @@ class StoredRun:
         }
         stored = artifact.read_config(self.predictions.directory)["images"]
         return {
-            **(self.backbone.describe() if self.backbone else {"features": features}),
+            **(describe(self.backbone) if self.backbone else {"features": features}),
             "probe": dataclasses.asdict(self.config),
             "predictions": self.predictions.fingerprint,
             "labeled": self.labeled.describe() if self.labeled else stored,

@@ -4,6 +4,7 @@ import numpy as np
 
 from classifier.export.facts import Evaluation
 from classifier.export.head import Head
+from classifier.features.source import describe
 from stage import artifact
 from tests.conftest import CLASS_NAMES
 
@@ -18,7 +19,7 @@ def make_head(size, num_classes=3, *, seed=2, normalize=False):
 
 def export(source, directory, head=None, *, class_names=CLASS_NAMES, **more):
     """Writes a classifier, complete; with a random head if none is given."""
-    artifact.start_or_resume(directory, source.describe())
+    artifact.start_or_resume(directory, describe(source))
     source.export(
         head or make_head(source.size),
         directory,
