@@ -441,7 +441,8 @@ $(CHOICE): FORCE | $(INSTALLED)
 	@$(PY) -m workflow.choose --labeled=$(call quote,$(LABELED)) $(SOURCE_FLAGS) \
 		$(if $(IMAGES),--images=$(call quote,$(IMAGES))) \
 		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \
-		$(if $(FEATURES),--features=$(call quote,$(FEATURES))) \
+		$(if $(FEATURES),--features=$(call quote,$(FEATURES)) \
+			$(call quote_words,$(filter --set=%,$(TEACHER_FLAGS)))) \
 		$(if $(strip $(of_network)),--network) $(if $(TPU),--tpu) \
 		--minutes=$(MINUTES) --output=$(@D)
 

@@ -32,6 +32,7 @@ _FEATURES = FLAGS.string(
     None,
     "Features of the probe that teaches, see teacher.probe; without, those at hand.",
 )
+_SET = FLAGS.strings("set", [], "A setting of --features, as teacher.probe has it.")
 _NETWORK = FLAGS.boolean("network", False, "Choose a network as the teacher, no probe.")
 _TPU = FLAGS.boolean("tpu", False, "Whether TPUs train.")
 _MINUTES = FLAGS.number(
@@ -50,18 +51,20 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         flags = (_LABELED, _UNLABELED, *vars(_SOURCE).values(), _FEATURES, _NETWORK)
-        flags = (*flags, _UNLABELED_IMAGE_FEATURE, _TPU, _MINUTES)
+        flags = (*flags, _SET, _UNLABELED_IMAGE_FEATURE, _TPU, _MINUTES)
         config = {"asked": {flag.name: flag.value for flag in flags}}
         if stored.is_settled(_OUTPUT.value, config):
             return
         cli.load_tensorflow()
-        from workflow.choice import decision, gathering
+        from workflow.choice import decision, gathering, weights
 
+        features = _FEATURES.value
+        given = weights.describe(features, _SET.value) if features else None
         facts = gathering.gather(
             _LABELED.value,
             _UNLABELED.value,
             unlabeled_image_feature=_UNLABELED_IMAGE_FEATURE.value,
-            features=_FEATURES.value,
+            given=given,
             needs_network=_NETWORK.value,
             has_tpu=_TPU.value,
             minutes=_MINUTES.value,

@@ -575,6 +575,17 @@ def test_settings_of_a_network_choose_no_probe(make, given, needs_network):
     assert (f"--features={PRETRAINED}" in make.asked) == ("FEATURES" in given)
 
 
+def test_a_choice_knows_the_settings_of_the_features(make):
+    flags = ["--set=image.size=96", "--set=probe.folds=3"]
+    given = {"FEATURES": PRETRAINED, "TEACHER_FLAGS": " ".join(flags)}
+    ended, calls = make("teacher", **SETTINGS, **given)
+    assert ended.returncode == 0, ended.stderr
+    assert {*flags} < {*make.asked}
+    assert {*flags} < {*call_of(calls, "teacher.probe")}
+    make("teacher", **{**SETTINGS, "RUN": "runs/y"}, TEACHER_FLAGS=flags[0])
+    assert not {*flags} & {*make.asked}
+
+
 def test_a_choice_is_made_once(make):
     make.choose(flags=FLAGS)
     make("teacher", **SETTINGS)

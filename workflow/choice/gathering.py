@@ -6,6 +6,7 @@ from typing import Any
 
 from workflow.choice import images, machine, weights
 from workflow.choice.decision import Facts
+from workflow.choice.networks import Backbone
 
 
 def gather(
@@ -13,7 +14,7 @@ def gather(
     unlabeled: str | None,
     *,
     unlabeled_image_feature: str | None,
-    features: str | None,
+    given: Backbone | None,
     needs_network: bool,
     has_tpu: bool,
     minutes: float,
@@ -28,7 +29,7 @@ def gather(
         side=side,
         machine=machine.find_machine(has_tpu=has_tpu),
         minutes=minutes,
-        given=weights.describe(features) if features else None,
+        given=given,
         at_hand=weights.at_hand(),
         needs_network=needs_network,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 
+from stage.system import num_cores
 from workflow.choice.decision import Hardware
 
 #: Speed of a core: 1.38e12 multiply-adds of `tiny` in three minutes on an AMD EPYC
@@ -27,10 +27,9 @@ def find_machine(*, has_tpu: bool) -> Hardware:
     gpus = find_gpus()
     if gpus:  # TensorFlow trains on one.
         return Hardware(name=gpus[0], speed=GPU_SPEED, is_fast=True)
-    cores = len(os.sched_getaffinity(0))
-    return Hardware(
-        name=f"{cores} cores, no GPU", speed=cores * CORE_SPEED, is_fast=False
-    )
+    cores = num_cores()
+    name = f"{cores} core{'s' if cores > 1 else ''}, no GPU"
+    return Hardware(name=name, speed=cores * CORE_SPEED, is_fast=False)
 
 
 def find_gpus() -> list[str]:

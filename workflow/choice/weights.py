@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from classifier.models import scaling
 from workflow.choice.networks import Backbone, count_multiply_adds
 
 #: Prefix of an ONNX file.
 _ONNX = "onnx:"
-#: Prefix of a repository of huggingface.co, and its file of weights.
-_HUB, _FILE = "hf:", "model.safetensors"
+#: Beginning of settings that are not the network's, see `teacher.probe`.
+_PROBE = "probe."
+#: Prefix of a repository of huggingface.co, and its files that features need.
+_HUB, _FILES = "hf:", ("model.safetensors", "config.json")
 #: Prefix of a network of `keras.applications`.
 _KERAS = "keras:"
 #: Depths of ResNet-RS, and accuracy on ImageNet in percent at the largest size of each
@@ -34,24 +36,27 @@ _EFFICIENT = {
 }
 
 
-def describe(spec: str) -> Backbone:
-    """Returns the features that a user names.
+def describe(spec: str, settings: Sequence[str] = ()) -> Backbone:
+    """Returns the features that a user names, of which a probe has some settings.
 
     Raises:
-        ValueError: If it is an ONNX file of no network of images.
+        ValueError: If it is an ONNX file of no network of images, or a setting does not
+            fit it.
         FileNotFoundError: If there is no such file.
     """
     if spec.startswith(_ONNX):
-        return Backbone(spec=spec, multiply_adds=_count(spec.removeprefix(_ONNX)))
+        of_network = [text for text in settings if not text.startswith(_PROBE)]
+        cost = _count(spec.removeprefix(_ONNX), of_network)
+        return Backbone(spec=spec, multiply_adds=cost)
     known = {backbone.spec: backbone for backbone in published()}
     return known.get(spec, Backbone(spec=spec))
 
 
-def _count(path: str) -> float | None:
+def _count(path: str, settings: Sequence[str]) -> float | None:
     from classifier.features import onnx_source
     from classifier.models import onnx_flops
 
-    features = onnx_source.open_file(path, (), log=lambda _: None)
+    features = onnx_source.open_file(path, settings, log=lambda _: None)
     return onnx_flops.count_multiply_adds(features.model)
 
 
@@ -69,8 +74,9 @@ def _cached_on_hub() -> Iterator[str]:
     for backbone in published():
         if backbone.spec.startswith(_HUB):
             name = backbone.spec.removeprefix(_HUB)
+            found = [try_to_load_from_cache(name, file) for file in _FILES]
             # Not None, if it was never looked for, and no mark that it does not exist.
-            if isinstance(try_to_load_from_cache(name, _FILE), str):
+            if all(isinstance(path, str) for path in found):
                 yield backbone.spec
 
 

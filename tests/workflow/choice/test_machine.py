@@ -16,12 +16,15 @@ def driver(tmp_path, monkeypatch):
     return write
 
 
-def test_cores_are_those_of_the_process(driver, monkeypatch):
+@pytest.mark.parametrize(
+    ("cores", "name"), [(1, "1 core, no GPU"), (3, "3 cores, no GPU")]
+)
+def test_cores_are_those_of_the_process(driver, monkeypatch, cores, name):
     driver("exit 9")
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 2, 5})
+    monkeypatch.setattr(machine, "num_cores", lambda: cores)
     found = machine.find_machine(has_tpu=False)
-    assert found.name == "3 cores, no GPU"
-    assert found.speed == pytest.approx(3 * 7.7e9, rel=0.01)
+    assert found.name == name
+    assert found.speed == pytest.approx(cores * 7.7e9, rel=0.01)
     assert not found.is_fast
 
 

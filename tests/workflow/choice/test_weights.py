@@ -18,11 +18,12 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
-    def store(repository, file="model.safetensors"):
+    def store(repository, *files):
         root = tmp_path / f"models--{repository.replace('/', '--')}"
         snapshot = root / "snapshots" / ("0" * 40)
         snapshot.mkdir(parents=True)
-        (snapshot / file).touch()
+        for file in files or ("model.safetensors", "config.json"):
+            (snapshot / file).touch()
         (root / "refs").mkdir()
         (root / "refs" / "main").write_text("0" * 40)
 
@@ -34,6 +35,7 @@ def test_weights_in_the_cache_are_found_the_best_last(cache):
     for depth in (152, 50):
         cache(f"timm/resnetrs{depth}.tf_in1k")
     cache("timm/resnetrs101.tf_in1k", "config.json")
+    cache("timm/resnetrs200.tf_in1k", "model.safetensors")
     cache("timm/resnet50.a1_in1k")
     assert [found.spec for found in weights.at_hand()] == [
         *("hf:timm/resnetrs50.tf_in1k", "hf:timm/resnetrs152.tf_in1k")
@@ -92,3 +94,14 @@ def test_an_onnx_file_is_counted(tmp_path):
     assert found.multiply_adds == outputs * 5 * 27 + 5 * onnx_models.FEATURES
     with pytest.raises(FileNotFoundError):
         weights.describe(f"onnx:{tmp_path}/no.onnx")
+
+
+def test_an_onnx_file_of_any_size_is_counted_at_the_one_given(tmp_path):
+    spec = f"onnx:{onnx_models.write(tmp_path / 'open.onnx', side=None)}"
+    with pytest.raises(ValueError, match="leaves the size of its images open"):
+        weights.describe(spec)
+    small, large = (
+        weights.describe(spec, [f"image.size={size}", "probe.folds=3"]).multiply_adds
+        for size in (40, 80)
+    )
+    assert large > 3 * small
