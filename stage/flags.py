@@ -314,9 +314,10 @@ class CommandFlags:
             init_from=self.string(
                 "init_from",
                 None,
-                "Initial weights: the directory of a classifier; of a ResNet-RS "
-                "hf:OWNER/NAME (timm's), safetensors:PATH or resnet_rs_h5:PATH; of a "
-                "network of keras.applications keras:imagenet or keras_h5:PATH.",
+                "Initial weights: the directory of a classifier; timm's of a ResNet-RS "
+                "or EfficientNet-Lite, hf:OWNER/NAME or safetensors:PATH; "
+                "resnet_rs_h5:PATH; of a network of keras.applications keras:imagenet "
+                "or keras_h5:PATH.",
             ),
             new_head=self.boolean(
                 "new_head", False, "Initialize the last layer anew, for other classes."

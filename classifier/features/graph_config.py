@@ -22,7 +22,8 @@ from stage.validation import check
 PREPROCESSOR = "preprocessor_config.json"
 #: Pillow's numbers of the interpolations that we have.
 _RESAMPLE: dict[int, Literal["bicubic", "bilinear"]] = {2: "bilinear", 3: "bicubic"}
-
+#: Side from which the one processor with a `crop_pct`, ConvNeXt's, takes whole images.
+_NEVER_CROPPED = 384
 #: Size of images that nobody has given; the graph's own replaces it.
 _OPEN_SIZE = 224
 
@@ -186,7 +187,7 @@ def _image(found: _Preprocessor) -> dict[str, Any]:
         settings["crop_fraction"] = 1.0
         if crops and resized and found.do_resize:
             settings["crop_fraction"] = min(1.0, side / resized)
-        elif found.crop_pct is not None:
+        elif found.crop_pct is not None and side < _NEVER_CROPPED:
             settings["crop_fraction"] = min(1.0, found.crop_pct)
     if found.resample is not None:
         if found.resample not in _RESAMPLE:

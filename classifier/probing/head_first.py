@@ -17,7 +17,6 @@ from classifier.probing import cross_validation, embeddings
 from classifier.probing.config import ProbeConfig
 from classifier.probing.logistic_regression import fit_head
 from classifier.training.trainer import TrainingRun
-from stage.text import printable
 
 
 def fit_new_head(run: TrainingRun) -> None:
@@ -44,18 +43,12 @@ def fit_new_head(run: TrainingRun) -> None:
     network = with_fixed_batch(embed, BATCH_SIZE)
     extractor = Extractor(run.config.image, lambda pixels: network(pixels)[0])
     labeled = embeddings.embed(run.labeled, extractor)
-    _check_classes(run, set(labeled.labels.tolist()))
+    try:
+        embeddings.check_classes(labeled.labels, run.class_names, run.labeled.spec)
+    except ValueError as error:
+        hint = "--set=fitted_head=False starts with a random head"
+        raise ValueError(f"{error}; {hint}") from error
     config = ProbeConfig(seed=run.config.seed)
     chosen = cross_validation.choose_c(labeled, config)
     head = fit_head(labeled.embeddings, labeled.labels, c=chosen.value)
     set_head(run.model, head.kernel, head.bias)
-
-
-def _check_classes(run: TrainingRun, labels: set[int]) -> None:
-    for label, name in enumerate(run.class_names):
-        if label not in labels:
-            raise ValueError(
-                f"{run.labeled.spec}: expected an image of each class to fit a head, "
-                f"got none of {printable(repr(name))}; --set=fitted_head=False starts "
-                "with a random one"
-            )

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from classifier.export.facts import read_facts
 from classifier.export.head import read_head
 from classifier.export.saved_model import embedding_size, read_ensemble_facts
+from classifier.features.graph_config import read_settings
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
 from stage import licenses
@@ -131,6 +132,14 @@ def test_a_preprocessor_config_is_obeyed(tmp_path, images):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="images of 40 pixels"):
         open_features(f"onnx:{path}")
+
+
+@pytest.mark.parametrize(("side", "fraction"), [(224, 0.875), (384, 1.0)])
+def test_the_margin_of_convnext_depends_on_its_size(tmp_path, side, fraction):
+    settings = {"size": {"shortest_edge": side}, "crop_pct": 0.875}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    found = read_settings(tmp_path, ()).config.image
+    assert (found.size, found.crop_fraction) == (side, fraction)
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT16, TensorProto.UINT8])
