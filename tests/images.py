@@ -15,6 +15,7 @@ from classifier.data.sources import open_source
 
 #: Forms of a source, see `open_labeled`.
 FORMS = ("folder", "tfrecord", "tfds", "webdataset")
+COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 
 def random_pixels(rng, height=24, width=20):
@@ -32,6 +33,18 @@ def encode(pixels, kind="PNG"):
 def random_images(count, seed=0):
     rng = np.random.default_rng(seed)
     return [encode(random_pixels(rng)) for _ in range(count)]
+
+
+def colored_images(count, seed):
+    """Images of three classes, whose colors tell them apart, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = [index % 3 for index in range(count)]
+    images = []
+    for label in labels:
+        pixels = Image.fromarray(random_pixels(rng))
+        tint = Image.new("RGB", pixels.size, COLORS[label])
+        images.append(encode(np.asarray(Image.blend(pixels, tint, 0.4))))
+    return images, labels
 
 
 def to_examples(images):

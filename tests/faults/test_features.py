@@ -2,11 +2,10 @@
 
 import shutil
 
-import numpy as np
 import pytest
-import tensorflow as tf
 from onnx import TensorProto, helper
 
+from tests.classifier.features import saved_models
 from tests.classifier.features.onnx_models import make_network, write
 from tests.commands import call
 from tests.faults import page
@@ -76,14 +75,5 @@ def test_tensors_elsewhere(fault, tmp_path, refused):
 
 @page.holds("features in a SavedModel that reads a file")
 def test_graph_that_reads_a_file(fault, tmp_path, refused):
-    module = tf.Module()
-    module.weight = tf.Variable(np.float32([1, 2, 3]))
-    module.run = tf.function(
-        lambda images: {
-            "vector": tf.reduce_mean(images, [1, 2]) * module.weight,
-            "secret": tf.io.read_file("/etc/hostname"),
-        },
-        input_signature=[tf.TensorSpec([None, 40, 40, 3], tf.float32)],
-    )
-    tf.saved_model.save(module, str(tmp_path / "theirs"), signatures=module.run)
-    refused(fault, f"saved_model:{tmp_path}/theirs")
+    hostile = saved_models.mean_colors_and_a_file
+    refused(fault, saved_models.write(tmp_path / "theirs", hostile))

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from classifier.data import python_reader
 from classifier.data.sources import open_source
@@ -19,22 +18,8 @@ from stage import artifact, licenses
 from stage.calibration_files import read_temperature
 from tests.classifier.features import onnx_models
 from tests.commands import call
-from tests.images import encode, random_pixels, write_folder, write_records
+from tests.images import colored_images, write_folder, write_records
 from tests.json_files import read_json
-
-COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-
-
-def colored_images(count, seed):
-    """Images of three classes, whose colors tell them apart."""
-    rng = np.random.default_rng(seed)
-    labels = [index % 3 for index in range(count)]
-    images = []
-    for label in labels:
-        pixels = Image.fromarray(random_pixels(rng))
-        tint = Image.new("RGB", pixels.size, COLORS[label])
-        images.append(encode(np.asarray(Image.blend(pixels, tint, 0.4))))
-    return images, labels
 
 
 @pytest.fixture(scope="module")

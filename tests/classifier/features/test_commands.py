@@ -5,10 +5,10 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
-import tensorflow as tf
 
 from classifier.features.opening import open_features
 from classifier.inference.ensemble import Classifier
+from tests.classifier.features import saved_models
 from tests.classifier.features.probes import export
 from tests.commands import call
 from tests.images import random_images, write_folder
@@ -19,14 +19,7 @@ from tests.json_files import read_json
 def exported_saved(tmp_path_factory):
     """Directory of a classifier that was traced from a SavedModel."""
     root = tmp_path_factory.mktemp("classifier")
-    module = tf.Module()
-    module.weight = tf.Variable(np.float32([[1, 2], [3, 4], [5, 6]]))
-    module.run = tf.function(
-        lambda images: {"y": tf.reduce_mean(images, [1, 2]) @ module.weight},
-        input_signature=[tf.TensorSpec([None, 40, 40, 3], tf.float32)],
-    )
-    tf.saved_model.save(module, str(root / "theirs"), signatures=module.run)
-    source = open_features(f"saved_model:{root}/theirs")
+    source = open_features(saved_models.write(root / "theirs"))
     return export(source, root / "ours")
 
 

@@ -13,6 +13,7 @@ from classifier.export.saved_model import embedding_size, read_ensemble_facts
 from classifier.features.opening import open_features
 from classifier.inference.engine import Engine
 from classifier.inference.ensemble import Classifier
+from tests.classifier.features import saved_models
 from tests.classifier.features.probes import export, make_head
 from tests.images import random_images
 
@@ -111,21 +112,13 @@ def test_weights_of_another_classifier_are_refused(directory, tmp_path):
         read_ensemble_facts([tmp_path / "first"])
 
 
-def save(path, function, spec):
-    module = tf.Module()
-    module.weight = tf.Variable(np.float32([[1, 2], [3, 4], [5, 6]]))
-    module.run = tf.function(lambda x: function(module, x), input_signature=[spec])
-    tf.saved_model.save(module, str(path), signatures=module.run)
-    return f"saved_model:{path}"
-
-
 def test_axes_can_be_in_another_order_and_the_size_open(tmp_path, images):
-    spec = save(
+    spec = saved_models.write(
         tmp_path / "network",
-        lambda module, x: {
-            "map": x,
-            "other": tf.reduce_mean(x, [2, 3]) @ module.weight,
-            "vector": tf.reduce_max(x, [2, 3]),
+        lambda images, weight: {
+            "map": images,
+            "other": tf.reduce_mean(images, [2, 3]) @ weight,
+            "vector": tf.reduce_max(images, [2, 3]),
         },
         tf.TensorSpec([None, 3, None, None], tf.float32),
     )
@@ -138,7 +131,7 @@ def test_axes_can_be_in_another_order_and_the_size_open(tmp_path, images):
     extractor = source.load()
     pixels = extractor.preprocess(images)
     means = pixels[..., ::-1].mean(axis=(1, 2)) / 255
-    close(extractor(pixels), means @ [[1, 2], [3, 4], [5, 6]])
+    close(extractor(pixels), means @ saved_models.WEIGHT)
     pooled = open_features(spec, [*settings, "output=map", "pooling=mean"])
     close(pooled.load()(pixels), ((means * 1.0) / STDDEV))
 
@@ -150,31 +143,22 @@ def test_what_is_no_network_of_images_is_refused(tmp_path, directory):
         open_features(f"saved_model:{tmp_path}")
     with pytest.raises(ValueError, match="images of 32 pixels"):
         open_features(f"saved_model:{directory}", ["image.size=64"])
-    spec = save(
+    spec = saved_models.write(
         tmp_path / "text",
-        lambda module, x: {"y": tf.cast(x, tf.float32) @ tf.transpose(module.weight)},
+        lambda words, weight: {"y": tf.cast(words, tf.float32) @ tf.transpose(weight)},
         tf.TensorSpec([None, 2], tf.int64),
     )
     with pytest.raises(ValueError, match="expected an input of images"):
         open_features(spec)
-    spec = save(
-        tmp_path / "fixed",
-        lambda module, x: {"y": tf.reduce_mean(x, [1, 2]) @ module.weight},
-        tf.TensorSpec([1, 40, 40, 3], tf.float32),
-    )
+    one = tf.TensorSpec([1, 40, 40, 3], tf.float32)
+    spec = saved_models.write(tmp_path / "fixed", spec=one)
     with pytest.raises(ValueError, match="any number of images"):
         open_features(spec)
 
 
 def test_a_graph_that_reads_files_is_not_loaded(tmp_path, monkeypatch):
-    spec = save(
-        tmp_path / "hostile",
-        lambda module, x: {
-            "y": tf.reduce_mean(x, [1, 2]) @ module.weight,
-            "secret": tf.io.read_file("/etc/hostname"),
-        },
-        tf.TensorSpec([None, 40, 40, 3], tf.float32),
-    )
+    hostile = saved_models.mean_colors_and_a_file
+    spec = saved_models.write(tmp_path / "hostile", hostile)
     monkeypatch.setattr(tf.saved_model, "load", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(ValueError, match="'ReadFile'"):
         open_features(spec)

@@ -14,9 +14,8 @@ from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.precision import read_calibration
 from stage import artifact, licenses
 from tests.commands import call
-from tests.images import write_folder
+from tests.images import colored_images, write_folder
 from tests.json_files import read_json
-from tests.teacher.test_probe import colored_images
 
 
 def succeed(*command):
