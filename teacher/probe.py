@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from classifier.probing.config import ProbeConfig
-from stage import cli, licenses
+from stage import artifact, cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all, paths_of
@@ -75,6 +75,8 @@ _SEED = FLAGS.seed("the folds")
 
 #: What the settings of the fit begin with.
 _PROBE = "probe."
+#: The setting of how the input is chosen.
+_OF_INPUT = "max_input_images"
 #: What the name of predictions begins with, as a source of features.
 _STORED = "predictions:"
 
@@ -86,6 +88,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         config, settings = _read_settings()
+        artifact.check_startable(_WORKDIR.value)
         stated = licenses.parse(**_LICENSES.arguments())
         cli.load_tensorflow()
         from classifier.export import model_card
@@ -109,19 +112,24 @@ def _open(
     from classifier.features.opening import is_classifier, open_features
     from classifier.features.source import FeatureSource
     from classifier.probing import run as probing
-    from classifier.probing.input_choice import InputChoice
+    from classifier.probing.input_choice import CROP, SIZE, InputChoice
 
     if _EVALUATION.value is None:
         raise ValueError("expected --evaluation, labeled images to evaluate on")
     if _BACKBONE.value is not None:
         raise ValueError(f"--backbone needs --features={_STORED}DIRECTORY")
+    given = paths_of(settings)
+    if _CLASS_EMBEDDINGS.value is not None:
+        _refuse("", "--class_embeddings, which learn nothing")
+    if is_classifier(_FEATURES.value):
+        _refuse(_OF_INPUT, "a classifier's directory, which keeps its input")
+    if given >= {SIZE, CROP}:
+        _refuse(_OF_INPUT, f"{SIZE}= and {CROP}=, which are the input")
 
     def reopen(chosen: Sequence[str]) -> FeatureSource:
         return open_features(_FEATURES.value, [*chosen, *settings])
 
-    choice = InputChoice(
-        reopen=reopen, given=paths_of(settings), workdir=_WORKDIR.value, log=log
-    )
+    choice = InputChoice(reopen=reopen, given=given, workdir=_WORKDIR.value, log=log)
     return probing.open_run(
         open_features(_FEATURES.value, settings, log),
         config,
@@ -143,6 +151,7 @@ def _open_stored(
 
     if _CLASS_EMBEDDINGS.value is not None:
         raise ValueError(f"--class_embeddings needs a network, got {_FEATURES.value}")
+    _refuse(_OF_INPUT, "stored features, which have an input")
     if settings and _BACKBONE.value is None:
         raise ValueError(f"--set={settings[0]} needs a network, see --backbone")
     return probing.open_run(
@@ -162,6 +171,16 @@ def _read_settings() -> tuple[ProbeConfig, list[str]]:
     config = dataclasses.replace(ProbeConfig(), seed=_SEED.value)
     config = override_all(config, [text.removeprefix(_PROBE) for text in fit])
     return config, [text for text in _SET.value if text not in fit]
+
+
+def _refuse(name: str, why: str) -> None:
+    """Raises ValueError if settings of the fit are given that change nothing.
+
+    They are those whose names begin with `name`.
+    """
+    for path in sorted(paths_of(_SET.value)):
+        if path.startswith(f"{_PROBE}{name}"):
+            raise ValueError(f"--set={path}= has no effect with {why}")
 
 
 if __name__ == "__main__":

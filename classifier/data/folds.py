@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from classifier.data import inspection
 from classifier.data.sources import Source
 
+#: Fewest examples of a class in a sample.
+_LEAST = 5
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fold:
@@ -73,6 +76,20 @@ def assign(
     folds = np.empty(len(keys), np.int64)
     folds[order] = np.arange(len(keys)) % num_folds
     return folds
+
+
+def sample(
+    keys: Sequence[bytes], labels: NDArray[np.int64], count: int
+) -> NDArray[np.bool_]:
+    """Returns which examples are in a sample of about `count`, [N].
+
+    It has the same share of each class, but at least a few, or all, of its examples.
+    """
+    rank = assign(keys, labels, len(keys))
+    sizes = np.bincount(labels)
+    rank -= (np.cumsum(sizes) - sizes)[labels]
+    share = -(-sizes // -(-len(keys) // count))
+    return rank < np.maximum(share, _LEAST)[labels]
 
 
 def _hash(key: bytes) -> bytes:

@@ -6,6 +6,9 @@ import dataclasses
 
 from stage.validation import check, check_positive
 
+#: Bounds of C: squares of weights of this variance are numbers of float32.
+_C_BOUNDS = 1e-18, 1e18
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
@@ -18,9 +21,10 @@ class ProbeConfig:
         default_c: C that the search begins at, and that is taken if there are no two
             different images of any class to search with.
         folds: Parts of the images for cross-validation and out-of-fold predictions.
-        max_search_images: Maximum number of images that C is searched with.
-        max_input_images: About the maximum number of images that the input is chosen
-            with, see `input_choice`; more if there are many classes.
+        max_search_images: Maximum number of images that C is searched with. Of this
+            and the next there are more if they do not give each class a few.
+        max_input_images: Maximum number of images that the input is chosen with, see
+            `input_choice`.
         seed: Seed of the parts.
     """
 
@@ -33,8 +37,12 @@ class ProbeConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_positive("smallest_c", self.smallest_c)
-        check_positive("default_c", self.default_c)
+        for name in ("smallest_c", "default_c", "largest_c"):
+            low, high = _C_BOUNDS
+            check(
+                low <= getattr(self, name) <= high,
+                f"{name} must be from {low:g} to {high:g}, got {getattr(self, name)}",
+            )
         check(
             self.smallest_c <= self.largest_c,
             f"smallest_c must not exceed largest_c, got {self.smallest_c} and "

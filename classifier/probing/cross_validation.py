@@ -89,7 +89,7 @@ def choose_c(labeled: LabeledEmbeddings, config: ProbeConfig) -> ChosenC:
     the best. The lowest are no start: with few images of each class, a head that has
     hardly learned is worse than one that has not at all. As the variance of a prior, C
     does not depend on the number of images; it is searched with at most about
-    `max_search_images` of them. Classes without an image do not count.
+    `max_search_images` of them.
     """
     if config.smallest_c == config.largest_c:
         return ChosenC(config.smallest_c, "given")
@@ -139,14 +139,9 @@ def _round(c: float) -> float:
 
 
 def _sample(labeled: LabeledEmbeddings, config: ProbeConfig) -> LabeledEmbeddings:
-    """Returns about `max_search_images` images, spread over the classes.
-
-    Their labels count the classes that are left, as `fit_head` expects.
-    """
-    sample = labeled
-    num_parts = math.ceil(len(labeled.labels) / config.max_search_images)
-    if num_parts > 1:
-        part = assign_folds(labeled, num_folds=num_parts, seed=config.seed + 1)
-        sample = labeled.take(np.flatnonzero(part <= 0))
-    labels = np.unique(sample.labels, return_inverse=True)[1]
-    return dataclasses.replace(sample, labels=labels)
+    """Returns about `max_search_images` images, some of each class."""
+    if len(labeled.labels) <= config.max_search_images:
+        return labeled
+    keys = [f"{config.seed + 1} {digest}".encode() for digest in labeled.digests]
+    rows = folds.sample(keys, labeled.labels, config.max_search_images)
+    return labeled.take(np.flatnonzero(rows))

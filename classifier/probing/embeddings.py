@@ -107,7 +107,12 @@ def describe(evaluation: Evaluation) -> str:
 def check_classes(
     labels: NDArray[np.int64], class_names: Sequence[str], what: str
 ) -> None:
-    """Raises ValueError if a class has no image, or an image another label."""
+    """Raises ValueError unless two or more classes have images, and no other has."""
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{what}: expected images of two or more classes, got only "
+            f"{', '.join(map(repr, class_names))}"
+        )
     outside = labels[(labels < 0) | (labels >= len(class_names))]
     if len(outside):
         raise ValueError(

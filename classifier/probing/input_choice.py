@@ -29,8 +29,6 @@ from stage.cli import Log
 SIZE, CROP = "image.size", "image.crop_fraction"
 #: Sizes that are tried are multiples of this, as networks halve their input five times.
 SIZE_STEP = 32
-#: Fewest labeled images of a class to choose with, in the mean, if there are so many.
-_PER_CLASS = 5
 
 #: Function from settings, such as "image.size=64", to the features with them; it raises
 #: ValueError if they do not fit the network.
@@ -163,7 +161,8 @@ class _Search:
         if not self.losses:
             self._add(self._own)
         if self.losses:
-            self._add(source)
+            with contextlib.suppress(ValueError):  # Its features are not finite.
+                self._add(source)
 
     def _add(self, source: FeatureSource) -> None:
         """Adds an input, unless no class has two images to validate one."""
@@ -189,5 +188,4 @@ def choose_rows(labeled: Source, config: ProbeConfig) -> NDArray[np.bool_]:
     """Returns the images to choose with, [N]: all, or some of each class."""
     keys = [key for file in labeled.labels for key, _ in file]
     labels = np.array([label for file in labeled.labels for _, label in file])
-    enough = max(config.max_input_images, _PER_CLASS * len(np.unique(labels)))
-    return folds.assign(keys, labels, max(1, len(keys) // enough)) == 0
+    return folds.sample(keys, labels, config.max_input_images)

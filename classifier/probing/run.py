@@ -197,7 +197,9 @@ def calibrate(
         "labeled": labeled,
         "class_names": facts.class_names,
     }
-    with artifact.making(output, config, started=started) as run:
+    # If a killed run has begun it, its head may differ in the last bits.
+    making = artifact.making(output, config, started=started, may_change="teachers")
+    with making as run:
         if run is not None:
             figures = calibration.write(output, config, found.predicted)
             for line in calibration.describe(figures):

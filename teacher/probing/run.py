@@ -38,6 +38,8 @@ class StoredRun:
         labeled: Images to learn from; None for those whose label is stored.
         evaluation: Images to evaluate on, if any.
         class_names: K names by label.
+        learned: Embeddings of the images to learn from.
+        evaluated: Embeddings of those to evaluate on; None if the network gives them.
         ledger: What it is made of.
     """
 
@@ -47,6 +49,8 @@ class StoredRun:
     labeled: Source | None
     evaluation: Source | None
     class_names: tuple[str, ...]
+    learned: LabeledEmbeddings
+    evaluated: LabeledEmbeddings | None = None
     ledger: Ledger = ()
 
     def describe(self) -> dict[str, Any]:
@@ -69,18 +73,17 @@ class StoredRun:
         """Writes the classifier, or its head, and its calibration into the directory.
 
         Raises:
-            ValueError: If an image has no embedding, or a class no image.
+            ValueError: If an image to evaluate on cannot be decoded.
             OSError: If a file cannot be written.
         """
-        labeled = self._read_labeled()
-        embeddings.check_classes(labeled.labels, self.class_names, self._name)
-        found = probe.fit(labeled, self.config)
+        found = probe.fit(self.learned, self.config)
         for line in found.lines:
             log(line)
-        evaluation = None
-        if self.evaluation is not None:
-            images = self._read_evaluation(self.evaluation)
-            evaluation = embeddings.evaluate(found.head, images)
+        evaluated, evaluation = self.evaluated, None
+        if self.evaluation is not None and self.backbone is not None:
+            evaluated = embeddings.embed(self.evaluation, self.backbone.load())
+        if evaluated is not None:
+            evaluation = embeddings.evaluate(found.head, evaluated)
         if self.backbone is None:
             self._write_head(found.head, workdir, evaluation)
         elif evaluation is not None:
@@ -89,25 +92,11 @@ class StoredRun:
                 workdir,
                 class_names=self.class_names,
                 evaluation=evaluation,
-                num_embedded=len(labeled.labels),
+                num_embedded=len(self.learned.labels),
             )
         probing.calibrate(found, self.describe()["labeled"], workdir, log)
         if evaluation is not None:
             log(embeddings.describe(evaluation))
-
-    @property
-    def _name(self) -> str:
-        return self.labeled.spec if self.labeled else self.predictions.directory
-
-    def _read_labeled(self) -> LabeledEmbeddings:
-        if self.labeled is None:
-            return stored_embeddings.read_true_labels(self.predictions)
-        return stored_embeddings.match(self.predictions, self.labeled)
-
-    def _read_evaluation(self, source: Source) -> LabeledEmbeddings:
-        if self.backbone is None:
-            return stored_embeddings.match(self.predictions, source)
-        return embeddings.embed(source, self.backbone.load())
 
     def _write_head(
         self, head: Head, workdir: epath.PathLike, evaluation: Evaluation | None
@@ -136,45 +125,68 @@ def open_run(
     stated: Mapping[str, str] = MappingProxyType({}),
     **how: Any,
 ) -> StoredRun:
-    """Opens predictions and images; `how` are arguments of `open_source`.
+    """Opens predictions and images, and finds the embeddings of the images.
 
-    `stated` has the licenses of `licenses.parse`.
+    `how` are arguments of `open_source`, `stated` has the licenses of `licenses.parse`.
 
     Raises:
-        ValueError: If one of them cannot be used, or the network is another.
+        ValueError: If one of them cannot be used, the network is another, an image has
+            no embedding, or a class no image.
         FileNotFoundError: If one does not exist.
     """
     if backbone is not None and evaluation is None:
         raise ValueError("--backbone= needs --evaluation=, to evaluate the classifier")
-    stored = open_predictions(predictions)
-    stored.check_features()
-    if backbone is not None and backbone.fingerprint != stored.features:
-        raise ValueError(
-            f"--backbone={backbone.spec} computes other features than those of "
-            f"{predictions}: expected {stored.features[:12]}, got "
-            f"{backbone.fingerprint[:12]}; give the network that labeled the images"
-        )
-    if labeled is None and not stored.has_true_labels:
-        raise ValueError(f"{predictions} holds no labels: give --labeled= as well")
-    sources = {
-        name: inspection.inspect(open_source(spec, **how), for_training=True)
-        for name, spec in (("labeled", labeled), ("evaluation", evaluation))
+    stored = _open_predictions(predictions, backbone, labeled)
+    to_learn, to_evaluate = (
+        inspection.inspect(open_source(spec, **how), for_training=True)
         if spec is not None
-    }
-    class_names = stored.class_names
-    if "labeled" in sources:
-        class_names = sources["labeled"].labeled_class_names()
-    for source in sources.values():
+        else None
+        for spec in (labeled, evaluation)
+    )
+    class_names = to_learn.labeled_class_names() if to_learn else stored.class_names
+    for source in [to_learn, to_evaluate]:
+        if source is None:
+            continue
         check_same_classes(class_names, source.labeled_class_names(), source.spec)
+    if to_learn:
+        learned = stored_embeddings.match(stored, to_learn)
+    else:
+        learned = stored_embeddings.read_true_labels(stored)
+    embeddings.check_classes(learned.labels, class_names, labeled or predictions)
+    evaluated = None
+    if to_evaluate and backbone is None:
+        evaluated = stored_embeddings.match(stored, to_evaluate)
     ledger = [*licenses.trace(predictions, {}, stated.get("features"))]
-    if "labeled" in sources:
-        ledger.append(sources["labeled"].origin(stated.get("labeled")))
+    if to_learn:
+        ledger.append(to_learn.origin(stated.get("labeled")))
     return StoredRun(
         config=config,
         predictions=stored,
         backbone=backbone,
-        labeled=sources.get("labeled"),
-        evaluation=sources.get("evaluation"),
+        labeled=to_learn,
+        evaluation=to_evaluate,
         class_names=class_names,
+        learned=learned,
+        evaluated=evaluated,
         ledger=licenses.merge(ledger),
     )
+
+
+def _open_predictions(
+    directory: str, backbone: FeatureSource | None, labeled: str | None
+) -> PredictionSet:
+    """Returns predictions with embeddings; ValueError if they are no such features.
+
+    Without `labeled` they must hold labels.
+    """
+    stored = open_predictions(directory)
+    stored.check_features()
+    if backbone is not None and backbone.fingerprint != stored.features:
+        raise ValueError(
+            f"--backbone={backbone.spec} computes other features than those of "
+            f"{directory}: expected {stored.features[:12]}, got "
+            f"{backbone.fingerprint[:12]}; give the network that labeled the images"
+        )
+    if labeled is None and not stored.has_true_labels:
+        raise ValueError(f"{directory} holds no labels: give --labeled= as well")
+    return stored

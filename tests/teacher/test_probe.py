@@ -151,6 +151,14 @@ def test_what_cannot_be_learned_is_refused(images, exported_onnx, tmp_path):
     assert process.returncode == 1
     assert "none of 'c'" in process.stderr
 
+    write_folder(tmp_path / "one", written, [0] * 3)
+    one = f"folder:{tmp_path}/one"
+    process = call(
+        "teacher.probe", *features, f"--labeled={one}", f"--evaluation={one}"
+    )
+    assert process.returncode == 1
+    assert "two or more classes" in process.stderr
+
     broken = [*written[:2], written[2][:-50]]
     write_records(tmp_path / "labeled", broken, [0, 1, 2])
     process = call("teacher.probe", *features, labeled, images[1], names)
@@ -192,3 +200,53 @@ def test_the_input_of_a_network_is_chosen_once(images, tmp_path):
     assert "already complete" in again.stdout
     assert "input:" not in again.stdout
     assert call(*command, "--set=image.crop_fraction=0.5").returncode == 1
+
+
+def test_what_changes_nothing_is_refused(images, exported_onnx, tmp_path):
+    path = onnx_models.write(tmp_path / "network.onnx")
+    names = f"--class_embeddings={tmp_path}/names.npy"
+    both = ("--set=image.size=40", "--set=image.crop_fraction=1")
+    limit = "--set=probe.max_input_images=9"
+    for features, *flags in (
+        (f"onnx:{path}", names, "--set=probe.folds=3"),
+        (f"onnx:{path}", *both, limit),
+        (exported_onnx, limit),
+        ("predictions:nowhere", limit),
+    ):
+        process = call(
+            "teacher.probe",
+            f"--features={features}",
+            *images,
+            *flags,
+            f"--workdir={tmp_path}/probe",
+        )
+        assert process.returncode == 1
+        assert "has no effect" in process.stderr
+
+
+def test_a_directory_of_others_is_refused_first(images, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "file").write_text("")
+    process = call(
+        "teacher.probe",
+        "--features=onnx:nowhere.onnx",
+        *images,
+        f"--workdir={tmp_path}/theirs",
+    )
+    assert process.returncode == 1
+    assert "not empty" in process.stderr
+
+
+def test_a_calibration_of_a_killed_run_is_made_anew(probed, images):
+    """As by another computer, whose head differs in the last bits."""
+    features, workdir, _ = probed
+    config = workdir / "calibration" / artifact.CONFIG
+    before = read_json(config)
+    artifact.write_json(config, {**before, "teachers": ["0" * 64]})
+    (workdir / artifact.COMPLETED).unlink()
+    process = call(
+        "teacher.probe", f"--features={features}", *images, f"--workdir={workdir}"
+    )
+    assert process.returncode == 0, process.stderr
+    assert read_json(config) == before
+    assert artifact.is_complete(config.parent)

@@ -175,3 +175,17 @@ def test_flags_that_name_no_fold_are_refused(count, fold, named):
 def test_flags_name_a_fold_or_none():
     assert folds.find_fold(0, None) is None
     assert folds.find_fold(3, 0) == Fold(folds=3, fold=0)
+
+
+@pytest.mark.parametrize("count", [1, 20, 100, 1_000])
+def test_a_sample_has_the_share_of_each_class_but_some_of_all(count):
+    sizes = np.array([300, 60, 3, 1])
+    labels = np.repeat(np.arange(4), sizes)
+    keys = [b"%d" % number for number in range(len(labels))]
+    rows = folds.sample(keys, labels, count)
+    share = np.ceil(sizes / np.ceil(len(labels) / count))
+    least = np.minimum(sizes, 5)
+    assert np.bincount(labels[rows]).tolist() == np.maximum(share, least).tolist()
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = folds.sample([keys[i] for i in order], labels[order], count)
+    assert (shuffled == rows[order]).all()

@@ -166,9 +166,25 @@ def test_it_is_as_good_as_scikit_learns_own():
     assert (found == truth).mean() > (peer.predict(unseen) == truth).mean() - 0.005
 
 
-def test_c_does_not_depend_on_the_labels_of_classes_without_an_image(labeled):
-    """As in a part of the images that has none of some rare class."""
-    kept = labeled.take(np.flatnonzero(labeled.labels != 1))
-    dense = np.unique(kept.labels, return_inverse=True)[1]
-    expected = choose_c(dataclasses.replace(kept, labels=dense), ProbeConfig())
-    assert choose_c(kept, ProbeConfig()) == expected
+def test_a_rare_class_is_among_the_images_to_search_with(labeled):
+    """Of two classes, one alone cannot be learned."""
+    rare = np.flatnonzero(labeled.labels == 0)[:2]
+    rows = np.concatenate([np.flatnonzero(labeled.labels == 1), rare])
+    for seed in range(8):
+        config = ProbeConfig(max_search_images=1, seed=seed)
+        assert choose_c(labeled.take(rows), config).losses
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"smallest_c": 1e-310},
+        {"smallest_c": 1e-18, "largest_c": 1e300},
+        {"default_c": 1e40},
+        {"smallest_c": 0.0},
+        {"smallest_c": 2.0, "largest_c": 1.0},
+    ],
+)
+def test_c_is_of_usual_size(bounds):
+    with pytest.raises(ValueError, match="_c must"):
+        ProbeConfig(**bounds)

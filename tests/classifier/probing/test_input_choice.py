@@ -151,7 +151,7 @@ def test_some_images_of_each_class_are_enough(framed):
     assert np.bincount(labels[rows]).tolist() == [6, 6]
     assert input_choice.choose_rows(labeled, ProbeConfig()).all()
     least = input_choice.choose_rows(labeled, ProbeConfig(max_input_images=1))
-    assert np.bincount(labels[least]).tolist() == [6, 6]
+    assert np.bincount(labels[least]).tolist() == [5, 5]
     source = MeanColors(ImageConfig(size=32, crop_fraction=0.5))
     assert choose(source, framed, config=config)[1].crop_fraction == 1.0
 
@@ -172,16 +172,27 @@ def test_sizes_are_those_of_the_images_and_twice_that(size, side, sizes):
     assert list(input_choice.smaller_sizes(size, side)) == sizes
 
 
-def test_a_class_may_be_too_rare_for_the_images_to_choose_with(framed, monkeypatch):
-    """Two have a single image, of which a third of all images has one."""
-    monkeypatch.setattr(input_choice, "_PER_CLASS", 1)
+def test_rare_classes_are_among_the_images_to_choose_with(framed):
+    """Two have a single image; a plain part of all images may have none of them."""
     images = [encode(np.full((SIDE, SIDE, 3), gray, np.uint8)) for gray in (99, 199)]
     write_folder(framed / "labeled", images, [7, 8])
-    (framed / "labeled/a").rename(framed / "labeled/k")
-    config = ProbeConfig(max_input_images=8)
     labeled = inspection.inspect(open_source(f"folder:{framed}/labeled"))
     labels = np.array([label for file in labeled.labels for _, label in file])
-    rows = input_choice.choose_rows(labeled, config)
-    assert set(labels[rows]) == {0, 1, 3}
-    source = MeanColors(ImageConfig(size=32, crop_fraction=0.5))
-    assert choose(source, framed, config=config)[1].crop_fraction == 1.0
+    rows = input_choice.choose_rows(labeled, ProbeConfig(max_input_images=8))
+    assert np.bincount(labels[rows]).tolist() == [5, 5, 1, 1]
+
+
+def test_an_input_without_finite_features_is_not_chosen(framed, monkeypatch):
+    source = MeanColors(ImageConfig(size=96, crop_fraction=1.0))
+    load = MeanColors.load
+
+    def load_some(self):
+        extractor = load(self)
+        if self.image.size == 96:
+            return extractor
+        return dataclasses.replace(
+            extractor, network=lambda pixels: extractor.network(pixels) * np.nan
+        )
+
+    monkeypatch.setattr(MeanColors, "load", load_some)
+    assert choose(source, framed) == (source, None, [])

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused(stored, exported_second, tmp_path):
     def refuse(*flags):
         process = call("teacher.probe", *flags, f"--workdir={tmp_path}/probe")
         assert process.returncode == 1
-        assert not (tmp_path / "probe" / artifact.COMPLETED).exists()
+        assert not (tmp_path / "probe").exists()
         return process.stderr
 
     features = f"--features=predictions:{stored}/predictions"
