@@ -12,6 +12,7 @@ from typing import Any
 from etils import epath
 
 from classifier.export.facts import CLASSIFIER, NO_NETWORK, ONNX, Evaluation, read_facts
+from classifier.models.variants import PREFIX
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
@@ -25,6 +26,11 @@ _MAX_CLASSES = 1000
 class _CardNetwork:
     name: str = ""
     width_multiplier: typed_json.Positive = 1.0
+
+    @property
+    def width(self) -> float:
+        """Factor for the filters, 1 for a network that has none."""
+        return self.width_multiplier if self.name.startswith(PREFIX) else 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

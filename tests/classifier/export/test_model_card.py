@@ -41,6 +41,15 @@ def test_a_card_says_what_the_files_say(classifier):
     assert [f"| {i} | {name} |" in card for i, name in enumerate("abc")] == [True] * 3
 
 
+def test_the_width_of_a_network_that_has_none_is_not_stated(classifier):
+    config = read_json(classifier / artifact.CONFIG)
+    model = {**config["config"]["model"], "name": "EfficientNetLite0"}
+    change(classifier / artifact.CONFIG, config={**config["config"], "model": model})
+    card = model_card.make_card(classifier)
+    assert "EfficientNetLite0 with" in card
+    assert "times the width" not in card
+
+
 def test_a_card_changes_neither_the_artifact_nor_itself(classifier):
     licenses.write(classifier, (WEIGHTS,))
     model_card.write(classifier)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from classifier.models.variants import PREFIX
 from pseudo_label.selection.precision import Precision
 from workflow.report.analysis.metrics import CoveragePoint
 from workflow.report.analysis.round_figures import ReferenceImages
@@ -165,7 +166,10 @@ def _fit(evidence: Evidence) -> Cause:
     if evidence.agreement is None:
         return _unknown(FIT, "How many pseudo-labels the student repeats is not known.")
     steps = evidence.config.get("num_steps")
-    width = evidence.config.get("model", {}).get("width_multiplier")
+    model = evidence.config.get("model", {})
+    # Other networks have no width to change.
+    is_resnet_rs = str(model.get("name")).startswith(PREFIX)
+    width = model.get("width_multiplier") if is_resnet_rs else None
     return _known(
         FIT,
         (1.0 - evidence.agreement) / (1.0 - LEARNED),

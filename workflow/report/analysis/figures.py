@@ -143,6 +143,7 @@ class _StudentEvaluation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Model:
+    name: str = ""
     width_multiplier: NonNegative | None = None
     dropout_rate: NonNegative | None = None
 

@@ -11,7 +11,11 @@ from workflow.report.analysis.round_figures import ReferenceImages
 
 CONFIG = {
     "num_steps": 1600,
-    "model": {"width_multiplier": 0.5, "dropout_rate": 0.25},
+    "model": {
+        "name": "resnet_rs_14",
+        "width_multiplier": 0.5,
+        "dropout_rate": 0.25,
+    },
     "augment": {"magnitude": 6.0},
 }
 
@@ -50,6 +54,17 @@ def test_figures_within_their_bounds_are_unlikely_causes():
             {"agreement": 0.8},
             "fit",
             ("--set=num_steps=3200", "--set=model.width_multiplier=0.75"),
+        ),
+        (
+            {
+                "agreement": 0.8,
+                "config": {
+                    **CONFIG,
+                    "model": {**CONFIG["model"], "name": "EfficientNetLite0"},
+                },
+            },
+            "fit",
+            ("--set=num_steps=3200",),
         ),
         (
             {"under_noise": 0.3},
