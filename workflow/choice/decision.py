@@ -21,11 +21,8 @@ _STEP = 32
 #: Fewest images for a published ResNet-RS: 1 % of ImageNet, the fewest with which
 #: trainings of a ResNet-50 from random weights were published (Chen et al. 2020).
 MIN_IMAGES = 12_811
-#: What gives the first weights to a machine that has none.
-FETCH = (
-    ".venv/bin/pip install huggingface_hub && "
-    ".venv/bin/hf download timm/resnetrs50.tf_in1k"
-)
+#: Features for a machine that has none; make installs what downloads them.
+FETCH = "FEATURES=hf:timm/resnetrs50.tf_in1k"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from classifier.models import scaling
 from workflow.choice.networks import Backbone, count_multiply_adds
 
-#: Prefix of an ONNX file.
-_ONNX = "onnx:"
+if TYPE_CHECKING:
+    from classifier.features.source import FeatureSource
+
 #: Beginning of settings that are not the network's, see `teacher.probe`.
 _PROBE = "probe."
 #: Prefix of a repository of huggingface.co, and its files that features need.
@@ -40,24 +43,27 @@ def describe(spec: str, settings: Sequence[str] = ()) -> Backbone:
     """Returns the features that a user names, of which a probe has some settings.
 
     Raises:
-        ValueError: If it is an ONNX file of no network of images, or a setting does not
-            fit it.
-        FileNotFoundError: If there is no such file.
+        ValueError: If they are broken or unknown, or a setting does not fit them.
+        OSError: If there are none, or they cannot be downloaded.
     """
-    if spec.startswith(_ONNX):
-        of_network = [text for text in settings if not text.startswith(_PROBE)]
-        cost = _count(spec.removeprefix(_ONNX), of_network)
-        return Backbone(spec=spec, multiply_adds=cost)
-    known = {backbone.spec: backbone for backbone in published()}
-    return known.get(spec, Backbone(spec=spec))
+    from classifier.features.opening import open_features
+
+    of_network = [text for text in settings if not text.startswith(_PROBE)]
+    return Backbone(spec=spec, multiply_adds=_count(open_features(spec, of_network)))
 
 
-def _count(path: str, settings: Sequence[str]) -> float | None:
-    from classifier.features import onnx_source
-    from classifier.models import onnx_flops
+def _count(source: FeatureSource) -> float | None:
+    """Returns the multiply-adds for an image; None if they cannot be counted."""
+    from classifier.features.keras_network import KerasFeatures
+    from classifier.features.onnx_source import OnnxFeatures
+    from classifier.models import flops, onnx_flops
 
-    features = onnx_source.open_file(path, settings, log=lambda _: None)
-    return onnx_flops.count_multiply_adds(features.model)
+    if isinstance(source, OnnxFeatures):
+        return onnx_flops.count_multiply_adds(source.model)
+    if isinstance(source, KerasFeatures):
+        with contextlib.suppress(ValueError):
+            return float(flops.count_multiply_adds(source.network))
+    return None
 
 
 def at_hand() -> tuple[Backbone, ...]:

@@ -77,7 +77,7 @@ def test_choices(found, features, student):
 @pytest.mark.parametrize(
     ("found", "better"),
     [
-        (facts(), "hf download timm/resnetrs50.tf_in1k"),
+        (facts(), "FEATURES=hf:timm/resnetrs50.tf_in1k"),
         (facts(at_hand=(CHEAP,)), "more images"),
         (facts(at_hand=(CHEAP,), side=500, minutes=20), "MINUTES=21, or a GPU"),
         (facts(needs_network=True, minutes=10), "tiny at 64 px"),

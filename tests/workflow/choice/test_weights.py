@@ -81,10 +81,17 @@ def test_the_file_is_the_one_that_keras_fetches(tmp_path, monkeypatch):
     assert found.multiply_adds == pytest.approx(counted, rel=0.01)
 
 
-def test_what_a_user_names_may_have_a_known_cost():
-    known = weights.describe("hf:timm/resnetrs420.tf_in1k")
-    assert known.multiply_adds == pytest.approx(63.94e9)  # 127.88 GFLOPs, published.
-    assert weights.describe("saved_model:a b").multiply_adds is None
+def test_the_network_of_a_classifier_is_counted(exported):
+    directory, network = exported
+    found = weights.describe(str(directory))
+    assert found.multiply_adds == flops.count_multiply_adds(network)
+
+
+@pytest.mark.parametrize("spec", ["saved_model:none", "keras:Nope", "bogus:x", "none"])
+def test_features_that_there_are_not_are_refused(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=spec.split(":")[-1]):
+        weights.describe(spec)
 
 
 def test_an_onnx_file_is_counted(tmp_path):
