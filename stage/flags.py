@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 import re
 import sys
@@ -58,6 +59,36 @@ class FlagGroup(types.SimpleNamespace):
         return {name: flag.value for name, flag in vars(self).items()}
 
 
+class _FiniteParser(flags.FloatParser):
+    """Numbers that are neither infinite nor NaN."""
+
+    def convert(self, argument: Any) -> float:
+        """Returns the number of a text; raises ValueError if it is none."""
+        value: float = super().convert(argument)
+        if not math.isfinite(value):
+            raise ValueError("expected a finite number")
+        return value
+
+
+def _define_number(
+    name: str,
+    default: float | None,
+    help_text: str,
+    *,
+    flag_values: flags.FlagValues,
+    lower_bound: float | None = None,
+    upper_bound: float | None = None,
+) -> Flag:
+    return flags.DEFINE(
+        _FiniteParser(lower_bound, upper_bound),
+        name,
+        default,
+        help_text,
+        flag_values,
+        flags.ArgumentSerializer(),
+    )
+
+
 class CommandFlags:
     """The flags of one command.
 
@@ -71,7 +102,7 @@ class CommandFlags:
         self.string = functools.partial(self._define, flags.DEFINE_string)
         self.strings = functools.partial(self._define, _define_strings)
         self.integer = functools.partial(self._define, flags.DEFINE_integer)
-        self.number = functools.partial(self._define, flags.DEFINE_float)
+        self.number = functools.partial(self._define, _define_number)
         self.boolean = functools.partial(self._define, flags.DEFINE_bool)
         self.choice = functools.partial(self._define, flags.DEFINE_enum)
 

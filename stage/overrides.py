@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -13,6 +14,8 @@ ConfigT = TypeVar("ConfigT")
 
 #: Former paths of settings, and the present ones.
 RENAMED = {"precision": "dtype"}
+#: Integers are of 64 bits.
+_LIMIT = 2**63
 #: Largest number of known names to list beside an unknown one.
 _MAX_LISTED = 16
 
@@ -109,14 +112,12 @@ def _parse(path: str, text: str, old: Any, hint: Any) -> Any:
 
 def _number(path: str, text: str, kind: type) -> Any:
     """Returns a number or Boolean; a whole number is a float as well."""
-    try:
+    value: Any = text
+    with contextlib.suppress(ValueError, SyntaxError):
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind or (
-        isinstance(value, float) and not math.isfinite(value)
-    ):
+    limit = _LIMIT if kind is int else math.inf
+    if type(value) is not kind or not -limit < value < limit:
         raise ValueError(f"expected {path} of type {kind.__name__}, got {text!r}")
     return value

@@ -42,6 +42,15 @@ def test_bad_flags_end_the_command(flags, argument):
     assert argument[2:].partition("=")[0] in end.value.code
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "0.5", "x"])
+def test_numbers_are_finite_and_within_their_bounds(flags, value):
+    minutes = flags.number("minutes", 30.0, "Minutes.", lower_bound=1.0)
+    flags.parse(["command", "--minutes=2.5"])
+    assert minutes.value == 2.5
+    with pytest.raises(SystemExit, match="minutes"):
+        flags.parse(["command", f"--minutes={value}"])
+
+
 def test_required_flags_must_be_there(flags):
     flags.output("Directory.")
     flags.members("teacher")

@@ -58,6 +58,7 @@ def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
         ("inner.rat=5", "'inner.rate'"),
         ("low=many", "low"),
         ("low=1.5", "low"),
+        (f"low={2**63}", "low"),
         ("flip=1", "flip"),
         ("inner=fast", "inner.rate, inner.names, inner.kind, inner.mean"),
         ("low.x=1", "low"),
