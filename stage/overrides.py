@@ -118,6 +118,7 @@ def _number(path: str, text: str, kind: type) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     limit = _LIMIT if kind is int else math.inf
-    if type(value) is not kind or not -limit < value < limit:
+    is_beyond = isinstance(value, int | float) and not -limit < value < limit
+    if type(value) is not kind or is_beyond:
         raise ValueError(f"expected {path} of type {kind.__name__}, got {text!r}")
     return value
