@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests import commands
+from tests.classifier.features import onnx_models
 from tests.images import random_images, write_folder
 
 
@@ -56,7 +57,7 @@ def test_a_choice_is_kept(choose, tmp_path):
 
 
 def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
-    choose(features="saved_model:x")
+    choose(features=f"onnx:{onnx_models.write(tmp_path / 'x.onnx')}")
     (tmp_path / "run" / "settings").touch()
     assert len(choose(network=True).stdout.splitlines()) == 5
     (tmp_path / "run" / "round-1").mkdir()
@@ -68,8 +69,9 @@ def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
 
 def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
     """It may have any characters, and make has it."""
-    assert choose(features="saved_model:a b#$(x)").returncode == 0
-    assert "saved" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
+    path = onnx_models.write(tmp_path / "a b#$(x).onnx")
+    assert choose(features=f"onnx:{path}").returncode == 0
+    assert "onnx" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
 
 
 @pytest.mark.parametrize(
