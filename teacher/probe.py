@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from classifier.probing.config import ProbeConfig
+from classifier.probing.config import PREFIX, ProbeConfig, split_settings
 from stage import artifact, cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
@@ -73,8 +73,6 @@ _SET = FLAGS.strings(
 )
 _SEED = FLAGS.seed("the folds")
 
-#: What the settings of the fit begin with.
-_PROBE = "probe."
 #: The setting of how the input is chosen.
 _OF_INPUT = "max_input_images"
 #: What the name of predictions begins with, as a source of features.
@@ -167,10 +165,9 @@ def _open_stored(
 
 def _read_settings() -> tuple[ProbeConfig, list[str]]:
     """Returns the settings of the fit, and those of the network."""
-    fit = [text for text in _SET.value if text.startswith(_PROBE)]
+    fit, of_network = split_settings(_SET.value)
     config = dataclasses.replace(ProbeConfig(), seed=_SEED.value)
-    config = override_all(config, [text.removeprefix(_PROBE) for text in fit])
-    return config, [text for text in _SET.value if text not in fit]
+    return override_all(config, fit), of_network
 
 
 def _refuse(name: str, why: str) -> None:
@@ -179,7 +176,7 @@ def _refuse(name: str, why: str) -> None:
     They are those whose names begin with `name`.
     """
     for path in sorted(paths_of(_SET.value)):
-        if path.startswith(f"{_PROBE}{name}"):
+        if path.startswith(f"{PREFIX}{name}"):
             raise ValueError(f"--set={path}= has no effect with {why}")
 
 

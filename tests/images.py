@@ -35,6 +35,11 @@ def random_images(count, seed=0):
     return [encode(random_pixels(rng)) for _ in range(count)]
 
 
+def blank(width, height):
+    """An encoded black image of this size."""
+    return encode(np.zeros((height, width, 3), np.uint8))
+
+
 def colored_images(count, seed):
     """Images of three classes, whose colors tell them apart, and their labels."""
     rng = np.random.default_rng(seed)

@@ -21,6 +21,9 @@ PUBLISHED_OPERATIONS = (
 OPERATIONS = PUBLISHED_OPERATIONS
 #: Most operations on an image, each of which is compiled: more leave noise.
 MAX_NUM_OPS = 16
+#: Smallest side of a network's input in pixels, and step of those that are chosen: a
+#: network halves it five times.
+SIZE_STEP = 32
 #: Largest side of a network's input, in pixels.
 MAX_SIZE = 4096
 
@@ -49,10 +52,9 @@ class ImageConfig:
     antialias: bool = False
 
     def __post_init__(self) -> None:
-        # The network halves the image five times: stem, pool and three stages.
         check(
-            32 <= self.size <= MAX_SIZE,
-            f"image.size must be in 32..{MAX_SIZE}, got {self.size}",
+            SIZE_STEP <= self.size <= MAX_SIZE,
+            f"image.size must be in {SIZE_STEP}..{MAX_SIZE}, got {self.size}",
         )
         for name in ("crop_fraction", "min_crop_area"):
             value = getattr(self, name)

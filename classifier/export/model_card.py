@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from classifier.export.facts import CLASSIFIER, NO_NETWORK, ONNX, Evaluation, read_facts
-from classifier.models.variants import PREFIX
+from classifier.models.variants import is_resnet_rs
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
@@ -30,7 +30,7 @@ class _CardNetwork:
     @property
     def width(self) -> float:
         """Factor for the filters, 1 for a network that has none."""
-        return self.width_multiplier if self.name.startswith(PREFIX) else 1.0
+        return self.width_multiplier if is_resnet_rs(self.name) else 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

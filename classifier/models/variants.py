@@ -63,6 +63,11 @@ def is_own(name: str) -> bool:
     return name.startswith(PREFIX) or name in EFFICIENTNET_LITE
 
 
+def is_resnet_rs(name: str) -> bool:
+    """Whether a name is that of a ResNet-RS, of any depth, which has a width."""
+    return name.startswith(PREFIX)
+
+
 def depth_of(name: str) -> int | None:
     """Returns the depth in a ResNet-RS's name, None for another network's.
 

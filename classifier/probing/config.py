@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from stage.validation import check, check_positive
 
+#: Beginning of the settings of the fit, beside those of the network.
+PREFIX = "probe."
 #: Bounds of C: squares of weights of this variance are numbers of float32.
 _C_BOUNDS = 1e-18, 1e18
 
@@ -51,3 +54,13 @@ class ProbeConfig:
         check(self.folds >= 2, f"folds must be at least 2, got {self.folds}")
         check_positive("max_search_images", self.max_search_images)
         check_positive("max_input_images", self.max_input_images)
+
+
+def split_settings(assignments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the settings of the fit, without the prefix, and those of the network."""
+    fit = [text.removeprefix(PREFIX) for text in assignments if _is_of_fit(text)]
+    return fit, [text for text in assignments if not _is_of_fit(text)]
+
+
+def _is_of_fit(assignment: str) -> bool:
+    return assignment.startswith(PREFIX)

@@ -17,7 +17,7 @@ from etils import epath
 from numpy.typing import NDArray
 
 from classifier.data import folds, image_sides
-from classifier.data.config import ImageConfig
+from classifier.data.config import SIZE_STEP, ImageConfig
 from classifier.data.sources import Source
 from classifier.features.source import FeatureSource
 from classifier.probing import cross_validation, embeddings
@@ -27,8 +27,6 @@ from stage.cli import Log
 
 #: Settings that are chosen unless the user gives them.
 SIZE, CROP = "image.size", "image.crop_fraction"
-#: Sizes that are tried are multiples of this, as networks halve their input five times.
-SIZE_STEP = 32
 
 #: Function from settings, such as "image.size=64", to the features with them; it raises
 #: ValueError if they do not fit the network.

@@ -13,11 +13,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from classifier.data.config import SIZE_STEP
 from workflow.choice.cost import Counts, count_run
 from workflow.choice.networks import Backbone, Network, offered
 
-#: Rounding of the images' side to a network's, in pixels.
-_STEP = 32
 #: Fewest images for a published ResNet-RS: 1 % of ImageNet, the fewest with which
 #: trainings of a ResNet-50 from random weights were published (Chen et al. 2020).
 MIN_IMAGES = 12_811
@@ -116,7 +115,7 @@ def fitting(facts: Facts, backbone: Backbone | None) -> list[Network]:
     return [
         network
         for network in networks
-        if network.size < facts.side + _STEP
+        if network.size < facts.side + SIZE_STEP
         and (network.preset == networks[0].preset or learned >= MIN_IMAGES)
     ] or [networks[0]]
 

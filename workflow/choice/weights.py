@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from classifier.models import scaling
+from classifier.probing.config import split_settings
 from workflow.choice.networks import Backbone, count_multiply_adds
 
 if TYPE_CHECKING:
     from classifier.features.source import FeatureSource
 
-#: Beginning of settings that are not the network's, see `teacher.probe`.
-_PROBE = "probe."
 #: Prefix of a repository of huggingface.co, and its files that features need.
 _HUB, _FILES = "hf:", ("model.safetensors", "config.json")
 #: Prefix of a network of `keras.applications`.
@@ -48,7 +47,7 @@ def describe(spec: str, settings: Sequence[str] = ()) -> Backbone:
     """
     from classifier.features.opening import open_features
 
-    of_network = [text for text in settings if not text.startswith(_PROBE)]
+    _, of_network = split_settings(settings)
     return Backbone(spec=spec, multiply_adds=_count(open_features(spec, of_network)))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from classifier.models.variants import PREFIX
+from classifier.models.variants import is_resnet_rs
 from pseudo_label.selection.precision import Precision
 from workflow.report.analysis.metrics import CoveragePoint
 from workflow.report.analysis.round_figures import ReferenceImages
@@ -167,9 +167,8 @@ def _fit(evidence: Evidence) -> Cause:
         return _unknown(FIT, "How many pseudo-labels the student repeats is not known.")
     steps = evidence.config.get("num_steps")
     model = evidence.config.get("model", {})
-    # Other networks have no width to change.
-    is_resnet_rs = str(model.get("name")).startswith(PREFIX)
-    width = model.get("width_multiplier") if is_resnet_rs else None
+    has_width = is_resnet_rs(model.get("name", ""))
+    width = model.get("width_multiplier") if has_width else None
     return _known(
         FIT,
         (1.0 - evidence.agreement) / (1.0 - LEARNED),
