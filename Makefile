@@ -332,6 +332,7 @@ $(LIBTPU)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 setup: $(INSTALLED)  ## Create .venv and install what a run needs; with TPU=vm for a TPU
+	@echo "installed in $(VENV): make report or make help next, or . $(VENV)/bin/activate"
 
 # --- the demo ------------------------------------------------------------------
 demo: | $(INSTALLED)  ## Run all stages on handwritten digits, in five to eight minutes

@@ -87,7 +87,7 @@ def _describe(labeled: LabeledEmbeddings, chosen: ChosenC, alone: int) -> list[s
     ]
     if alone:
         lines.append(
-            f"{alone:,} images are the only ones of their class, and cannot be "
-            "predicted by a head that has not seen them"
+            "not in the calibration, as each head needs them for their class: "
+            f"{alone:,} of the images"
         )
     return lines
