@@ -33,6 +33,9 @@ _FEATURES = FLAGS.string(
 )
 _SEEDS = FLAGS.string("seeds", "1-5", "Seeds, as in 1-10 or 1,4; or a count from 1 on.")
 _SET = FLAGS.set("image.size=64, of student and control")
+_WITHOUT = FLAGS.strings(
+    "without", [], "A classifier not to train: teacher or control."
+)
 _REPORT = FLAGS.boolean("report", False, "Run nothing: describe the results.")
 
 _LABELS_PER_CLASS = {"surfaces": 20, "photographs": 10}
@@ -51,9 +54,12 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"--data: expected {names}, got {_DATA.value!r}")
         cli.load_tensorflow()
         from benchmarks.methods.runs import parse_seeds
-        from benchmarks.pretrained import figures
+        from benchmarks.pretrained import chain, figures
 
         artifact.check_directory(_OUTPUT.value)
+        if unknown := set(_WITHOUT.value) - set(chain.OPTIONAL):
+            names = " or ".join(chain.OPTIONAL)
+            raise ValueError(f"--without: expected {names}, got {min(unknown)!r}")
         results = pathlib.Path(_OUTPUT.value) / RESULTS
         seeds, settings = parse_seeds(_SEEDS.value), tuple(_SET.value)
         found = {(f.data, f.settings, f.seed): f for f in figures.read(results)}
@@ -82,6 +88,7 @@ def _run(seed: int, settings: tuple[str, ...]) -> DrawFigures:
         seed=seed,
         workdir=directory / name,
         student=settings,
+        without=frozenset(_WITHOUT.value),
     )
     chain.run(task)
     return measuring.measure(task, _DATA.value, images / name)

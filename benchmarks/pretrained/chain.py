@@ -10,6 +10,8 @@ from benchmarks.methods.commands import call
 from benchmarks.methods.draws import DataDraw
 
 PRESET = "tiny"
+#: Classifiers that others of a draw do not depend on.
+OPTIONAL = TEACHER, CONTROL = "teacher", "control"
 #: As in the Makefile.
 TARGET_PRECISION = 0.97
 _SELECTION = ("--images_per_class=0", "--max_copies=3")
@@ -26,6 +28,7 @@ class ProbeTask:
         seed: Seed of the trainings.
         workdir: Directory for all files.
         student: Values of `--set=` of the student and its control.
+        without: Those of `OPTIONAL` that are not trained.
     """
 
     draw: DataDraw
@@ -33,6 +36,7 @@ class ProbeTask:
     seed: int
     workdir: pathlib.Path
     student: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
 
     def path(self, name: str) -> pathlib.Path:
         """Returns the directory of an artifact."""
@@ -45,11 +49,13 @@ class ProbeTask:
 
 def run(task: ProbeTask) -> None:
     """Makes all artifacts, but for those that are complete."""
-    train_teacher(task)
+    if TEACHER not in task.without:
+        train_teacher(task)
     probe(task)
     select(task)
     train_student(task)
-    train_control(task)
+    if CONTROL not in task.without:
+        train_control(task)
 
 
 def train_teacher(task: ProbeTask) -> None:
@@ -62,7 +68,7 @@ def train_teacher(task: ProbeTask) -> None:
         "--consistency=auto",
         *(f"--exclude={images}" for images in task.draw.exclude),
         f"--seed={task.seed}1",
-        f"--workdir={task.path('teacher')}",
+        f"--workdir={task.path(TEACHER)}",
     )
 
 
@@ -126,7 +132,7 @@ def train_control(task: ProbeTask) -> None:
         "--control",
         *(f"--compute_of={task.path(name)}" for name in ("probe", "predictions")),
         f"--seed={task.seed}",
-        f"--workdir={task.path('control')}",
+        f"--workdir={task.path(CONTROL)}",
     )
 
 

@@ -21,12 +21,13 @@ class DrawFigures:
         data: Name of the data set.
         seed: Seed of the draw and of the trainings.
         settings: Values of `--set=` of the student and its control.
-        teacher: Accuracy of a teacher from scratch.
+        teacher: Accuracy of a teacher from scratch; None if none was trained.
         reference: Accuracy of scikit-learn's logistic regression on the probe's
             features.
         probe: Accuracy of the probe.
         student: Accuracy of the probe's student.
-        control: Accuracy of the student's network, trained on the labels alone.
+        control: Accuracy of the student's network, trained on the labels alone; None
+            if none was trained.
         kept: Number of unlabeled images that the student learned from.
         estimated_precision: Share of right labels among these, by the calibration;
             None if it has no such images.
@@ -36,11 +37,11 @@ class DrawFigures:
     data: str
     seed: Count
     settings: tuple[str, ...]
-    teacher: Share
+    teacher: Share | None
     reference: Share
     probe: Share
     student: Share
-    control: Share
+    control: Share | None
     kept: Count
     estimated_precision: Share | None
     precision: Share
@@ -78,10 +79,16 @@ def describe(found: Sequence[DrawFigures]) -> Iterator[str]:
     """Yields lines with means, and with paired differences and 95 % intervals."""
     yield f"accuracy in %, mean of {len(found)} draws"
     for name in ACCURACIES:
-        yield f"  {name:<12}{_mean(found, name):6.2f}"
+        if known := _known(found, name):
+            yield f"  {name:<12}{_mean(known, name):6.2f}"
     yield "differences in points, 95 % intervals, draws in which the first is better"
     for first, second in COMPARED:
-        paired = [100 * (getattr(f, first) - getattr(f, second)) for f in found]
+        paired = [
+            100 * (getattr(f, first) - getattr(f, second))
+            for f in _known(found, first, second)
+        ]
+        if not paired:
+            continue
         low, high = interval(paired) or (float("nan"), float("nan"))
         wins = sum(difference > 0 for difference in paired)
         yield (
@@ -92,6 +99,11 @@ def describe(found: Sequence[DrawFigures]) -> Iterator[str]:
         f"images kept {statistics.fmean(f.kept for f in found):,.0f}, of whose labels "
         f"{_mean(found, 'precision'):.2f} % are right"
     )
+
+
+def _known(found: Sequence[DrawFigures], *names: str) -> list[DrawFigures]:
+    """Returns the draws that have all the figures."""
+    return [f for f in found if all(getattr(f, name) is not None for name in names)]
 
 
 def _mean(found: Sequence[DrawFigures], name: str) -> float:

@@ -36,7 +36,9 @@ def measure(task: ProbeTask, data: str, folder: pathlib.Path) -> DrawFigures:
     labels, truth = _read_labels(task.path("dataset")), _read_truth(folder)
     names = task.draw.class_names
     accuracies = {
-        name: read_figures(task.path(name)).evaluation.top1
+        name: None
+        if name in task.without
+        else read_figures(task.path(name)).evaluation.top1
         for name in ("teacher", "probe", "student", "control")
     }
     estimate = read_selection(task.path("selection")).estimate

@@ -37,6 +37,15 @@ def test_every_artifact_is_made_by_its_command(calls, tmp_path):
     }
 
 
+def test_what_is_not_wanted_is_not_trained(calls, tmp_path):
+    without = frozenset(chain.OPTIONAL)
+    task = ProbeTask(
+        draw=DRAW, features="onnx:f.onnx", seed=3, workdir=tmp_path, without=without
+    )
+    chain.run(task)
+    assert set(calls) == {"probe", "predictions", "selection", "dataset", "student"}
+
+
 def test_student_and_control_differ_in_what_they_learn_from_alone(calls, tmp_path):
     settings = ("image.size=64",)
     task = ProbeTask(

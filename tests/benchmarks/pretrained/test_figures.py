@@ -41,5 +41,16 @@ def test_differences_are_paired():
     assert lines[-1].endswith("96.00 % are right")
 
 
+def test_what_was_not_trained_is_not_described(tmp_path):
+    path = tmp_path / "results.jsonl"
+    bare = dataclasses.replace(FIGURES, seed=2, teacher=None, control=None)
+    figures.append(path, bare)
+    assert figures.read(path) == [bare]
+    assert not any("control" in line for line in figures.describe([bare]))
+    lines = list(figures.describe([FIGURES, bare]))
+    assert any(line.split() == ["control", "80.00"] for line in lines)
+    assert any(line.endswith("1 of 1") for line in lines if "over control" in line)
+
+
 def test_one_draw_has_no_interval():
     assert any("nan" in line for line in figures.describe([FIGURES]))
