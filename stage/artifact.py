@@ -358,8 +358,9 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # Writing to an open file does not say which.
+        # Writing to an open file does not say which; the hidden name says little.
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
         raise
 
 

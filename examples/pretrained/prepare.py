@@ -29,16 +29,14 @@ import pickle
 import time
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import safetensors.numpy
 
 from examples.pretrained import timm_names
 from stage import artifact, cli
 from stage.flags import CommandFlags
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FLAGS = CommandFlags()
 _OUTPUT = FLAGS.output("File to write, NAME.safetensors, or directory to make.")
@@ -72,10 +70,17 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+        suffix = pathlib.Path(_OUTPUT.value).suffix
+        if suffix not in ("", SAFETENSORS):
+            raise ValueError(
+                f"--output: expected NAME{SAFETENSORS} or a directory's name without a "
+                f"suffix, got {_OUTPUT.value}"
+            )
         path = pathlib.Path(_WEIGHTS.value or _find_weights())
         weights = read_weights(path)
         if _OUTPUT.value.endswith(SAFETENSORS):
             content = safetensors.numpy.save(timm_names.rename(weights))
+            pathlib.Path(_OUTPUT.value).parent.mkdir(parents=True, exist_ok=True)
             artifact.write_bytes(_OUTPUT.value, content)
             log(f"--init_from=safetensors:{_OUTPUT.value}")
             return
@@ -103,7 +108,12 @@ def read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"{path}: expected weights of PyTorch") from error
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    return {name: _to_numpy(tensor) for name, tensor in tensors.items()}
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    """Returns a tensor as an array, also if PyTorch is for another NumPy."""
+    return np.array(tensor.tolist(), str(tensor.dtype).removeprefix("torch."))
 
 
 def _find_weights() -> str:

@@ -163,6 +163,13 @@ def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path):
         raise full
 
 
+def test_a_missing_directory_is_named_by_the_file(tmp_path):
+    path = tmp_path / "missing" / "figures.json"
+    with pytest.raises(FileNotFoundError) as raised:
+        artifact.write_bytes(path, b"{}")
+    assert raised.value.filename == str(path)
+
+
 def test_a_file_is_written_atomically(tmp_path):
     path = tmp_path / "file"
     with pytest.raises(KeyError), artifact.replacing(path) as temporary:

@@ -31,6 +31,7 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     content = figures.to_json(found, content)
     samples = figures.read_samples(run, found)
     html = page.make_page(found, samples, json_name=output.name)
+    output.parent.mkdir(parents=True, exist_ok=True)
     artifact.write_bytes(output.with_suffix(".html"), html.encode())
     artifact.write_json(output, content)
     return [*verdict.format_lines(content), f"  {output.with_suffix('.html')}"]
@@ -40,5 +41,6 @@ def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
     """Writes the comparison of several runs, and returns the lines to print."""
     reports = [typed_json.read(run / REPORT, seeds.Report) for run in runs]
     content = seeds.summarize([dataclasses.asdict(report) for report in reports])
+    output.parent.mkdir(parents=True, exist_ok=True)
     artifact.write_json(output, content)
     return list(seeds.format_lines(content))

@@ -34,8 +34,10 @@ def holds_a_bias(torch, file):
     """Lets PyTorch find a single tensor in a file."""
 
     class Tensor:
-        def numpy(self):
-            return BIAS
+        dtype = f"torch.{BIAS.dtype}"
+
+        def tolist(self):
+            return BIAS.tolist()
 
     def load(path, *, map_location, weights_only):
         assert (path, map_location, weights_only) == (file, "cpu", True)
@@ -69,7 +71,7 @@ def test_network_and_preprocessing_are_written(tmp_path, weights, torch, monkeyp
 
 def test_weights_are_written_by_the_names_of_timm(tmp_path, weights, torch):
     holds_a_bias(torch, weights)
-    output = tmp_path / "lite0.safetensors"
+    output = tmp_path / "new" / "lite0.safetensors"
     process = call(COMMAND, f"--output={output}", f"--weights={weights}")
     assert process.returncode == 0, process.stderr
     assert process.stdout.endswith(f"--init_from=safetensors:{output}\n")
@@ -88,6 +90,14 @@ def test_what_is_not_weights_is_refused(tmp_path, weights, torch):
     assert process.stderr.count("\n") == 1
     assert str(weights) in process.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_of_another_kind_is_refused(tmp_path, weights):
+    output = tmp_path / "lite0.onnx"
+    process = call(COMMAND, f"--output={output}", f"--weights={weights}")
+    assert process.returncode == 1
+    assert "expected NAME.safetensors or a directory" in process.stderr
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ def run(tmp_path_factory):
 
 def test_page_and_json_are_side_by_side(run, tmp_path):
     def write():
-        lines = write_report.report_on(run, tmp_path / "other run.json")
-        assert lines[-1].strip() == str(tmp_path / "other run.html")
-        return [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+        lines = write_report.report_on(run, tmp_path / "new" / "other run.json")
+        assert lines[-1].strip() == str(tmp_path / "new" / "other run.html")
+        return [path.read_bytes() for path in sorted((tmp_path / "new").iterdir())]
 
     html, content = write()
     assert b'href="other%20run.json"' in html
@@ -38,9 +38,10 @@ def test_the_page_cannot_overwrite_the_json(run, tmp_path):
 
 def test_several_reports_are_compared(run, tmp_path):
     write_report.report_on(run)
-    lines = write_report.compare([run, run], tmp_path / "summary.json")
+    summary = tmp_path / "new" / "summary.json"
+    lines = write_report.compare([run, run], summary)
     assert "better in 2 of 2" in lines[-1]
-    assert len(json.loads((tmp_path / "summary.json").read_text())["runs"]) == 2
+    assert len(json.loads(summary.read_text())["runs"]) == 2
 
 
 def test_a_run_without_a_report_cannot_be_compared(tmp_path):
