@@ -59,7 +59,8 @@ _SETTINGS = FlagGroup(
         "embeddings",
         False,
         "Also write the teacher's features of each image and, if the images are "
-        "labeled, their labels, for beam_jobs.propagate_labels.",
+        "labeled, their labels: for beam_jobs.propagate_labels and relabel, for "
+        "teacher.probe, and for --duplicate_similarity.",
     ),
     max_pixels=FLAGS.integer(
         "max_pixels", 100_000_000, "Largest image to decode, in pixels.", lower_bound=1

@@ -20,7 +20,7 @@ from stage import cli, licenses
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
-_IMAGES = FLAGS.image_source("The labeled images, named as for label_images.")
+_IMAGES = FLAGS.image_source("The images that were labeled, named as for label_images.")
 _PREDICTIONS = FLAGS.artifact("predictions")
 _SELECTION = FLAGS.artifact("selection")
 _OUTPUT = FLAGS.output("Directory of the dataset to make.")

@@ -29,8 +29,8 @@ Flag: TypeAlias = flags.FlagHolder
 RENAMED = {"precision": "dtype"}
 #: Flags for the output directory of another command, and that command.
 ARTIFACTS = {
-    "calibration": "teacher.calibrate",
-    "predictions": "beam_jobs.label_images",
+    "calibration": "teacher.calibrate, or teacher.probe in WORKDIR/calibration,",
+    "predictions": "beam_jobs.label_images, propagate_labels or relabel",
     "selection": "beam_jobs.select_labels",
     "pseudo_labeled": "beam_jobs.write_records",
     "student": "student.train",

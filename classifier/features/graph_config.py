@@ -116,7 +116,8 @@ class GraphSettings:
             )
         if size and is_known and image.size != size:
             raise ValueError(
-                f"the graph takes images of {size} pixels, got image.size={image.size}"
+                f"the graph takes images of {size} pixels, got image.size={image.size} "
+                f"of --set= or of {PREPROCESSOR}"
             )
         image = dataclasses.replace(image, size=size or image.size)
         config = dataclasses.replace(self.config, image=image)
@@ -165,6 +166,18 @@ def read_settings(path: epath.PathLike, assignments: Sequence[str]) -> GraphSett
     )
 
 
+def check_scaling(assignments: Sequence[str], *, scales: bool) -> None:
+    """Raises ValueError if the user sets how pixels are scaled, but none are.
+
+    `scales` says whether they are.
+    """
+    vain = paths_of(assignments) & {"pixel_mean", "pixel_stddev"}
+    if vain and not scales:
+        raise ValueError(
+            f"--set={min(vain)}= has no effect: the graph takes uint8 and scales itself"
+        )
+
+
 def _read(file: epath.Path) -> dict[str, Any]:
     """Returns what a `preprocessor_config.json` says, as arguments of `GraphConfig`.
 
@@ -173,7 +186,7 @@ def _read(file: epath.Path) -> dict[str, Any]:
     found = typed_json.read(file, _Preprocessor)
     try:
         return {"channel_order": "rgb", "image": _image(found), **_scaling(found)}
-    except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise ValueError(f"{file}: {typed_json.error_message(error)}") from error
 
 
@@ -190,7 +203,7 @@ def _image(found: _Preprocessor) -> dict[str, Any]:
         elif found.crop_pct is not None and side < _NEVER_CROPPED:
             settings["crop_fraction"] = min(1.0, found.crop_pct)
     if found.resample is not None:
-        if found.resample not in _RESAMPLE:
+        if found.resample not in list(_RESAMPLE):
             raise ValueError(
                 f"expected a resample of {sorted(_RESAMPLE)}, bilinear or bicubic, got "
                 f"{typed_json.shown(found.resample)}"
@@ -208,9 +221,19 @@ def _scaling(found: _Preprocessor) -> dict[str, tuple[float, ...]]:
     if mean is None or stddev is None:
         return {}  # They are the defaults of a class, and not in the file.
     return {
-        "pixel_mean": tuple(float(m) / factor for m in mean),
-        "pixel_stddev": tuple(float(s) / factor for s in stddev),
+        "pixel_mean": tuple(m / factor for m in _numbers("image_mean", mean)),
+        "pixel_stddev": tuple(s / factor for s in _numbers("image_std", stddev)),
     }
+
+
+def _numbers(name: str, values: Any) -> Sequence[float]:
+    """Returns the numbers of three channels."""
+    is_list = isinstance(values, Sequence) and len(values) == 3
+    if not is_list or not all(type(value) in (int, float) for value in values):
+        raise ValueError(
+            f"{name}: expected three numbers, got {typed_json.shown(values)}"
+        )
+    return tuple(values)
 
 
 def _side(size: Any) -> int | None:
@@ -218,9 +241,12 @@ def _side(size: Any) -> int | None:
     if isinstance(size, dict):
         if "shortest_edge" in size:
             return _side(size["shortest_edge"])
-        if size.get("height") != size.get("width"):
-            raise ValueError(f"expected a square, got {typed_json.shown(size)}")
+        if "height" not in size or size["height"] != size.get("width"):
+            raise ValueError(
+                f"expected a shortest_edge, or height and width of a square, got "
+                f"{typed_json.shown(size)}"
+            )
         return _side(size["height"])
-    if size is None or type(size) is int:
+    if size is None or (type(size) is int and size > 0):
         return size
     raise ValueError(f"expected a size in pixels, got {typed_json.shown(size)}")

@@ -24,7 +24,11 @@ from classifier.export.head import Head
 from classifier.export.onnx_classifier import export_onnx_classifier
 from classifier.export.onnx_file import NETWORK
 from classifier.features import onnx_graph
-from classifier.features.graph_config import GraphConfig, read_settings
+from classifier.features.graph_config import (
+    GraphConfig,
+    check_scaling,
+    read_settings,
+)
 from classifier.features.onnx_graph import GraphInput
 from classifier.features.source import Extractor, check_head
 from classifier.inference.conversion import compare, sample_pixels
@@ -109,6 +113,7 @@ def open_file(path: str, assignments: Sequence[str], log: Log) -> OnnxFeatures:
     try:
         graph_input = onnx_graph.find_input(backbone, settings.config)
         settings = settings.with_size(graph_input.size)
+        check_scaling(assignments, scales=not graph_input.takes_bytes)
         model = _choose(backbone, graph_input, settings.config)
     except ValueError as error:
         raise ValueError(f"{spec}: {error}") from error

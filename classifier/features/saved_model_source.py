@@ -12,7 +12,11 @@ import tensorflow as tf
 
 from classifier.export import saved_model
 from classifier.features import onnx_graph
-from classifier.features.graph_config import GraphConfig, read_settings
+from classifier.features.graph_config import (
+    GraphConfig,
+    check_scaling,
+    read_settings,
+)
 from classifier.features.traced import TracedFeatures
 from stage import artifact
 from stage.cli import Log
@@ -48,6 +52,7 @@ def open_directory(path: str, assignments: Sequence[str], log: Log) -> TracedFea
         if height != width:
             raise ValueError(f"expected square images, got {height} x {width} pixels")
         settings = settings.with_size(height or 0)
+        check_scaling(assignments, scales=tensor.dtype != tf.uint8)
         output = _find_output(function, settings.config)
     except ValueError as error:
         raise ValueError(f"{spec}: {error}") from error

@@ -16,10 +16,14 @@ from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
 from classifier.export.facts import Evaluation
 from classifier.export.head import Head
+from classifier.inference.conversion import compare, sample_pixels
 from stage import licenses
 
 #: Images that an extractor computes at once, the last ones padded with zeros.
 BATCH_SIZE = 32
+#: Largest difference of an image's features beside other images, relative to the
+#: largest feature: float16 rounds to a thousandth.
+_ROW_TOLERANCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,24 @@ def describe(source: FeatureSource) -> dict[str, Any]:
         },
         "config": {**source.settings, "image": dataclasses.asdict(source.image)},
     }
+
+
+def check_rows(source: FeatureSource) -> None:
+    """Raises ValueError if embeddings depend on chance or on other images of a batch.
+
+    So do those of a network that was exported as it is trained: with noise, or with the
+    statistics of a batch.
+    """
+    pixels = sample_pixels(source.image.size)[-2:]
+    network = source.load()
+    agreement = compare(network(pixels)[:1], network(pixels[:1]))
+    if not agreement.difference <= _ROW_TOLERANCE * agreement.scale:
+        raise ValueError(
+            f"{source.spec}: features of an image depend on chance or on other images, "
+            f"by {agreement.difference:.2g} of {agreement.scale:.2g}: expected a "
+            "network as it is used, without noise, and with stored statistics of its "
+            "batch-norm"
+        )
 
 
 def check_head(head: Head, size: int, class_names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from classifier.data.sources import Source, open_source
 from classifier.export import model_card
 from classifier.export.facts import read_facts
 from classifier.features.keras_network import KerasFeatures
-from classifier.features.source import FeatureSource, describe
+from classifier.features.source import FeatureSource, check_rows, describe
 from classifier.inference import calibration
 from classifier.probing import embeddings, probe, zero_shot
 from classifier.probing.config import ProbeConfig
@@ -140,6 +140,7 @@ def open_run(
         )
     sources = _open_sources([spec for spec in (evaluation, labeled) if spec], **how)
     class_names = sources[0].labeled_class_names()
+    check_rows(features)
     rows, chosen, ledger = None, None, []
     if class_embeddings is None:
         labels = [label for file in sources[1].labels for _, label in file]

@@ -65,7 +65,7 @@ def open_for(
 
     Raises:
         ValueError: If the weights are broken, or of another network than the recipe's.
-        OSError: If there is no such directory or file, or it cannot be downloaded.
+        OSError: If there is no such file, or it cannot be downloaded.
     """
     if spec is None:
         return config, None
@@ -83,6 +83,11 @@ def _open(spec: str, config: TrainConfig) -> InitialWeights:
         weights = opening.open_weights(spec, name=config.model.name)
         published.check_network(weights, config.model.name)
         return InitialWeights(weights=weights, class_names=None, is_pretrained=True)
+    if not artifact.reach(spec).is_dir():
+        raise ValueError(
+            f"--init_from: expected the directory of a classifier, or {opening.FORMS}, "
+            f"got {spec!r}"
+        )
     path = artifact.require_complete(spec, "init_from")
     facts = read_facts(path)
     is_probe = "probe" in artifact.read_config(path)

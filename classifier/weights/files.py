@@ -54,6 +54,8 @@ def read(spec: str, path: epath.PathLike) -> bytes:
     found = epath.Path(path)
     if not found.exists():
         raise FileNotFoundError(f"{spec}: no such file")
+    if found.is_dir():
+        raise ValueError(f"{spec}: expected a file, got a directory")
     artifact.check_files(found)
     return found.read_bytes()
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:  # It imports TensorFlow.
 
 #: What tells weights that others have trained from a classifier's directory.
 PREFIXES = ("hf:", "safetensors:", "resnet_rs_h5:", "keras:", "keras_h5:")
+#: Their forms.
+FORMS = (
+    "hf:OWNER/NAME, safetensors:PATH, resnet_rs_h5:PATH, keras:imagenet or "
+    "keras_h5:PATH"
+)
 
 
 def is_published(spec: str) -> bool:
@@ -48,7 +53,4 @@ def open_weights(spec: str, *, name: str = "") -> Weights:
         return keras_applications.open_hdf5(spec, name, rest)
     if spec == "keras:imagenet":
         return keras_applications.open_imagenet(spec, name)
-    raise ValueError(
-        f"{spec}: expected keras:imagenet, or a path or name behind one of "
-        f"{', '.join(p for p in PREFIXES if p != 'keras:')}"
-    )
+    raise ValueError(f"expected weights as {FORMS}, got {spec!r}")

@@ -138,11 +138,14 @@ def test_a_recipe_without_initial_weights_stays_as_it_is(config):
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("keras:imagenett", "keras:imagenet, or .*safetensors:"),
+        ("keras:imagenett", "keras:imagenet or keras_h5:PATH, got 'keras:imagenett'"),
         ("keras:imagenet", "resnet_rs_14.*--set=model.name="),
         ("keras_h5:{path}", "resnet_rs_14.*--set=model.name="),
         ("hf:resnet", "hf:OWNER/NAME"),
         ("safetensors:{path}.no", r"safetensors:.*\.no: no such file"),
+        ("safetensors:", "safetensors:: expected a file, got a directory"),
+        ("{path}", "expected the directory of a classifier, or hf:OWNER/NAME, safe"),
+        ("onnx:{path}", "expected the directory of a classifier, or hf:OWNER/NAME"),
     ],
 )
 def test_weights_that_cannot_be_opened_say_what_to_do(config, mobile_net, spec, named):
