@@ -61,8 +61,9 @@ class _Figure:
     what: str
 
     def __str__(self) -> str:
-        # Rounded down: what is below its bound is printed so.
-        share = math.floor(1000 * self.share) / 1000
+        share = round(self.share, 3)
+        if self.share < self.bound <= share:  # What is below its bound is printed so.
+            share = math.floor(1000 * self.share) / 1000
         return f"{self.what}, {share:.1%} (bound {self.bound:.0%})"
 
 
