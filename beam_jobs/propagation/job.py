@@ -140,6 +140,7 @@ def plan(request: PropagationRequest, *, output: str) -> PropagationJob:
     artifact.check_startable(output)
     spreading = SpreadingConfig(neighbors=request.neighbors, alpha=request.alpha)
     predictions = open_predictions(request.predictions)
+    predictions.read_shards()  # It is copied at the end.
     labeled = open_predictions(request.labeled)
     _check_sets(predictions, labeled)
     counts = _count_labels(labeled)

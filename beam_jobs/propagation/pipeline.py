@@ -100,7 +100,6 @@ def finish(job: PropagationJob) -> str:
         RuntimeError: If a shard has no file, or that of another job.
     """
     output = epath.Path(job.output)
-    before = epath.Path(job.predictions.directory)
     facts = read_in_parallel(
         functools.partial(_read_facts, job), range(job.predictions.num_shards)
     )
@@ -116,7 +115,7 @@ def finish(job: PropagationJob) -> str:
         "checksums": checksums,
     }
     artifact.write_json(output / SUMMARY, summary)
-    artifact.write_bytes(output / SHARDS, (before / SHARDS).read_bytes())
+    artifact.write_bytes(output / SHARDS, job.predictions.read_shards())
     (output / WORK).rmtree(missing_ok=True)  # Deleted if the job ended here before.
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "

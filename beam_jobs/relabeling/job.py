@@ -76,6 +76,7 @@ def plan(request: RelabelingRequest, *, output: str) -> RelabelingJob:
     """Returns the job, after checking its inputs."""
     artifact.check_startable(output)
     predictions = open_predictions(request.predictions)
+    predictions.read_shards()  # It is copied at the end.
     path = artifact.require_complete(request.teacher, "classifier")
     facts = read_facts(path)
     _check_features(predictions, facts, request.teacher)
@@ -184,7 +185,6 @@ def finish(job: RelabelingJob) -> str:
         RuntimeError: If a shard has no file, or that of another job.
     """
     output = epath.Path(job.relabeling.output)
-    before = job.predictions.directory
     facts = read_in_parallel(
         functools.partial(_read_facts, job), range(job.predictions.num_shards)
     )
@@ -197,11 +197,10 @@ def finish(job: RelabelingJob) -> str:
         "checksums": [of_shard.checksum for of_shard in facts],
     }
     artifact.write_json(output / SUMMARY, summary)
-    shards = (epath.Path(before) / SHARDS).read_bytes()
-    artifact.write_bytes(output / SHARDS, shards)
+    artifact.write_bytes(output / SHARDS, job.predictions.read_shards())
     return (
-        f"relabeled {counts[OK]:,} of {counts.total():,} images of {before} with "
-        f"{job.relabeling.teacher}"
+        f"relabeled {counts[OK]:,} of {counts.total():,} images of "
+        f"{job.predictions.directory} with {job.relabeling.teacher}"
     )
 
 

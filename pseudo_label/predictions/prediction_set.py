@@ -85,6 +85,13 @@ class PredictionSet:
         """Returns the file of an input shard."""
         return epath.Path(self.directory) / prediction_schema.shard_name(index)
 
+    def read_shards(self) -> bytes:
+        """Returns the frozen list of shards, a file; ValueError if it is missing."""
+        path = epath.Path(self.directory) / SHARDS
+        if not path.exists():
+            raise ValueError(_missing(path))
+        return path.read_bytes()
+
     def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:
         """Returns the keys of N predictions, given their input shards and positions.
 

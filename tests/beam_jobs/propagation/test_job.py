@@ -52,6 +52,15 @@ def output(inputs, tmp_path_factory):
     return output
 
 
+def test_a_missing_list_of_shards_is_noticed_before_any_work(inputs, tmp_path):
+    predictions = shutil.copytree(inputs[0], tmp_path / "p")
+    (predictions / "shards.parquet").unlink()
+    ended = propagate(predictions, inputs[1], tmp_path / "new", **SETTINGS)
+    assert ended.returncode == 1
+    assert "shards.parquet; delete COMPLETED" in ended.stderr
+    assert not (tmp_path / "new").exists()
+
+
 def test_distributions_are_those_of_brute_force(inputs, output):
     expected = sets.expected(*inputs, **SETTINGS)
     found = [row for row in sets.read(output) if row["top_labels"]]

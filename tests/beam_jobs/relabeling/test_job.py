@@ -207,6 +207,12 @@ def test_predictions_that_do_not_fit(teacher, tmp_path, changes, words):
     refused(given, teacher, tmp_path, words)
 
 
+def test_a_missing_list_of_shards_is_noticed_before_any_work(teacher, tmp_path):
+    given = sets.write(tmp_path / "p", **heads.SETTINGS)
+    (tmp_path / "p" / "shards.parquet").unlink()
+    refused(given, teacher, tmp_path, r"shards\.parquet; delete COMPLETED")
+
+
 @pytest.mark.parametrize(
     ("head", "facts", "words"),
     [
