@@ -137,9 +137,14 @@ def start_or_resume(
 
 
 def check_startable(directory: epath.PathLike) -> None:
-    """Raises ValueError or OSError if a directory holds what no stage has begun."""
+    """Raises ValueError or OSError if a stage cannot begin or go on in a directory.
+
+    It holds what no stage has begun, or is not complete and cannot be written to.
+    """
     path = reach(directory)
     check_directory(path)
+    if not is_complete(path):
+        _check_writable(path)
     is_begun = (path / CONFIG).exists()
     if path.exists() and not (is_begun or all(map(is_unfinished, path.iterdir()))):
         raise ValueError(
@@ -160,6 +165,16 @@ def check_directory(path: epath.PathLike) -> None:
             f"{printable(os.fspath(path))}: expected a directory, got the file "
             f"{printable(str(first))}"
         )
+
+
+def _check_writable(path: epath.Path) -> None:
+    """Raises OSError if a local directory, to be made if need be, cannot be written."""
+    if "://" in os.fspath(path):
+        return
+    found = pathlib.Path(path)
+    first = next(part for part in (found, *found.absolute().parents) if part.exists())
+    if not os.access(first, os.W_OK | os.X_OK):
+        raise OSError(f"cannot write to {printable(os.fspath(path))}: no permission")
 
 
 @contextlib.contextmanager
@@ -359,7 +374,8 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         # Writing to an open file does not say which; the hidden name says little.
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+        names = None, str(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in names:
             error.filename = str(path)
         raise
 

@@ -83,6 +83,8 @@ def is_classifier(spec: str) -> bool:
 
 
 def _open_classifier(spec: str, assignments: Sequence[str]) -> FeatureSource:
+    if artifact.reach(spec).is_file():
+        raise ValueError(f"expected features as {FEATURES}, got the file {spec}")
     path = artifact.require_complete(spec, "features")
     facts = read_facts(path)
     facts.require_network(spec)

@@ -13,7 +13,7 @@ from classifier.models.config import ModelConfig
 from classifier.models.factory import is_weight, named_variables
 from classifier.weights.files import Arrays
 
-HEAD_HINT = "--new_head starts with a random one"
+HEAD_HINT = "--new_head makes a new one"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

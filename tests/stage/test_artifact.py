@@ -170,6 +170,22 @@ def test_a_missing_directory_is_named_by_the_file(tmp_path):
     assert raised.value.filename == str(path)
 
 
+def test_an_error_without_a_number_keeps_its_words(tmp_path):
+    path = epath.Path(tmp_path) / "figures.json"
+    with pytest.raises(OSError, match=r"^it is a directory$"), artifact.replacing(path):
+        raise OSError("it is a directory")
+
+
+def test_a_directory_that_cannot_be_written_is_no_place_to_begin(tmp_path, monkeypatch):
+    made = tmp_path / "made"
+    with artifact.making(made, {}, started=0.0):
+        pass
+    monkeypatch.setattr(artifact.os, "access", lambda path, mode: False)
+    with pytest.raises(OSError, match=r"cannot write to .*new/er: no permission"):
+        artifact.check_startable(tmp_path / "new" / "er")
+    artifact.check_startable(made)  # Nothing will be written.
+
+
 def test_a_file_is_written_atomically(tmp_path):
     path = tmp_path / "file"
     with pytest.raises(KeyError), artifact.replacing(path) as temporary:

@@ -67,3 +67,9 @@ def test_what_is_no_source_is_refused(spec):
 def test_a_file_that_is_not_there_is_named(kind, tmp_path):
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
         open_features(f"{kind}:{tmp_path}/none")
+
+
+def test_a_file_without_its_kind_is_refused(tmp_path):
+    (tmp_path / "features.onnx").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"onnx:PATH.*got the file .*features\.onnx"):
+        open_features(str(tmp_path / "features.onnx"))
