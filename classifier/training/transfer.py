@@ -50,5 +50,7 @@ def fit_transfer(
         "label_smoothing": 0.0,
         "frozen_batch_norm": True,
         "fitted_head": True,
+        # At least four before the end, from which a killed training goes on.
+        "checkpoint_every": min(config.checkpoint_every, max(1, config.num_steps // 5)),
     }
     return replace_paths(config, values, fixed=fixed)

@@ -54,3 +54,12 @@ def test_network_resolution_and_noise_on_images_stay():
     recipe, config = presets.find("resnet_rs_152_224"), fit("resnet_rs_152_224", 100)
     assert (config.image, config.augment) == (recipe.image, recipe.augment)
     assert config.model.name == recipe.model.name
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet_rs_50_160"])
+@pytest.mark.parametrize("num_images", [100, 1_000_000])
+def test_a_killed_training_goes_on_from_a_checkpoint(name, num_images):
+    config = fit(name, num_images)
+    assert config.checkpoint_every <= config.num_steps / 4
+    assert config.checkpoint_every <= presets.find(name).checkpoint_every
+    assert fit(name, num_images, "checkpoint_every=450").checkpoint_every == 450
