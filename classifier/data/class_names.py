@@ -70,7 +70,11 @@ def check_same_classes(expected: Iterable[str], got: Iterable[str], what: str) -
     """Raises ValueError unless both lists hold the same names in the same order."""
     expected, got = list(expected), list(got)
     if len(expected) != len(got):
-        raise ValueError(f"{what}: expected {len(expected)} classes, got {len(got)}")
+        found, known = set(got), set(expected)
+        different = [f"no {name!r}" for name in expected if name not in found]
+        different += [f"also {name!r}" for name in got if name not in known]
+        words = [f"expected {len(expected)} classes, got {len(got)}", *different[:1]]
+        raise ValueError(f"{what}: {', '.join(words)}")
     for label, (left, right) in enumerate(zip(expected, got, strict=True)):
         if left != right:
             raise ValueError(

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from etils import epath
 from numpy.typing import NDArray
 
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
-from stage import artifact, typed_json
+from stage import artifact, parquet, typed_json
 from stage.system import read_in_parallel
 from stage.typed_json import ClassName, Count, Positive, PositiveCount
 
@@ -86,10 +87,16 @@ class PredictionSet:
         return epath.Path(self.directory) / prediction_schema.shard_name(index)
 
     def read_shards(self) -> bytes:
-        """Returns the frozen list of shards, a file; ValueError if it is missing."""
+        """Returns the frozen list of shards, a file.
+
+        Raises ValueError if it is missing, broken, or of another number of shards.
+        """
         path = epath.Path(self.directory) / SHARDS
         if not path.exists():
             raise ValueError(_missing(path))
+        found = len(pc.unique(parquet.read_parquet_file(path, ["shard"])["shard"]))
+        if found != self.num_shards:
+            raise ValueError(f"{path}: expected {self.num_shards} shards, got {found}")
         return path.read_bytes()
 
     def read_keys(self, shards: NDArray[Any], rows: NDArray[Any]) -> list[str]:

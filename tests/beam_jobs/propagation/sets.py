@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from etils import epath
 
 from pseudo_label.predictions import schema as prediction_schema
-from stage import artifact
+from stage import artifact, parquet
 from tests.pseudo_label.propagation import brute_force
 
 CLASS_NAMES = tuple("abcdef")
@@ -48,7 +48,8 @@ def write(
         **config,
     }
     artifact.start_or_resume(root, config)
-    (root / "shards.parquet").write_bytes(b"the list of shards")
+    table = pa.table({"shard": range(shards)})
+    parquet.write_parquet_file(root / "shards.parquet", table)
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     columns = {
         "embedding": config["embedding_size"],

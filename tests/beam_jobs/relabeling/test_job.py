@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from beam_jobs.relabeling import job as relabeling_job
@@ -14,7 +16,7 @@ from beam_jobs.relabeling import worker
 from classifier.export.facts import read_facts
 from classifier.export.head import read_head
 from pseudo_label.predictions.prediction_set import open_predictions
-from stage import artifact, licenses
+from stage import artifact, licenses, parquet
 from stage.calibration_files import CALIBRATION
 from tests.beam_jobs.propagation import sets
 from tests.beam_jobs.relabeling import heads
@@ -75,7 +77,11 @@ def test_the_output_is_predictions_of_the_teacher(predictions, teacher, output):
     assert (found.num_images, found.top_k, found.num_shards) == (60, 3, 3)
     assert (found.features, found.embedding_size) == (heads.FEATURES, sets.SIZE)
     assert not found.has_true_labels
-    assert (output / "shards.parquet").read_bytes() == b"the list of shards"
+    before, after = (
+        pathlib.Path(path, "shards.parquet").read_bytes()
+        for path in (predictions, output)
+    )
+    assert before == after
     assert (output / "licenses.json").exists()
 
 
@@ -207,9 +213,14 @@ def test_predictions_that_do_not_fit(teacher, tmp_path, changes, words):
     refused(given, teacher, tmp_path, words)
 
 
-def test_a_missing_list_of_shards_is_noticed_before_any_work(teacher, tmp_path):
+def test_a_bad_list_of_shards_is_noticed_before_any_work(teacher, tmp_path):
     given = sets.write(tmp_path / "p", **heads.SETTINGS)
-    (tmp_path / "p" / "shards.parquet").unlink()
+    shards = tmp_path / "p" / "shards.parquet"
+    shards.write_bytes(b"junk")
+    refused(given, teacher, tmp_path, r"shards\.parquet is broken")
+    parquet.write_parquet_file(shards, pa.table({"shard": range(9)}))
+    refused(given, teacher, tmp_path, r"shards\.parquet: expected \d shards, got 9")
+    shards.unlink()
     refused(given, teacher, tmp_path, r"shards\.parquet; delete COMPLETED")
 
 

@@ -13,6 +13,8 @@ def test_class_lists_must_agree_in_order():
     check_same_classes("ab", "ab", "x")
     with pytest.raises(ValueError, match=r"^x\b.*\b2\b.*\b3\b"):
         check_same_classes("ab", "abc", "x")
+    with pytest.raises(ValueError, match="expected 3 classes, got 2, no 'b'"):
+        check_same_classes("abc", "ac", "x")
     with pytest.raises(ValueError, match=r"^x\b.*\b0\b.*'a'.*'b'"):
         check_same_classes("ab", "ba", "x")
 
