@@ -16,6 +16,7 @@ from etils import epath
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
+from classifier.export import saved_model
 from classifier.export.facts import (
     CLASSIFIER,
     EXPORT,
@@ -85,8 +86,5 @@ def _save_preprocess(path: epath.Path, image: ImageConfig) -> None:
         input_signature=[tf.TensorSpec([None], tf.string, name="encoded")],
     )
     module.preprocess = preprocess
-    try:
+    with saved_model.writing(path):
         tf.saved_model.save(module, str(path), signatures={"preprocess": preprocess})
-    except tf.errors.OpError as error:  # Of TensorFlow's file system.
-        raise OSError(f"cannot write {path}: {error.message}") from error
-    artifact.sync(path)

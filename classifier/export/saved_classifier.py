@@ -17,6 +17,7 @@ from etils import epath
 
 from classifier.data import preprocessing
 from classifier.data.config import ImageConfig
+from classifier.export import saved_model
 from classifier.export.facts import (
     CLASSIFIER,
     EXPORT,
@@ -66,12 +67,9 @@ def export_classifier(
     """
     path = epath.Path(directory)
     model.save(str(path / MODEL))
-    try:
+    artifact.sync(path / MODEL)
+    with saved_model.writing(path / EXPORT):
         _save_signatures(model, str(path / EXPORT), image)
-    except tf.errors.OpError as error:  # Of TensorFlow's file system.
-        raise OSError(f"cannot write {path / EXPORT}: {error.message}") from error
-    for name in (MODEL, EXPORT):
-        artifact.sync(path / name)
     head = head_weights(model)
     artifact.write_json(
         path / CLASSIFIER,

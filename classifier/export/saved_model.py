@@ -1,4 +1,4 @@
-"""Reading an exported SavedModel in parts: its signatures, image decoding, network."""
+"""Writing a SavedModel; reading it in parts: signatures, image decoding, network."""
 
 from __future__ import annotations
 
@@ -35,6 +35,23 @@ FILES = (
 )
 #: Type and shape of what is no weight: the state of a random generator.
 _RANDOM_STATE = (np.int64, (2,))
+
+
+@contextlib.contextmanager
+def writing(path: epath.Path) -> Iterator[None]:
+    """Makes place for a SavedModel that the block writes, and syncs it.
+
+    What a killed run has left there is deleted: TensorFlow would add to it.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    try:
+        path.rmtree(missing_ok=True)
+        yield
+    except tf.errors.OpError as error:  # Of TensorFlow's file system.
+        raise OSError(f"cannot write {path}: {error.message}") from error
+    artifact.sync(path)
 
 
 def read_ensemble_facts(directories: Sequence[epath.PathLike]) -> list[ClassifierFacts]:

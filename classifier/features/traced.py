@@ -149,11 +149,8 @@ class TracedFeatures:
         # By this name `saved_model` finds the weights again.
         root.variables = [*self._function.variables, kernel, bias]
         weights = [np.asarray(variable) for variable in root.variables]
-        try:
+        with saved_model.writing(path):
             tf.saved_model.save(root, str(path), signatures=signatures)
-        except tf.errors.OpError as error:  # Of TensorFlow's file system.
-            raise OSError(f"cannot write {path}: {error.message}") from error
-        artifact.sync(path)
         return weights
 
 

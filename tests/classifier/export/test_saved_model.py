@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from etils import epath
 from tensorflow.core.protobuf import saved_model_pb2
 
 from classifier.export import saved_model
@@ -17,6 +18,21 @@ from tests.images import random_images
 @pytest.fixture(scope="module")
 def export(exported):
     return exported[0] / "export"
+
+
+def test_what_a_killed_run_has_left_is_deleted(tmp_path):
+    path = epath.Path(tmp_path) / "export"
+    (path / "variables").mkdir(parents=True)
+    (path / "saved_model.pb.tmp12").write_bytes(b"half")
+    with saved_model.writing(path):
+        tf.saved_model.save(tf.Module(), str(path))
+    assert not (path / "saved_model.pb.tmp12").exists()
+    assert (path / "saved_model.pb").exists()
+    with (
+        pytest.raises(OSError, match=r"^cannot write .*export: no space$"),
+        saved_model.writing(path),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, "no space")
 
 
 def test_preprocess_alone_is_that_of_the_whole(export):
