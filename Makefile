@@ -32,12 +32,11 @@ SHELL := /bin/sh
 include infra/variables.mk
 
 POSITIVE := ROUND ROUNDS PATIENCE SEEDS LABELS_PER_CLASS TEACHERS MAX_COPIES JOBS \
-	TEST_PROCESSES SECONDS
-DECIMAL := MINUTES
+	TEST_PROCESSES SECONDS MINUTES
 WHOLE := SEED CALIBRATION_IMAGES FOLDS IMAGES_PER_CLASS NEIGHBORS
 SHARE := TARGET_PRECISION CONFIDENCE_THRESHOLD
 PLAIN := PYTHON RUN PRESET STUDENT_PRESET DUPLICATE_BITS DUPLICATE_SIMILARITY RUNNER TPU \
-	THREADS CONSISTENCY $(WHOLE) $(POSITIVE) $(SHARE) $(DECIMAL)
+	THREADS CONSISTENCY $(WHOLE) $(POSITIVE) $(SHARE)
 TEXT := DATA_DIR LABELED EVALUATION IMAGES CLASS_NAMES CALIBRATION EXCLUDE FEATURES \
 	TEACHER_FLAGS STUDENT_FLAGS SELECTION_FLAGS LABELING_FLAGS BEAM_FLAGS TPU_COMPILE_FLAGS
 # Before anything expands them.
@@ -130,7 +129,6 @@ $(call check_whole,$(WHOLE))
 $(call check_up_to_1000,NEIGHBORS MAX_COPIES)
 $(call check_seed,SEED)
 $(call check_share,$(SHARE) $(if $(DUPLICATE_SIMILARITY),DUPLICATE_SIMILARITY))
-$(call check_decimal,$(DECIMAL))
 $(call check_choice,DUPLICATE_BITS,-1 0 1 2 3)
 $(call check_choice,CONSISTENCY,on off auto)
 
@@ -436,7 +434,7 @@ READY = $(RUN)/settings $(INSTALLED)
 # Settings that a probe cannot have.
 of_network = $(filter-out 0,$(FOLDS))$(filter-out 1,$(TEACHERS))$(filter on,$(CONSISTENCY))\
 $(if $(call is_default,NEIGHBORS),,$(filter-out 0,$(NEIGHBORS)))\
-$(filter-out $(FEATURE) --label_feature=%,$(TEACHER_FLAGS))
+$(filter-out $(FEATURE) --label_feature=% --license=%,$(TEACHER_FLAGS))
 
 $(CHOICE): FORCE | $(INSTALLED)
 	@$(PY) -m workflow.choose --labeled=$(call quote,$(LABELED)) $(SOURCE_FLAGS) \

@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
         flags = (_LABELED, _UNLABELED, *vars(_SOURCE).values(), _FEATURES, _NETWORK)
         flags = (*flags, _SET, _UNLABELED_IMAGE_FEATURE, _TPU, _MINUTES)
         config = {"asked": {flag.name: flag.value for flag in flags}}
+        stored.check_run(_OUTPUT.value)
         if stored.is_settled(_OUTPUT.value, config):
             return
         cli.load_tensorflow()

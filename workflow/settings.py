@@ -36,14 +36,12 @@ from student.training import presets as student_presets
 from student.training.config import StudentConfig, check_assignments
 from teacher import probe as teacher_probe
 from teacher import train as teacher_train
-from workflow.choice.stored import SETTINGS, has_begun
+from workflow.choice.stored import AUTO, SETTINGS, has_begun
 
 FLAGS = CommandFlags()
 _RUN = FLAGS.run("Directory of a run.")
 _DATA_DIR = FLAGS.data_dir()
 
-#: Preset that make replaces by the one that `workflow.choose` has chosen.
-AUTO = "auto"
 #: Variables that name images or a file of class names.
 SOURCES = ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE", "CLASS_NAMES")
 #: Kinds of sources that name files by a pattern.
@@ -97,6 +95,7 @@ def _check_flags(variables: Mapping[str, str]) -> None:
         (("PRESET", "TEACHER_FLAGS"), teacher_train, teacher_presets),
         (("STUDENT_PRESET", "STUDENT_FLAGS"), student_train, student_presets),
     ]
+    _check_presets(variables)
     if variables.get("FEATURES"):
         del commands[0]  # The teacher is a probe.
         with _naming(["TEACHER_FLAGS"], variables):
@@ -114,6 +113,19 @@ def _check_flags(variables: Mapping[str, str]) -> None:
                 refuse_consistency(given["set"].value, "CONSISTENCY=off")
     with _naming(["SELECTION_FLAGS"], variables):
         select_labels.FLAGS.check(variables.get("SELECTION_FLAGS", "").split())
+
+
+def _check_presets(variables: Mapping[str, str]) -> None:
+    """Raises ValueError for presets that there are not."""
+    for name, presets in (
+        ("PRESET", teacher_presets),
+        ("STUDENT_PRESET", student_presets),
+    ):
+        preset = variables.get(name, "")
+        try:
+            presets.find(_known(preset))
+        except ValueError as error:
+            raise ValueError(f"{name}={preset}: {error}, or {AUTO}") from error
 
 
 def _known(preset: str) -> str:

@@ -564,6 +564,7 @@ def test_what_the_user_sets_comes_after_what_is_chosen(make):
         *(({"CONSISTENCY": "on"}, True), ({"CONSISTENCY": "off"}, False)),
         *(({"NEIGHBORS": "10"}, True), ({"NEIGHBORS": "0"}, False)),
         ({"TEACHER_FLAGS": "--image_feature=x --label_feature=y"}, False),
+        ({"TEACHER_FLAGS": "--license=labeled=MIT"}, False),
         ({"TEACHER_FLAGS": "--init_from=x"}, True),
         ({"FEATURES": PRETRAINED}, False),
     ],

@@ -67,6 +67,20 @@ def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
     assert read(tmp_path / "run" / "choice") == before
 
 
+def test_nothing_is_chosen_for_a_run_with_presets(choose, tmp_path):
+    (tmp_path / "run" / "round-1").mkdir(parents=True)
+    variables = {"PRESET": "tiny", "STUDENT_PRESET": "tiny"}
+    settings = tmp_path / "run" / "settings"
+    settings.write_text(json.dumps({"variables": variables, "files": {}}))
+    ended = choose()
+    assert ended.returncode == 1
+    assert "was begun with PRESET=tiny, STUDENT_PRESET=tiny, got auto" in ended.stderr
+    assert not (tmp_path / "run" / "choice").exists()
+    variables["STUDENT_PRESET"] = "auto"
+    settings.write_text(json.dumps({"variables": variables, "files": {}}))
+    assert choose().returncode == 0
+
+
 def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
     """It may have any characters, and make has it."""
     path = onnx_models.write(tmp_path / "a b#$(x).onnx")

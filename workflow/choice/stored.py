@@ -7,9 +7,13 @@ from typing import Any
 
 from etils import epath
 
-from stage import artifact
+from stage import artifact, typed_json
 from workflow.choice.decision import Choice, Facts
 
+#: Preset that is chosen.
+AUTO = "auto"
+#: Variables of make that may have it.
+_PRESETS = "PRESET", "STUDENT_PRESET"
 #: Directory of the choice in that of a run, and the settings beside it.
 CHOICE, SETTINGS = "choice", "settings"
 
@@ -21,6 +25,32 @@ def has_begun(run: epath.PathLike) -> bool:
         file.name not in (CHOICE, SETTINGS) and not artifact.is_unfinished(file)
         for file in path.iterdir()
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """What is read of the settings of a run."""
+
+    variables: dict[str, str]
+
+
+def check_run(directory: epath.PathLike) -> None:
+    """Raises ValueError if the run of a choice was begun with presets, without one."""
+    run = artifact.reach(directory).parent
+    path = run / SETTINGS
+    if not (path.exists() and has_begun(run)):
+        return
+    try:
+        variables = typed_json.read(path, _Begun).variables
+    except ValueError:  # `workflow.settings` says what is wrong.
+        return
+    presets = {name: variables.get(name, AUTO) for name in _PRESETS}
+    if AUTO not in presets.values():
+        got = ", ".join(f"{name}={preset}" for name, preset in presets.items())
+        raise ValueError(
+            f"{run} was begun with {got}, got {AUTO}; use the same settings, or "
+            "another RUN="
+        )
 
 
 def is_settled(directory: epath.PathLike, config: dict[str, Any]) -> bool:
