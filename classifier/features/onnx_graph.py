@@ -62,7 +62,7 @@ def find_input(model: Any, config: GraphConfig) -> GraphInput:
     values = {v.name: v for v in model.graph.input if v.name not in constants}
     if len(values) != 1 or (config.input and config.input not in values):
         raise ValueError(
-            f"expected one input {config.input}, of images, got "
+            f"expected one input of images{config.input and f' {config.input!r}'}, got "
             f"{shown(sorted(values))}; export the part of the network that sees images"
         )
     ((found, value),) = values.items()

@@ -120,7 +120,8 @@ def _find_input(function: Any, config: GraphConfig) -> tuple[str, str, Any]:
     name = config.input or next(iter(inputs), "")
     if len(inputs) != 1 or name not in inputs:
         raise ValueError(
-            f"expected one input {config.input}, of images, got {shown(sorted(inputs))}"
+            f"expected one input of images{config.input and f' {config.input!r}'}, got "
+            f"{shown(sorted(inputs))}"
         )
     tensor = inputs[name]
     shape, dtype = tensor.shape, tensor.dtype

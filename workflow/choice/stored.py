@@ -28,7 +28,7 @@ def has_begun(run: epath.PathLike) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Begun:
+class _SettingsOfRun:
     """What is read of the settings of a run."""
 
     variables: dict[str, str]
@@ -41,7 +41,7 @@ def check_run(directory: epath.PathLike) -> None:
     if not (path.exists() and has_begun(run)):
         return
     try:
-        variables = typed_json.read(path, _Begun).variables
+        variables = typed_json.read(path, _SettingsOfRun).variables
     except ValueError:  # `workflow.settings` says what is wrong.
         return
     presets = {name: variables.get(name, AUTO) for name in _PRESETS}
