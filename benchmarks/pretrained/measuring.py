@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.methods.draws import TRUTH
 from benchmarks.methods.training import read_figures
-from benchmarks.pretrained.chain import ProbeTask
+from benchmarks.pretrained.chain import CONTROL, TEACHER, ProbeTask
 from benchmarks.pretrained.figures import DrawFigures
 from classifier.data import inspection
 from classifier.data.sources import open_source
@@ -36,17 +36,19 @@ def measure(task: ProbeTask, data: str, folder: pathlib.Path) -> DrawFigures:
     labels, truth = _read_labels(task.path("dataset")), _read_truth(folder)
     names = task.draw.class_names
     accuracies = {
-        name: None
-        if name in task.without
-        else read_figures(task.path(name)).evaluation.top1
-        for name in ("teacher", "probe", "student", "control")
+        name: read_figures(task.path(name)).evaluation.top1
+        for name in (TEACHER, "probe", "student", CONTROL)
+        if name not in task.without
     }
     estimate = read_selection(task.path("selection")).estimate
     return DrawFigures(
         data=data,
         seed=task.seed,
         settings=task.student,
-        **accuracies,
+        teacher=accuracies.get(TEACHER),
+        probe=accuracies["probe"],
+        student=accuracies["student"],
+        control=accuracies.get(CONTROL),
         reference=score_reference(task),
         kept=len(labels),
         estimated_precision=estimate.kept.estimate if estimate else None,
