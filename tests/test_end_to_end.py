@@ -135,6 +135,14 @@ def succeed(*command):
     return process.stdout
 
 
+def use_one_thread(patch):
+    """Lets TensorFlow of other processes compute with one thread.
+
+    On some processors, it adds in another order with more.
+    """
+    patch.setitem(commands.ENVIRONMENT, "TF_NUM_INTRAOP_THREADS", "1")
+
+
 def side_by_side(first, second):
     """Runs two commands at the same time."""
     process = start(*second)
@@ -161,9 +169,7 @@ def chain(tmp_path_factory):
         chain.label("predictions-2", *chain.teachers, *TWO_WORKERS),
     )
     with pytest.MonkeyPatch.context() as patch:
-        # Each of two workers has one of two cores. On some processors, TensorFlow adds
-        # in another order with more threads.
-        patch.setitem(commands.ENVIRONMENT, "TF_NUM_INTRAOP_THREADS", "1")
+        use_one_thread(patch)  # As each of two workers on two cores.
         commands.run_together(*labelings)
     for first, second in (
         (chain.select(1), chain.select(2, *TWO_WORKERS)),
@@ -354,7 +360,8 @@ def test_a_second_run_does_nothing(chain):
     assert after == before
 
 
-def test_killed_labeling_goes_on_where_it_was(chain, tmp_path):
+def test_killed_labeling_goes_on_where_it_was(chain, tmp_path, monkeypatch):
+    use_one_thread(monkeypatch)
     source = open_source(chain.images)
     images = [
         example["image"]
@@ -379,8 +386,8 @@ def test_killed_labeling_goes_on_where_it_was(chain, tmp_path):
     }
     assert 0 < len(done) < 100
     assert not (tmp_path / "killed" / "COMPLETED").exists()
-    output = succeed(*command, f"--output={tmp_path}/killed", *ONE_PROCESS)
-    succeed(*command, f"--output={tmp_path}/undisturbed", *ONE_PROCESS)
+    output = run(*command, f"--output={tmp_path}/killed", *ONE_PROCESS)
+    run(*command, f"--output={tmp_path}/undisturbed", *ONE_PROCESS)
     assert f"{len(done)} of 100 shards are labeled already" in output
     assert {path: path.stat().st_mtime_ns for path in done} == done
     first = digests(tmp_path / "killed", "*")
