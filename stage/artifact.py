@@ -157,9 +157,7 @@ def check_directory(path: epath.PathLike) -> None:
     """Raises ValueError if a local path to write to is a file, or is below one."""
     if "://" in os.fspath(path):
         return
-    found = pathlib.Path(path)
-    existing = (part for part in (found, *found.parents) if os.path.exists(part))
-    first = next(existing, None)
+    first = _find_existing(path)
     if first is not None and not os.path.isdir(first):
         raise ValueError(
             f"{printable(os.fspath(path))}: expected a directory, got the file "
@@ -171,10 +169,16 @@ def _check_writable(path: epath.Path) -> None:
     """Raises OSError if a local directory, to be made if need be, cannot be written."""
     if "://" in os.fspath(path):
         return
-    found = pathlib.Path(path)
-    first = next(part for part in (found, *found.absolute().parents) if part.exists())
-    if not os.access(first, os.W_OK | os.X_OK):
+    first = _find_existing(path)
+    if first is not None and not os.access(first, os.W_OK | os.X_OK):
         raise OSError(f"cannot write to {printable(os.fspath(path))}: no permission")
+
+
+def _find_existing(path: epath.PathLike) -> pathlib.Path | None:
+    """Returns a local path if it exists, else the nearest directory above; or None."""
+    found = pathlib.Path(path)
+    existing = (part for part in (found, *found.parents) if os.path.exists(part))
+    return next(existing, None)
 
 
 @contextlib.contextmanager

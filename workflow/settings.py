@@ -95,7 +95,8 @@ def _check_flags(variables: Mapping[str, str]) -> None:
         (("PRESET", "TEACHER_FLAGS"), teacher_train, teacher_presets),
         (("STUDENT_PRESET", "STUDENT_FLAGS"), student_train, student_presets),
     ]
-    _check_presets(variables)
+    for (name, _), _, presets in commands:
+        _check_preset(name, variables.get(name, ""), presets)
     if variables.get("FEATURES"):
         del commands[0]  # The teacher is a probe.
         with _naming(["TEACHER_FLAGS"], variables):
@@ -115,17 +116,12 @@ def _check_flags(variables: Mapping[str, str]) -> None:
         select_labels.FLAGS.check(variables.get("SELECTION_FLAGS", "").split())
 
 
-def _check_presets(variables: Mapping[str, str]) -> None:
-    """Raises ValueError for presets that there are not."""
-    for name, presets in (
-        ("PRESET", teacher_presets),
-        ("STUDENT_PRESET", student_presets),
-    ):
-        preset = variables.get(name, "")
-        try:
-            presets.find(_known(preset))
-        except ValueError as error:
-            raise ValueError(f"{name}={preset}: {error}, or {AUTO}") from error
+def _check_preset(name: str, preset: str, presets: Any) -> None:
+    """Raises ValueError if a variable names a preset that there is not."""
+    try:
+        presets.find(_known(preset))
+    except ValueError as error:
+        raise ValueError(f"{name}={preset}: {error}, or {AUTO}") from error
 
 
 def _known(preset: str) -> str:
