@@ -56,7 +56,7 @@ def find_nearest(
 ) -> NDArray[np.int64]:
     """Returns the most similar row for each query, int64 [Q]; -1 for none.
 
-    Of equally similar ones it is the first.
+    Of equally similar ones, those that rounding could order, it is the first.
 
     Args:
         queries: float16 [Q,D], embeddings.
@@ -67,15 +67,14 @@ def find_nearest(
     with threadpoolctl.threadpool_limits(1):
         for start in range(0, len(queries), _BLOCK_ROWS):
             wanted = _unit_rows(queries, start)
-            at = np.arange(len(wanted))
-            highest = np.full(len(wanted), similarity - _ROUNDING, np.float32)
+            lowest = np.full(len(wanted), similarity - _ROUNDING, np.float32)
             for begin in range(0, len(halves), _BLOCK_ROWS):
                 cosines = wanted @ _unit_rows(halves, begin).T
-                best = cosines.argmax(axis=1)
-                is_new = cosines[at, best] >= highest
-                is_new &= (found[start + at] < 0) | (cosines[at, best] > highest)
-                found[start + at[is_new]] = begin + best[is_new]
-                highest[is_new] = cosines[at, best][is_new]
+                highest = cosines.max(axis=1)
+                is_new = highest >= lowest
+                near = cosines[is_new] >= highest[is_new, None] - _ROUNDING
+                found[start + np.flatnonzero(is_new)] = begin + near.argmax(axis=1)
+                lowest[is_new] = highest[is_new] + _ROUNDING
     return found
 
 
