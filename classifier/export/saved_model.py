@@ -47,7 +47,8 @@ def writing(path: epath.Path) -> Iterator[None]:
         OSError: If it cannot be written.
     """
     try:
-        path.rmtree(missing_ok=True)
+        if path.is_dir():  # A file there is not ours.
+            path.rmtree()
         yield
     except tf.errors.OpError as error:  # Of TensorFlow's file system.
         raise OSError(f"cannot write {path}: {error.message}") from error
