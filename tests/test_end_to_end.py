@@ -360,6 +360,7 @@ def test_a_second_run_does_nothing(chain):
     assert after == before
 
 
+@pytest.mark.slow
 def test_killed_labeling_goes_on_where_it_was(chain, tmp_path, monkeypatch):
     use_one_thread(monkeypatch)
     source = open_source(chain.images)

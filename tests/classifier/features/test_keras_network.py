@@ -102,6 +102,7 @@ def test_what_does_not_fit_is_refused(source, tmp_path, exported):
         open_features(str(tmp_path / "none"))
 
 
+@pytest.mark.slow
 def test_a_network_of_keras_applications_works_as_well(config, tmp_path, images):
     model = dataclasses.replace(config.model, name="MobileNet")
     directory, _ = export(

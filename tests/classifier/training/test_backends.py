@@ -19,6 +19,8 @@ from classifier.training import checkpoint
 from tests import commands
 from tests.images import random_images, write_folder
 
+pytestmark = pytest.mark.slow  # `test_consistency_backends` is not.
+
 NUM_STEPS = 10
 NUM_IMAGES = 22
 #: Ten steps that differ by rounding alone. There is no noise inside the network, whose

@@ -126,6 +126,7 @@ def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     assert read[0] == read[1]
 
 
+@pytest.mark.slow
 def test_another_network_resumes_bit_for_bit_too(tmp_path, runs, config):
     """Its unnamed layers and its seeds of dropout must be found again."""
     other = dataclasses.replace(config, model=ModelConfig(name="MobileNet"))

@@ -1,6 +1,5 @@
 """Runs that get a signal and, started again, end bit for bit like undisturbed ones."""
 
-import concurrent.futures
 import json
 import random
 import signal
@@ -14,7 +13,6 @@ from stage import preemption
 from tests import commands
 from tests.images import random_images, write_folder
 
-BACKENDS = ("tensorflow", "jax")
 #: The signal that asks a run of each backend to stop, and the exit status.
 NOTICES = {"tensorflow": (signal.SIGINT, 130), "jax": (signal.SIGTERM, 75)}
 NUM_STEPS = 150
@@ -76,21 +74,11 @@ def images(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory, images):
-    """The futures of `run_with_ends` by backend, computed side by side."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return {
-            backend: pool.submit(
-                run_with_ends, images, tmp_path_factory.mktemp(backend), backend
-            )
-            for backend in BACKENDS
-        }
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_ended_run_goes_on_bit_for_bit(ended, backend):
-    workdir, undisturbed = ended[backend].result()
+@pytest.mark.parametrize(
+    "backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)]
+)
+def test_an_ended_run_goes_on_bit_for_bit(images, tmp_path, backend):
+    workdir, undisturbed = run_with_ends(images, tmp_path, backend)
     assert_equal(workdir, undisturbed)
 
 
