@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export.head import Head
+from classifier.weights import files
 from stage import typed_json
 from stage.validation import check
 
@@ -86,7 +86,7 @@ def _read_npy(content: bytes, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def _read_safetensors(content: bytes, shape: tuple[int, int]) -> NDArray[Any]:
-    tensors = list(safetensors.numpy.load(content).values())
+    tensors = list(files.load_safetensors(content).values())
     check(len(tensors) == 1, f"expected one tensor, got {len(tensors)}")
     _check(tensors[0].shape, tensors[0].dtype, shape)
     return tensors[0]

@@ -73,8 +73,23 @@ def describe(spec: str, path: epath.PathLike, content: bytes) -> dict[str, str]:
 def read_safetensors(spec: str, content: bytes) -> Arrays:
     """Returns the tensors of a safetensors file; raises ValueError if it is broken."""
     with _one_line(spec, "a safetensors file"):
-        _check_unique(content)
-        return safetensors.numpy.load(content)
+        return load_safetensors(content)
+
+
+def load_safetensors(content: bytes) -> Arrays:
+    """Returns the tensors of a safetensors file.
+
+    Raises:
+        ValueError: If it names one twice, or has numbers of a type that NumPy lacks.
+        SafetensorError: If it is broken.
+    """
+    try:
+        tensors = safetensors.numpy.load(content)
+    except KeyError as error:
+        (dtype,) = error.args
+        raise ValueError(f"NumPy has no type {dtype}; store float32") from error
+    _check_unique(content)
+    return tensors
 
 
 def read_hdf5(spec: str, content: bytes) -> Hdf5:
@@ -122,7 +137,7 @@ def _one_line(spec: str, expected: str) -> Iterator[None]:
 
 
 def _check_unique(content: bytes) -> None:
-    """Raises ValueError if a safetensors file names a tensor twice."""
+    """Raises ValueError if a safetensors file that can be read names a tensor twice."""
     size = int.from_bytes(content[:8], "little")
 
     def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

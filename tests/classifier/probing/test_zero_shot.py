@@ -82,6 +82,15 @@ def test_safetensors_hold_one_tensor(tmp_path, rows):
             read(path)
 
 
+def test_safetensors_of_bfloat16_say_so(tmp_path, rows):
+    content = safetensors.numpy.save({"text": rows.astype(np.float16)})
+    path = tmp_path / "names.safetensors"
+    # The header, which is padded by spaces, keeps its length.
+    path.write_bytes(content.replace(b'"F16"', b'"BF16"').replace(b" ", b"", 1))
+    with pytest.raises(ValueError, match="no type BF16; store float32"):
+        read(path)
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.npy or \.safetensors"):
         read(tmp_path / "names.pkl")
