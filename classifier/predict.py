@@ -3,8 +3,9 @@ r"""Prints the most probable classes of images.
   python -m classifier.predict --classifier=runs/photos/student photos/new robin.jpg
 
 An argument is a file, or a directory whose files are read, sub-directories included.
-The probabilities of several classifiers are averaged. A file that cannot be decoded is
-listed with the reason, and the command exits with status 1.
+The probabilities, at the temperature of a probe's calibration if there is one, are
+averaged over several classifiers. A file that cannot be decoded is listed with the
+reason, and the command exits with status 1.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) < 2:
             raise ValueError("expected images: files, or directories of them")
         cli.load_tensorflow()
+        from classifier.export.facts import own_temperature
         from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import ensemble, file_predictions
 
         read_ensemble_facts(_CLASSIFIER.value)
+        temperatures = [own_temperature(path) for path in _CLASSIFIER.value]
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
     with cli.exit_on_job_error():
-        members = ensemble.Ensemble(_CLASSIFIER.value)
+        members = ensemble.Ensemble(_CLASSIFIER.value, temperature=temperatures)
         width = max(len(printable(name)) for name in members.class_names)
         for prediction in file_predictions.predict_files(
             members, files, top_k=_TOP_K.value

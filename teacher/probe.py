@@ -53,7 +53,8 @@ _SOURCE = FLAGS.source()
 _CLASS_EMBEDDINGS = FLAGS.string(
     "class_embeddings",
     None,
-    "File .npy or .safetensors of [K,D] embeddings of the class names, by label.",
+    "File .npy or .safetensors of [K,D] embeddings of the class names, by label: "
+    "folders are sorted by name.",
 )
 _BACKBONE = FLAGS.string(
     "backbone",

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from classifier.data.config import ImageConfig
 from stage import artifact, typed_json
+from stage.calibration_files import read_temperature
 from stage.text import printable
 from stage.typed_json import ClassName, Count, Positive
 
 EXPORT = "export"
 CLASSIFIER = "classifier.json"
 MODEL = "model.keras"
+#: Directory of a probe's calibration in its own.
+OWN_CALIBRATION = "calibration"
 #: Number of the fields of `ImageConfig` that every fingerprint names.
 _NUM_FIRST = 4
 #: Kinds of networks: built by this project; traced into the SavedModel from somebody
@@ -186,3 +189,18 @@ def read_facts(directory: epath.PathLike) -> ClassifierFacts:
             f"{directory}: expected an exported classifier, found no {CLASSIFIER}"
         )
     return typed_json.read(path, ClassifierFacts)
+
+
+def own_temperature(directory: epath.PathLike) -> float:
+    """Returns the temperature of a classifier's confidences.
+
+    It is that of the calibration in its directory, such as a probe has, or that of
+    `classifier.json`.
+
+    Raises:
+        ValueError: If a file is broken, or the calibration is of other classifiers.
+    """
+    facts, path = read_facts(directory), epath.Path(directory) / OWN_CALIBRATION
+    if not artifact.is_complete(path):
+        return facts.temperature
+    return read_temperature(path, teachers=[facts.fingerprint])

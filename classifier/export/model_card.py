@@ -11,13 +11,19 @@ from typing import Any
 
 from etils import epath
 
-from classifier.export.facts import CLASSIFIER, NO_NETWORK, ONNX, Evaluation, read_facts
+from classifier.export.facts import (
+    CLASSIFIER,
+    NO_NETWORK,
+    ONNX,
+    OWN_CALIBRATION,
+    Evaluation,
+    own_temperature,
+    read_facts,
+)
 from classifier.models.variants import is_resnet_rs
 from stage import artifact, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
-#: Directory of a probe's calibration in its own.
-OWN_CALIBRATION = "calibration"
 #: Most classes that are listed.
 _MAX_CLASSES = 1000
 
@@ -125,6 +131,7 @@ def make_card(directory: epath.PathLike) -> str:
         run=typed_json.read(path / artifact.CONFIG, _CardRun),
         ledger=licenses.read(path),
         has_graph=facts.network != ONNX,
-        has_calibration=(path / OWN_CALIBRATION / artifact.COMPLETED).exists(),
+        temperature=own_temperature(path),
+        has_calibration=artifact.is_complete(path / OWN_CALIBRATION),
         max_classes=_MAX_CLASSES,
     )

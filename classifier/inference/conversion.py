@@ -27,6 +27,7 @@ from classifier.export.facts import (
     KERAS,
     ONNX,
     SAVED_MODEL,
+    own_temperature,
     read_facts,
 )
 from classifier.export.onnx_file import NETWORK, PIXELS
@@ -230,7 +231,7 @@ def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
         "class_names": json.dumps(facts.class_names),
         "image_size": str(facts.image.size),
         "crop_fraction": str(facts.image.crop_fraction),
-        "temperature": str(facts.temperature),
+        "temperature": str(own_temperature(classifier)),
         "fingerprint": facts.fingerprint,
     }
     onnx.helper.set_model_props(model, properties)

@@ -143,7 +143,8 @@ class Ensemble:
         engine: Engine that runs their networks; None for the reference of each.
         threads: Threads of a network; None for all cores.
         max_pixels: Maximum pixels of an image to decode.
-        temperature: Temperature of all members; None for each member's own.
+        temperature: Temperature of all members, or one for each; None for those in
+            their `classifier.json`.
         embeddings: Whether predictions have embeddings.
     """
 
@@ -153,7 +154,7 @@ class Ensemble:
         engine: Engine | None = None,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
-        temperature: float | None = None,
+        temperature: float | Sequence[float] | None = None,
         *,
         embeddings: bool = False,
     ) -> None:
@@ -163,10 +164,9 @@ class Ensemble:
         ]
         self._embeddings = embeddings
         self._max_pixels = max_pixels
-        self._temperatures = [
-            member.facts.temperature if temperature is None else temperature
-            for member in self._members
-        ]
+        if temperature is None:
+            temperature = [member.facts.temperature for member in self._members]
+        self._temperatures = np.broadcast_to(temperature, len(self._members)).tolist()
         self.class_names = tuple(self._members[0].facts.class_names)
 
     def warm_up(self) -> None:

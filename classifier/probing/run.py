@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from classifier.data import inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
-from classifier.export import model_card
-from classifier.export.facts import read_facts
+from classifier.export.facts import OWN_CALIBRATION, read_facts
 from classifier.features.keras_network import KerasFeatures
 from classifier.features.source import FeatureSource, check_rows, describe
 from classifier.inference import calibration
@@ -191,7 +190,7 @@ def calibrate(
         return
     started = time.monotonic()
     facts = read_facts(workdir)
-    output = epath.Path(workdir) / model_card.OWN_CALIBRATION
+    output = epath.Path(workdir) / OWN_CALIBRATION
     config = {
         "teachers": [facts.fingerprint],
         "kind": found.kind,

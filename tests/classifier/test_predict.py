@@ -1,11 +1,14 @@
 """The command; the predictions of files are tested in test_file_predictions."""
 
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from tests import calibrations
 from tests.commands import ENVIRONMENT, ROOT, call
 from tests.images import random_images
 
@@ -44,6 +47,30 @@ def test_a_table_of_good_and_bad_images(exported, tmp_path):
     assert lines[5] == str(tmp_path / "none.png")
     assert lines[6].startswith("  missing: ")
     assert len(lines) == 7
+
+
+def test_a_calibration_in_its_directory_softens_confidences(exported, tmp_path):
+    (image,) = random_images(1)
+    (tmp_path / "bird.png").write_bytes(image)
+    directory = shutil.copytree(exported[0], tmp_path / "probe")
+    calibrations.write_own(directory, 0.01)
+    sharp, raw = (
+        json.loads(
+            call(
+                "classifier.predict",
+                f"--classifier={each}",
+                "--json",
+                "--top_k=3",
+                tmp_path / "bird.png",
+            ).stdout
+        )["top"]
+        for each in (directory, exported[0])
+    )
+    found, expected = (
+        np.array([top["probability"] for top in each]) for each in (sharp, raw)
+    )
+    expected = (expected / expected[0]) ** 100
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-3)
 
 
 @pytest.mark.slow

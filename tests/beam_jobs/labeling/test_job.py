@@ -8,7 +8,6 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from etils import epath
 
 from beam_jobs.labeling import job as labeling_job
 from beam_jobs.labeling.job import LabelingConfig
@@ -17,7 +16,7 @@ from beam_jobs.runners.run import parse_beam_arguments
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
-from classifier.export.facts import CLASSIFIER, read_facts
+from classifier.export.facts import CLASSIFIER
 from classifier.inference import engine_autotune
 from classifier.inference.engine import Engine
 from classifier.inference.engine_autotune import EngineTiming
@@ -26,6 +25,7 @@ from classifier.inference.probabilities import softmax
 from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact, licenses
 from stage.licenses import Origin
+from tests import calibrations
 from tests.classifier.features.onnx_models import FEATURES
 from tests.commands import ROOT
 from tests.images import random_images, write_folder, write_records
@@ -215,24 +215,11 @@ def test_another_teacher_is_refused(job, exported_second, tmp_path):
         job(teachers=(str(exported_second[0]),))
 
 
-def write_calibration(directory, temperature, *teachers):
-    artifact.start_or_resume(directory, {})
-    facts = {
-        "schema_version": 1,
-        "kind": "held_out",
-        "teachers": [read_facts(teacher).fingerprint for teacher in teachers],
-        "temperature": temperature,
-    }
-    artifact.write_json(epath.Path(directory) / "calibration.json", facts)
-    artifact.complete(directory, seconds=0)
-    return str(directory)
-
-
 def test_a_calibration_gives_all_teachers_its_temperature(
     job, records, exported, exported_second, tmp_path
 ):
     both = (str(exported[0]), str(exported_second[0]))
-    job(teachers=both, calibration=write_calibration(tmp_path / "c", 2.5, *both))
+    job(teachers=both, calibration=calibrations.write(tmp_path / "c", 2.5, *both))
     table = pq.read_table(tmp_path / "predictions" / "predictions-00000.parquet")
     source = open_source(f"tfrecord:{records}/0.tfrecord")
     examples = list(read_examples(source.reader, source.files))
@@ -249,9 +236,9 @@ def test_the_temperature_is_in_the_config_and_another_is_refused(
 
     job()
     assert config()["temperature"] == 1.0
-    one = write_calibration(tmp_path / "one", 1.0, exported[0])
+    one = calibrations.write(tmp_path / "one", 1.0, exported[0])
     job(calibration=one)  # Of no other content.
-    other = write_calibration(tmp_path / "other", 1.5, exported[0])
+    other = calibrations.write(tmp_path / "other", 1.5, exported[0])
     with pytest.raises(ValueError, match=r"temperature.* 1\.0.* 1\.5"):
         job(calibration=other)
 
@@ -259,7 +246,7 @@ def test_the_temperature_is_in_the_config_and_another_is_refused(
 def test_a_calibration_of_other_teachers_is_refused(
     job, exported, exported_second, tmp_path
 ):
-    other = write_calibration(tmp_path / "other", 1.5, exported_second[0])
+    other = calibrations.write(tmp_path / "other", 1.5, exported_second[0])
     with pytest.raises(ValueError, match=other):
         job(calibration=other)
     assert not (tmp_path / "predictions").exists()
@@ -276,7 +263,7 @@ def test_teachers_of_several_temperatures_need_a_calibration(
     both = (str(exported[0]), str(warm))
     with pytest.raises(ValueError, match=r"\[1\.0, 1\.5\].*--calibration"):
         job(teachers=both)
-    job(teachers=both, calibration=write_calibration(tmp_path / "c", 1.2, *both))
+    job(teachers=both, calibration=calibrations.write(tmp_path / "c", 1.2, *both))
 
 
 def test_what_cannot_be_written_is_one_line(job, tmp_path, monkeypatch):

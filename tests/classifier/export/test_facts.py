@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from classifier.data.config import ImageConfig
-from classifier.export.facts import CLASSIFIER, Evaluation, fingerprint, read_facts
+from classifier.export.facts import (
+    CLASSIFIER,
+    Evaluation,
+    fingerprint,
+    own_temperature,
+    read_facts,
+)
+from tests import calibrations
 from tests.commands import ROOT
 from tests.conftest import CLASS_NAMES
 
@@ -45,6 +52,20 @@ def test_a_fingerprint_names_later_settings_only_where_they_differ():
     ]
     found = {fingerprint(other, ("a", "b"), weights) for other in others}
     assert len(found | {known}) == 4
+
+
+def test_a_calibration_in_its_directory_gives_the_temperature(exported, tmp_path):
+    content = json.loads((exported[0] / CLASSIFIER).read_text())
+    for name, fingerprint_ in (("mine", "a" * 64), ("others", "b" * 64)):
+        (tmp_path / name).mkdir()
+        facts = {**content, "fingerprint": fingerprint_, "temperature": 2.0}
+        (tmp_path / name / CLASSIFIER).write_text(json.dumps(facts))
+        assert own_temperature(tmp_path / name) == 2.0
+        calibrations.write_own(tmp_path / name, 0.5)
+        assert own_temperature(tmp_path / name) == 0.5
+    (tmp_path / "mine" / CLASSIFIER).write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="calibration is of other teachers"):
+        own_temperature(tmp_path / "mine")
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -9,6 +9,7 @@ from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER
 from stage import artifact, licenses
 from stage.licenses import Origin
+from tests import calibrations
 from tests.images import random_images
 from tests.json_files import read_json
 
@@ -104,13 +105,15 @@ def test_a_probe_says_what_its_network_and_its_last_layer_are(origin, name, clas
     assert re.search(f"Its network{name} had been trained .* 1,280 features", card)
     assert "Only the last layer was fitted" in card
     assert "they were not calibrated" in card
-    artifact.start_or_resume(classifier / "calibration", {})
-    artifact.complete(classifier / "calibration", seconds=0.0)
+    calibrations.write_own(classifier, 4.25)
     change(classifier / artifact.CONFIG, class_embeddings="e" * 64)
     card = model_card.make_card(classifier)
+    assert "| temperature of its confidences | 4.25 |" in card
     assert "has learned from no labels" in card
     assert "`calibration/`" in card
     assert "they were not calibrated" not in card
+    calibrations.write_own(classifier, 1.0)  # Of too few images to fit another.
+    assert "they were not calibrated" in model_card.make_card(classifier)
 
 
 def test_the_name_of_a_network_has_its_article(classifier):
@@ -142,11 +145,16 @@ def test_very_many_classes_are_counted(classifier):
     assert "| 1000 |" not in card
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("of_facts", "of_calibration", "temperature"),
+    [(1.0, None, 1.0), (2.0, None, 2.0), (1.0, 3.0, 3.0)],
+)
 def test_the_program_of_the_card_gives_the_probabilities(
-    temperature, classifier, capsys, tmp_path
+    of_facts, of_calibration, temperature, classifier, capsys, tmp_path
 ):
-    change(classifier / CLASSIFIER, temperature=temperature)
+    change(classifier / CLASSIFIER, temperature=of_facts)
+    if of_calibration is not None:
+        calibrations.write_own(classifier, of_calibration)
     card = model_card.make_card(classifier)
     (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     (image,) = random_images(1)

@@ -16,6 +16,7 @@ from classifier.export import saved_model
 from classifier.inference import conversion
 from classifier.models.config import ModelConfig
 from classifier.models.factory import build_network
+from tests import calibrations
 from tests.conftest import CLASS_NAMES, export
 
 OUTPUTS = ("network.keras", "network.onnx", "network")
@@ -69,17 +70,21 @@ def test_every_format_gives_the_models_logits(places, exported, pixels, name, co
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_the_scaling_of_pixels_is_in_every_format(config, pixels, tmp_path):
+def test_scaling_of_pixels_and_own_temperature_are_exported(config, pixels, tmp_path):
     scaling = {"channel_order": "bgr", "pixel_mean": (0.4, 0.5, 0.6)}
     recipe = dataclasses.replace(
         config, model=dataclasses.replace(config.model, **scaling)
     )
     directory, model = export(tmp_path / "classifier", recipe, seed=1)
+    calibrations.write_own(directory, 3.0)
     expected = np.asarray(model(pixels, training=False))
     for name in OUTPUTS:
         conversion.export(directory, str(tmp_path / name))
         found = np.asarray(load(tmp_path / name)(pixels))
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), name
+    network = onnx.load(tmp_path / "network.onnx")
+    facts = {entry.key: entry.value for entry in network.metadata_props}
+    assert float(facts["temperature"]) == 3.0
 
 
 def test_the_onnx_file_explains_itself(places, config):
