@@ -307,10 +307,10 @@ def reach(path: epath.PathLike) -> epath.Path:
         found.exists()
     # An unknown scheme, a missing client, no access: each file system has own errors.
     except Exception as error:
-        words = typed_json.error_message(error)
-        raise OSError(
-            f"{path} cannot be reached: {type(error).__name__}: {words}"
-        ) from error
+        words = f"{type(error).__name__}: {typed_json.error_message(error)}"
+        if isinstance(error, KeyError):  # Of `epath`, whose keys are schemes.
+            words = "no file system has such paths"
+        raise OSError(f"{path} cannot be reached: {words}") from error
     return found
 
 
@@ -461,7 +461,7 @@ def _describe_differences(before: Any, now: Any) -> str:
     old, new = dict(_flatten(before)), dict(_flatten(now))
     differ = [path for path in old | new if old.get(path) != new.get(path)]
     described = [
-        _describe_difference(path, old.get(path, "none"), new.get(path, "none"))
+        _describe_difference(path, old.get(path, "absent"), new.get(path, "absent"))
         for path in differ[:_MAX_DIFFERENCES]
     ]
     if len(differ) > _MAX_DIFFERENCES:

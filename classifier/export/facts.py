@@ -127,7 +127,8 @@ class ClassifierFacts:
         if self.network == NO_NETWORK:
             raise ValueError(
                 f"{directory} is a head without its network, for beam_jobs.relabel: "
-                "make it again with teacher.probe --backbone=, which adds the network"
+                "make it in another directory with teacher.probe --backbone=, which "
+                "adds the network"
             )
 
     def check_fingerprint(

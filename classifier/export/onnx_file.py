@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from classifier.export.facts import ClassifierFacts
 from classifier.models.embedding import EMBEDDING, LOGITS
+from stage import artifact
 from stage.typed_json import error_message, shown
 
 #: Network of a classifier of the kind `onnx`.
@@ -134,7 +135,7 @@ def _read_bytes(path: epath.PathLike) -> bytes:
     local = os.fspath(path)
     if "://" not in local and os.path.exists(local) and not os.path.isfile(local):
         raise ValueError(f"{path}: expected a regular file")
-    found = epath.Path(path)
+    found = artifact.reach(path)
     if not found.exists():
         raise FileNotFoundError(f"{path}: no such file")
     size = found.stat().length

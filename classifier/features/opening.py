@@ -66,7 +66,7 @@ def open_features(
 
     Raises:
         ValueError: If the source is broken or unknown, or a setting does not fit.
-        FileNotFoundError: If it does not exist.
+        OSError: If it does not exist, or its file system does not answer.
     """
     if is_classifier(spec):
         return _open_classifier(spec, assignments)

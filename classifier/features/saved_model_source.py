@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +34,8 @@ def open_directory(path: str, assignments: Sequence[str], log: Log) -> TracedFea
             a setting does not fit.
     """
     spec = f"saved_model:{path}"
-    if not pathlib.Path(path).exists():
+    directory = artifact.reach(path)
+    if not directory.exists():
         raise FileNotFoundError(f"{spec}: no such directory")
     artifact.check_files(path)
     settings = read_settings(path, assignments)
@@ -67,13 +67,13 @@ def open_directory(path: str, assignments: Sequence[str], log: Log) -> TracedFea
         return pool(outputs[output], layout, config.pooling)
 
     described = dataclasses.asdict(config)
-    graph = (pathlib.Path(path) / saved_model.GRAPH).read_bytes()
+    graph = (directory / saved_model.GRAPH).read_bytes()
     source = TracedFeatures(
         spec=spec,
         embed=embed,
         image=config.image,
         origin={
-            "source": f"saved_model:{pathlib.Path(path).name}",
+            "source": f"saved_model:{directory.name}",
             "settings": described,
         },
         content=json.dumps(described, sort_keys=True).encode() + graph,

@@ -129,11 +129,14 @@ def check_rows(source: FeatureSource) -> None:
     """Raises ValueError if embeddings depend on chance or on other images of a batch.
 
     So do those of a network that was exported as it is trained: with noise, or with the
-    statistics of a batch.
+    statistics of a batch. Those that are not finite are refused as well.
     """
     pixels = sample_pixels(source.image.size)[-2:]
     network = source.load()
-    agreement = compare(network(pixels)[:1], network(pixels[:1]))
+    together = network(pixels)
+    if not np.isfinite(together).all():
+        raise ValueError(f"{source.spec}: features of an image are not finite")
+    agreement = compare(together[:1], network(pixels[:1]))
     if not agreement.difference <= _ROW_TOLERANCE * agreement.scale:
         raise ValueError(
             f"{source.spec}: features of an image depend on chance or on other images, "

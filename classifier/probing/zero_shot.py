@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from etils import epath
 from numpy.typing import NDArray
 
 from classifier.export.head import Head
 from classifier.weights import files
-from stage import typed_json
+from stage import artifact, typed_json
 from stage.validation import check
 
 #: What CLIP multiplies the cosine by: at its bound of 100 all published models ended.
@@ -50,13 +49,14 @@ def read_class_embeddings(
 
     Raises:
         ValueError: If the file is broken, or of other shape.
-        FileNotFoundError: If there is none.
+        OSError: If there is none, or its file system does not answer.
     """
     readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
-    read = readers.get(epath.Path(path).suffix)
+    file = artifact.reach(path)
+    read = readers.get(file.suffix)
     if read is None:
         raise ValueError(f"expected class embeddings in {' or '.join(readers)}: {path}")
-    if not epath.Path(path).exists():
+    if not file.exists():
         raise FileNotFoundError(f"class embeddings: no file {path!r}")
     content = typed_json.read_bytes(path)
     try:

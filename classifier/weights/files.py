@@ -50,8 +50,9 @@ def read(spec: str, path: epath.PathLike) -> bytes:
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If it is no regular file.
+        OSError: If its file system is unknown or does not answer.
     """
-    found = epath.Path(path)
+    found = artifact.reach(path)
     if not found.exists():
         raise FileNotFoundError(f"{spec}: no such file")
     if found.is_dir():

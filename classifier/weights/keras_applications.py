@@ -134,7 +134,10 @@ def preprocessing(name: str) -> tuple[ModelConfig, ImageConfig]:
 def _check_name(spec: str, name: str) -> None:
     if name not in variants.KERAS_APPLICATIONS:
         what = unknown("network of Keras", name, variants.KERAS_APPLICATIONS)
-        raise ValueError(f"{spec}: {what}; name it with --set=model.name=")
+        raise ValueError(
+            f"{spec}: {what}; name it as --set=model.name=NAME, "
+            "of features as keras:NAME or keras_h5:NAME:PATH"
+        )
 
 
 def _download(spec: str, name: str) -> tuple[str, str]:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from classifier.data.config import ImageConfig
 from classifier.models.config import ModelConfig
 from classifier.models.factory import is_weight, named_variables
+from classifier.models.variants import is_resnet_rs
 from classifier.weights.files import Arrays
 
 HEAD_HINT = "--new_head makes a new one"
@@ -66,22 +68,28 @@ def assign(model: keras.Model, weights: Weights, *, new_head: bool = False) -> N
                 f"{weights.spec}: expected {name} of shape {tuple(variable.shape)} for "
                 f"{model.name}, got {got}{hint}"
             )
-        assignments.append((variable, array))
+        with np.errstate(over="ignore"):  # Of float64.
+            values = array.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{weights.spec}: {name} is not finite as float32")
+        assignments.append((variable, values))
     if unused:
         name, array = next(iter(unused.items()))
         raise ValueError(
             f"{weights.spec}: expected tensors of {model.name} only, got {len(unused)} "
             f"others, such as {name} of shape {array.shape}"
         )
-    for variable, array in assignments:
-        variable.assign(array)
+    for variable, values in assignments:
+        variable.assign(values)
 
 
 def check_network(weights: Weights, name: str) -> None:
     """Raises ValueError unless weights are those of the network `name`."""
     found = weights.model.name
     if name != found:
+        # The published networks have their full width, other than the preset `tiny`.
+        full = " --set=model.width_multiplier=1" if is_resnet_rs(found) else ""
         raise ValueError(
             f"{weights.spec}: expected weights of {name}, got those of {found}; "
-            f"--set=model.name={found} is their network"
+            f"--set=model.name={found}{full} is their network"
         )

@@ -69,8 +69,8 @@ def match(predictions: PredictionSet, source: Source) -> LabeledEmbeddings:
         raise ValueError(
             f"{source.spec}: {len(missing):,} of {len(keys):,} images have no "
             f"embedding in {predictions.directory}, the first is {keys[missing[0]]}; "
-            "label them too, with label_images --embeddings (what could not be decoded "
-            "has none), or give a network as --features"
+            "expected them among the images of label_images --embeddings (what could "
+            "not be decoded has none); otherwise give a network as --features"
         )
     rows = np.stack([at[digest] for digest in digests])
     return LabeledEmbeddings(keys, digests, np.array(labels, np.int64), rows)

@@ -69,6 +69,18 @@ def test_a_file_that_is_not_there_is_named(kind, tmp_path):
         open_features(f"{kind}:{tmp_path}/none")
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("", "onnx:", "saved_model:", "safetensors:", "resnet_rs_h5:"),
+        "keras_h5:ResNet50:",
+    ],
+)
+def test_an_address_is_no_path(kind):
+    with pytest.raises(OSError, match="cannot be reached: no file system"):
+        open_features(f"{kind}https://a.b/c")
+
+
 def test_a_file_without_its_kind_is_refused(tmp_path):
     (tmp_path / "features.onnx").write_bytes(b"")
     with pytest.raises(ValueError, match=r"onnx:PATH.*got the file .*features\.onnx"):

@@ -40,6 +40,18 @@ def test_a_graph_in_training_mode_is_refused(tmp_path, make):
         check_rows(open_features(f"onnx:{path}"))
 
 
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    model = put_first(
+        onnx_models.make_network(),
+        helper.make_node("Neg", ["pixel_values"], ["negative"]),
+        helper.make_node("Add", ["negative", "negative"], ["more"]),
+        helper.make_node("Log", ["more"], ["new"]),
+    )
+    path = onnx_models.write(tmp_path / "network.onnx", model)
+    with pytest.raises(ValueError, match="are not finite"):
+        check_rows(open_features(f"onnx:{path}"))
+
+
 @pytest.mark.parametrize("batch", ["N", 1, 3])
 def test_a_graph_as_it_is_used_is_accepted(tmp_path, batch):
     path = onnx_models.write(tmp_path / "network.onnx", batch=batch)

@@ -82,6 +82,11 @@ def test_safetensors_hold_one_tensor(tmp_path, rows):
             read(path)
 
 
+def test_an_address_is_no_path():
+    with pytest.raises(OSError, match="cannot be reached"):
+        read("https://a.b/names.npy")
+
+
 def test_safetensors_of_bfloat16_say_so(tmp_path, rows):
     content = safetensors.numpy.save({"text": rows.astype(np.float16)})
     path = tmp_path / "names.safetensors"

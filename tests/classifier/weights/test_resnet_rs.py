@@ -132,8 +132,16 @@ def build():
 @pytest.mark.parametrize(
     ("name", "num_classes", "named"),
     [
-        ("resnet_rs_53", 3, r"resnet_rs_53\b.*--set=model.name=resnet_rs_50\b"),
-        ("MobileNet", 3, r"MobileNet\b.*--set=model.name=resnet_rs_50\b"),
+        (
+            "resnet_rs_53",
+            3,
+            r"resnet_rs_53\b.*--set=model.name=resnet_rs_50 --set=model.width_multiplier=1 is",
+        ),
+        (
+            "MobileNet",
+            3,
+            r"MobileNet\b.*--set=model.name=resnet_rs_50 --set=model.width_multiplier=1 is",
+        ),
         ("resnet_rs_50", 5, r"logits/kernel\b.*\(2048, 5\).*\(2048, 3\).*--new_head"),
     ],
 )
@@ -307,6 +315,7 @@ def test_preprocessing_is_what_timm_writes_beside_its_weights(tmp_path):
         ({"layer4.3.conv1.weight": np.zeros((9, 9), "f4")}, r"\(3, 4, 6, 4\)"),
         ({"layer2.1.bn1.bias": None}, r"stage2_block2_reduce_bn/beta\b.*none"),
         ({"layer2.1.bn1.bias": np.zeros(7, "f4")}, r"stage2_block2_\w+/beta.*\(7,\)"),
+        ({"layer2.1.bn1.bias": np.full(128, np.inf, "f4")}, "beta is not finite"),
     ],
 )
 def test_other_tensors_than_timms_are_named(build, changes, named, tmp_path):
