@@ -135,12 +135,12 @@ def build():
         (
             "resnet_rs_53",
             3,
-            r"resnet_rs_53\b.*--set=model.name=resnet_rs_50 --set=model.width_multiplier=1 is",
+            r"resnet_rs_53\b.*=resnet_rs_50 --set=model.width_multiplier=1\b",
         ),
         (
             "MobileNet",
             3,
-            r"MobileNet\b.*--set=model.name=resnet_rs_50 --set=model.width_multiplier=1 is",
+            r"MobileNet\b.*=resnet_rs_50 --set=model.width_multiplier=1\b",
         ),
         ("resnet_rs_50", 5, r"logits/kernel\b.*\(2048, 5\).*\(2048, 3\).*--new_head"),
     ],
