@@ -95,7 +95,8 @@ def _read_safetensors(content: bytes, shape: tuple[int, int]) -> NDArray[Any]:
 def _check(found: tuple[int, ...], dtype: Any, shape: tuple[int, int]) -> None:
     check(
         found == shape,
-        f"expected {shape[0]} classes of {shape[1]} features, got shape {found}",
+        f"expected {shape[0]} classes, those of the labeled images, of {shape[1]} "
+        f"features, got shape {found}",
     )
     check(
         np.issubdtype(dtype, np.floating),
