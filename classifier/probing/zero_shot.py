@@ -66,8 +66,12 @@ def read_class_embeddings(
         words = typed_json.error_message(error)
         raise ValueError(f"{path} cannot be read: {words}") from error
     rows = found.astype(np.float32)
-    if not (np.isfinite(rows).all() and np.abs(rows).sum(axis=1).all()):
-        raise ValueError(f"{path}: expected finite rows that are not zero")
+    is_bad = ~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1)
+    if is_bad.any():
+        raise ValueError(
+            f"{path}: expected finite rows that are not zero, got another in row "
+            f"{is_bad.argmax()}, counted from 0"
+        )
     return rows
 
 

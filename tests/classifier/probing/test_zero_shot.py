@@ -96,6 +96,14 @@ def test_safetensors_of_bfloat16_say_so(tmp_path, rows):
         read(path)
 
 
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_row_without_a_direction_is_named(tmp_path, rows, value):
+    rows[1] = value
+    np.save(tmp_path / "names.npy", rows)
+    with pytest.raises(ValueError, match="in row 1, counted from 0"):
+        read(tmp_path / "names.npy")
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.npy or \.safetensors"):
         read(tmp_path / "names.pkl")
