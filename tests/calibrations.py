@@ -7,11 +7,12 @@ from stage.calibration_files import CALIBRATION, HELD_OUT, SCHEMA_VERSION
 
 def write(directory, temperature, *teachers):
     """Writes a calibration of classifiers; returns its directory."""
-    artifact.start_or_resume(directory, {})
+    fingerprints = [read_facts(teacher).fingerprint for teacher in teachers]
+    artifact.start_or_resume(directory, {"teachers": fingerprints})
     facts = {
         "schema_version": SCHEMA_VERSION,
         "kind": HELD_OUT,
-        "teachers": [read_facts(teacher).fingerprint for teacher in teachers],
+        "teachers": fingerprints,
         "temperature": temperature,
     }
     artifact.write_json(directory / CALIBRATION, facts)

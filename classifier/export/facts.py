@@ -196,12 +196,15 @@ def own_temperature(directory: epath.PathLike) -> float:
     """Returns the temperature of a classifier's confidences.
 
     It is that of the calibration in its directory, such as a probe has, or that of
-    `classifier.json`.
+    `classifier.json` if there is none, or one of an ensemble.
 
     Raises:
-        ValueError: If a file is broken, or the calibration is of other classifiers.
+        ValueError: If a file is broken.
     """
     facts, path = read_facts(directory), epath.Path(directory) / OWN_CALIBRATION
+    teachers = [facts.fingerprint]
     if not artifact.is_complete(path):
         return facts.temperature
-    return read_temperature(path, teachers=[facts.fingerprint])
+    if artifact.read_config(path).get("teachers") != teachers:
+        return facts.temperature
+    return read_temperature(path, teachers=teachers)
