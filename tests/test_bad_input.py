@@ -134,7 +134,9 @@ CASES = [
         (*STUDENT, "--init_from=resnet_rs_h5:{other_weights}"),
         (
             "{other_weights}",
-            "no block of one",
+            "(3, 4, 6, 3)",
+            "(0, 0, 0, 0)",
+            "not to NAME.weights.h5",
         ),
     ),
     Case(

@@ -48,15 +48,11 @@ def _find_depth(spec: str, names: Iterable[str]) -> int:
     for depth, published in variants.PUBLISHED_BLOCKS.items():
         if tuple(blocks) == published:
             return depth
-    if not any(blocks):
-        raise ValueError(
-            f"{spec}: expected a ResNet-RS by the names of its published weights, got "
-            "no block of one; save_weights of tf_keras writes them to NAME.h5, not "
-            "to NAME.weights.h5"
-        )
+    other_names = "; tf_keras writes their names to NAME.h5, not to NAME.weights.h5"
+    hint = "" if any(blocks) else other_names
     raise ValueError(
         f"{spec}: expected the blocks of a published ResNet-RS, such as "
-        f"{variants.PUBLISHED_BLOCKS[50]} for depth 50, got {tuple(blocks)}"
+        f"{variants.PUBLISHED_BLOCKS[50]} for depth 50, got {tuple(blocks)}{hint}"
     )
 
 

@@ -45,6 +45,8 @@ def test_the_most_similar_row_for_each(block_rows):
     is_best = every[hit] >= best[:, None] - 1e-6
     np.testing.assert_array_equal(found[hit], is_best.argmax(axis=1))
     assert 3 < len(hit) < 60
+    same = similarity.find_nearest(rows[7:8], rows, LIMIT)
+    assert same.tolist() == [0]  # Of equal ones the first.
 
 
 def test_of_equal_rows_the_first_is_the_most_similar(block_rows):
