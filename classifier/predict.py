@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> None:
         from classifier.export.saved_model import read_ensemble_facts
         from classifier.inference import ensemble, file_predictions
 
-        read_ensemble_facts(_CLASSIFIER.value)
-        temperatures = [own_temperature(path) for path in _CLASSIFIER.value]
+        facts = read_ensemble_facts(_CLASSIFIER.value)
+        temperatures = list(map(own_temperature, _CLASSIFIER.value, facts))
         files = file_predictions.list_images(argv[1:])
     num_bad = 0
     with cli.exit_on_job_error():

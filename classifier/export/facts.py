@@ -192,8 +192,8 @@ def read_facts(directory: epath.PathLike) -> ClassifierFacts:
     return typed_json.read(path, ClassifierFacts)
 
 
-def own_temperature(directory: epath.PathLike) -> float:
-    """Returns the temperature of a classifier's confidences.
+def own_temperature(directory: epath.PathLike, facts: ClassifierFacts) -> float:
+    """Returns the temperature of the confidences of a classifier with these facts.
 
     It is that of the calibration in its directory, such as a probe has, or that of
     `classifier.json` if there is none, or one of an ensemble.
@@ -201,8 +201,7 @@ def own_temperature(directory: epath.PathLike) -> float:
     Raises:
         ValueError: If a file is broken.
     """
-    facts, path = read_facts(directory), epath.Path(directory) / OWN_CALIBRATION
-    teachers = [facts.fingerprint]
+    path, teachers = epath.Path(directory) / OWN_CALIBRATION, [facts.fingerprint]
     if not artifact.is_complete(path):
         return facts.temperature
     if artifact.read_config(path).get("teachers") != teachers:

@@ -131,7 +131,7 @@ def make_card(directory: epath.PathLike) -> str:
         run=typed_json.read(path / artifact.CONFIG, _CardRun),
         ledger=licenses.read(path),
         has_graph=facts.network != ONNX,
-        temperature=own_temperature(path),
+        temperature=own_temperature(path, facts),
         has_calibration=artifact.is_complete(path / OWN_CALIBRATION),
         max_classes=_MAX_CLASSES,
     )

@@ -231,7 +231,7 @@ def _write_onnx(classifier: epath.Path, output: epath.Path) -> None:
         "class_names": json.dumps(facts.class_names),
         "image_size": str(facts.image.size),
         "crop_fraction": str(facts.image.crop_fraction),
-        "temperature": str(own_temperature(classifier)),
+        "temperature": str(own_temperature(classifier, facts)),
         "fingerprint": facts.fingerprint,
     }
     onnx.helper.set_model_props(model, properties)

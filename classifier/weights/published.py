@@ -69,7 +69,7 @@ def assign(model: keras.Model, weights: Weights, *, new_head: bool = False) -> N
                 f"{model.name}, got {got}{hint}"
             )
         with np.errstate(over="ignore"):  # Of float64.
-            values = array.astype(np.float32)
+            values = array.astype(np.float32, copy=False)
         if not np.isfinite(values).all():
             raise ValueError(f"{weights.spec}: {name} is not finite as float32")
         assignments.append((variable, values))

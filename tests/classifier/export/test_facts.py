@@ -55,16 +55,19 @@ def test_a_fingerprint_names_later_settings_only_where_they_differ():
 
 
 def test_a_calibration_in_its_directory_gives_the_temperature(exported, tmp_path):
+    def temperature(directory):
+        return own_temperature(directory, read_facts(directory))
+
     content = json.loads((exported[0] / CLASSIFIER).read_text())
     for name, fingerprint_ in (("mine", "a" * 64), ("others", "b" * 64)):
         (tmp_path / name).mkdir()
         facts = {**content, "fingerprint": fingerprint_, "temperature": 2.0}
         (tmp_path / name / CLASSIFIER).write_text(json.dumps(facts))
-        assert own_temperature(tmp_path / name) == 2.0
+        assert temperature(tmp_path / name) == 2.0
         calibrations.write_own(tmp_path / name, 0.5)
-        assert own_temperature(tmp_path / name) == 0.5
+        assert temperature(tmp_path / name) == 0.5
     (tmp_path / "mine" / CLASSIFIER).write_text(json.dumps(facts))
-    assert own_temperature(tmp_path / "mine") == 2.0  # That there is of the first one.
+    assert temperature(tmp_path / "mine") == 2.0  # That there is of the first one.
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
