@@ -274,7 +274,7 @@ ifneq ($(THREADS),)
 export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
 
-include infra/runners.mk infra/dataflow.mk
+include infra/runners.mk infra/dataflow.mk infra/container.mk
 
 $(call check_known,$(PLAIN) $(TEXT) $(RUNNER_SETTINGS) $(CLOUD) DATAFLOW_FLAGS VENV SHELL)
 

@@ -154,14 +154,15 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _log_estimate(options: Any) -> None:
-    from beam_jobs.runners import cost, dataflow
+    from beam_jobs.runners import cost
+    from beam_jobs.runners.dataflow import job_options
     from beam_jobs.runners.options import is_dataflow
 
     if not is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )
-    pool = dataflow.pool(options)
+    pool = job_options.pool(options)
     rate = cost.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool)
     estimate = cost.CostEstimate(
         num_images=_ESTIMATE.value, images_per_second=rate, pool=pool
@@ -171,12 +172,12 @@ def _log_estimate(options: Any) -> None:
 
 
 def _check_for_dataflow(image_path: str) -> None:
-    from beam_jobs.runners import dataflow
+    from beam_jobs.runners.dataflow import job_options
 
     paths = {"images": image_path, "output": _OUTPUT.value}
     teachers = _SETTINGS.teachers.value
     for teacher in teachers:
-        dataflow.require_bucket(teacher=teacher, **paths)
+        job_options.require_bucket(teacher=teacher, **paths)
     if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
         raise ValueError(
             "expected --engine and --dtype: the fastest on this machine need not "

@@ -19,8 +19,6 @@ DATAFLOW_FLAGS ?=
 # worker.
 NUM_IMAGES ?=
 RATE ?=
-# What builds the container: cloud (Cloud Build) or docker (this machine).
-BUILDER ?= cloud
 
 CLOUD := PROJECT REGION BUCKET ACCELERATOR MAX_WORKERS MACHINE WORKER_ACCOUNT NUM_IMAGES \
 	RATE BUILDER IMAGE
@@ -31,32 +29,15 @@ $(call check_text,DATAFLOW_FLAGS)
 $(call check_positive,MAX_WORKERS $(if $(NUM_IMAGES),NUM_IMAGES))
 $(call check_decimal,$(if $(RATE),RATE))
 
-WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
-EXTRAS_cpu := gcp,openvino
-EXTRAS_nvidia := gcp,tensorflow-cuda
-EXTRAS_tpu := gcp,tpu
 # The fastest engine on this machine need not be the fastest on the workers. Some machine
 # types, such as c3, support bfloat16: LABELING_FLAGS=--dtype=bfloat16.
 ENGINE_cpu := --engine=openvino --dtype=float32
 ENGINE_nvidia := --engine=tensorflow --dtype=float32
 ENGINE_tpu := --engine=tensorflow --dtype=float32
 
-# The tag of the image is a hash of its content, and the Python version that submits.
-PYTHON_MINOR = $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-CONTAINER_FILES := Dockerfile pyproject.toml setup.py constraints.txt
-CONTAINER_DIRS := stage classifier pseudo_label beam_jobs teacher student workflow
-CONTAINER_VERSION = $(shell find $(CONTAINER_FILES) $(CONTAINER_DIRS) -type f \
-	! -path '*/__pycache__/*' | LC_ALL=C sort | xargs cksum | cksum | cut -d ' ' -f 1)
-REGISTRY = $(REGION)-docker.pkg.dev/$(PROJECT)/noisy-student-rs
-IMAGE ?= $(REGISTRY)/worker-$(WORKER):py$(PYTHON_MINOR)-$(CONTAINER_VERSION)
-
 DATAFLOW_NEEDS = $(foreach name,PROJECT REGION BUCKET,$(if $($(name)),,$(error \
 	expected $(name)=, as in make labels RUNNER=dataflow PROJECT=my-project \
 	REGION=us-central1 BUCKET=my-bucket)))
-
-ifeq ($(filter cpu nvidia tpu,$(WORKER)),)
-$(error expected ACCELERATOR=nvidia-... or tpu-..., got $(ACCELERATOR))
-endif
 
 ifeq ($(RUNNER),dataflow)
 $(DATAFLOW_NEEDS)
@@ -96,21 +77,7 @@ define label_dataflow
 	gcloud storage cp $(BUCKET_PATH)/$@ $@
 endef
 
-BUILD_WITH = _IMAGE=$(IMAGE);_EXTRAS=$(EXTRAS_$(WORKER));_PYTHON_MINOR=$(PYTHON_MINOR)
-
-.PHONY: container estimate
-
-container: | $(VENV)/bin/python  ## Build the container of Dataflow workers
-	$(DATAFLOW_NEEDS)
-ifeq ($(BUILDER),docker)
-	docker build --platform=linux/amd64 --tag=$(IMAGE) \
-		--build-arg=PYTHON_MINOR=$(PYTHON_MINOR) \
-		--build-arg=EXTRAS=$(EXTRAS_$(WORKER)) .
-	docker push $(IMAGE)
-else
-	gcloud builds submit --project=$(PROJECT) --config=infra/cloudbuild.yaml \
-		--substitutions='^;^$(BUILD_WITH)' .
-endif
+.PHONY: estimate
 
 estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \

@@ -23,7 +23,7 @@ from stage import cli as command
 
 ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FRAGMENT = ROOT / "infra" / "dataflow.mk"
+FRAGMENT = ROOT / "infra" / "container.mk"
 
 
 def instructions():
@@ -174,6 +174,7 @@ DATA_FLAGS := --data_dir=gs://my-images/tfds
 RUNNER ?= dataflow
 teacher_dirs = $(RUN)/round-$(1)/teacher/member-1 $(RUN)/round-$(1)/teacher/member-2
 include {variables}
+include {dataflow}
 include {fragment}
 
 $(RUN)/round-1/predictions/COMPLETED:
@@ -210,6 +211,7 @@ def make(tmp_path):
         python=tmp_path / "python",
         tmp=tmp_path,
         variables=FRAGMENT.with_name("variables.mk"),
+        dataflow=FRAGMENT.with_name("dataflow.mk"),
         fragment=FRAGMENT,
     )
     (tmp_path / "Makefile").write_text(makefile)

@@ -10,8 +10,10 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-from beam_jobs.runners import dataflow, listening, local
+from beam_jobs.runners import listening, local
 from beam_jobs.runners import options as beam_options
+from beam_jobs.runners.dataflow import graph, job_options, submission
+from beam_jobs.runners.dataflow.accelerators import accelerator_name
 from beam_jobs.runners.options import Build
 from stage.cli import Log
 from stage.system import num_cores
@@ -28,8 +30,8 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     the job, shown in Dataflow's list of jobs.
     """
     options = beam_options.parse(argv)
-    dataflow.fill_in(options, name=name, now=datetime.datetime.now())
-    if beam_options.is_local(options) and dataflow.accelerator_name(options):
+    job_options.fill_in(options, name=name, now=datetime.datetime.now())
+    if beam_options.is_local(options) and accelerator_name(options):
         raise ValueError("--accelerator needs --runner=DataflowRunner")
     return options
 
@@ -43,7 +45,7 @@ def threads_of_worker(options: PipelineOptions) -> int:
     """
     if beam_options.is_dataflow(options):
         # With an accelerator, a machine has one process.
-        return 0 if dataflow.accelerator_name(options) else 1
+        return 0 if accelerator_name(options) else 1
     if not beam_options.is_local(options):
         return 1
     if not beam_options.has_worker_processes(options):
@@ -75,8 +77,8 @@ def run_pipeline(
         ValueError: If the graph does not suit Dataflow.
     """
     if beam_options.is_dataflow(options):
-        dataflow.check(build, options, may_shuffle=may_shuffle)
-        return dataflow.run(build, options, log=log)
+        graph.check(build, options, may_shuffle=may_shuffle)
+        return submission.run(build, options, log=log)
     if beam_options.is_prism(options):
         log("warning: Prism runs programs for whoever can connect to this machine")
     local.repair_streams()

@@ -8,8 +8,10 @@ from apache_beam.testing.load_tests import dataflow_cost_consts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.runners import dataflow
 from beam_jobs.runners.cost import PRICES, CostEstimate, Pool, describe, rate_of_worker
+from beam_jobs.runners.dataflow import job_options
+from beam_jobs.runners.dataflow.accelerators import ACCELERATORS
+from tests.commands import ROOT
 
 POOL = Pool(machine="n2-standard-4", workers=10, disk_gb=50)
 
@@ -40,8 +42,8 @@ def test_the_table_has_a_date_and_the_prices_of_its_source():
 
 
 def test_every_worker_that_can_be_asked_for_has_a_price():
-    assert PRICES.machine(dataflow.MACHINE_TYPE).vcpus == 4
-    for name, accelerator in dataflow.ACCELERATORS.items():
+    assert PRICES.machine(job_options.MACHINE_TYPE).vcpus == 4
+    for name, accelerator in ACCELERATORS.items():
         assert PRICES.accelerator(name).hour > 0
         assert PRICES.machine(accelerator.machine_type).vcpus > 0
 
@@ -141,6 +143,5 @@ def test_the_table_is_valid_json_without_duplicate_keys():
         assert len(names) == len(set(names))
         return dict(pairs)
 
-    path = dataflow.__file__.replace("dataflow.py", "prices.json")
-    with open(path) as file:
+    with open(ROOT / "beam_jobs" / "runners" / "prices.json") as file:
         assert json.load(file, object_pairs_hook=refuse)["region"] == PRICES.region

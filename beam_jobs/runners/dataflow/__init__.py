@@ -1,0 +1,1 @@
+"""Google Cloud Dataflow: options of a job, its graph, its submission."""
