@@ -65,14 +65,15 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     """
     dropping.delete_dropped(job.output)
     artifact.delete_unfinished(job.output)
-    processes = min(
-        job.predictions.num_shards,
-        job.predictions.num_images // _ROWS_PER_PROCESS,
-        num_cores() // counting.NUM_THREADS,
+    units = min(
+        job.predictions.num_shards, job.predictions.num_images // _ROWS_PER_PROCESS
     )
+    processes = min(units, num_cores() // counting.NUM_THREADS)
     if processes > 1:
         spread(options, argv, units=processes)
-    runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
+    runners.run_pipeline(
+        functools.partial(_build, job=job), options, may_shuffle=True, units=units
+    )
 
 
 def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:

@@ -18,7 +18,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from beam_jobs.runners.options import Build
 
 #: The service's limit of a job graph, which grows with the number of shards.
-MAX_GRAPH_BYTES = 20_000_000
+MAX_GRAPH_BYTES = 10_000_000
 
 
 def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) -> None:
