@@ -94,4 +94,13 @@ def test_dataflow_needs_what_its_workers_can_see(teacher, named):
         ["", "--images=x", "--output=gs://bucket/out", f"--teacher={teacher}"]
     )
     with pytest.raises(ValueError, match=named):
-        label_images._check_for_dataflow("gs://bucket/images")
+        label_images._check_for_dataflow("gs://bucket/images", None)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_gpu_needs_the_engine_that_runs_on_it(engine):
+    flags = ["", "--images=x", "--output=gs://bucket/out", "--teacher=gs://bucket/x"]
+    label_images.FLAGS.parse([*flags, f"--engine={engine}", "--dtype=float32"])
+    label_images._check_for_dataflow("gs://bucket/images", None)
+    with pytest.raises(ValueError, match=f"--engine=tensorflow.*nvidia-l4.*{engine}"):
+        label_images._check_for_dataflow("gs://bucket/images", "nvidia-l4")
