@@ -172,13 +172,9 @@ INSTALLED := {tmp}/venv/gcp-installed
 IMAGES := tfrecord:gs://my-images/*.tfrecord
 DATA_FLAGS := --data_dir=gs://my-images/tfds
 RUNNER ?= dataflow
-teacher_dirs = $(RUN)/round-$(1)/teacher/member-1 $(RUN)/round-$(1)/teacher/member-2
 include {variables}
 include {dataflow}
 include {fragment}
-
-$(RUN)/round-1/predictions/COMPLETED:
-	$(call label_dataflow,1)
 
 image:
 	@echo $(IMAGE)
@@ -191,7 +187,6 @@ case "$*" in
 *"$FAILING"*) exit 1 ;;
 esac
 """
-COMPLETED = pathlib.PurePath("runs/birds/round-1/predictions/COMPLETED")
 GIVEN = ("PROJECT=my-project", "REGION=europe-west4", "BUCKET=my-bucket")
 
 
@@ -250,33 +245,6 @@ def test_other_runners_need_none_of_them(make):
 def test_a_run_stays_below_the_directory(make, run):
     ended, _ = make("image", *GIVEN, f"RUN={run}")
     assert "expected RUN= as a path below this directory" in ended.stderr
-
-
-def test_labels_are_made_in_the_bucket_and_come_home_completed_last(make):
-    ended, calls = make(COMPLETED, *GIVEN, "ACCELERATOR=nvidia-l4")
-    assert ended.returncode == 0, ended.stderr
-    described, first, second, labeled, home, completed = calls
-    assert described.startswith("gcloud artifacts docker images describe europe-west4-")
-    for call, member in ((first, "member-1"), (second, "member-2")):
-        source = f"runs/birds/round-1/teacher/{member}"
-        assert call.startswith("gcloud storage rsync")
-        assert call.endswith(f" {source} gs://my-bucket/{source}")
-        assert f"--teacher=gs://my-bucket/{source}" in labeled
-    assert "--output=gs://my-bucket/runs/birds/round-1/predictions " in labeled
-    assert "--images=tfrecord:gs://my-images/*.tfrecord" in labeled
-    assert "--accelerator=nvidia-l4" in labeled
-    assert f"--sdk_container_image={described.split()[-1]} " in labeled
-    assert home.endswith(f" gs://my-bucket/{COMPLETED.parent} {COMPLETED.parent}")
-    assert "--exclude=^(COMPLETED$|" in home
-    assert completed == f"gcloud storage cp gs://my-bucket/{COMPLETED} {COMPLETED}"
-
-
-@pytest.mark.parametrize("failing", ["images describe", "rsync", "label_images"])
-def test_nothing_follows_on_what_has_failed(make, failing):
-    ended, calls = make(COMPLETED, *GIVEN, failing=failing)
-    assert ended.returncode == 2
-    assert failing in calls[-1]
-    assert ("make container" in ended.stderr) == (failing == "images describe")
 
 
 @pytest.mark.parametrize("builder", ["cloud", "docker"])
