@@ -49,6 +49,7 @@ from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.tally import Tally
 from stage import artifact
+from stage.cli import Log
 from stage.system import num_cores
 
 #: Predictions per process: another one takes seconds to start.
@@ -58,7 +59,13 @@ _MAX_NAMED = 10
 filesystems.register()
 
 
-def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
+def run(
+    job: SelectionJob,
+    options: PipelineOptions,
+    argv: Sequence[str] = (),
+    *,
+    log: Log = lambda line: None,
+) -> None:
     """Writes `selection.json` and, if asked for, `what_if.json`.
 
     `options` were parsed from `argv`.
@@ -72,7 +79,11 @@ def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -
     if processes > 1:
         spread(options, argv, units=processes)
     runners.run_pipeline(
-        functools.partial(_build, job=job), options, may_shuffle=True, units=units
+        functools.partial(_build, job=job),
+        options,
+        log=log,
+        may_shuffle=True,
+        units=units,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -117,14 +118,20 @@ def job_name(name: str, now: datetime) -> str:
     return f"{slug}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def require_bucket(**paths: str) -> None:
-    """Raises ValueError if a path, by the name of its flag, is not in a bucket."""
-    for flag, path in paths.items():
-        if not path.startswith("gs://"):
-            raise ValueError(
-                f"expected --{flag} in a bucket, gs://..., the only storage that "
-                f"Dataflow's workers reach; got {path!r}"
-            )
+def require_bucket(options: PipelineOptions, **paths: str | Sequence[str]) -> None:
+    """Raises ValueError if a job on Dataflow has paths that are not in a bucket.
+
+    `paths` are those of a flag, by its name.
+    """
+    if not is_dataflow(options):
+        return
+    for flag, given in paths.items():
+        for path in [given] if isinstance(given, str) else given:
+            if not path.startswith("gs://"):
+                raise ValueError(
+                    f"expected --{flag} in a bucket, gs://..., the only storage that "
+                    f"Dataflow's workers reach; got {path!r}"
+                )
 
 
 def pool(options: PipelineOptions) -> Pool:

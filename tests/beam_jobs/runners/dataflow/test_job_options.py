@@ -162,8 +162,13 @@ def test_a_job_has_a_valid_and_unique_name(name, now):
 
 
 def test_paths_must_be_in_buckets():
-    job_options.require_bucket(
-        images="gs://my-bucket/images", output="gs://my-bucket/x"
-    )
+    paths = {"images": "gs://my-bucket/images", "exclude": ["gs://my-bucket/x"]}
+    job_options.require_bucket(filled(), **paths, output="gs://my-bucket/x")
     with pytest.raises(ValueError, match=r"--output.*runs/x"):
-        job_options.require_bucket(images="gs://my-bucket/images", output="runs/x")
+        job_options.require_bucket(filled(), **paths, output="runs/x")
+    with pytest.raises(ValueError, match=r"--teacher.*runs/x"):
+        job_options.require_bucket(filled(), teacher=["gs://my-bucket/x", "runs/x"])
+
+
+def test_other_runners_may_read_from_anywhere():
+    job_options.require_bucket(PipelineOptions([]), output="runs/x")
