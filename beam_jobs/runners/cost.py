@@ -110,17 +110,39 @@ def _read_prices() -> Prices:
 PRICES = _read_prices()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What workers have, or have used, times hours."""
+
+    vcpu_hours: float
+    memory_gb_hours: float
+    disk_gb_hours: float
+    accelerator_hours: float = 0.0
+
+
+def costs_of(resources: Resources, pool: Pool) -> dict[str, float]:
+    """Returns the costs of resources, by kind, on workers of a pool."""
+    share = PRICES.flexible_share if pool.is_flexible else 1.0
+    costs = {
+        "vCPUs": resources.vcpu_hours * PRICES.vcpu_hour * share,
+        "memory": resources.memory_gb_hours * PRICES.memory_gb_hour * share,
+    }
+    if pool.accelerator:
+        hour = PRICES.accelerator(pool.accelerator).hour
+        costs["accelerators"] = resources.accelerator_hours * hour
+    return {**costs, "disks": resources.disk_gb_hours * PRICES.disk_gb_hour}
+
+
 def hourly_costs(pool: Pool) -> dict[str, float]:
     """Returns the costs of one worker per hour, by resource."""
     machine = PRICES.machine(pool.machine)
-    share = PRICES.flexible_share if pool.is_flexible else 1.0
-    costs = {
-        "vCPUs": machine.vcpus * PRICES.vcpu_hour * share,
-        "memory": machine.memory_gb * PRICES.memory_gb_hour * share,
-    }
-    if pool.accelerator:
-        costs["accelerators"] = PRICES.accelerator(pool.accelerator).hour
-    return {**costs, "disks": pool.disk_gb * PRICES.disk_gb_hour}
+    worker = Resources(
+        vcpu_hours=machine.vcpus,
+        memory_gb_hours=machine.memory_gb,
+        disk_gb_hours=pool.disk_gb,
+        accelerator_hours=1.0,
+    )
+    return costs_of(worker, pool)
 
 
 def rate_of_worker(measured: float, *, pool: Pool) -> float:
