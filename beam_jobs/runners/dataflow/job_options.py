@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from datetime import datetime
@@ -30,6 +31,8 @@ DISK_SIZE_GB = 50
 
 #: Key of the label that every job has; the value is the end of its output.
 LABEL = "noisy-student-rs"
+#: Key of the label by which a job with the same output is found.
+OUTPUT_LABEL = "noisy-student-rs-output"
 #: Maximum characters of a name in a job name, which has 63 with time and random ones.
 _MAX_SLUG = 40
 _BUCKET_PATH = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.+")
@@ -46,7 +49,11 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     _require_options(options)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or job_name(name, now)
-    cloud.labels = [*(cloud.labels or []), f"{LABEL}={_slug(name)}"]
+    cloud.labels = [
+        *(cloud.labels or []),
+        f"{LABEL}={_slug(name)}",
+        f"{OUTPUT_LABEL}={_digest(name)}",
+    ]
     setup = options.view_as(SetupOptions)
     # The container holds all code, in modules.
     setup.sdk_location = "container"
@@ -81,6 +88,11 @@ def pool(options: PipelineOptions) -> Pool:
         disk_gb=workers.disk_size_gb,
         accelerator=accelerators.accelerator_name(options),
     )
+
+
+def _digest(name: str) -> str:
+    """Returns 16 hexadecimal digits that stand for the whole name of an output."""
+    return hashlib.sha256(name.rstrip("/").encode()).hexdigest()[:16]
 
 
 def _slug(name: str) -> str:
