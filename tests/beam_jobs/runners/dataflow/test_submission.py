@@ -19,7 +19,7 @@ CREATED = ("POST", "")
 
 
 def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
-    with Service(["PENDING", "RUNNING", "RUNNING", "DONE"]) as service:
+    with Service(["PENDING", "PENDING", "RUNNING", "DONE"]) as service:
         lines = submit(service)
     assert lines == [
         f"Dataflow runs birds: {PAGE.format('job-1')}",
@@ -115,17 +115,17 @@ def test_errors_of_the_service_and_of_connections_do_not_end_the_waiting(submit)
 
 
 @pytest.mark.parametrize(
-    ("status", "times", "message"),
+    ("status", "message"),
     [
-        (503, 99, "does not answer"),
-        (None, 99, "does not answer"),
-        (401, 1, "login .* gcloud auth application-default login"),
-        (403, 1, "permission is missing"),
+        (503, "does not answer"),
+        (None, "does not answer"),
+        (401, "login .* gcloud auth application-default login"),
+        (403, "permission is missing"),
     ],
 )
-def test_a_job_that_cannot_be_watched_any_more_goes_on(submit, status, times, message):
+def test_a_job_that_cannot_be_watched_any_more_goes_on(submit, status, message):
     with Service(["RUNNING"]) as service:
-        service.fail("GET", "/job-1", status, "no", times=times)
+        service.fail("GET", "/job-1", status, "no", times=99)
         with pytest.raises(RuntimeError, match=f"{message}.*goes on") as error:
             submit(service)
     assert PAGE.format("job-1") in str(error.value)
