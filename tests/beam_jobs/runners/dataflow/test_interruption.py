@@ -114,7 +114,9 @@ def test_a_job_may_have_been_started_while_it_is_submitted(start):
 
 
 def test_a_job_is_cancelled_if_the_user_wants_it(start):
-    with Service(["RUNNING"], states_of_cancelling=["RUNNING", "CANCELLING"]) as service:
+    with Service(
+        ["RUNNING"], states_of_cancelling=["RUNNING", "CANCELLING"]
+    ) as service:
         process = start(service, "--cancel_on_interrupt")
         service.wait_for(*POLLED)
         press_ctrl_c(process)

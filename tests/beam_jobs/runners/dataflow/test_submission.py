@@ -38,9 +38,10 @@ def test_the_service_receives_container_limits_and_accelerator(submit):
     environment = job["environment"]
     (workers,) = environment["workerPools"]
     assert job["name"] == "birds"
-    assert job["labels"].items() >= {
-        "noisy-student-rs": "runs-birds-round-1-predictions"
-    }.items()
+    assert (
+        job["labels"].items()
+        >= {"noisy-student-rs": "runs-birds-round-1-predictions"}.items()
+    )
     assert workers["workerHarnessContainerImage"] == IMAGE
     assert [
         image["containerImage"] for image in workers["sdkHarnessContainerImages"]
@@ -88,7 +89,7 @@ def test_a_job_that_somebody_cancels_is_an_error(submit):
 def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
     with (
         Service(["RUNNING", "CANCELLED"]) as service,
-        pytest.raises(RuntimeError, match="after 1 hours, .*MAX_HOURS=0.5"),
+        pytest.raises(RuntimeError, match=r"after 1.0 hours, .*MAX_HOURS=0.5"),
     ):
         submit(
             service,
@@ -229,9 +230,9 @@ def test_an_active_job_that_fails_is_an_error_as_an_own_one(submit, labels):
             submit(service)
 
 
-def refusal_of(submit, service):
+def refusal_of(submit, service, *options, **build):
     with pytest.raises(RuntimeError) as error:
-        submit(service)
+        submit(service, *options, **build)
     assert CREATED not in service.requests
     return str(error.value)
 
@@ -247,22 +248,19 @@ def test_a_job_that_is_being_cancelled_is_neither_awaited_nor_joined(
     assert "start again" in message
 
 
-def test_a_job_of_another_container_or_stage_is_refused(submit, labels):
-    def other(pipeline):
-        _ = pipeline | "Relabel" >> beam.Create([1])
+def relabeling(pipeline):
+    _ = pipeline | "Relabel" >> beam.Create([1])
 
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [(relabeling, []), (labeling, ["--sdk_container_image=another:1"])],
+)
+def test_a_job_of_another_container_or_stage_is_refused(submit, labels, build, options):
     with Service() as service:
         service.add("first", labels=labels)
-        for more in (
-            {"build": other},
-            {"more": "--sdk_container_image=another:1"},
-        ):
-            build = more.get("build", labeling)
-            options = [more["more"]] if "more" in more else []
-            with pytest.raises(RuntimeError) as error:
-                submit(service, *options, build=build)
-            assert CANCEL.format("first") in str(error.value)
-        assert CREATED not in service.requests
+        message = refusal_of(submit, service, *options, build=build)
+    assert CANCEL.format("first") in message
 
 
 def test_several_active_jobs_are_refused(submit, labels):
