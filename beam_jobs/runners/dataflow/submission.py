@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -38,13 +37,14 @@ def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
     The job continues in the cloud if this process ends first. Returns Beam's result;
     raises RuntimeError if the job fails, cannot be started or be polled any more.
     """
-    options = copy.deepcopy(options)
     location = DataflowLocation.of(options)
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline)
-    active_jobs.add_program_label(options, pipeline.applied_labels)
     with service_errors.as_one_line(location):
-        client = _connect(options)
+        _check_login(options)
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        options = pipeline.options  # A copy.
+        active_jobs.add_program_label(options, pipeline.applied_labels)
+        client = apiclient.DataflowApplicationClient(options)
         job = active_jobs.find(client, options)
     name = job.name if job else options.view_as(GoogleCloudOptions).job_name
     interrupted = interruption.Interruption(
@@ -66,13 +66,11 @@ def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
     return result
 
 
-def _connect(options: PipelineOptions) -> Any:
-    """Returns Beam's client of the service; fails at once without a login."""
+def _check_login(options: PipelineOptions) -> None:
+    """Fails at once without a login, which Beam would look for again and again."""
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.no_auth:
-        # Beam would try for half a minute, then ask the service without a login.
         google.auth.default(scopes=cloud.gcp_oauth_scopes)
-    return apiclient.DataflowApplicationClient(options)
 
 
 def _attach(client: Any, job: Any, options: PipelineOptions) -> Any:

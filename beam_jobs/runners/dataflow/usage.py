@@ -6,8 +6,8 @@ import dataclasses
 from datetime import datetime
 from typing import Any
 
-#: Namespace of the service's own metrics.
-_NAMESPACE = "dataflow/v1b3"
+#: Origin of the service's own metrics.
+_ORIGIN = "dataflow/v1b3"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,15 +73,18 @@ def read_usage(result: Any) -> JobUsage | None:
 
     `result` is Beam's, of a job of Dataflow.
     """
+    job_id, client = result.job_id(), result._runner.dataflow_client
     try:
-        metrics = result.metrics().all_metrics()
+        # Not Beam's `all_metrics`, which fails if a figure is not there twice.
+        metrics = client.get_job_metrics(job_id).metrics
     except Exception:  # The job itself has ended, whatever the reason is.
         return None
     found = {
-        metric.key.metric.name: float(metric.committed)
+        metric.name.name: metric.scalar
         for metric in metrics
-        if metric.key.metric.namespace == _NAMESPACE
-        and isinstance(metric.committed, (int, float))
+        if metric.name.origin == _ORIGIN
+        and metric.name.context.get("tentative") != "true"
+        and isinstance(metric.scalar, (int, float))
     }
     if _METRICS["vcpu_seconds"] not in found:
         return None

@@ -93,7 +93,7 @@ def describe_failure(
     limit = run_limit(options)
     if limit is not None and _seconds(job) >= limit:
         how += (
-            f" after {_seconds(job) / 3600:.2g} hours, by its limit of run time "
+            f" after {_seconds(job) / 3600:.1f} hours, by its limit of run time "
             f"(make: MAX_HOURS={limit / 3600:g})"
         )
     reasons = [how, *_error_messages(client, job.id)[-1:]]
