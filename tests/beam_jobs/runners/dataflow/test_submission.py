@@ -53,7 +53,8 @@ def test_the_service_receives_container_limits_and_accelerator(submit):
     assert "no_use_multiple_sdk_containers" in environment["experiments"]
     assert "use_multiple_sdk_containers" not in environment["experiments"]
     assert environment["serviceOptions"] == [
-        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx"
+        "max_workflow_runtime_walltime_seconds=86400",
+        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx",
     ]
 
 
@@ -93,7 +94,7 @@ def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
     ):
         submit(
             service,
-            "--dataflow_service_options=max_workflow_runtime_walltime_seconds=1800",
+            "--max_hours=0.5",
         )
 
 
@@ -173,7 +174,7 @@ def test_without_a_login_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(google.auth, "default", fail)
     monkeypatch.setattr(socket.socket, "connect", fail)
     with pytest.raises(RuntimeError, match="gcloud auth application-default login"):
-        submission.run(labeling, filled(), log=lambda line: None)
+        submission.run(labeling, filled(), output="", log=lambda line: None)
 
 
 @pytest.fixture
@@ -276,5 +277,5 @@ def test_options_stay_as_they_are(submit):
     with Service() as service:
         options = for_service(service)
         before = options.get_all_options()
-        submission.run(labeling, options, log=lambda line: None)
+        submission.run(labeling, options, output="", log=lambda line: None)
     assert options.get_all_options() == before

@@ -1,6 +1,9 @@
+import contextlib
 from datetime import UTC, datetime
 
-from beam_jobs.runners.dataflow import usage
+import pytest
+
+from beam_jobs.runners.dataflow import bill, usage
 from tests.beam_jobs.runners.dataflow.service import Service
 
 #: Names, units and magnitudes as the service gives them.
@@ -38,10 +41,23 @@ def test_the_figures_of_a_job_are_read_and_logged(submit):
     )
 
 
+@pytest.mark.parametrize("state", ["DONE", "FAILED"])
+def test_the_figures_of_a_job_make_its_bill(submit, state):
+    with Service(["RUNNING", state], metrics={"TotalVcpuTime": 36_000}) as service:
+        with contextlib.suppress(RuntimeError):
+            submit(service)
+        assert len(service.jobs) == 1
+    found = bill.read_bill(submit.output)
+    assert found.total == pytest.approx(10 * 0.056)
+    assert found.jobs["job-1"].state == state.lower()
+    assert found.jobs["job-1"].workers == "n2-standard-4"
+
+
 def test_a_job_without_figures_has_no_usage(submit):
     with Service() as service:
         submit(service)
         assert usage.read_usage(submit.result) is None
+    assert bill.read_bill(submit.output) is None
 
 
 def test_a_job_whose_figures_cannot_be_read_has_no_usage(submit):
