@@ -7,7 +7,7 @@
 PROJECT ?=
 REGION ?=
 BUCKET ?=
-# Accelerator of each worker: nvidia-tesla-t4, nvidia-l4, tpu-v5e or tpu-v6e; empty: none.
+# Accelerator of each worker: nvidia-tesla-t4 or nvidia-l4; empty: none.
 ACCELERATOR ?=
 MAX_WORKERS ?= 10
 # Machine type of the workers; empty: chosen to fit the accelerator.
@@ -33,7 +33,6 @@ $(call check_decimal,$(if $(RATE),RATE))
 # types, such as c3, support bfloat16: LABELING_FLAGS=--dtype=bfloat16.
 ENGINE_cpu := --engine=openvino --dtype=float32
 ENGINE_nvidia := --engine=tensorflow --dtype=float32
-ENGINE_tpu := --engine=tensorflow --dtype=float32
 
 DATAFLOW_NEEDS = $(foreach name,PROJECT REGION BUCKET,$(if $($(name)),,$(error \
 	expected $(name)=, as in make labels RUNNER=dataflow PROJECT=my-project \
@@ -62,9 +61,6 @@ DOWNLOAD = gcloud storage rsync --recursive --exclude='^(COMPLETED$$|\.)'
 
 # Recipe of the COMPLETED of a round's teacher_predictions on Dataflow.
 define label_dataflow
-	@gcloud artifacts docker images describe $(IMAGE) > /dev/null || { echo "error:" \
-		"no container $(IMAGE); make container PROJECT=$(PROJECT) REGION=$(REGION)" \
-		"BUCKET=$(BUCKET)$(if $(ACCELERATOR), ACCELERATOR=$(ACCELERATOR))" >&2; exit 1; }
 	$(foreach dir,$(call teacher_dirs,$(1)),\
 		$(UPLOAD) $(dir) $(BUCKET_PATH)/$(dir) &&) true
 	$(PY) -m beam_jobs.label_images --images=$(call quote,$(IMAGES)) $(DATA_FLAGS) \
