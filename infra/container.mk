@@ -3,14 +3,15 @@
 
 # What builds the container: cloud (Cloud Build) or docker (this machine).
 BUILDER ?= cloud
+$(call check_choice,BUILDER,cloud docker)
 
 WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
-EXTRAS_tpu := gcp,tpu
 
-ifeq ($(filter cpu nvidia tpu,$(WORKER)),)
-$(error expected ACCELERATOR=nvidia-... or tpu-..., got $(ACCELERATOR))
+ifeq ($(filter cpu nvidia,$(WORKER)),)
+$(error expected ACCELERATOR=nvidia-l4 or nvidia-tesla-t4, got $(ACCELERATOR); labeling \
+	has no engine for TPUs)
 endif
 
 # The tag of the image is a hash of its content, and the Python version that submits.
