@@ -25,8 +25,9 @@ _CHECKS: tuple[Check, ...] = (
 
 def all_of(target: Target, answers: Answers) -> Iterator[Finding]:
     """Yields what follows from the answers to `queries.for_job`."""
-    yield from project.login(answers)
-    if not answers["account"].value:
+    login, login_for_beam = project.login(answers)
+    yield from (login, login_for_beam)
+    if login.state != "ok":
         yield Finding("?", "all else", "gcloud tells nothing without a login")
         return
     for check in _CHECKS:
@@ -35,6 +36,7 @@ def all_of(target: Target, answers: Answers) -> Iterator[Finding]:
 
 def image(target: Target, answers: Answers) -> Iterator[Finding]:
     """Yields what follows from the answers to `queries.for_image`."""
-    yield from project.login(answers)
-    if answers["account"].value:
+    login, login_for_beam = project.login(answers)
+    yield from (login, login_for_beam)
+    if login.state == "ok":
         yield container.image(target, answers)

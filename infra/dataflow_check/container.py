@@ -38,5 +38,6 @@ def image(target: Target, answers: Answers) -> Finding:
             command = f"{command} ACCELERATOR={target.pool.accelerator}"
         return Finding("FAIL", "container", f"no {target.image}", command)
     if found.reason:
-        return unseen(f"container {target.image}", found)
+        detail = f"cannot see {target.image}: {found.reason}"
+        return Finding("?", "container", detail, f"IMAGE={target.image} if it is there")
     return Finding("ok", "container", str(target.image))

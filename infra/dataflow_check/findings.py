@@ -9,9 +9,13 @@ from typing import Any, Literal, TypeAlias
 
 from infra.dataflow_check.target import Target
 
-#: FAIL: the job would fail. cost: it would cost more than need be. ?: not known.
+#: FAIL: a job would fail. cost: it would cost more than need be. ?: gcloud cannot tell.
 State: TypeAlias = Literal["ok", "FAIL", "cost", "?"]
-_MISSING = re.compile(r"not[ _]found|\b404\b|unknown service account", re.IGNORECASE)
+NO_ANSWER = "gcloud did not answer"
+_MISSING = re.compile(r"not[ _]found|(: |HTTPError )404\b", re.IGNORECASE)
+#: gcloud says "not found or permission denied" of what it may not see.
+_DENIED = re.compile(r"permission|denied", re.IGNORECASE)
+_EXPIRED = "problem refreshing your current auth tokens"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +33,17 @@ class Answer:
     @property
     def is_missing(self) -> bool:
         """Whether what was asked for is not there."""
-        return bool(_MISSING.search(self.reason))
+        return bool(_MISSING.search(self.reason)) and not _DENIED.search(self.reason)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether gcloud's login has expired."""
+        return _EXPIRED in self.reason
+
+    @property
+    def is_late(self) -> bool:
+        """Whether gcloud did not answer in time."""
+        return self.reason.startswith(NO_ANSWER)
 
 
 Answers: TypeAlias = Mapping[str, Answer]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from infra.dataflow_check.findings import Answer
+from infra.dataflow_check.findings import NO_ANSWER, Answer
 
 #: Commands side by side; each takes a second of a core to start.
 _PARALLEL = 8
@@ -55,7 +55,7 @@ def _run(words: Sequence[str], time_limit: float) -> Answer:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return Answer(reason=f"gcloud did not answer within {time_limit:g} seconds")
+        return Answer(reason=f"{NO_ANSWER} within {time_limit:g} seconds")
     if process.returncode:
         return Answer(reason=_reason(errors) or f"status {process.returncode}")
     try:
@@ -67,5 +67,5 @@ def _run(words: Sequence[str], time_limit: float) -> Answer:
 def _reason(errors: str) -> str:
     """Returns what gcloud said, in one line and without the command's name."""
     _, found, text = errors.partition("ERROR: ")
-    words = " ".join((text if found else errors).split())
+    words = " ".join((text if found else errors).split()).removesuffix(".")
     return re.sub(r"^\(gcloud[\w.-]*\) ", "", words)[:_MAX_REASON]

@@ -89,9 +89,8 @@ def _in_all_regions(target: Target, vcpus: int) -> Iterator[QuotaNeed]:
 
 def _compare(need: QuotaNeed, target: Target, answer: Answer) -> Finding:
     subject = f"quota {need.metric}"
-    quota = {quota["metric"]: quota for quota in answer.value["quotas"]}.get(
-        need.metric
-    )
+    listed = {quota["metric"]: quota for quota in answer.value["quotas"]}
+    quota = listed.get(need.metric)
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={target.project}"
     if quota is None:
         return Finding("?", subject, f"gcloud does not list it, see {page}")

@@ -13,16 +13,21 @@ _SERVICES = ("dataflow", "compute", "storage", "logging", "iam", "cloudresourcem
 
 def login(answers: Answers) -> Iterator[Finding]:
     """Looks for gcloud's login, and for the one that Beam uses."""
-    accounts = answers["account"]
+    accounts, command = answers["account"], "gcloud auth login"
     if accounts.reason:
         yield unseen("login", accounts)
-    elif accounts.value:
-        yield Finding("ok", "login", accounts.value[0]["account"])
+    elif not accounts.value:
+        yield Finding("FAIL", "login", "gcloud has none", command)
+    elif any(answer.is_expired for answer in answers.values()):
+        detail = f"that of {accounts.value[0]['account']} has expired"
+        yield Finding("FAIL", "login", detail, command)
     else:
-        yield Finding("FAIL", "login", "gcloud has none", "gcloud auth login")
+        yield Finding("ok", "login", accounts.value[0]["account"])
     found = answers["application_login"]
     subject = "login for Beam"
-    if found.reason:
+    if found.is_late:
+        yield unseen(subject, found)
+    elif found.reason:
         command = "gcloud auth application-default login"
         yield Finding("FAIL", subject, found.reason, command)
     else:
@@ -32,9 +37,11 @@ def login(answers: Answers) -> Iterator[Finding]:
 def project(target: Target, answers: Answers) -> Iterator[Finding]:
     """Looks whether there is a project, and whether it may cost something."""
     found, name = answers["project"], target.project
-    if found.reason:
+    if found.is_missing or "may not exist" in found.reason:
         # gcloud does not tell whether it may not be seen or is not there.
         yield Finding("FAIL", "project", found.reason, "gcloud projects list")
+    elif found.reason:
+        yield unseen("project", found)
     elif (state := found.value.get("lifecycleState", "ACTIVE")) != "ACTIVE":
         command = f"gcloud projects undelete {name}"
         yield Finding("FAIL", "project", f"{name} is {state}", command)
@@ -115,7 +122,8 @@ def _settings(url: str, described: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", subject, "by roles alone")
     else:
         command = f"{update} --uniform-bucket-level-access"
-        yield Finding("FAIL", subject, "files have lists of their own", command)
+        detail = "files may have lists of their own, which were not looked at"
+        yield Finding("?", subject, detail, command)
 
 
 def network(target: Target, answers: Answers) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What a job on Dataflow will need, from the options that it would be submitted with."""
+"""What a job on Dataflow needs, from the options that it would be submitted with."""
 
 from __future__ import annotations
 
