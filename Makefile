@@ -192,7 +192,7 @@ endif
 # Goals that make no part of a run.
 OTHER_GOALS := help setup clean-demo format lint typecheck test test-all fuzz check browser \
 	tpu-compile clean container dataflow-check dataflow-smoke estimate flink-up flink-down \
-	test-runners test-engines chaos
+	test-container test-runners test-engines chaos
 AUTO := $(filter auto,$(PRESET) $(STUDENT_PRESET))
 CHOICE := $(RUN)/choice/choice.mk
 CHOSEN_FEATURES :=
@@ -579,6 +579,7 @@ lint: | $(VENV)/dev-installed  ## Check style, docstrings and the layers of impo
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
 
 typecheck: | $(VENV)/dev-installed  ## Check the types
 	$(PY) -m mypy

@@ -25,7 +25,7 @@ IMAGE ?= $(REGISTRY)/worker-$(WORKER):py$(PYTHON_MINOR)-$(CONTAINER_VERSION)
 
 BUILD_WITH = _IMAGE=$(IMAGE);_EXTRAS=$(EXTRAS_$(WORKER));_PYTHON_MINOR=$(PYTHON_MINOR)
 
-.PHONY: container
+.PHONY: container test-container
 
 container: | $(VENV)/bin/python  ## Build the container of Dataflow workers
 	$(DATAFLOW_NEEDS)
@@ -38,3 +38,6 @@ else
 	gcloud builds submit --project=$(PROJECT) --config=infra/cloudbuild.yaml \
 		--substitutions='^;^$(BUILD_WITH)' .
 endif
+
+test-container: | $(VENV)/dev-installed  ## Run the Dockerfile's steps here, without docker
+	@$(PY) -m tests.container_steps --extras=$(EXTRAS_$(WORKER))

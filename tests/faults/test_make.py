@@ -246,7 +246,11 @@ def test_labels_of_dataflow_are_blended_on_this_machine(make):
     cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
     ended, _ = make("labels", "--dry-run", **SETTINGS, **cloud)
     lines = ended.stdout.replace("\\\n", "").splitlines()
-    (labeling,) = (line for line in lines if "--runner=DataflowRunner" in line)
+    (labeling,) = (
+        line
+        for line in lines
+        if "label_images" in line and "--runner=DataflowRunner" in line
+    )
     assert "--embeddings" in labeling
     (blending,) = (line for line in lines if "beam_jobs.propagate_labels" in line)
     assert "--predictions=runs/x/round-1/teacher_predictions" in blending
