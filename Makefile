@@ -486,11 +486,12 @@ compares := $(if $(DUPLICATE_SIMILARITY),--embeddings)
 embeddings := $(or $(compares),$(if $(blends),--embeddings))
 labeling_flags = $(call quote_words,$(filter-out $(FEATURE),$(LABELING_FLAGS)))
 
-define label_here
-	$(PY) -m beam_jobs.label_images $(IMAGE_FLAGS) \
-		$(call teacher_flags,$(1)) $(call calibration_flag,$(1)) --output=$(@D) \
-		$(embeddings) $(labeling_flags) -- $(call quote_words,$(BEAM_FLAGS))
-endef
+# On Dataflow, the directories of a job are in the bucket: infra/dataflow.mk.
+MIRROR ?=
+upload ?=
+download ?=
+beam_options ?= $(call quote_words,$(BEAM_FLAGS))
+labeling_beam_options ?= $(labeling_flags) -- $(beam_options)
 
 define ROUND_RULES
 $(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
@@ -499,7 +500,12 @@ $(RUN)/round-$(1)/calibration/COMPLETED: $(call completed,$(call teacher_dirs,$(
 
 $(call teacher_predictions,$(1))/COMPLETED: \
 		$(call completed,$(call teacher_dirs,$(1)) $(call calibration_dir,$(1)))
-	$$(call label_$(if $(filter dataflow,$(RUNNER)),dataflow,here),$(1))
+	$$(call upload,$(call teacher_dirs,$(1)))
+	$(PY) -m beam_jobs.label_images $$(IMAGE_FLAGS) \
+		$(foreach dir,$(call teacher_dirs,$(1)),--teacher=$$(MIRROR)$(dir)) \
+		$(call calibration_flag,$(1)) --output=$$(MIRROR)$$(@D) \
+		$(embeddings) $$(labeling_beam_options)
+	$$(download)
 
 $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
 	$(PY) -m beam_jobs.label_images $$(DATA_FLAGS) \
@@ -509,19 +515,24 @@ $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs
 
 $(RUN)/round-$(1)/selection/COMPLETED: $(RUN)/round-$(1)/predictions/COMPLETED \
 		$(call completed,$(call excluded_dirs,$(1)))
-	$(PY) -m beam_jobs.select_labels --predictions=$$(<D) \
-		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$(dir)) \
+	$$(call upload,$$(<D) $(call excluded_dirs,$(1)))
+	$(PY) -m beam_jobs.select_labels --predictions=$$(MIRROR)$$(<D) \
+		$(foreach dir,$(call excluded_dirs,$(1)),--exclude=$$(MIRROR)$(dir)) \
 		--duplicate_bits=$(DUPLICATE_BITS) \
 		$(if $(DUPLICATE_SIMILARITY),--duplicate_similarity=$(DUPLICATE_SIMILARITY)) \
 		$$(call quote_words,$$(SELECTION_FLAGS)) \
 		$(call calibration_flag,$(1)) $(call threshold_flag,$(1)) \
 		--images_per_class=$(IMAGES_PER_CLASS) --max_copies=$(MAX_COPIES) \
-		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
+		--output=$$(MIRROR)$$(@D) -- $$(beam_options)
+	$$(download)
 
 $(RUN)/round-$(1)/dataset/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
+	$$(call upload,$(RUN)/round-$(1)/predictions $$(<D))
 	$(PY) -m beam_jobs.write_records $$(IMAGE_FLAGS) \
-		--predictions=$(RUN)/round-$(1)/predictions --selection=$$(<D) --round=$(1) \
-		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
+		--predictions=$$(MIRROR)$(RUN)/round-$(1)/predictions \
+		--selection=$$(MIRROR)$$(<D) --round=$(1) \
+		--output=$$(MIRROR)$$(@D) -- $$(beam_options)
+	$$(download)
 
 $(RUN)/round-$(1)/samples/COMPLETED: $(RUN)/round-$(1)/selection/COMPLETED
 	$(PY) -m workflow.sample_images $$(IMAGE_FLAGS) \
@@ -551,9 +562,12 @@ $(call labeled_predictions,$(1))/COMPLETED: $(call completed,$(call teacher_dirs
 
 $(RUN)/round-$(1)/predictions/COMPLETED: \
 		$(call completed,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))
-	$(PY) -m beam_jobs.propagate_labels --predictions=$(call teacher_predictions,$(1)) \
-		--labeled=$(call labeled_predictions,$(1)) --neighbors=$(NEIGHBORS) $(compares) \
-		--output=$$(@D) -- $$(call quote_words,$$(BEAM_FLAGS))
+	$$(call upload,$(call teacher_predictions,$(1)) $(call labeled_predictions,$(1)))
+	$(PY) -m beam_jobs.propagate_labels \
+		--predictions=$$(MIRROR)$(call teacher_predictions,$(1)) \
+		--labeled=$$(MIRROR)$(call labeled_predictions,$(1)) \
+		--neighbors=$(NEIGHBORS) $(compares) --output=$$(MIRROR)$$(@D) -- $$(beam_options)
+	$$(download)
 endef
 $(foreach round,$(ROUND_NUMBERS),$(eval $(call ROUND_RULES,$(round)))\
 	$(if $(blends),$(eval $(call BLEND_RULES,$(round)))))

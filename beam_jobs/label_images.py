@@ -97,6 +97,7 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
+        from beam_jobs.runners.dataflow.accelerators import accelerator_name
         from beam_jobs.runners.options import is_dataflow, spread
         from beam_jobs.runners.run import parse_beam_arguments, threads_of_worker
 
@@ -129,11 +130,16 @@ def main(argv: Sequence[str]) -> None:
             allow_new_shards=settings.allow_new_shards,
         )
         if is_dataflow(options):
-            _check_for_dataflow(source.files[0].path)
+            _check_for_dataflow(options, source.files[0].path)
         spread(options, argv, units=len(source.shards))
         threads = threads_of_worker(options)
         job = labeling_job.plan(
-            source, settings, output=_OUTPUT.value, threads=threads, log=log
+            source,
+            settings,
+            output=_OUTPUT.value,
+            threads=threads,
+            accelerator=accelerator_name(options),
+            log=log,
         )
     with (
         cli.exit_on_job_error(),
@@ -171,17 +177,24 @@ def _log_estimate(options: Any) -> None:
         cli.log(line)
 
 
-def _check_for_dataflow(image_path: str) -> None:
+def _check_for_dataflow(options: Any, image_path: str) -> None:
     from beam_jobs.runners.dataflow import job_options
+    from beam_jobs.runners.dataflow.accelerators import accelerator_name
 
-    paths = {"images": image_path, "output": _OUTPUT.value}
     teachers = _SETTINGS.teachers.value
-    for teacher in teachers:
-        job_options.require_bucket(teacher=teacher, **paths)
+    job_options.require_bucket(
+        options, teacher=teachers, images=image_path, output=_OUTPUT.value
+    )
     if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
         raise ValueError(
             "expected --engine and --dtype: the fastest on this machine need not "
             "be the fastest on Dataflow's workers"
+        )
+    accelerator = accelerator_name(options)
+    if teachers and accelerator and _SETTINGS.engine.value != "tensorflow":
+        raise ValueError(
+            f"expected --engine=tensorflow with {accelerator}, on which no other "
+            f"engine runs; got {_SETTINGS.engine.value}"
         )
 
 

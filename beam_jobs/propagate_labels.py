@@ -81,11 +81,18 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.io import filesystems
         from beam_jobs.propagation import job as propagation_job
         from beam_jobs.propagation import pipeline
+        from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.run import parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
         request = propagation_job.PropagationRequest(**_REQUEST.arguments())
+        job_options.require_bucket(
+            options,
+            predictions=request.predictions,
+            labeled=request.labeled,
+            output=_OUTPUT.value,
+        )
         job = propagation_job.plan(request, output=_OUTPUT.value)
         for warning in propagation_job.warn(job):
             log(f"warning: {warning}")

@@ -50,11 +50,18 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         from beam_jobs.io import filesystems
         from beam_jobs.relabeling import job as relabeling_job
+        from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.run import parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
         request = relabeling_job.RelabelingRequest(**_REQUEST.arguments())
+        job_options.require_bucket(
+            options,
+            predictions=request.predictions,
+            teacher=request.teacher,
+            output=_OUTPUT.value,
+        )
         job = relabeling_job.plan(request, output=_OUTPUT.value)
     with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         licenses.write(_OUTPUT.value, licenses.inherit(job.parents))

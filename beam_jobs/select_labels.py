@@ -90,6 +90,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         from beam_jobs.io import filesystems
+        from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.options import is_local
         from beam_jobs.runners.run import parse_beam_arguments
         from beam_jobs.selection import job as selection_job
@@ -98,13 +99,19 @@ def main(argv: Sequence[str]) -> None:
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
         request = selection_job.SelectionRequest(**_REQUEST.arguments())
+        job_options.require_bucket(
+            options,
+            predictions=request.predictions,
+            exclude=request.exclude,
+            output=_OUTPUT.value,
+        )
         job = selection_job.plan(request, output=_OUTPUT.value)
         for warning in selection_job.warn(job, is_local=is_local(options)):
             log(f"warning: {warning}")
     with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
         if run is None:
             return
-        pipeline.run(job, options, argv)
+        pipeline.run(job, options, argv, log=log)
     for line in pipeline.format_lines(_OUTPUT.value, job.predictions):
         log(line)
 

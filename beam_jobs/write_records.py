@@ -40,6 +40,7 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
+        from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.options import spread
         from beam_jobs.runners.run import parse_beam_arguments
 
@@ -50,8 +51,16 @@ def main(argv: Sequence[str]) -> None:
         from classifier.data.sources import open_source
 
         filesystems.register(options)
+        source = open_source(**_IMAGES.arguments())
+        job_options.require_bucket(
+            options,
+            images=source.files[0].path,
+            predictions=_PREDICTIONS.value,
+            selection=_SELECTION.value,
+            output=_OUTPUT.value,
+        )
         job = writing_job.plan(
-            open_source(**_IMAGES.arguments()),
+            source,
             predictions=_PREDICTIONS.value,
             selection=_SELECTION.value,
             round_number=_ROUND.value,

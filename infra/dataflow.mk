@@ -1,15 +1,18 @@
-# RUNNER=dataflow: images are labeled on Google Cloud, see docs/dataflow.md.
+# RUNNER=dataflow: Beam's jobs run on Google Cloud, see docs/dataflow.md.
 #
-# RUN stays on this machine. The teacher is copied to gs://BUCKET/RUN, Dataflow writes
-# the predictions there, and they are copied back, COMPLETED last, so that finished
-# stages are skipped. All other stages run on this machine.
+# Labeling, blending, selection and writing run on Dataflow: their inputs are copied to
+# gs://BUCKET/RUN, they write their outputs there, and these are copied back to RUN, so
+# that finished stages are skipped. All other stages run on this machine. Of the images
+# only those that were selected leave the cloud, and samples for the report.
 
 PROJECT ?=
 REGION ?=
 BUCKET ?=
-# Accelerator of each worker: nvidia-tesla-t4 or nvidia-l4; empty: none.
+# Accelerator of each labeling worker: nvidia-tesla-t4 or nvidia-l4; empty: none.
 ACCELERATOR ?=
 MAX_WORKERS ?= 10
+# Hours after which Dataflow ends a job; the same command resumes.
+MAX_HOURS ?= 24
 # Machine type of the workers; empty: chosen to fit the accelerator.
 MACHINE ?=
 WORKER_ACCOUNT ?= noisy-student-rs@$(PROJECT).iam.gserviceaccount.com
@@ -20,14 +23,14 @@ DATAFLOW_FLAGS ?=
 NUM_IMAGES ?=
 RATE ?=
 
-CLOUD := PROJECT REGION BUCKET ACCELERATOR MAX_WORKERS MACHINE WORKER_ACCOUNT NUM_IMAGES \
+CLOUD := PROJECT REGION BUCKET ACCELERATOR MAX_WORKERS MAX_HOURS MACHINE WORKER_ACCOUNT NUM_IMAGES \
 	RATE BUILDER IMAGE
 $(call check_no_dollar,$(CLOUD) DATAFLOW_FLAGS)
 # The default of IMAGE runs Python.
 $(call check_plain,$(filter-out $(if $(call is_default,IMAGE),IMAGE),$(CLOUD)))
 $(call check_text,DATAFLOW_FLAGS)
 $(call check_positive,MAX_WORKERS $(if $(NUM_IMAGES),NUM_IMAGES))
-$(call check_decimal,$(if $(RATE),RATE))
+$(call check_decimal,MAX_HOURS $(if $(RATE),RATE))
 
 # The fastest engine on this machine need not be the fastest on the workers. Some machine
 # types, such as c3, support bfloat16: LABELING_FLAGS=--dtype=bfloat16.
@@ -51,34 +54,35 @@ BUCKET_PATH = gs://$(patsubst gs://%,%,$(BUCKET))
 DATAFLOW_OPTIONS = --runner=DataflowRunner --project=$(PROJECT) --region=$(REGION) \
 	--temp_location=$(BUCKET_PATH)/tmp --sdk_container_image=$(IMAGE) \
 	--service_account_email=$(WORKER_ACCOUNT) --no_use_public_ips \
-	--max_num_workers=$(MAX_WORKERS) \
-	$(if $(ACCELERATOR),--accelerator=$(ACCELERATOR)) \
-	$(if $(MACHINE),--machine_type=$(MACHINE)) $(call quote_words,$(DATAFLOW_FLAGS))
+	--max_num_workers=$(MAX_WORKERS) --max_hours=$(MAX_HOURS) \
+	$(call quote_words,$(DATAFLOW_FLAGS))
+# The accelerator, and the machine type that has it, are for labeling alone.
+MACHINE_OPTION = $(if $(MACHINE),--machine_type=$(MACHINE))
+LABELING_OPTIONS = $(DATAFLOW_OPTIONS) $(MACHINE_OPTION) \
+	$(if $(ACCELERATOR),--accelerator=$(ACCELERATOR))
 
-# Workers do not need the part of a classifier that only resumed training reads.
-UPLOAD = gcloud storage rsync --recursive --exclude='^(checkpoints|events|profile)/'
-DOWNLOAD = gcloud storage rsync --recursive --exclude='^(COMPLETED$$|\.)'
-
-# Recipe of the COMPLETED of a round's teacher_predictions on Dataflow.
-define label_dataflow
-	$(foreach dir,$(call teacher_dirs,$(1)),\
-		$(UPLOAD) $(dir) $(BUCKET_PATH)/$(dir) &&) true
-	$(PY) -m beam_jobs.label_images --images=$(call quote,$(IMAGES)) $(DATA_FLAGS) \
-		$(foreach dir,$(call teacher_dirs,$(1)),--teacher=$(BUCKET_PATH)/$(dir)) \
-		$(call calibration_flag,$(1)) --output=$(BUCKET_PATH)/$(@D) \
-		$(embeddings) $(ENGINE_$(WORKER)) $(call quote_words,$(LABELING_FLAGS)) \
-		-- $(DATAFLOW_OPTIONS)
-	@mkdir -p $(@D)
-	$(DOWNLOAD) $(BUCKET_PATH)/$(@D) $(@D)
-	gcloud storage cp $(BUCKET_PATH)/$@ $@
-endef
+ifeq ($(RUNNER),dataflow)
+# Behind it, directories of RUN are those that the workers see.
+MIRROR = $(BUCKET_PATH)/
+beam_options = $(DATAFLOW_OPTIONS) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
+labeling_beam_options = $(ENGINE_$(WORKER)) $(labeling_flags) -- $(LABELING_OPTIONS)
+# COMPLETED last, so that it stands for all other files. Workers do not need the part of
+# a classifier that only resumed training reads.
+NOT_MIRRORED := ^(COMPLETED$$|\.|checkpoints/|events/|profile/)
+mirror_files = gcloud storage rsync --recursive --exclude='$(NOT_MIRRORED)' $(1) $(2) && \
+	gcloud storage cp $(1)/COMPLETED $(2)/COMPLETED
+# $(call upload,DIRECTORIES): copies those that the bucket does not have as they are.
+upload = @$(foreach dir,$(1),{ gcloud storage cat $(MIRROR)$(dir)/COMPLETED 2> /dev/null | \
+	cmp -s - $(dir)/COMPLETED || { $(call mirror_files,$(dir),$(MIRROR)$(dir)); }; } &&) true
+download = @mkdir -p $(@D) && $(call mirror_files,$(MIRROR)$(@D),$(@D))
+endif
 
 .PHONY: estimate
 
 estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \
 		--images_per_second=$(RATE) --images=$(call quote,$(IMAGES)) --teacher=none --output=none \
-		-- $(DATAFLOW_OPTIONS)
+		-- $(LABELING_OPTIONS)
 
 # Submitting a job needs Google's clients, too.
 $(VENV)/gcp-installed: pyproject.toml constraints.txt | $(VENV)/bin/python

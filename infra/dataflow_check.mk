@@ -16,8 +16,8 @@ CONTAINER_SEEN = $(if $(and $(filter dataflow,$(RUNNER)),$(call is_default,IMAGE
 .PHONY: container-seen dataflow-check
 
 container-seen: | $(INSTALLED)
-	@$(DATAFLOW_CHECK) --container_only -- $(DATAFLOW_OPTIONS)
+	@$(DATAFLOW_CHECK) --container_only -- $(LABELING_OPTIONS)
 
 dataflow-check: | $(INSTALLED)  ## Look for what a job on Dataflow needs, and say what to type
 	$(DATAFLOW_NEEDS)
-	@$(DATAFLOW_CHECK) -- $(DATAFLOW_OPTIONS)
+	@$(DATAFLOW_CHECK) -- $(LABELING_OPTIONS)

@@ -7,7 +7,6 @@ only tell how they were called.
 import fnmatch
 import importlib.metadata
 import json
-import pathlib
 import re
 import shutil
 import subprocess
@@ -224,7 +223,6 @@ INSTALLED := {tmp}/venv/gcp-installed
 IMAGES := tfrecord:gs://my-images/*.tfrecord
 DATA_FLAGS := --data_dir=gs://my-images/tfds
 RUNNER ?= dataflow
-teacher_dirs = $(RUN)/round-$(1)/teacher/member-1 $(RUN)/round-$(1)/teacher/member-2
 include {variables}
 include {dataflow}
 include {fragment}
@@ -232,9 +230,6 @@ include {check}
 
 $(RUN)/round-1/teacher: | $(CONTAINER_SEEN)
 	$(PY) -m teacher.train
-
-$(RUN)/round-1/predictions/COMPLETED: $(RUN)/round-1/teacher
-	$(call label_dataflow,1)
 
 image:
 	@echo $(IMAGE)
@@ -247,7 +242,6 @@ case "$*" in
 *"$FAILING"*) exit 1 ;;
 esac
 """
-COMPLETED = pathlib.PurePath("runs/birds/round-1/predictions/COMPLETED")
 GIVEN = ("PROJECT=my-project", "REGION=europe-west4", "BUCKET=my-bucket")
 
 
@@ -308,35 +302,6 @@ def test_other_runners_need_none_of_them(make):
 def test_a_run_stays_below_the_directory(make, run):
     ended, _ = make("image", *GIVEN, f"RUN={run}")
     assert "expected RUN= as a path below this directory" in ended.stderr
-
-
-def test_labels_are_made_in_the_bucket_and_come_home_completed_last(make):
-    ended, calls = make(COMPLETED, *GIVEN, "ACCELERATOR=nvidia-l4")
-    assert ended.returncode == 0, ended.stderr
-    checked, trained, first, second, labeled, home, completed = calls
-    assert checked.startswith("python -m infra.dataflow_check ")
-    assert trained == "python -m teacher.train"
-    for call, member in ((first, "member-1"), (second, "member-2")):
-        source = f"runs/birds/round-1/teacher/{member}"
-        assert call.startswith("gcloud storage rsync")
-        assert call.endswith(f" {source} gs://my-bucket/{source}")
-        assert f"--teacher=gs://my-bucket/{source}" in labeled
-    assert "--output=gs://my-bucket/runs/birds/round-1/predictions " in labeled
-    assert "--images=tfrecord:gs://my-images/*.tfrecord" in labeled
-    assert "--accelerator=nvidia-l4" in labeled
-    image = re.search(r"--sdk_container_image=\S+", checked)[0]
-    assert image.startswith("--sdk_container_image=europe-west4-docker.pkg.dev/")
-    assert f"{image} " in labeled
-    assert home.endswith(f" gs://my-bucket/{COMPLETED.parent} {COMPLETED.parent}")
-    assert "--exclude=^(COMPLETED$|" in home
-    assert completed == f"gcloud storage cp gs://my-bucket/{COMPLETED} {COMPLETED}"
-
-
-@pytest.mark.parametrize("failing", ["infra.dataflow_check", "rsync", "label_images"])
-def test_nothing_follows_on_what_has_failed(make, failing):
-    ended, calls = make(COMPLETED, *GIVEN, failing=failing)
-    assert ended.returncode == 2
-    assert failing in calls[-1]
 
 
 @pytest.mark.parametrize(

@@ -107,19 +107,20 @@ def plan(
     *,
     output: str,
     threads: int = 0,
+    accelerator: str | None = None,
     log: Log = lambda line: None,
 ) -> LabelingJob:
     """Returns the job, after checking its inputs.
 
     An earlier run to `output` has numbered the shards of the source. A worker process
-    computes with `threads` threads, 0 for all cores; `log` receives the timings of the
-    engines.
+    computes with `threads` threads, 0 for all cores, and on the `accelerator` that it
+    was given; `log` receives the timings of the engines.
     """
     artifact.check_startable(output)
     predictor, described = (
         _plan_handler(settings)
         if settings.model_handler
-        else _plan_teachers(source, settings, output, threads, log)
+        else _plan_teachers(source, settings, output, threads, accelerator, log)
     )
     config = {
         "images": source.describe(),
@@ -216,7 +217,11 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
     artifact.delete_unfinished(labeling.output)
     with Progress(labeling, log) as progress:
         result = runners.run_pipeline(
-            build, options, log=log, count_done=progress.count_shards
+            build,
+            options,
+            log=log,
+            count_done=progress.count_shards,
+            units=labeling.num_shards - progress.count_shards(),
         )
     # Left by workers that were killed while others went on.
     artifact.delete_unfinished(labeling.output)
@@ -287,7 +292,12 @@ def _plan_handler(
 
 
 def _plan_teachers(
-    source: Source, settings: LabelingConfig, output: str, threads: int, log: Log
+    source: Source,
+    settings: LabelingConfig,
+    output: str,
+    threads: int,
+    accelerator: str | None,
+    log: Log,
 ) -> tuple[PredictorLoader, dict[str, Any]]:
     facts = read_ensemble_facts(settings.teachers)
     more = {}
@@ -303,6 +313,7 @@ def _plan_teachers(
         max_pixels=settings.max_pixels,
         temperature=temperature,
         embeddings=settings.embeddings,
+        accelerator=accelerator,
     )
     return loader, {
         "teachers": [member.fingerprint for member in facts],

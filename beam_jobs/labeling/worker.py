@@ -33,7 +33,7 @@ from classifier.data import python_reader, shard_manifest
 from classifier.data.examples import UNLABELED, Example, Reader, key_text
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard
-from classifier.inference.engine import REFERENCE, Engine
+from classifier.inference.engine import REFERENCE, Engine, has_gpu
 from classifier.inference.ensemble import BATCH_SIZE, Decoded, Ensemble, Predictions
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import TRUE_LABEL
@@ -80,6 +80,7 @@ class Teachers:
         max_pixels: Maximum pixels of an image to decode.
         temperature: Divisor of all logits.
         embeddings: Whether predictions have embeddings.
+        accelerator: Accelerator that the workers were given; None without.
     """
 
     directories: Sequence[str]
@@ -88,9 +89,20 @@ class Teachers:
     max_pixels: int = MAX_PIXELS
     temperature: float = 1.0
     embeddings: bool = False
+    accelerator: str | None = None
 
     def load(self) -> Ensemble:
-        """Returns the ensemble, warmed up."""
+        """Returns the ensemble, warmed up.
+
+        Raises LabelingError if TensorFlow does not see the accelerator: it would label
+        on the processor, at a fraction of the speed and the full price.
+        """
+        if self.accelerator and not has_gpu():
+            raise LabelingError(
+                f"expected a worker with {self.accelerator}, but TensorFlow finds no "
+                "GPU: its driver or CUDA is missing, see the log of the worker's start "
+                "and docs/dataflow.md, or label without an accelerator"
+            )
         if self.threads:
             _limit_threads(self.threads)
         with tempfile.TemporaryDirectory() as scratch:

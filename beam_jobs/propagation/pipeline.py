@@ -62,6 +62,7 @@ def run(
         log=log,
         count_done=functools.partial(_count_files, job),
         may_shuffle=True,
+        units=processes,
     )
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_write_cells, job))

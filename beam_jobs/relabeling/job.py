@@ -168,7 +168,11 @@ def run(
         )
 
     runners.run_pipeline(
-        build, options, log=log, count_done=functools.partial(_count_files, relabeling)
+        build,
+        options,
+        log=log,
+        count_done=functools.partial(_count_files, relabeling),
+        units=processes,
     )
     artifact.delete_unfinished(relabeling.output)
 

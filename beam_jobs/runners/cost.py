@@ -15,20 +15,35 @@ from typing import Any
 from stage.validation import check
 
 _PRICES_FILE = "prices.json"
+#: Bytes of a stored prediction without features: 104 with keys of 4 bytes.
+ROW_BYTES = 120
+#: Mean size of an image of ImageNet.
+_IMAGE_BYTES = 110_000
 _NOT_COUNTED = (
     "not counted: workers starting and waiting for the last shard (minutes each), "
-    "stages run again, the bucket's storage and requests"
+    "stages run again, selection, writing and blending, shuffles, the bucket's storage "
+    "and requests"
 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Virtual machines: their type and maximum number, and what each has."""
+    """Virtual machines: their type and maximum number, and what each has.
+
+    `is_flexible` says whether they are scheduled when they are cheap (FlexRS).
+    """
 
     machine: str
     workers: int
     disk_gb: int
     accelerator: str | None = None
+    is_flexible: bool = False
+
+    @property
+    def worker(self) -> str:
+        """Description of a worker."""
+        with_accelerator = f" with {self.accelerator}" if self.accelerator else ""
+        return f"{self.machine}{with_accelerator}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +61,10 @@ class AcceleratorPrice:
     Attributes:
         hour: Price of one accelerator per hour.
         confirmed: Whether it is Dataflow's price; otherwise it is Compute Engine's.
-        instead_of_machine: Whether the price includes vCPUs and memory.
     """
 
     hour: float
     confirmed: bool
-    instead_of_machine: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,8 @@ class Prices:
     """Prices per hour of batch jobs in a cloud region.
 
     Attributes:
+        flexible_share: Price of vCPUs and memory of FlexRS, as a share of the full one.
+        egress_gb: Price of a gigabyte that leaves the cloud for the internet.
         accelerators: Prices by the values of `--accelerator`.
         machines: Resources by machine type.
     """
@@ -70,6 +85,8 @@ class Prices:
     vcpu_hour: float
     memory_gb_hour: float
     disk_gb_hour: float
+    flexible_share: float
+    egress_gb: float
     accelerators: Mapping[str, AcceleratorPrice]
     machines: Mapping[str, Machine]
 
@@ -91,6 +108,41 @@ def _read_prices() -> Prices:
 
 
 PRICES = _read_prices()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What workers have, or have used, times hours."""
+
+    vcpu_hours: float
+    memory_gb_hours: float
+    disk_gb_hours: float
+    accelerator_hours: float = 0.0
+
+
+def costs_of(resources: Resources, pool: Pool) -> dict[str, float]:
+    """Returns the costs of resources, by kind, on workers of a pool."""
+    share = PRICES.flexible_share if pool.is_flexible else 1.0
+    costs = {
+        "vCPUs": resources.vcpu_hours * PRICES.vcpu_hour * share,
+        "memory": resources.memory_gb_hours * PRICES.memory_gb_hour * share,
+    }
+    if pool.accelerator:
+        hour = PRICES.accelerator(pool.accelerator).hour
+        costs["accelerators"] = resources.accelerator_hours * hour
+    return {**costs, "disks": resources.disk_gb_hours * PRICES.disk_gb_hour}
+
+
+def hourly_costs(pool: Pool) -> dict[str, float]:
+    """Returns the costs of one worker per hour, by resource."""
+    machine = PRICES.machine(pool.machine)
+    worker = Resources(
+        vcpu_hours=machine.vcpus,
+        memory_gb_hours=machine.memory_gb,
+        disk_gb_hours=pool.disk_gb,
+        accelerator_hours=1.0,
+    )
+    return costs_of(worker, pool)
 
 
 def rate_of_worker(measured: float, *, pool: Pool) -> float:
@@ -143,17 +195,7 @@ class CostEstimate:
     @property
     def costs(self) -> dict[str, float]:
         """Costs by resource."""
-        machine = PRICES.machine(self.pool.machine)
-        hourly = {
-            "vCPUs": machine.vcpus * PRICES.vcpu_hour,
-            "memory": machine.memory_gb * PRICES.memory_gb_hour,
-        }
-        if self.pool.accelerator:
-            accelerator = PRICES.accelerator(self.pool.accelerator)
-            if accelerator.instead_of_machine:
-                hourly = {}
-            hourly["accelerators"] = accelerator.hour
-        hourly["disks"] = self.pool.disk_gb * PRICES.disk_gb_hour
+        hourly = hourly_costs(self.pool)
         return {item: self.worker_hours * price for item, price in hourly.items()}
 
     @property
@@ -165,22 +207,44 @@ class CostEstimate:
 def describe(estimate: CostEstimate) -> list[str]:
     """Returns an estimate as lines for the user."""
     pool = estimate.pool
-    worker = pool.machine + (f" with {pool.accelerator}" if pool.accelerator else "")
     lines = [
         f"{estimate.num_images:,} images, {estimate.images_per_second:,.1f} a second "
-        f"by each {worker}",
+        f"by each {pool.worker}",
         f"{estimate.worker_hours:>14,.1f}  worker-hours",
         f"{estimate.hours:>14,.1f}  hours with {pool.workers:,} workers",
     ]
     costs = [*estimate.costs.items(), ("in all", estimate.total)]
     lines += [f"{cost:>14,.2f}  {PRICES.currency}  {item}" for item, cost in costs]
     lines += [f"prices of {PRICES.date} for {PRICES.region}; {PRICES.source}"]
+    unconfirmed = ["data that leaves the cloud"]
+    if pool.is_flexible:
+        unconfirmed += ["FlexRS"]
     if pool.accelerator and not PRICES.accelerator(pool.accelerator).confirmed:
-        lines += [
-            f"NOT CONFIRMED: the price of {pool.accelerator} is Compute Engine's, "
-            "Dataflow's was not found"
-        ]
-    return [*lines, _NOT_COUNTED]
+        unconfirmed += [pool.accelerator]
+    return [
+        *lines,
+        f"NOT CONFIRMED: the price of {' and of '.join(unconfirmed)}",
+        *_describe_transfers(estimate.num_images),
+        _NOT_COUNTED,
+    ]
+
+
+def _describe_transfers(num_images: int) -> list[str]:
+    """Returns lines about data that leaves the cloud for this machine."""
+    rows = _describe_transfer(num_images * ROW_BYTES)
+    records = _describe_transfer(10**6 * _IMAGE_BYTES)
+    images = _describe_transfer(num_images * _IMAGE_BYTES)
+    return [
+        f"predictions that leave the cloud: {rows}, and two bytes for each stored "
+        "feature (NEIGHBORS=0 stores none)",
+        f"a million selected images of {_IMAGE_BYTES // 1000} kB: {records}",
+        f"all images, if a stage reads them outside of the cloud: {images}",
+    ]
+
+
+def _describe_transfer(num_bytes: float) -> str:
+    gigabytes = num_bytes / 1e9
+    return f"{gigabytes:,.1f} GB, {gigabytes * PRICES.egress_gb:,.2f} {PRICES.currency}"
 
 
 def _find(what: str, name: str, rows: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
@@ -49,7 +50,7 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
             "server of the cluster, see docs/runners.md"
         )
     if is_local(options) or is_dataflow(options):
-        _check_names(arguments, set(options.get_all_options()))
+        _check_names(arguments, _option_names(options))
     if is_local(options):
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = direct.direct_num_workers or num_cores()
@@ -112,9 +113,22 @@ def _find_runner(name: str) -> str:
     return LOCAL_RUNNER if found == "DirectRunner" else found
 
 
+def _option_names(options: PipelineOptions) -> set[str]:
+    """Returns every name of every option, such as --disk_type and --worker_disk_type.
+
+    `get_all_options` has one name of each, which for switches may be that of none.
+    """
+    names: set[str] = set()
+    options.get_all_options(
+        add_extra_args_fn=lambda parser: names.update(parser._option_string_actions)
+    )
+    return names
+
+
 def _check_names(arguments: Sequence[str], known: set[str]) -> None:
     for argument in arguments:
-        name = argument.removeprefix("--").partition("=")[0]
-        is_known = name in known or name.removeprefix("no_") in known
-        if argument.startswith("--") and not is_known:
-            raise ValueError(f"Beam has no option --{name}")
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            similar = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {similar[0]}?" if similar else ""
+            raise ValueError(f"Beam has no option {name}{hint}")

@@ -31,8 +31,8 @@ def parse_beam_arguments(argv: Sequence[str], *, name: str) -> PipelineOptions:
     """
     options = beam_options.parse(argv)
     job_options.fill_in(options, name=name, now=datetime.datetime.now())
-    if beam_options.is_local(options) and accelerator_name(options):
-        raise ValueError("--accelerator needs --runner=DataflowRunner")
+    if not beam_options.is_dataflow(options):
+        job_options.refuse_elsewhere(options)
     return options
 
 
@@ -61,6 +61,7 @@ def run_pipeline(
     log: Log = lambda line: None,
     count_done: Callable[[], int] = lambda: 0,
     may_shuffle: bool = False,
+    units: int = 1,
 ) -> Any:
     """Builds a pipeline and runs it to its end; returns Beam's result.
 
@@ -71,13 +72,17 @@ def run_pipeline(
         count_done: Returns the number of finished units of work. As long as it grows,
             a local job is restarted whenever a worker process dies.
         may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
+        units: Units of work that can be done at a time: Dataflow begins with workers
+            for so many.
 
     Raises:
         RuntimeError: If the pipeline fails.
         ValueError: If the graph does not suit Dataflow.
     """
     if beam_options.is_dataflow(options):
+        job_options.start_workers(options, units=units)
         graph.check(build, options, may_shuffle=may_shuffle)
+        log(job_options.describe_limit(options))
         return submission.run(build, options, log=log)
     if beam_options.is_prism(options):
         log("warning: Prism runs programs for whoever can connect to this machine")

@@ -49,6 +49,7 @@ from pseudo_label.selection.order_statistics import RankWindows, Rows
 from pseudo_label.selection.precision import LabeledPredictions
 from pseudo_label.selection.tally import Tally
 from stage import artifact
+from stage.cli import Log
 from stage.system import num_cores
 
 #: Predictions per process: another one takes seconds to start.
@@ -58,21 +59,32 @@ _MAX_NAMED = 10
 filesystems.register()
 
 
-def run(job: SelectionJob, options: PipelineOptions, argv: Sequence[str] = ()) -> None:
+def run(
+    job: SelectionJob,
+    options: PipelineOptions,
+    argv: Sequence[str] = (),
+    *,
+    log: Log = lambda line: None,
+) -> None:
     """Writes `selection.json` and, if asked for, `what_if.json`.
 
     `options` were parsed from `argv`.
     """
     dropping.delete_dropped(job.output)
     artifact.delete_unfinished(job.output)
-    processes = min(
-        job.predictions.num_shards,
-        job.predictions.num_images // _ROWS_PER_PROCESS,
-        num_cores() // counting.NUM_THREADS,
+    units = min(
+        job.predictions.num_shards, job.predictions.num_images // _ROWS_PER_PROCESS
     )
+    processes = min(units, num_cores() // counting.NUM_THREADS)
     if processes > 1:
         spread(options, argv, units=processes)
-    runners.run_pipeline(functools.partial(_build, job=job), options, may_shuffle=True)
+    runners.run_pipeline(
+        functools.partial(_build, job=job),
+        options,
+        log=log,
+        may_shuffle=True,
+        units=units,
+    )
 
 
 def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:

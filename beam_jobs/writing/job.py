@@ -95,7 +95,12 @@ def run(
         return sum(job.path(index).exists() for index in range(job.num_shards))
 
     runners.run_pipeline(
-        build, options, log=log, count_done=count_done, may_shuffle=True
+        build,
+        options,
+        log=log,
+        count_done=count_done,
+        may_shuffle=True,
+        units=job.units,
     )
     # Left by workers that were killed while others went on.
     artifact.delete_unfinished(job.output)

@@ -71,7 +71,7 @@ def _in_region(target: Target, vcpus: int) -> Iterator[QuotaNeed]:
     family = pool.machine.partition("-")[0]
     own = family not in _WITHOUT_QUOTA_OF_THEIR_OWN
     yield QuotaNeed(f"{family.upper()}_CPUS" if own else "CPUS", vcpus)
-    if target.is_flexible:
+    if pool.is_flexible:  # FlexRS takes preemptible machines too.
         yield QuotaNeed("PREEMPTIBLE_CPUS", vcpus)
     yield QuotaNeed("INSTANCES", 1)
     disks = "SSD_TOTAL_GB" if target.uses_ssd else "DISKS_TOTAL_GB"

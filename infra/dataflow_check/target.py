@@ -40,7 +40,6 @@ class Target:
         pool: The most workers, their machines and disks.
         subnet: Subnet of workers without public addresses; None if they have some.
         uses_ssd: Whether the workers' disks count as SSD.
-        is_flexible: Whether FlexRS is asked for, which takes preemptible workers.
         image: The container; None if it is none of the project's own.
         builds_in_cloud: Whether `make container` has Cloud Build build it.
     """
@@ -52,7 +51,6 @@ class Target:
     pool: Pool
     subnet: Subnet | None
     uses_ssd: bool
-    is_flexible: bool
     image: str | None
     builds_in_cloud: bool
 
@@ -78,7 +76,6 @@ def from_options(
         pool=job_options.pool(options),
         subnet=None if workers.use_public_ips else _subnet(cloud, workers),
         uses_ssd=bool(re.search("ssd|balanced", workers.disk_type or "")),
-        is_flexible=bool(cloud.flexrs_goal),
         image=workers.sdk_container_image if owns_image else None,
         builds_in_cloud=owns_image and builds_in_cloud,
     )

@@ -5,6 +5,7 @@ import pytest
 
 from beam_jobs import label_images
 from stage import artifact
+from tests.beam_jobs.runners.dataflow.jobs import filled
 from tests.commands import call
 from tests.images import random_images, write_records, write_tar
 from tests.json_files import read_json
@@ -94,4 +95,14 @@ def test_dataflow_needs_what_its_workers_can_see(teacher, named):
         ["", "--images=x", "--output=gs://bucket/out", f"--teacher={teacher}"]
     )
     with pytest.raises(ValueError, match=named):
-        label_images._check_for_dataflow("gs://bucket/images")
+        label_images._check_for_dataflow(filled(), "gs://bucket/images")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_gpu_needs_the_engine_that_runs_on_it(engine):
+    flags = ["", "--images=x", "--output=gs://bucket/out", "--teacher=gs://bucket/x"]
+    label_images.FLAGS.parse([*flags, f"--engine={engine}", "--dtype=float32"])
+    label_images._check_for_dataflow(filled(), "gs://bucket/images")
+    with_gpu = filled("--accelerator=nvidia-l4")
+    with pytest.raises(ValueError, match=f"--engine=tensorflow.*nvidia-l4.*{engine}"):
+        label_images._check_for_dataflow(with_gpu, "gs://bucket/images")

@@ -5,31 +5,34 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    WorkerOptions,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """Dataflow's options for one accelerator per worker.
+    """An accelerator that a worker may have one of.
 
     Attributes:
-        worker_accelerator: Value of the service option of that name.
-        machine_type: Default machine type; TPUs support no other.
+        machine_type: Default machine type; others are of the same family.
     """
 
-    worker_accelerator: str
     machine_type: str
 
 
-_DRIVER = "count:1;install-nvidia-driver:5xx"
+#: By Dataflow's name of the type.
 ACCELERATORS = {
-    "nvidia-tesla-t4": Accelerator(f"type:nvidia-tesla-t4;{_DRIVER}", "n1-standard-4"),
-    "nvidia-l4": Accelerator(f"type:nvidia-l4;{_DRIVER}", "g2-standard-8"),
-    "tpu-v5e": Accelerator(
-        "type:tpu-v5-lite-podslice;topology:1x1", "ct5lp-hightpu-1t"
-    ),
-    "tpu-v6e": Accelerator("type:tpu-v6e-slice;topology:1x1", "ct6e-standard-1t"),
+    "nvidia-tesla-t4": Accelerator("n1-standard-4"),
+    "nvidia-l4": Accelerator("g2-standard-8"),
 }
+#: Accelerators that every machine of a family has and bills.
+_BUILT_IN = {"g2": "nvidia-l4"}
+_OPTION = "worker_accelerator="
+_DRIVER = "install-nvidia-driver:5xx"
+_NO_TPU = "no job has an engine for TPUs, which would label on their machines' CPUs"
 
 
 class AcceleratorOptions(PipelineOptions):
@@ -50,21 +53,94 @@ def accelerator_name(options: PipelineOptions) -> str | None:
     return name
 
 
-def add(options: PipelineOptions) -> Accelerator:
-    """Adds the service option of the accelerator that `--accelerator` names.
+def complete(options: PipelineOptions) -> None:
+    """Completes the options of the accelerator and its machine type, in place.
 
-    Raises ValueError if there is no such accelerator, or one is given in both ways.
+    It is named by `--accelerator` or by the service option `worker_accelerator=`, which
+    may say more, such as `;provisioning_model:FLEX_START`.
+
+    Raises:
+        ValueError: If the service would refuse it, or the job could not use it.
     """
-    name = accelerator_name(options)
-    if name not in ACCELERATORS:
-        raise ValueError(
-            f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got {name!r}"
-        )
-    accelerator = ACCELERATORS[name]
+    given = _given(options)
+    name = accelerator_name(options) or given.get("type")
+    workers = options.view_as(WorkerOptions)
+    if name is None:
+        _check_machine_without(workers.machine_type or "")
+        return
+    _check_name(name, given)
+    machine_type = ACCELERATORS[name].machine_type
+    workers.machine_type = workers.machine_type or machine_type
+    _check_machine(name, workers.machine_type)
     cloud = options.view_as(GoogleCloudOptions)
-    given = cloud.dataflow_service_options or []
-    if any(option.startswith("worker_accelerator=") for option in given):
-        raise ValueError("expected --accelerator or worker_accelerator=, got both")
-    added = f"worker_accelerator={accelerator.worker_accelerator}"
-    cloud.dataflow_service_options = [*given, added]
-    return accelerator
+    if cloud.flexrs_goal == "COST_OPTIMIZED":
+        raise ValueError(f"--flexrs_goal=COST_OPTIMIZED has no GPUs, got {name}")
+    options.view_as(AcceleratorOptions).accelerator = name
+    if not given:
+        cloud.dataflow_service_options = [
+            *(cloud.dataflow_service_options or []),
+            f"{_OPTION}type:{name};count:1;{_DRIVER}",
+        ]
+
+
+def _given(options: PipelineOptions) -> dict[str, str]:
+    """Returns the parts of the service option `worker_accelerator=`, if it is given."""
+    services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
+    given = [option for option in services if option.startswith(_OPTION)]
+    if len(given) > 1:
+        raise ValueError(f"expected one {_OPTION}, got {len(given)}")
+    if not given:
+        return {}
+    parts = [part.partition(":") for part in given[0].removeprefix(_OPTION).split(";")]
+    values = {name: value for name, _, value in parts}
+    if not values.get("type"):
+        raise ValueError(f"expected {_OPTION}type:NAME;..., got one without a type")
+    return values
+
+
+def _check_name(name: str, given: dict[str, str]) -> None:
+    if name not in ACCELERATORS:
+        hint = f": {_NO_TPU}" if "tpu" in name else ""
+        raise ValueError(
+            f"expected --accelerator as one of {', '.join(ACCELERATORS)}, got "
+            f"{name!r}{hint}"
+        )
+    if not given:
+        return
+    if given["type"] != name:
+        raise ValueError(
+            f"expected one accelerator, got --accelerator={name} and {_OPTION} of "
+            f"type {given['type']!r}"
+        )
+    if given.get("count", "1") != "1":
+        raise ValueError(
+            f"expected {_OPTION} with count:1, as a worker has one process, which uses "
+            f"one accelerator; got count:{given['count']}"
+        )
+    if "install-nvidia-driver" not in given:
+        raise ValueError(f"expected {_OPTION} with ;{_DRIVER}")
+
+
+def _check_machine(name: str, machine_type: str) -> None:
+    default = ACCELERATORS[name].machine_type
+    if _family(machine_type) != _family(default):
+        raise ValueError(
+            f"expected a machine type {_family(default)}-... with {name}, such as "
+            f"{default}; got {machine_type!r}"
+        )
+
+
+def _check_machine_without(machine_type: str) -> None:
+    family = _family(machine_type)
+    if family in _BUILT_IN:
+        raise ValueError(
+            f"{machine_type} has a GPU, and bills it: expected --accelerator="
+            f"{_BUILT_IN[family]} (make: ACCELERATOR=), or another machine type"
+        )
+    if family.startswith("ct"):
+        raise ValueError(f"{machine_type} is a machine of TPUs: {_NO_TPU}")
+
+
+def _family(machine_type: str) -> str:
+    """Returns the first word of a machine type, such as n2."""
+    return machine_type.partition("-")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -18,7 +18,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from beam_jobs.runners.options import Build
 
 #: The service's limit of a job graph, which grows with the number of shards.
-MAX_GRAPH_BYTES = 20_000_000
+MAX_GRAPH_BYTES = 10_000_000
 
 
 def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) -> None:
@@ -65,7 +65,7 @@ def _check_environment(graph: Any, image: str) -> None:
 def _check_shuffles(graph: Any) -> None:
     """Raises if anything but the list of shards would cross a shuffle."""
     transforms = graph.components.transforms
-    start = set(_starting_transforms(transforms))
+    start = set(_starting_transforms(transforms, graph.root_transform_ids))
     producers = {
         output: name
         for name, transform in transforms.items()
@@ -84,15 +84,21 @@ def _check_shuffles(graph: Any) -> None:
             )
 
 
-def _starting_transforms(transforms: Any) -> Iterator[str]:
-    """Yields the transforms inside of every Create and every Reshuffle."""
-    for transform in transforms.values():
-        is_create = any(
-            transforms[child].spec.urn == common_urns.primitives.IMPULSE.urn
-            for child in transform.subtransforms
+def _starting_transforms(transforms: Any, roots: Collection[str]) -> Iterator[str]:
+    """Yields the transforms inside of whatever begins with an Impulse, and Reshuffles.
+
+    Such are `beam.Create` and the list of shards; the root contains everything.
+    """
+    for name, transform in transforms.items():
+        if name in roots:
+            continue
+        leaves = list(_leaves(transform, transforms))
+        is_source = any(
+            transforms[leaf].spec.urn == common_urns.primitives.IMPULSE.urn
+            for leaf in leaves
         )
-        if is_create or transform.spec.urn == common_urns.composites.RESHUFFLE.urn:
-            yield from _leaves(transform, transforms)
+        if is_source or transform.spec.urn == common_urns.composites.RESHUFFLE.urn:
+            yield from leaves
 
 
 def _leaves(transform: Any, transforms: Any) -> Iterator[str]:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from apache_beam.options.pipeline_options import (
     DebugOptions,
@@ -17,9 +20,10 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from beam_jobs.runners.cost import Pool
+from beam_jobs.runners.cost import PRICES, Pool, hourly_costs
 from beam_jobs.runners.dataflow import accelerators
 from beam_jobs.runners.options import is_dataflow
+from stage.validation import check
 
 #: Default machine without an accelerator: 4 vCPUs, 16 GB.
 MACHINE_TYPE = "n2-standard-4"
@@ -27,12 +31,33 @@ MACHINE_TYPE = "n2-standard-4"
 MAX_NUM_WORKERS = 10
 #: Default disk of a worker. The container takes 5 GB unpacked, with CUDA 10 GB.
 DISK_SIZE_GB = 50
+#: The service's minimum.
+MIN_DISK_SIZE_GB = 30
+#: Default time after which the service ends a job: bounds the cost of a mistake. What
+#: is labeled by then stays, and the same command resumes.
+MAX_HOURS = 24.0
+#: Longest time that may be asked for: a month.
+MAX_MAX_HOURS = 744
 
 #: Key of the label that every job has; the value is the end of its output.
 LABEL = "noisy-student-rs"
 #: Maximum characters of a name in a job name, which has 63 with time and random ones.
 _MAX_SLUG = 40
+_TIME_LIMIT = "max_workflow_runtime_walltime_seconds="
 _BUCKET_PATH = re.compile(r"gs://[a-z0-9][-_a-z0-9.]+[a-z0-9]/.+")
+
+
+class TimeLimitOptions(PipelineOptions):
+    """Adds `--max_hours` to Beam's options."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        parser.add_argument(
+            "--max_hours",
+            type=float,
+            default=MAX_HOURS,
+            help="Hours after which Dataflow ends a job.",
+        )
 
 
 def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
@@ -44,6 +69,7 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     if not is_dataflow(options):
         return
     _require_options(options)
+    _refuse(options)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or job_name(name, now)
     cloud.labels = [*(cloud.labels or []), f"{LABEL}={_slug(name)}"]
@@ -51,7 +77,37 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     # The container holds all code, in modules.
     setup.sdk_location = "container"
     setup.save_main_session = False
+    _limit_time(options)
     _fill_in_workers(options)
+
+
+def refuse_elsewhere(options: PipelineOptions) -> None:
+    """Raises ValueError if another runner has options that only Dataflow reads."""
+    given = {
+        "--accelerator": accelerators.accelerator_name(options),
+        "--max_hours": max_hours(options) != MAX_HOURS,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name} needs --runner=DataflowRunner")
+
+
+def start_workers(options: PipelineOptions, *, units: int) -> None:
+    """Sets the number of workers that the job begins with, unless the user has.
+
+    Autoscaling alone would begin with one, and climb slowly, as the list of `units` of
+    work is small; it still ends workers that have nothing left to do.
+    """
+    workers = options.view_as(WorkerOptions)
+    if not workers.num_workers:
+        wanted = math.ceil(units / _units_of_worker(options))
+        workers.num_workers = max(1, min(workers.max_num_workers, wanted))
+
+
+def max_hours(options: PipelineOptions) -> float:
+    """Returns the value of `--max_hours`."""
+    hours: float = options.view_as(TimeLimitOptions).max_hours
+    return hours
 
 
 def job_name(name: str, now: datetime) -> str:
@@ -62,14 +118,20 @@ def job_name(name: str, now: datetime) -> str:
     return f"{slug}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def require_bucket(**paths: str) -> None:
-    """Raises ValueError if a path, by the name of its flag, is not in a bucket."""
-    for flag, path in paths.items():
-        if not path.startswith("gs://"):
-            raise ValueError(
-                f"expected --{flag} in a bucket, gs://..., the only storage that "
-                f"Dataflow's workers reach; got {path!r}"
-            )
+def require_bucket(options: PipelineOptions, **paths: str | Sequence[str]) -> None:
+    """Raises ValueError if a job on Dataflow has paths that are not in a bucket.
+
+    `paths` are those of a flag, by its name.
+    """
+    if not is_dataflow(options):
+        return
+    for flag, given in paths.items():
+        for path in [given] if isinstance(given, str) else given:
+            if not path.startswith("gs://"):
+                raise ValueError(
+                    f"expected --{flag} in a bucket, gs://..., the only storage that "
+                    f"Dataflow's workers reach; got {path!r}"
+                )
 
 
 def pool(options: PipelineOptions) -> Pool:
@@ -80,7 +142,22 @@ def pool(options: PipelineOptions) -> Pool:
         workers=workers.max_num_workers,
         disk_gb=workers.disk_size_gb,
         accelerator=accelerators.accelerator_name(options),
+        is_flexible=(
+            options.view_as(GoogleCloudOptions).flexrs_goal == "COST_OPTIMIZED"
+        ),
     )
+
+
+def describe_limit(options: PipelineOptions) -> str:
+    """Returns what the workers may cost at most, as a line for the user."""
+    largest = pool(options)
+    hours = max_hours(options)
+    limit = f"at most {largest.workers:,} {largest.worker} for {hours:g} hours"
+    try:
+        cost = math.fsum(hourly_costs(largest).values()) * largest.workers * hours
+    except ValueError as error:
+        return f"{limit}; cost unknown: {error}"
+    return f"{limit}, {cost:,.2f} {PRICES.currency} by the prices of {PRICES.date}"
 
 
 def _slug(name: str) -> str:
@@ -106,30 +183,74 @@ def _require_options(options: PipelineOptions) -> None:
         # Beam would replace a wrong path by a bucket of its own.
         if location and not _BUCKET_PATH.fullmatch(location):
             raise ValueError(f"expected gs://BUCKET/FOLDER, got {location!r}")
+
+
+def _refuse(options: PipelineOptions) -> None:
+    """Raises ValueError for options that the service would refuse or not use."""
+    cloud = options.view_as(GoogleCloudOptions)
     if cloud.template_location:
         raise ValueError(
             "expected no --template_location: it writes a template and runs nothing"
         )
+    if cloud.update:
+        raise ValueError("expected no --update: it is for streaming jobs")
+    workers = options.view_as(WorkerOptions)
+    if workers.disk_size_gb and workers.disk_size_gb < MIN_DISK_SIZE_GB:
+        raise ValueError(
+            f"expected --disk_size_gb of at least {MIN_DISK_SIZE_GB}, Dataflow's "
+            f"minimum, got {workers.disk_size_gb}"
+        )
+    # Its disks are hyperdisks.
+    if (workers.machine_type or "").startswith("n4-") and workers.disk_type:
+        raise ValueError(
+            f"expected no --disk_type with {workers.machine_type}: N4 has no "
+            "persistent disks"
+        )
+
+
+def _limit_time(options: PipelineOptions) -> None:
+    """Makes the service end a job after `--max_hours`."""
+    hours = max_hours(options)
+    check(
+        0 < hours <= MAX_MAX_HOURS,
+        f"expected --max_hours above 0 and up to {MAX_MAX_HOURS:,}, got {hours}",
+    )
+    cloud = options.view_as(GoogleCloudOptions)
+    given = cloud.dataflow_service_options or []
+    if any(option.startswith(_TIME_LIMIT) for option in given):
+        raise ValueError(
+            f"expected --max_hours (make: MAX_HOURS=) in place of {_TIME_LIMIT}"
+        )
+    cloud.dataflow_service_options = [*given, f"{_TIME_LIMIT}{hours * 3600:.0f}"]
 
 
 def _fill_in_workers(options: PipelineOptions) -> None:
+    accelerators.complete(options)
     workers = options.view_as(WorkerOptions)
     workers.autoscaling_algorithm = workers.autoscaling_algorithm or "THROUGHPUT_BASED"
     workers.disk_size_gb = workers.disk_size_gb or DISK_SIZE_GB
+    workers.machine_type = workers.machine_type or MACHINE_TYPE
     workers.max_num_workers = workers.max_num_workers or max(
         MAX_NUM_WORKERS, workers.num_workers or 0
     )
     debug = options.view_as(DebugOptions)
-    if accelerators.accelerator_name(options) is None:
-        # Beam starts a process for each vCPU; one thread in each bounds the memory.
-        machine_type, threads = MACHINE_TYPE, 1
-    else:
-        machine_type = accelerators.add(options).machine_type
+    # Beam starts a process for each vCPU; one thread in each bounds the memory.
+    threads = 1
+    if accelerators.accelerator_name(options):
         # One process, as each would claim the whole device; two threads, so that one
         # shard is decoded while the network predicts another.
         debug.add_experiment("no_use_multiple_sdk_containers")
         threads = 2
-    workers.machine_type = workers.machine_type or machine_type
     debug.number_of_worker_harness_threads = (
         debug.number_of_worker_harness_threads or threads
     )
+
+
+def _units_of_worker(options: PipelineOptions) -> int:
+    """Returns the number of units of work that a worker does at a time."""
+    threads: int = options.view_as(DebugOptions).number_of_worker_harness_threads
+    if accelerators.accelerator_name(options):
+        return threads
+    # As in n2-standard-4 and n2-custom-4-8192.
+    vcpus = re.search(r"-(\d+)", options.view_as(WorkerOptions).machine_type)
+    return threads * int(vcpus[1]) if vcpus else threads

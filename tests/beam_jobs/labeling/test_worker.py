@@ -93,6 +93,17 @@ def test_rows_do_not_depend_on_the_bytes_of_a_batch(
     assert labeling.path(0).read_bytes() == before
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_worker_that_lacks_its_gpu_says_so(exported, monkeypatch, is_there):
+    monkeypatch.setattr(worker, "has_gpu", lambda: is_there)
+    teachers = Teachers(directories=[str(exported[0])], accelerator="nvidia-l4")
+    if is_there:
+        assert teachers.load()
+        return
+    with pytest.raises(LabelingError, match=r"with nvidia-l4.*finds no GPU"):
+        teachers.load()
+
+
 def test_a_check_that_raises_leaves_no_file(shard, labeling, tmp_path):
     def check(status):
         raise LabelingError("too many")

@@ -23,6 +23,7 @@ pools = st.builds(
     workers=st.integers(1, 4000),
     disk_gb=st.integers(10, 1000),
     accelerator=st.none() | st.sampled_from(sorted(PRICES.accelerators)),
+    is_flexible=st.booleans(),
 )
 
 
@@ -94,21 +95,39 @@ def test_the_lines_hold_every_figure(num_images, rate, pool):
         assert figure in text
     assert PRICES.date in text
     assert PRICES.source in text
-    is_sure = not pool.accelerator or PRICES.accelerators[pool.accelerator].confirmed
-    assert ("NOT CONFIRMED" in text) != is_sure
+    (unconfirmed,) = (line for line in describe(found) if "NOT CONFIRMED" in line)
+    assert ("FlexRS" in unconfirmed) == pool.is_flexible
 
 
-def test_a_gpu_is_paid_beside_its_machine_and_a_tpu_instead():
+def costs_of(pool):
+    return CostEstimate(num_images=360_000, images_per_second=1.0, pool=pool).costs
+
+
+def test_a_gpu_is_paid_beside_its_machine():
     l4 = Pool(machine="g2-standard-8", workers=1, disk_gb=50, accelerator="nvidia-l4")
-    tpu = dataclasses.replace(l4, machine="ct5lp-hightpu-1t", accelerator="tpu-v5e")
-    items = {
-        pool.accelerator: set(
-            CostEstimate(num_images=1, images_per_second=1.0, pool=pool).costs
-        )
-        for pool in (l4, tpu)
-    }
-    assert items["nvidia-l4"] == {"vCPUs", "memory", "accelerators", "disks"}
-    assert items["tpu-v5e"] == {"accelerators", "disks"}
+    assert costs_of(l4) == pytest.approx(
+        {
+            "vCPUs": 100 * 8 * 0.056,
+            "memory": 100 * 32 * 0.003557,
+            "accelerators": 100 * 0.672,
+            "disks": 100 * 50 * 0.000054,
+        }
+    )
+
+
+def test_flexible_workers_have_cheaper_processors_and_memory():
+    flexible = costs_of(dataclasses.replace(POOL, is_flexible=True))
+    full = costs_of(POOL)
+    for item, share in {"vCPUs": 0.6, "memory": 0.6, "disks": 1.0}.items():
+        assert flexible[item] == pytest.approx(share * full[item])
+
+
+def test_data_that_leaves_the_cloud_is_named_with_its_price():
+    found = CostEstimate(num_images=130_000_000, images_per_second=80.0, pool=POOL)
+    text = "\n".join(describe(found))
+    assert "15.6 GB, 1.87 USD" in text  # 120 bytes of each
+    assert "110.0 GB, 13.20 USD" in text  # a million images
+    assert "14,300.0 GB, 1,716.00 USD" in text  # all images
 
 
 def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():

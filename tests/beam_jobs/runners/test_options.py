@@ -41,6 +41,34 @@ def test_an_unknown_option_is_refused(runner, argument):
         parse(f"--runner={runner}", argument)
 
 
+def test_an_option_like_an_unknown_one_is_named():
+    with pytest.raises(ValueError, match="did you mean --direct_num_workers"):
+        parse("--direct_num_worker=2")
+
+
+#: Names of Google's pages beside those of Beam's, for options that Beam declares twice.
+BOTH_NAMES = [
+    ("disk_type", "worker_disk_type", "pd-ssd"),
+    ("machine_type", "worker_machine_type", "n2-standard-8"),
+    ("experiments", "experiment", ["shuffle_mode=service"]),
+    ("labels", "label", ["team=birds"]),
+    ("dataflow_service_options", "dataflow_service_option", ["enable_x"]),
+]
+
+
+@pytest.mark.parametrize(("name", "other", "value"), BOTH_NAMES)
+def test_an_option_has_every_name_that_beam_declares(name, other, value):
+    text = value if isinstance(value, str) else value[0]
+    for flag in (name, other):
+        options = parse("--runner=DataflowRunner", f"--{flag}={text}")
+        assert options.get_all_options()[name] == value
+
+
+def test_switches_have_both_names():
+    for flag in ("--no_use_public_ips", "--use_public_ips"):
+        parse("--runner=DataflowRunner", flag)
+
+
 def test_threads_that_lose_rows_are_refused():
     with pytest.raises(ValueError, match="multi_processing, got multi_threading"):
         parse("--direct_running_mode=multi_threading")

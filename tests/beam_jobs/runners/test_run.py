@@ -3,6 +3,7 @@ import re
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import WorkerOptions
 
 from beam_jobs.runners import run
 
@@ -11,9 +12,10 @@ def parse(*arguments):
     return run.parse_beam_arguments(["program", *arguments], name="test")
 
 
-def test_an_accelerator_needs_dataflow():
-    with pytest.raises(ValueError, match=r"--accelerator.*DataflowRunner"):
-        parse("--accelerator=nvidia-l4")
+@pytest.mark.parametrize("option", ["--accelerator=nvidia-l4", "--max_hours=3"])
+def test_an_option_of_dataflow_needs_dataflow(option):
+    with pytest.raises(ValueError, match=r"--(accelerator|max_hours).*DataflowRunner"):
+        parse(option)
 
 
 def test_dataflow_needs_options_of_its_own():
@@ -41,6 +43,24 @@ DATAFLOW = (
 def test_threads_of_a_worker(monkeypatch, arguments, threads):
     monkeypatch.setattr(run, "num_cores", lambda: 8)
     assert run.threads_of_worker(parse(*arguments)) == threads
+
+
+def test_a_dataflow_job_begins_with_workers_for_its_units(monkeypatch):
+    submitted = []
+
+    def submit(build, options, *, log):
+        submitted.append(options.view_as(WorkerOptions).num_workers)
+
+    monkeypatch.setattr(run.submission, "run", submit)
+    lines = []
+
+    def build(pipeline):
+        _ = pipeline | beam.Create([7])
+
+    run.run_pipeline(build, parse(*DATAFLOW), log=lines.append, units=9)
+    assert submitted == [3]
+    (line,) = lines
+    assert line.startswith("at most 10 n2-standard-4 for 24 hours, ")
 
 
 def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
+from beam_jobs.runners.dataflow.bill import Bill, read_bill
 from classifier.export.facts import CLASSIFIER
 from classifier.training import metrics
 from pseudo_label.predictions.prediction_set import open_predictions
@@ -104,6 +105,7 @@ class Stage:
         versions: Version of Python and of each package.
         seed: Seed of the command; None without one.
         fingerprints: SHA-256 of the artifact and of its inputs, by name.
+        bill: What its jobs on Dataflow have cost; None without.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Stage:
     versions: dict[str, str]
     seed: int | None
     fingerprints: dict[str, str]
+    bill: Bill | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +268,7 @@ def read_stages(run: Run) -> Iterator[Stage]:
             versions=completed.versions,
             seed=_seed(config),
             fingerprints=dict(_fingerprints(own)),
+            bill=read_bill(directory),
         )
 
 

@@ -114,6 +114,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
         "rounds": rounds,
         "funnel": rounds[-1]["funnel"],
         "seconds": {stage.name: stage.seconds for stage in stages},
+        "bills": {stage.name: str(stage.bill) for stage in stages if stage.bill},
         "versions": artifact.read_completed(path / "control").versions,
         "seed": _read(path / "control", artifact.CONFIG, _ControlConfig).config.seed,
     }
@@ -152,6 +153,8 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
             yield f"  before student {figures['round']}: {Outlook(**found)}"
     yield "  " + verdict_sentence(report)
     yield from _format_losses(report)
+    for name, bill in report.get("bills", {}).items():
+        yield f"  Dataflow has billed {name}: {bill}"
     seconds = sum(report["seconds"].values())
     yield f"  seed {report['seed']}; the stages took {seconds:.0f} s, added up"
 

@@ -5,6 +5,7 @@ from datetime import datetime
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from beam_jobs.io.shards import Shards
 from beam_jobs.runners.dataflow import job_options
 
 IMAGE = "europe-west4-docker.pkg.dev/my-project/repository/worker:1"
@@ -32,5 +33,5 @@ def filled(*more, **needed):
 
 def labeling(pipeline):
     """Builds a graph of the shape of the labeling job."""
-    shards = pipeline | "Shards" >> beam.Create(range(3)) | beam.Reshuffle()
+    shards = pipeline | "Shards" >> Shards(3)
     return shards | "Label" >> beam.Map(lambda index: index + 1)

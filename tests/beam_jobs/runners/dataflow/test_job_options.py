@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.runners.dataflow import accelerators, job_options
+from beam_jobs.runners.dataflow import job_options
 from tests.beam_jobs.runners.dataflow.jobs import NOW, filled
 
 
@@ -34,7 +34,7 @@ def test_given_options_stay():
         "--job_name=mine",
         "--labels=team=birds",
         "--num_workers=30",
-        "--machine_type=c3-standard-8",
+        "--machine_type=g2-standard-16",
         "--autoscaling_algorithm=NONE",
         "--number_of_worker_harness_threads=3",
         "--disk_size_gb=99",
@@ -44,7 +44,7 @@ def test_given_options_stay():
     assert found.view_as(GoogleCloudOptions).job_name == "mine"
     assert "team=birds" in found.view_as(GoogleCloudOptions).labels
     assert workers.max_num_workers == workers.num_workers == 30
-    assert workers.machine_type == "c3-standard-8"
+    assert workers.machine_type == "g2-standard-16"
     assert workers.autoscaling_algorithm == "NONE"
     assert workers.disk_size_gb == 99
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 3
@@ -78,9 +78,72 @@ def test_a_path_for_which_beam_would_make_a_bucket_is_refused(path):
         filled(temp_location=path)
 
 
-def test_a_template_is_refused():
-    with pytest.raises(ValueError, match="--template_location"):
-        filled("--template_location=gs://my-bucket/template")
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--template_location=gs://my-bucket/template", "writes a template"),
+        ("--update", "streaming"),
+        ("--disk_size_gb=29", "at least 30.*got 29"),
+        ("--max_hours=0", "got 0"),
+        ("--max_hours=nan", "got nan"),
+        ("--max_hours=745", "up to 744"),
+        ("--dataflow_service_options=max_workflow_runtime_walltime_seconds=9", "MAX_"),
+    ],
+)
+def test_what_the_service_would_refuse_or_not_use_is_refused(option, expected):
+    with pytest.raises(ValueError, match=expected):
+        filled(option)
+
+
+def test_a_disk_that_n4_does_not_have_is_refused():
+    filled("--machine_type=n4-standard-4")
+    with pytest.raises(ValueError, match="N4 has no persistent disks"):
+        filled("--machine_type=n4-standard-4", "--worker_disk_type=pd-ssd")
+
+
+# --- limits --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("given", "seconds"), [((), 86400), (("--max_hours=.5",), 1800)]
+)
+def test_the_service_ends_a_job_that_takes_too_long(given, seconds):
+    services = filled(*given).view_as(GoogleCloudOptions).dataflow_service_options
+    assert services == [f"max_workflow_runtime_walltime_seconds={seconds}"]
+
+
+def test_the_largest_cost_is_that_of_all_workers_for_all_hours():
+    line = job_options.describe_limit(filled("--max_num_workers=2", "--max_hours=3"))
+    cost = 2 * 3 * (4 * 0.056 + 16 * 0.003557 + 50 * 0.000054)
+    assert line.startswith(f"at most 2 n2-standard-4 for 3 hours, {cost:.2f} USD")
+
+
+def test_a_machine_without_a_price_is_no_error():
+    line = job_options.describe_limit(filled("--machine_type=m9-huge-7"))
+    assert "cost unknown" in line
+    assert "prices.json" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "units", "expected"),
+    [
+        ((), 65_000, 10),
+        ((), 1, 1),
+        ((), 0, 1),
+        ((), 8, 2),
+        ((), 9, 3),
+        (("--machine_type=n2-custom-2-8192",), 8, 4),
+        (("--machine_type=e2-medium",), 8, 8),
+        (("--number_of_worker_harness_threads=2",), 9, 2),
+        (("--accelerator=nvidia-l4",), 9, 5),
+        (("--num_workers=7",), 1, 7),
+        (("--max_num_workers=4",), 65_000, 4),
+    ],
+)
+def test_a_job_begins_with_a_worker_for_every_shard_that_it_can_do(
+    given, units, expected
+):
+    options = filled(*given)
+    job_options.start_workers(options, units=units)
+    assert options.view_as(WorkerOptions).num_workers == expected
 
 
 def test_options_of_other_runners_stay_as_they_are():
@@ -99,32 +162,13 @@ def test_a_job_has_a_valid_and_unique_name(name, now):
 
 
 def test_paths_must_be_in_buckets():
-    job_options.require_bucket(
-        images="gs://my-bucket/images", output="gs://my-bucket/x"
-    )
+    paths = {"images": "gs://my-bucket/images", "exclude": ["gs://my-bucket/x"]}
+    job_options.require_bucket(filled(), **paths, output="gs://my-bucket/x")
     with pytest.raises(ValueError, match=r"--output.*runs/x"):
-        job_options.require_bucket(images="gs://my-bucket/images", output="runs/x")
+        job_options.require_bucket(filled(), **paths, output="runs/x")
+    with pytest.raises(ValueError, match=r"--teacher.*runs/x"):
+        job_options.require_bucket(filled(), teacher=["gs://my-bucket/x", "runs/x"])
 
 
-@pytest.mark.parametrize("name", list(accelerators.ACCELERATORS))
-def test_an_accelerator_is_one_option(name):
-    found = filled(f"--accelerator={name}", "--dataflow_service_options=enable_x")
-    accelerator = accelerators.ACCELERATORS[name]
-    assert found.view_as(WorkerOptions).machine_type == accelerator.machine_type
-    assert found.view_as(GoogleCloudOptions).dataflow_service_options == [
-        "enable_x",
-        f"worker_accelerator={accelerator.worker_accelerator}",
-    ]
-    experiments = found.view_as(DebugOptions).experiments
-    assert "no_use_multiple_sdk_containers" in experiments
-
-
-def test_an_unknown_accelerator_is_answered_with_those_that_are_known():
-    with pytest.raises(ValueError, match=r"nvidia-l4.*nvidia-m5"):
-        filled("--accelerator=nvidia-m5")
-
-
-def test_an_accelerator_given_in_two_ways_is_refused():
-    by_hand = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:2"
-    with pytest.raises(ValueError, match=r"--accelerator.*worker_accelerator="):
-        filled("--accelerator=nvidia-l4", by_hand)
+def test_other_runners_may_read_from_anywhere():
+    job_options.require_bucket(PipelineOptions([]), output="runs/x")

@@ -121,4 +121,5 @@ def test_only_sha256_are_fingerprints(tmp_path):
     (tmp_path / "data" / "COMPLETED").write_text('{"seconds": 1.5}')
     (stage,) = run_files.read_stages(Run(tmp_path))
     assert stage.fingerprints == {"a.b.1": digest, "c": digest}
+    assert stage.bill is None
     assert (stage.name, stage.seconds, stage.seed) == ("data", 1.5, None)

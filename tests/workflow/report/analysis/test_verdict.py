@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from beam_jobs.runners.cost import Pool, Resources
+from beam_jobs.runners.dataflow.bill import add_job
 from pseudo_label.selection.decision import Funnel
 from workflow.report.analysis import verdict
 
@@ -178,6 +180,19 @@ def test_what_the_first_teacher_learned_from_is_named(run):
         lines = list(verdict.format_lines(verdict.make_report(run)))
         (teacher,) = [line for line in lines if line.startswith("    teacher ")]
         assert expected in teacher
+
+
+def test_what_dataflow_has_billed_is_printed_and_kept(run):
+    assert verdict.make_report(run)["bills"] == {}
+    directory = run / "round-1" / "selection"
+    (directory / "COMPLETED").write_text("{}")
+    used = Resources(vcpu_hours=100.0, memory_gb_hours=0.0, disk_gb_hours=0.0)
+    pool = Pool(machine="n2-standard-4", workers=1, disk_gb=50)
+    add_job(directory, "job-1", state="DONE", resources=used, pool=pool)
+    report = verdict.make_report(run)
+    assert report["bills"].keys() == {"round-1/selection"}
+    (line,) = (line for line in verdict.format_lines(report) if "Dataflow" in line)
+    assert "Dataflow has billed round-1/selection: 5.60 USD" in line
 
 
 def test_the_outlook_of_each_round_is_printed(run):
