@@ -8,7 +8,8 @@ from typing import Any
 from infra.dataflow_check.findings import Answers, Finding, unseen
 from infra.dataflow_check.target import Target
 
-_SERVICES = ("dataflow", "compute", "storage", "logging", "iam", "cloudresourcemanager")
+#: Those that every job needs.
+SERVICES = ("dataflow", "compute", "storage", "logging", "iam", "cloudresourcemanager")
 
 
 def login(answers: Answers) -> Iterator[Finding]:
@@ -64,7 +65,7 @@ def services(target: Target, answers: Answers) -> Iterator[Finding]:
         yield unseen("services", found)
         return
     names = [
-        *_SERVICES,
+        *SERVICES,
         *(["artifactregistry"] if target.image else []),
         *(["cloudbuild"] if target.builds_in_cloud else []),
     ]
