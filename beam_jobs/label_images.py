@@ -88,7 +88,8 @@ _ESTIMATE = FLAGS.integer(
 _IMAGES_PER_SECOND = FLAGS.number(
     "images_per_second",
     None,
-    "With --estimate: throughput of a core or, with an accelerator, of a worker.",
+    "Expected throughput of a core of Dataflow's workers or, with an accelerator, of a "
+    "worker: for --estimate, or to compare the cost with when it is known.",
 )
 
 
@@ -97,16 +98,21 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for(_OUTPUT.value)
     started = time.monotonic()
     with cli.exit_on_user_error():
+        from beam_jobs.labeling import billing
         from beam_jobs.runners.dataflow.accelerators import accelerator_name
         from beam_jobs.runners.options import is_dataflow, spread
         from beam_jobs.runners.run import parse_beam_arguments, threads_of_worker
 
-        if _IMAGES_PER_SECOND.value is not None and _ESTIMATE.value is None:
-            raise ValueError("--images_per_second needs --estimate")
         stated = licenses.parse(**_LICENSES.arguments())
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
+        if _IMAGES_PER_SECOND.value is not None and not is_dataflow(options):
+            raise ValueError("--images_per_second needs Dataflow's options behind --")
         if _ESTIMATE.value is not None:
-            _log_estimate(options)
+            lines = billing.describe_estimate(
+                options, num_images=_ESTIMATE.value, rate=_IMAGES_PER_SECOND.value
+            )
+            for line in lines:
+                cli.log(line)
             return
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
@@ -156,25 +162,11 @@ def main(argv: Sequence[str]) -> None:
             image_multiply_adds=job.image_multiply_adds,
             **run,
         )
-    log(summary)
-
-
-def _log_estimate(options: Any) -> None:
-    from beam_jobs.runners import cost
-    from beam_jobs.runners.dataflow import job_options
-    from beam_jobs.runners.options import is_dataflow
-
-    if not is_dataflow(options) or _IMAGES_PER_SECOND.value is None:
-        raise ValueError(
-            "--estimate needs --images_per_second and, behind --, Dataflow's options"
+        bill = billing.describe_bill(
+            _OUTPUT.value, options, rate=_IMAGES_PER_SECOND.value
         )
-    pool = job_options.pool(options)
-    rate = cost.rate_of_worker(_IMAGES_PER_SECOND.value, pool=pool)
-    estimate = cost.CostEstimate(
-        num_images=_ESTIMATE.value, images_per_second=rate, pool=pool
-    )
-    for line in cost.describe(estimate):
-        cli.log(line)
+    for line in filter(None, (summary, bill)):
+        log(line)
 
 
 def _check_for_dataflow(options: Any, image_path: str) -> None:

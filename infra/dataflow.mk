@@ -18,8 +18,8 @@ MACHINE ?=
 WORKER_ACCOUNT ?= noisy-student-rs@$(PROJECT).iam.gserviceaccount.com
 # Further Beam options, such as --subnetwork=regions/REGION/subnetworks/NAME.
 DATAFLOW_FLAGS ?=
-# For make estimate: RATE is in images per second and core or, with an accelerator, per
-# worker.
+# For make estimate, and for the bill afterwards: RATE is in images per second and core
+# or, with an accelerator, per worker.
 NUM_IMAGES ?=
 RATE ?=
 
@@ -65,7 +65,8 @@ ifeq ($(RUNNER),dataflow)
 # Behind it, directories of RUN are those that the workers see.
 MIRROR = $(BUCKET_PATH)/
 beam_options = $(DATAFLOW_OPTIONS) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
-labeling_beam_options = $(ENGINE_$(WORKER)) $(labeling_flags) -- $(LABELING_OPTIONS)
+labeling_beam_options = $(ENGINE_$(WORKER)) $(labeling_flags) \
+	$(if $(RATE),--images_per_second=$(RATE)) -- $(LABELING_OPTIONS)
 # COMPLETED last, so that it stands for all other files. Workers do not need the part of
 # a classifier that only resumed training reads.
 NOT_MIRRORED := ^(COMPLETED$$|\.|checkpoints/|events/|profile/)

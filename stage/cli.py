@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -42,8 +43,15 @@ _NO_READER = 128 + signal.SIGPIPE
 _hidden_stderr = 0
 #: Held by the thread that is about to end the process.
 _interrupting = threading.RLock()
-#: Seconds until another thread ends it instead.
+#: Seconds until another thread ends it instead, besides those of the callbacks.
 _EXIT_SECONDS = 10
+#: Seconds that the main thread has to begin with that before another thread does.
+_HEAD_START_SECONDS = 0.1
+#: Receives nothing; may return the line to print instead of the usual one.
+OnInterrupt: TypeAlias = Callable[[], str | None]
+#: What to call if Ctrl-C ends the process, and the seconds that each may take.
+_callbacks: list[tuple[OnInterrupt, float]] = []
+_were_called = False
 
 
 def run(main: Main, flags: CommandFlags) -> None:
@@ -118,6 +126,7 @@ def _handle_interrupts() -> None:
     def watch() -> None:
         while number := os.read(reader, 1):
             if signal.getsignal(number[0]) is _interrupt:
+                time.sleep(_HEAD_START_SECONDS)
                 _interrupt(number[0], None)
 
     signal.signal(signal.SIGINT, _interrupt)
@@ -132,14 +141,57 @@ def _interrupt(*_: object) -> None:
     job and let its threads finish their shards.
     """
     # Of the two threads that handle a signal, the second must not go on meanwhile.
-    _interrupting.acquire(timeout=_EXIT_SECONDS)
+    # A second signal finds the lock held by its own thread, and the callbacks called.
+    _interrupting.acquire(timeout=_EXIT_SECONDS + interrupt_seconds())
     try:
+        line = run_callbacks() or f"interrupted; {preemption.RESUMABLE}"
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
-        os.write(terminal, f"interrupted; {preemption.RESUMABLE}\n".encode())
+        os.write(terminal, f"{line}\n".encode())
         kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)
+
+
+@contextlib.contextmanager
+def on_interrupt(callback: OnInterrupt, *, seconds: float = 5) -> Iterator[None]:
+    """Calls `callback` if Ctrl-C ends the process while the block runs.
+
+    The newest is called first, each in a thread of its own; after `seconds` the process
+    goes on without it. A second Ctrl-C does not wait.
+    """
+    entry = (callback, seconds)
+    _callbacks.append(entry)
+    try:
+        yield
+    finally:
+        _callbacks.remove(entry)
+
+
+def interrupt_seconds() -> float:
+    """Returns how long the callbacks of `on_interrupt` may take."""
+    return sum(seconds for _, seconds in _callbacks)
+
+
+def run_callbacks() -> str | None:
+    """Calls the callbacks of `on_interrupt`, once; returns the newest one's line."""
+    global _were_called
+    if _were_called:
+        return None
+    _were_called = True
+    lines: list[str] = []
+
+    def call(callback: OnInterrupt) -> None:
+        with contextlib.suppress(Exception):
+            line = callback()
+            if line is not None:
+                lines.append(line)
+
+    for callback, seconds in reversed(tuple(_callbacks)):
+        thread = threading.Thread(target=call, args=(callback,), daemon=True)
+        thread.start()
+        thread.join(seconds)
+    return printable_lines(lines[0]) if lines else None
 
 
 def kill_children() -> None:

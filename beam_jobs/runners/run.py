@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-from beam_jobs.runners import listening, local
+from beam_jobs.runners import failure, listening, local
 from beam_jobs.runners import options as beam_options
-from beam_jobs.runners.dataflow import graph, job_options, submission
+from beam_jobs.runners.dataflow import graph, job_options
 from beam_jobs.runners.dataflow.accelerators import accelerator_name
 from beam_jobs.runners.options import Build
 from stage.cli import Log
@@ -82,6 +81,9 @@ def run_pipeline(
     if beam_options.is_dataflow(options):
         job_options.start_workers(options, units=units)
         graph.check(build, options, may_shuffle=may_shuffle)
+        # Lazy: it needs Google's packages, which `graph.check` has asked for.
+        from beam_jobs.runners.dataflow import submission
+
         log(job_options.describe_limit(options))
         return submission.run(build, options, log=log)
     if beam_options.is_prism(options):
@@ -100,15 +102,6 @@ def run_pipeline(
             result = pipeline.run()
             result.wait_until_finish()
         except Exception as error:
-            message = f"{_reason(str(error))} {save_log(str(error))}"
+            message = f"{failure.reason(str(error))} {save_log(str(error))}"
             raise PipelineError(message) from error
     return result
-
-
-def _reason(text: str) -> str:
-    """Returns the message of the innermost exception in a worker's traceback."""
-    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
-    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
-    last = (errors or lines or ["unknown"])[-1]
-    last = last.partition(" [while running")[0]
-    return re.sub(r"^([\w.]*(Labeling|Writing)Error|ValueError): ", "", last)

@@ -3,12 +3,18 @@
 FnApiRunner hangs when a worker process dies, so the process that runs the pipeline has
 to be replaced. `supervised` forks a command before it has imported anything heavy: the
 child runs it, the parent waits, and forks another child if the first asks for it.
+
+The parent handles Ctrl-C: it lets the child call its callbacks of `cli.on_interrupt`,
+prints what they return, and ends the child.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import mmap
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,6 +25,11 @@ from stage import cli, streams
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
+#: Seconds in which a child says how long its callbacks may take; native code may hold
+#: Python's lock.
+_ANSWER_SECONDS = 1
+#: Maximum seconds of a child's callbacks, one byte.
+_MAX_SECONDS = 255
 #: Worker deaths in a row before this process was started.
 _deaths_before = 0
 #: One byte shared with the supervisor: worker deaths in a row, if this process asks for
@@ -89,21 +100,57 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     global _deaths_before, _request
     streams.flush()
     lifeline, held_by_parent = os.pipe()
+    answers, held_by_child = os.pipe()
+    ask = functools.partial(_ask_child, held_by_parent, answers)
     # Ctrl-C reaches both processes; the parent ends the child and its workers.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
-    if not child:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if child:
         os.close(lifeline)
-        _, status = os.waitpid(child, 0)
+        os.close(held_by_child)
+        with cli.on_interrupt(ask, seconds=_ANSWER_SECONDS + _MAX_SECONDS):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            _, status = os.waitpid(child, 0)
         os.close(held_by_parent)
+        os.close(answers)
         return _exit_status(status)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.close(held_by_parent)
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    os.close(answers)
+    threading.Thread(
+        target=_serve_parent, args=(lifeline, held_by_child), daemon=True
+    ).start()
     _deaths_before, _request = deaths, request
     return None
+
+
+def _ask_child(requests: int, answers: int) -> str | None:
+    """Lets the child call its callbacks; returns the line of one."""
+    os.write(requests, b"?")
+    seconds = os.read(answers, 1) if _can_read(answers, _ANSWER_SECONDS) else b""
+    if not seconds or not _can_read(answers, seconds[0]):
+        return None
+    return os.read(answers, select.PIPE_BUF).decode(errors="replace") or None
+
+
+def _can_read(pipe: int, seconds: float) -> bool:
+    return bool(select.select([pipe], [], [], seconds)[0])
+
+
+def _serve_parent(lifeline: int, answers: int) -> None:
+    """Calls the callbacks if the parent asks for it; ends with the parent."""
+    if os.read(lifeline, 1):  # Else the other end is closed.
+        seconds = min(math.ceil(cli.interrupt_seconds()) + 1, _MAX_SECONDS)
+        os.write(answers, bytes([seconds]))
+        line = cli.run_callbacks() or ""
+        os.write(answers, line.encode()[: select.PIPE_BUF])
+        os.close(answers)
+        os.read(lifeline, 1)
+    try:
+        cli.kill_children()
+    finally:
+        os._exit(1)
 
 
 def _exit_status(status: int) -> int:
@@ -114,11 +161,3 @@ def _exit_status(status: int) -> int:
     name = names.get(-code, f"signal {-code}")
     streams.warn(f"error: {name} ended the job; the same command resumes it")
     return 128 - code
-
-
-def _end_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)  # Returns when the other end is closed.
-    try:
-        cli.kill_children()
-    finally:
-        os._exit(1)

@@ -186,11 +186,13 @@ def test_only_labeling_has_the_accelerator(scratch):
 def test_limits_are_those_of_every_job(scratch):
     ended = scratch.make(
         *("records", *GIVEN, "MAX_WORKERS=7", "MAX_HOURS=1.5", "MACHINE=c3-standard-4"),
-        "DATAFLOW_FLAGS=--disk_size_gb=60",
+        *("DATAFLOW_FLAGS=--disk_size_gb=60", "RATE=20"),
     )
     assert ended.returncode == 0, ended.stderr
     limits = ("--max_num_workers=7", "--max_hours=1.5", "--machine_type=c3-standard-4")
     assert len(scratch.calls(*limits, "--disk_size_gb=60")) == len(MADE)
+    (job,) = scratch.calls("--images_per_second=20")
+    assert "beam_jobs.label_images" in job
 
 
 def test_other_runners_read_and_write_here(scratch):

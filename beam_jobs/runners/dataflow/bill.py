@@ -86,11 +86,9 @@ def add_job(
     return _write(output, dataclasses.replace(bill, jobs={**bill.jobs, job_id: job}))
 
 
-def add_estimate(output: epath.PathLike, estimate: CostEstimate) -> Bill | None:
-    """Adds the expected cost of an output that is finished, if it has a bill."""
-    bill = read_bill(output)
-    if bill is None:
-        return None
+def add_estimate(output: epath.PathLike, estimate: CostEstimate) -> Bill:
+    """Adds the expected cost of an output that is finished to its bill."""
+    bill = read_bill(output) or Bill()
     return _write(output, dataclasses.replace(bill, estimated=estimate.total))
 
 

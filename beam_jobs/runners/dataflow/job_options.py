@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import secrets
@@ -22,6 +23,7 @@ from apache_beam.options.pipeline_options import (
 
 from beam_jobs.runners.cost import PRICES, Pool, hourly_costs
 from beam_jobs.runners.dataflow import accelerators
+from beam_jobs.runners.dataflow.interruption import is_cancelling
 from beam_jobs.runners.options import is_dataflow
 from stage.validation import check
 
@@ -41,6 +43,8 @@ MAX_MAX_HOURS = 744
 
 #: Key of the label that every job has; the value is the end of its output.
 LABEL = "noisy-student-rs"
+#: Key of the label by which a job with the same output is found.
+OUTPUT_LABEL = "noisy-student-rs-output"
 #: Maximum characters of a name in a job name, which has 63 with time and random ones.
 _MAX_SLUG = 40
 _TIME_LIMIT = "max_workflow_runtime_walltime_seconds="
@@ -72,7 +76,11 @@ def fill_in(options: PipelineOptions, *, name: str, now: datetime) -> None:
     _refuse(options)
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or job_name(name, now)
-    cloud.labels = [*(cloud.labels or []), f"{LABEL}={_slug(name)}"]
+    cloud.labels = [
+        *(cloud.labels or []),
+        f"{LABEL}={_slug(name)}",
+        f"{OUTPUT_LABEL}={_digest(name)}",
+    ]
     setup = options.view_as(SetupOptions)
     # The container holds all code, in modules.
     setup.sdk_location = "container"
@@ -86,6 +94,7 @@ def refuse_elsewhere(options: PipelineOptions) -> None:
     given = {
         "--accelerator": accelerators.accelerator_name(options),
         "--max_hours": max_hours(options) != MAX_HOURS,
+        "--cancel_on_interrupt": is_cancelling(options),
     }
     for name, is_given in given.items():
         if is_given:
@@ -158,6 +167,11 @@ def describe_limit(options: PipelineOptions) -> str:
     except ValueError as error:
         return f"{limit}; cost unknown: {error}"
     return f"{limit}, {cost:,.2f} {PRICES.currency} by the prices of {PRICES.date}"
+
+
+def _digest(name: str) -> str:
+    """Returns 16 hexadecimal digits that stand for the whole name of an output."""
+    return hashlib.sha256(name.rstrip("/").encode()).hexdigest()[:16]
 
 
 def _slug(name: str) -> str:

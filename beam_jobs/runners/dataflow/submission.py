@@ -1,42 +1,114 @@
-"""Submits a Dataflow job and waits for its end."""
+"""Submits a Dataflow job, or finds the one that runs, and waits for its end."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import google.auth
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
-from apache_beam.runners.runner import PipelineState
+from apache_beam.runners.dataflow.dataflow_metrics import DataflowMetrics
+from apache_beam.runners.dataflow.dataflow_runner import (
+    DataflowPipelineResult,
+    DataflowRunner,
+)
+from apache_beam.runners.dataflow.internal import apiclient
 
+from beam_jobs.runners.dataflow import (
+    active_jobs,
+    interruption,
+    service_errors,
+    waiting,
+)
+from beam_jobs.runners.dataflow.location import DataflowLocation
+from beam_jobs.runners.dataflow.usage import read_usage
 from beam_jobs.runners.options import Build
+from stage import cli
 from stage.cli import Log
-
-_CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
 
 
 def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
-    """Submits the job, logs the address of its page, and waits for its end.
+    """Submits the job and waits for its end; logs its page, id, states and figures.
 
+    If a job with the same output and program is active, waits for that one instead.
     The job continues in the cloud if this process ends first. Returns Beam's result;
-    raises RuntimeError if the job fails or its state cannot be polled any more.
+    raises RuntimeError if the job fails, cannot be started or be polled any more.
     """
     options = copy.deepcopy(options)
+    location = DataflowLocation.of(options)
     pipeline = beam.Pipeline(options=options)
     build(pipeline)
-    result = pipeline.run()
-    cloud = options.view_as(GoogleCloudOptions)
-    url = f"{_CONSOLE}/{cloud.region}/{result.job_id()}?project={cloud.project}"
-    log(f"Dataflow runs {cloud.job_name}: {url}")
-    try:
-        state = result.wait_until_finish()
-    except DataflowRuntimeException as error:
-        raise RuntimeError(f"{error}\nThe job's page: {url}") from error
-    except AssertionError as error:  # Beam's poll has died.
-        raise RuntimeError(
-            f"Dataflow does not answer; the job continues: {url}"
-        ) from error
-    if state != PipelineState.DONE:
-        raise RuntimeError(f"expected a job that is DONE, got {state}: {url}")
+    active_jobs.add_program_label(options, pipeline.applied_labels)
+    with service_errors.as_one_line(location):
+        client = _connect(options)
+        job = active_jobs.find(client, options)
+    name = job.name if job else options.view_as(GoogleCloudOptions).job_name
+    interrupted = interruption.Interruption(
+        location, name, cancels=interruption.is_cancelling(options), log=log
+    )
+    with cli.on_interrupt(interrupted.line, seconds=interrupted.seconds):
+        with service_errors.as_one_line(location), _without_log():
+            result = _attach(client, job, options) if job else pipeline.run()
+        job_id = result.job_id()
+        interrupted.follow(client, job_id)
+        page = location.page(job_id)
+        if job:
+            started = f"{job.create_time:%Y-%m-%d %H:%M} UTC"
+            log(f"Dataflow runs {name} already, started {started}: waiting: {page}")
+        else:
+            log(f"Dataflow runs {name}: {page}")
+        log(f"its id is {job_id}; to end it: {location.cancel_command(job_id)}")
+        _wait(result, client, options, name=name, log=log)
     return result
+
+
+def _connect(options: PipelineOptions) -> Any:
+    """Returns Beam's client of the service; fails at once without a login."""
+    cloud = options.view_as(GoogleCloudOptions)
+    if not cloud.no_auth:
+        # Beam would try for half a minute, then ask the service without a login.
+        google.auth.default(scopes=cloud.gcp_oauth_scopes)
+    return apiclient.DataflowApplicationClient(options)
+
+
+def _attach(client: Any, job: Any, options: PipelineOptions) -> Any:
+    """Returns Beam's result of a job that another process has submitted."""
+    runner = DataflowRunner()
+    runner.dataflow_client = client
+    result = DataflowPipelineResult(job, runner, options)
+    result.metric_results = DataflowMetrics(client, result)
+    return result
+
+
+def _wait(
+    result: Any, client: Any, options: PipelineOptions, *, name: str, log: Log
+) -> None:
+    """Waits for the end of a job; raises RuntimeError if it has no success."""
+    location = DataflowLocation.of(options)
+    more = (
+        f"the job goes on and is billed: {location.page(result.job_id())} ; the same "
+        "command waits for it again"
+    )
+    with service_errors.as_one_line(location, more=more):
+        state = waiting.wait(result, result._runner, name, log=log)
+    used = read_usage(result)
+    if used is not None:
+        log(f"{name} {used}")
+    if state != "done":
+        raise RuntimeError(waiting.describe_failure(result, client, options, name=name))
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Drops what Beam's client logs about a request whose error is reported."""
+    logger = logging.getLogger(apiclient.__name__)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

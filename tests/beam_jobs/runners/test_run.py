@@ -6,6 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import WorkerOptions
 
 from beam_jobs.runners import run
+from beam_jobs.runners.dataflow import submission
 
 
 def parse(*arguments):
@@ -51,7 +52,7 @@ def test_a_dataflow_job_begins_with_workers_for_its_units(monkeypatch):
     def submit(build, options, *, log):
         submitted.append(options.view_as(WorkerOptions).num_workers)
 
-    monkeypatch.setattr(run.submission, "run", submit)
+    monkeypatch.setattr(submission, "run", submit)
     lines = []
 
     def build(pipeline):

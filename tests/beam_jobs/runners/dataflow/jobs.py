@@ -31,6 +31,12 @@ def filled(*more, **needed):
     return found
 
 
+def for_service(service, *more):
+    """Returns the complete options of a job to submit to a fake of the service."""
+    endpoint = f"--dataflow_endpoint={service.url}"
+    return filled("--no_auth", endpoint, "--job_name=birds", *more)
+
+
 def labeling(pipeline):
     """Builds a graph of the shape of the labeling job."""
     shards = pipeline | "Shards" >> Shards(3)

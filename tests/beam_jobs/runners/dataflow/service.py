@@ -1,53 +1,114 @@
-"""Fake of the service: Beam's real client submits to it."""
+"""Fake of the service, which Beam's real client talks to over HTTP."""
 
+import dataclasses
 import http.server
 import json
+import re
+import socket
 import threading
+import urllib.parse
+
+PROJECT = "my-project"
+REGION = "europe-west4"
+_JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
+_ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
+#: Jobs in a page of a list.
+_PAGE_SIZE = 2
+
+
+@dataclasses.dataclass
+class FakeJob:
+    """A job, which goes through its states as it is looked at.
+
+    Attributes:
+        content: The job as it was submitted.
+        states: States to answer with in turn; the last one is repeated.
+        errors: Messages of importance JOB_MESSAGE_ERROR.
+        metrics: Values of the service's own metrics by name.
+        counters: Values of the counters of workers by name.
+        states_of_cancelling: `states` once it was asked to be cancelled.
+        times: Times of its creation and of its last state.
+    """
+
+    content: dict
+    states: list
+    errors: tuple = ()
+    metrics: dict = dataclasses.field(default_factory=dict)
+    counters: dict = dataclasses.field(default_factory=dict)
+    states_of_cancelling: tuple = ("CANCELLING", "CANCELLED")
+    times: tuple = ("2026-11-22T13:05:09Z", "2026-11-22T14:06:10Z")
+
+    def describe(self, job_id, *, has_labels):
+        """Returns the job as the service shows it."""
+        shown = {
+            "id": job_id,
+            "name": self.content["name"],
+            "type": self.content.get("type", "JOB_TYPE_BATCH"),
+            "currentState": f"JOB_STATE_{self.states[0]}",
+            "createTime": self.times[0],
+            "startTime": self.times[0],
+            "currentStateTime": self.times[1],
+        }
+        return shown | ({"labels": self.content["labels"]} if has_labels else {})
+
+    def list_messages(self):
+        for text in (*self.errors, "Worker configuration: n2-standard-4."):
+            level = "ERROR" if text in self.errors else "BASIC"
+            yield {
+                "messageText": text,
+                "messageImportance": f"JOB_MESSAGE_{level}",
+                "time": self.times[0],
+            }
+
+    def list_metrics(self):
+        for name, value in self.metrics.items():
+            for context in ({}, {"tentative": "true"}):
+                described = {"origin": "dataflow/v1b3", "name": name}
+                yield {"name": described | {"context": context}, "scalar": value}
+        for name, value in self.counters.items():
+            context = {"namespace": "labeling", "step": "s2"}
+            described = {"origin": "user", "name": name, "context": context}
+            yield {"name": described, "scalar": value}
 
 
 class Service:
-    """Fake of Dataflow's REST API for one job of one region.
+    """Fake of Dataflow's REST API for one region of one project.
 
     Attributes:
         url: Address of the service.
-        submitted: The submitted job.
-        states: States to answer with in turn; the last one is repeated.
-        error: Message of the failed job.
+        jobs: Jobs by id; `job-1` is the first that is submitted.
+        requests: Method and rest of the path of each request.
     """
 
-    def __init__(self, states, error=""):
-        self.submitted = None
-        self.states = list(states)
-        self.error = error
+    def __init__(self, states=("DONE",), **job):
+        self.jobs = {}
+        self.requests = []
+        self._next = {"states": list(states)} | job
+        self._faults = []
+        self._changed = threading.Condition()
+        self._is_over = threading.Event()
         service = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                service.submitted = json.loads(body)
-                self.answer(200, {"id": "job-1", "currentState": "JOB_STATE_PENDING"})
-
-            def do_GET(self):
-                path = self.path.partition("?")[0]
-                jobs = "/v1b3/projects/my-project/locations/europe-west4/jobs/job-1"
-                if path == f"{jobs}/messages":
-                    self.answer(200, {"jobMessages": service.messages()})
-                elif path == f"{jobs}/metrics":
-                    self.answer(200, {"metrics": []})
-                elif path == jobs and service.states:
-                    self.answer(200, {"id": "job-1", "currentState": service.state()})
-                else:  # As for a job of another region, or of somebody else.
-                    self.answer(403, {"error": {"code": 403, "message": "no"}})
-
-            def answer(self, status, content):
+            def handle_any(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                content = json.loads(self.rfile.read(length) or "{}")
+                status, answer = service.answer(self.command, self.path, content)
+                if status is None:
+                    # Closed without an answer, as a connection that is reset.
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
                 self.send_response(status)
                 self.end_headers()
-                self.wfile.write(json.dumps(content).encode())
+                self.wfile.write(json.dumps(answer).encode())
+
+            do_GET = do_POST = do_PUT = handle_any  # noqa: N815
 
             def log_message(self, *_):
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+        self._server.daemon_threads = True
         self.url = f"http://localhost:{self._server.server_address[1]}"
 
     def __enter__(self):
@@ -55,19 +116,102 @@ class Service:
         return self
 
     def __exit__(self, *_):
+        self._is_over.set()
         self._server.shutdown()
         self._server.server_close()
 
-    def state(self):
-        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+    @property
+    def submitted(self):
+        """The first submitted job."""
+        return self.jobs["job-1"].content
 
-    def messages(self):
-        if not self.error:
-            return []
-        return [
-            {
-                "messageText": self.error,
-                "messageImportance": "JOB_MESSAGE_ERROR",
-                "time": "2026-11-22T13:05:09Z",
-            }
+    def add(self, job_id, states=("RUNNING",), **content):
+        """Adds a job of another process."""
+        described = {"name": job_id, "labels": {}} | content
+        self.jobs[job_id] = FakeJob(described, list(states))
+        return self.jobs[job_id]
+
+    def fail(self, method, path, status, message="", *, times=1):
+        """Lets requests fail; without a status, their connection is closed.
+
+        `path` is a pattern of what follows `.../jobs`.
+        """
+        self._faults += [(method, path, status, message)] * times
+
+    def hang(self, method, path):
+        """Gives a request no answer until the service ends."""
+        self.fail(method, path, None, "hang")
+
+    def wait_for(self, method, path):
+        """Waits until a request has come."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: any(
+                    found == method and re.fullmatch(path, rest)
+                    for found, rest in self.requests
+                ),
+                60,
+            ), self.requests
+
+    def answer(self, method, url, content):
+        """Returns the status and the content of an answer."""
+        path, _, query = url.partition("?")
+        rest = path.removeprefix(_JOBS)
+        for fault in self._faults:
+            if fault[0] == method and re.fullmatch(fault[1], rest):
+                self._faults.remove(fault)
+                found = fault[2], {"error": {"code": fault[2], "message": fault[3]}}
+                break
+        else:
+            values = dict(urllib.parse.parse_qsl(query))
+            found = self._find(method, path, rest, values, content)
+        with self._changed:
+            self.requests.append((method, rest))
+            self._changed.notify_all()
+        if found and found[0] is None and found[1]["error"]["message"]:
+            self._is_over.wait()
+        # As for a job of another region, or of somebody else.
+        return found or (403, {"error": {"code": 403, "message": "no"}})
+
+    def _find(self, method, path, rest, query, content):
+        job_id, _, part = rest.removeprefix("/").partition("/")
+        if path == rest:
+            return None
+        if not job_id:
+            return self._create(content) if method == "POST" else self._list(query)
+        job = self.jobs.get(job_id)
+        if job is None:
+            return None
+        if method == "PUT":
+            assert content["requestedState"] in ("JOB_STATE_CANCELLED", 5)
+            job.states = list(job.states_of_cancelling)
+            return 200, {}
+        if part == "messages":
+            return 200, {"jobMessages": list(job.list_messages())}
+        if part == "metrics":
+            return 200, {"metrics": list(job.list_metrics())}
+        if query.get("view") in ("JOB_VIEW_DESCRIPTION", "3"):
+            return 200, job.describe(job_id, has_labels=True)
+        found = job.describe(job_id, has_labels=False)
+        if len(job.states) > 1:
+            job.states.pop(0)
+        return 200, found
+
+    def _create(self, content):
+        job_id = f"job-{1 + sum(name.startswith('job-') for name in self.jobs)}"
+        self.jobs[job_id] = FakeJob(content, **self._next)
+        return 200, {"id": job_id, "currentState": "JOB_STATE_PENDING"}
+
+    def _list(self, query):
+        assert query["filter"] in ("ACTIVE", "3")
+        start = int(query.get("pageToken", 0))
+        end = start + _PAGE_SIZE
+        active = {
+            name: job for name, job in self.jobs.items() if job.states[0] not in _ENDED
+        }
+        page = [
+            job.describe(name, has_labels=False)
+            for name, job in list(active.items())[start:end]
         ]
+        more = {"nextPageToken": str(end)} if end < len(active) else {}
+        return 200, {"jobs": page} | more

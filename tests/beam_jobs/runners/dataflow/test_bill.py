@@ -16,9 +16,6 @@ def add(output, job="job-1", state="DONE", pool=POOL):
 
 def test_an_output_without_jobs_has_no_bill(tmp_path):
     assert bill.read_bill(tmp_path) is None
-    estimate = CostEstimate(num_images=10, images_per_second=1.0, pool=POOL)
-    assert bill.add_estimate(tmp_path, estimate) is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_bill_is_that_of_all_jobs(tmp_path):

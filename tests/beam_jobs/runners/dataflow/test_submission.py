@@ -1,70 +1,47 @@
 """Submission to a fake of the service, with files staged to an emulator of buckets."""
 
-import time
-import types
+import socket
 
+import apache_beam as beam
+import google.auth
 import pytest
-from apache_beam.runners.dataflow import dataflow_runner
-from gcp_storage_emulator.server import create_server
+from google.auth.exceptions import DefaultCredentialsError
 
-from beam_jobs.runners.dataflow import submission
-from tests.beam_jobs.runners.dataflow.jobs import IMAGE, filled, labeling
+from beam_jobs.runners.dataflow import active_jobs, job_options, submission, waiting
+from tests.beam_jobs.runners.dataflow.jobs import IMAGE, filled, for_service, labeling
 from tests.beam_jobs.runners.dataflow.service import Service
-from tests.commands import free_port
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    port = free_port()
-    server = create_server(
-        "localhost", port, in_memory=True, default_bucket="my-bucket"
-    )
-    server.start()
-    yield f"http://localhost:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def submit(bucket, monkeypatch):
-    """Submits the labeling job to a service; returns the lines for the user."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
-    # Beam looks at the job every five seconds.
-    hasty = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01))
-    monkeypatch.setattr(dataflow_runner, "time", hasty)
-
-    def submit(service, *more):
-        lines = []
-        endpoint = f"--dataflow_endpoint={service.url}"
-        found = filled("--no_auth", endpoint, "--job_name=birds", *more)
-        result = submission.run(labeling, found, log=lines.append)
-        assert result.metrics().query()["counters"] == []
-        return lines
-
-    return submit
-
 
 PAGE = (
-    "https://console.cloud.google.com/dataflow/jobs/europe-west4/job-1"
-    "?project=my-project"
+    "https://console.cloud.google.com/dataflow/jobs/europe-west4/{}?project=my-project"
 )
+CANCEL = "gcloud dataflow jobs cancel {} --region=europe-west4 --project=my-project"
+CREATED = ("POST", "")
 
 
 def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
-    with Service(
-        ["JOB_STATE_RUNNING", "JOB_STATE_RUNNING", "JOB_STATE_DONE"]
-    ) as service:
-        assert submit(service) == [f"Dataflow runs birds: {PAGE}"]
-        assert service.states == ["JOB_STATE_DONE"]
+    with Service(["PENDING", "RUNNING", "RUNNING", "DONE"]) as service:
+        lines = submit(service)
+    assert lines == [
+        f"Dataflow runs birds: {PAGE.format('job-1')}",
+        f"its id is job-1; to end it: {CANCEL.format('job-1')}",
+        "birds is pending",
+        "birds is running",
+    ]
+    assert service.jobs["job-1"].states == ["DONE"]
+    assert service.requests.count(CREATED) == 1
 
 
 def test_the_service_receives_container_limits_and_accelerator(submit):
-    with Service(["JOB_STATE_DONE"]) as service:
+    with Service() as service:
         submit(service, "--accelerator=nvidia-l4", "--no_use_public_ips")
     job = service.submitted
     environment = job["environment"]
     (workers,) = environment["workerPools"]
     assert job["name"] == "birds"
-    assert job["labels"] == {"noisy-student-rs": "runs-birds-round-1-predictions"}
+    assert (
+        job["labels"].items()
+        >= {"noisy-student-rs": "runs-birds-round-1-predictions"}.items()
+    )
     assert workers["workerHarnessContainerImage"] == IMAGE
     assert [
         image["containerImage"] for image in workers["sdkHarnessContainerImages"]
@@ -80,24 +57,227 @@ def test_the_service_receives_container_limits_and_accelerator(submit):
     ]
 
 
-@pytest.mark.parametrize("state", ["FAILED", "CANCELLED"])
-def test_a_failed_or_cancelled_job_is_an_error_with_its_page(submit, state):
-    states = ["JOB_STATE_RUNNING", f"JOB_STATE_{state}"]
-    with (
-        Service(states, error="the reason of a worker") as service,
-        pytest.raises(RuntimeError, match=f"State: {state}") as error,
-    ):
-        submit(service)
-    assert PAGE in str(error.value)
-    # Of a job that somebody has ended, Beam asks for no reasons.
-    assert ("the reason of a worker" in str(error.value)) == (state == "FAILED")
+TRACEBACK = """Error message from worker: Traceback (most recent call last):
+  File "worker.py", line 7, in process
+LabelingError: no GPU [while running 'Label']
+"""
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_job_that_cannot_be_polled_is_an_error_with_its_page(submit):
+def test_a_failed_job_is_an_error_with_its_reason_page_and_logs(submit):
+    errors = (TRACEBACK, "The work item was attempted on these workers: w1")
     with (
-        Service([]) as service,
-        pytest.raises(RuntimeError) as error,
+        Service(["RUNNING", "FAILED"], errors=errors) as service,
+        pytest.raises(RuntimeError, match="birds failed: no GPU; ") as error,
     ):
         submit(service)
-    assert PAGE in str(error.value)
+    assert PAGE.format("job-1") in str(error.value)
+    assert 'resource.labels.job_id="job-1"' in str(error.value)
+
+
+def test_a_job_that_somebody_cancels_is_an_error(submit):
+    # Longer than Beam waits for a job that is neither running nor at its end.
+    states = ["RUNNING", *["CANCELLING"] * 70, "CANCELLED"]
+    with (
+        Service(states) as service,
+        pytest.raises(RuntimeError, match="birds was cancelled; its page: ") as error,
+    ):
+        submit(service)
+    assert "MAX_HOURS" not in str(error.value)
+    assert submit.lines[-1] == "birds is cancelling"
+
+
+def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
+    with (
+        Service(["RUNNING", "CANCELLED"]) as service,
+        pytest.raises(RuntimeError, match="after 1 hours, .*MAX_HOURS=0.5"),
+    ):
+        submit(
+            service,
+            "--dataflow_service_options=max_workflow_runtime_walltime_seconds=1800",
+        )
+
+
+def test_a_slow_start_is_mentioned_once(submit, monkeypatch):
+    monkeypatch.setattr(waiting, "SLOW_START_SECONDS", 0.3)
+    with Service([*["QUEUED"] * 100, *["PENDING"] * 5, "DONE"]) as service:
+        lines = submit(service)[2:]
+    (mentioned,) = [line for line in lines if "still queued" in line]
+    lines.remove(mentioned)
+    assert lines == ["birds is queued", "birds is pending"]
+
+
+def test_errors_of_the_service_and_of_connections_do_not_end_the_waiting(submit):
+    with Service(["RUNNING"] * 9 + ["DONE"]) as service:
+        service.fail("GET", "/job-1", 503, times=3)
+        service.fail("GET", "/job-1", None, times=2)
+        service.fail("GET", "/job-1/messages", 503)
+        submit(service)
+    assert service.jobs["job-1"].states == ["DONE"]
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "message"),
+    [
+        (503, 99, "does not answer"),
+        (None, 99, "does not answer"),
+        (401, 1, "login .* gcloud auth application-default login"),
+        (403, 1, "permission is missing"),
+    ],
+)
+def test_a_job_that_cannot_be_watched_any_more_goes_on(submit, status, times, message):
+    with Service(["RUNNING"]) as service:
+        service.fail("GET", "/job-1", status, "no", times=times)
+        with pytest.raises(RuntimeError, match=f"{message}.*goes on") as error:
+            submit(service)
+    assert PAGE.format("job-1") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "message"),
+    [
+        (400, "bad machine", "refuses.*bad machine"),
+        (403, "lacks iam.serviceAccounts.actAs", "iam.serviceAccountUser"),
+        (403, "Dataflow API has not been used in project", "services enable"),
+        (403, "no dataflow.jobs.create", "permission.*dataflow.jobs.create"),
+        (409, "the job exists", "active already.*jobs list"),
+        (429, "too many jobs", "quota.*too many jobs"),
+    ],
+)
+def test_a_refused_submission_is_one_line(submit, capfd, status, text, message):
+    with Service() as service:
+        service.fail(*CREATED, status, text)
+        with pytest.raises(RuntimeError, match=message):
+            submit(service)
+    assert "server error" not in capfd.readouterr().err
+
+
+def test_active_jobs_that_cannot_be_listed_are_one_line(submit):
+    with Service() as service:
+        service.fail("GET", "", 403, "no dataflow.jobs.list")
+        with pytest.raises(RuntimeError, match=r"permission.*dataflow.jobs.list"):
+            submit(service)
+        assert CREATED not in service.requests
+
+
+def test_a_service_that_cannot_be_reached_is_one_line(submit):
+    with Service() as service:
+        pass
+    with pytest.raises(RuntimeError, match="does not answer"):
+        submit(service)
+
+
+def test_without_a_login_nothing_is_tried(monkeypatch):
+    def fail(**_):
+        raise DefaultCredentialsError("Your default credentials were not found.")
+
+    monkeypatch.setattr(google.auth, "default", fail)
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    with pytest.raises(RuntimeError, match="gcloud auth application-default login"):
+        submission.run(labeling, filled(), log=lambda line: None)
+
+
+@pytest.fixture
+def labels():
+    """Returns the labels of the labeling job."""
+    options = filled("--job_name=birds")
+    pipeline = beam.Pipeline(options=options)
+    labeling(pipeline)
+    active_jobs.add_program_label(options, pipeline.applied_labels)
+    cloud = options.view_as(job_options.GoogleCloudOptions)
+    return dict(label.split("=") for label in cloud.labels)
+
+
+def with_others(service, labels):
+    """Adds active jobs of others, on several pages of the list."""
+    other = labels | {job_options.OUTPUT_LABEL: "another"}
+    for number in range(3):
+        service.add(f"other-{number}", labels=other)
+    service.add("streaming", labels=labels, type="JOB_TYPE_STREAMING")
+    service.add("ended", ["DONE"], labels=labels)
+
+
+def test_the_labels_of_a_job_are_those_it_is_found_by(submit, labels):
+    with Service() as service:
+        with_others(service, labels)
+        submit(service)
+    assert service.submitted["labels"] == labels
+
+
+def test_an_active_job_is_waited_for_instead_of_another(submit, labels):
+    with Service() as service:
+        with_others(service, labels)
+        job = service.add("first", ["RUNNING", "RUNNING", "DONE"], labels=labels)
+        job.counters = {"ok": 30}
+        lines = submit(service)
+        found = submit.result.metrics().query()["counters"]
+        assert [(each.key.metric.name, each.committed) for each in found] == [
+            ("ok", 30)
+        ]
+    assert CREATED not in service.requests
+    started = "first already, started 2026-11-22 13:05 UTC"
+    assert lines == [
+        f"Dataflow runs {started}: waiting: {PAGE.format('first')}",
+        f"its id is first; to end it: {CANCEL.format('first')}",
+        "first is running",
+    ]
+
+
+def test_an_active_job_that_fails_is_an_error_as_an_own_one(submit, labels):
+    with Service() as service:
+        job = service.add("first", ["RUNNING", "RUNNING", "FAILED"], labels=labels)
+        job.errors = ("no GPU",)
+        with pytest.raises(RuntimeError, match="first failed: no GPU; "):
+            submit(service)
+
+
+def refusal_of(submit, service):
+    with pytest.raises(RuntimeError) as error:
+        submit(service)
+    assert CREATED not in service.requests
+    return str(error.value)
+
+
+@pytest.mark.parametrize("state", ["CANCELLING", "DRAINING"])
+def test_a_job_that_is_being_cancelled_is_neither_awaited_nor_joined(
+    submit, labels, state
+):
+    with Service() as service:
+        service.add("first", [state], labels=labels)
+        message = refusal_of(submit, service)
+    assert "first" in message
+    assert "start again" in message
+
+
+def test_a_job_of_another_container_or_stage_is_refused(submit, labels):
+    def other(pipeline):
+        _ = pipeline | "Relabel" >> beam.Create([1])
+
+    with Service() as service:
+        service.add("first", labels=labels)
+        for more in (
+            {"build": other},
+            {"more": "--sdk_container_image=another:1"},
+        ):
+            build = more.get("build", labeling)
+            options = [more["more"]] if "more" in more else []
+            with pytest.raises(RuntimeError) as error:
+                submit(service, *options, build=build)
+            assert CANCEL.format("first") in str(error.value)
+        assert CREATED not in service.requests
+
+
+def test_several_active_jobs_are_refused(submit, labels):
+    with Service() as service:
+        for name in ("first", "second"):
+            service.add(name, labels=labels)
+        message = refusal_of(submit, service)
+    assert "first" in message
+    assert "second" in message
+
+
+def test_options_stay_as_they_are(submit):
+    with Service() as service:
+        options = for_service(service)
+        before = options.get_all_options()
+        submission.run(labeling, options, log=lambda line: None)
+    assert options.get_all_options() == before

@@ -1,0 +1,71 @@
+"""What labeling on Dataflow costs: estimated before, and billed afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
+
+from beam_jobs.runners import cost
+from beam_jobs.runners.cost import CostEstimate
+from beam_jobs.runners.dataflow import bill, job_options
+from beam_jobs.runners.options import is_dataflow
+from pseudo_label.predictions.prediction_set import SUMMARY
+from stage import typed_json
+
+
+@dataclasses.dataclass(frozen=True)
+class _Summary:
+    images: typed_json.Count
+
+
+def describe_estimate(
+    options: PipelineOptions, *, num_images: int, rate: float | None
+) -> Iterator[str]:
+    """Yields an estimate as lines for the user; `rate` as of `cost.rate_of_worker`."""
+    if not is_dataflow(options) or rate is None:
+        raise ValueError(
+            "--estimate needs --images_per_second and, behind --, Dataflow's options"
+        )
+    estimate = _estimate(options, num_images, rate)
+    yield from cost.describe(estimate)
+    limit = job_options.max_hours(options)
+    if estimate.hours > limit:
+        yield (
+            f"longer than --max_hours={limit:g} (make: MAX_HOURS=), after which "
+            "Dataflow ends the job, and the same command resumes it"
+        )
+
+
+def describe_bill(
+    output: str, options: PipelineOptions, *, rate: float | None
+) -> str | None:
+    """Returns what the jobs of a finished output have cost, as a line for the user.
+
+    With an expected `rate`, the estimate is stored beside it. None without any job on
+    Dataflow.
+    """
+    found = bill.read_bill(output)
+    if found is None:
+        return None
+    summary = typed_json.read(epath.Path(output) / SUMMARY, _Summary)
+    if rate is not None:
+        estimate = _estimate(options, summary.images, rate)
+        found = bill.add_estimate(output, estimate)
+    line = f"Dataflow has billed {found}"
+    vcpu_seconds = 3600 * sum(job.resources.vcpu_hours for job in found.jobs.values())
+    if vcpu_seconds and not job_options.pool(options).accelerator:
+        each = summary.images / vcpu_seconds
+        line += f"; {each:.3g} images per second and vCPU (make estimate: RATE=)"
+    return line
+
+
+def _estimate(options: PipelineOptions, num_images: int, rate: float) -> CostEstimate:
+    pool = job_options.pool(options)
+    return CostEstimate(
+        num_images=num_images,
+        images_per_second=cost.rate_of_worker(rate, pool=pool),
+        pool=pool,
+    )

@@ -1,0 +1,93 @@
+"""What a job has used, in the figures that Dataflow bills by."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+#: Namespace of the service's own metrics.
+_NAMESPACE = "dataflow/v1b3"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobUsage:
+    """What the service has counted for a job.
+
+    Right after a job's end, the figures may lack its last minutes.
+
+    Attributes:
+        vcpu_seconds: vCPUs times seconds.
+        memory_mb_seconds: Memory in units of 2**20 bytes, times seconds.
+        pd_gb_seconds: Standard disks in GB, times seconds.
+        ssd_gb_seconds: SSD disks in GB, times seconds.
+        shuffle_gb: Data that went through the shuffle, in GB.
+        billed_shuffle_gb: What of it is billed, in GB.
+        gpu_seconds: GPUs times seconds.
+        started: Time when the job was started.
+        ended: Time of its last state.
+    """
+
+    vcpu_seconds: float
+    memory_mb_seconds: float
+    pd_gb_seconds: float
+    ssd_gb_seconds: float
+    shuffle_gb: float
+    billed_shuffle_gb: float
+    gpu_seconds: float
+    started: datetime
+    ended: datetime
+
+    def __str__(self) -> str:
+        hours = {
+            "vCPU-hours": self.vcpu_seconds,
+            "GB-hours of memory": self.memory_mb_seconds / 1024,
+            "GB-hours of disk": self.pd_gb_seconds + self.ssd_gb_seconds,
+            "GPU-hours": self.gpu_seconds,
+        }
+        amounts = [f"{value / 3600:,.1f} {unit}" for unit, value in hours.items()]
+        if not self.gpu_seconds:
+            amounts.pop()
+        if self.billed_shuffle_gb:
+            amounts.append(f"{self.billed_shuffle_gb:,.3f} GB of shuffle")
+        seconds = round((self.ended - self.started).total_seconds())
+        minutes, seconds = divmod(seconds, 60)
+        time = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        return f"used {', '.join(amounts)} in {time}"
+
+
+#: Names of the service's metrics.
+_METRICS = {
+    "vcpu_seconds": "TotalVcpuTime",
+    "memory_mb_seconds": "TotalMemoryUsage",
+    "pd_gb_seconds": "TotalPdUsage",
+    "ssd_gb_seconds": "TotalSsdUsage",
+    "shuffle_gb": "TotalShuffleDataProcessed",
+    "billed_shuffle_gb": "BillableShuffleDataProcessed",
+    "gpu_seconds": "TotalGpuTime",
+}
+
+
+def read_usage(result: Any) -> JobUsage | None:
+    """Returns what a job that has ended has used; None if the service does not say.
+
+    `result` is Beam's, of a job of Dataflow.
+    """
+    try:
+        metrics = result.metrics().all_metrics()
+    except Exception:  # The job itself has ended, whatever the reason is.
+        return None
+    found = {
+        metric.key.metric.name: float(metric.committed)
+        for metric in metrics
+        if metric.key.metric.namespace == _NAMESPACE
+        and isinstance(metric.committed, (int, float))
+    }
+    if _METRICS["vcpu_seconds"] not in found:
+        return None
+    job = result._job
+    return JobUsage(
+        **{field: found.get(name, 0.0) for field, name in _METRICS.items()},
+        started=job.start_time or job.create_time,
+        ended=job.current_state_time,
+    )

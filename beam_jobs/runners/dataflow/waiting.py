@@ -1,0 +1,140 @@
+"""Waits for the end of a job, tells its states, and why it has failed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+)
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+
+from beam_jobs.runners import failure
+from beam_jobs.runners.dataflow.location import DataflowLocation
+from stage.cli import Log
+
+#: Seconds after which a job that has no worker yet is mentioned.
+SLOW_START_SECONDS = 300.0
+#: Service option that ends a job after so many seconds.
+RUN_LIMIT = "max_workflow_runtime_walltime_seconds"
+#: States of a job without workers.
+_WAITING = ("pending", "queued")
+_ENDED = ("done", "failed", "cancelled", "updated", "drained")
+
+
+class StateLog:
+    """Logs the states of a job, each once in a row."""
+
+    def __init__(self, name: str, log: Log) -> None:
+        self._name = name
+        self._log = log
+        self._state = ""
+
+    def update(self, api_state: str) -> None:
+        """Receives the state, as the service calls it."""
+        state = state_name(api_state)
+        if state != self._state and state not in _ENDED:
+            self._log(f"{self._name} is {state}")
+        self._state = state
+
+    def mention_slow_start(self) -> None:
+        """Logs a line if the job has no workers yet."""
+        if self._state in _WAITING:
+            self._log(
+                f"{self._name} is still {self._state} after "
+                f"{SLOW_START_SECONDS / 60:g} minutes; its page says what it waits "
+                "for, with --flexrs_goal=COST_OPTIMIZED for up to six hours"
+            )
+
+
+def wait(result: Any, runner: DataflowRunner, name: str, *, log: Log) -> str:
+    """Waits until a job has ended, as long as the service answers.
+
+    Args:
+        result: Beam's result of the job.
+        runner: The runner with the client of the service.
+        name: Name of the job.
+        log: Receives the states of the job.
+
+    Returns:
+        The last state, as `done` or `failed`.
+    """
+    states = StateLog(name, log)
+    timer = threading.Timer(SLOW_START_SECONDS, states.mention_slow_start)
+    timer.daemon = True
+    timer.start()
+    try:
+        # Not `wait_until_finish`: it gives the same up after 50 seconds of
+        # cancelling, and hides why the service could not be asked.
+        while not result.is_in_terminal_state():
+            DataflowRunner.poll_for_job_completion(runner, result, None, states.update)
+    finally:
+        timer.cancel()
+    return state_name(result._job.current_state.name)
+
+
+def state_name(api_state: str) -> str:
+    """Returns a state of the service in the words of a line."""
+    return api_state.removeprefix("JOB_STATE_").lower().replace("_", " ")
+
+
+def describe_failure(
+    result: Any, client: Any, options: PipelineOptions, *, name: str
+) -> str:
+    """Returns how and why a job has ended without success, and where to look."""
+    location = DataflowLocation.of(options)
+    job = result._job
+    state = state_name(job.current_state.name)
+    how = "failed" if state == "failed" else f"was {state}"
+    limit = run_limit(options)
+    if limit is not None and _seconds(job) >= limit:
+        how += (
+            f" after {_seconds(job) / 3600:.2g} hours, by its limit of run time "
+            f"(make: MAX_HOURS={limit / 3600:g})"
+        )
+    reasons = [how, *_error_messages(client, job.id)[-1:]]
+    return (
+        f"{name} {': '.join(reasons)}; its page: {location.page(job.id)} ; its errors: "
+        f"{location.log_command(job.id)}"
+    )
+
+
+def run_limit(options: PipelineOptions) -> float | None:
+    """Returns the seconds after which the service ends the job; None for no limit."""
+    given = [
+        *(options.view_as(GoogleCloudOptions).dataflow_service_options or []),
+        *(options.view_as(DebugOptions).experiments or []),
+    ]
+    for option in given:
+        name, _, value = option.partition("=")
+        if name == RUN_LIMIT:
+            return float(value)
+    return None
+
+
+def _seconds(job: Any) -> float:
+    started = job.start_time or job.create_time
+    return float((job.current_state_time - started).total_seconds())
+
+
+def _error_messages(client: Any, job_id: str) -> list[str]:
+    """Returns the reasons that a job's messages give, the most telling last."""
+    texts: list[str] = []
+    token = None
+    with contextlib.suppress(Exception):  # The failure itself matters more.
+        while token != "":
+            messages, token = client.list_messages(
+                job_id, page_token=token, minimum_importance="JOB_MESSAGE_ERROR"
+            )
+            texts.extend(message.message_text for message in messages)
+    texts.sort(key=_rank)
+    return [failure.reason(text) for text in texts]
+
+
+def _rank(text: str) -> tuple[bool, bool]:
+    """Returns how much a message tells: an exception more than which item failed."""
+    return "work item was attempted" not in text, "Traceback" in text

@@ -1,0 +1,56 @@
+import json
+
+import pytest
+
+from beam_jobs.labeling import billing
+from beam_jobs.runners.cost import Resources
+from beam_jobs.runners.dataflow import bill, job_options
+from tests.beam_jobs.runners.dataflow.jobs import filled
+
+USED = Resources(vcpu_hours=2.0, memory_gb_hours=0.0, disk_gb_hours=0.0)
+
+
+@pytest.fixture
+def output(tmp_path):
+    summary = {"images": 72_000, "status": {"ok": 72_000}, "checksums": []}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    return str(tmp_path)
+
+
+def add_job(output, options):
+    pool = job_options.pool(options)
+    bill.add_job(output, "job-1", state="DONE", resources=USED, pool=pool)
+
+
+def test_an_output_that_was_made_here_has_no_bill(output):
+    assert billing.describe_bill(output, filled(), rate=20.0) is None
+
+
+def test_the_bill_names_cost_estimate_and_rate(output):
+    options = filled()
+    add_job(output, options)
+    line = billing.describe_bill(output, options, rate=20.0)
+    hours = 72_000 / 80 / 3600
+    estimated = hours * (4 * 0.056 + 16 * 0.003557 + 50 * 0.000054)
+    assert f"{2 * 0.056:.2f} USD" in line
+    assert f"estimated were {estimated:.2f}" in line
+    assert "10 images per second and vCPU" in line
+    assert bill.read_bill(output).estimated == pytest.approx(estimated)
+
+
+def test_without_a_rate_nothing_is_estimated(output):
+    options = filled()
+    add_job(output, options)
+    assert "estimated" not in billing.describe_bill(output, options, rate=None)
+
+
+def test_vcpus_are_not_what_a_gpu_is_measured_by(output):
+    options = filled("--accelerator=nvidia-l4")
+    add_job(output, options)
+    assert "vCPU" not in billing.describe_bill(output, options, rate=None)
+
+
+@pytest.mark.parametrize(("images", "is_long"), [(69_120_000, False), (10**8, True)])
+def test_an_estimate_beyond_the_limit_of_hours_says_so(images, is_long):
+    lines = list(billing.describe_estimate(filled(), num_images=images, rate=20.0))
+    assert any("longer than --max_hours=24" in line for line in lines) == is_long

@@ -1,0 +1,44 @@
+import time
+import types
+
+import pytest
+from apache_beam.runners.dataflow import dataflow_runner
+from apache_beam.utils import retry
+from gcp_storage_emulator.server import create_server
+
+from beam_jobs.runners.dataflow import submission
+from tests.beam_jobs.runners.dataflow.jobs import for_service, labeling
+from tests.commands import free_port
+
+
+@pytest.fixture(scope="session")
+def bucket():
+    """Starts an emulator of buckets, to which files are staged; returns its address."""
+    port = free_port()
+    server = create_server(
+        "localhost", port, in_memory=True, default_bucket="my-bucket"
+    )
+    server.start()
+    yield f"http://localhost:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def submit(bucket, monkeypatch):
+    """Submits the labeling job to a service; returns the lines for the user.
+
+    The result of Beam is in `submit.result`.
+    """
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
+    # Beam looks at the job every five seconds, and tries again after five to 320.
+    hasty = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01))
+    monkeypatch.setattr(dataflow_runner, "time", hasty)
+    monkeypatch.setattr(retry.Clock, "sleep", lambda *_: time.sleep(0.01))
+
+    def submit(service, *more, build=labeling):
+        submit.lines = []
+        options = for_service(service, *more)
+        submit.result = submission.run(build, options, log=submit.lines.append)
+        return submit.lines
+
+    return submit
