@@ -42,6 +42,8 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.runners.run import parse_beam_arguments
         from infra.dataflow_check import checks, gcloud, queries, target
 
+        if _CONTAINER_ONLY.value and _OWN_IMAGE.value:
+            raise ValueError("expected --container_only or --own_image, got both")
         job = target.from_options(
             parse_beam_arguments(argv, name="check"),
             owns_image=not _OWN_IMAGE.value,
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if not gcloud.is_installed():
         _print([checks.NO_GCLOUD])
         sys.exit(1)
-    if _CONTAINER_ONLY.value and job.image is not None:
+    if _CONTAINER_ONLY.value and job.image:
         asked = queries.for_image(job.image)
         answers = gcloud.ask(asked, time_limit=_TIME_LIMIT.value)
         wrong = [each for each in checks.image(job, answers) if each.state != "ok"]

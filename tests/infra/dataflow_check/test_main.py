@@ -87,6 +87,11 @@ def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
 class TestContainerOnly:
     """What make looks at before it trains a teacher."""
 
+    def test_a_container_of_another_registry_cannot_be_looked_at(self, check):
+        status, (line,) = check("--container_only", "--own_image")
+        assert status == 1
+        assert line.startswith("error: expected --container_only or --own_image")
+
     def test_nothing_is_printed_if_it_is_there(self, check, gcloud):
         gcloud.record(recorded.job())
         assert check("--container_only") == (0, [])
