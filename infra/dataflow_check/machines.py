@@ -11,6 +11,7 @@ from infra.dataflow_check.target import Target
 
 #: Families whose vCPUs count in CPUS. Others have a quota of their own, if any.
 _WITHOUT_QUOTA_OF_THEIR_OWN = ("n1", "e2", "f1", "g1")
+_PREEMPTIBLE = "PREEMPTIBLE_CPUS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _in_region(target: Target, vcpus: int) -> Iterator[QuotaNeed]:
     own = family not in _WITHOUT_QUOTA_OF_THEIR_OWN
     yield QuotaNeed(f"{family.upper()}_CPUS" if own else "CPUS", vcpus)
     if pool.is_flexible:  # FlexRS takes preemptible machines too.
-        yield QuotaNeed("PREEMPTIBLE_CPUS", vcpus)
+        yield QuotaNeed(_PREEMPTIBLE, vcpus)
     yield QuotaNeed("INSTANCES", 1)
     disks = "SSD_TOTAL_GB" if target.uses_ssd else "DISKS_TOTAL_GB"
     yield QuotaNeed(disks, pool.disk_gb)
@@ -94,6 +95,9 @@ def _compare(need: QuotaNeed, target: Target, answer: Answer) -> Finding:
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={target.project}"
     if quota is None:
         return Finding("?", subject, f"gcloud does not list it, see {page}")
+    if need.metric == _PREEMPTIBLE and not quota["limit"]:
+        # Compute Engine then lets preemptible machines take of the regular quota.
+        return Finding("?", subject, "none, so that the regular quota may count")
     free = quota["limit"] - quota["usage"]
     needed = need.each * target.pool.workers
     detail = f"{needed:,} needed, {free:,.0f} of {quota['limit']:,.0f} free"

@@ -63,6 +63,13 @@ def test_what_is_used_already_is_not_free():
     assert wrong.remedy.startswith("MAX_WORKERS=8, ")
 
 
+def test_flexible_workers_may_count_in_the_regular_quota():
+    region = recorded.quotas(N2_CPUS=72, PREEMPTIBLE_CPUS=0)
+    options = ("--flexrs_goal=COST_OPTIMIZED",)
+    quotas = found(machines.quotas, {"region": region}, *options)
+    assert quotas["quota PREEMPTIBLE_CPUS"].state == "?"
+
+
 def test_a_quota_that_is_not_listed_is_not_known():
     quotas = found(machines.quotas, {}, "--machine_type=c4-standard-8")
     assert quotas["quota C4_CPUS"].state == "?"
