@@ -10,7 +10,7 @@ from infra.dataflow_check.findings import Answer, Answers, Finding, unseen
 from infra.dataflow_check.target import Target
 
 #: Families whose vCPUs count in CPUS. Others have a quota of their own, if any.
-_WITHOUT_QUOTA_OF_THEIR_OWN = ("n1", "e2", "f1", "g1")
+_IN_GENERAL_QUOTA = ("n1", "e2", "f1", "g1")
 _PREEMPTIBLE = "PREEMPTIBLE_CPUS"
 
 
@@ -21,10 +21,12 @@ class QuotaNeed:
     Attributes:
         metric: Compute Engine's name of the quota.
         each: What one worker takes.
+        is_certain: Whether it does.
     """
 
     metric: str
     each: int
+    is_certain: bool = True
 
 
 def offered(target: Target, answers: Answers) -> Iterator[Finding]:
@@ -70,8 +72,11 @@ def quotas(target: Target, answers: Answers) -> Iterator[Finding]:
 def _in_region(target: Target, vcpus: int) -> Iterator[QuotaNeed]:
     pool = target.pool
     family = pool.machine.partition("-")[0]
-    own = family not in _WITHOUT_QUOTA_OF_THEIR_OWN
-    yield QuotaNeed(f"{family.upper()}_CPUS" if own else "CPUS", vcpus)
+    own = family not in _IN_GENERAL_QUOTA
+    if own:
+        yield QuotaNeed(f"{family.upper()}_CPUS", vcpus)
+    # Google does not say whether families with a quota of their own count here too.
+    yield QuotaNeed("CPUS", vcpus, is_certain=not own)
     if pool.is_flexible:  # FlexRS takes preemptible machines too.
         yield QuotaNeed(_PREEMPTIBLE, vcpus)
     yield QuotaNeed("INSTANCES", 1)
@@ -106,6 +111,8 @@ def _compare(need: QuotaNeed, target: Target, answer: Answer) -> Finding:
     fits = int(max(0, free) // need.each)
     more = f"ask for more on {page}"
     remedy = f"MAX_WORKERS={fits}, or {more}" if fits else more
+    if not need.is_certain:
+        return Finding("?", subject, f"{detail}, if these machines count here")
     return Finding("FAIL", subject, detail, remedy)
 
 

@@ -63,6 +63,15 @@ def test_what_is_used_already_is_not_free():
     assert wrong.remedy.startswith("MAX_WORKERS=8, ")
 
 
+def test_a_family_with_a_quota_of_its_own_may_count_in_the_general_one():
+    region = recorded.quotas(CPUS=24, N2_CPUS=72)
+    quotas = found(machines.quotas, {"region": region})
+    assert (quotas["quota CPUS"].state, quotas["quota N2_CPUS"].state) == ("?", "ok")
+    first = found(machines.quotas, {"region": region}, "--machine_type=n1-standard-4")
+    assert first["quota CPUS"].state == "FAIL"
+    assert "quota N1_CPUS" not in first
+
+
 def test_flexible_workers_may_count_in_the_regular_quota():
     region = recorded.quotas(N2_CPUS=72, PREEMPTIBLE_CPUS=0)
     options = ("--flexrs_goal=COST_OPTIMIZED",)
