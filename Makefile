@@ -191,7 +191,8 @@ endif
 
 # Goals that make no part of a run.
 OTHER_GOALS := help setup clean-demo format lint typecheck test test-all fuzz check browser \
-	tpu-compile clean container estimate flink-up flink-down test-runners test-engines chaos
+	tpu-compile clean container dataflow-check dataflow-smoke estimate flink-up flink-down \
+	test-container test-runners test-engines chaos
 AUTO := $(filter auto,$(PRESET) $(STUDENT_PRESET))
 CHOICE := $(RUN)/choice/choice.mk
 CHOSEN_FEATURES :=
@@ -274,7 +275,7 @@ ifneq ($(THREADS),)
 export TF_NUM_INTRAOP_THREADS := $(THREADS)
 endif
 
-include infra/runners.mk infra/dataflow.mk infra/container.mk
+include infra/runners.mk infra/dataflow.mk infra/container.mk infra/dataflow_check.mk
 
 $(call check_known,$(PLAIN) $(TEXT) $(RUNNER_SETTINGS) $(CLOUD) DATAFLOW_FLAGS VENV SHELL)
 
@@ -429,7 +430,7 @@ $(RUN)/settings: FORCE | $(INSTALLED)
 	@$(PY) -m workflow.settings --run=$(RUN) $(DATA_FLAGS) \
 		$(foreach name,$(SETTINGS),$(call quote,$(name)=$($(name))))
 
-READY = $(RUN)/settings $(INSTALLED)
+READY = $(RUN)/settings $(INSTALLED) $(CONTAINER_SEEN)
 
 # Settings that a probe cannot have.
 of_network = $(filter-out 0,$(FOLDS))$(filter-out 1,$(TEACHERS))$(filter on,$(CONSISTENCY))\
@@ -592,6 +593,7 @@ lint: | $(VENV)/dev-installed  ## Check style, docstrings and the layers of impo
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
 
 typecheck: | $(VENV)/dev-installed  ## Check the types
 	$(PY) -m mypy

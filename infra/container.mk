@@ -3,14 +3,15 @@
 
 # What builds the container: cloud (Cloud Build) or docker (this machine).
 BUILDER ?= cloud
+$(call check_choice,BUILDER,cloud docker)
 
 WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
-EXTRAS_tpu := gcp,tpu
 
-ifeq ($(filter cpu nvidia tpu,$(WORKER)),)
-$(error expected ACCELERATOR=nvidia-... or tpu-..., got $(ACCELERATOR))
+ifeq ($(filter cpu nvidia,$(WORKER)),)
+$(error expected ACCELERATOR=nvidia-l4 or nvidia-tesla-t4, got $(ACCELERATOR); labeling \
+	has no engine for TPUs)
 endif
 
 # The tag of the image is a hash of its content, and the Python version that submits.
@@ -24,7 +25,7 @@ IMAGE ?= $(REGISTRY)/worker-$(WORKER):py$(PYTHON_MINOR)-$(CONTAINER_VERSION)
 
 BUILD_WITH = _IMAGE=$(IMAGE);_EXTRAS=$(EXTRAS_$(WORKER));_PYTHON_MINOR=$(PYTHON_MINOR)
 
-.PHONY: container
+.PHONY: container test-container
 
 container: | $(VENV)/bin/python  ## Build the container of Dataflow workers
 	$(DATAFLOW_NEEDS)
@@ -37,3 +38,6 @@ else
 	gcloud builds submit --project=$(PROJECT) --config=infra/cloudbuild.yaml \
 		--substitutions='^;^$(BUILD_WITH)' .
 endif
+
+test-container: | $(VENV)/dev-installed  ## Run the Dockerfile's steps here, without docker
+	@$(PY) -m tests.container_steps --extras=$(EXTRAS_$(WORKER))

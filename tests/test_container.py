@@ -7,36 +7,26 @@ only tell how they were called.
 import fnmatch
 import importlib.metadata
 import json
-import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
 import apache_beam
 import pytest
+import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from stage import cli as command
+from tests.commands import ROOT
+from tests.dockerfile import arguments_of, copied, variables
+from tests.gcloud_parser import needs_gcloud
 
-ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FRAGMENT = ROOT / "infra" / "container.mk"
-
-
-def instructions():
-    """Yields the Dockerfile's instructions with their arguments."""
-    text = (ROOT / "Dockerfile").read_text()
-    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
-    for line in filter(None, text.splitlines()):
-        name, _, arguments = line.partition(" ")
-        yield name, " ".join(arguments.split())
-
-
-def arguments_of(name):
-    return [arguments for found, arguments in instructions() if found == name]
 
 
 def pins():
@@ -54,10 +44,21 @@ def variable(name):
 
 # --- the Dockerfile ------------------------------------------------------------
 def test_workers_have_the_environment_of_local_ones():
-    (settings,) = arguments_of("ENV")
-    found = dict(setting.split("=") for setting in settings.split())
-    del found["RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"]
-    assert found == command.ENVIRONMENT
+    """But for TensorFlow's warnings, which say why a GPU is not used."""
+    found = variables()
+    assert {name: found[name] for name in command.ENVIRONMENT} == {
+        **command.ENVIRONMENT,
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+    }
+    assert set(found) - set(command.ENVIRONMENT) == {
+        *("RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT", "LD_LIBRARY_PATH", "PATH")
+    }
+
+
+def test_a_gpus_driver_is_found_where_dataflow_mounts_it():
+    found = variables()
+    assert found["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+    assert found["PATH"] == "/usr/local/nvidia/bin:$PATH"
 
 
 def test_workers_have_the_beam_that_submits():
@@ -87,7 +88,14 @@ def test_nothing_is_installed_that_is_not_pinned():
         assert "--constraint constraints.txt" in install or "--no-deps" in install
 
 
-@pytest.mark.parametrize("worker", ["cpu", "nvidia", "tpu"])
+def test_the_packages_are_checked_when_all_are_there():
+    commands = " && ".join(arguments_of("RUN")).split(" && ")
+    assert commands.index("pip check") > max(
+        index for index, command in enumerate(commands) if "pip install" in command
+    )
+
+
+@pytest.mark.parametrize("worker", ["cpu", "nvidia"])
 def test_the_extras_of_each_worker_are_there(worker):
     extras = variable(f"EXTRAS_{worker}").split(",")
     assert "gcp" in extras
@@ -98,8 +106,12 @@ def test_the_dockerfiles_extras_are_those_of_workers_without_accelerator():
     assert f"EXTRAS={variable('EXTRAS_cpu')}" in arguments_of("ARG")
 
 
-def test_all_that_workers_install_is_pinned():
-    found = set(required(PROJECT["name"], ["gcp", "openvino"]))
+@pytest.mark.parametrize("worker", ["cpu", "nvidia"])
+def test_all_that_workers_install_is_pinned(worker):
+    found = set(required(PROJECT["name"], variable(f"EXTRAS_{worker}").split(",")))
+    assert any(name.startswith("nvidia-cudnn") for name in found) == (
+        worker == "nvidia"
+    )
     # Itself, and what pip freeze takes for parts of pip.
     assert found - set(pins()) <= {PROJECT["name"], "setuptools", "wheel"}
 
@@ -125,11 +137,6 @@ def required(name, extras, seen=None):
 
 
 # --- what goes into it ---------------------------------------------------------
-def copied():
-    sources = [arguments.split()[:-1] for arguments in arguments_of("COPY")]
-    return {name for names in sources for name in names}
-
-
 def test_it_holds_the_packages_and_no_others():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     patterns = tool["setuptools"]["packages"]["find"]["include"]
@@ -150,6 +157,42 @@ def test_what_it_copies_is_there_and_nothing_else_is_sent():
     assert all((ROOT / name).exists() for name in sent)
 
 
+def test_cloud_build_is_sent_what_the_dockerfile_copies():
+    lines = (ROOT / ".gcloudignore").read_text().split("\n")
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert (rules[0], rules[-1]) == ("/*", "__pycache__/")
+    sent = {rule.removeprefix("!/") for rule in rules[1:-1]}
+    assert sent == {"Dockerfile", ".dockerignore", *copied()}
+
+
+@needs_gcloud
+def test_gcloud_uploads_no_photograph(tmp_path):
+    """It reads the rules as we do; the folders are those that the documentation has."""
+    for name in (".gcloudignore", ".dockerignore", "Dockerfile", *copied()):
+        if (ROOT / name).is_dir():
+            (tmp_path / name / "part").mkdir(parents=True)
+            (tmp_path / name / "part" / "code.py").touch()
+        else:
+            shutil.copy(ROOT / name, tmp_path)
+    for name in (
+        "birds/labeled/a/1.jpg",
+        "runs/x/1",
+        "stage/__pycache__/a.pyc",
+        ".env",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listed = subprocess.check_output(
+        ["gcloud", "meta", "list-files-for-upload", str(tmp_path)], text=True
+    ).split()
+    folders = {name for name in copied() if (ROOT / name).is_dir()}
+    assert set(listed) == {
+        *("Dockerfile", ".dockerignore"),
+        *(copied() - folders),
+        *(f"{name}/part/code.py" for name in folders),
+    }
+
+
 def test_files_that_decide_its_content_decide_its_name():
     files = {name for name in copied() if (ROOT / name).is_file()}
     named = set(variable("CONTAINER_FILES").split())
@@ -163,9 +206,17 @@ def test_cloud_build_gives_it_the_arguments_it_has():
     assert given == {argument.split("=")[0] for argument in arguments_of("ARG")}
 
 
+def test_cloud_builds_log_can_be_read_by_who_may_read_logs():
+    recipe = yaml.safe_load((ROOT / "infra" / "cloudbuild.yaml").read_text())
+    assert recipe["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+
+
 # --- the rules of make ---------------------------------------------------------
 MAKEFILE = """
 RUN ?= runs/birds
+ROUND ?= 1
+ROUNDS ?= 1
+NUMBERS := 1 2 3 4
 PY := {python}
 VENV := {tmp}/venv
 INSTALLED := {tmp}/venv/gcp-installed
@@ -175,6 +226,10 @@ RUNNER ?= dataflow
 include {variables}
 include {dataflow}
 include {fragment}
+include {check}
+
+$(RUN)/round-1/teacher: | $(CONTAINER_SEEN)
+	$(PY) -m teacher.train
 
 image:
 	@echo $(IMAGE)
@@ -202,12 +257,14 @@ def make(tmp_path):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
+    (tmp_path / "venv" / "gcp-installed").touch()  # After what it depends on.
     makefile = MAKEFILE.format(
         python=tmp_path / "python",
         tmp=tmp_path,
         variables=FRAGMENT.with_name("variables.mk"),
         dataflow=FRAGMENT.with_name("dataflow.mk"),
         fragment=FRAGMENT,
+        check=FRAGMENT.with_name("dataflow_check.mk"),
     )
     (tmp_path / "Makefile").write_text(makefile)
 
@@ -247,10 +304,60 @@ def test_a_run_stays_below_the_directory(make, run):
     assert "expected RUN= as a path below this directory" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "is_seen"),
+    [
+        ((), True),
+        (("ROUND=2",), True),
+        (("IMAGE=docker.io/mine/worker:1",), False),
+        (("RUNNER=local",), False),
+    ],
+)
+def test_the_container_is_looked_for_before_a_teacher_is_trained(make, given, is_seen):
+    _, calls = make("runs/birds/round-1/teacher", *GIVEN, *given)
+    modules = [call.split()[2] for call in calls]
+    assert modules == [*(["infra.dataflow_check"] if is_seen else []), "teacher.train"]
+    assert not is_seen or "--container_only" in calls[0]
+
+
+def test_a_round_that_is_done_needs_no_container(make, tmp_path):
+    done = tmp_path / "runs" / "birds" / "round-1" / "dataset"
+    done.mkdir(parents=True)
+    (done / "COMPLETED").touch()
+    for given, is_seen in (((), False), (("ROUND=2",), True)):
+        _, calls = make("runs/birds/round-1/teacher", *GIVEN, *given)
+        assert ("infra.dataflow_check" in calls[0]) == is_seen, given
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ((), "--builder=cloud"),
+        (("BUILDER=docker",), "--builder=docker"),
+        (("IMAGE=docker.io/x",), "--builder=cloud --own_image"),
+    ],
+)
+def test_the_check_is_of_the_job_that_would_be_submitted(make, given, flags):
+    options = ("MAX_WORKERS=3", "DATAFLOW_FLAGS=--flexrs_goal=COST_OPTIMIZED")
+    _, (call,) = make("dataflow-check", *GIVEN, *given, *options)
+    before, after = call.split(" -- ")
+    assert before.split() == ["python", "-m", "infra.dataflow_check", *flags.split()]
+    assert "--max_num_workers=3" in after
+    assert "--flexrs_goal=COST_OPTIMIZED" in after
+
+
+def test_labeling_on_a_tpu_is_refused(make):
+    for target in ("container", "dataflow-check", "image"):
+        ended, calls = make(target, *GIVEN, "ACCELERATOR=tpu-v5e")
+        assert ended.returncode == 2
+        assert "no engine for TPUs" in ended.stderr
+        assert not calls
+
+
 @pytest.mark.parametrize("builder", ["cloud", "docker"])
 @pytest.mark.parametrize(
     ("accelerator", "worker"),
-    [("", "cpu"), ("nvidia-tesla-t4", "nvidia"), ("tpu-v5e", "tpu")],
+    [("", "cpu"), ("nvidia-tesla-t4", "nvidia"), ("nvidia-l4", "nvidia")],
 )
 def test_the_container_is_built_for_the_accelerator(make, builder, accelerator, worker):
     given = (*GIVEN, f"ACCELERATOR={accelerator}", f"BUILDER={builder}")
@@ -278,8 +385,7 @@ def test_other_code_is_another_image_and_what_is_compiled_is_not(make, tmp_path)
     assert make("image", *GIVEN)[0].stdout != before
 
 
-def test_an_estimate_needs_nothing_that_is_in_the_cloud(make, tmp_path):
-    (tmp_path / "venv" / "gcp-installed").touch()
+def test_an_estimate_needs_nothing_that_is_in_the_cloud(make):
     ended, calls = make("estimate", *GIVEN, "NUM_IMAGES=1000", "RATE=20", "IMAGE=x")
     assert ended.returncode == 0, ended.stderr
     (call,) = calls

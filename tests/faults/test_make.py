@@ -241,16 +241,20 @@ def test_each_source_is_read_by_its_own_features(make, names, more):
             assert ("--top_k=3" in call) == ("LABELING_FLAGS" in names)
 
 
-def test_labels_of_dataflow_are_blended_on_this_machine(make):
+def test_labels_of_dataflow_are_blended_there(make):
     (make.root / ".venv" / "gcp-installed").touch()
     cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
     ended, _ = make("labels", "--dry-run", **SETTINGS, **cloud)
     lines = ended.stdout.replace("\\\n", "").splitlines()
-    (labeling,) = (line for line in lines if "--runner=DataflowRunner" in line)
+    (labeling,) = (
+        line
+        for line in lines
+        if "label_images" in line and "--runner=DataflowRunner" in line
+    )
     assert "--embeddings" in labeling
     (blending,) = (line for line in lines if "beam_jobs.propagate_labels" in line)
-    assert "--predictions=runs/x/round-1/teacher_predictions" in blending
-    assert "--runner=FnApiRunner" in blending
+    assert "--predictions=gs://b/runs/x/round-1/teacher_predictions" in blending
+    assert "--runner=DataflowRunner" in blending
 
 
 @pytest.mark.parametrize("given", [{"NEIGHBORS": "0"}, {"FOLDS": "3"}])

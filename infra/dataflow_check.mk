@@ -1,0 +1,48 @@
+# What is missing for a job on Dataflow, and a small job to try it, see docs/dataflow.md.
+# Included by the Makefile.
+
+DATAFLOW_CHECK = $(PY) -m infra.dataflow_check --builder=$(BUILDER) \
+	$(if $(call is_default,IMAGE),,--own_image)
+
+# Rounds that may still have something to do on Dataflow, up to those that are asked for.
+wanted_rounds = $(sort $(wordlist 1,$(ROUND),$(NUMBERS)) $(wordlist 1,$(ROUNDS),$(NUMBERS)))
+unfinished_rounds = $(strip $(foreach round,$(wanted_rounds),\
+	$(if $(wildcard $(RUN)/round-$(round)/dataset/COMPLETED),,$(round))))
+# A prerequisite of teachers, so that no teacher is trained and then found to have no
+# container. One that the user names is not looked for: it may be in any registry.
+CONTAINER_SEEN = $(if $(and $(filter dataflow,$(RUNNER)),$(call is_default,IMAGE),\
+	$(unfinished_rounds)),container-seen)
+
+.PHONY: container-seen dataflow-check dataflow-smoke
+
+container-seen: | $(INSTALLED)
+	@$(DATAFLOW_CHECK) --container_only -- $(LABELING_OPTIONS)
+
+dataflow-check: | $(INSTALLED)  ## Look for what a job on Dataflow needs, and say what to type
+	$(DATAFLOW_NEEDS)
+	@$(DATAFLOW_CHECK) -- $(LABELING_OPTIONS)
+
+# A job of 100 images to try everything once, with one worker: digits whose labels are
+# not used, and a teacher of few steps. It begins anew each time, and labels with the
+# engine of other runs on Dataflow, which is not that of the demo.
+SMOKE_RUN := runs/smoke
+SMOKE_REMOTE = $(BUCKET_PATH)/$(SMOKE_RUN)
+# Of 1,147 unlabeled digits all but 100 are set aside.
+SMOKE_ASIDE := 1047
+SMOKE_SETTINGS = RUN=$(SMOKE_RUN) RUNNER=dataflow MAX_WORKERS=1 MAX_HOURS=1 SEED=1 \
+	LABELS_PER_CLASS=5 CALIBRATION_IMAGES=$(SMOKE_ASIDE) CONSISTENCY=off NEIGHBORS=0 \
+	TEACHER_FLAGS=--set=num_steps=100 \
+	LABELING_FLAGS=$(call quote,$(if $(call is_default,LABELING_FLAGS),,$(LABELING_FLAGS))) \
+	IMAGES='tfrecord:$(SMOKE_REMOTE)/data/unlabeled/*.tfrecord'
+
+dataflow-smoke: | $(VENV)/gcp-installed  ## Label 100 images on Dataflow, for some cents
+	$(DATAFLOW_NEEDS)
+	@$(MAKE) --no-print-directory dataflow-check MAX_WORKERS=1
+	rm -rf $(SMOKE_RUN)
+	$(PY) -m examples.digits.prepare --output=$(SMOKE_RUN)/data --labels_per_class=5 \
+		--calibration_images=$(SMOKE_ASIDE) --seed=1
+	gcloud storage rsync --recursive --delete-unmatched-destination-objects \
+		$(SMOKE_RUN) $(SMOKE_REMOTE)
+	@$(MAKE) --no-print-directory labels $(SMOKE_SETTINGS)
+	@$(PY) -m infra.dataflow_smoke --predictions=$(SMOKE_RUN)/round-1/predictions \
+		--remote=$(SMOKE_REMOTE)

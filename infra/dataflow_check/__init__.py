@@ -1,0 +1,1 @@
+"""Looks for what a job on Dataflow needs, before one is submitted."""

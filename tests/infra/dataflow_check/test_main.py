@@ -1,0 +1,120 @@
+import pytest
+
+from infra.dataflow_check import __main__ as command
+from infra.dataflow_check import queries
+from stage import cli
+from tests.infra.dataflow_check import recorded
+from tests.infra.dataflow_check.recorded import DENIED, MISSING, OPTIONS
+
+
+@pytest.fixture
+def gcloud(tmp_path, monkeypatch):
+    gcloud = recorded.Gcloud(tmp_path)
+    monkeypatch.setenv("PATH", gcloud.environment["PATH"])
+    return gcloud
+
+
+@pytest.fixture
+def check(capsys):
+    """Runs the command; returns its status and the lines that it prints."""
+
+    def run(*flags, options=()):
+        status = cli.call(
+            command.main, command.FLAGS, [*flags, "--", *OPTIONS, *options]
+        )
+        out, err = capsys.readouterr()
+        return status, out.splitlines() or err.splitlines()
+
+    return run
+
+
+def test_a_project_that_has_all_is_ok(check, gcloud):
+    gcloud.record(recorded.job())
+    status, lines = check()
+    assert status == 0
+    assert {line.split()[0] for line in lines} == {"ok"}
+    asked = queries.for_job(recorded.job()).values()
+    assert sorted(gcloud.calls) == sorted(map(" ".join, asked))
+
+
+def test_what_is_missing_is_one_line_with_the_command(check, gcloud):
+    gcloud.record(recorded.job(), errors=MISSING)
+    status, lines = check()
+    assert status == 1
+    failed = [line for line in lines if line.startswith("FAIL ")]
+    assert len(failed) == len(MISSING)
+    assert all(": type: " in line for line in failed)
+
+
+@pytest.mark.parametrize("name", ["bucket", "region", "project_roles", "image"])
+def test_what_is_forbidden_is_not_known_and_no_failure(check, gcloud, name):
+    gcloud.record(recorded.job(), errors={name: DENIED})
+    status, lines = check()
+    assert status == 0
+    unknown = [line for line in lines if line.startswith("?  ")]
+    assert unknown
+    assert all("PERMISSION_DENIED" in line for line in unknown)
+
+
+def test_a_query_that_hangs_is_not_known(check, gcloud):
+    gcloud.record(recorded.job(), seconds={"bucket": 1000})
+    status, lines = check("--time_limit=3")
+    assert status == 0
+    assert "?    bucket: gcloud did not answer within 3 seconds" in lines
+
+
+def test_without_gcloud_its_page_is_named(check, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status, (line,) = check()
+    assert status == 1
+    assert line.startswith("FAIL gcloud: not installed: type: see https://")
+
+
+def test_the_accelerators_quota_is_that_of_the_options(check, gcloud):
+    options = ("--accelerator=nvidia-tesla-t4", "--max_num_workers=17")
+    gcloud.record(recorded.job(*options))
+    status, lines = check(options=options)
+    assert status == 1
+    assert any(line.startswith("FAIL quota NVIDIA_T4_GPUS: 17 ") for line in lines)
+
+
+def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
+    status, (line,) = check(options=("--accelerator=nvidia-m5",))
+    assert status == 1
+    assert line.startswith("error: ")
+
+
+class TestContainerOnly:
+    """What make looks at before it trains a teacher."""
+
+    def test_a_container_of_another_registry_cannot_be_looked_at(self, check):
+        status, (line,) = check("--container_only", "--own_image")
+        assert status == 1
+        assert line.startswith("error: expected --container_only or --own_image")
+
+    def test_nothing_is_printed_if_it_is_there(self, check, gcloud):
+        gcloud.record(recorded.job())
+        assert check("--container_only") == (0, [])
+        assert len(gcloud.calls) == 3
+
+    @pytest.mark.parametrize(
+        ("name", "words", "line"),
+        [
+            ("image", MISSING["image"], f"FAIL container: no {recorded.IMAGE}: type: "),
+            (
+                "image",
+                DENIED,
+                f"?    container: cannot see {recorded.IMAGE}: PERMISSION",
+            ),
+            (
+                "application_login",
+                "ERROR: (gcloud.x) none",
+                "FAIL login for Beam: none",
+            ),
+        ],
+    )
+    def test_anything_else_stops(self, check, gcloud, name, words, line):
+        gcloud.record(recorded.job(), errors={name: words})
+        status, (found,) = check("--container_only")
+        assert status == 1
+        assert found.startswith(line)

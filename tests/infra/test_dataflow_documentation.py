@@ -1,0 +1,39 @@
+"""What docs/dataflow.md says about the first job."""
+
+import math
+
+import pytest
+
+from beam_jobs.runners.cost import hourly_costs
+from infra.dataflow_check.project import SERVICES
+from tests.commands import ROOT
+from tests.gcloud_parser import commands_of, needs_gcloud, refusals
+from tests.infra.dataflow_check import recorded
+
+DOCUMENT = (ROOT / "docs" / "dataflow.md").read_text()
+
+
+@needs_gcloud
+def test_gcloud_knows_the_commands(tmp_path):
+    commands = sorted(set(commands_of(DOCUMENT)))
+    assert len(commands) > 20
+    assert refusals(commands, tmp_path) == {}
+
+
+@pytest.mark.parametrize("options", [(), ("--accelerator=nvidia-l4",)])
+def test_an_hour_of_a_worker_costs_what_is_said(options):
+    hour = math.fsum(hourly_costs(recorded.job(*options).pool).values())
+    assert f" {hour:.2f} USD" in DOCUMENT.partition("## From an empty project")[0]
+
+
+def test_the_services_that_are_switched_on_are_those_that_are_looked_for():
+    (enabled,) = (
+        command for command in commands_of(DOCUMENT) if "services enable" in command
+    )
+    names = {word.partition(".")[0] for word in enabled.split()[3:]}
+    assert names == {*SERVICES, "artifactregistry", "cloudbuild"}
+
+
+def test_the_states_of_a_line_are_explained():
+    for state in ("`FAIL`", "`cost`", "`?`"):
+        assert state in DOCUMENT

@@ -1,0 +1,147 @@
+"""`make dataflow-smoke`, with a directory for the bucket and a local job in the end.
+
+All else is real: the check of recorded answers, the digits, the teacher, the labels.
+"""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from infra import dataflow_smoke
+from stage import cli
+from tests.commands import ROOT
+from tests.gcloud_parser import commands_in, needs_gcloud, refusals
+from tests.infra.dataflow_check import recorded
+
+GIVEN = ("PROJECT=my-project", "REGION=us-central1", "BUCKET=my-bucket")
+#: Runs a module with the bucket's directory for its address. Dataflow's options of the
+#: labeling job are left out, so that it is a local one.
+PYTHON = """#!{python} -S
+import os, sys
+words = sys.argv[1:]
+if words[1].partition(".")[0] in ("teacher", "beam_jobs"):
+    words = [word.replace("gs://my-bucket", {bucket!r}) for word in words]
+if words[1] == "beam_jobs.label_images":
+    with open({log!r}, "a") as log:
+        log.write(" ".join(sys.argv[1:]) + "\\n")
+    words = words[: words.index("--")]
+os.execv({python!r}, [{python!r}, *words])
+"""
+#: Copies, if it is asked to; else it plays back.
+GCLOUD = """#!/bin/sh
+echo "gcloud $*" >> {log}
+here() {{ echo "$1" | sed 's#^gs://my-bucket#{bucket}#'; }}
+case "$1 $2 $4" in
+"storage cat "*) exec cat "$(here "$3")" ;;
+"storage cp "*) exec cp "$(here "$3")" "$(here "$4")" ;;
+"storage rsync --delete-unmatched-destination-objects")
+    rm -rf "$(here "$6")" && mkdir -p "$(here "$6")" && cp -r "$5/." "$(here "$6")" ;;
+"storage rsync "*) mkdir -p "$(here "$6")" && cp -r "$(here "$5")/." "$(here "$6")" ;;
+*) exec {player} "$@" ;;
+esac
+"""
+
+
+class Scratch:
+    """A scratch copy of the Makefile with its commands, and a bucket."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.bucket = directory / "bucket"
+        self._log = directory / "log"
+        (directory / "infra").symlink_to(ROOT / "infra")
+        for name in ("Makefile", "Dockerfile"):
+            (directory / name).symlink_to(ROOT / name)
+        for name in ("pyproject.toml", "constraints.txt", "setup.py"):
+            (directory / name).touch()
+        places = {"python": sys.executable, "log": str(self._log)}
+        places |= {"bucket": str(self.bucket)}
+        (directory / "player").mkdir()
+        self.player = recorded.Gcloud(directory / "player")
+        self._write(".venv/bin/python", PYTHON.format(**places))
+        self._write("bin/gcloud", GCLOUD.format(**places, player=self.player.program))
+        for extra in ("demo", "gcp"):
+            (directory / ".venv" / f"{extra}-installed").touch()
+
+    def _write(self, name, script):
+        path = self.directory / name
+        path.parent.mkdir(parents=True)
+        path.write_text(script)
+        path.chmod(0o755)
+
+    def make(self, *arguments):
+        self._log.write_text("")
+        environment = {
+            name: value for name, value in os.environ.items() if "MAKE" not in name
+        }
+        path = f"{self.directory / 'bin'}:{environment['PATH']}"
+        return subprocess.run(
+            ["make", *arguments],
+            cwd=self.directory,
+            env={**environment, "PATH": path, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def calls(self, word):
+        return [line for line in self._log.read_text().splitlines() if word in line]
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    scratch = Scratch(tmp_path)
+    lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
+    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
+    scratch.player.record(recorded.job(image, "--max_num_workers=1"))
+    return scratch
+
+
+@pytest.mark.slow
+def test_a_hundred_images_are_labeled_and_counted(scratch):
+    stale = scratch.bucket / "runs/smoke/round-1/predictions/COMPLETED"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of another day")
+    ended = scratch.make("dataflow-smoke", *GIVEN)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "labeled 100 of 100 images" in ended.stdout
+    assert "gcloud storage rm --recursive gs://my-bucket/runs/smoke" in ended.stdout
+    (job,) = scratch.calls("beam_jobs.label_images")
+    flags, options = job.split(" -- ")
+    assert "--runner=DataflowRunner" in options
+    assert {"--max_num_workers=1", "--max_hours=1"} <= set(options.split())
+    # The engine of all runs on Dataflow, not that of the demo.
+    assert [word for word in flags.split() if "--engine" in word] == [
+        "--engine=openvino"
+    ]
+    assert (scratch.bucket / "runs/smoke/round-1/predictions/COMPLETED").exists()
+    predictions = scratch.directory / "runs/smoke/round-1/predictions"
+    assert dataflow_smoke.count_statuses(str(predictions)) == {"ok": 100}
+    flags = (f"--predictions={predictions}", "--remote=gs://b/x", "--num_images=101")
+    assert cli.call(dataflow_smoke.main, dataflow_smoke.FLAGS, flags) == 1
+
+
+def test_nothing_begins_if_something_is_missing(scratch):
+    error = {"bucket": recorded.MISSING["bucket"]}
+    lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
+    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
+    scratch.player.record(recorded.job(image, "--max_num_workers=1"), errors=error)
+    ended = scratch.make("dataflow-smoke", *GIVEN)
+    assert ended.returncode == 2
+    assert "FAIL bucket: no gs://my-bucket: type: gcloud " in ended.stdout
+    assert not (scratch.directory / "runs").exists()
+    assert not scratch.bucket.exists()
+
+
+@needs_gcloud
+@pytest.mark.parametrize(
+    "targets", [("dataflow-smoke",), ("container",), ("records", "RUNNER=dataflow")]
+)
+def test_gcloud_knows_the_commands_of_make(tmp_path, targets):
+    lines = Scratch(tmp_path).make("--dry-run", *targets, *GIVEN).stdout
+    commands = set(commands_in(lines))
+    assert commands
+    assert refusals(sorted(commands), tmp_path) == {}
