@@ -84,4 +84,6 @@ def launcher(values):
     """Returns the command of the job, with settings filled in as Kubernetes does."""
     job = container("launcher", "label-images")
     words = [*job["command"], *job["args"]]
-    return [re.sub(r"\$\((\w+)\)", lambda name: values[name[1]], word) for word in words]
+    return [
+        re.sub(r"\$\((\w+)\)", lambda name: values[name[1]], word) for word in words
+    ]
