@@ -26,7 +26,12 @@ PORTS = {
         6124: {"task-manager"},
         manifests.REST_PORT: {"job-server", "operator"},
     },
-    "task-manager": {6121: {"task-manager"}, 6122: {"job-manager"}, 50000: set()},
+    "task-manager": {
+        6121: {"task-manager"},
+        6122: {"job-manager"},
+        6125: {"job-manager"},
+        50000: set(),
+    },
     "launcher": {8080: set()},
 }
 
@@ -76,7 +81,10 @@ def test_the_ports_are_those_that_the_programs_listen_on():
     config = manifests.flink()["flinkConfiguration"]
     names = {
         "job-manager": ("jobmanager.rpc.port", "blob.server.port"),
-        "task-manager": ("taskmanager.data.port", "taskmanager.rpc.port"),
+        "task-manager": (
+            *("taskmanager.data.port", "taskmanager.rpc.port"),
+            "metrics.internal.query-service.port",
+        ),
     }
     for target, options in names.items():
         assert {int(config[option]) for option in options} < set(PORTS[target])
