@@ -412,7 +412,7 @@ def is_unfinished(path: epath.PathLike) -> bool:
 
 def delete_unfinished(directory: epath.PathLike) -> None:
     """Deletes the hidden files that a killed `replacing` has left behind."""
-    for path in epath.Path(directory).iterdir():
+    for path in epath.Path(directory).glob(".*"):  # In a bucket, lists no others.
         if is_unfinished(path):
             path.unlink(missing_ok=True)
 
