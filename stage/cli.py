@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 
 from absl import app, logging
 
-from stage import artifact, preemption, streams
+from stage import artifact, interruption, preemption, streams
 from stage.flags import CommandFlags
+from stage.interruption import on_interrupt as on_interrupt
 from stage.text import printable_lines
 
 Main: TypeAlias = Callable[[Sequence[str]], None]
@@ -117,16 +118,18 @@ def _handle_interrupts() -> None:
 
     def watch() -> None:
         while number := os.read(reader, 1):
-            if signal.getsignal(number[0]) is _interrupt:
-                _interrupt(number[0], None)
+            if signal.getsignal(number[0]) is interrupt:
+                interrupt(number[0], None)
 
-    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _interrupt(*_: object) -> None:
-    """Exits at once, which is safe because files get their final name when complete.
+def interrupt(*_: object) -> None:
+    """Exits, which is safe at any time: files get their final name when complete.
+
+    Before, calls what was registered by `on_interrupt`.
 
     An exception would be raised inside Beam, which would treat it as a failure of the
     job and let its threads finish their shards.
@@ -136,7 +139,7 @@ def _interrupt(*_: object) -> None:
     try:
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
-        os.write(terminal, f"interrupted; {preemption.RESUMABLE}\n".encode())
+        os.write(terminal, interruption.call_back().encode())
         kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)

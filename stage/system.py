@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 #: Number of files to read at a time; from a bucket, each takes a tenth of a second.
-_PARALLEL_READS = 16
+_PARALLEL_READS = 32
 
 
 def read_in_parallel(read: Callable[[T], U], files: Iterable[T]) -> list[U]:

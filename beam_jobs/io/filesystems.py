@@ -29,6 +29,7 @@ from etils import epath
 from etils.epath.stat_utils import StatResult
 
 from beam_jobs.io import google_storage
+from stage import bucket_lock
 from stage.retry import retrying
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ def register(options: PipelineOptions | None = None) -> None:
     Workers receive the options, such as `--s3_endpoint_url`, from the job.
     """
     google_storage.prepare()
+    bucket_lock.use_client(lambda: google_storage.open_client(_system("gs://")))
     if options is not None:
         FileSystems.set_options(options)
     schemes = {system.scheme() for system in FileSystem.get_all_subclasses()}

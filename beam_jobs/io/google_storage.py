@@ -28,6 +28,11 @@ def prepare() -> None:
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
+def open_client(system: Any) -> Any:
+    """Returns a client with the credentials and options of Beam."""
+    return system._gcsIO().client
+
+
 def read_end(system: Any, path: str, count: int) -> bytes:
     """Returns the last bytes of an object, at most so many; `system` is Beam's."""
     from apache_beam.io.gcp import gcsio

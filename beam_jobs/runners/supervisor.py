@@ -15,10 +15,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stage import cli, streams
+from stage import cli, interruption, streams
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
+#: Seconds that a child may take to end after Ctrl-C: longer than what it does then.
+_INTERRUPT_SECONDS = interruption.SECONDS + 2
 #: Worker deaths in a row before this process was started.
 _deaths_before = 0
 #: One byte shared with the supervisor: worker deaths in a row, if this process asks for
@@ -97,7 +99,10 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if child:
         os.close(lifeline)
-        _, status = os.waitpid(child, 0)
+        with cli.on_interrupt(
+            lambda: _interrupt(child, held_by_parent), _INTERRUPT_SECONDS
+        ):
+            _, status = os.waitpid(child, 0)
         os.close(held_by_parent)
         return _exit_status(status)
     os.close(held_by_parent)
@@ -116,8 +121,16 @@ def _exit_status(status: int) -> int:
     return 128 - code
 
 
+def _interrupt(child: int, held_by_parent: int) -> str:
+    """Has the child end as Ctrl-C ends a command; returns nothing to print."""
+    os.write(held_by_parent, b"\0")
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    return ""
+
+
 def _end_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)  # Returns when the other end is closed.
+    if os.read(lifeline, 1):  # Returns nothing when the other end is closed.
+        cli.interrupt()
     try:
         cli.kill_children()
     finally:

@@ -180,7 +180,7 @@ def kill_children():
     time.sleep(0.3)
 def main(argv):
     cli.kill_children = kill_children
-    threading.Thread(target=cli._interrupt).start()
+    threading.Thread(target=cli.interrupt).start()
     is_ending.wait()
     signal.raise_signal(signal.SIGINT)
     print("not reached")
