@@ -24,8 +24,7 @@ from stage.status import OK
 
 FOLDER = "predictions"
 OUTPUT = f"gs://{BUCKET}/{FOLDER}"
-#: Images of a shard, whose file then has 16 kB at least, as is read at once. Thousands
-#: would not fit into memory.
+#: Images of a shard, whose file then has about as many bytes as are read at once.
 ROWS = 200
 _CLASSES = 10
 
