@@ -263,9 +263,9 @@ def finish(
 def _read_facts(
     labeling: Labeling, listed: Mapping[str, epath.Path], shard: Shard
 ) -> ShardFacts:
-    path = labeling.path(shard.index)
+    name = prediction_schema.shard_name(shard.index)
     return prediction_schema.read_own_facts(
-        listed.get(path.name, path),
+        listed.get(name) or labeling.path(shard.index),
         fingerprint=labeling.fingerprint,
         shard=labeling_worker.fingerprint(shard),
     )

@@ -256,9 +256,9 @@ def read_new_facts(
 
     def read(index: int) -> ShardFacts:
         name = prediction_schema.shard_name(index)
-        old = before.get(name, predictions.path(index))
+        old = before.get(name) or predictions.path(index)
         return prediction_schema.read_own_facts(
-            after.get(name, epath.Path(output) / name),
+            after.get(name) or epath.Path(output) / name,
             fingerprint=fingerprint,
             shard=prediction_schema.read_facts(old).shard,
         )
