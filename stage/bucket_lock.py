@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import getpass
 import json
 import os
@@ -28,6 +29,7 @@ NAME = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
 #: Seconds that the end of a command waits for the lock to be deleted.
 _RELEASE_SECONDS = 10.0
+_ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
 #: Attempts at a lock that others take and release meanwhile.
 _ATTEMPTS = 3
 #: Returns a client of `google.cloud.storage`.
@@ -73,7 +75,7 @@ class Holder:
         return (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode()
 
 
-class _Found(NamedTuple):
+class _SeenLock(NamedTuple):
     """The object of a lock: its generation, the service's time of it, its content."""
 
     generation: int
@@ -264,7 +266,7 @@ class BucketLock:
             f"until {STALE_SECONDS / 60:.0f} minutes after that, or delete {NAME} there"
         )
 
-    def _read(self) -> _Found | None:
+    def _read(self) -> _SeenLock | None:
         """Returns what there is of the lock; None if there is none, or it changes."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
@@ -279,7 +281,7 @@ class BucketLock:
         holder = Holder()
         with contextlib.suppress(ValueError):
             holder = typed_json.parse(content, Holder, NAME)
-        return _Found(generation, updated, holder)
+        return _SeenLock(generation, updated, holder)
 
     def _service_time(self) -> datetime.datetime:
         """Returns what time it is for the service, by writing an object."""
@@ -339,6 +341,11 @@ def _now() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _unreachable(directory: str, error: Exception) -> OSError:
-    words = f"{type(error).__name__}: {typed_json.error_message(error)}"
+def _unreachable(directory: str, error: Any) -> OSError:
+    """Returns an error of Google's client as the OSError of a local file."""
+    number = _ERRNO_OF_HTTP.get(getattr(error, "code", None))
+    if number is not None:
+        words = str(OSError(number, os.strerror(number), printable(directory)))
+    else:
+        words = f"{type(error).__name__}: {typed_json.error_message(error)}"
     return OSError(f"cannot write to {printable(directory)}: {words}")
