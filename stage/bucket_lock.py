@@ -47,7 +47,8 @@ class Holder:
         renewed: When it last renewed the lock, by its own clock.
         machine: Identity of the running system, and of its processes' numbers; empty if
             unknown.
-        process_started: When the process was started, in seconds since 1970.
+        process_started: When the process was started, in ticks since the system was: a
+            number of a process is used again.
         token: Random name of this lock.
     """
 
@@ -56,19 +57,14 @@ class Holder:
     started: str = ""
     renewed: str = ""
     machine: str = ""
-    process_started: float = 0.0
+    process_started: typed_json.Count = 0
     token: str = ""
 
     def is_gone(self) -> bool:
         """Whether it was a process of this machine that has ended."""
-        import psutil
-
         if not self.machine or self.machine != _machine():
             return False
-        try:
-            return abs(_process_start(self.pid) - self.process_started) > 1
-        except psutil.NoSuchProcess:
-            return True
+        return _process_start(self.pid) != self.process_started
 
     def to_json(self) -> bytes:
         """Returns the content of the object."""
@@ -316,15 +312,23 @@ def _this_process() -> Holder:
         pid=os.getpid(),
         started=_now(),
         machine=_machine(),
-        process_started=_process_start(os.getpid()),
+        process_started=_process_start(os.getpid()) or 0,
         token=uuid.uuid4().hex,
     )
 
 
-def _process_start(pid: int) -> float:
-    import psutil
+def _process_start(pid: int) -> int | None:
+    """Returns when a process was started, see `Holder`; None if it has ended.
 
-    return float(psutil.Process(pid).create_time())
+    Linux counts the ticks whatever its clock is set to.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, *fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    has_ended = state in (b"Z", b"X")
+    return None if has_ended else int(fields[18])
 
 
 def _machine() -> str:
@@ -343,7 +347,7 @@ def _now() -> str:
 
 def _unreachable(directory: str, error: Any) -> OSError:
     """Returns an error of Google's client as the OSError of a local file."""
-    number = _ERRNO_OF_HTTP.get(getattr(error, "code", None))
+    number = _ERRNO_OF_HTTP.get(getattr(error, "code", 0))
     if number is not None:
         words = str(OSError(number, os.strerror(number), printable(directory)))
     else:

@@ -19,7 +19,8 @@ _QUEUED_READS = 2000
 
 def read_in_parallel(read: Callable[[T], U], files: Iterable[T]) -> list[U]:
     """Returns what `read` returns for each file, in order."""
-    waiting, found = iter(files), []
+    waiting = iter(files)
+    found: list[U] = []
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL_READS) as pool:
         while block := list(itertools.islice(waiting, _QUEUED_READS)):
             found += pool.map(read, block)

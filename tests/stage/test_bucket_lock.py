@@ -36,6 +36,18 @@ def server(monkeypatch):
         yield server
 
 
+def test_a_process_starts_once():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = bucket_lock._process_start(child.pid)
+    assert started == bucket_lock._process_start(child.pid)
+    assert started >= bucket_lock._process_start(os.getpid())
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # It is a zombie.
+    assert bucket_lock._process_start(child.pid) is None
+    child.communicate()
+    assert bucket_lock._process_start(child.pid) is None
+
+
 def make_lock():
     return BucketLock(DIRECTORY, make_client())
 
@@ -122,7 +134,7 @@ def ended_pid():
     [
         (lambda: {"pid": ended_pid()}, True),
         # The number was given to another process.
-        (lambda: {"process_started": 1.0}, True),
+        (lambda: {"process_started": 1}, True),
         (dict, False),
         (lambda: {"pid": ended_pid(), "machine": "another"}, False),
         (lambda: {"pid": ended_pid(), "machine": ""}, False),
