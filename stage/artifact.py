@@ -26,7 +26,7 @@ from typing import Any
 
 from etils import epath
 
-from stage import typed_json
+from stage import bucket_lock, typed_json
 from stage.text import printable
 
 CONFIG = "config.json"
@@ -146,7 +146,7 @@ def check_startable(directory: epath.PathLike) -> None:
     if not is_complete(path):
         _check_writable(path)
     is_begun = (path / CONFIG).exists()
-    if path.exists() and not (is_begun or all(map(is_unfinished, path.iterdir()))):
+    if path.exists() and not (is_begun or all(map(_is_passing, path.iterdir()))):
         raise ValueError(
             f"{path} is not empty and was not made by this command; choose another "
             "output"
@@ -183,9 +183,11 @@ def _find_existing(path: epath.PathLike) -> pathlib.Path | None:
 
 @contextlib.contextmanager
 def locked(directory: epath.PathLike) -> Iterator[None]:
-    """Locks a local directory, made if need be, against processes of this machine.
+    """Locks a directory, made if need be, while the block runs.
 
-    The lock ends with the process, even if it is killed.
+    A local one is locked against processes of this machine, and the lock ends with the
+    process, even if it is killed; for gs:// see `bucket_lock`. Other file systems have
+    no lock.
 
     Raises:
         ValueError: If it is a file, or another process holds the lock.
@@ -193,7 +195,9 @@ def locked(directory: epath.PathLike) -> Iterator[None]:
     """
     path = os.fspath(directory)
     if "://" in path:
-        yield
+        in_bucket = path.startswith("gs://")
+        with bucket_lock.locked(path) if in_bucket else contextlib.nullcontext():
+            yield
         return
     check_directory(path)
     try:
@@ -258,7 +262,7 @@ def _file_sizes(directory: epath.PathLike) -> dict[str, int]:
     for path, size in _list_files(root):
         name = path[len(root) :].lstrip("/")
         is_kept = name.split("/")[0] not in (COMPLETED, *SCRATCH, *DESCRIPTIONS)
-        if is_kept and not is_unfinished(name):
+        if is_kept and not _is_passing(name):
             sizes[name] = size
     inside = tuple(
         name.removesuffix(CONFIG) for name in sizes if name.endswith(f"/{CONFIG}")
@@ -410,9 +414,14 @@ def is_unfinished(path: epath.PathLike) -> bool:
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
 
 
+def _is_passing(path: epath.PathLike) -> bool:
+    """Whether the path is a hidden file of a stage that runs, or was killed."""
+    return is_unfinished(path) or os.fspath(path).rpartition("/")[2] == bucket_lock.NAME
+
+
 def delete_unfinished(directory: epath.PathLike) -> None:
     """Deletes the hidden files that a killed `replacing` has left behind."""
-    for path in epath.Path(directory).iterdir():
+    for path in epath.Path(directory).glob(".*"):  # In a bucket, lists no others.
         if is_unfinished(path):
             path.unlink(missing_ok=True)
 

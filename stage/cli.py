@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from absl import app, logging
 
-from stage import artifact, preemption, streams
+from stage import artifact, interruption, preemption, streams
 from stage.flags import CommandFlags
 from stage.text import printable_lines
 
@@ -47,11 +47,6 @@ _interrupting = threading.RLock()
 _EXIT_SECONDS = 10
 #: Seconds that the main thread has to begin with that before another thread does.
 _HEAD_START_SECONDS = 0.1
-#: Receives nothing; may return the line to print instead of the usual one.
-OnInterrupt: TypeAlias = Callable[[], str | None]
-#: What to call if Ctrl-C ends the process, and the seconds that each may take.
-_callbacks: list[tuple[OnInterrupt, float]] = []
-_were_called = False
 
 
 def run(main: Main, flags: CommandFlags) -> None:
@@ -142,56 +137,15 @@ def _interrupt(*_: object) -> None:
     """
     # Of the two threads that handle a signal, the second must not go on meanwhile.
     # A second signal finds the lock held by its own thread, and the callbacks called.
-    _interrupting.acquire(timeout=_EXIT_SECONDS + interrupt_seconds())
+    _interrupting.acquire(timeout=_EXIT_SECONDS + interruption.interrupt_seconds())
     try:
-        line = run_callbacks() or f"interrupted; {preemption.RESUMABLE}"
+        line = interruption.run_callbacks() or f"interrupted; {preemption.RESUMABLE}"
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
         os.write(terminal, f"{line}\n".encode())
         kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)
-
-
-@contextlib.contextmanager
-def on_interrupt(callback: OnInterrupt, *, seconds: float = 5) -> Iterator[None]:
-    """Calls `callback` if Ctrl-C ends the process while the block runs.
-
-    The newest is called first, each in a thread of its own; after `seconds` the process
-    goes on without it. A second Ctrl-C does not wait.
-    """
-    entry = (callback, seconds)
-    _callbacks.append(entry)
-    try:
-        yield
-    finally:
-        _callbacks.remove(entry)
-
-
-def interrupt_seconds() -> float:
-    """Returns how long the callbacks of `on_interrupt` may take."""
-    return sum(seconds for _, seconds in _callbacks)
-
-
-def run_callbacks() -> str | None:
-    """Calls the callbacks of `on_interrupt`, once; returns the newest one's line."""
-    global _were_called
-    if _were_called:
-        return None
-    _were_called = True
-    lines: list[str] = []
-
-    def call(callback: OnInterrupt) -> None:
-        with contextlib.suppress(Exception):
-            line = callback()
-            if line is not None:
-                lines.append(line)
-
-    for callback, seconds in reversed(tuple(_callbacks)):
-        thread = threading.Thread(target=call, args=(callback,), daemon=True)
-        thread.start()
-        thread.join(seconds)
-    return printable_lines(lines[0]) if lines else None
 
 
 def kill_children() -> None:

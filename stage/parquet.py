@@ -13,7 +13,7 @@ import contextlib
 import io
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -35,8 +35,8 @@ _FORMAT = f"{{:0{_DIGITS}x}}"
 _MARK = b"\x18%c%b\x18%c" % (len(_FOOTER_CHECKSUM), _FOOTER_CHECKSUM, _DIGITS)
 _MAGIC = b"PAR1"
 _TAIL = struct.Struct("<I4s")
-#: Bytes at the end of a file that are read at once; most footers are shorter.
-_TAIL_BYTES = 2**16
+#: Bytes at the end of a file that are read at once; a footer has 3 kB for a row group.
+_TAIL_BYTES = 2**14
 _GROUP_ROWS = 2**20
 #: Characters of an error of Arrow, which may quote what is damaged.
 _MAX_WORDS = 300
@@ -168,12 +168,25 @@ def read_footer(file: Any) -> Any:
     """
     source = file if isinstance(file, pa.NativeFile) else pa.PythonFile(file, mode="r")
     size = source.size()
-    tail = _read_end(source, size, _TAIL_BYTES)
+
+    def read_end(count: int) -> bytes:
+        source.seek(max(0, size - count))
+        return bytes(source.read(min(size, count)))
+
+    return parse_footer(read_end)
+
+
+def parse_footer(read_end: Callable[[int], bytes]) -> Any:
+    """Returns a footer as `read_footer`.
+
+    `read_end` returns the last bytes of the file, at most as many as it is given.
+    """
+    tail = read_end(_TAIL_BYTES)
     if len(tail) < _TAIL.size or not tail.endswith(_MAGIC):
         raise ValueError("the file does not end as a Parquet file")
     length, _ = _TAIL.unpack_from(tail, len(tail) - _TAIL.size)
     if length + _TAIL.size > len(tail):
-        tail = _read_end(source, size, length + _TAIL.size)
+        tail = read_end(length + _TAIL.size)
     footer = tail[-_TAIL.size - length : -_TAIL.size]
     at = footer.rfind(_MARK) + len(_MARK)
     if at >= len(_MARK):
@@ -182,11 +195,6 @@ def read_footer(file: Any) -> Any:
     elif b"_checksum" in footer:
         raise ValueError("a damaged footer")
     return pq.read_metadata(pa.BufferReader(tail))
-
-
-def _read_end(source: Any, size: int, count: int) -> bytes:
-    source.seek(max(0, size - count))
-    return bytes(source.read(min(size, count)))
 
 
 def _digits(footer: bytes) -> bytes:

@@ -28,6 +28,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 from etils.epath.stat_utils import StatResult
 
+from beam_jobs.io import google_storage
+from stage import bucket_lock
 from stage.retry import retrying
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ def register(options: PipelineOptions | None = None) -> None:
 
     Workers receive the options, such as `--s3_endpoint_url`, from the job.
     """
+    google_storage.prepare()
+    bucket_lock.use_client(lambda: google_storage.open_client(_system("gs://")))
     if options is not None:
         FileSystems.set_options(options)
     schemes = {system.scheme() for system in FileSystem.get_all_subclasses()}
@@ -188,6 +192,15 @@ class RemotePath(epath.Path):
             return io.TextIOWrapper(self.open(mode + "b"), "utf-8")
         raise ValueError(f"expected mode r, rb, w or wb, got {mode!r}")
 
+    def read_end(self, count: int) -> bytes:
+        """Returns the last bytes of a file, at most so many, by few requests."""
+        if self.parts[0] == "gs:":
+            return _call(self, lambda fs: google_storage.read_end(fs, str(self), count))
+        with self.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - count))
+            return bytes(file.read())
+
     def write_bytes(self, data: bytes) -> int:
         """Writes a file, retrying after transient errors."""
         return retrying(lambda: super(RemotePath, self).write_bytes(data))
@@ -211,7 +224,8 @@ class RemotePath(epath.Path):
         paths = [str(path) for path in self.rglob("*")]
         if not paths and not missing_ok:
             raise _os_error(errno.ENOENT, self)
-        _call(self, lambda fs: fs.delete(paths))
+        delete = google_storage.delete if self.parts[0] == "gs:" else _delete
+        _call(self, lambda fs: delete(fs, paths))
 
     def replace(self, target: epath.PathLike) -> RemotePath:
         """Moves a file, in an object store by an atomic copy."""
@@ -353,6 +367,10 @@ def _match(pattern: str, limit: int | None = None) -> list[FileMetadata]:
         return _call(pattern, match)
     except FileNotFoundError:
         return []
+
+
+def _delete(system: FileSystem, paths: list[str]) -> None:
+    system.delete(paths)
 
 
 def _literal(path: RemotePath) -> str:

@@ -243,7 +243,8 @@ def finish(
             source has no image, or too many images are bad.
     """
     counts: collections.Counter[str] = collections.Counter()
-    facts = read_in_parallel(functools.partial(_read_facts, labeling), images)
+    listed = prediction_schema.list_files(labeling.output)
+    facts = read_in_parallel(functools.partial(_read_facts, labeling, listed), images)
     for of_shard in facts:
         counts.update(of_shard.status_counts)
     if not counts.total():
@@ -265,9 +266,12 @@ def finish(
     )
 
 
-def _read_facts(labeling: Labeling, shard: Shard) -> ShardFacts:
+def _read_facts(
+    labeling: Labeling, listed: Mapping[str, epath.Path], shard: Shard
+) -> ShardFacts:
+    name = prediction_schema.shard_name(shard.index)
     return prediction_schema.read_own_facts(
-        labeling.path(shard.index),
+        listed.get(name) or labeling.path(shard.index),
         fingerprint=labeling.fingerprint,
         shard=labeling_worker.fingerprint(shard),
     )

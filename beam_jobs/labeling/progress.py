@@ -11,9 +11,11 @@ from tqdm import tqdm
 from beam_jobs.labeling.worker import Labeling
 from pseudo_label.predictions import schema as prediction_schema
 from stage.cli import Log
+from stage.system import read_in_parallel
 
-#: Seconds between two looks at the output.
-INTERVAL = 0.5
+#: Seconds between two looks at a local output, and at one in a bucket, where each takes
+#: a request for a thousand shards that are done.
+INTERVAL, REMOTE_INTERVAL = 0.5, 30.0
 _FORMAT = (
     "[{bar:20}] shard {n_fmt}/{total_fmt}  {images:,} images  "
     "{speed:.1f} images/s  ETA {remaining}"
@@ -28,12 +30,14 @@ class Progress:
         labeling: Labeling,
         log: Log,
         *,
-        interval: float = INTERVAL,
+        interval: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._labeling = labeling
         self._log = log
-        self._interval = interval
+        is_remote = "://" in str(labeling.path(0))
+        default = REMOTE_INTERVAL if is_remote else INTERVAL
+        self._interval = default if interval is None else interval
         self._clock = clock
         self._missing = set(range(labeling.num_shards))
         self._images = 0
@@ -75,13 +79,13 @@ class Progress:
 
     def _find_finished(self) -> bool:
         """Counts newly finished shards and their images; returns whether any."""
-        directory = self._labeling.path(0).parent
-        names = {path.name for path in directory.glob("predictions-*")}
-        done = {i for i in self._missing if prediction_schema.shard_name(i) in names}
-        for index in done:
-            path = self._labeling.path(index)
-            self._images += prediction_schema.read_facts(path).num_rows
-        self._missing -= done
+        listed = prediction_schema.list_files(self._labeling.path(0).parent)
+        names = {index: prediction_schema.shard_name(index) for index in self._missing}
+        done = {index: name for index, name in names.items() if name in listed}
+        paths = [listed[name] for name in done.values()]
+        for facts in read_in_parallel(prediction_schema.read_facts, paths):
+            self._images += facts.num_rows
+        self._missing -= done.keys()
         return bool(done)
 
     def _show(self) -> None:

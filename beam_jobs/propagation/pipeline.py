@@ -25,13 +25,11 @@ from beam_jobs.propagation.job import WORK, PropagationJob, find_missing
 from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import Build
-from pseudo_label.predictions import schema as prediction_schema
-from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY
-from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
+from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY, read_new_facts
+from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.propagation.cells import Cells, row_type, spread_type
 from stage import artifact
 from stage.cli import Log
-from stage.system import read_in_parallel
 
 #: Bytes of the rows that cross the local runner's shuffle at a time.
 _LOCAL_BYTES = 2**30
@@ -102,9 +100,7 @@ def finish(job: PropagationJob) -> str:
         RuntimeError: If a shard has no file, or that of another job.
     """
     output = epath.Path(job.output)
-    facts = read_in_parallel(
-        functools.partial(_read_facts, job), range(job.predictions.num_shards)
-    )
+    facts = read_new_facts(job.predictions, output, fingerprint=job.fingerprint)
     counts: Counter[str] = Counter()
     for of_shard in facts:
         counts.update(of_shard.status_counts)
@@ -123,13 +119,6 @@ def finish(job: PropagationJob) -> str:
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "
         f"{job.predictions.directory}; they reached {agreement.compared:,}, "
         f"{agreement.same:,} of them with the teacher's class"
-    )
-
-
-def _read_facts(job: PropagationJob, shard: int) -> ShardFacts:
-    before = prediction_schema.read_facts(job.predictions.path(shard))
-    return prediction_schema.read_own_facts(
-        job.path(shard), fingerprint=job.fingerprint, shard=before.shard
     )
 
 

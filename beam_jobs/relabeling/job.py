@@ -20,20 +20,19 @@ from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import spread
 from classifier.export.facts import ClassifierFacts, read_facts
 from classifier.export.head import read_head
-from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import (
     SHARDS,
     SUMMARY,
     PredictionSet,
     open_predictions,
+    read_new_facts,
 )
-from pseudo_label.predictions.schema import TRUE_LABEL, ShardFacts
+from pseudo_label.predictions.schema import TRUE_LABEL
 from stage import artifact
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
-from stage.system import read_in_parallel
 from stage.validation import check
 
 #: Numbers in the embeddings of a process: another one takes seconds to start.
@@ -190,8 +189,8 @@ def finish(job: RelabelingJob) -> str:
         RuntimeError: If a shard has no file, or that of another job.
     """
     output = epath.Path(job.relabeling.output)
-    facts = read_in_parallel(
-        functools.partial(_read_facts, job), range(job.predictions.num_shards)
+    facts = read_new_facts(
+        job.predictions, output, fingerprint=job.relabeling.fingerprint
     )
     counts: Counter[str] = Counter()
     for of_shard in facts:
@@ -206,13 +205,4 @@ def finish(job: RelabelingJob) -> str:
     return (
         f"relabeled {counts[OK]:,} of {counts.total():,} images of "
         f"{job.predictions.directory} with {job.relabeling.teacher}"
-    )
-
-
-def _read_facts(job: RelabelingJob, shard: int) -> ShardFacts:
-    before = prediction_schema.read_facts(job.predictions.path(shard))
-    return prediction_schema.read_own_facts(
-        job.relabeling.path(shard),
-        fingerprint=job.relabeling.fingerprint,
-        shard=before.shard,
     )

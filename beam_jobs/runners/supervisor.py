@@ -4,7 +4,7 @@ FnApiRunner hangs when a worker process dies, so the process that runs the pipel
 to be replaced. `supervised` forks a command before it has imported anything heavy: the
 child runs it, the parent waits, and forks another child if the first asks for it.
 
-The parent handles Ctrl-C: it lets the child call its callbacks of `cli.on_interrupt`,
+The parent handles Ctrl-C: it lets the child call its callbacks of `stage.interruption`,
 prints what they return, and ends the child.
 """
 
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stage import cli, streams
+from stage import cli, interruption, streams
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
@@ -108,7 +108,7 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     if child:
         os.close(lifeline)
         os.close(held_by_child)
-        with cli.on_interrupt(ask, seconds=_ANSWER_SECONDS + _MAX_SECONDS):
+        with interruption.on_interrupt(ask, seconds=_ANSWER_SECONDS + _MAX_SECONDS):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             _, status = os.waitpid(child, 0)
         os.close(held_by_parent)
@@ -141,9 +141,9 @@ def _can_read(pipe: int, seconds: float) -> bool:
 def _serve_parent(lifeline: int, answers: int) -> None:
     """Calls the callbacks if the parent asks for it; ends with the parent."""
     if os.read(lifeline, 1):  # Else the other end is closed.
-        seconds = min(math.ceil(cli.interrupt_seconds()) + 1, _MAX_SECONDS)
+        seconds = min(math.ceil(interruption.interrupt_seconds()) + 1, _MAX_SECONDS)
         os.write(answers, bytes([seconds]))
-        line = cli.run_callbacks() or ""
+        line = interruption.run_callbacks() or ""
         os.write(answers, line.encode()[: select.PIPE_BUF])
         os.close(answers)
         os.read(lifeline, 1)

@@ -92,7 +92,8 @@ def run(
         )
 
     def count_done() -> int:
-        return sum(job.path(index).exists() for index in range(job.num_shards))
+        names = {path.name for path in epath.Path(job.output).iterdir()}
+        return sum(job.path(index).name in names for index in range(job.num_shards))
 
     runners.run_pipeline(
         build,

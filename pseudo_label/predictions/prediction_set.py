@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -198,12 +199,10 @@ def open_predictions(directory: str) -> PredictionSet:
     )
     # Rows do not depend on the path of the images, so their fingerprint leaves it out.
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
-    _check_names(predictions)
-
-    def read(index: int) -> ShardFacts:
-        return _read_facts(predictions.path(index), fingerprint)
-
-    facts = read_in_parallel(read, range(predictions.num_shards))
+    paths = _list_shards(predictions)
+    facts = read_in_parallel(
+        functools.partial(_read_facts, fingerprint=fingerprint), paths
+    )
     _check_summary(predictions, facts)
     num_images = sum(shard.num_rows for shard in facts)
     predictions = dataclasses.replace(predictions, num_images=num_images)
@@ -227,23 +226,44 @@ def _read_facts(path: epath.Path, fingerprint: str) -> ShardFacts:
     return facts
 
 
-def _check_names(predictions: PredictionSet) -> None:
-    """Checks that there is a file for each shard and no other.
+def _list_shards(predictions: PredictionSet) -> list[epath.Path]:
+    """Returns the files of all shards; ValueError unless there are these and no other.
 
     As many names are made as there are files, whatever number the config claims.
     """
-    paths = epath.Path(predictions.directory).iterdir()
-    found = {path.name for path in paths if path.match("predictions*.parquet")}
-    known = set()
+    found = prediction_schema.list_files(predictions.directory)
+    shards = []
     for path in map(predictions.path, range(predictions.num_shards)):
         if path.name not in found:
             raise ValueError(_missing(path))
-        known.add(path.name)
-    for name in sorted(found - known):
+        shards.append(found.pop(path.name))
+    for name in sorted(found):
         raise ValueError(
             f"{epath.Path(predictions.directory) / name} belongs to none of the "
             f"{predictions.num_shards} shards; delete it"
         )
+    return shards
+
+
+def read_new_facts(
+    predictions: PredictionSet, output: epath.PathLike, *, fingerprint: str
+) -> list[ShardFacts]:
+    """Returns the facts of the files that a job has made of each of the predictions.
+
+    Raises the errors of `prediction_schema.read_own_facts`.
+    """
+    before, after = map(prediction_schema.list_files, (predictions.directory, output))
+
+    def read(index: int) -> ShardFacts:
+        name = prediction_schema.shard_name(index)
+        old = before.get(name) or predictions.path(index)
+        return prediction_schema.read_own_facts(
+            after.get(name) or epath.Path(output) / name,
+            fingerprint=fingerprint,
+            shard=prediction_schema.read_facts(old).shard,
+        )
+
+    return read_in_parallel(read, range(predictions.num_shards))
 
 
 def _missing(path: epath.Path) -> str:

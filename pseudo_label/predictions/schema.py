@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -46,6 +48,8 @@ _SHARD = b"shard"
 _AGREEMENT = b"agreement"
 _VERSION = b"schema_version"
 _POSITION = "record_index"
+#: Files whose facts are remembered, a kilobyte each.
+_MAX_KNOWN = 2**18
 #: Function from N shard indices and N row positions to the keys of the predictions.
 ReadKeys = Callable[[NDArray[Any], NDArray[Any]], Sequence[str]]
 
@@ -273,6 +277,16 @@ class ShardFacts:
         return f"{google_crc32c.value(self.checksums):08x}"
 
 
+def list_files(directory: epath.PathLike) -> dict[str, epath.Path]:
+    """Returns the predictions files in a directory by name, by one listing.
+
+    Of a file in a bucket, `read_facts` asks only once until it is listed with another
+    size or time.
+    """
+    paths = epath.Path(directory).glob("predictions*.parquet")
+    return {path.name: path for path in paths}
+
+
 def read_facts(path: epath.Path) -> ShardFacts:
     """Returns the footer's contents without reading the rows.
 
@@ -280,16 +294,41 @@ def read_facts(path: epath.Path) -> ShardFacts:
         FileNotFoundError: If there is no file.
         ValueError: If it is broken or no predictions file.
     """
-    with _explaining(path), _open(path) as file:
-        reader = _open_reader(file)
-        return ShardFacts(
-            reader.footer.num_rows,
-            reader.metadata[_FINGERPRINT].decode(),
-            reader.metadata.get(_SHARD, b"").decode(),
-            _decode_counts(reader.metadata[_STATUS_COUNTS]),
-            reader.metadata.get(parquet.CHECKSUMS, b""),
-            NeighborAgreement(**_decode_counts(reader.metadata.get(_AGREEMENT, b""))),
-        )
+    with _explaining(path):
+        if "://" not in str(path):
+            with pa.OSFile(str(path)) as file:
+                return _facts(parquet.read_footer(file))
+        size, mtime_ns = getattr(path, "size", -1), getattr(path, "mtime_ns", -1)
+        if min(size, mtime_ns) < 0:  # It was not listed.
+            return _read_remote_facts(str(path))
+        return _read_listed_facts(str(path), size, mtime_ns)
+
+
+def _read_remote_facts(path: str) -> ShardFacts:
+    found = epath.Path(path)
+    if hasattr(found, "read_end"):  # Beam's file systems.
+        return _facts(parquet.parse_footer(found.read_end))
+    with found.open("rb") as file:  # TensorFlow's.
+        return _facts(parquet.read_footer(file))
+
+
+@functools.lru_cache(maxsize=_MAX_KNOWN)
+def _read_listed_facts(path: str, size: int, mtime_ns: int) -> ShardFacts:
+    """Returns the facts of a file that was listed with this size and time."""
+    return _read_remote_facts(path)
+
+
+def _facts(footer: Any) -> ShardFacts:
+    metadata = footer.metadata or {}
+    _check_version(metadata)
+    return ShardFacts(
+        footer.num_rows,
+        sys.intern(metadata[_FINGERPRINT].decode()),
+        metadata.get(_SHARD, b"").decode(),
+        _decode_counts(metadata[_STATUS_COUNTS]),
+        metadata.get(parquet.CHECKSUMS, b""),
+        NeighborAgreement(**_decode_counts(metadata.get(_AGREEMENT, b""))),
+    )
 
 
 def read_own_facts(path: epath.Path, *, fingerprint: str, shard: str) -> ShardFacts:
@@ -352,11 +391,17 @@ def _as_now(table: pa.Table) -> pa.Table:
 
 def _open_reader(file: Any) -> parquet.ChecksumReader:
     reader = parquet.ChecksumReader(file)
-    expected = SCHEMA_VERSION if reader.has_checksums else _VERSION_WITHOUT_CHECKSUMS
-    version = int(reader.metadata.get(_VERSION, _VERSION_WITHOUT_CHECKSUMS))
+    _check_version(reader.metadata)
+    return reader
+
+
+def _check_version(metadata: Mapping[bytes, bytes]) -> None:
+    """Raises ValueError unless the metadata of a footer are of a known version."""
+    has_checksums = parquet.CHECKSUMS in metadata
+    expected = SCHEMA_VERSION if has_checksums else _VERSION_WITHOUT_CHECKSUMS
+    version = int(metadata.get(_VERSION, _VERSION_WITHOUT_CHECKSUMS))
     if version != expected:
         raise ValueError(f"expected schema version {expected}, got {version}")
-    return reader
 
 
 def _check_order(table: pa.Table, first: int) -> None:

@@ -202,6 +202,7 @@ WITH_CALLBACKS = """
 import os, signal, time
 from stage import cli
 from stage.flags import CommandFlags
+from stage.interruption import on_interrupt
 def fail():
     print("fails", flush=True)
     raise ValueError
@@ -209,14 +210,14 @@ def hang():
     print("hangs", flush=True)
     time.sleep(99)
 def main(argv):
-    with cli.on_interrupt(lambda: "of a block that has ended"):
+    with on_interrupt(lambda: "of a block that has ended"):
         pass
     with (
-        cli.on_interrupt(lambda: "outer"),
-        cli.on_interrupt(lambda: "inner\\x1b"),
-        cli.on_interrupt(hang, seconds=SECONDS),
-        cli.on_interrupt(fail),
-        cli.on_interrupt(lambda: print("newest", flush=True)),
+        on_interrupt(lambda: "outer"),
+        on_interrupt(lambda: "inner\\x1b"),
+        on_interrupt(hang, seconds=SECONDS),
+        on_interrupt(fail),
+        on_interrupt(lambda: print("newest", flush=True)),
     ):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(99)

@@ -1,6 +1,9 @@
 import os
 
-from stage.system import is_within, num_cores
+import pytest
+
+from stage import system
+from stage.system import is_within, num_cores, read_in_parallel
 
 
 def test_cores_are_those_this_process_may_use():
@@ -28,3 +31,18 @@ def test_a_folder_holds_what_lies_in_it_after_links(tmp_path):
     assert is_within(tmp_path / "data", tmp_path / "link")
     assert not is_within(tmp_path / "data_labeled", tmp_path / "data")
     assert not is_within(tmp_path / "data" / ".." / "other", tmp_path / "data")
+
+
+def test_files_are_read_in_order_and_an_error_ends_the_reading():
+    count = 3 * system._QUEUED_READS
+    found = read_in_parallel(lambda number: -number, iter(range(count)))
+    assert found == [-number for number in range(count)]
+    done = []
+
+    def fail(number):
+        done.append(number)
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        read_in_parallel(fail, range(count))
+    assert len(done) <= system._QUEUED_READS

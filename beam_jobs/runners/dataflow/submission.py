@@ -28,8 +28,8 @@ from beam_jobs.runners.dataflow import (
 from beam_jobs.runners.dataflow.location import DataflowLocation
 from beam_jobs.runners.dataflow.usage import read_usage
 from beam_jobs.runners.options import Build
-from stage import cli
 from stage.cli import Log
+from stage.interruption import on_interrupt
 
 
 def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any:
@@ -53,7 +53,7 @@ def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any
     interrupted = interruption.Interruption(
         location, name, cancels=interruption.is_cancelling(options), log=log
     )
-    with cli.on_interrupt(interrupted.line, seconds=interrupted.seconds):
+    with on_interrupt(interrupted.line, seconds=interrupted.seconds):
         with service_errors.as_one_line(location), _without_log():
             result = _attach(client, job, options) if job else pipeline.run()
         job_id = result.job_id()

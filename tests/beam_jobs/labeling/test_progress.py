@@ -6,9 +6,14 @@ import re
 import threading
 
 import pytest
+from etils import epath
 
+from beam_jobs.labeling import job as labeling_job
+from beam_jobs.labeling import progress
 from beam_jobs.labeling.progress import Progress
+from benchmarks.launcher import inputs
 from pseudo_label.predictions import schema as prediction_schema
+from tests import buckets
 
 NEVER = 1e9
 
@@ -112,3 +117,33 @@ def test_a_failure_adds_no_line(output):
         output.finish(0)
         raise RuntimeError("broken")
     assert lines == []
+
+
+def test_a_bucket_is_looked_at_less_often(tmp_path):
+    local, remote = (
+        Progress(Output(directory, 1), lambda line: None)._interval
+        for directory in (tmp_path, epath.Path("gs://bucket/out"))
+    )
+    assert (local, remote) == (progress.INTERVAL, progress.REMOTE_INTERVAL)
+
+
+def test_a_shard_that_is_replaced_after_its_count_is_found(monkeypatch):
+    """In a bucket, where what the progress has read is not read again."""
+    job = inputs.make_job(3)
+    objects = inputs.make_objects(job)
+    other = dataclasses.replace(job.labeling, fingerprint="0" * 64)
+    others = inputs.make_objects(dataclasses.replace(job, labeling=other))
+    name = f"{inputs.FOLDER}/{prediction_schema.shard_name(1)}"
+    assert len(objects[name]) == len(others[name])
+    with buckets.serve(monkeypatch, objects) as server:
+        with Progress(job.labeling, lambda line: None, interval=NEVER) as counted:
+            assert counted.count_shards() == 3
+        reads = server.counts["read"]
+        assert "600 of 600" in labeling_job.finish(job.labeling, job.source.shards)
+        assert server.counts["read"] == reads
+        server.objects.put(name, others[name])
+        with pytest.raises(RuntimeError, match="written by another job"):
+            labeling_job.finish(job.labeling, job.source.shards)
+        server.objects.delete(name)
+        with pytest.raises(RuntimeError, match="is missing"):
+            labeling_job.finish(job.labeling, job.source.shards)

@@ -190,7 +190,8 @@ def test_an_interrupt_calls_the_callbacks_of_the_child(
 ):
     process = command(
         f"""
-        with cli.on_interrupt({callback}):
+        from stage.interruption import on_interrupt
+        with on_interrupt({callback}):
             print("ready", flush=True)
             time.sleep(99)
         """

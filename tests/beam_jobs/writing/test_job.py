@@ -305,3 +305,17 @@ def test_inputs_and_card_are_written_beside_the_records(made):
     assert (made.dataset / "README.md").read_text().startswith("# ")
     assert not (made.dataset / shard_manifest.MANIFEST).exists()
     assert np.sum(["tfrecord" in path.name for path in made.dataset.iterdir()]) == 12
+
+
+def test_finished_shards_are_counted_by_one_listing(run, monkeypatch):
+    shards_of(run.dataset)[0].unlink()
+    job, counts = run.plan(num_shards=12), []
+
+    def run_pipeline(build, options, *, count_done, **_):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(run.dataset), "exists", pytest.fail)
+            counts.append(count_done())
+
+    monkeypatch.setattr(writing_job.runners, "run_pipeline", run_pipeline)
+    writing_job.run(job, chain.OPTIONS)
+    assert counts == [11]
