@@ -1,1 +1,1 @@
-"""Starts a runner of the Beam jobs: Flink on this machine, or Dataflow."""
+"""Starts what others compute on: Flink on this machine, Dataflow, or a Cloud TPU."""

