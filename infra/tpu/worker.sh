@@ -28,5 +28,6 @@ if ! test -x .venv/bin/python; then
     sh install.sh
     .local/bin/uv venv --seed --python=3.12 .venv
 fi
+command -v make || { apt-get update; apt-get install --yes make; }
 make setup TPU=vm
 .venv/bin/python "$@"

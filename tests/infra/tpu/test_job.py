@@ -1,6 +1,5 @@
 """What the hosts of a slice run, with stand-ins for the programs that set them up."""
 
-import shlex
 import subprocess
 import tarfile
 
@@ -8,6 +7,7 @@ import pytest
 
 from infra.tpu import job
 from infra.tpu.slices import find_slice
+from tests import documents
 from tests.infra.tpu.conftest import SHARDS, TRAINING
 from tests.infra.tpu.stand_in_gcloud import WORKDIR
 
@@ -96,7 +96,13 @@ def test_a_failure_is_reported_a_preemption_is_not(boot, status, is_failure):
     assert (f"{WORKDIR}.machine/failed-" in calls[-1]) == is_failure
 
 
+@documents.needs_shellcheck
 def test_the_script_is_posix_shell():
     script = plan("--class_names=it's a name.txt").startup_script()
-    subprocess.run(["/bin/sh", "-n", "-c", script], check=True)
-    assert shlex.quote("--class_names=it's a name.txt") in script
+    assert documents.shellcheck(script) == ""
+
+
+def test_code_that_is_in_no_repository_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "ROOT", tmp_path)
+    with pytest.raises(ValueError, match=r"commit of a git repository"):
+        job.archive_code(tmp_path)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from infra.tpu import loop
 from tests.commands import ENVIRONMENT, ROOT
 from tests.infra.tpu.conftest import MACHINE_FLAGS, SHARDS, TRAINING
 from tests.infra.tpu.stand_in_gcloud import WORKDIR
@@ -37,19 +38,19 @@ def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
 
 @pytest.mark.parametrize("end", ["SUSPENDED", "FAILED", "vm preempted"])
 def test_a_preempted_machine_is_deleted_and_created_again(cloud, end):
-    cloud.tell([WAITING, "ACTIVE", end], ["ACTIVE", end], ["ACTIVE", "complete"])
+    cloud.tell([WAITING, "ACTIVE", end], ["ACTIVE", "complete"])
     ended = cloud.train()
     assert ended.returncode == 0, ended.stderr
-    assert len(cloud.did("create")) == len(cloud.did("delete")) == 3
+    assert len(cloud.did("create")) == len(cloud.did("delete")) == 2
     assert cloud.now is None
 
 
 def test_machines_are_not_created_for_ever(cloud):
-    cloud.tell(*[["ACTIVE", "SUSPENDED"]] * 9)
-    ended = cloud.train("--max_starts=4")
+    cloud.tell(*[["SUSPENDED"]] * 9)
+    ended = cloud.train("--max_starts=3")
     assert ended.returncode == 1
-    assert "not complete after 4 machines" in ended.stderr
-    assert len(cloud.did("create")) == 4
+    assert "not complete after 3 machines" in ended.stderr
+    assert len(cloud.did("create")) == 3
     assert cloud.now is None
 
 
@@ -94,10 +95,20 @@ def test_a_kept_machine_stays_and_its_end_is_told(cloud):
 
 
 def test_a_sleeping_laptop_ends_nothing(cloud):
-    cloud.tell(["ACTIVE", *["offline"] * 9, "ACTIVE", "complete"])
+    cloud.tell(["ACTIVE", *["offline"] * 3, "ACTIVE", "complete"])
     ended = cloud.train()
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("connection refused") == 9
+    assert ended.stdout.count("connection refused") == 3
+
+
+def test_a_lost_connection_ends_the_command_at_last(cloud, monkeypatch):
+    monkeypatch.setattr(loop, "_MAX_ERRORS", 3)
+    cloud.tell(["ACTIVE", "offline"])
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "connection refused" in ended.stderr
+    assert "may be on, and billed" in ended.stdout
+    assert cloud.now == 0
 
 
 def test_what_gcloud_refuses_first_ends_the_command(cloud):
