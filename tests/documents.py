@@ -52,6 +52,12 @@ SHELLCHECK = shutil.which(
 needs_shellcheck = pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck here")
 
 
+def needs_gcloud(test):
+    """Marks a test of gcloud's parser, which takes half a second for each command."""
+    missing = shutil.which("gcloud") is None
+    return pytest.mark.slow(pytest.mark.skipif(missing, reason="no gcloud here")(test))
+
+
 @dataclasses.dataclass(frozen=True)
 class Block:
     """A fenced block: its language, first line and text."""

@@ -1,6 +1,5 @@
 """The commands of the documentation, typed as they stand."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -22,12 +21,6 @@ GUIDES = pytest.mark.parametrize(
     "page", ["dataflow", "tpu"], indirect=True, scope="module"
 )
 LANGUAGES = {"sh", "text", "python", "make", "json", "yaml"}
-
-
-def needs_gcloud(test):
-    """Marks a test of gcloud's parser, which takes half a second for each command."""
-    missing = shutil.which("gcloud") is None
-    return pytest.mark.slow(pytest.mark.skipif(missing, reason="no gcloud here")(test))
 
 
 @pytest.fixture(scope="module", params=PAGES)
@@ -62,7 +55,7 @@ def test_every_command_is_found_and_every_variable_set(walk):
             assert "gs:///" not in word, call
 
 
-@needs_gcloud
+@documents.needs_gcloud
 @GUIDES
 def test_gcloud_parses_its_commands(walk, tmp_path):
     commands = walk.calls_of("gcloud")
@@ -70,7 +63,7 @@ def test_gcloud_parses_its_commands(walk, tmp_path):
     assert documents.refused_by_gcloud(commands, tmp_path) == {}
 
 
-@needs_gcloud
+@documents.needs_gcloud
 def test_gcloud_refuses_what_it_does_not_know(tmp_path):
     commands = [
         ["storage", "rm", "--recursive", "gs://b/x"],

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from infra.tpu import loop
+from tests import documents
 from tests.commands import ENVIRONMENT, ROOT
 from tests.infra.tpu.conftest import MACHINE_FLAGS, SHARDS, TRAINING
 from tests.infra.tpu.stand_in_gcloud import WORKDIR
@@ -125,6 +126,24 @@ def test_without_gcloud_its_page_is_named(cloud, monkeypatch, tmp_path):
     ended = cloud.train()
     assert ended.returncode == 1
     assert "https://cloud.google.com/sdk" in ended.stderr
+
+
+@documents.needs_gcloud
+def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
+    cloud.tell(["FAILED"], ["fail", "ACTIVE", "SUSPENDED"], ["complete"])
+    assert cloud.train("--project=my-project").returncode == 0
+    calls = cloud.calls
+    asked = {tuple(call[:4]) for call in calls if call[0] == "compute"}
+    assert {call[2:] for call in asked} == {
+        *[("queued-resources", name) for name in ("create", "describe", "delete")],
+        ("tpu-vm", "describe"),
+    }
+    assert {call[1] for call in calls if call[0] == "storage"} == {"cp", "ls", "rm"}
+    calls.append(
+        ["compute", "tpus", "queued-resources", "list", "--zone=us-central1-a"]
+    )
+    monkeypatch.undo()  # From here on gcloud is the real one.
+    assert documents.refused_by_gcloud(calls, tmp_path) == {}
 
 
 @pytest.mark.parametrize(
