@@ -1,1 +1,1 @@
-"""Runners of the Beam jobs: Flink on this machine or on Kubernetes, or Dataflow."""
+"""Starts what others compute on: Flink here or on Kubernetes, Dataflow, a TPU."""

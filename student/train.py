@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
         _check_control()
         stated = licenses.parse(**_LICENSES.arguments())
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
+        hardware.input_shards(recipe.input_shards)  # Before any image is read.
         from classifier.probing import head_first
         from classifier.training import initial_weights, trainer
         from student.training import mixture

@@ -81,8 +81,9 @@ class Devices:
         share, rest = divmod(count, self.num_processes)
         if rest:
             raise ValueError(
-                f"expected input_shards to be a multiple of the {self.num_processes} "
-                f"processes, got {count}; give --set=input_shards={self.num_processes}"
+                f"expected input_shards as a multiple of the {self.num_processes} "
+                f"processes, one a host, got {count}; give "
+                f"--set=input_shards={(share + 1) * self.num_processes}"
             )
         return range(self.process * share, (self.process + 1) * share)
 

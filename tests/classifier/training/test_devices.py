@@ -16,7 +16,7 @@ from classifier.training.devices import (
     started_run,
 )
 from stage import artifact, licenses
-from tests.commands import ROOT
+from tests.commands import ROOT, call
 from tests.json_files import read_json
 
 
@@ -34,6 +34,29 @@ def test_processes_share_input_shards_as_neighbors():
     assert list(ONE_PROCESS.input_shards(3)) == [0, 1, 2]
     with pytest.raises(ValueError, match=r"input_shards\b.*\b4\b.*\b6\b"):
         process(0).check(TrainConfig(global_batch_size=48, input_shards=6))
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts", "right"), [(1, 8, 8), (4, 8, 8), (12, 8, 16), (3, 2, 4)]
+)
+def test_the_next_number_of_input_shards_that_fits_is_named(given, hosts, right):
+    with pytest.raises(ValueError, match=rf"--set=input_shards={right}$"):
+        process(0, hosts).input_shards(given)
+    assert len(process(0, hosts).input_shards(right)) == right // hosts
+
+
+@pytest.mark.parametrize("command", ["teacher.train", "student.train"])
+def test_input_shards_are_refused_before_images_are_opened(
+    command, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(devices, "load_backend", lambda *_: process(0, 8))
+    sources = [f"--{name}=folder:{tmp_path}/none" for name in ("labeled", "evaluation")]
+    refused = call(
+        command, *sources, f"--workdir={tmp_path}/made", "--set=input_shards=4"
+    )
+    assert refused.returncode == 1
+    assert "--set=input_shards=8" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_devices_share_a_batch():

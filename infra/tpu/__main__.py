@@ -1,0 +1,92 @@
+r"""Trains on a Cloud TPU that is created for it, again after each preemption.
+
+  python -m infra.tpu --zone=us-central1-a --accelerator_type=v5litepod-32 \
+      -- teacher.train --preset=resnet_rs_50_160 --set=input_shards=32 \
+      --labeled=tfds:imagenet2012:train --evaluation=tfds:imagenet2012:validation \
+      --data_dir=gs://my-bucket/tensorflow_datasets \
+      --workdir=gs://my-bucket/runs/teacher
+
+After `--` stands the command to run on every host. Its flags are checked before
+anything is created. The machine is deleted when the training is complete or has failed.
+The last commit's code, the hosts' logs and the compiled steps are in WORKDIR.machine.
+Ctrl-C ends this command, not the training; the same command watches it again. See
+docs/tpu.md.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from infra.tpu import job
+from infra.tpu.gcloud import TpuMachine
+from infra.tpu.loop import TpuLoop
+from infra.tpu.slices import find_slice
+from stage import cli, preemption
+from stage.flags import CommandFlags
+
+FLAGS = CommandFlags()
+_NAME = FLAGS.string("name", "noisy-student-rs", "Name of the machine.")
+_ZONE = FLAGS.string("zone", None, "Zone of the machine.", required=True)
+_TYPE = FLAGS.string(
+    "accelerator_type", None, "Size of the slice, as v5litepod-32.", required=True
+)
+_PROJECT = FLAGS.string("project", None, "Google Cloud project, if not gcloud's own.")
+_SPOT = FLAGS.boolean("spot", True, "Whether to use cheaper machines that may go.")
+_MAX_STARTS = FLAGS.integer(
+    "max_starts", 20, "Largest number of machines to create.", lower_bound=1
+)
+_KEEP = FLAGS.boolean("keep", False, "Leave the machine on at the end.")
+_POLL = FLAGS.number("poll_seconds", 60.0, "Seconds between two looks.", lower_bound=0)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains until the classifier is complete."""
+    log = cli.log_for("tpu")
+    with cli.exit_on_user_error(), tempfile.TemporaryDirectory() as scratch:
+        tpu = find_slice(_TYPE.value)
+        training = job.plan(argv[1:], tpu)
+        machine = TpuMachine(
+            name=_NAME.value,
+            zone=_ZONE.value,
+            project=_PROJECT.value,
+            slice=tpu,
+            spot=_SPOT.value,
+        )
+        code = job.archive_code(pathlib.Path(scratch))
+        log(f"{machine.describe()}, {training.input_shards} input shards, {code}")
+        loop = TpuLoop(
+            machine=machine,
+            job=training,
+            scratch=pathlib.Path(scratch),
+            max_starts=_MAX_STARTS.value,
+            keep=_KEEP.value,
+            pause=lambda: time.sleep(_POLL.value),
+            log=log,
+        )
+        # Ctrl-C ends other commands at once, without a word about the machine.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _run(loop)
+
+
+def _run(loop: TpuLoop) -> None:
+    """Runs the loop; says what is still billed if it ends early."""
+    try:
+        loop.run()
+    except (KeyboardInterrupt, OSError) as end:
+        if loop.may_be_on:
+            loop.log(
+                f"{loop.machine.name} may be on, and billed: the same command watches "
+                f"it; to delete it: {loop.machine.how_to_end()}"
+            )
+        if isinstance(end, KeyboardInterrupt):
+            sys.exit(preemption.INTERRUPTED)
+        raise
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
