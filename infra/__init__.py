@@ -1,1 +1,1 @@
-"""Starts a runner of the Beam jobs: Flink on this machine, or Dataflow."""
+"""Runners of the Beam jobs: Flink on this machine or on Kubernetes, or Dataflow."""

@@ -222,6 +222,7 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
             log=log,
             count_done=progress.count_shards,
             units=labeling.num_shards - progress.count_shards(),
+            output=labeling.output,
         )
     # Left by workers that were killed while others went on.
     artifact.delete_unfinished(labeling.output)

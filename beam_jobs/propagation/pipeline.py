@@ -63,6 +63,7 @@ def run(
         count_done=functools.partial(_count_files, job),
         may_shuffle=True,
         units=processes,
+        output=job.output,
     )
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_write_cells, job))

@@ -173,6 +173,7 @@ def run(
         log=log,
         count_done=functools.partial(_count_files, relabeling),
         units=processes,
+        output=relabeling.output,
     )
     artifact.delete_unfinished(relabeling.output)
 

@@ -61,6 +61,7 @@ def run_pipeline(
     count_done: Callable[[], int] = lambda: 0,
     may_shuffle: bool = False,
     units: int = 1,
+    output: str,
 ) -> Any:
     """Builds a pipeline and runs it to its end; returns Beam's result.
 
@@ -73,6 +74,7 @@ def run_pipeline(
         may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
         units: Units of work that can be done at a time: Dataflow begins with workers
             for so many.
+        output: Directory of the output, which gets the bill of a Dataflow job.
 
     Raises:
         RuntimeError: If the pipeline fails.
@@ -85,7 +87,7 @@ def run_pipeline(
         from beam_jobs.runners.dataflow import submission
 
         log(job_options.describe_limit(options))
-        return submission.run(build, options, log=log)
+        return submission.run(build, options, output=output, log=log)
     if beam_options.is_prism(options):
         log("warning: Prism runs programs for whoever can connect to this machine")
     local.repair_streams()

@@ -84,6 +84,7 @@ def run(
         log=log,
         may_shuffle=True,
         units=units,
+        output=job.output,
     )
 
 

@@ -101,6 +101,7 @@ def run(
         count_done=count_done,
         may_shuffle=True,
         units=job.units,
+        output=job.output,
     )
     # Left by workers that were killed while others went on.
     artifact.delete_unfinished(job.output)

@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
             )
         )
 
-    runners.run_pipeline(build, options, may_shuffle=True)
+    runners.run_pipeline(build, options, may_shuffle=True, output=job.output)
 
 
 def read_records(index: int, job: Any) -> Iterator[bytes]:

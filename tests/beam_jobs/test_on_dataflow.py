@@ -51,7 +51,7 @@ def submitted(emulator, monkeypatch):
     filesystems.register()
     jobs = []
 
-    def run_here(build, options, *, log):
+    def run_here(build, options, *, output, log):
         jobs.append(options.get_all_options(drop_default=True))
         here = PipelineOptions(["--runner=FnApiRunner", "--no_auth"])
         pipeline = beam.Pipeline(options=here)

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from tests.infra import jobs
+from tests.infra import jobs, local_flink
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,3 +61,14 @@ def compare_propagation(tmp_path_factory):
         jobs.compare(output, local)
 
     return compare
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A Flink cluster on this machine."""
+    cluster = local_flink.Cluster(tmp_path_factory.mktemp("flink"))
+    try:
+        cluster.do("up")
+        yield cluster
+    finally:
+        cluster.do("down")

@@ -1,5 +1,6 @@
 import inspect
 import re
+import signal
 import subprocess
 import sys
 
@@ -195,6 +196,56 @@ def test_ctrl_c_ends_a_command_at_once(program):
     assert process.returncode == 130
     assert process.stdout == ""
     assert len(process.stderr.splitlines()) == 1
+
+
+WITH_CALLBACKS = """
+import os, signal, time
+from stage import cli
+from stage.flags import CommandFlags
+def fail():
+    print("fails", flush=True)
+    raise ValueError
+def hang():
+    print("hangs", flush=True)
+    time.sleep(99)
+def main(argv):
+    with cli.on_interrupt(lambda: "of a block that has ended"):
+        pass
+    with (
+        cli.on_interrupt(lambda: "outer"),
+        cli.on_interrupt(lambda: "inner\\x1b"),
+        cli.on_interrupt(hang, seconds=SECONDS),
+        cli.on_interrupt(fail),
+        cli.on_interrupt(lambda: print("newest", flush=True)),
+    ):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(99)
+cli.run(main, CommandFlags())
+"""
+
+
+def test_callbacks_are_called_on_ctrl_c_and_may_say_more():
+    process = run_python(WITH_CALLBACKS.replace("SECONDS", "0.1"))
+    assert process.returncode == 130
+    assert process.stdout.splitlines() == ["newest", "fails", "hangs"]
+    assert process.stderr == "inner\\x1b\n"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_callbacks():
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_CALLBACKS.replace("SECONDS", "99")],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.stdout.readline() != "hangs\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert len(errors.splitlines()) == 1
 
 
 IN_NATIVE_CODE = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +19,9 @@ from apache_beam.runners.dataflow.internal import apiclient
 
 from beam_jobs.runners.dataflow import (
     active_jobs,
+    bill,
     interruption,
+    job_options,
     service_errors,
     waiting,
 )
@@ -31,20 +32,22 @@ from stage import cli
 from stage.cli import Log
 
 
-def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
+def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any:
     """Submits the job and waits for its end; logs its page, id, states and figures.
 
+    What it has used is added to the bill of its `output`, a directory.
     If a job with the same output and program is active, waits for that one instead.
     The job continues in the cloud if this process ends first. Returns Beam's result;
     raises RuntimeError if the job fails, cannot be started or be polled any more.
     """
-    options = copy.deepcopy(options)
     location = DataflowLocation.of(options)
-    pipeline = beam.Pipeline(options=options)
-    build(pipeline)
-    active_jobs.add_program_label(options, pipeline.applied_labels)
     with service_errors.as_one_line(location):
-        client = _connect(options)
+        _check_login(options)
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline)
+        options = pipeline.options  # A copy.
+        active_jobs.add_program_label(options, pipeline.applied_labels)
+        client = apiclient.DataflowApplicationClient(options)
         job = active_jobs.find(client, options)
     name = job.name if job else options.view_as(GoogleCloudOptions).job_name
     interrupted = interruption.Interruption(
@@ -62,17 +65,21 @@ def run(build: Build, options: PipelineOptions, *, log: Log) -> Any:
         else:
             log(f"Dataflow runs {name}: {page}")
         log(f"its id is {job_id}; to end it: {location.cancel_command(job_id)}")
-        _wait(result, client, options, name=name, log=log)
+        with service_errors.as_one_line(location, more=_goes_on(location, job_id)):
+            state = waiting.wait(result, result._runner, name, log=log)
+        _add_to_bill(result, options, output=output, state=state, name=name, log=log)
+        if state != "done":
+            raise RuntimeError(
+                waiting.describe_failure(result, client, options, name=name)
+            )
     return result
 
 
-def _connect(options: PipelineOptions) -> Any:
-    """Returns Beam's client of the service; fails at once without a login."""
+def _check_login(options: PipelineOptions) -> None:
+    """Fails at once without a login, which Beam would look for again and again."""
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.no_auth:
-        # Beam would try for half a minute, then ask the service without a login.
         google.auth.default(scopes=cloud.gcp_oauth_scopes)
-    return apiclient.DataflowApplicationClient(options)
 
 
 def _attach(client: Any, job: Any, options: PipelineOptions) -> Any:
@@ -84,22 +91,34 @@ def _attach(client: Any, job: Any, options: PipelineOptions) -> Any:
     return result
 
 
-def _wait(
-    result: Any, client: Any, options: PipelineOptions, *, name: str, log: Log
-) -> None:
-    """Waits for the end of a job; raises RuntimeError if it has no success."""
-    location = DataflowLocation.of(options)
-    more = (
-        f"the job goes on and is billed: {location.page(result.job_id())} ; the same "
-        "command waits for it again"
+def _goes_on(location: DataflowLocation, job_id: str) -> str:
+    """Returns what to say if the service does not answer any more."""
+    return (
+        f"the job goes on and is billed: {location.page(job_id)} ; the same command "
+        "waits for it again"
     )
-    with service_errors.as_one_line(location, more=more):
-        state = waiting.wait(result, result._runner, name, log=log)
+
+
+def _add_to_bill(
+    result: Any,
+    options: PipelineOptions,
+    *,
+    output: str,
+    state: str,
+    name: str,
+    log: Log,
+) -> None:
     used = read_usage(result)
-    if used is not None:
-        log(f"{name} {used}")
-    if state != "done":
-        raise RuntimeError(waiting.describe_failure(result, client, options, name=name))
+    if used is None:
+        return
+    log(f"{name} {used}")
+    bill.add_job(
+        output,
+        result.job_id(),
+        state=state,
+        resources=used.resources,
+        pool=job_options.pool(options),
+    )
 
 
 @contextlib.contextmanager

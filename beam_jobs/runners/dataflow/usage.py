@@ -6,8 +6,10 @@ import dataclasses
 from datetime import datetime
 from typing import Any
 
-#: Namespace of the service's own metrics.
-_NAMESPACE = "dataflow/v1b3"
+from beam_jobs.runners.cost import Resources
+
+#: Origin of the service's own metrics.
+_ORIGIN = "dataflow/v1b3"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,14 +40,24 @@ class JobUsage:
     started: datetime
     ended: datetime
 
+    @property
+    def resources(self) -> Resources:
+        """What is billed by the hour, whatever kind of disk it is."""
+        return Resources(
+            vcpu_hours=self.vcpu_seconds / 3600,
+            memory_gb_hours=self.memory_mb_seconds / 1024 / 3600,
+            disk_gb_hours=(self.pd_gb_seconds + self.ssd_gb_seconds) / 3600,
+            accelerator_hours=self.gpu_seconds / 3600,
+        )
+
     def __str__(self) -> str:
         hours = {
-            "vCPU-hours": self.vcpu_seconds,
-            "GB-hours of memory": self.memory_mb_seconds / 1024,
-            "GB-hours of disk": self.pd_gb_seconds + self.ssd_gb_seconds,
-            "GPU-hours": self.gpu_seconds,
+            "vCPU-hours": self.resources.vcpu_hours,
+            "GB-hours of memory": self.resources.memory_gb_hours,
+            "GB-hours of disk": self.resources.disk_gb_hours,
+            "GPU-hours": self.resources.accelerator_hours,
         }
-        amounts = [f"{value / 3600:,.1f} {unit}" for unit, value in hours.items()]
+        amounts = [f"{value:,.1f} {unit}" for unit, value in hours.items()]
         if not self.gpu_seconds:
             amounts.pop()
         if self.billed_shuffle_gb:
@@ -73,15 +85,18 @@ def read_usage(result: Any) -> JobUsage | None:
 
     `result` is Beam's, of a job of Dataflow.
     """
+    job_id, client = result.job_id(), result._runner.dataflow_client
     try:
-        metrics = result.metrics().all_metrics()
+        # Not Beam's `all_metrics`, which fails if a figure is not there twice.
+        metrics = client.get_job_metrics(job_id).metrics
     except Exception:  # The job itself has ended, whatever the reason is.
         return None
     found = {
-        metric.key.metric.name: float(metric.committed)
+        metric.name.name: metric.scalar
         for metric in metrics
-        if metric.key.metric.namespace == _NAMESPACE
-        and isinstance(metric.committed, (int, float))
+        if metric.name.origin == _ORIGIN
+        and metric.name.context.get("tentative") != "true"
+        and isinstance(metric.scalar, (int, float))
     }
     if _METRICS["vcpu_seconds"] not in found:
         return None

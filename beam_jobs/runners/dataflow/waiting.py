@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import timedelta
 from typing import Any
 
-from apache_beam.options.pipeline_options import (
-    DebugOptions,
-    GoogleCloudOptions,
-    PipelineOptions,
-)
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
 from beam_jobs.runners import failure
+from beam_jobs.runners.dataflow.job_options import max_hours
 from beam_jobs.runners.dataflow.location import DataflowLocation
 from stage.cli import Log
 
 #: Seconds after which a job that has no worker yet is mentioned.
 SLOW_START_SECONDS = 300.0
-#: Service option that ends a job after so many seconds.
-RUN_LIMIT = "max_workflow_runtime_walltime_seconds"
 #: States of a job without workers.
 _WAITING = ("pending", "queued")
 _ENDED = ("done", "failed", "cancelled", "updated", "drained")
@@ -90,11 +86,11 @@ def describe_failure(
     job = result._job
     state = state_name(job.current_state.name)
     how = "failed" if state == "failed" else f"was {state}"
-    limit = run_limit(options)
-    if limit is not None and _seconds(job) >= limit:
+    hours, limit = _hours(job), max_hours(options)
+    if hours >= limit:
         how += (
-            f" after {_seconds(job) / 3600:.2g} hours, by its limit of run time "
-            f"(make: MAX_HOURS={limit / 3600:g})"
+            f" after {hours:.1f} hours, by its limit of run time "
+            f"(make: MAX_HOURS={limit:g})"
         )
     reasons = [how, *_error_messages(client, job.id)[-1:]]
     return (
@@ -103,22 +99,9 @@ def describe_failure(
     )
 
 
-def run_limit(options: PipelineOptions) -> float | None:
-    """Returns the seconds after which the service ends the job; None for no limit."""
-    given = [
-        *(options.view_as(GoogleCloudOptions).dataflow_service_options or []),
-        *(options.view_as(DebugOptions).experiments or []),
-    ]
-    for option in given:
-        name, _, value = option.partition("=")
-        if name == RUN_LIMIT:
-            return float(value)
-    return None
-
-
-def _seconds(job: Any) -> float:
+def _hours(job: Any) -> float:
     started = job.start_time or job.create_time
-    return float((job.current_state_time - started).total_seconds())
+    return (job.current_state_time - started) / timedelta(hours=1)
 
 
 def _error_messages(client: Any, job_id: str) -> list[str]:

@@ -13,9 +13,11 @@ def parse(*arguments):
     return run.parse_beam_arguments(["program", *arguments], name="test")
 
 
-@pytest.mark.parametrize("option", ["--accelerator=nvidia-l4", "--max_hours=3"])
+@pytest.mark.parametrize(
+    "option", ["--accelerator=nvidia-l4", "--max_hours=3", "--cancel_on_interrupt"]
+)
 def test_an_option_of_dataflow_needs_dataflow(option):
-    with pytest.raises(ValueError, match=r"--(accelerator|max_hours).*DataflowRunner"):
+    with pytest.raises(ValueError, match=r"--\w+ needs --runner=DataflowRunner"):
         parse(option)
 
 
@@ -49,7 +51,7 @@ def test_threads_of_a_worker(monkeypatch, arguments, threads):
 def test_a_dataflow_job_begins_with_workers_for_its_units(monkeypatch):
     submitted = []
 
-    def submit(build, options, *, log):
+    def submit(build, options, *, output, log):
         submitted.append(options.view_as(WorkerOptions).num_workers)
 
     monkeypatch.setattr(submission, "run", submit)
@@ -58,7 +60,7 @@ def test_a_dataflow_job_begins_with_workers_for_its_units(monkeypatch):
     def build(pipeline):
         _ = pipeline | beam.Create([7])
 
-    run.run_pipeline(build, parse(*DATAFLOW), log=lines.append, units=9)
+    run.run_pipeline(build, parse(*DATAFLOW), log=lines.append, units=9, output="x")
     assert submitted == [3]
     (line,) = lines
     assert line.startswith("at most 10 n2-standard-4 for 24 hours, ")
@@ -74,7 +76,7 @@ def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
         _ = pipeline | beam.Create([7]) | beam.Map(fail)
 
     with pytest.raises(run.PipelineError) as error:
-        run.run_pipeline(build, parse("--direct_num_workers=1"))
+        run.run_pipeline(build, parse("--direct_num_workers=1"), output="")
     line = str(error.value)
     assert "\n" not in line
     assert line.startswith("bad number 7 ")
@@ -85,5 +87,5 @@ def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
 def test_a_success_leaves_no_log(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     numbers = lambda pipeline: pipeline | beam.Create([1])  # noqa: E731
-    run.run_pipeline(numbers, parse("--direct_num_workers=1"))
+    run.run_pipeline(numbers, parse("--direct_num_workers=1"), output="")
     assert not list(tmp_path.iterdir())

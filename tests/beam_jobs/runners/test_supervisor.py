@@ -175,6 +175,48 @@ def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
     wait_for_end(*pids)
 
 
+@pytest.mark.parametrize(
+    ("callback", "line"),
+    [
+        ("lambda: 'the job goes on'", "the job goes on"),
+        (
+            "lambda: worker.kill() or supervisor.os._exit(1)",
+            "interrupted; the same command resumes it",
+        ),
+    ],
+)
+def test_an_interrupt_calls_the_callbacks_of_the_child(
+    command, tmp_path, callback, line
+):
+    process = command(
+        f"""
+        with cli.on_interrupt({callback}):
+            print("ready", flush=True)
+            time.sleep(99)
+        """
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == line + "\n"
+    assert process.returncode == 130
+    wait_for_end(processes(tmp_path)[0][0])
+
+
+def test_an_interrupt_ends_a_child_whose_native_code_holds_the_lock(command, tmp_path):
+    process = command(
+        """
+        import re
+        print("ready", flush=True)
+        re.match("(a+)+$", 60 * "a" + "b")
+        """
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert len(process.communicate(timeout=60)[0].splitlines()) == 1
+    assert process.returncode == 130
+    wait_for_end(*processes(tmp_path)[0])
+
+
 def test_an_interrupt_right_after_the_fork_is_handled_by_the_parent(command, tmp_path):
     process = command(
         "worker.kill()",

@@ -24,10 +24,11 @@ def bucket():
 
 
 @pytest.fixture
-def submit(bucket, monkeypatch):
+def submit(bucket, monkeypatch, tmp_path):
     """Submits the labeling job to a service; returns the lines for the user.
 
-    The result of Beam is in `submit.result`.
+    The result of Beam is in `submit.result`, the directory of the output, which has
+    nothing but the bill, in `submit.output`.
     """
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
     # Beam looks at the job every five seconds, and tries again after five to 320.
@@ -38,7 +39,10 @@ def submit(bucket, monkeypatch):
     def submit(service, *more, build=labeling):
         submit.lines = []
         options = for_service(service, *more)
-        submit.result = submission.run(build, options, log=submit.lines.append)
+        submit.result = submission.run(
+            build, options, output=str(tmp_path), log=submit.lines.append
+        )
         return submit.lines
 
+    submit.output = tmp_path
     return submit

@@ -12,6 +12,8 @@ PROJECT = "my-project"
 REGION = "europe-west4"
 _JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 _ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
+#: Number of JOB_MESSAGE_ERROR.
+_ERROR = "4"
 #: Jobs in a page of a list.
 _PAGE_SIZE = 2
 
@@ -51,24 +53,29 @@ class FakeJob:
         }
         return shown | ({"labels": self.content["labels"]} if has_labels else {})
 
-    def list_messages(self):
-        for text in (*self.errors, "Worker configuration: n2-standard-4."):
-            level = "ERROR" if text in self.errors else "BASIC"
-            yield {
-                "messageText": text,
-                "messageImportance": f"JOB_MESSAGE_{level}",
-                "time": self.times[0],
-            }
+    def list_messages(self, *, only_errors):
+        basic = () if only_errors else ("Worker configuration: n2-standard-4.",)
+        for level, texts in (("ERROR", self.errors), ("BASIC", basic)):
+            for text in texts:
+                yield {
+                    "messageText": text,
+                    "messageImportance": f"JOB_MESSAGE_{level}",
+                    "time": self.times[0],
+                }
 
     def list_metrics(self):
         for name, value in self.metrics.items():
-            for context in ({}, {"tentative": "true"}):
-                described = {"origin": "dataflow/v1b3", "name": name}
-                yield {"name": described | {"context": context}, "scalar": value}
+            yield metric("dataflow/v1b3", name, value)
+            yield metric("dataflow/v1b3", name, value + 1, tentative="true")
         for name, value in self.counters.items():
             context = {"namespace": "labeling", "step": "s2"}
-            described = {"origin": "user", "name": name, "context": context}
-            yield {"name": described, "scalar": value}
+            yield metric("user", name, value, **context)
+            yield metric("user", name, value, tentative="true", **context)
+
+
+def metric(origin, name, value, **context):
+    described = {"origin": origin, "name": name, "context": context}
+    return {"name": described, "scalar": value}
 
 
 class Service:
@@ -140,7 +147,7 @@ class Service:
 
     def hang(self, method, path):
         """Gives a request no answer until the service ends."""
-        self.fail(method, path, None, "hang")
+        self.fail(method, path, "hang")
 
     def wait_for(self, method, path):
         """Waits until a request has come."""
@@ -168,8 +175,9 @@ class Service:
         with self._changed:
             self.requests.append((method, rest))
             self._changed.notify_all()
-        if found and found[0] is None and found[1]["error"]["message"]:
+        if found and found[0] == "hang":
             self._is_over.wait()
+            return None, None
         # As for a job of another region, or of somebody else.
         return found or (403, {"error": {"code": 403, "message": "no"}})
 
@@ -187,7 +195,9 @@ class Service:
             job.states = list(job.states_of_cancelling)
             return 200, {}
         if part == "messages":
-            return 200, {"jobMessages": list(job.list_messages())}
+            level = query.get("minimumImportance")
+            messages = job.list_messages(only_errors=level == _ERROR)
+            return 200, {"jobMessages": list(messages)}
         if part == "metrics":
             return 200, {"metrics": list(job.list_metrics())}
         if query.get("view") in ("JOB_VIEW_DESCRIPTION", "3"):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from beam_jobs.runners.dataflow import job_options
 from tests.beam_jobs.runners.dataflow.jobs import NOW, filled
+from tests.beam_jobs.runners.dataflow.jobs import options as unfilled
 
 
 def test_missing_options_are_filled_in():
@@ -25,7 +26,7 @@ def test_missing_options_are_filled_in():
     assert (setup.sdk_location, setup.save_main_session) == ("container", False)
     assert found.view_as(DebugOptions).number_of_worker_harness_threads == 1
     cloud = found.view_as(GoogleCloudOptions)
-    assert cloud.labels == ["noisy-student-rs=runs-birds-round-1-predictions"]
+    assert cloud.labels[0] == "noisy-student-rs=runs-birds-round-1-predictions"
     assert cloud.job_name.startswith("runs-birds-round-1-predictions-20261122-130509-")
 
 
@@ -159,6 +160,20 @@ def test_a_job_has_a_valid_and_unique_name(name, now):
     assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", found)
     assert len(found) <= 63
     assert job_options.job_name(name, now) != found
+
+
+def test_outputs_of_the_same_end_have_labels_of_their_own():
+    def labels(name):
+        options = unfilled()
+        job_options.fill_in(options, name=name, now=NOW)
+        return options.view_as(GoogleCloudOptions).labels
+
+    end = "/a-folder-of-a-rather-long-name/predictions"
+    first, second = labels(f"gs://a{end}"), labels(f"gs://b{end}")
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+    assert labels(f"gs://a{end}/") == first
+    assert re.fullmatch("noisy-student-rs-output=[0-9a-f]{16}", first[1])
 
 
 def test_paths_must_be_in_buckets():

@@ -19,7 +19,7 @@ CREATED = ("POST", "")
 
 
 def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
-    with Service(["PENDING", "RUNNING", "RUNNING", "DONE"]) as service:
+    with Service(["PENDING", "PENDING", "RUNNING", "DONE"]) as service:
         lines = submit(service)
     assert lines == [
         f"Dataflow runs birds: {PAGE.format('job-1')}",
@@ -53,7 +53,8 @@ def test_the_service_receives_container_limits_and_accelerator(submit):
     assert "no_use_multiple_sdk_containers" in environment["experiments"]
     assert "use_multiple_sdk_containers" not in environment["experiments"]
     assert environment["serviceOptions"] == [
-        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx"
+        "max_workflow_runtime_walltime_seconds=86400",
+        "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:5xx",
     ]
 
 
@@ -89,11 +90,11 @@ def test_a_job_that_somebody_cancels_is_an_error(submit):
 def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
     with (
         Service(["RUNNING", "CANCELLED"]) as service,
-        pytest.raises(RuntimeError, match="after 1 hours, .*MAX_HOURS=0.5"),
+        pytest.raises(RuntimeError, match=r"after 1.0 hours, .*MAX_HOURS=0.5"),
     ):
         submit(
             service,
-            "--dataflow_service_options=max_workflow_runtime_walltime_seconds=1800",
+            "--max_hours=0.5",
         )
 
 
@@ -116,17 +117,17 @@ def test_errors_of_the_service_and_of_connections_do_not_end_the_waiting(submit)
 
 
 @pytest.mark.parametrize(
-    ("status", "times", "message"),
+    ("status", "message"),
     [
-        (503, 99, "does not answer"),
-        (None, 99, "does not answer"),
-        (401, 1, "login .* gcloud auth application-default login"),
-        (403, 1, "permission is missing"),
+        (503, "does not answer"),
+        (None, "does not answer"),
+        (401, "login .* gcloud auth application-default login"),
+        (403, "permission is missing"),
     ],
 )
-def test_a_job_that_cannot_be_watched_any_more_goes_on(submit, status, times, message):
+def test_a_job_that_cannot_be_watched_any_more_goes_on(submit, status, message):
     with Service(["RUNNING"]) as service:
-        service.fail("GET", "/job-1", status, "no", times=times)
+        service.fail("GET", "/job-1", status, "no", times=99)
         with pytest.raises(RuntimeError, match=f"{message}.*goes on") as error:
             submit(service)
     assert PAGE.format("job-1") in str(error.value)
@@ -173,7 +174,7 @@ def test_without_a_login_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(google.auth, "default", fail)
     monkeypatch.setattr(socket.socket, "connect", fail)
     with pytest.raises(RuntimeError, match="gcloud auth application-default login"):
-        submission.run(labeling, filled(), log=lambda line: None)
+        submission.run(labeling, filled(), output="", log=lambda line: None)
 
 
 @pytest.fixture
@@ -230,9 +231,9 @@ def test_an_active_job_that_fails_is_an_error_as_an_own_one(submit, labels):
             submit(service)
 
 
-def refusal_of(submit, service):
+def refusal_of(submit, service, *options, **build):
     with pytest.raises(RuntimeError) as error:
-        submit(service)
+        submit(service, *options, **build)
     assert CREATED not in service.requests
     return str(error.value)
 
@@ -248,22 +249,19 @@ def test_a_job_that_is_being_cancelled_is_neither_awaited_nor_joined(
     assert "start again" in message
 
 
-def test_a_job_of_another_container_or_stage_is_refused(submit, labels):
-    def other(pipeline):
-        _ = pipeline | "Relabel" >> beam.Create([1])
+def relabeling(pipeline):
+    _ = pipeline | "Relabel" >> beam.Create([1])
 
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [(relabeling, []), (labeling, ["--sdk_container_image=another:1"])],
+)
+def test_a_job_of_another_container_or_stage_is_refused(submit, labels, build, options):
     with Service() as service:
         service.add("first", labels=labels)
-        for more in (
-            {"build": other},
-            {"more": "--sdk_container_image=another:1"},
-        ):
-            build = more.get("build", labeling)
-            options = [more["more"]] if "more" in more else []
-            with pytest.raises(RuntimeError) as error:
-                submit(service, *options, build=build)
-            assert CANCEL.format("first") in str(error.value)
-        assert CREATED not in service.requests
+        message = refusal_of(submit, service, *options, build=build)
+    assert CANCEL.format("first") in message
 
 
 def test_several_active_jobs_are_refused(submit, labels):
@@ -279,5 +277,5 @@ def test_options_stay_as_they_are(submit):
     with Service() as service:
         options = for_service(service)
         before = options.get_all_options()
-        submission.run(labeling, options, log=lambda line: None)
+        submission.run(labeling, options, output="", log=lambda line: None)
     assert options.get_all_options() == before
