@@ -37,8 +37,8 @@ def strict(schema):
 
 
 @pytest.fixture(scope="module")
-def schema(tmp_path_factory):
-    """The schema of a FlinkDeployment's `spec`."""
+def definition(tmp_path_factory):
+    """A validator of a FlinkDeployment's `spec`."""
     directory = tmp_path_factory.mktemp("operator")
     subprocess.run(
         [
@@ -49,17 +49,17 @@ def schema(tmp_path_factory):
     )
     (path,) = directory.glob("*.jar")
     with zipfile.ZipFile(path) as jar:
-        definition = yaml.safe_load(jar.read(DEFINITION))
-    (version,) = definition["spec"]["versions"]
-    group = definition["spec"]["group"]
+        found = yaml.safe_load(jar.read(DEFINITION))
+    (version,) = found["spec"]["versions"]
+    group = found["spec"]["group"]
     resource = manifests.find("FlinkDeployment", "flink")
     assert resource["apiVersion"] == f"{group}/{version['name']}"
     properties = version["schema"]["openAPIV3Schema"]["properties"]
-    return strict(properties["spec"])
+    return jsonschema.Draft202012Validator(strict(properties["spec"]))
 
 
-def test_flinks_deployment_follows_the_operators_definition(schema):
-    jsonschema.validate(manifests.flink(), schema)
+def test_flinks_deployment_follows_the_operators_definition(definition):
+    definition.validate(manifests.flink())
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_flinks_deployment_follows_the_operators_definition(schema):
         (["podTemplate", "spec", "securityContext", "runAsUser"], "9999"),
     ],
 )
-def test_a_wrong_field_or_type_of_it_is_found(schema, path, value):
+def test_a_wrong_field_or_type_of_it_is_found(definition, path, value):
     wrong = copy.deepcopy(manifests.flink())
     place = wrong
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong, schema)
+        definition.validate(wrong)
 
 
 @pytest.fixture(scope="module")

@@ -89,8 +89,9 @@ def running_pool(port):
             time.sleep(0.1)
         yield process
     finally:
-        for each in [*process.children(recursive=True), process]:
-            each.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in [*process.children(recursive=True), process]:
+                each.kill()
         process.wait()
 
 
