@@ -87,6 +87,13 @@ def test_a_job_that_somebody_cancels_is_an_error(submit):
     assert submit.lines[-1] == "birds is cancelling"
 
 
+@pytest.mark.parametrize("state", ["PENDING", "CANCELLING"])
+def test_an_error_of_a_job_that_does_not_run_is_logged_once(submit, caplog, state):
+    with Service([*[state] * 30, "DONE"], errors=("no machines",)) as service:
+        submit(service)
+    assert caplog.text.count("no machines") == 1
+
+
 def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
     with (
         Service(["RUNNING", "CANCELLED"]) as service,
