@@ -67,7 +67,7 @@ class Interruption:
         if not self._job_id:
             return (
                 "interrupted; Dataflow may have started a job that is billed, "
-                f"{self._location.list_command(self._name)} shows it; the same command "
+                f"{self._location.find_command(self._name)} shows it; the same command "
                 "waits for it"
             )
         page = self._location.page(self._job_id)
