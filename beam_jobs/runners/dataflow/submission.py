@@ -112,13 +112,16 @@ def _add_to_bill(
     if used is None:
         return
     log(f"{name} {used}")
-    bill.add_job(
-        output,
-        result.job_id(),
-        state=state,
-        resources=used.resources,
-        pool=job_options.pool(options),
-    )
+    try:
+        bill.add_job(
+            output,
+            result.job_id(),
+            state=state,
+            resources=used.resources,
+            pool=job_options.pool(options),
+        )
+    except (ValueError, OSError) as error:  # Why a job has failed matters more.
+        log(f"warning: this is not in the bill: {error}")
 
 
 @contextlib.contextmanager
