@@ -33,13 +33,26 @@ _ERRORS = (
 
 
 @contextlib.contextmanager
-def as_one_line(location: DataflowLocation, *, more: str = "") -> Iterator[None]:
-    """Raises RuntimeError for an error of a service; `more` ends its message."""
+def as_one_line(
+    location: DataflowLocation, *, more: str = "", if_unanswered: str = ""
+) -> Iterator[None]:
+    """Raises RuntimeError for an error of a service; `more` ends its message.
+
+    So does `if_unanswered`, if the service may have done what it was asked for.
+    """
     try:
         yield
     except _ERRORS as error:
-        message = explain(error, location)
-        raise RuntimeError(f"{message}; {more}" if more else message) from error
+        parts = [explain(error, location), more]
+        if _is_unanswered(error):
+            parts.append(if_unanswered)
+        raise RuntimeError("; ".join(filter(None, parts))) from error
+
+
+def _is_unanswered(error: Exception) -> bool:
+    if isinstance(error, GoogleAPICallError):
+        return (error.code or 500) >= 500
+    return not isinstance(error, (GoogleAuthError, PermanentException))
 
 
 def explain(error: Exception, location: DataflowLocation) -> str:

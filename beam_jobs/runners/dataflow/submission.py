@@ -54,7 +54,11 @@ def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any
         location, name, cancels=interruption.is_cancelling(options), log=log
     )
     with on_interrupt(interrupted.line, seconds=interrupted.seconds):
-        with service_errors.as_one_line(location), _without_log():
+        unknown = "" if job else interrupted.may_have_started
+        with (
+            service_errors.as_one_line(location, if_unanswered=unknown),
+            _without_log(),
+        ):
             result = _attach(client, job, options) if job else pipeline.run()
         job_id = result.job_id()
         interrupted.follow(client, job_id)

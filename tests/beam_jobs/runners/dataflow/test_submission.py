@@ -159,6 +159,19 @@ def test_a_refused_submission_is_one_line(submit, capfd, status, text, message):
     assert "server error" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("status", "is_unknown"), [(503, True), (None, True), (403, False)]
+)
+def test_a_submission_without_an_answer_may_have_started_a_job(
+    submit, status, is_unknown
+):
+    with Service() as service:
+        service.fail(*CREATED, status, "no", times=9)
+        with pytest.raises(RuntimeError) as error:
+            submit(service)
+    assert ("may have started a job" in str(error.value)) == is_unknown
+
+
 def test_active_jobs_that_cannot_be_listed_are_one_line(submit):
     with Service() as service:
         service.fail("GET", "", 403, "no dataflow.jobs.list")
