@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
+    DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
     WorkerOptions,
@@ -85,6 +86,12 @@ def complete(options: PipelineOptions) -> None:
 
 def _given(options: PipelineOptions) -> dict[str, str]:
     """Returns the parts of the service option `worker_accelerator=`, if it is given."""
+    experiments = options.view_as(DebugOptions).experiments or []
+    if any(experiment.startswith(_OPTION) for experiment in experiments):
+        raise ValueError(
+            f"expected --accelerator (make: ACCELERATOR=), or {_OPTION} as one of "
+            "--dataflow_service_options, in place of an experiment"
+        )
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     given = [option for option in services if option.startswith(_OPTION)]
     if len(given) > 1:
