@@ -31,6 +31,8 @@ ACCELERATORS = {
 }
 #: Accelerators that every machine of a family has and bills.
 _BUILT_IN = {"g2": "nvidia-l4"}
+#: Families whose machines all have others, which no job here can be given.
+_OTHER_GPUS = ("a2", "a3", "a4", "a4x", "g4")
 _OPTION = "worker_accelerator="
 _DRIVER = "install-nvidia-driver:5xx"
 _NO_TPU = "no job has an engine for TPUs, which would label on their machines' CPUs"
@@ -143,6 +145,11 @@ def _check_machine_without(machine_type: str) -> None:
         raise ValueError(
             f"{machine_type} has a GPU, and bills it: expected --accelerator="
             f"{_BUILT_IN[family]} (make: ACCELERATOR=), or another machine type"
+        )
+    if family in _OTHER_GPUS:
+        raise ValueError(
+            f"{machine_type} has a GPU, bills it, and no job would use it: expected "
+            f"another machine type, or --accelerator={' or '.join(ACCELERATORS)}"
         )
     if family.startswith("ct"):
         raise ValueError(f"{machine_type} is a machine of TPUs: {_NO_TPU}")

@@ -61,6 +61,7 @@ def test_more_may_be_said_of_it_by_hand(more):
         (("--accelerator=nvidia-l4", "--machine_type=n1-standard-4"), "g2-.*n1-"),
         (("--accelerator=nvidia-tesla-t4", "--machine_type=n2-standard-4"), "n1-.*n2-"),
         (("--machine_type=g2-standard-8",), "--accelerator=nvidia-l4"),
+        (("--machine_type=a2-highgpu-1g",), "a2-highgpu-1g has a GPU"),
         (("--accelerator=nvidia-l4", "--flexrs_goal=COST_OPTIMIZED"), "has no GPUs"),
     ],
 )
