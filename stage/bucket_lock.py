@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stage import interruption, streams, typed_json
+from stage import interruption, streams, system, typed_json
 from stage.text import printable
 
 #: Name of the object in the directory. Hidden: no part of the artifact.
@@ -155,10 +155,8 @@ def _keep(
 
 def _end(error: LockLostError) -> None:
     """Ends the process, whatever its other threads do."""
-    from stage import cli  # Imports this module.
-
     streams.warn(f"error: {error}")
-    cli.kill_children()
+    system.kill_children()
     os._exit(1)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from absl import app, logging
 
-from stage import artifact, interruption, preemption, streams
+from stage import artifact, interruption, preemption, streams, system
 from stage.flags import CommandFlags
 from stage.text import printable_lines
 
@@ -143,18 +143,9 @@ def _interrupt(*_: object) -> None:
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
         os.write(terminal, f"{line}\n".encode())
-        kill_children()
+        system.kill_children()
     finally:
         os._exit(preemption.INTERRUPTED)
-
-
-def kill_children() -> None:
-    """Kills the processes that this process has started, and their children."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
 
 
 def load_tensorflow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 import os
 import pathlib
@@ -38,3 +39,12 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux only.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def kill_children() -> None:
+    """Kills the processes that this process has started, and their children."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()

@@ -15,6 +15,8 @@ import sys
 
 import pytest
 
+from tests import gcloud_parser
+
 #: Programs that are stood in for, and those that a document calls by a path.
 PROGRAMS = (
     *("curl", "docker", "gcloud", "git", "make", "pip", "python", "ssh-add", "tail"),
@@ -54,8 +56,7 @@ needs_shellcheck = pytest.mark.skipif(SHELLCHECK is None, reason="no shellcheck 
 
 def needs_gcloud(test):
     """Marks a test of gcloud's parser, which takes half a second for each command."""
-    missing = shutil.which("gcloud") is None
-    return pytest.mark.slow(pytest.mark.skipif(missing, reason="no gcloud here")(test))
+    return pytest.mark.slow(gcloud_parser.needs_gcloud(test))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,18 +156,7 @@ def refused_by_gcloud(commands, scratch):
         + " ".join(map(_quote, sorted(words, key=lambda word: word[0] == "-")))
         for words in commands
     ]
-    listed = scratch / "commands.json"
-    listed.write_text(json.dumps([{"command_string": line} for line in lines]))
-    printed = subprocess.check_output(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
-        text=True,
-        stderr=subprocess.DEVNULL,
-    )
-    verdicts = {
-        entry["command_string"]: entry["error_message"] for entry in json.loads(printed)
-    }
-    assert len(verdicts) == len(set(lines))
-    return {line: words for line, words in verdicts.items() if words}
+    return gcloud_parser.refusals(list(dict.fromkeys(lines)), scratch)
 
 
 def _quote(word):

@@ -18,7 +18,7 @@ from apache_beam.runners.worker import data_plane
 
 from beam_jobs.runners import supervisor
 from beam_jobs.runners.options import has_worker_processes
-from stage import cli, streams
+from stage import cli, streams, system
 
 #: Name of Beam's threads that wait for a worker process to end.
 _WORKER_THREAD = "run_worker"
@@ -144,7 +144,7 @@ def restart_on_death(
                 )
             except Exception as error:  # Otherwise the job would hang.
                 streams.warn(f"error: a worker process ended: {error!r}")
-                cli.kill_children()
+                system.kill_children()
                 os._exit(1)
 
     excepthook, threading.excepthook = threading.excepthook, handle

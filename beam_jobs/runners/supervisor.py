@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stage import cli, interruption, streams
+from stage import cli, interruption, streams, system
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
@@ -87,7 +87,7 @@ def end_after_death(
         log(f"a worker process ended with {code}; restarting the job")
         _request[0] = deaths
     # Last: the main thread may fail, and end this process, when workers are gone.
-    cli.kill_children()
+    system.kill_children()
     os._exit(1)
 
 
@@ -148,7 +148,7 @@ def _serve_parent(lifeline: int, answers: int) -> None:
         os.close(answers)
         os.read(lifeline, 1)
     try:
-        cli.kill_children()
+        system.kill_children()
     finally:
         os._exit(1)
 

@@ -74,7 +74,8 @@ def from_options(
         bucket=cloud.temp_location.removeprefix("gs://").partition("/")[0],
         account=cloud.service_account_email,
         pool=job_options.pool(options),
-        subnet=None if workers.use_public_ips else _subnet(cloud, workers),
+        # Without an option, the service gives workers public addresses.
+        subnet=_subnet(cloud, workers) if workers.use_public_ips is False else None,
         uses_ssd=bool(re.search("ssd|balanced", workers.disk_type or "")),
         image=workers.sdk_container_image if owns_image else None,
         builds_in_cloud=owns_image and builds_in_cloud,

@@ -25,8 +25,11 @@ RECIPES: dict[str, Any] = {
     "teacher.train": teacher_presets,
     "student.train": student_presets,
 }
-#: Flags for what a machine reads and writes, which must lie in a bucket.
+#: Flags for images that a machine reads, which must lie in a bucket.
 _IN_BUCKET = ("labeled", "evaluation", "unlabeled", "exclude", "pseudo_labeled")
+#: Flags for other things that it reads, and how those begin that are downloaded.
+_READ_TOO = ("class_names", "init_from", "compute_of")
+_DOWNLOADED = ("hf:", "keras:")
 COMPLETED = "COMPLETED"
 FAILED = "FAILED"
 
@@ -129,6 +132,12 @@ def _check_places(values: dict[str, Any]) -> None:
                 check(in_tfds, f"expected --data_dir=gs://... with --{name}={spec}")
             else:
                 check("gs://" in spec, f"expected gs:// in --{name}={spec}")
+    for name in _READ_TOO:
+        path = values.get(name) or "gs://"
+        check(
+            "gs://" in path or path.startswith(_DOWNLOADED),
+            f"expected gs:// in --{name}={path}",
+        )
 
 
 def archive_code(scratch: pathlib.Path) -> str:

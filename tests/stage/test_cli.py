@@ -151,12 +151,6 @@ def test_lines_name_the_directory_of_the_stage(capsys):
     assert capsys.readouterr().out == "round-1/student: done\nstudent: done\n"
 
 
-def test_children_are_ended():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    cli.kill_children()
-    assert child.wait(10) != 0
-
-
 INTERRUPTED = """
 import os, signal
 from stage import cli
@@ -173,14 +167,14 @@ cli.run(main, CommandFlags())
 
 INTERRUPTED_IN_A_THREAD = """
 import signal, threading, time
-from stage import cli
+from stage import cli, system
 from stage.flags import CommandFlags
 is_ending = threading.Event()
 def kill_children():
     is_ending.set()
     time.sleep(0.3)
 def main(argv):
-    cli.kill_children = kill_children
+    system.kill_children = kill_children
     threading.Thread(target=cli._interrupt).start()
     is_ending.wait()
     signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,9 @@ def test_files_are_read_in_order_and_an_error_ends_the_reading():
     with pytest.raises(ValueError, match=r"^0$"):
         read_in_parallel(fail, range(count))
     assert len(done) <= system._QUEUED_READS
+
+
+def test_children_are_ended():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    system.kill_children()
+    assert child.wait(10) != 0

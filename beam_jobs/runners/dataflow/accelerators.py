@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
+    DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
     WorkerOptions,
@@ -30,6 +31,8 @@ ACCELERATORS = {
 }
 #: Accelerators that every machine of a family has and bills.
 _BUILT_IN = {"g2": "nvidia-l4"}
+#: Families whose machines all have others, which no job here can be given.
+_OTHER_GPUS = ("a2", "a3", "a4", "a4x", "g4")
 _OPTION = "worker_accelerator="
 _DRIVER = "install-nvidia-driver:5xx"
 _NO_TPU = "no job has an engine for TPUs, which would label on their machines' CPUs"
@@ -85,6 +88,12 @@ def complete(options: PipelineOptions) -> None:
 
 def _given(options: PipelineOptions) -> dict[str, str]:
     """Returns the parts of the service option `worker_accelerator=`, if it is given."""
+    experiments = options.view_as(DebugOptions).experiments or []
+    if any(experiment.startswith(_OPTION) for experiment in experiments):
+        raise ValueError(
+            f"expected --accelerator (make: ACCELERATOR=), or {_OPTION} as one of "
+            "--dataflow_service_options, in place of an experiment"
+        )
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     given = [option for option in services if option.startswith(_OPTION)]
     if len(given) > 1:
@@ -136,6 +145,11 @@ def _check_machine_without(machine_type: str) -> None:
         raise ValueError(
             f"{machine_type} has a GPU, and bills it: expected --accelerator="
             f"{_BUILT_IN[family]} (make: ACCELERATOR=), or another machine type"
+        )
+    if family in _OTHER_GPUS:
+        raise ValueError(
+            f"{machine_type} has a GPU, bills it, and no job would use it: expected "
+            f"another machine type, or --accelerator={' or '.join(ACCELERATORS)}"
         )
     if family.startswith("ct"):
         raise ValueError(f"{machine_type} is a machine of TPUs: {_NO_TPU}")

@@ -58,6 +58,15 @@ class Interruption:
         self._job_id = ""
         self._is_ending = False
 
+    @property
+    def may_have_started(self) -> str:
+        """What to say if it is not known whether the service has started the job."""
+        return (
+            "Dataflow may have started a job that is billed, "
+            f"{self._location.find_command(self._name)} shows it; the same command "
+            "waits for it"
+        )
+
     def follow(self, client: Any, job_id: str) -> None:
         """Takes note of the job that the service has started."""
         self._client, self._job_id = client, job_id
@@ -65,11 +74,7 @@ class Interruption:
     def line(self) -> str:
         """Returns what to say, after cancelling the job if it is to be cancelled."""
         if not self._job_id:
-            return (
-                "interrupted; Dataflow may have started a job that is billed, "
-                f"{self._location.list_command(self._name)} shows it; the same command "
-                "waits for it"
-            )
+            return f"interrupted; {self.may_have_started}"
         page = self._location.page(self._job_id)
         if self._cancels:
             again = "Ctrl-C again does not wait"

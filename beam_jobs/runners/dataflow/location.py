@@ -30,12 +30,14 @@ class DataflowLocation:
         """Returns the command that ends a job."""
         return f"gcloud dataflow jobs cancel {job_id} {self._flags}"
 
-    def list_command(self, name: str) -> str:
+    @property
+    def list_command(self) -> str:
+        """The command that shows the active jobs."""
+        return f"gcloud dataflow jobs list {self._flags} --status=active"
+
+    def find_command(self, name: str) -> str:
         """Returns the command that shows whether a job of this name is active."""
-        return (
-            f"gcloud dataflow jobs list {self._flags} --status=active "
-            f"--filter=name={name}"
-        )
+        return f"{self.list_command} --filter=name={name}"
 
     def log_command(self, job_id: str) -> str:
         """Returns the command that shows the errors in the logs of a job's workers."""

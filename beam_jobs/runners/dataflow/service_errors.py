@@ -11,11 +11,17 @@ from apache_beam.runners.dataflow.internal.apiclient import (
 )
 from apache_beam.utils.retry import PermanentException
 from google.api_core.exceptions import GoogleAPICallError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    GoogleAuthError,
+    TransportError,
+)
 
 from beam_jobs.runners.dataflow.location import DataflowLocation
 
 _LOGIN = "run gcloud auth application-default login"
+#: What gRPC says, as of an unavailable service, if a login cannot be renewed.
+_NOT_RENEWED = "Getting metadata from plugin failed"
 _ERRORS = (
     GoogleAPICallError,
     GoogleAuthError,
@@ -27,13 +33,26 @@ _ERRORS = (
 
 
 @contextlib.contextmanager
-def as_one_line(location: DataflowLocation, *, more: str = "") -> Iterator[None]:
-    """Raises RuntimeError for an error of a service; `more` ends its message."""
+def as_one_line(
+    location: DataflowLocation, *, more: str = "", if_unanswered: str = ""
+) -> Iterator[None]:
+    """Raises RuntimeError for an error of a service; `more` ends its message.
+
+    So does `if_unanswered`, if the service may have done what it was asked for.
+    """
     try:
         yield
     except _ERRORS as error:
-        message = explain(error, location)
-        raise RuntimeError(f"{message}; {more}" if more else message) from error
+        parts = [explain(error, location), more]
+        if _is_unanswered(error):
+            parts.append(if_unanswered)
+        raise RuntimeError("; ".join(filter(None, parts))) from error
+
+
+def _is_unanswered(error: Exception) -> bool:
+    if isinstance(error, GoogleAPICallError):
+        return (error.code or 500) >= 500
+    return not isinstance(error, (GoogleAuthError, PermanentException))
 
 
 def explain(error: Exception, location: DataflowLocation) -> str:
@@ -41,6 +60,8 @@ def explain(error: Exception, location: DataflowLocation) -> str:
     text = " ".join(str(getattr(error, "message", None) or error).split())
     if isinstance(error, DefaultCredentialsError):
         return f"no login for Google Cloud: {_LOGIN}"
+    if isinstance(error, TransportError):
+        return f"Google does not answer ({text})"
     if isinstance(error, GoogleAuthError):
         return f"the login for Google Cloud has failed ({text}): {_LOGIN}"
     if isinstance(error, DataflowJobAlreadyExistsError):
@@ -61,15 +82,16 @@ def _explain_status(status: int, text: str, location: DataflowLocation) -> str:
     }
     if status in explanations:
         return explanations[status]
+    if _NOT_RENEWED in text:
+        return (
+            f"the login for Google Cloud cannot be renewed ({text}): unless the "
+            f"connection is lost, {_LOGIN}"
+        )
     return f"Dataflow does not answer (status {status}: {text})"
 
 
 def _already_active(text: str, location: DataflowLocation) -> str:
-    flags = f"--region={location.region} --project={location.project}"
-    return (
-        f"a job of this name is active already: {text}; see "
-        f"gcloud dataflow jobs list {flags} --status=active"
-    )
+    return f"a job of this name is active already: {text}; see {location.list_command}"
 
 
 def _forbidden(text: str, location: DataflowLocation) -> str:

@@ -54,7 +54,11 @@ def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any
         location, name, cancels=interruption.is_cancelling(options), log=log
     )
     with on_interrupt(interrupted.line, seconds=interrupted.seconds):
-        with service_errors.as_one_line(location), _without_log():
+        unknown = "" if job else interrupted.may_have_started
+        with (
+            service_errors.as_one_line(location, if_unanswered=unknown),
+            _without_log(),
+        ):
             result = _attach(client, job, options) if job else pipeline.run()
         job_id = result.job_id()
         interrupted.follow(client, job_id)
@@ -112,13 +116,16 @@ def _add_to_bill(
     if used is None:
         return
     log(f"{name} {used}")
-    bill.add_job(
-        output,
-        result.job_id(),
-        state=state,
-        resources=used.resources,
-        pool=job_options.pool(options),
-    )
+    try:
+        bill.add_job(
+            output,
+            result.job_id(),
+            state=state,
+            resources=used.resources,
+            pool=job_options.pool(options),
+        )
+    except (ValueError, OSError) as error:  # Why a job has failed matters more.
+        log(f"warning: this is not in the bill: {error}")
 
 
 @contextlib.contextmanager

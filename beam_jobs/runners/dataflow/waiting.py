@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
 from beam_jobs.runners import failure
@@ -66,11 +69,36 @@ def wait(result: Any, runner: DataflowRunner, name: str, *, log: Log) -> str:
     try:
         # Not `wait_until_finish`: it gives the same up after 50 seconds of
         # cancelling, and hides why the service could not be asked.
-        while not result.is_in_terminal_state():
-            DataflowRunner.poll_for_job_completion(runner, result, None, states.update)
+        with _each_message_once():
+            while not result.is_in_terminal_state():
+                DataflowRunner.poll_for_job_completion(
+                    runner, result, None, states.update
+                )
     finally:
         timer.cancel()
     return state_name(result._job.current_state.name)
+
+
+@contextlib.contextmanager
+def _each_message_once() -> Iterator[None]:
+    """Drops messages of a job that Beam has logged before.
+
+    Whenever it is asked to wait, Beam reads all messages from the job's start, and it
+    returns at once if the job has an error but neither runs nor has ended.
+    """
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text, count = record.getMessage(), len(seen)
+        seen.add(text)
+        return len(seen) > count
+
+    logger = logging.getLogger(dataflow_runner.__name__)
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
 
 
 def state_name(api_state: str) -> str:

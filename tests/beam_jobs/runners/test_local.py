@@ -65,7 +65,7 @@ def test_the_first_death_of_a_worker_counts(deaths, done):
 def test_a_death_that_cannot_be_reported_ends_the_process(monkeypatch, capsys):
     ends = []
     monkeypatch.setattr(os, "_exit", ends.append)
-    monkeypatch.setattr(local.cli, "kill_children", lambda: ends.append("workers"))
+    monkeypatch.setattr(local.system, "kill_children", lambda: ends.append("workers"))
     with watch(PROCESSES, [0]):  # The second count fails.
         fail_in_thread("run_worker", WORKER_ENDED)
     assert ends == ["workers", 1]

@@ -141,6 +141,11 @@ def test_the_subnet_that_is_looked_at_is_the_jobs(given):
     assert "mine" in wrong.detail
 
 
-def test_workers_with_public_addresses_need_no_private_access():
+def test_workers_with_public_addresses_need_no_private_access(monkeypatch):
     (wrong,) = found(project.network, {"subnet": {}}, "--use_public_ips")
+    assert wrong.state == "cost"
+    # Which they have if nothing is said.
+    others = [flag for flag in recorded.OPTIONS if "public_ips" not in flag]
+    monkeypatch.setattr(recorded, "OPTIONS", others)
+    (wrong,) = found(project.network, {"subnet": {}})
     assert wrong.state == "cost"

@@ -64,6 +64,11 @@ def test_flags_for_a_tpu_are_added():
     assert "--set=dtype=bfloat16" not in alone
 
 
+@pytest.mark.parametrize("start", ["hf:timm/resnetrs50.tf_in1k", "gs://b/runs/other"])
+def test_weights_may_be_downloaded_or_lie_in_a_bucket(start):
+    assert f"--init_from={start}" in plan(f"--init_from={start}").arguments
+
+
 def test_the_code_is_that_of_the_last_commit(tmp_path):
     line = job.archive_code(tmp_path)
     with tarfile.open(tmp_path / "code.tar.gz") as archive:
@@ -76,7 +81,7 @@ def test_the_code_is_that_of_the_last_commit(tmp_path):
 
 
 def test_a_host_sets_itself_up_once_and_trains_at_every_boot(boot):
-    training = plan("--class_names=it's a name.txt")
+    training = plan("--class_names=gs://b/it's a name.txt")
     status, calls = boot(training, 0)
     assert status == 0
     named = [line.split()[0] for line in calls]
@@ -98,7 +103,7 @@ def test_a_failure_is_reported_a_preemption_is_not(boot, status, is_failure):
 
 @documents.needs_shellcheck
 def test_the_script_is_posix_shell():
-    script = plan("--class_names=it's a name.txt").startup_script()
+    script = plan("--class_names=gs://b/it's a name.txt").startup_script()
     assert documents.shellcheck(script) == ""
 
 

@@ -157,6 +157,8 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
         ((*TRAINING, SHARDS, "--workdir=runs/teacher"), "--workdir=gs://"),
         ((*TRAINING, SHARDS, "--data_dir=/data"), "--data_dir=gs://"),
         ((*TRAINING, SHARDS, "--labeled=folder:/birds"), "--labeled=folder:/birds"),
+        ((*TRAINING, SHARDS, "--class_names=/birds.txt"), "gs:// in --class_names"),
+        ((*TRAINING, SHARDS, "--init_from=runs/other"), "gs:// in --init_from"),
         (TRAINING[:3], "--evaluation="),
         ((*TRAINING, SHARDS, "word"), "'word'"),
         (("teacher.probe",), "teacher.train or student.train"),

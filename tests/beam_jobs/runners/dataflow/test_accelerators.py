@@ -57,9 +57,11 @@ def test_more_may_be_said_of_it_by_hand(more):
         ((by_hand("type:nvidia-l4;count:1"),), "install-nvidia-driver"),
         ((by_hand(L4), by_hand(L4)), "got 2"),
         ((by_hand(""),), "got one without a type"),
+        ((f"--experiments=worker_accelerator={L4}",), "place of an experiment"),
         (("--accelerator=nvidia-l4", "--machine_type=n1-standard-4"), "g2-.*n1-"),
         (("--accelerator=nvidia-tesla-t4", "--machine_type=n2-standard-4"), "n1-.*n2-"),
         (("--machine_type=g2-standard-8",), "--accelerator=nvidia-l4"),
+        (("--machine_type=a2-highgpu-1g",), "a2-highgpu-1g has a GPU"),
         (("--accelerator=nvidia-l4", "--flexrs_goal=COST_OPTIMIZED"), "has no GPUs"),
     ],
 )

@@ -4,7 +4,11 @@ from apache_beam.runners.dataflow.internal.apiclient import (
     DataflowJobAlreadyExistsError,
 )
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.auth.exceptions import (
+    DefaultCredentialsError,
+    RefreshError,
+    TransportError,
+)
 
 from beam_jobs.runners.dataflow import service_errors
 from beam_jobs.runners.dataflow.location import DataflowLocation
@@ -17,6 +21,7 @@ LOCATION = DataflowLocation(project="my-project", region="europe-west4")
     [
         (DefaultCredentialsError("no"), "no login", "application-default login"),
         (RefreshError("Reauthentication"), "the login", "application-default login"),
+        (TransportError("no route"), "Google does not answer", "no route"),
         (exceptions.Unauthenticated("no"), "the login", "application-default login"),
         (exceptions.PermissionDenied("actAs"), "permission", "serviceAccountUser"),
         (exceptions.PermissionDenied("storage.objects.get"), "permission", "roles"),
@@ -25,6 +30,13 @@ LOCATION = DataflowLocation(project="my-project", region="europe-west4")
         (exceptions.AlreadyExists("birds"), "a job of this name", "jobs list"),
         (DataflowJobAlreadyExistsError("birds"), "a job of this name", "jobs list"),
         (exceptions.ResourceExhausted("25 jobs"), "a quota", "25 jobs"),
+        (
+            exceptions.ServiceUnavailable(
+                "Getting metadata from plugin failed with error: invalid_grant"
+            ),
+            "the login",
+            "invalid_grant): unless the connection is lost, run gcloud auth",
+        ),
         (exceptions.ServiceUnavailable("busy"), "Dataflow does not answer", "503"),
         (requests.ConnectionError("reset"), "Dataflow does not answer", "reset"),
         (ConnectionResetError("reset"), "Dataflow does not answer", "reset"),

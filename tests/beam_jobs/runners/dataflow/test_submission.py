@@ -87,6 +87,13 @@ def test_a_job_that_somebody_cancels_is_an_error(submit):
     assert submit.lines[-1] == "birds is cancelling"
 
 
+@pytest.mark.parametrize("state", ["PENDING", "CANCELLING"])
+def test_an_error_of_a_job_that_does_not_run_is_logged_once(submit, caplog, state):
+    with Service([*[state] * 30, "DONE"], errors=("no machines",)) as service:
+        submit(service)
+    assert caplog.text.count("no machines") == 1
+
+
 def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
     with (
         Service(["RUNNING", "CANCELLED"]) as service,
@@ -150,6 +157,19 @@ def test_a_refused_submission_is_one_line(submit, capfd, status, text, message):
         with pytest.raises(RuntimeError, match=message):
             submit(service)
     assert "server error" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unknown"), [(503, True), (None, True), (403, False)]
+)
+def test_a_submission_without_an_answer_may_have_started_a_job(
+    submit, status, is_unknown
+):
+    with Service() as service:
+        service.fail(*CREATED, status, "no", times=9)
+        with pytest.raises(RuntimeError) as error:
+            submit(service)
+    assert ("may have started a job" in str(error.value)) == is_unknown
 
 
 def test_active_jobs_that_cannot_be_listed_are_one_line(submit):

@@ -53,6 +53,21 @@ def test_the_figures_of_a_job_make_its_bill(submit, state):
     assert found.jobs["job-1"].workers == "n2-standard-4"
 
 
+@pytest.mark.parametrize("state", ["DONE", "FAILED"])
+def test_a_bill_that_cannot_be_read_does_not_hide_how_a_job_has_ended(submit, state):
+    (submit.output / bill.BILL).write_text("[]")
+    ended = (
+        pytest.raises(RuntimeError, match="birds failed: no GPU")
+        if state == "FAILED"
+        else contextlib.nullcontext()
+    )
+    job = {"metrics": METRICS, "errors": ("no GPU",)}
+    with Service(["RUNNING", state], **job) as service, ended:
+        submit(service)
+    assert submit.lines[-1].startswith("warning: ")
+    assert bill.BILL in submit.lines[-1]
+
+
 def test_a_job_without_figures_has_no_usage(submit):
     with Service() as service:
         submit(service)
