@@ -175,17 +175,33 @@ def _read_weights(export: epath.Path) -> Iterator[NDArray[Any]]:
     """Yields a network's weights in the order of Keras."""
     path = export / VARIABLES / "variables"
     try:
-        reader = tf.train.load_checkpoint(str(path))
-        for index in itertools.count():
-            name = f"variables/{index}/.ATTRIBUTES/VARIABLE_VALUE"
-            if not reader.has_tensor(name):
-                return
-            array = reader.get_tensor(name)
-            if (array.dtype, array.shape) != _RANDOM_STATE:
-                yield array
+        with _on_disk(path.parent) as directory:
+            reader = tf.train.load_checkpoint(f"{directory}/{path.name}")
+            for index in itertools.count():
+                name = f"variables/{index}/.ATTRIBUTES/VARIABLE_VALUE"
+                if not reader.has_tensor(name):
+                    return
+                array = reader.get_tensor(name)
+                if (array.dtype, array.shape) != _RANDOM_STATE:
+                    yield array
     except Exception as error:  # Damaged files raise nearly anything.
         words = typed_json.error_message(error)
         raise ValueError(f"{path} cannot be read: {words}") from error
+
+
+@contextlib.contextmanager
+def _on_disk(directory: epath.Path) -> Iterator[str]:
+    """Yields a local path of a directory of files: of a copy, if it is remote.
+
+    TensorFlow would read a bucket by a client of its own, with other credentials.
+    """
+    if "://" not in str(directory):
+        yield str(directory)
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        for path in directory.iterdir():
+            pathlib.Path(copy, path.name).write_bytes(path.read_bytes())
+        yield copy
 
 
 def _read(export: epath.Path) -> Any:

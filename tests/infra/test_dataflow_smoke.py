@@ -137,6 +137,7 @@ def test_nothing_begins_if_something_is_missing(scratch):
 
 
 @needs_gcloud
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "targets", [("dataflow-smoke",), ("container",), ("records", "RUNNER=dataflow")]
 )
