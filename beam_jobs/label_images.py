@@ -114,6 +114,7 @@ def main(argv: Sequence[str]) -> None:
             for line in lines:
                 cli.log(line)
             return
+        billing.check_rate(options, _IMAGES_PER_SECOND.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.labeling import job as labeling_job

@@ -43,9 +43,16 @@ DATAFLOW_NEEDS = $(foreach name,PROJECT REGION BUCKET,$(if $($(name)),,$(error \
 
 ifeq ($(RUNNER),dataflow)
 $(DATAFLOW_NEEDS)
-ifneq ($(filter gs://% /%,$(RUN)),)
-$(error expected RUN= as a path below this directory, got $(RUN); it is mirrored in \
-	gs://$(BUCKET))
+# Names of objects have no parts that stand for other ones.
+ifneq ($(filter gs://% /% %/ .% %/. %/..,$(RUN))$(findstring //,$(RUN))$(findstring /./,$(RUN))$(findstring /../,$(RUN)),)
+$(error expected RUN= as a path below this directory, such as runs/birds, got $(RUN); \
+	it is mirrored in gs://$(BUCKET))
+endif
+ifneq ($(filter %/,$(BUCKET)),)
+$(call refuse,BUCKET,as a name without a slash)
+endif
+ifneq ($(filter-out 0 0. .0 0.0,$(MAX_HOURS)),$(MAX_HOURS))
+$(call refuse,MAX_HOURS,as a number of hours such as 24)
 endif
 endif
 
@@ -64,7 +71,8 @@ LABELING_OPTIONS = $(DATAFLOW_OPTIONS) $(MACHINE_OPTION) \
 ifeq ($(RUNNER),dataflow)
 # Behind it, directories of RUN are those that the workers see.
 MIRROR = $(BUCKET_PATH)/
-beam_options = $(DATAFLOW_OPTIONS) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
+beam_options = $(filter-out '--dataflow_service_options=worker_accelerator=%,\
+	$(DATAFLOW_OPTIONS)) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
 labeling_beam_options = $(ENGINE_$(WORKER)) $(labeling_flags) \
 	$(if $(RATE),--images_per_second=$(RATE)) -- $(LABELING_OPTIONS)
 # COMPLETED last, so that it stands for all other files. Workers do not need the part of

@@ -14,7 +14,7 @@ import importlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 from apache_beam.io.filesystem import (
@@ -215,7 +215,7 @@ class RemotePath(epath.Path):
     def unlink(self, missing_ok: bool = False) -> None:
         """Deletes a file."""
         if self._is_there():
-            _call(self, lambda fs: fs.delete([str(self)]))
+            self._delete([str(self)])
         elif not missing_ok:
             raise _os_error(errno.ENOENT, self)
 
@@ -224,8 +224,7 @@ class RemotePath(epath.Path):
         paths = [str(path) for path in self.rglob("*")]
         if not paths and not missing_ok:
             raise _os_error(errno.ENOENT, self)
-        delete = google_storage.delete if self.parts[0] == "gs:" else _delete
-        _call(self, lambda fs: delete(fs, paths))
+        self._delete(paths)
 
     def replace(self, target: epath.PathLike) -> RemotePath:
         """Moves a file, in an object store by an atomic copy."""
@@ -236,7 +235,7 @@ class RemotePath(epath.Path):
         else:
             # Beam's own `rename` gives up after one answer 503 to a whole batch.
             _call(self, lambda fs: fs.copy([str(self)], [str(there)]))
-            _call(self, lambda fs: fs.delete([str(self)]))
+            self._delete([str(self)])
         return there
 
     def rename(self, target: epath.PathLike) -> RemotePath:
@@ -252,6 +251,14 @@ class RemotePath(epath.Path):
             raise _os_error(errno.EEXIST, target)
         target.write_bytes(self.read_bytes())
         return target
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        """Deletes files of this file system.
+
+        Beam would take a name in gs:// for a pattern, and delete what it matches.
+        """
+        delete = google_storage.delete if self.parts[0] == "gs:" else _delete
+        _call(self, lambda fs: delete(fs, paths))
 
     def _is_there(self) -> bool:
         is_bucket = len(self.parts) < 3  # A bucket is not a file.
@@ -369,8 +376,8 @@ def _match(pattern: str, limit: int | None = None) -> list[FileMetadata]:
         return []
 
 
-def _delete(system: FileSystem, paths: list[str]) -> None:
-    system.delete(paths)
+def _delete(system: FileSystem, paths: Sequence[str]) -> None:
+    system.delete(list(paths))
 
 
 def _literal(path: RemotePath) -> str:

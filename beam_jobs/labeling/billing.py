@@ -39,6 +39,12 @@ def describe_estimate(
         )
 
 
+def check_rate(options: PipelineOptions, rate: float | None) -> None:
+    """Raises ValueError if an expected rate, if any, cannot be compared afterwards."""
+    if rate is not None:
+        _ = _estimate(options, 1, rate).total
+
+
 def describe_bill(
     output: str, options: PipelineOptions, *, rate: float | None
 ) -> str | None:
@@ -55,8 +61,11 @@ def describe_bill(
         estimate = _estimate(options, summary.images, rate)
         found = bill.add_estimate(output, estimate)
     line = f"Dataflow has billed {found}"
-    vcpu_seconds = 3600 * sum(job.resources.vcpu_hours for job in found.jobs.values())
-    if vcpu_seconds and not job_options.pool(options).accelerator:
+    vcpu_seconds = 3600 * sum(
+        job.resources.vcpu_hours for job in found.jobs.values() if job.resources
+    )
+    is_known = vcpu_seconds and not found.num_unknown
+    if is_known and not job_options.pool(options).accelerator:
         each = summary.images / vcpu_seconds
         line += f"; {each:.3g} images per second and vCPU (make estimate: RATE=)"
     return line

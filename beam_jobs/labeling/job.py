@@ -27,6 +27,7 @@ from beam_jobs.labeling.worker import (
     Teachers,
 )
 from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import PipelineJob
 from classifier.data import python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
@@ -214,18 +215,22 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
             | "Label" >> beam.ParDo(LabelShards(labeling))
         )
 
-    artifact.delete_unfinished(labeling.output)
+    delete_unfinished = functools.partial(artifact.delete_unfinished, labeling.output)
     with Progress(labeling, log) as progress:
-        result = runners.run_pipeline(
-            build,
-            options,
-            log=log,
-            count_done=progress.count_shards,
-            units=labeling.num_shards - progress.count_shards(),
+        missing = labeling.num_shards - progress.count_shards()
+        if not missing:
+            delete_unfinished()
+            return {}
+        job = PipelineJob(
+            build=build,
             output=labeling.output,
+            prepare=delete_unfinished,
+            count_done=progress.count_shards,
+            units=missing,
         )
+        result = runners.run_pipeline(job, options, log=log)
     # Left by workers that were killed while others went on.
-    artifact.delete_unfinished(labeling.output)
+    delete_unfinished()
     return _speed(result)
 
 

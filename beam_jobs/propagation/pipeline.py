@@ -12,7 +12,6 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -24,7 +23,7 @@ from beam_jobs.propagation import passes
 from beam_jobs.propagation.job import WORK, PropagationJob, find_missing
 from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
-from beam_jobs.runners.options import Build
+from beam_jobs.runners.options import Build, PipelineJob
 from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY, read_new_facts
 from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.propagation.cells import Cells, row_type, spread_type
@@ -46,23 +45,24 @@ def run(
     log: Log = lambda line: None,
 ) -> None:
     """Writes the missing new predictions; `options` were parsed from `argv`."""
-    artifact.delete_unfinished(job.output)
     (epath.Path(job.output) / WORK).mkdir(exist_ok=True)
     if not find_missing(job.path, range(job.predictions.num_shards)):
         return  # `finish` may have begun to delete `WORK`.
-    artifact.delete_unfinished(epath.Path(job.output) / WORK)
     processes = job.predictions.num_images // _ROWS_PER_PROCESS
     if processes > 1 and job.num_cells > 1:
         runner_options.spread(options, argv, units=processes)
-    run_pass = functools.partial(
-        runners.run_pipeline,
-        options=options,
-        log=log,
-        count_done=functools.partial(_count_files, job),
-        may_shuffle=True,
-        units=processes,
-        output=job.output,
-    )
+
+    def run_pass(build: Build) -> None:
+        pipeline_job = PipelineJob(
+            build=build,
+            output=job.output,
+            prepare=functools.partial(_delete_unfinished, job.output),
+            count_done=functools.partial(_count_files, job),
+            may_shuffle=True,
+            units=processes,
+        )
+        runners.run_pipeline(pipeline_job, options, log=log)
+
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_write_cells, job))
     cells = passes.read_cells(job)
@@ -81,8 +81,13 @@ def run(
     _run_missing(run_pass, write, job.path, rounds)
 
 
+def _delete_unfinished(output: str) -> None:
+    artifact.delete_unfinished(output)
+    artifact.delete_unfinished(epath.Path(output) / WORK)
+
+
 def _run_missing(
-    run_pass: Callable[[Build], Any],
+    run_pass: Callable[[Build], None],
     build: Callable[[range, beam.Pipeline], None],
     path: Callable[[int], epath.Path],
     rounds: Iterable[range],

@@ -17,7 +17,7 @@ from beam_jobs.io import shards as io_shards
 from beam_jobs.relabeling import worker
 from beam_jobs.relabeling.worker import Relabeling
 from beam_jobs.runners import run as runners
-from beam_jobs.runners.options import spread
+from beam_jobs.runners.options import PipelineJob, spread
 from classifier.export.facts import ClassifierFacts, read_facts
 from classifier.export.head import read_head
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
@@ -153,7 +153,7 @@ def run(
 ) -> None:
     """Relabels the shards that are not there yet; `options` were parsed from `argv`."""
     predictions, relabeling = job.predictions, job.relabeling
-    artifact.delete_unfinished(relabeling.output)
+    delete_unfinished = functools.partial(artifact.delete_unfinished, relabeling.output)
     numbers = predictions.num_images * predictions.embedding_size
     processes = min(predictions.num_shards, numbers // _NUMBERS_PER_PROCESS)
     if processes > 1:
@@ -166,15 +166,15 @@ def run(
             | "Relabel" >> beam.ParDo(worker.RelabelShards(relabeling))
         )
 
-    runners.run_pipeline(
-        build,
-        options,
-        log=log,
+    pipeline_job = PipelineJob(
+        build=build,
+        output=relabeling.output,
+        prepare=delete_unfinished,
         count_done=functools.partial(_count_files, relabeling),
         units=processes,
-        output=relabeling.output,
     )
-    artifact.delete_unfinished(relabeling.output)
+    runners.run_pipeline(pipeline_job, options, log=log)
+    delete_unfinished()
 
 
 def _count_files(relabeling: Relabeling) -> int:

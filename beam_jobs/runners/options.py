@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
 
@@ -31,6 +32,30 @@ RUNNERS = (
 Build = Callable[[beam.Pipeline], None]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineJob:
+    """A pipeline to run.
+
+    Attributes:
+        build: Adds the transforms to a pipeline.
+        output: Directory of the output, which gets the bill of a Dataflow job.
+        prepare: Deletes what earlier jobs have left in the output. Not called if such a
+            job still runs, on Dataflow, and is waited for instead.
+        count_done: Returns the number of finished units of work. As long as it grows,
+            a local job is restarted whenever a worker process dies.
+        may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
+        units: Units of work that can be done at a time: Dataflow begins with workers
+            for so many.
+    """
+
+    build: Build
+    output: str
+    prepare: Callable[[], None] = lambda: None
+    count_done: Callable[[], int] = lambda: 0
+    may_shuffle: bool = False
+    units: int = 1
+
+
 def parse(argv: Sequence[str]) -> PipelineOptions:
     """Returns Beam's options, those of a local run completed.
 
@@ -38,8 +63,11 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
     Beam's Python side does not know.
     """
     arguments = list(argv[1:])
-    if arguments and not arguments[0].startswith("--"):
-        raise ValueError(f"expected Beam options as --name=value, got {arguments[0]!r}")
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        # The value of an option may follow it as a word of its own.
+        is_value = before.startswith("--") and "=" not in before
+        if not argument.startswith("--") and (argument[:1] == "-" or not is_value):
+            raise ValueError(f"expected Beam options as --name=value, got {argument!r}")
     options = PipelineOptions(arguments)
     standard = options.view_as(StandardOptions)
     standard.runner = _find_runner(standard.runner or LOCAL_RUNNER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -13,7 +13,7 @@ from beam_jobs.runners import failure, listening, local
 from beam_jobs.runners import options as beam_options
 from beam_jobs.runners.dataflow import graph, job_options
 from beam_jobs.runners.dataflow.accelerators import accelerator_name
-from beam_jobs.runners.options import Build
+from beam_jobs.runners.options import PipelineJob
 from stage.cli import Log
 from stage.system import num_cores
 
@@ -54,53 +54,37 @@ def threads_of_worker(options: PipelineOptions) -> int:
 
 
 def run_pipeline(
-    build: Build,
-    options: PipelineOptions,
-    *,
-    log: Log = lambda line: None,
-    count_done: Callable[[], int] = lambda: 0,
-    may_shuffle: bool = False,
-    units: int = 1,
-    output: str,
+    job: PipelineJob, options: PipelineOptions, *, log: Log = lambda line: None
 ) -> Any:
     """Builds a pipeline and runs it to its end; returns Beam's result.
 
-    Args:
-        build: Adds the transforms to a pipeline.
-        options: Options from `parse_beam_arguments`.
-        log: Receives lines for the user.
-        count_done: Returns the number of finished units of work. As long as it grows,
-            a local job is restarted whenever a worker process dies.
-        may_shuffle: Whether the outputs of stages may cross a shuffle on Dataflow.
-        units: Units of work that can be done at a time: Dataflow begins with workers
-            for so many.
-        output: Directory of the output, which gets the bill of a Dataflow job.
+    `options` are those of `parse_beam_arguments`; `log` receives lines for the user.
 
     Raises:
         RuntimeError: If the pipeline fails.
         ValueError: If the graph does not suit Dataflow.
     """
     if beam_options.is_dataflow(options):
-        job_options.start_workers(options, units=units)
-        graph.check(build, options, may_shuffle=may_shuffle)
+        job_options.start_workers(options, units=job.units)
+        graph.check(job.build, options, may_shuffle=job.may_shuffle)
         # Lazy: it needs Google's packages, which `graph.check` has asked for.
         from beam_jobs.runners.dataflow import submission
 
-        log(job_options.describe_limit(options))
-        return submission.run(build, options, output=output, log=log)
+        return submission.run(job, options, log=log)
+    job.prepare()
     if beam_options.is_prism(options):
         log("warning: Prism runs programs for whoever can connect to this machine")
     local.repair_streams()
     with (
         local.workers_log() as save_log,
         local.restart_on_death(
-            options, count_done=count_done, log=log, save_log=save_log
+            options, count_done=job.count_done, log=log, save_log=save_log
         ),
         listening.closed_to_others(are_workers_ours=beam_options.is_local(options)),
     ):
         try:
             pipeline = beam.Pipeline(options=options)
-            build(pipeline)
+            job.build(pipeline)
             result = pipeline.run()
             result.wait_until_finish()
         except Exception as error:

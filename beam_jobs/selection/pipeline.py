@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
-from beam_jobs.runners.options import spread
+from beam_jobs.runners.options import PipelineJob, spread
 from beam_jobs.selection import counting, dropping
 from beam_jobs.selection.counting import PredictionReader
 from beam_jobs.selection.job import SelectionJob
@@ -70,22 +70,25 @@ def run(
 
     `options` were parsed from `argv`.
     """
-    dropping.delete_dropped(job.output)
-    artifact.delete_unfinished(job.output)
     units = min(
         job.predictions.num_shards, job.predictions.num_images // _ROWS_PER_PROCESS
     )
     processes = min(units, num_cores() // counting.NUM_THREADS)
     if processes > 1:
         spread(options, argv, units=processes)
-    runners.run_pipeline(
-        functools.partial(_build, job=job),
-        options,
-        log=log,
+    pipeline_job = PipelineJob(
+        build=functools.partial(_build, job=job),
+        output=job.output,
+        prepare=functools.partial(_delete_leftovers, job.output),
         may_shuffle=True,
         units=units,
-        output=job.output,
     )
+    runners.run_pipeline(pipeline_job, options, log=log)
+
+
+def _delete_leftovers(output: str) -> None:
+    dropping.delete_dropped(output)
+    artifact.delete_unfinished(output)
 
 
 def format_lines(output: str, predictions: PredictionSet) -> Iterator[str]:

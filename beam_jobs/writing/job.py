@@ -8,6 +8,7 @@ from __future__ import annotations
 from stage import import_tensorflow  # noqa: F401, first import of a worker
 
 # isort: split
+import functools
 import math
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from etils import epath
 from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
+from beam_jobs.runners.options import PipelineJob
 from beam_jobs.writing.worker import WriteGroup, WritingJob, WrittenShard
 from classifier.data import shard_manifest
 from classifier.data.sources import Source
@@ -75,7 +77,6 @@ def run(
     job: WritingJob, options: PipelineOptions, *, log: Log = lambda line: None
 ) -> None:
     """Writes the missing shards, then the metadata."""
-    artifact.delete_unfinished(job.output)
     # Every image is compared with its hash, so that times need not be.
     shard_manifest.freeze(
         job.source, job.output, allow_new_shards=False, with_times=False
@@ -95,17 +96,18 @@ def run(
         names = {path.name for path in epath.Path(job.output).iterdir()}
         return sum(job.path(index).name in names for index in range(job.num_shards))
 
-    runners.run_pipeline(
-        build,
-        options,
-        log=log,
+    delete_unfinished = functools.partial(artifact.delete_unfinished, job.output)
+    pipeline_job = PipelineJob(
+        build=build,
+        output=job.output,
+        prepare=delete_unfinished,
         count_done=count_done,
         may_shuffle=True,
         units=job.units,
-        output=job.output,
     )
+    runners.run_pipeline(pipeline_job, options, log=log)
     # Left by workers that were killed while others went on.
-    artifact.delete_unfinished(job.output)
+    delete_unfinished()
 
 
 def finish(job: WritingJob) -> str:

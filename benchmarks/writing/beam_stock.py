@@ -27,6 +27,7 @@ def main(argv: Sequence[str]) -> None:
 
     from beam_jobs.io import shards
     from beam_jobs.runners import run as runners
+    from beam_jobs.runners.options import PipelineJob
     from beam_jobs.writing import job as writing_job
     from classifier.data import shard_manifest
     from classifier.data.sources import open_source
@@ -54,7 +55,8 @@ def main(argv: Sequence[str]) -> None:
             )
         )
 
-    runners.run_pipeline(build, options, may_shuffle=True, output=job.output)
+    pipeline_job = PipelineJob(build=build, output=job.output, may_shuffle=True)
+    runners.run_pipeline(pipeline_job, options)
 
 
 def read_records(index: int, job: Any) -> Iterator[bytes]:

@@ -183,6 +183,31 @@ def test_only_labeling_has_the_accelerator(scratch):
     assert "--engine=tensorflow" in job
 
 
+def test_only_labeling_has_an_accelerator_by_its_own_option(scratch):
+    value = "worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver:latest"
+    flags = f"DATAFLOW_FLAGS=--disk_size_gb=60 --dataflow_service_options={value}"
+    ended = scratch.make("records", *GIVEN, "ACCELERATOR=nvidia-l4", flags)
+    assert ended.returncode == 0, ended.stderr
+    (job,) = scratch.calls(value)
+    assert "beam_jobs.label_images" in job
+    assert len(scratch.calls("--disk_size_gb=60")) == len(MADE)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("RUN=runs/x/", "RUN=./x", "RUN=runs//x", "RUN=runs/../x", "RUN=."),
+        *("BUCKET=gs://my-bucket/", "MAX_HOURS=0"),
+    ],
+)
+def test_names_that_a_bucket_takes_otherwise_are_refused(scratch, given):
+    name = given.partition("=")[0]
+    ended = scratch.make("records", *GIVEN, given)
+    assert ended.returncode == 2
+    assert f"expected {name}=" in ended.stderr
+    assert not scratch.calls("beam_jobs")
+
+
 def test_limits_are_those_of_every_job(scratch):
     ended = scratch.make(
         *("records", *GIVEN, "MAX_WORKERS=7", "MAX_HOURS=1.5", "MACHINE=c3-standard-4"),

@@ -5,6 +5,7 @@ A stage that was interrupted or has failed may have had several jobs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
@@ -20,18 +21,18 @@ BILL = "bill.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BilledJob:
-    """A job that has ended.
+    """A job.
 
     Attributes:
-        state: Its last state, such as DONE.
+        state: Its last state, such as done; running if nobody has seen its end.
         workers: Machine type and accelerator.
-        resources: What it has used.
-        costs: Costs by resource; empty if the machine has no price.
+        resources: What it has used; None if that is not known.
+        costs: Costs by resource; empty if they are not known, or without a price.
     """
 
     state: str
     workers: str
-    resources: Resources
+    resources: Resources | None
     costs: dict[str, NonNegative]
 
 
@@ -58,10 +59,17 @@ class Bill:
             amount for job in self.jobs.values() for amount in job.costs.values()
         )
 
+    @property
+    def num_unknown(self) -> int:
+        """Number of jobs whose costs are not known."""
+        return sum(not job.costs for job in self.jobs.values())
+
     def __str__(self) -> str:
         line = f"{self.total:,.2f} {self.currency} by the prices of {self.prices}"
         if len(self.jobs) > 1:
             line += f", for {len(self.jobs)} jobs"
+        if self.num_unknown:
+            line += f", of which {self.num_unknown} not counted, as nobody saw the end"
         if self.estimated is not None:
             line += f"; estimated were {self.estimated:,.2f}"
         return line
@@ -74,13 +82,18 @@ def read_bill(output: epath.PathLike) -> Bill | None:
 
 
 def add_job(
-    output: epath.PathLike, job_id: str, *, state: str, resources: Resources, pool: Pool
+    output: epath.PathLike,
+    job_id: str,
+    *,
+    state: str,
+    resources: Resources | None,
+    pool: Pool,
 ) -> Bill:
-    """Adds a job that has ended to the bill of its output, and returns the bill."""
-    try:
-        costs = cost.costs_of(resources, pool)
-    except ValueError:  # Without a price.
-        costs = {}
+    """Adds a job to the bill of its output, or replaces it; returns the bill."""
+    costs = {}
+    if resources is not None:
+        with contextlib.suppress(ValueError):  # Without a price.
+            costs = cost.costs_of(resources, pool)
     job = BilledJob(state=state, workers=pool.worker, resources=resources, costs=costs)
     bill = read_bill(output) or Bill()
     return _write(output, dataclasses.replace(bill, jobs={**bill.jobs, job_id: job}))

@@ -18,6 +18,8 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
+    StandardOptions,
+    TestOptions,
     WorkerOptions,
 )
 
@@ -38,7 +40,8 @@ MIN_DISK_SIZE_GB = 30
 #: Default time after which the service ends a job: bounds the cost of a mistake. What
 #: is labeled by then stays, and the same command resumes.
 MAX_HOURS = 24.0
-#: Longest time that may be asked for: a month.
+#: Shortest and longest time that may be asked for: some workers take minutes to start.
+MIN_MAX_HOURS = 0.1
 MAX_MAX_HOURS = 744
 
 #: Key of the label that every job has; the value is the end of its output.
@@ -206,9 +209,31 @@ def _refuse(options: PipelineOptions) -> None:
         raise ValueError(
             "expected no --template_location: it writes a template and runs nothing"
         )
-    if cloud.update:
-        raise ValueError("expected no --update: it is for streaming jobs")
+    for name, is_given in {
+        "--update": cloud.update,
+        "--streaming": options.view_as(StandardOptions).streaming,
+    }.items():
+        if is_given:
+            raise ValueError(f"expected no {name}: it is for streaming jobs")
+    if options.view_as(TestOptions).dry_run:
+        raise ValueError("expected no --dry_run: every submission begins with one")
+    given = (cloud.dataflow_service_options, options.view_as(DebugOptions).experiments)
+    if any("enable_prime" in (each or ()) for each in given):
+        raise ValueError("expected no enable_prime: a job has workers of one kind")
     workers = options.view_as(WorkerOptions)
+    for name, number in {
+        "--num_workers": workers.num_workers,
+        "--max_num_workers": workers.max_num_workers,
+        "--number_of_worker_harness_threads": options.view_as(
+            DebugOptions
+        ).number_of_worker_harness_threads,
+    }.items():
+        if number is not None and number < 0:
+            raise ValueError(f"expected a positive {name}, got {number}")
+    _check_disk(workers)
+
+
+def _check_disk(workers: Any) -> None:
     if workers.disk_size_gb and workers.disk_size_gb < MIN_DISK_SIZE_GB:
         raise ValueError(
             f"expected --disk_size_gb of at least {MIN_DISK_SIZE_GB}, Dataflow's "
@@ -226,8 +251,8 @@ def _limit_time(options: PipelineOptions) -> None:
     """Makes the service end a job after `--max_hours`."""
     hours = max_hours(options)
     check(
-        0 < hours <= MAX_MAX_HOURS,
-        f"expected --max_hours above 0 and up to {MAX_MAX_HOURS:,}, got {hours}",
+        MIN_MAX_HOURS <= hours <= MAX_MAX_HOURS,
+        f"expected --max_hours from {MIN_MAX_HOURS} to {MAX_MAX_HOURS:,}, got {hours}",
     )
     cloud = options.view_as(GoogleCloudOptions)
     given = cloud.dataflow_service_options or []
@@ -247,6 +272,11 @@ def _fill_in_workers(options: PipelineOptions) -> None:
     workers.max_num_workers = workers.max_num_workers or max(
         MAX_NUM_WORKERS, workers.num_workers or 0
     )
+    if (workers.num_workers or 0) > workers.max_num_workers:
+        raise ValueError(
+            f"expected --num_workers of at most {workers.max_num_workers}, which "
+            f"--max_num_workers is (make: MAX_WORKERS=), got {workers.num_workers}"
+        )
     debug = options.view_as(DebugOptions)
     # Beam starts a process for each vCPU; one thread in each bounds the memory.
     threads = 1
@@ -266,5 +296,5 @@ def _units_of_worker(options: PipelineOptions) -> int:
     if accelerators.accelerator_name(options):
         return threads
     # As in n2-standard-4 and n2-custom-4-8192.
-    vcpus = re.search(r"-(\d+)", options.view_as(WorkerOptions).machine_type)
+    vcpus = re.search(r"-([1-9]\d*)", options.view_as(WorkerOptions).machine_type)
     return threads * int(vcpus[1]) if vcpus else threads

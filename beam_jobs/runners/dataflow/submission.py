@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -26,17 +27,17 @@ from beam_jobs.runners.dataflow import (
     waiting,
 )
 from beam_jobs.runners.dataflow.location import DataflowLocation
-from beam_jobs.runners.dataflow.usage import read_usage
-from beam_jobs.runners.options import Build
+from beam_jobs.runners.dataflow.usage import JobUsage, read_usage
+from beam_jobs.runners.options import PipelineJob
 from stage.cli import Log
 from stage.interruption import on_interrupt
 
 
-def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any:
+def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
     """Submits the job and waits for its end; logs its page, id, states and figures.
 
-    What it has used is added to the bill of its `output`, a directory.
-    If a job with the same output and program is active, waits for that one instead.
+    If one with the same output and program is active, waits for that one instead, and
+    leaves the output as it is. What it has used is added to the bill of the output.
     The job continues in the cloud if this process ends first. Returns Beam's result;
     raises RuntimeError if the job fails, cannot be started or be polled any more.
     """
@@ -44,39 +45,55 @@ def run(build: Build, options: PipelineOptions, *, output: str, log: Log) -> Any
     with service_errors.as_one_line(location):
         _check_login(options)
         pipeline = beam.Pipeline(options=options)
-        build(pipeline)
+        job.build(pipeline)
         options = pipeline.options  # A copy.
         active_jobs.add_program_label(options, pipeline.applied_labels)
         client = apiclient.DataflowApplicationClient(options)
-        job = active_jobs.find(client, options)
-    name = job.name if job else options.view_as(GoogleCloudOptions).job_name
+        active = active_jobs.find(client, options)
+    name = active.name if active else options.view_as(GoogleCloudOptions).job_name
     interrupted = interruption.Interruption(
         location, name, cancels=interruption.is_cancelling(options), log=log
     )
     with on_interrupt(interrupted.line, seconds=interrupted.seconds):
-        unknown = "" if job else interrupted.may_have_started
+        if active is None:
+            job.prepare()
+            log(job_options.describe_limit(options))
+        unknown = "" if active else interrupted.may_have_started
         with (
             service_errors.as_one_line(location, if_unanswered=unknown),
             _without_log(),
         ):
-            result = _attach(client, job, options) if job else pipeline.run()
+            result = _attach(client, active, options) if active else pipeline.run()
         job_id = result.job_id()
         interrupted.follow(client, job_id)
-        page = location.page(job_id)
-        if job:
-            started = f"{job.create_time:%Y-%m-%d %H:%M} UTC"
-            log(f"Dataflow runs {name} already, started {started}: waiting: {page}")
-        else:
-            log(f"Dataflow runs {name}: {page}")
-        log(f"its id is {job_id}; to end it: {location.cancel_command(job_id)}")
+        _describe(active, name, location, job_id, log)
+        add_to_bill = functools.partial(
+            _add_to_bill, job_id, output=job.output, options=options, log=log
+        )
+        add_to_bill("running", None)
         with service_errors.as_one_line(location, more=_goes_on(location, job_id)):
             state = waiting.wait(result, result._runner, name, log=log)
-        _add_to_bill(result, options, output=output, state=state, name=name, log=log)
+        used = read_usage(result)
+        if used is not None:
+            log(f"{name} {used}")
+        add_to_bill(state, used)
         if state != "done":
             raise RuntimeError(
                 waiting.describe_failure(result, client, options, name=name)
             )
     return result
+
+
+def _describe(
+    active: Any, name: str, location: DataflowLocation, job_id: str, log: Log
+) -> None:
+    page = location.page(job_id)
+    if active:
+        started = f"{active.create_time:%Y-%m-%d %H:%M} UTC"
+        log(f"Dataflow runs {name} already, started {started}: waiting: {page}")
+    else:
+        log(f"Dataflow runs {name}: {page}")
+    log(f"its id is {job_id}; to end it: {location.cancel_command(job_id)}")
 
 
 def _check_login(options: PipelineOptions) -> None:
@@ -104,24 +121,21 @@ def _goes_on(location: DataflowLocation, job_id: str) -> str:
 
 
 def _add_to_bill(
-    result: Any,
-    options: PipelineOptions,
+    job_id: str,
+    state: str,
+    used: JobUsage | None,
     *,
     output: str,
-    state: str,
-    name: str,
+    options: PipelineOptions,
     log: Log,
 ) -> None:
-    used = read_usage(result)
-    if used is None:
-        return
-    log(f"{name} {used}")
+    """Adds a job, which is not counted as long as its usage is not known."""
     try:
         bill.add_job(
             output,
-            result.job_id(),
+            job_id,
             state=state,
-            resources=used.resources,
+            resources=used.resources if used else None,
             pool=job_options.pool(options),
         )
     except (ValueError, OSError) as error:  # Why a job has failed matters more.

@@ -5,6 +5,7 @@ from apache_beam.io.gcp import gcsio
 from etils import epath
 
 from benchmarks.launcher.bucket_server import BUCKET
+from stage import artifact
 from stage.system import read_in_parallel
 from tests import buckets
 
@@ -50,6 +51,19 @@ def test_a_thread_keeps_its_connection(server):
 def test_beams_client_asks_for_nothing_besides(server):
     assert path("many/001").read_bytes() == b"001"
     assert not server.counts["bucket"]
+
+
+@pytest.mark.parametrize("name", ["q[1]/f", "q?/f", "q*/f"])
+def test_a_name_is_no_pattern_of_what_to_delete(server, name):
+    other = path("q1/f")
+    for file in (path(name), other):
+        file.write_bytes(b"x")
+    path(name).unlink()
+    assert other.read_bytes() == b"x"
+    assert server.objects.list_page("q", "", 9) == (["q1/f"], False)
+    with artifact.replacing(path(name)) as temporary:
+        temporary.write_bytes(b"y")
+    assert server.objects.list_page("q", "", 9)[0] == sorted(["q1/f", name])
 
 
 def test_a_folder_is_deleted_by_few_requests(server):

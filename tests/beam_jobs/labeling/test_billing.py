@@ -38,6 +38,32 @@ def test_the_bill_names_cost_estimate_and_rate(output):
     assert bill.read_bill(output).estimated == pytest.approx(estimated)
 
 
+@pytest.mark.parametrize(
+    ("flags", "rate", "expected"),
+    [
+        (("--machine_type=e2-standard-4",), 20.0, "machine_type"),
+        ((), 0.0, "images a second"),
+        ((), -1.0, "images a second"),
+    ],
+)
+def test_a_rate_without_a_price_is_refused_before_any_work(flags, rate, expected):
+    with pytest.raises(ValueError, match=expected):
+        billing.check_rate(filled(*flags), rate)
+    billing.check_rate(filled(*flags), None)
+    billing.check_rate(filled(), 20.0)
+
+
+def test_a_job_whose_end_nobody_saw_is_no_measurement(output):
+    options = filled()
+    add_job(output, options)
+    bill.add_job(
+        output, "job-2", state="running", resources=None, pool=job_options.pool(options)
+    )
+    line = billing.describe_bill(output, options, rate=None)
+    assert "1 not counted" in line
+    assert "per second" not in line
+
+
 def test_without_a_rate_nothing_is_estimated(output):
     options = filled()
     add_job(output, options)

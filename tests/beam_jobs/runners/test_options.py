@@ -81,6 +81,16 @@ def test_an_argument_that_is_no_option_is_refused(argument):
         parse(argument)
 
 
+@pytest.mark.parametrize("argument", ["-max_hours=1", "runs/demo"])
+def test_an_argument_after_an_option_that_is_no_option_is_refused(argument):
+    with pytest.raises(ValueError, match=rf"--name=value.*{argument}"):
+        parse("--direct_num_workers=1", argument)
+
+
+def test_the_value_of_an_option_may_be_a_word_of_its_own():
+    assert direct(parse("--direct_num_workers", "2"))[0] == 2
+
+
 def test_switches_may_be_turned_off():
     parse("--no_save_main_session")
 

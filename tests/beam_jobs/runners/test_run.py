@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import WorkerOptions
 
 from beam_jobs.runners import run
 from beam_jobs.runners.dataflow import submission
+from beam_jobs.runners.options import PipelineJob
 
 
 def parse(*arguments):
@@ -51,19 +52,17 @@ def test_threads_of_a_worker(monkeypatch, arguments, threads):
 def test_a_dataflow_job_begins_with_workers_for_its_units(monkeypatch):
     submitted = []
 
-    def submit(build, options, *, output, log):
+    def submit(job, options, *, log):
         submitted.append(options.view_as(WorkerOptions).num_workers)
 
     monkeypatch.setattr(submission, "run", submit)
-    lines = []
 
     def build(pipeline):
         _ = pipeline | beam.Create([7])
 
-    run.run_pipeline(build, parse(*DATAFLOW), log=lines.append, units=9, output="x")
+    job = PipelineJob(build=build, output="x", units=9)
+    run.run_pipeline(job, parse(*DATAFLOW))
     assert submitted == [3]
-    (line,) = lines
-    assert line.startswith("at most 10 n2-standard-4 for 24 hours, ")
 
 
 def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
@@ -76,7 +75,9 @@ def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
         _ = pipeline | beam.Create([7]) | beam.Map(fail)
 
     with pytest.raises(run.PipelineError) as error:
-        run.run_pipeline(build, parse("--direct_num_workers=1"), output="")
+        run.run_pipeline(
+            PipelineJob(build=build, output=""), parse("--direct_num_workers=1")
+        )
     line = str(error.value)
     assert "\n" not in line
     assert line.startswith("bad number 7 ")
@@ -87,5 +88,8 @@ def test_a_failure_is_one_line_and_a_log(tmp_path, monkeypatch):
 def test_a_success_leaves_no_log(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     numbers = lambda pipeline: pipeline | beam.Create([1])  # noqa: E731
-    run.run_pipeline(numbers, parse("--direct_num_workers=1"), output="")
+    prepared = []
+    job = PipelineJob(build=numbers, output="", prepare=lambda: prepared.append(1))
+    run.run_pipeline(job, parse("--direct_num_workers=1"))
+    assert prepared == [1]
     assert not list(tmp_path.iterdir())

@@ -311,10 +311,10 @@ def test_finished_shards_are_counted_by_one_listing(run, monkeypatch):
     shards_of(run.dataset)[0].unlink()
     job, counts = run.plan(num_shards=12), []
 
-    def run_pipeline(build, options, *, count_done, **_):
+    def run_pipeline(pipeline_job, *_, **__):
         with monkeypatch.context() as patch:
             patch.setattr(type(run.dataset), "exists", pytest.fail)
-            counts.append(count_done())
+            counts.append(pipeline_job.count_done())
 
     monkeypatch.setattr(writing_job.runners, "run_pipeline", run_pipeline)
     writing_job.run(job, chain.OPTIONS)

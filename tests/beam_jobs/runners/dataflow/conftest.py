@@ -7,7 +7,7 @@ from apache_beam.utils import retry
 from gcp_storage_emulator.server import create_server
 
 from beam_jobs.runners.dataflow import submission
-from tests.beam_jobs.runners.dataflow.jobs import for_service, labeling
+from tests.beam_jobs.runners.dataflow.jobs import as_job, for_service, labeling
 from tests.commands import free_port
 
 
@@ -28,7 +28,8 @@ def submit(bucket, monkeypatch, tmp_path):
     """Submits the labeling job to a service; returns the lines for the user.
 
     The result of Beam is in `submit.result`, the directory of the output, which has
-    nothing but the bill, in `submit.output`.
+    nothing but the bill, in `submit.output`; `submit.prepared` has an entry for each
+    time that the output was prepared.
     """
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
     # Beam looks at the job every five seconds, and tries again after five to 320.
@@ -39,10 +40,10 @@ def submit(bucket, monkeypatch, tmp_path):
     def submit(service, *more, build=labeling):
         submit.lines = []
         options = for_service(service, *more)
-        submit.result = submission.run(
-            build, options, output=str(tmp_path), log=submit.lines.append
-        )
+        job = as_job(build, output=tmp_path, prepare=lambda: submit.prepared.append(1))
+        submit.result = submission.run(job, options, log=submit.lines.append)
         return submit.lines
 
     submit.output = tmp_path
+    submit.prepared = []
     return submit

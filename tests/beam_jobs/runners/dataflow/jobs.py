@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.io.shards import Shards
 from beam_jobs.runners.dataflow import job_options
+from beam_jobs.runners.options import PipelineJob
 
 IMAGE = "europe-west4-docker.pkg.dev/my-project/repository/worker:1"
 NOW = datetime(2026, 11, 22, 13, 5, 9)
@@ -35,6 +36,10 @@ def for_service(service, *more):
     """Returns the complete options of a job to submit to a fake of the service."""
     endpoint = f"--dataflow_endpoint={service.url}"
     return filled("--no_auth", endpoint, "--job_name=birds", *more)
+
+
+def as_job(build, *, output="", prepare=lambda: None):
+    return PipelineJob(build=build, output=str(output), prepare=prepare)
 
 
 def labeling(pipeline):

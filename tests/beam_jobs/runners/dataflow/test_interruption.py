@@ -26,7 +26,7 @@ def main(argv):
         dataflow_runner.time = types.SimpleNamespace(
             time=time.time, sleep=lambda _: time.sleep(0.1))
         options = jobs.filled("--no_auth", "--job_name=birds", *argv[1:])
-        submission.run(jobs.labeling, options, output="", log=cli.log)
+        submission.run(jobs.as_job(jobs.labeling), options, log=cli.log)
 
 cli.run(supervisor.supervised(main), CommandFlags())
 """

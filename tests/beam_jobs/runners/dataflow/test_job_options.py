@@ -87,13 +87,26 @@ def test_a_path_for_which_beam_would_make_a_bucket_is_refused(path):
         ("--disk_size_gb=29", "at least 30.*got 29"),
         ("--max_hours=0", "got 0"),
         ("--max_hours=nan", "got nan"),
-        ("--max_hours=745", "up to 744"),
+        ("--max_hours=745", "to 744"),
+        ("--max_hours=0.0001", "from 0.1"),
+        ("--streaming", "streaming"),
+        ("--dry_run=true", "--dry_run"),
+        ("--dataflow_service_options=enable_prime", "enable_prime"),
+        ("--experiments=enable_prime", "enable_prime"),
+        ("--max_num_workers=-1", "--max_num_workers, got -1"),
+        ("--num_workers=-5", "--num_workers, got -5"),
+        ("--number_of_worker_harness_threads=-1", "harness_threads, got -1"),
         ("--dataflow_service_options=max_workflow_runtime_walltime_seconds=9", "MAX_"),
     ],
 )
 def test_what_the_service_would_refuse_or_not_use_is_refused(option, expected):
     with pytest.raises(ValueError, match=expected):
         filled(option)
+
+
+def test_a_job_cannot_begin_with_more_workers_than_it_may_have():
+    with pytest.raises(ValueError, match=r"at most 10.*MAX_WORKERS.*got 20"):
+        filled("--max_num_workers=10", "--num_workers=20")
 
 
 def test_a_disk_that_n4_does_not_have_is_refused():
@@ -133,6 +146,7 @@ def test_a_machine_without_a_price_is_no_error():
         ((), 9, 3),
         (("--machine_type=n2-custom-2-8192",), 8, 4),
         (("--machine_type=e2-medium",), 8, 8),
+        (("--machine_type=n2-standard-0",), 8, 8),
         (("--number_of_worker_harness_threads=2",), 9, 2),
         (("--accelerator=nvidia-l4",), 9, 5),
         (("--num_workers=7",), 1, 7),

@@ -8,7 +8,13 @@ import pytest
 from google.auth.exceptions import DefaultCredentialsError
 
 from beam_jobs.runners.dataflow import active_jobs, job_options, submission, waiting
-from tests.beam_jobs.runners.dataflow.jobs import IMAGE, filled, for_service, labeling
+from tests.beam_jobs.runners.dataflow.jobs import (
+    IMAGE,
+    as_job,
+    filled,
+    for_service,
+    labeling,
+)
 from tests.beam_jobs.runners.dataflow.service import Service
 
 PAGE = (
@@ -21,7 +27,8 @@ CREATED = ("POST", "")
 def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
     with Service(["PENDING", "PENDING", "RUNNING", "DONE"]) as service:
         lines = submit(service)
-    assert lines == [
+    assert lines[0].startswith("at most 10 n2-standard-4 for 24 hours, ")
+    assert lines[1:] == [
         f"Dataflow runs birds: {PAGE.format('job-1')}",
         f"its id is job-1; to end it: {CANCEL.format('job-1')}",
         "birds is pending",
@@ -29,6 +36,7 @@ def test_a_job_is_submitted_watched_in_its_region_and_awaited(submit):
     ]
     assert service.jobs["job-1"].states == ["DONE"]
     assert service.requests.count(CREATED) == 1
+    assert submit.prepared == [1]
 
 
 def test_the_service_receives_container_limits_and_accelerator(submit):
@@ -108,7 +116,7 @@ def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
 def test_a_slow_start_is_mentioned_once(submit, monkeypatch):
     monkeypatch.setattr(waiting, "SLOW_START_SECONDS", 0.3)
     with Service([*["QUEUED"] * 100, *["PENDING"] * 5, "DONE"]) as service:
-        lines = submit(service)[2:]
+        lines = submit(service)[3:]
     (mentioned,) = [line for line in lines if "still queued" in line]
     lines.remove(mentioned)
     assert lines == ["birds is queued", "birds is pending"]
@@ -194,7 +202,7 @@ def test_without_a_login_nothing_is_tried(monkeypatch):
     monkeypatch.setattr(google.auth, "default", fail)
     monkeypatch.setattr(socket.socket, "connect", fail)
     with pytest.raises(RuntimeError, match="gcloud auth application-default login"):
-        submission.run(labeling, filled(), output="", log=lambda line: None)
+        submission.run(as_job(labeling), filled(), log=lambda line: None)
 
 
 @pytest.fixture
@@ -241,6 +249,8 @@ def test_an_active_job_is_waited_for_instead_of_another(submit, labels):
         f"its id is first; to end it: {CANCEL.format('first')}",
         "first is running",
     ]
+    # What the job has written so far is not deleted.
+    assert not submit.prepared
 
 
 def test_an_active_job_that_fails_is_an_error_as_an_own_one(submit, labels):
@@ -297,5 +307,5 @@ def test_options_stay_as_they_are(submit):
     with Service() as service:
         options = for_service(service)
         before = options.get_all_options()
-        submission.run(labeling, options, output="", log=lambda line: None)
+        submission.run(as_job(labeling), options, log=lambda line: None)
     assert options.get_all_options() == before

@@ -72,7 +72,9 @@ def test_a_job_without_figures_has_no_usage(submit):
     with Service() as service:
         submit(service)
         assert usage.read_usage(submit.result) is None
-    assert bill.read_bill(submit.output) is None
+    found = bill.read_bill(submit.output)
+    assert found.num_unknown == 1
+    assert "1 not counted" in str(found)
 
 
 def test_a_job_whose_figures_cannot_be_read_has_no_usage(submit):
