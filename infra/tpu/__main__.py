@@ -30,7 +30,9 @@ from stage import cli, preemption
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
-_NAME = FLAGS.string("name", "noisy-student-rs", "Name of the machine.")
+_NAME = FLAGS.string(
+    "name", None, "Name of the machine, if not one that only this --workdir has."
+)
 _ZONE = FLAGS.string("zone", None, "Zone of the machine.", required=True)
 _TYPE = FLAGS.string(
     "accelerator_type", None, "Size of the slice, as v5litepod-32.", required=True
@@ -51,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         tpu = find_slice(_TYPE.value)
         training = job.plan(argv[1:], tpu)
         machine = TpuMachine(
-            name=_NAME.value,
+            name=_NAME.value or training.machine_name,
             zone=_ZONE.value,
             project=_PROJECT.value,
             slice=tpu,

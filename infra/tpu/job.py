@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import pathlib
 import shlex
@@ -47,6 +48,12 @@ class TpuJob:
     arguments: tuple[str, ...]
     workdir: str
     input_shards: int
+
+    @property
+    def machine_name(self) -> str:
+        """Name of a machine that no training with another workdir has."""
+        digest = hashlib.sha256(self.workdir.encode()).hexdigest()
+        return f"noisy-student-rs-{digest[:8]}"
 
     @property
     def directory(self) -> str:

@@ -1,5 +1,6 @@
 """The command around a training, with a stand-in for gcloud."""
 
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from tests.infra.tpu.conftest import MACHINE_FLAGS, SHARDS, TRAINING
 from tests.infra.tpu.stand_in_gcloud import WORKDIR
 
 WAITING = "WAITING_FOR_RESOURCES"
+#: Of this workdir alone, so that no command deletes another training's machine.
+NAME = f"noisy-student-rs-{hashlib.sha256(WORKDIR.encode()).hexdigest()[:8]}"
 
 
 def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
@@ -23,8 +26,8 @@ def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
     assert "spot v5litepod-32 (32 chips, 8 hosts) in us-central1-a" in ended.stdout
     (created,) = cloud.did("create")
     assert set(created[4:]) >= {
-        "noisy-student-rs",
-        "--node-id=noisy-student-rs",
+        NAME,
+        f"--node-id={NAME}",
         "--zone=us-central1-a",
         "--project=my-project",
         "--accelerator-type=v5litepod-32",
@@ -32,7 +35,7 @@ def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
         "--spot",
     }
     (deleted,) = cloud.did("delete")
-    assert {"noisy-student-rs", "--force", "--project=my-project"} <= set(deleted)
+    assert {NAME, "--force", "--project=my-project"} <= set(deleted)
     assert cloud.now is None
     assert "may be on" not in ended.stdout
 
@@ -92,7 +95,7 @@ def test_a_kept_machine_stays_and_its_end_is_told(cloud):
     assert ended.returncode == 0, ended.stderr
     assert cloud.now == 0 and not cloud.did("delete")
     assert "--spot" not in cloud.did("create")[0]
-    assert "queued-resources delete noisy-student-rs" in ended.stdout
+    assert f"queued-resources delete {NAME}" in ended.stdout
 
 
 def test_a_sleeping_laptop_ends_nothing(cloud):
@@ -189,7 +192,7 @@ def test_ctrl_c_says_what_is_billed_and_how_to_end_it(cloud):
         output, _ = process.communicate()
     assert process.returncode == 130, output
     assert "may be on, and billed" in output
-    place = "noisy-student-rs --zone=us-central1-a"
+    place = f"{NAME} --zone=us-central1-a"
     assert f"gcloud compute tpus queued-resources delete {place} --force" in output
     assert "gcloud compute tpus queued-resources list --zone=us-central1-a" in output
     assert cloud.now == 0
