@@ -163,9 +163,20 @@ def load_tensorflow() -> None:
             os.close(stderr)
 
 
-def exit_on_user_error() -> contextlib.AbstractContextManager[None]:
-    """Exits with one line and status 1 on errors that the user can fix."""
-    return _exit_on(ValueError, OSError)
+@contextlib.contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Exits with one line and status 1 on errors that the user can fix.
+
+    Among them are those of TensorFlow's file systems, as without network or login.
+    """
+    with _exit_on(ValueError, OSError):
+        try:
+            yield
+        except Exception as error:
+            tensorflow = sys.modules.get("tensorflow")
+            if tensorflow and isinstance(error, tensorflow.errors.OpError):
+                raise OSError(error.message) from error
+            raise
 
 
 def exit_on_job_error() -> contextlib.AbstractContextManager[None]:

@@ -100,7 +100,9 @@ def find_slice(accelerator_type: str) -> TpuSlice:
         hosts = 1
     else:
         hosts, part = divmod(chips, CHIPS_PER_HOST)
-        if rest or part or not 0 < chips <= generation.max_chips:
+        # Of v5e and v6e, the number is that of chips, and a power of two.
+        is_odd = generation.cores_per_chip == 1 and chips & (chips - 1)
+        if rest or part or is_odd or not 0 < chips <= generation.max_chips:
             raise ValueError(
                 f"expected an accelerator type of whole hosts, at most "
                 f"{name}-{generation.max_chips * generation.cores_per_chip}, got "

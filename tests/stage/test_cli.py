@@ -138,6 +138,13 @@ def test_errors_of_the_work_itself_keep_their_traceback():
         raise RuntimeError
 
 
+def test_an_error_of_tensorflows_file_systems_is_the_users():
+    tf = pytest.importorskip("tensorflow")
+    with pytest.raises(SystemExit) as end, cli.exit_on_user_error():
+        raise tf.errors.FailedPreconditionError(None, None, "Could not resolve\nhost")
+    assert end.value.code == "error: Could not resolve host"
+
+
 def test_arguments_are_refused_where_none_are_expected():
     cli.check_no_arguments(["command"])
     with pytest.raises(ValueError, match="'a b'"):

@@ -1,5 +1,6 @@
 """What the hosts of a slice run, with stand-ins for the programs that set them up."""
 
+import re
 import subprocess
 import tarfile
 
@@ -67,6 +68,16 @@ def test_flags_for_a_tpu_are_added():
 @pytest.mark.parametrize("start", ["hf:timm/resnetrs50.tf_in1k", "gs://b/runs/other"])
 def test_weights_may_be_downloaded_or_lie_in_a_bucket(start):
     assert f"--init_from={start}" in plan(f"--init_from={start}").arguments
+
+
+def test_trainings_have_machines_of_their_own():
+    tpu = find_slice("v5litepod-32")
+    other = [flag.replace(WORKDIR, f"{WORKDIR}-2") for flag in (*TRAINING, SHARDS)]
+    names = {
+        job.plan(words, tpu).machine_name for words in ((*TRAINING, SHARDS), other)
+    }
+    assert len(names) == 2
+    assert all(re.fullmatch("[a-z][-a-z0-9]{,61}[a-z0-9]", name) for name in names)
 
 
 def test_the_code_is_that_of_the_last_commit(tmp_path):

@@ -32,6 +32,7 @@ def test_chips_and_hosts_are_those_of_googles_pages(accelerator_type, chips, hos
     [
         *("", "v5litepod", "v5litepod-", "v5litepod-x", "v5e-8", "tpu7x-8", "-8"),
         *("v5litepod-0", "v5litepod-2", "v5litepod-10", "v6e-512"),
+        *("v5litepod-12", "v5litepod-24", "v6e-20"),
         *("v4-4", "v4-9", "v5p-12296"),
     ],
 )
