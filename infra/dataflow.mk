@@ -48,6 +48,9 @@ ifneq ($(filter gs://% /% %/ .% %/. %/..,$(RUN))$(findstring //,$(RUN))$(findstr
 $(error expected RUN= as a path below this directory, such as runs/birds, got $(RUN); \
 	it is mirrored in gs://$(BUCKET))
 endif
+ifeq ($(call is_default,IMAGES)$(findstring gs://,$(IMAGES) $(DATA_DIR)),)
+$(call refuse,IMAGES,in a bucket (gs://): Dataflow reads no others)
+endif
 ifneq ($(filter %/,$(BUCKET)),)
 $(call refuse,BUCKET,as a name without a slash)
 endif

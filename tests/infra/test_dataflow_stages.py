@@ -197,15 +197,15 @@ def test_only_labeling_has_an_accelerator_by_its_own_option(scratch):
     "given",
     [
         *("RUN=runs/x/", "RUN=./x", "RUN=runs//x", "RUN=runs/../x", "RUN=."),
-        *("BUCKET=gs://my-bucket/", "MAX_HOURS=0"),
+        *("BUCKET=gs://my-bucket/", "MAX_HOURS=0", "IMAGES=tfrecord:here/*"),
     ],
 )
-def test_names_that_a_bucket_takes_otherwise_are_refused(scratch, given):
+def test_what_no_job_could_do_is_refused_before_a_teacher_is_trained(scratch, given):
     name = given.partition("=")[0]
     ended = scratch.make("records", *GIVEN, given)
     assert ended.returncode == 2
     assert f"expected {name}=" in ended.stderr
-    assert not scratch.calls("beam_jobs")
+    assert not scratch.calls("teacher.train")
 
 
 def test_limits_are_those_of_every_job(scratch):
