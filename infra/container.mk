@@ -9,7 +9,7 @@ WORKER := $(if $(ACCELERATOR),$(firstword $(subst -, ,$(ACCELERATOR))),cpu)
 EXTRAS_cpu := gcp,openvino
 EXTRAS_nvidia := gcp,tensorflow-cuda
 
-ifeq ($(filter cpu nvidia,$(WORKER)),)
+ifneq ($(filter-out nvidia-l4 nvidia-tesla-t4,$(ACCELERATOR)),)
 $(error expected ACCELERATOR=nvidia-l4 or nvidia-tesla-t4, got $(ACCELERATOR); labeling \
 	has no engine for TPUs)
 endif

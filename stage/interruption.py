@@ -22,7 +22,7 @@ def on_interrupt(callback: OnInterrupt, *, seconds: float = 5) -> Iterator[None]
 
     The newest is called first, each in a thread of its own, as the main one may hold
     any lock; after `seconds` the process goes on without it. A second Ctrl-C does not
-    wait.
+    wait, unless the main thread runs native code.
     """
     entry = (callback, seconds)
     _callbacks.append(entry)

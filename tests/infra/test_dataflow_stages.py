@@ -198,6 +198,7 @@ def test_only_labeling_has_an_accelerator_by_its_own_option(scratch):
     [
         *("RUN=runs/x/", "RUN=./x", "RUN=runs//x", "RUN=runs/../x", "RUN=."),
         *("BUCKET=gs://my-bucket/", "MAX_HOURS=0", "IMAGES=tfrecord:here/*"),
+        *("ACCELERATOR=nvidia-foo", "ACCELERATOR=cpu", "ACCELERATOR=tpu-v5e"),
     ],
 )
 def test_what_no_job_could_do_is_refused_before_a_teacher_is_trained(scratch, given):
