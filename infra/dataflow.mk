@@ -48,8 +48,10 @@ ifneq ($(filter gs://% /% %/ .% %/. %/..,$(RUN))$(findstring //,$(RUN))$(findstr
 $(error expected RUN= as a path below this directory, such as runs/birds, got $(RUN); \
 	it is mirrored in gs://$(BUCKET))
 endif
+ifneq ($(filter-out teacher calibration setup $(OTHER_GOALS),$(MAKECMDGOALS)),)
 ifeq ($(call is_default,IMAGES)$(findstring gs://,$(IMAGES) $(DATA_DIR)),)
 $(call refuse,IMAGES,in a bucket (gs://): Dataflow reads no others)
+endif
 endif
 ifneq ($(filter %/,$(BUCKET)),)
 $(call refuse,BUCKET,as a name without a slash)

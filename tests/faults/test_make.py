@@ -244,7 +244,8 @@ def test_each_source_is_read_by_its_own_features(make, names, more):
 def test_labels_of_dataflow_are_blended_there(make):
     (make.root / ".venv" / "gcp-installed").touch()
     cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
-    ended, _ = make("labels", "--dry-run", **SETTINGS, **cloud)
+    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://b/images/*"}
+    ended, _ = make("labels", "--dry-run", **settings, **cloud)
     lines = ended.stdout.replace("\\\n", "").splitlines()
     (labeling,) = (
         line
