@@ -13,14 +13,13 @@ import pytest
 from apache_beam.internal.gcp import auth
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
-from gcp_storage_emulator.server import create_server
 
 from beam_jobs.io import filesystems
 from beam_jobs.runners.dataflow import submission
 from tests import chain
 from tests.beam_jobs.propagation import sets
 from tests.beam_jobs.relabeling import heads
-from tests.commands import call, free_port
+from tests.commands import call
 
 BUCKET = "gs://my-bucket"
 DATAFLOW = (
@@ -28,17 +27,6 @@ DATAFLOW = (
     *("--region=europe-west4", f"--temp_location={BUCKET}/tmp"),
     *("--sdk_container_image=image", "--max_num_workers=3"),
 )
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    port = free_port()
-    server = create_server(
-        "localhost", port, in_memory=True, default_bucket="my-bucket"
-    )
-    server.start()
-    yield f"http://localhost:{port}"
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

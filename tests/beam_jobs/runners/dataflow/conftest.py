@@ -4,34 +4,20 @@ import types
 import pytest
 from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.utils import retry
-from gcp_storage_emulator.server import create_server
 
 from beam_jobs.runners.dataflow import submission
 from tests.beam_jobs.runners.dataflow.jobs import as_job, for_service, labeling
-from tests.commands import free_port
-
-
-@pytest.fixture(scope="session")
-def bucket():
-    """Starts an emulator of buckets, to which files are staged; returns its address."""
-    port = free_port()
-    server = create_server(
-        "localhost", port, in_memory=True, default_bucket="my-bucket"
-    )
-    server.start()
-    yield f"http://localhost:{port}"
-    server.stop()
 
 
 @pytest.fixture
-def submit(bucket, monkeypatch, tmp_path):
+def submit(emulator, monkeypatch, tmp_path):
     """Submits the labeling job to a service; returns the lines for the user.
 
     The result of Beam is in `submit.result`, the directory of the output, which has
     nothing but the bill, in `submit.output`; `submit.prepared` has an entry for each
     time that the output was prepared.
     """
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
     # Beam looks at the job every five seconds, and tries again after five to 320.
     hasty = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.01))
     monkeypatch.setattr(dataflow_runner, "time", hasty)

@@ -36,7 +36,7 @@ CANCEL = "gcloud dataflow jobs cancel job-1 --region=europe-west4 --project=my-p
 
 
 @pytest.fixture
-def start(bucket):
+def start(emulator):
     """Starts a command that submits the labeling job to a service."""
     started = []
 
@@ -45,7 +45,7 @@ def start(bucket):
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "--", endpoint, *options],
             cwd=ROOT,
-            env={**ENVIRONMENT, "STORAGE_EMULATOR_HOST": bucket},
+            env={**ENVIRONMENT, "STORAGE_EMULATOR_HOST": emulator},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
