@@ -54,6 +54,7 @@ def register(options: PipelineOptions | None = None) -> None:
     Workers receive the options, such as `--s3_endpoint_url`, from the job.
     """
     google_storage.prepare()
+    google_storage.announce_failures()
     bucket_lock.use_client(lambda: google_storage.open_client(_system("gs://")))
     if options is not None:
         FileSystems.set_options(options)
@@ -400,6 +401,8 @@ def _to_os_error(error: Any, path: str) -> OSError:
         error = next(iter(details.values())) if isinstance(details, dict) else details
     if isinstance(error, OSError) and error.errno is not None:
         return error
+    if str(path).startswith("gs:") and google_storage.needs_login(error):
+        return OSError(errno.EACCES, google_storage.NO_LOGIN, str(path))
     number = _ERRNO_OF_HTTP.get(_http_status(error))
     if number is not None:
         return _os_error(number, path)

@@ -1,20 +1,31 @@
-"""Requests to Google's storage that are fewer than those of Beam's file system.
+"""Fewer requests to Google's storage than Beam makes, and lines about those that fail.
 
 Beam opens a client, and with it a connection, for each file.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
+import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apache_beam.io.filesystem import BeamIOError
 
+from stage import streams
 from stage.system import read_in_parallel
 
+#: Reason of the error of a request that needs a login.
+NO_LOGIN = "no login for Google Cloud: run gcloud auth application-default login"
+#: Seconds between two lines that say that the service does not answer.
+_SECONDS_BETWEEN_LINES = 60.0
+_UNAUTHORIZED = 401
+#: Loggers of clients: what a library logs when it tries again, and without a login.
+_RETRIES, _LOGIN_SEARCH = "google.api_core.retry", "apache_beam.internal.gcp.auth"
 #: Objects that the service deletes at one request.
 _BATCH = 100
 _of_thread = threading.local()
@@ -26,6 +37,48 @@ def prepare() -> None:
     For traces, each client asks for the place of the bucket, in a thread of its own.
     """
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+class _Announcer(logging.Handler):
+    """Prints what a client logs, and no one would see, on stderr: once a minute."""
+
+    def __init__(self, describe: Callable[[str], str]) -> None:
+        super().__init__()
+        self._describe = describe
+        self._printed = -math.inf
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the message, unless one was printed within the last minute."""
+        if record.created - self._printed >= _SECONDS_BETWEEN_LINES:
+            self._printed = record.created
+            streams.warn(self._describe(record.getMessage()))
+
+
+@functools.cache
+def announce_failures() -> None:
+    """Lets Google's and Beam's clients print why they try again, and without a login.
+
+    Both would do so without a word: Google's for two minutes, Beam's with anonymous
+    requests.
+    """
+    for name, level, describe in (
+        (_RETRIES, logging.DEBUG, "Google's storage does not answer: {}".format),
+        (_LOGIN_SEARCH, logging.WARNING, lambda _: f"{NO_LOGIN}; going on without"),
+    ):
+        logger = logging.getLogger(name)
+        logger.addHandler(_Announcer(describe))
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def needs_login(error: BaseException) -> bool:
+    """Whether a request failed without a login, or with one that is not valid."""
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    is_of_login = isinstance(error, GoogleAuthError)
+    return getattr(error, "code", None) == _UNAUTHORIZED or (
+        is_of_login and not isinstance(error, TransportError)
+    )
 
 
 def open_client(system: Any) -> Any:

@@ -1,9 +1,14 @@
 """Requests to a bucket, which counts them."""
 
+import http.server
+import logging
+import math
+
 import pytest
 from apache_beam.io.gcp import gcsio
 from etils import epath
 
+from beam_jobs.io import google_storage
 from benchmarks.launcher.bucket_server import BUCKET
 from stage import artifact
 from stage.system import read_in_parallel
@@ -79,3 +84,53 @@ def test_what_cannot_be_deleted_is_an_error(server, monkeypatch):
     )
     with pytest.raises(PermissionError):
         path("many").rmtree()
+
+
+@pytest.fixture
+def refusals(server, monkeypatch):
+    """Statuses that the next requests are answered with."""
+    statuses = []
+    handle = http.server.BaseHTTPRequestHandler.parse_request
+
+    def parse(handler):
+        is_request = handle(handler)
+        if is_request and statuses:
+            handler.send_response(statuses.pop(0))
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            handler.wfile.flush()
+            handler.close_connection = True
+            return False
+        return is_request
+
+    monkeypatch.setattr(server.RequestHandlerClass, "parse_request", parse)
+    return statuses
+
+
+def test_a_missing_login_is_named_at_once(server, refusals):
+    refusals.extend([401] * 2)
+    with pytest.raises(PermissionError, match="gcloud auth application-default login"):
+        path("many/001").read_bytes()
+    assert len(refusals) == 1
+
+
+def test_a_service_that_does_not_answer_is_mentioned_once_a_minute(
+    server, refusals, capsys
+):
+    refusals.extend([503, 503])
+    for handler in logging.getLogger("google.api_core.retry").handlers:
+        handler._printed = -math.inf
+    assert path("many/001").read_bytes() == b"001"
+    assert not refusals
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("Google's storage does not answer: Retrying due to 503")
+
+
+def test_lines_of_a_library_are_printed_once_a_minute(capsys):
+    announcer = google_storage._Announcer("it says {}".format)
+    for created in (1e9, 1e9 + 59, 1e9 + 61, 1e9 + 62):
+        record = logging.LogRecord("x", logging.INFO, "x", 1, "%d", (created,), None)
+        record.created = created
+        announcer.handle(record)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["it says 1000000000", "it says 1000000061"]
