@@ -45,7 +45,8 @@ class Progress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Progress:
-        self._find_finished()
+        """Raises RuntimeError if a shard is that of another job."""
+        self._find_finished(check=True)
         # Time, images and shards that speeds are measured from.
         self._origin = self._clock(), self._images, self.count_shards()
         self._has_first_shard = False
@@ -77,13 +78,21 @@ class Progress:
         while not self._stop.wait(self._interval):
             self.update()
 
-    def _find_finished(self) -> bool:
-        """Counts newly finished shards and their images; returns whether any."""
+    def _find_finished(self, *, check: bool = False) -> bool:
+        """Counts newly finished shards and their images; returns whether any.
+
+        If `check`, raises RuntimeError if one is that of another job.
+        """
         listed = prediction_schema.list_files(self._labeling.path(0).parent)
         names = {index: prediction_schema.shard_name(index) for index in self._missing}
         done = {index: name for index, name in names.items() if name in listed}
         paths = [listed[name] for name in done.values()]
-        for facts in read_in_parallel(prediction_schema.read_facts, paths):
+        found = read_in_parallel(prediction_schema.read_facts, paths)
+        for path, facts in zip(paths, found, strict=True):
+            if check:
+                prediction_schema.check_own_facts(
+                    facts, path, fingerprint=self._labeling.fingerprint
+                )
             self._images += facts.num_rows
         self._missing -= done.keys()
         return bool(done)

@@ -342,12 +342,20 @@ def read_own_facts(path: epath.Path, *, fingerprint: str, shard: str) -> ShardFa
         facts = read_facts(path)
     except FileNotFoundError as error:
         raise RuntimeError(f"{path} is missing; the same command makes it") from error
-    if facts.fingerprint != fingerprint or facts.shard not in ("", shard):
+    check_own_facts(facts, path, fingerprint=fingerprint, shard=shard)
+    return facts
+
+
+def check_own_facts(
+    facts: ShardFacts, path: epath.Path, *, fingerprint: str, shard: str | None = None
+) -> None:
+    """Raises RuntimeError for a file of another job or shard; None for any shard."""
+    is_of_shard = shard is None or facts.shard in ("", shard)
+    if facts.fingerprint != fingerprint or not is_of_shard:
         raise RuntimeError(
             f"{path} was written by another job, or for other images; delete it and "
             "run the same command"
         )
-    return facts
 
 
 def read_rows(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Table]:

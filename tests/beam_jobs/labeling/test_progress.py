@@ -24,6 +24,7 @@ class Output:
 
     directory: pathlib.Path
     num_shards: int
+    fingerprint: str = "x"
 
     def path(self, index):
         return self.directory / prediction_schema.shard_name(index)
@@ -36,10 +37,11 @@ class Output:
 
 @pytest.fixture
 def output(tmp_path, monkeypatch):
+    facts = prediction_schema.read_facts
     monkeypatch.setattr(
         prediction_schema,
         "read_facts",
-        lambda path: dataclasses.make_dataclass("Facts", ["num_rows"])(100),
+        lambda path: dataclasses.replace(facts(path), num_rows=100),
     )
     return Output(tmp_path, num_shards=8)
 
@@ -50,6 +52,16 @@ class Clock:
 
     def __call__(self):
         return self.seconds
+
+
+def test_a_shard_of_another_job_is_refused_before_work_starts(output):
+    output.finish(2)
+    others = dataclasses.replace(output, fingerprint="y")
+    with (
+        pytest.raises(RuntimeError, match="predictions-00002.*written by another job"),
+        Progress(others, print, interval=NEVER),
+    ):
+        pytest.fail("work has started")
 
 
 def test_a_line_for_each_change_and_one_at_the_end(output):
