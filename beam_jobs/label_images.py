@@ -11,11 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from beam_jobs.runners import supervisor
 from stage import cli, licenses
 from stage.flags import SOURCES, CommandFlags, FlagGroup
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_jobs.labeling.job import LabelingConfig
+    from classifier.data.sources import Source
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source(f"Images to label: {SOURCES}.")
@@ -108,43 +114,24 @@ def main(argv: Sequence[str]) -> None:
         if _IMAGES_PER_SECOND.value is not None and not is_dataflow(options):
             raise ValueError("--images_per_second needs Dataflow's options behind --")
         if _ESTIMATE.value is not None:
-            lines = billing.describe_estimate(
-                options, num_images=_ESTIMATE.value, rate=_IMAGES_PER_SECOND.value
-            )
-            for line in lines:
-                cli.log(line)
+            _print_estimate(options)
             return
         billing.check_rate(options, _IMAGES_PER_SECOND.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.labeling import job as labeling_job
-        from classifier.data import shard_manifest
-        from classifier.data.sources import open_source
 
         settings = labeling_job.LabelingConfig(**_SETTINGS.arguments())
-        if _LABEL_FEATURE.value is not None and not settings.embeddings:
-            raise ValueError("--label_feature needs --embeddings")
         filesystems.register(options)
-        source = shard_manifest.match(
-            open_source(
-                **_IMAGES.arguments(),
-                label_feature=_LABEL_FEATURE.value,
-                class_names_file=(
-                    settings.class_names_file if settings.embeddings else None
-                ),
-            ),
-            _OUTPUT.value,
-            allow_new_shards=settings.allow_new_shards,
-        )
+        source = _open_images(settings)
         if is_dataflow(options):
             _check_for_dataflow(options, source.files[0].path)
         spread(options, argv, units=len(source.shards))
-        threads = threads_of_worker(options)
         job = labeling_job.plan(
             source,
             settings,
             output=_OUTPUT.value,
-            threads=threads,
+            threads=threads_of_worker(options),
             accelerator=accelerator_name(options),
             log=log,
         )
@@ -170,7 +157,33 @@ def main(argv: Sequence[str]) -> None:
         log(line)
 
 
-def _check_for_dataflow(options: Any, image_path: str) -> None:
+def _print_estimate(options: PipelineOptions) -> None:
+    from beam_jobs.labeling import billing
+
+    for line in billing.describe_estimate(
+        options, num_images=_ESTIMATE.value, rate=_IMAGES_PER_SECOND.value
+    ):
+        cli.log(line)
+
+
+def _open_images(settings: LabelingConfig) -> Source:
+    """Returns the images, with the shards that an earlier run has numbered."""
+    from classifier.data import shard_manifest
+    from classifier.data.sources import open_source
+
+    if _LABEL_FEATURE.value is not None and not settings.embeddings:
+        raise ValueError("--label_feature needs --embeddings")
+    source = open_source(
+        **_IMAGES.arguments(),
+        label_feature=_LABEL_FEATURE.value,
+        class_names_file=settings.class_names_file if settings.embeddings else None,
+    )
+    return shard_manifest.match(
+        source, _OUTPUT.value, allow_new_shards=settings.allow_new_shards
+    )
+
+
+def _check_for_dataflow(options: PipelineOptions, image_path: str) -> None:
     from beam_jobs.runners.dataflow import job_options
     from beam_jobs.runners.dataflow.accelerators import accelerator_name
 
