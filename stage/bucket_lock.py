@@ -29,7 +29,8 @@ NAME = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
 #: Seconds that the end of a command waits for the lock to be deleted.
 _RELEASE_SECONDS = 10.0
-_ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
+#: Errors of local files for statuses of a service of buckets.
+ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
 #: Attempts at a lock that others take and release meanwhile.
 _ATTEMPTS = 3
 #: Returns a client of `google.cloud.storage`.
@@ -345,7 +346,7 @@ def _now() -> str:
 
 def _unreachable(directory: str, error: Any) -> OSError:
     """Returns an error of Google's client as the OSError of a local file."""
-    number = _ERRNO_OF_HTTP.get(getattr(error, "code", 0))
+    number = ERRNO_OF_HTTP.get(getattr(error, "code", 0))
     if number is not None:
         words = str(OSError(number, os.strerror(number), printable(directory)))
     else:

@@ -16,21 +16,11 @@ from google.cloud import dataflow
 
 from beam_jobs.runners.dataflow.job_options import OUTPUT_LABEL
 from beam_jobs.runners.dataflow.location import DataflowLocation
+from beam_jobs.runners.dataflow.states import ENDED, ENDING, state_of
 from stage.system import read_in_parallel
 
 #: Key of the label of what a job runs: its container and the steps of its graph.
 PROGRAM_LABEL = "noisy-student-rs-program"
-_ENDING = {
-    dataflow.JobState.JOB_STATE_CANCELLING,
-    dataflow.JobState.JOB_STATE_DRAINING,
-}
-_ENDED = {
-    dataflow.JobState.JOB_STATE_DONE,
-    dataflow.JobState.JOB_STATE_FAILED,
-    dataflow.JobState.JOB_STATE_CANCELLED,
-    dataflow.JobState.JOB_STATE_UPDATED,
-    dataflow.JobState.JOB_STATE_DRAINED,
-}
 
 
 def add_program_label(options: PipelineOptions, steps: Iterable[str]) -> None:
@@ -86,7 +76,7 @@ def choose(
         job
         for job in jobs
         if job.labels.get(OUTPUT_LABEL) == labels[OUTPUT_LABEL]
-        and job.current_state not in _ENDED
+        and state_of(job) not in ENDED
     ]
     if not same:
         return None
@@ -98,7 +88,7 @@ def choose(
             f"all but one, as {location.cancel_command(job.id)}"
         )
     cancelled = dataflow.JobState.JOB_STATE_CANCELLED
-    if job.current_state in _ENDING or job.requested_state == cancelled:
+    if state_of(job) in ENDING or job.requested_state == cancelled:
         raise RuntimeError(
             f"{job.name} ({job.id}), which has this output, is being cancelled; start "
             f"again when it has ended: {location.page(job.id)}"

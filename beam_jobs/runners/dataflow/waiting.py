@@ -16,13 +16,11 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from beam_jobs.runners import failure
 from beam_jobs.runners.dataflow.job_options import max_hours
 from beam_jobs.runners.dataflow.location import DataflowLocation
+from beam_jobs.runners.dataflow.states import ENDED, WAITING, state_name, state_of
 from stage.cli import Log
 
 #: Seconds after which a job that has no worker yet is mentioned.
 SLOW_START_SECONDS = 300.0
-#: States of a job without workers.
-_WAITING = ("pending", "queued")
-_ENDED = ("done", "failed", "cancelled", "updated", "drained")
 
 
 class StateLog:
@@ -36,13 +34,13 @@ class StateLog:
     def update(self, api_state: str) -> None:
         """Receives the state, as the service calls it."""
         state = state_name(api_state)
-        if state != self._state and state not in _ENDED:
+        if state != self._state and state not in ENDED:
             self._log(f"{self._name} is {state}")
         self._state = state
 
     def mention_slow_start(self) -> None:
         """Logs a line if the job has no workers yet."""
-        if self._state in _WAITING:
+        if self._state in WAITING:
             self._log(
                 f"{self._name} is still {self._state} after "
                 f"{SLOW_START_SECONDS / 60:g} minutes; its page says what it waits "
@@ -76,7 +74,7 @@ def wait(result: Any, runner: DataflowRunner, name: str, *, log: Log) -> str:
                 )
     finally:
         timer.cancel()
-    return state_name(result._job.current_state.name)
+    return state_of(result._job)
 
 
 @contextlib.contextmanager
@@ -101,18 +99,13 @@ def _each_message_once() -> Iterator[None]:
         logger.removeFilter(is_new)
 
 
-def state_name(api_state: str) -> str:
-    """Returns a state of the service in the words of a line."""
-    return api_state.removeprefix("JOB_STATE_").lower().replace("_", " ")
-
-
 def describe_failure(
     result: Any, client: Any, options: PipelineOptions, *, name: str
 ) -> str:
     """Returns how and why a job has ended without success, and where to look."""
     location = DataflowLocation.of(options)
     job = result._job
-    state = state_name(job.current_state.name)
+    state = state_of(job)
     how = "failed" if state == "failed" else f"was {state}"
     hours, limit = _hours(job), max_hours(options)
     if hours >= limit:
