@@ -100,7 +100,7 @@ def use_client(make: MakeClient) -> None:
 
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Locks a directory in gs:// while the block runs, also if Ctrl-C ends it.
+    """Locks a directory in gs:// while the block runs, also if a signal ends it.
 
     The process ends if the lock is lost meanwhile. Without Google's client, which the
     extra `gcp` installs, there is no lock: TensorFlow writes to gs:// without it.
@@ -125,7 +125,7 @@ def locked(directory: str) -> Iterator[None]:
     )
     renewing.start()
 
-    def release() -> None:
+    def release(_: int = 0) -> None:
         is_released.set()
         lock.release()
 

@@ -6,8 +6,9 @@ from typing import Any
 
 #: States of a job that has no worker yet.
 WAITING = frozenset({"pending", "queued"})
+CANCELLING = "cancelling"
 #: States of a job that somebody ends.
-ENDING = frozenset({"cancelling", "draining"})
+ENDING = frozenset({CANCELLING, "draining"})
 ENDED = frozenset({"done", "failed", "cancelled", "updated", "drained"})
 
 
