@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
 )
 from google.cloud import dataflow
 
+from beam_jobs.runners.dataflow import api
 from beam_jobs.runners.dataflow.job_options import OUTPUT_LABEL
 from beam_jobs.runners.dataflow.location import DataflowLocation
 from beam_jobs.runners.dataflow.states import ENDED, ENDING, state_of
@@ -47,18 +48,12 @@ def find(client: Any, options: PipelineOptions) -> dataflow.Job | None:
         label.partition("=") for label in options.view_as(GoogleCloudOptions).labels
     ]
     labels = {key: value for key, _, value in pairs}
-    jobs = client._jobs_client  # Beam's client has no public way to list them.
-    request = dataflow.ListJobsRequest(
-        project_id=location.project,
-        location=location.region,
-        filter=dataflow.ListJobsRequest.Filter.ACTIVE,
-    )
     batch = [
         job
-        for job in jobs.list_jobs(request=request)
+        for job in api.list_active_jobs(client, location)
         if job.type_ != dataflow.JobType.JOB_TYPE_STREAMING
     ]
-    described = read_in_parallel(functools.partial(_describe, jobs, location), batch)
+    described = read_in_parallel(functools.partial(_describe, client, location), batch)
     return choose(described, labels, location)
 
 
@@ -102,14 +97,11 @@ def choose(
     return job
 
 
-def _describe(jobs: Any, location: DataflowLocation, job: dataflow.Job) -> dataflow.Job:
+def _describe(
+    client: Any, location: DataflowLocation, job: dataflow.Job
+) -> dataflow.Job:
     """Returns a job of a list with its labels, which summaries leave out."""
     if job.labels:
         return job
-    request = dataflow.GetJobRequest(
-        project_id=location.project,
-        location=location.region,
-        job_id=job.id,
-        view=dataflow.JobView.JOB_VIEW_DESCRIPTION,
-    )
-    return jobs.get_job(request=request)
+    view = dataflow.JobView.JOB_VIEW_DESCRIPTION
+    return api.read_job(client, location, job.id, view)

@@ -30,7 +30,7 @@ def main(argv):
         dataflow_runner.time = types.SimpleNamespace(
             time=time.time, sleep=lambda _: time.sleep(0.1))
         options = jobs.filled("--no_auth", "--job_name=birds", *argv[1:])
-        submission.run(jobs.as_job(jobs.labeling), options, log=cli.log)
+        submission.run(jobs.as_job(jobs.labeling, output=OUTPUT), options, log=cli.log)
 
 cli.run(supervisor.supervised(main), CommandFlags())
 """
@@ -40,14 +40,15 @@ CANCEL = "gcloud dataflow jobs cancel job-1 --region=europe-west4 --project=my-p
 
 
 @pytest.fixture
-def start(emulator):
+def start(emulator, tmp_path):
     """Starts a command that submits the labeling job to a service."""
+    program = PROGRAM.replace("OUTPUT", repr(str(tmp_path)))
     started = []
 
     def start(service, *options):
         endpoint = f"--dataflow_endpoint={service.url}"
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "--", endpoint, *options],
+            [sys.executable, "-c", program, "--", endpoint, *options],
             cwd=ROOT,
             env={**ENVIRONMENT, "STORAGE_EMULATOR_HOST": emulator},
             stdout=subprocess.PIPE,
