@@ -23,18 +23,19 @@ def complete(output: epath.PathLike, found: Bill, options: PipelineOptions) -> B
     unknown = [job_id for job_id, job in found.jobs.items() if job.resources is None]
     if not unknown:
         return found
-    # The bill says what is not counted.
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # The bill says what is not counted.
         api.check_login(options)
         client = apiclient.DataflowApplicationClient(options)
         for job_id in unknown:
-            job = api.read_job(client, DataflowLocation.of(options), job_id)
-            if state_of(job) in ENDED and (used := read_usage(client, job)):
-                found = bill.add_job(
-                    output,
-                    job_id,
-                    state=state_of(job),
-                    resources=used.resources,
-                    pool=found.jobs[job_id].pool,
-                )
+            with contextlib.suppress(Exception):  # Of another project, or deleted.
+                job = api.read_job(client, DataflowLocation.of(options), job_id)
+                used = read_usage(client, job) if state_of(job) in ENDED else None
+                if used is not None:
+                    found = bill.add_job(
+                        output,
+                        job_id,
+                        state=state_of(job),
+                        resources=used.resources,
+                        pool=found.jobs[job_id].pool,
+                    )
     return found

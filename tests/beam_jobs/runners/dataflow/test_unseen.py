@@ -46,8 +46,11 @@ def test_a_job_that_still_runs_stays_unknown(output):
 
 
 def test_a_job_that_cannot_be_asked_for_stays_unknown(output):
-    with Service() as service:  # Of another project, or deleted.
+    bill.add_job(output, "last", state="running", resources=None, pool=POOL)
+    with Service() as service:
+        service.add("last", ["DONE"]).metrics = {"TotalVcpuTime": 36_000}
         line = run.describe_bill(output, for_service(service))
+    assert "0.34 USD" in line
     assert "1 not counted" in line
 
 
