@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.io import filesystems
         from beam_jobs.relabeling import job as relabeling_job
         from beam_jobs.runners.dataflow import job_options
-        from beam_jobs.runners.run import parse_beam_arguments
+        from beam_jobs.runners.run import describe_bill, parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> None:
             return
         relabeling_job.run(job, options, argv, log=log)
         summary = relabeling_job.finish(job)
-    log(summary)
+        bill = describe_bill(_OUTPUT.value, options)
+    for line in filter(None, (summary, bill)):
+        log(line)
 
 
 if __name__ == "__main__":

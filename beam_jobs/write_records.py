@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.options import spread
-        from beam_jobs.runners.run import parse_beam_arguments
+        from beam_jobs.runners.run import describe_bill, parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
@@ -76,7 +76,9 @@ def main(argv: Sequence[str]) -> None:
             return
         writing_job.run(job, options, log=log)
         summary = writing_job.finish(job)
-    log(summary)
+        bill = describe_bill(_OUTPUT.value, options)
+    for line in filter(None, (summary, bill)):
+        log(line)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ NAME = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
 #: Seconds that the end of a command waits for the lock to be deleted.
 _RELEASE_SECONDS = 10.0
-_ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
+#: Errors of local files for statuses of a service of buckets.
+ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
 #: Attempts at a lock that others take and release meanwhile.
 _ATTEMPTS = 3
 #: Returns a client of `google.cloud.storage`.
@@ -99,7 +100,7 @@ def use_client(make: MakeClient) -> None:
 
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Locks a directory in gs:// while the block runs, also if Ctrl-C ends it.
+    """Locks a directory in gs:// while the block runs, also if a signal ends it.
 
     The process ends if the lock is lost meanwhile. Without Google's client, which the
     extra `gcp` installs, there is no lock: TensorFlow writes to gs:// without it.
@@ -124,7 +125,7 @@ def locked(directory: str) -> Iterator[None]:
     )
     renewing.start()
 
-    def release() -> None:
+    def release(_: int = 0) -> None:
         is_released.set()
         lock.release()
 
@@ -345,7 +346,7 @@ def _now() -> str:
 
 def _unreachable(directory: str, error: Any) -> OSError:
     """Returns an error of Google's client as the OSError of a local file."""
-    number = _ERRNO_OF_HTTP.get(getattr(error, "code", 0))
+    number = ERRNO_OF_HTTP.get(getattr(error, "code", 0))
     if number is not None:
         words = str(OSError(number, os.strerror(number), printable(directory)))
     else:

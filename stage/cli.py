@@ -110,7 +110,7 @@ def _run_main(main: Main, argv: Sequence[str]) -> None:
 
 
 def _handle_interrupts() -> None:
-    """Lets Ctrl-C end the process, also while its main thread runs native code.
+    """Lets Ctrl-C and SIGTERM end the process, also while it runs native code.
 
     Python calls a handler between two instructions of the main thread alone, but writes
     the signal's number to a file at once.
@@ -124,12 +124,13 @@ def _handle_interrupts() -> None:
                 time.sleep(_HEAD_START_SECONDS)
                 _interrupt(number[0], None)
 
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in preemption.SIGNALS:
+        signal.signal(number, _interrupt)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _interrupt(*_: object) -> None:
+def _interrupt(number: int = signal.SIGINT, *_: object) -> None:
     """Exits at once, which is safe because files get their final name when complete.
 
     An exception would be raised inside Beam, which would treat it as a failure of the
@@ -139,13 +140,14 @@ def _interrupt(*_: object) -> None:
     # A second signal finds the lock held by its own thread, and the callbacks called.
     _interrupting.acquire(timeout=_EXIT_SECONDS + interruption.interrupt_seconds())
     try:
-        line = interruption.run_callbacks() or f"interrupted; {preemption.RESUMABLE}"
+        line = interruption.run_callbacks(number)
+        line = line or f"interrupted; {preemption.RESUMABLE}"
         terminal = _hidden_stderr or sys.stderr.fileno()
         # Not by its methods, one of which the signal may have interrupted.
         os.write(terminal, f"{line}\n".encode())
         system.kill_children()
     finally:
-        os._exit(preemption.INTERRUPTED)
+        os._exit(128 + number)
 
 
 def load_tensorflow() -> None:

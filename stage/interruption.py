@@ -1,4 +1,4 @@
-"""What is done before Ctrl-C ends the process. Imports nothing heavy."""
+"""What is done before Ctrl-C or SIGTERM ends the process. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import TypeAlias
 
 from stage.text import printable_lines
 
-#: Returns the line to print instead of the usual one, or None for that.
-OnInterrupt: TypeAlias = Callable[[], str | None]
-#: What to call if Ctrl-C ends the process, and the seconds that each may take.
+#: Receives the number of the signal; returns the line to print instead of the usual
+#: one, or None for that.
+OnInterrupt: TypeAlias = Callable[[int], str | None]
+#: What to call if a signal ends the process, and the seconds that each may take.
 _callbacks: list[tuple[OnInterrupt, float]] = []
 _were_called = False
+#: Receive the lines of `announce`.
+_listeners: list[Callable[[str], object]] = []
+#: Line to print as long as no callback has returned another one.
+_announced: str | None = None
 
 
 @contextlib.contextmanager
 def on_interrupt(callback: OnInterrupt, *, seconds: float = 5) -> Iterator[None]:
-    """Calls `callback` if Ctrl-C ends the process while the block runs.
+    """Calls `callback` if Ctrl-C or SIGTERM ends the process while the block runs.
 
     The newest is called first, each in a thread of its own, as the main one may hold
-    any lock; after `seconds` the process goes on without it. A second Ctrl-C does not
+    any lock; after `seconds` the process goes on without it. A second signal does not
     wait, unless the main thread runs native code.
     """
     entry = (callback, seconds)
@@ -37,17 +42,36 @@ def interrupt_seconds() -> float:
     return sum(seconds for _, seconds in _callbacks)
 
 
-def run_callbacks() -> str | None:
-    """Calls the callbacks of `on_interrupt`, once; returns the newest one's line."""
+def announce(line: str) -> None:
+    """Sets the line to print if the process ends before the calling callback has.
+
+    So it does if the callback takes too long, or at a second signal.
+    """
+    global _announced
+    _announced = printable_lines(line)
+    for listener in _listeners:
+        listener(_announced)
+
+
+def run_callbacks(
+    number: int, *, on_announced: Callable[[str], object] | None = None
+) -> str | None:
+    """Calls the callbacks of `on_interrupt`, once; returns the newest one's line.
+
+    That is what it has announced, if it has not returned yet. `on_announced` receives
+    each line that is announced.
+    """
     global _were_called
     if _were_called:
-        return None
+        return _announced
     _were_called = True
+    if on_announced is not None:
+        _listeners.append(on_announced)
     lines: list[str] = []
 
     def call(callback: OnInterrupt) -> None:
         with contextlib.suppress(Exception):  # The process ends in any case.
-            line = callback()
+            line = callback(number)
             if line is not None:
                 lines.append(line)
 
@@ -55,4 +79,4 @@ def run_callbacks() -> str | None:
         thread = threading.Thread(target=call, args=(callback,), daemon=True)
         thread.start()
         thread.join(seconds)
-    return printable_lines(lines[0]) if lines else None
+    return printable_lines(lines[0]) if lines else _announced

@@ -19,6 +19,8 @@ from typing import Any
 EXIT_STATUS = 75
 #: Exit status that a shell reports for a program ended by Ctrl-C.
 INTERRUPTED = 130
+#: Signals that end a command with a line.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RESUMABLE = "the same command resumes it"
 
 
@@ -94,7 +96,7 @@ def watched(*, is_alone: bool) -> Iterator[Notice]:
     if not is_alone:
         yield notice
         return
-    for asked in (signal.SIGTERM, signal.SIGINT):
+    for asked in SIGNALS:
         notice._before[asked] = signal.signal(asked, notice._receive)
     try:
         yield notice

@@ -41,7 +41,6 @@ _CLIENTS = {
     "hdfs": ("hdfs", "hadoop"),
     "azfs": ("azure.storage.blob", "azure"),
 }
-_ERRNO_OF_HTTP = {403: errno.EACCES, 404: errno.ENOENT}
 _BUFFER = 2**20
 #: Files to copy in parallel.
 _PARALLEL_COPIES = 16
@@ -403,7 +402,7 @@ def _to_os_error(error: Any, path: str) -> OSError:
         return error
     if str(path).startswith("gs:") and google_storage.needs_login(error):
         return OSError(errno.EACCES, google_storage.NO_LOGIN, str(path))
-    number = _ERRNO_OF_HTTP.get(_http_status(error))
+    number = bucket_lock.ERRNO_OF_HTTP.get(_http_status(error))
     if number is not None:
         return _os_error(number, path)
     return OSError(f"{path}: {type(error).__name__}: {error}")

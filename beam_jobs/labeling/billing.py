@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
 from beam_jobs.runners import cost
+from beam_jobs.runners import run as runners
 from beam_jobs.runners.cost import CostEstimate
 from beam_jobs.runners.dataflow import bill, job_options
 from beam_jobs.runners.options import is_dataflow
@@ -53,7 +54,7 @@ def describe_bill(
     With an expected `rate`, the estimate is stored beside it. None without any job on
     Dataflow.
     """
-    found = bill.read_bill(output)
+    found = runners.read_bill(output, options)
     if found is None:
         return None
     summary = typed_json.read(epath.Path(output) / SUMMARY, _Summary)

@@ -52,11 +52,14 @@ def run(
     if processes > 1 and job.num_cells > 1:
         runner_options.spread(options, argv, units=processes)
 
+    # Once: what killed workers leave in these passes, `finish` deletes.
+    prepare = functools.cache(functools.partial(_delete_unfinished, job.output))
+
     def run_pass(build: Build) -> None:
         pipeline_job = PipelineJob(
             build=build,
             output=job.output,
-            prepare=functools.partial(_delete_unfinished, job.output),
+            prepare=prepare,
             count_done=functools.partial(_count_files, job),
             may_shuffle=True,
             units=processes,
@@ -119,6 +122,7 @@ def finish(job: PropagationJob) -> str:
     }
     artifact.write_json(output / SUMMARY, summary)
     artifact.write_bytes(output / SHARDS, job.predictions.read_shards())
+    artifact.delete_unfinished(output)
     (output / WORK).rmtree(missing_ok=True)  # Deleted if the job ended here before.
     return (
         f"spread {job.num_labeled:,} labels over {counts.total():,} images of "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import io
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
@@ -69,6 +71,7 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
         if not argument.startswith("--") and (argument[:1] == "-" or not is_value):
             raise ValueError(f"expected Beam options as --name=value, got {argument!r}")
     options = PipelineOptions(arguments)
+    names = _option_names(options)
     standard = options.view_as(StandardOptions)
     standard.runner = _find_runner(standard.runner or LOCAL_RUNNER)
     endpoint = options.view_as(PortableOptions).job_endpoint
@@ -78,7 +81,7 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
             "server of the cluster, see docs/runners.md"
         )
     if is_local(options) or is_dataflow(options):
-        _check_names(arguments, _option_names(options))
+        _check_names(arguments, names)
     if is_local(options):
         direct = options.view_as(DirectOptions)
         direct.direct_num_workers = direct.direct_num_workers or num_cores()
@@ -145,11 +148,24 @@ def _option_names(options: PipelineOptions) -> set[str]:
     """Returns every name of every option, such as --disk_type and --worker_disk_type.
 
     `get_all_options` has one name of each, which for switches may be that of none.
+    Raises ValueError for a value that an option cannot have.
     """
     names: set[str] = set()
-    options.get_all_options(
-        add_extra_args_fn=lambda parser: names.update(parser._option_string_actions)
-    )
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            options.get_all_options(
+                add_extra_args_fn=lambda parser: names.update(
+                    parser._option_string_actions
+                )
+            )
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        # The lines before it list all options.
+        error = printed.getvalue().partition(": error: ")[2]
+        words = " ".join(error.split()).removeprefix("argument ")
+        raise ValueError(f"Beam's option {words}") from end
     return names
 
 

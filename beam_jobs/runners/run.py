@@ -1,4 +1,4 @@
-"""Parses Beam's options, which follow `--`, and runs a pipeline to its end."""
+"""Parses Beam's options, which follow `--`, runs a pipeline, tells its cost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from etils import epath
 
 from beam_jobs.runners import failure, listening, local
 from beam_jobs.runners import options as beam_options
-from beam_jobs.runners.dataflow import graph, job_options
+from beam_jobs.runners.dataflow import bill, graph, job_options
 from beam_jobs.runners.dataflow.accelerators import accelerator_name
+from beam_jobs.runners.dataflow.bill import Bill
 from beam_jobs.runners.options import PipelineJob
 from stage.cli import Log
 from stage.system import num_cores
@@ -91,3 +93,22 @@ def run_pipeline(
             message = f"{failure.reason(str(error))} {save_log(str(error))}"
             raise PipelineError(message) from error
     return result
+
+
+def read_bill(output: epath.PathLike, options: PipelineOptions) -> Bill | None:
+    """Returns the bill of an output; None without any job on Dataflow.
+
+    The service is asked for what is missing in it.
+    """
+    found = bill.read_bill(output)
+    if found is None or not beam_options.is_dataflow(options):
+        return found
+    from beam_jobs.runners.dataflow import unseen  # Lazy: it needs Google's packages.
+
+    return unseen.complete(output, found, options)
+
+
+def describe_bill(output: epath.PathLike, options: PipelineOptions) -> str | None:
+    """Returns what the jobs of an output have cost, as a line for the user, if any."""
+    found = read_bill(output, options)
+    return None if found is None else f"Dataflow has billed {found}"

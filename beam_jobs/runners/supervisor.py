@@ -4,8 +4,8 @@ FnApiRunner hangs when a worker process dies, so the process that runs the pipel
 to be replaced. `supervised` forks a command before it has imported anything heavy: the
 child runs it, the parent waits, and forks another child if the first asks for it.
 
-The parent handles Ctrl-C: it lets the child call its callbacks of `stage.interruption`,
-prints what they return, and ends the child.
+The parent handles Ctrl-C and SIGTERM: it lets the child call its callbacks of
+`stage.interruption`, prints what they return or have announced, and ends the child.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stage import cli, interruption, streams, system
+from stage import cli, interruption, preemption, streams, system
 
 #: Maximum number of worker deaths in a row without one more unit of work done.
 MAX_DEATHS = 3
@@ -32,6 +32,8 @@ _ANSWER_SECONDS = 1
 _MAX_SECONDS = 255
 #: Worker deaths in a row before this process was started.
 _deaths_before = 0
+#: Ends a line that the child sends.
+_END = b"\0"
 #: One byte shared with the supervisor: worker deaths in a row, if this process asks for
 #: a restart. No exit status means that, as libraries might exit with any.
 _request: mmap.mmap | None = None
@@ -103,19 +105,22 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     answers, held_by_child = os.pipe()
     ask = functools.partial(_ask_child, held_by_parent, answers)
     # Ctrl-C reaches both processes; the parent ends the child and its workers.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, preemption.SIGNALS)
     child = os.fork()
     if child:
         os.close(lifeline)
         os.close(held_by_child)
         with interruption.on_interrupt(ask, seconds=_ANSWER_SECONDS + _MAX_SECONDS):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption.SIGNALS)
             _, status = os.waitpid(child, 0)
         os.close(held_by_parent)
         os.close(answers)
         return _exit_status(status)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Not ignored: workers would inherit that. By the pipe of `cli`, which both have,
+    # the parent learns of a signal that the child alone has got.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption.SIGNALS)
     os.close(held_by_parent)
     os.close(answers)
     threading.Thread(
@@ -125,13 +130,18 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     return None
 
 
-def _ask_child(requests: int, answers: int) -> str | None:
-    """Lets the child call its callbacks; returns the line of one."""
-    os.write(requests, b"?")
+def _ask_child(requests: int, answers: int, number: int) -> None:
+    """Lets the child call its callbacks; announces the lines that it sends."""
+    os.write(requests, bytes([number]))
     seconds = os.read(answers, 1) if _can_read(answers, _ANSWER_SECONDS) else b""
-    if not seconds or not _can_read(answers, seconds[0]):
-        return None
-    return os.read(answers, select.PIPE_BUF).decode(errors="replace") or None
+    received = b""
+    while seconds and _can_read(answers, seconds[0]):
+        part = os.read(answers, select.PIPE_BUF)
+        if not part:
+            return
+        *lines, received = (received + part).split(_END)
+        for line in lines:
+            interruption.announce(line.decode(errors="replace"))
 
 
 def _can_read(pipe: int, seconds: float) -> bool:
@@ -140,11 +150,16 @@ def _can_read(pipe: int, seconds: float) -> bool:
 
 def _serve_parent(lifeline: int, answers: int) -> None:
     """Calls the callbacks if the parent asks for it; ends with the parent."""
-    if os.read(lifeline, 1):  # Else the other end is closed.
+
+    def send(line: str) -> None:
+        os.write(answers, line.encode()[: select.PIPE_BUF - 1] + _END)
+
+    if number := os.read(lifeline, 1):  # Else the other end is closed.
         seconds = min(math.ceil(interruption.interrupt_seconds()) + 1, _MAX_SECONDS)
         os.write(answers, bytes([seconds]))
-        line = interruption.run_callbacks() or ""
-        os.write(answers, line.encode()[: select.PIPE_BUF])
+        line = interruption.run_callbacks(number[0], on_announced=send)
+        if line:
+            send(line)
         os.close(answers)
         os.read(lifeline, 1)
     try:

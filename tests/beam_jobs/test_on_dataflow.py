@@ -15,7 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
 from beam_jobs.io import filesystems
-from beam_jobs.runners.dataflow import submission
+from beam_jobs.runners.cost import Resources
+from beam_jobs.runners.dataflow import bill, job_options, submission
 from tests import chain
 from tests.beam_jobs.propagation import sets
 from tests.beam_jobs.relabeling import heads
@@ -42,6 +43,13 @@ def submitted(emulator, monkeypatch):
     def run_here(job, options, *, log):
         job.prepare()
         jobs.append(options.get_all_options(drop_default=True))
+        bill.add_job(
+            job.output,
+            f"job-{len(jobs)}",
+            state="done",
+            resources=Resources(vcpu_hours=1.0, memory_gb_hours=0, disk_gb_hours=0),
+            pool=job_options.pool(options),
+        )
         here = PipelineOptions(["--runner=FnApiRunner", "--no_auth"])
         pipeline = beam.Pipeline(options=here)
         job.build(pipeline)
@@ -80,6 +88,10 @@ def read_rows(directory):
     return [pq.read_table(io.BytesIO(path.read_bytes())).to_pylist() for path in paths]
 
 
+def assert_bill_is_last(ended):
+    assert ": Dataflow has billed 0." in ended.stdout.splitlines()[-1]
+
+
 def run_both(module, tmp_path, flags, paths):
     """Runs a command here and as on Dataflow; asserts that the outputs are the same."""
     here = [f"--{name}={path}" for name, path in paths.items()]
@@ -89,6 +101,7 @@ def run_both(module, tmp_path, flags, paths):
     output = f"{BUCKET}{tmp_path}/there"
     ended = call(module, *there, *flags, f"--output={output}", *DATAFLOW)
     assert ended.returncode == 0, ended.stderr
+    assert_bill_is_last(ended)
     expected = read_files(f"{tmp_path}/here")
     assert expected
     assert read_files(output) == expected
@@ -117,6 +130,7 @@ def test_labeling(place, tmp_path, submitted):
         *DATAFLOW,
     )
     assert ended.returncode == 0, ended.stderr
+    assert_bill_is_last(ended)
     rows, others = map(read_rows, (tmp_path / "here", output))
     assert rows
     assert rows == others

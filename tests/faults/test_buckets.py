@@ -8,8 +8,9 @@ import threading
 import pytest
 from apache_beam.internal.gcp import auth
 
-from stage import retry
-from tests.faults import page
+from stage import artifact, retry
+from tests import buckets
+from tests.faults import endings, page
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -66,3 +67,16 @@ def test_images_in_a_bucket_that_cannot_be_listed(fault, place, service):
 def test_output_in_a_bucket_that_is_read_only(fault, place, service):
     service.codes = {"GET": 404, "POST": 403}
     place.refused(fault, output="gs://no-such-bucket/out", **place.model)
+
+
+@page.holds("output in a bucket locked by another job")
+def test_two_jobs_on_one_output(fault, place, monkeypatch):
+    assert fault.end == endings.FAILED
+    output = "gs://b/out"
+    with buckets.serve(monkeypatch):
+        with artifact.locked(output), pytest.raises(SystemExit) as refusal:
+            place.label(output=output, **place.model)
+        assert "labeled 3 of 3" in place.label(output=output, **place.model)
+    message = str(refusal.value.code)
+    assert "\n" not in message
+    fault.check(message)

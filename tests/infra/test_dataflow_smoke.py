@@ -3,9 +3,7 @@
 All else is real: the check of recorded answers, the digits, the teacher, the labels.
 """
 
-import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -15,11 +13,12 @@ from stage import cli
 from tests.commands import ROOT
 from tests.gcloud_parser import commands_in, needs_gcloud, refusals
 from tests.infra.dataflow_check import recorded
+from tests.infra.scratch import Scratch
 
 GIVEN = ("PROJECT=my-project", "REGION=us-central1", "BUCKET=my-bucket")
 #: Runs a module with the bucket's directory for its address. Dataflow's options of the
 #: labeling job are left out, so that it is a local one.
-PYTHON = """#!{python} -S
+PYTHON = """#!{interpreter} -S
 import os, sys
 words = sys.argv[1:]
 if words[1].partition(".")[0] in ("teacher", "beam_jobs"):
@@ -28,7 +27,7 @@ if words[1] == "beam_jobs.label_images":
     with open({log!r}, "a") as log:
         log.write(" ".join(sys.argv[1:]) + "\\n")
     words = words[: words.index("--")]
-os.execv({python!r}, [{python!r}, *words])
+os.execv({interpreter!r}, [{interpreter!r}, *words])
 """
 #: Copies, if it is asked to; else it plays back.
 GCLOUD = """#!/bin/sh
@@ -45,59 +44,31 @@ esac
 """
 
 
-class Scratch:
-    """A scratch copy of the Makefile with its commands, and a bucket."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.bucket = directory / "bucket"
-        self._log = directory / "log"
-        (directory / "infra").symlink_to(ROOT / "infra")
-        for name in ("Makefile", "Dockerfile"):
-            (directory / name).symlink_to(ROOT / name)
-        for name in ("pyproject.toml", "constraints.txt", "setup.py"):
-            (directory / name).touch()
-        places = {"python": sys.executable, "log": str(self._log)}
-        places |= {"bucket": str(self.bucket)}
-        (directory / "player").mkdir()
-        self.player = recorded.Gcloud(directory / "player")
-        self._write(".venv/bin/python", PYTHON.format(**places))
-        self._write("bin/gcloud", GCLOUD.format(**places, player=self.player.program))
-        for extra in ("demo", "gcp"):
-            (directory / ".venv" / f"{extra}-installed").touch()
-
-    def _write(self, name, script):
-        path = self.directory / name
-        path.parent.mkdir(parents=True)
-        path.write_text(script)
-        path.chmod(0o755)
-
-    def make(self, *arguments):
-        self._log.write_text("")
-        environment = {
-            name: value for name, value in os.environ.items() if "MAKE" not in name
-        }
-        path = f"{self.directory / 'bin'}:{environment['PATH']}"
-        return subprocess.run(
-            ["make", *arguments],
-            cwd=self.directory,
-            env={**environment, "PATH": path, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def calls(self, word):
-        return [line for line in self._log.read_text().splitlines() if word in line]
+@pytest.fixture
+def player(tmp_path):
+    (tmp_path / "player").mkdir()
+    return recorded.Gcloud(tmp_path / "player")
 
 
 @pytest.fixture
-def scratch(tmp_path):
-    scratch = Scratch(tmp_path)
+def scratch(tmp_path, player, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    scratch = Scratch(
+        tmp_path,
+        python=PYTHON,
+        gcloud=GCLOUD,
+        interpreter=sys.executable,
+        player=player.program,
+    )
+    player.record(job(scratch))
+    return scratch
+
+
+def job(scratch):
+    """Returns the job that make describes."""
     lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
     (image,) = re.findall(r"--sdk_container_image=\S+", lines)
-    scratch.player.record(recorded.job(image, "--max_num_workers=1"))
-    return scratch
+    return recorded.job(image, "--max_num_workers=1")
 
 
 @pytest.mark.slow
@@ -124,11 +95,8 @@ def test_a_hundred_images_are_labeled_and_counted(scratch):
     assert cli.call(dataflow_smoke.main, dataflow_smoke.FLAGS, flags) == 1
 
 
-def test_nothing_begins_if_something_is_missing(scratch):
-    error = {"bucket": recorded.MISSING["bucket"]}
-    lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
-    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
-    scratch.player.record(recorded.job(image, "--max_num_workers=1"), errors=error)
+def test_nothing_begins_if_something_is_missing(scratch, player):
+    player.record(job(scratch), errors={"bucket": recorded.MISSING["bucket"]})
     ended = scratch.make("dataflow-smoke", *GIVEN)
     assert ended.returncode == 2
     assert "FAIL bucket: no gs://my-bucket: type: gcloud " in ended.stdout
@@ -141,8 +109,8 @@ def test_nothing_begins_if_something_is_missing(scratch):
 @pytest.mark.parametrize(
     "targets", [("dataflow-smoke",), ("container",), ("records", "RUNNER=dataflow")]
 )
-def test_gcloud_knows_the_commands_of_make(tmp_path, targets):
-    lines = Scratch(tmp_path).make("--dry-run", *targets, *GIVEN).stdout
+def test_gcloud_knows_the_commands_of_make(scratch, tmp_path, targets):
+    lines = scratch.make("--dry-run", *targets, *GIVEN).stdout
     commands = set(commands_in(lines))
     assert commands
     assert refusals(sorted(commands), tmp_path) == {}

@@ -3,19 +3,17 @@
 The stand-in for gcloud copies between directories, one of which is the bucket.
 """
 
-import os
 import pathlib
-import subprocess
 
 import pytest
 
-from tests.commands import ROOT
+from tests.infra.scratch import Scratch
 
 #: Writes what a stage would, into its `--output=` or `--workdir=`.
 PYTHON = """#!/bin/sh
 case "$*" in *version_info*) echo 3.11; exit ;; esac
 echo "python $*" >> {log}
-case "$*" in *"$FAILING"*) exit 1 ;; esac
+case "$*" in *"${{FAILING:-nothing fails}}"*) exit 1 ;; esac
 for argument in "$@"; do
     case "$argument" in
     --output=* | --workdir=*) directory=${{argument#*=}} ;;
@@ -32,7 +30,7 @@ done
 """
 GCLOUD = """#!/bin/sh
 echo "gcloud $*" >> {log}
-case "$*" in *"$FAILING"*) exit 1 ;; esac
+case "$*" in *"${{FAILING:-nothing fails}}"*) exit 1 ;; esac
 here() {{ echo "$1" | sed 's#^gs://my-bucket#{bucket}#'; }}
 case "$1 $2" in
 "storage cat") cat "$(here "$3")" ;;
@@ -58,54 +56,12 @@ ROUND = pathlib.PurePath("runs/birds/round-1")
 MADE = ("teacher_predictions", "predictions", "selection", "dataset")
 
 
-class Scratch:
-    """A scratch copy of the Makefile, and what it has called."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.bucket = directory / "bucket"
-        self.log = directory / "log"
-
-    def make(self, *arguments, failing="nothing fails"):
-        self.log.write_text("")
-        environment = {
-            name: value for name, value in os.environ.items() if "MAKE" not in name
-        }
-        path = f"{self.directory}/bin:{environment['PATH']}"
-        return subprocess.run(
-            ["make", *arguments],
-            cwd=self.directory,
-            env={**environment, "PATH": path, "FAILING": failing},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def calls(self, *words):
-        """Returns the calls that have all of some words."""
-        lines = self.log.read_text().splitlines()
-        return [line for line in lines if all(word in line for word in words)]
-
-
 @pytest.fixture
 def scratch(tmp_path):
-    (tmp_path / "infra").symlink_to(ROOT / "infra")
-    for name in ("Makefile", "Dockerfile"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("pyproject.toml", "constraints.txt", "setup.py"):
-        (tmp_path / name).touch()
-    stand_ins = {"bin/gcloud": GCLOUD, ".venv/bin/python": PYTHON}
-    for name, script in stand_ins.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True)
-        text = script.format(log=tmp_path / "log", bucket=tmp_path / "bucket")
-        path.write_text(text)
-        path.chmod(0o755)
-    for extra in ("demo", "gcp"):
-        (tmp_path / ".venv" / f"{extra}-installed").touch()
+    scratch = Scratch(tmp_path, python=PYTHON, gcloud=GCLOUD)
     (tmp_path / "runs/birds").mkdir(parents=True)
     (tmp_path / "runs/birds/settings").touch()
-    return Scratch(tmp_path)
+    return scratch
 
 
 @pytest.fixture
@@ -163,7 +119,7 @@ def test_a_finished_run_calls_nothing(finished):
 
 @pytest.mark.parametrize("failing", ["rsync", "cp", "label_images"])
 def test_nothing_follows_on_what_has_failed(scratch, failing):
-    ended = scratch.make("records", *GIVEN, failing=failing)
+    ended = scratch.make("records", *GIVEN, FAILING=failing)
     assert ended.returncode == 2
     assert not (scratch.directory / ROUND / "teacher_predictions/COMPLETED").exists()
     assert not scratch.calls("propagate_labels")

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 
 import google.cloud.storage
 import psutil
@@ -194,20 +193,57 @@ def test_a_write_whose_answer_was_lost_is_recognized(server):
     lock.renew()
 
 
+class Rounds:
+    """In place of the event that a lock is released: what happens between renewals."""
+
+    def __init__(self, *steps):
+        self.seconds = []
+        self._steps = iter(steps)
+
+    def wait(self, seconds):
+        self.seconds.append(seconds)
+        next(self._steps)()
+        return self.is_set()
+
+    def is_set(self):
+        return False
+
+
 def test_a_lock_is_renewed_until_it_is_lost(server):
-    lock, is_released, lost = make_lock(), threading.Event(), threading.Event()
+    lock, generations, lost = make_lock(), [], []
+    lock.acquire()
+
+    def look():
+        generations.append(server.objects.get(LOCK).generation)
+
+    rounds = Rounds(look, look, look, lambda: server.objects.delete(LOCK))
+    bucket_lock._keep(lock, rounds, lost.append)
+    assert generations == sorted(set(generations))
+    assert len(generations) == 3
+    assert rounds.seconds == [bucket_lock.RENEW_SECONDS] * 4
+    (error,) = lost
+    assert "deleted" in str(error)
+
+
+def test_a_renewal_that_fails_is_tried_again(server, monkeypatch):
+    lock = make_lock()
     lock.acquire()
     first = server.objects.get(LOCK).generation
-    thread = threading.Thread(
-        target=bucket_lock._keep,
-        args=(lock, is_released, lambda error: lost.set(), 0.001),
-    )
-    thread.start()
-    while server.objects.get(LOCK).generation == first:
-        pass
-    server.objects.delete(LOCK)
-    assert lost.wait(60)
-    thread.join()
+    renew, failures = lock.renew, [OSError, TimeoutError]
+
+    def fail_twice():
+        if failures:
+            raise failures.pop()
+        renew()
+
+    def look():
+        assert server.objects.get(LOCK).generation == first
+
+    monkeypatch.setattr(lock, "renew", fail_twice)
+    lost = []
+    rounds = Rounds(look, look, look, lambda: server.objects.delete(LOCK))
+    bucket_lock._keep(lock, rounds, lost.append)
+    assert len(lost) == 1
 
 
 def test_the_lock_is_no_part_of_an_artifact(server, tmp_path):

@@ -190,6 +190,13 @@ cli.run(main, CommandFlags())
 """
 
 
+def test_sigterm_ends_a_command_with_the_line_of_ctrl_c():
+    process = run_python(INTERRUPTED.replace("SIGINT", "SIGTERM"))
+    assert process.returncode == 143
+    assert process.stdout == ""
+    assert process.stderr == run_python(INTERRUPTED).stderr
+
+
 @pytest.mark.parametrize("program", [INTERRUPTED, INTERRUPTED_IN_A_THREAD])
 def test_ctrl_c_ends_a_command_at_once(program):
     """Also while another thread ends it: the main thread does not go on."""
@@ -204,21 +211,21 @@ import os, signal, time
 from stage import cli
 from stage.flags import CommandFlags
 from stage.interruption import on_interrupt
-def fail():
+def fail(number):
     print("fails", flush=True)
     raise ValueError
-def hang():
+def hang(number):
     print("hangs", flush=True)
     time.sleep(99)
 def main(argv):
-    with on_interrupt(lambda: "of a block that has ended"):
+    with on_interrupt(lambda number: "of a block that has ended"):
         pass
     with (
-        on_interrupt(lambda: "outer"),
-        on_interrupt(lambda: "inner\\x1b"),
+        on_interrupt(lambda number: "outer"),
+        on_interrupt(lambda number: "inner\\x1b"),
         on_interrupt(hang, seconds=SECONDS),
         on_interrupt(fail),
-        on_interrupt(lambda: print("newest", flush=True)),
+        on_interrupt(lambda number: print("newest", flush=True)),
     ):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(99)

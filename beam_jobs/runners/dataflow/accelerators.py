@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    StandardOptions,
     WorkerOptions,
 )
 
@@ -93,6 +94,11 @@ def _given(options: PipelineOptions) -> dict[str, str]:
         raise ValueError(
             f"expected --accelerator (make: ACCELERATOR=), or {_OPTION} as one of "
             "--dataflow_service_options, in place of an experiment"
+        )
+    hints = options.view_as(StandardOptions).resource_hints
+    if any(hint.partition("=")[0] == "accelerator" for hint in hints):
+        raise ValueError(
+            "expected --accelerator (make: ACCELERATOR=) in place of a --resource_hint"
         )
     services = options.view_as(GoogleCloudOptions).dataflow_service_options or []
     given = [option for option in services if option.startswith(_OPTION)]

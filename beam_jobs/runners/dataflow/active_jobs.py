@@ -14,23 +14,14 @@ from apache_beam.options.pipeline_options import (
 )
 from google.cloud import dataflow
 
+from beam_jobs.runners.dataflow import api
 from beam_jobs.runners.dataflow.job_options import OUTPUT_LABEL
 from beam_jobs.runners.dataflow.location import DataflowLocation
+from beam_jobs.runners.dataflow.states import ENDED, ENDING, state_of
 from stage.system import read_in_parallel
 
 #: Key of the label of what a job runs: its container and the steps of its graph.
 PROGRAM_LABEL = "noisy-student-rs-program"
-_ENDING = {
-    dataflow.JobState.JOB_STATE_CANCELLING,
-    dataflow.JobState.JOB_STATE_DRAINING,
-}
-_ENDED = {
-    dataflow.JobState.JOB_STATE_DONE,
-    dataflow.JobState.JOB_STATE_FAILED,
-    dataflow.JobState.JOB_STATE_CANCELLED,
-    dataflow.JobState.JOB_STATE_UPDATED,
-    dataflow.JobState.JOB_STATE_DRAINED,
-}
 
 
 def add_program_label(options: PipelineOptions, steps: Iterable[str]) -> None:
@@ -57,18 +48,12 @@ def find(client: Any, options: PipelineOptions) -> dataflow.Job | None:
         label.partition("=") for label in options.view_as(GoogleCloudOptions).labels
     ]
     labels = {key: value for key, _, value in pairs}
-    jobs = client._jobs_client  # Beam's client has no public way to list them.
-    request = dataflow.ListJobsRequest(
-        project_id=location.project,
-        location=location.region,
-        filter=dataflow.ListJobsRequest.Filter.ACTIVE,
-    )
     batch = [
         job
-        for job in jobs.list_jobs(request=request)
+        for job in api.list_active_jobs(client, location)
         if job.type_ != dataflow.JobType.JOB_TYPE_STREAMING
     ]
-    described = read_in_parallel(functools.partial(_describe, jobs, location), batch)
+    described = read_in_parallel(functools.partial(_describe, client, location), batch)
     return choose(described, labels, location)
 
 
@@ -86,7 +71,7 @@ def choose(
         job
         for job in jobs
         if job.labels.get(OUTPUT_LABEL) == labels[OUTPUT_LABEL]
-        and job.current_state not in _ENDED
+        and state_of(job) not in ENDED
     ]
     if not same:
         return None
@@ -98,7 +83,7 @@ def choose(
             f"all but one, as {location.cancel_command(job.id)}"
         )
     cancelled = dataflow.JobState.JOB_STATE_CANCELLED
-    if job.current_state in _ENDING or job.requested_state == cancelled:
+    if state_of(job) in ENDING or job.requested_state == cancelled:
         raise RuntimeError(
             f"{job.name} ({job.id}), which has this output, is being cancelled; start "
             f"again when it has ended: {location.page(job.id)}"
@@ -112,14 +97,11 @@ def choose(
     return job
 
 
-def _describe(jobs: Any, location: DataflowLocation, job: dataflow.Job) -> dataflow.Job:
+def _describe(
+    client: Any, location: DataflowLocation, job: dataflow.Job
+) -> dataflow.Job:
     """Returns a job of a list with its labels, which summaries leave out."""
     if job.labels:
         return job
-    request = dataflow.GetJobRequest(
-        project_id=location.project,
-        location=location.region,
-        job_id=job.id,
-        view=dataflow.JobView.JOB_VIEW_DESCRIPTION,
-    )
-    return jobs.get_job(request=request)
+    view = dataflow.JobView.JOB_VIEW_DESCRIPTION
+    return api.read_job(client, location, job.id, view)

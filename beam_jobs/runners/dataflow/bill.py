@@ -25,13 +25,13 @@ class BilledJob:
 
     Attributes:
         state: Its last state, such as done; running if nobody has seen its end.
-        workers: Machine type and accelerator.
+        pool: Its workers.
         resources: What it has used; None if that is not known.
         costs: Costs by resource; empty if they are not known, or without a price.
     """
 
     state: str
-    workers: str
+    pool: Pool
     resources: Resources | None
     costs: dict[str, NonNegative]
 
@@ -89,13 +89,19 @@ def add_job(
     resources: Resources | None,
     pool: Pool,
 ) -> Bill:
-    """Adds a job to the bill of its output, or replaces it; returns the bill."""
+    """Adds a job to the bill of its output, or replaces it; returns the bill.
+
+    A job that is there keeps its pool, as `pool` may be that of a command that has
+    not started it.
+    """
+    bill = read_bill(output) or Bill()
+    if job_id in bill.jobs:
+        pool = bill.jobs[job_id].pool
     costs = {}
     if resources is not None:
         with contextlib.suppress(ValueError):  # Without a price.
             costs = cost.costs_of(resources, pool)
-    job = BilledJob(state=state, workers=pool.worker, resources=resources, costs=costs)
-    bill = read_bill(output) or Bill()
+    job = BilledJob(state=state, pool=pool, resources=resources, costs=costs)
     return _write(output, dataclasses.replace(bill, jobs={**bill.jobs, job_id: job}))
 
 

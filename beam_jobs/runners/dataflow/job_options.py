@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -120,6 +120,17 @@ def max_hours(options: PipelineOptions) -> float:
     """Returns the value of `--max_hours`."""
     hours: float = options.view_as(TimeLimitOptions).max_hours
     return hours
+
+
+def find_max_hours(service_options: Iterable[str]) -> float | None:
+    """Returns the limit of hours among the service options of a job, if there is one.
+
+    Raises ValueError if it is no number.
+    """
+    for option in service_options:
+        if option.startswith(_TIME_LIMIT):
+            return float(option.removeprefix(_TIME_LIMIT)) / 3600
+    return None
 
 
 def job_name(name: str, now: datetime) -> str:

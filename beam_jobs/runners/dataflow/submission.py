@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import google.auth
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.dataflow.dataflow_metrics import DataflowMetrics
 from apache_beam.runners.dataflow.dataflow_runner import (
@@ -20,6 +16,7 @@ from apache_beam.runners.dataflow.internal import apiclient
 
 from beam_jobs.runners.dataflow import (
     active_jobs,
+    api,
     bill,
     interruption,
     job_options,
@@ -43,7 +40,7 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
     """
     location = DataflowLocation.of(options)
     with service_errors.as_one_line(location):
-        _check_login(options)
+        api.check_login(options)
         pipeline = beam.Pipeline(options=options)
         job.build(pipeline)
         options = pipeline.options  # A copy.
@@ -61,7 +58,7 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
         unknown = "" if active else interrupted.may_have_started
         with (
             service_errors.as_one_line(location, if_unanswered=unknown),
-            _without_log(),
+            api.without_log(),
         ):
             result = _attach(client, active, options) if active else pipeline.run()
         job_id = result.job_id()
@@ -73,13 +70,17 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
         add_to_bill("running", None)
         with service_errors.as_one_line(location, more=_goes_on(location, job_id)):
             state = waiting.wait(result, result._runner, name, log=log)
-        used = read_usage(result)
+        used = read_usage(client, result._job)
         if used is not None:
             log(f"{name} {used}")
         add_to_bill(state, used)
         if state != "done":
+            # That of an active job may have been another one's to choose.
+            limit = None if active else job_options.max_hours(options)
             raise RuntimeError(
-                waiting.describe_failure(result, client, options, name=name)
+                waiting.describe_failure(
+                    result, client, location, name=name, max_hours=limit
+                )
             )
     return result
 
@@ -94,13 +95,6 @@ def _describe(
     else:
         log(f"Dataflow runs {name}: {page}")
     log(f"its id is {job_id}; to end it: {location.cancel_command(job_id)}")
-
-
-def _check_login(options: PipelineOptions) -> None:
-    """Fails at once without a login, which Beam would look for again and again."""
-    cloud = options.view_as(GoogleCloudOptions)
-    if not cloud.no_auth:
-        google.auth.default(scopes=cloud.gcp_oauth_scopes)
 
 
 def _attach(client: Any, job: Any, options: PipelineOptions) -> Any:
@@ -140,15 +134,3 @@ def _add_to_bill(
         )
     except (ValueError, OSError) as error:  # Why a job has failed matters more.
         log(f"warning: this is not in the bill: {error}")
-
-
-@contextlib.contextmanager
-def _without_log() -> Iterator[None]:
-    """Drops what Beam's client logs about a request whose error is reported."""
-    logger = logging.getLogger(apiclient.__name__)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

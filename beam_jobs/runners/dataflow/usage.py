@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from beam_jobs.runners.cost import Resources
+from beam_jobs.runners.dataflow import api
 
 #: Origin of the service's own metrics.
 _ORIGIN = "dataflow/v1b3"
@@ -80,15 +81,15 @@ _METRICS = {
 }
 
 
-def read_usage(result: Any) -> JobUsage | None:
+def read_usage(client: Any, job: Any) -> JobUsage | None:
     """Returns what a job that has ended has used; None if the service does not say.
 
-    `result` is Beam's, of a job of Dataflow.
+    `client` is Beam's, `job` of the service's API.
     """
-    job_id, client = result.job_id(), result._runner.dataflow_client
     try:
         # Not Beam's `all_metrics`, which fails if a figure is not there twice.
-        metrics = client.get_job_metrics(job_id).metrics
+        with api.without_log():
+            metrics = client.get_job_metrics(job.id).metrics
     except Exception:  # The job itself has ended, whatever the reason is.
         return None
     found = {
@@ -100,7 +101,6 @@ def read_usage(result: Any) -> JobUsage | None:
     }
     if _METRICS["vcpu_seconds"] not in found:
         return None
-    job = result._job
     return JobUsage(
         **{field: found.get(name, 0.0) for field, name in _METRICS.items()},
         started=job.start_time or job.create_time,

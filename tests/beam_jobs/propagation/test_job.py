@@ -377,6 +377,34 @@ def test_a_job_that_ended_while_it_deleted_its_work_resumes(
     assert sets.files(tmp_path / "new") == undisturbed["cells"]
 
 
+@pytest.mark.usefixtures("small_cells")
+def test_what_earlier_jobs_have_left_is_deleted_before_the_first_pass(
+    inputs, tmp_path, monkeypatch
+):
+    """And what workers of this one leave, after the last pass."""
+    new, passes_run = tmp_path / "new", []
+    deleted = pipeline.artifact.delete_unfinished
+    calls = []
+
+    def delete_unfinished(directory):
+        calls.append((len(passes_run), epath.Path(directory).name))
+        deleted(directory)
+
+    def run_pass(job, *arguments, **more):
+        passes_run.append(job)
+        ended = run_pipeline(job, *arguments, **more)
+        (new / f".predictions-00000.parquet.{len(passes_run):032x}").touch()
+        return ended
+
+    run_pipeline = pipeline.runners.run_pipeline
+    monkeypatch.setattr(pipeline.artifact, "delete_unfinished", delete_unfinished)
+    monkeypatch.setattr(pipeline.runners, "run_pipeline", run_pass)
+    assert propagate(*inputs, new, **MODES["cells"]).returncode == 0
+    assert len(passes_run) == 3
+    assert calls[:3] == [(1, "new"), (1, "cells"), (3, "new")]
+    assert not list(new.glob(".predictions*"))
+
+
 def test_missing_files_are_found_by_one_listing():
     ObjectStore.files.clear()
     folder = epath.Path("mem://bucket/new")

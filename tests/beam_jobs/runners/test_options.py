@@ -46,6 +46,25 @@ def test_an_option_like_an_unknown_one_is_named():
         parse("--direct_num_worker=2")
 
 
+@pytest.mark.parametrize("runner", ["FnApiRunner", "DataflowRunner", "FlinkRunner"])
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--max_num_workers=abc", "--max_num_workers: invalid int value: 'abc'"),
+        ("--job_server_timeout=x: error: y", "--job_server_timeout.*'x: error: y'"),
+        ("--flexrs_goal=FAST", "--flexrs_goal: invalid choice: 'FAST'"),
+        ("--max_num_workers", "--max_num_workers: expected one argument"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_one_line(
+    capfd, runner, argument, expected
+):
+    with pytest.raises(ValueError, match=f"^Beam's option {expected}") as error:
+        parse(f"--runner={runner}", "--job_endpoint=localhost:8099", argument)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
 #: Names of Google's pages beside those of Beam's, for options that Beam declares twice.
 BOTH_NAMES = [
     ("disk_type", "worker_disk_type", "pd-ssd"),

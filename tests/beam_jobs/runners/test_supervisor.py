@@ -1,5 +1,6 @@
 """A small command that starts workers, run by `supervised` in a real process."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -178,9 +179,9 @@ def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
 @pytest.mark.parametrize(
     ("callback", "line"),
     [
-        ("lambda: 'the job goes on'", "the job goes on"),
+        ("lambda _: 'the job goes on'", "the job goes on"),
         (
-            "lambda: worker.kill() or supervisor.os._exit(1)",
+            "lambda _: worker.kill() or supervisor.os._exit(1)",
             "interrupted; the same command resumes it",
         ),
     ],
@@ -238,14 +239,49 @@ def test_an_interrupt_right_after_the_fork_is_handled_by_the_parent(command, tmp
     assert len(processes(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_process_outlives_the_parent(command, tmp_path, number):
+ANNOUNCING = """
+import threading
+from stage.interruption import announce, on_interrupt
+
+def hang(number):
+    announce("not yet")
+    print("announced", flush=True)
+    threading.Event().wait()
+
+with on_interrupt(hang, seconds=99):
+    print("ready", flush=True)
+    time.sleep(99)
+"""
+
+
+def test_a_second_interrupt_prints_what_the_child_has_announced(command, tmp_path):
+    process = command(ANNOUNCING)
+    for line in ("ready", "announced"):
+        assert process.stdout.readline() == line + "\n"
+        process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "not yet\n"
+    assert process.returncode == 130
+    wait_for_end(processes(tmp_path)[0][0])
+
+
+def test_no_process_outlives_a_parent_that_is_killed(command, tmp_path):
     process = command(WAIT)
     pids = wait_for_start(tmp_path)
-    process.send_signal(number)
+    process.kill()
     process.communicate(timeout=60)
-    assert process.returncode == -number
+    assert process.returncode == -signal.SIGKILL
     wait_for_end(*pids)
+
+
+@pytest.mark.parametrize("is_child_alone", [False, True])
+def test_sigterm_ends_all_processes_with_a_line(command, tmp_path, is_child_alone):
+    process = command(WAIT)
+    child, worker = wait_for_start(tmp_path)
+    os.kill(child if is_child_alone else process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert output == "interrupted; the same command resumes it\n"
+    wait_for_end(child, worker)
 
 
 def test_a_child_that_is_killed_ends_the_command(command, tmp_path):

@@ -66,6 +66,12 @@ FAULTS = (
         mentions=("out",),
     ),
     Fault(
+        "output in a bucket locked by another job",
+        FAILED,
+        "another process has renewed the object `.lock` in the last five minutes",
+        mentions=("process ", " is writing to gs://b/out", "delete .lock"),
+    ),
+    Fault(
         "two label_images commands with the same output",
         FAILED,
         "the second fails: the output is locked",

@@ -159,15 +159,14 @@ def answers(changes=None):
 
 #: Plays back: a file has what is printed, by the words of the command.
 _PLAYER = """#!{python} -IS
-import json, pathlib, sys, time
+import json, pathlib, sys
 words = " ".join(sys.argv[1:])
 with open({calls!r}, "a") as calls:
     calls.write(words + "\\n")
 tape = json.loads(pathlib.Path({tape!r}).read_text())
 if words not in tape:
     sys.exit("ERROR: (gcloud) not recorded: " + words)
-seconds, output, errors, status = tape[words]
-time.sleep(seconds)
+output, errors, status = tape[words]
 sys.stdout.write(output)
 sys.stderr.write(errors)
 sys.exit(status)
@@ -197,11 +196,10 @@ class Gcloud:
     def calls(self):
         return self._calls.read_text().splitlines()
 
-    def record(self, job, *, errors=None, seconds=None, **changes):
+    def record(self, job, *, errors=None, **changes):
         """Records what a project that has all answers, but for some answers.
 
-        `errors` are what gcloud says when a query fails, and `seconds` how long it
-        takes, both by the name of the query.
+        `errors` are what gcloud says when a query fails, by the name of the query.
         """
         values = {**ready(), **changes}
         tape = {}
@@ -209,6 +207,5 @@ class Gcloud:
             error = (errors or {}).get(name, "")
             value = values[name]
             output = "" if error or value == "" else json.dumps(value)
-            delay = (seconds or {}).get(name, 0)
-            tape[" ".join(words)] = [delay, output, error, int(bool(error))]
+            tape[" ".join(words)] = [output, error, int(bool(error))]
         self._tape.write_text(json.dumps(tape))

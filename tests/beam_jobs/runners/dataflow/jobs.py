@@ -38,7 +38,7 @@ def for_service(service, *more):
     return filled("--no_auth", endpoint, "--job_name=birds", *more)
 
 
-def as_job(build, *, output="", prepare=lambda: None):
+def as_job(build, *, output, prepare=lambda: None):
     return PipelineJob(build=build, output=str(output), prepare=prepare)
 
 

@@ -14,6 +14,12 @@ _JOBS = f"/v1b3/projects/{PROJECT}/locations/{REGION}/jobs"
 _ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")
 #: Number of JOB_MESSAGE_ERROR.
 _ERROR = "4"
+#: Views of a job by what requests call them.
+_VIEWS = {
+    **dict.fromkeys(("", "JOB_VIEW_SUMMARY", "1"), "SUMMARY"),
+    **dict.fromkeys(("JOB_VIEW_ALL", "2"), "ALL"),
+    **dict.fromkeys(("JOB_VIEW_DESCRIPTION", "3"), "DESCRIPTION"),
+}
 #: Jobs in a page of a list.
 _PAGE_SIZE = 2
 
@@ -40,7 +46,7 @@ class FakeJob:
     states_of_cancelling: tuple = ("CANCELLING", "CANCELLED")
     times: tuple = ("2026-11-22T13:05:09Z", "2026-11-22T14:06:10Z")
 
-    def describe(self, job_id, *, has_labels):
+    def describe(self, job_id, *, view="SUMMARY"):
         """Returns the job as the service shows it."""
         shown = {
             "id": job_id,
@@ -51,7 +57,9 @@ class FakeJob:
             "startTime": self.times[0],
             "currentStateTime": self.times[1],
         }
-        return shown | ({"labels": self.content["labels"]} if has_labels else {})
+        more = {"SUMMARY": (), "DESCRIPTION": ("labels",)}
+        names = more.get(view, ("labels", "environment"))
+        return shown | {name: self.content[name] for name in names}
 
     def list_messages(self, *, only_errors):
         basic = () if only_errors else ("Worker configuration: n2-standard-4.",)
@@ -134,16 +142,17 @@ class Service:
 
     def add(self, job_id, states=("RUNNING",), **content):
         """Adds a job of another process."""
-        described = {"name": job_id, "labels": {}} | content
+        described = {"name": job_id, "labels": {}, "environment": {}} | content
         self.jobs[job_id] = FakeJob(described, list(states))
         return self.jobs[job_id]
 
-    def fail(self, method, path, status, message="", *, times=1):
+    def fail(self, method, path, status, message="", *, times=1, view=None):
         """Lets requests fail; without a status, their connection is closed.
 
-        `path` is a pattern of what follows `.../jobs`.
+        `path` is a pattern of what follows `.../jobs`; with `view`, only requests of
+        that view of a job fail.
         """
-        self._faults += [(method, path, status, message)] * times
+        self._faults += [(method, path, status, message, view)] * times
 
     def hang(self, method, path):
         """Gives a request no answer until the service ends."""
@@ -164,13 +173,15 @@ class Service:
         """Returns the status and the content of an answer."""
         path, _, query = url.partition("?")
         rest = path.removeprefix(_JOBS)
+        values = dict(urllib.parse.parse_qsl(query))
+        view = _VIEWS[values.get("view", "")]
         for fault in self._faults:
-            if fault[0] == method and re.fullmatch(fault[1], rest):
+            is_meant = fault[0] == method and re.fullmatch(fault[1], rest)
+            if is_meant and fault[4] in (None, view):
                 self._faults.remove(fault)
                 found = fault[2], {"error": {"code": fault[2], "message": fault[3]}}
                 break
         else:
-            values = dict(urllib.parse.parse_qsl(query))
             found = self._find(method, path, rest, values, content)
         with self._changed:
             self.requests.append((method, rest))
@@ -200,9 +211,10 @@ class Service:
             return 200, {"jobMessages": list(messages)}
         if part == "metrics":
             return 200, {"metrics": list(job.list_metrics())}
-        if query.get("view") in ("JOB_VIEW_DESCRIPTION", "3"):
-            return 200, job.describe(job_id, has_labels=True)
-        found = job.describe(job_id, has_labels=False)
+        view = _VIEWS[query.get("view", "")]
+        if view != "SUMMARY":
+            return 200, job.describe(job_id, view=view)
+        found = job.describe(job_id)
         if len(job.states) > 1:
             job.states.pop(0)
         return 200, found
@@ -219,9 +231,6 @@ class Service:
         active = {
             name: job for name, job in self.jobs.items() if job.states[0] not in _ENDED
         }
-        page = [
-            job.describe(name, has_labels=False)
-            for name, job in list(active.items())[start:end]
-        ]
+        page = [job.describe(name) for name, job in list(active.items())[start:end]]
         more = {"nextPageToken": str(end)} if end < len(active) else {}
         return 200, {"jobs": page} | more

@@ -58,6 +58,8 @@ def test_more_may_be_said_of_it_by_hand(more):
         ((by_hand(L4), by_hand(L4)), "got 2"),
         ((by_hand(""),), "got one without a type"),
         ((f"--experiments=worker_accelerator={L4}",), "place of an experiment"),
+        ((f"--resource_hint=accelerator={L4}",), "--accelerator .*ACCELERATOR="),
+        ((f"--resource_hints=accelerator={L4}",), "in place of a --resource_hint"),
         (("--accelerator=nvidia-l4", "--machine_type=n1-standard-4"), "g2-.*n1-"),
         (("--accelerator=nvidia-tesla-t4", "--machine_type=n2-standard-4"), "n1-.*n2-"),
         (("--machine_type=g2-standard-8",), "--accelerator=nvidia-l4"),
@@ -68,3 +70,8 @@ def test_more_may_be_said_of_it_by_hand(more):
 def test_what_would_be_refused_or_paid_for_nothing_is_refused(given, expected):
     with pytest.raises(ValueError, match=expected):
         filled(*given)
+
+
+def test_other_resource_hints_are_no_accelerators():
+    found = filled("--resource_hint=min_ram=4GB")
+    assert accelerators.accelerator_name(found) is None

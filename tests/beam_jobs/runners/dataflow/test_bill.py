@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_job_that_was_waited_for_twice_is_billed_once(tmp_path):
     assert add(tmp_path).total == pytest.approx(COST)
 
 
+def test_a_job_keeps_the_pool_of_the_command_that_has_started_it(tmp_path):
+    bill.add_job(tmp_path, "job-1", state="running", resources=None, pool=POOL)
+    flexible = dataclasses.replace(POOL, is_flexible=True)
+    found = add(tmp_path, pool=flexible)
+    assert found.jobs["job-1"].pool == POOL
+    assert found.total == pytest.approx(COST)
+
+
 def test_the_estimate_stands_beside_the_cost(tmp_path):
     add(tmp_path)
     estimate = CostEstimate(num_images=360_000, images_per_second=1.0, pool=POOL)
@@ -48,7 +57,7 @@ def test_flexible_workers_and_accelerators_have_their_prices(tmp_path):
     costs = add(tmp_path, pool=flexible).jobs["job-1"].costs
     assert costs["vCPUs"] == pytest.approx(0.6 * 40 * 0.056)
     unknown = Pool(machine="g2-standard-8", workers=1, disk_gb=50, accelerator="abacus")
-    assert add(tmp_path, pool=unknown).jobs["job-1"].costs == {}
+    assert add(tmp_path, "job-2", pool=unknown).jobs["job-2"].costs == {}
 
 
 def test_a_broken_bill_is_one_line(tmp_path):

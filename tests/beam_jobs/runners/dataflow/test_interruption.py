@@ -1,13 +1,17 @@
-"""Ctrl-C on a real process that waits for a job of a fake of the service."""
+"""Signals to a real process that waits for a job of a fake of the service."""
 
 import os
 import signal
 import subprocess
 import sys
+import threading
+import types
 
 import pytest
 
 from beam_jobs.runners import run
+from beam_jobs.runners.dataflow import interruption
+from beam_jobs.runners.dataflow.location import DataflowLocation
 from tests.beam_jobs.runners.dataflow.service import Service
 from tests.commands import ENVIRONMENT, ROOT
 
@@ -26,7 +30,7 @@ def main(argv):
         dataflow_runner.time = types.SimpleNamespace(
             time=time.time, sleep=lambda _: time.sleep(0.1))
         options = jobs.filled("--no_auth", "--job_name=birds", *argv[1:])
-        submission.run(jobs.as_job(jobs.labeling), options, log=cli.log)
+        submission.run(jobs.as_job(jobs.labeling, output=OUTPUT), options, log=cli.log)
 
 cli.run(supervisor.supervised(main), CommandFlags())
 """
@@ -36,14 +40,15 @@ CANCEL = "gcloud dataflow jobs cancel job-1 --region=europe-west4 --project=my-p
 
 
 @pytest.fixture
-def start(emulator):
+def start(emulator, tmp_path):
     """Starts a command that submits the labeling job to a service."""
+    program = PROGRAM.replace("OUTPUT", repr(str(tmp_path)))
     started = []
 
     def start(service, *options):
         endpoint = f"--dataflow_endpoint={service.url}"
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "--", endpoint, *options],
+            [sys.executable, "-c", program, "--", endpoint, *options],
             cwd=ROOT,
             env={**ENVIRONMENT, "STORAGE_EMULATOR_HOST": emulator},
             stdout=subprocess.PIPE,
@@ -66,10 +71,10 @@ def press_ctrl_c(process):
     os.killpg(process.pid, signal.SIGINT)
 
 
-def end_of(process):
-    """Returns the only line of a command that Ctrl-C has ended, and its output."""
+def end_of(process, *, status=130):
+    """Returns the only line of a command that a signal has ended, and its output."""
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == status, errors
     (line,) = errors.splitlines()
     return line, output
 
@@ -134,8 +139,38 @@ def test_a_second_ctrl_c_does_not_wait_for_the_cancelling(start):
         press_ctrl_c(process)
         service.wait_for(*CANCELLED)
         press_ctrl_c(process)
-        process.communicate(timeout=30)
-    assert process.returncode == 130
+        line, _ = end_of(process)
+    assert line.startswith(
+        "interrupted; Dataflow was asked to cancel job-1 and has not"
+    )
+    assert line.endswith(CANCEL)
+
+
+@pytest.mark.parametrize("to_all", [False, True])
+def test_sigterm_says_the_same_and_cancels_nothing(start, to_all):
+    with Service(["RUNNING"]) as service:
+        process = start(service, "--cancel_on_interrupt")
+        service.wait_for(*POLLED)
+        (os.killpg if to_all else os.kill)(process.pid, signal.SIGTERM)
+        line, _ = end_of(process, status=143)
+    assert line.startswith("interrupted; job-1 goes on and is billed")
+    assert line.endswith(CANCEL)
+    assert CANCELLED not in service.requests
+
+
+def test_a_cancelling_that_takes_too_long_is_not_confirmed(monkeypatch):
+    monkeypatch.setattr(interruption, "_CANCEL_SECONDS", 0)
+    is_over = threading.Event()
+    client = types.SimpleNamespace(modify_job_state=lambda *_: is_over.wait())
+    location = DataflowLocation(project="my-project", region="europe-west4")
+    waiting = interruption.Interruption(
+        location, "birds", cancels=True, log=lambda line: None
+    )
+    waiting.follow(client, "job-1")
+    line = waiting.line(signal.SIGINT)
+    is_over.set()
+    assert "has not confirmed it" in line
+    assert line.endswith(CANCEL)
 
 
 def test_a_job_that_cannot_be_cancelled_goes_on(start):

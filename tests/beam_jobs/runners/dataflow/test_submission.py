@@ -1,6 +1,8 @@
 """Submission to a fake of the service, with files staged to an emulator of buckets."""
 
 import socket
+import threading
+import types
 
 import apache_beam as beam
 import google.auth
@@ -95,11 +97,15 @@ def test_a_job_that_somebody_cancels_is_an_error(submit):
     assert submit.lines[-1] == "birds is cancelling"
 
 
-@pytest.mark.parametrize("state", ["PENDING", "CANCELLING"])
-def test_an_error_of_a_job_that_does_not_run_is_logged_once(submit, caplog, state):
-    with Service([*[state] * 30, "DONE"], errors=("no machines",)) as service:
-        submit(service)
-    assert caplog.text.count("no machines") == 1
+@pytest.mark.parametrize("state", ["PENDING", "CANCELLING", "RUNNING"])
+def test_an_error_of_a_job_is_logged_once_in_a_line_of_ours(submit, caplog, state):
+    # A shard is tried four times, and gives a traceback each time.
+    errors = ("no machines", *[TRACEBACK.replace("7", str(i)) for i in range(4)])
+    with Service([*[state] * 30, "DONE"], errors=errors) as service:
+        lines = submit(service)
+    reported = [line for line in lines if "reports" in line]
+    assert reported == ["birds reports: no machines", "birds reports: no GPU"]
+    assert "JOB_MESSAGE" not in caplog.text
 
 
 def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
@@ -114,12 +120,38 @@ def test_a_job_that_its_limit_of_run_time_has_ended_says_so(submit):
 
 
 def test_a_slow_start_is_mentioned_once(submit, monkeypatch):
-    monkeypatch.setattr(waiting, "SLOW_START_SECONDS", 0.3)
-    with Service([*["QUEUED"] * 100, *["PENDING"] * 5, "DONE"]) as service:
+    """The clock strikes when the state is known, and the job goes on then."""
+    with Service(["QUEUED"]) as service:
+
+        class Clock(threading.Thread):
+            def __init__(self, seconds, strike):
+                assert seconds == waiting.SLOW_START_SECONDS
+                super().__init__(daemon=True)
+                self._strike = strike
+
+            def run(self):
+                service.wait_for("GET", "/job-1/messages")
+                self._strike()
+                service.jobs["job-1"].states = ["PENDING", "DONE"]
+
+            def cancel(self):
+                self.join()
+
+        monkeypatch.setattr(waiting, "threading", types.SimpleNamespace(Timer=Clock))
         lines = submit(service)[3:]
-    (mentioned,) = [line for line in lines if "still queued" in line]
-    lines.remove(mentioned)
-    assert lines == ["birds is queued", "birds is pending"]
+    mentioned = "birds is still queued after 5 minutes"
+    assert [line.partition(";")[0] for line in lines] == [
+        *("birds is queued", mentioned, "birds is pending")
+    ]
+
+
+def test_a_job_that_runs_has_no_slow_start():
+    lines = []
+    log = waiting.StateLog("birds", lines.append)
+    log.mention_slow_start()
+    log.update("JOB_STATE_RUNNING")
+    log.mention_slow_start()
+    assert lines == ["birds is running"]
 
 
 def test_errors_of_the_service_and_of_connections_do_not_end_the_waiting(submit):
@@ -195,14 +227,15 @@ def test_a_service_that_cannot_be_reached_is_one_line(submit):
         submit(service)
 
 
-def test_without_a_login_nothing_is_tried(monkeypatch):
+def test_without_a_login_nothing_is_tried(monkeypatch, tmp_path):
     def fail(**_):
         raise DefaultCredentialsError("Your default credentials were not found.")
 
     monkeypatch.setattr(google.auth, "default", fail)
     monkeypatch.setattr(socket.socket, "connect", fail)
     with pytest.raises(RuntimeError, match="gcloud auth application-default login"):
-        submission.run(as_job(labeling), filled(), log=lambda line: None)
+        job = as_job(labeling, output=tmp_path)
+        submission.run(job, filled(), log=lambda line: None)
 
 
 @pytest.fixture
@@ -261,6 +294,38 @@ def test_an_active_job_that_fails_is_an_error_as_an_own_one(submit, labels):
             submit(service)
 
 
+@pytest.mark.parametrize(
+    ("service_options", "status", "expected"),
+    [
+        (
+            ["enable_x", "max_workflow_runtime_walltime_seconds=3600"],
+            200,
+            "after 1.0 hours, by its limit of run time (make: MAX_HOURS=1)",
+        ),
+        (["max_workflow_runtime_walltime_seconds=7200"], 200, None),
+        ([], 200, "after 1.0 hours, perhaps by a limit of run time"),
+        (["max_workflow_runtime_walltime_seconds=x"], 200, "perhaps by a limit"),
+        ([], 403, "after 1.0 hours, perhaps by a limit of run time"),
+    ],
+)
+def test_an_active_job_is_judged_by_its_own_limit(
+    submit, labels, service_options, status, expected
+):
+    with Service() as service:
+        service.add(
+            "first",
+            ["RUNNING", "RUNNING", "CANCELLED"],
+            labels=labels,
+            environment={"serviceOptions": service_options},
+        )
+        if status != 200:
+            service.fail("GET", "/first", status, "no", view="ALL", times=9)
+        with pytest.raises(RuntimeError, match="first was cancelled") as error:
+            submit(service, "--max_hours=0.5")
+    assert "0.5" not in str(error.value)
+    assert (expected or "first was cancelled; its page") in str(error.value)
+
+
 def refusal_of(submit, service, *options, **build):
     with pytest.raises(RuntimeError) as error:
         submit(service, *options, **build)
@@ -307,5 +372,6 @@ def test_options_stay_as_they_are(submit):
     with Service() as service:
         options = for_service(service)
         before = options.get_all_options()
-        submission.run(as_job(labeling), options, log=lambda line: None)
+        job = as_job(labeling, output=submit.output)
+        submission.run(job, options, log=lambda line: None)
     assert options.get_all_options() == before

@@ -19,10 +19,14 @@ METRICS = {
 }
 
 
+def read_usage(result):
+    return usage.read_usage(result._runner.dataflow_client, result._job)
+
+
 def test_the_figures_of_a_job_are_read_and_logged(submit):
     with Service(["RUNNING", "DONE"], metrics=METRICS) as service:
         lines = submit(service)
-        found = usage.read_usage(submit.result)
+        found = read_usage(submit.result)
     assert found == usage.JobUsage(
         vcpu_seconds=3_237_830,
         memory_mb_seconds=21_550_998_323,
@@ -50,7 +54,7 @@ def test_the_figures_of_a_job_make_its_bill(submit, state):
     found = bill.read_bill(submit.output)
     assert found.total == pytest.approx(10 * 0.056)
     assert found.jobs["job-1"].state == state.lower()
-    assert found.jobs["job-1"].workers == "n2-standard-4"
+    assert found.jobs["job-1"].pool.worker == "n2-standard-4"
 
 
 @pytest.mark.parametrize("state", ["DONE", "FAILED"])
@@ -71,23 +75,24 @@ def test_a_bill_that_cannot_be_read_does_not_hide_how_a_job_has_ended(submit, st
 def test_a_job_without_figures_has_no_usage(submit):
     with Service() as service:
         submit(service)
-        assert usage.read_usage(submit.result) is None
+        assert read_usage(submit.result) is None
     found = bill.read_bill(submit.output)
     assert found.num_unknown == 1
     assert "1 not counted" in str(found)
 
 
-def test_a_job_whose_figures_cannot_be_read_has_no_usage(submit):
+def test_a_job_whose_figures_cannot_be_read_has_no_usage(submit, caplog):
     with Service(metrics=METRICS) as service:
         service.fail("GET", "/job-1/metrics", 403, "no", times=9)
         lines = submit(service)
-        assert usage.read_usage(submit.result) is None
+        assert read_usage(submit.result) is None
     assert "used" not in lines[-1]
+    assert "HTTP" not in caplog.text
 
 
 def test_figures_that_the_service_leaves_out_are_zero(submit):
     with Service(metrics={"TotalVcpuTime": 3600}) as service:
         submit(service)
-        found = usage.read_usage(submit.result)
+        found = read_usage(submit.result)
     assert (found.vcpu_seconds, found.gpu_seconds) == (3600, 0)
     assert "GPU" not in str(found)
