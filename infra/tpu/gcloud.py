@@ -10,6 +10,8 @@ import subprocess
 from infra.tpu.slices import TpuSlice
 
 _NO_GCLOUD = "expected gcloud on the PATH: https://cloud.google.com/sdk/docs/install"
+#: Seconds after which a call has no answer; deleting a slice takes minutes.
+_MAX_SECONDS = 1800
 #: State of a request whose TPU VM is there, and billed.
 ACTIVE = "ACTIVE"
 #: States of a TPU VM that has been preempted or stopped, and does not come back.
@@ -33,10 +35,18 @@ def call(*words: str) -> str:
     """
     try:
         ended = subprocess.run(
-            ["gcloud", *words, "--quiet"], capture_output=True, text=True, check=False
+            ["gcloud", *words, "--quiet"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_MAX_SECONDS,
         )
     except FileNotFoundError as error:
         raise ValueError(_NO_GCLOUD) from error
+    except subprocess.TimeoutExpired as error:
+        raise GcloudError(
+            f"gcloud {' '.join(words[:4])}: no answer within {_MAX_SECONDS} seconds"
+        ) from error
     if ended.returncode:
         said = " ".join(ended.stderr.split()) or f"exit status {ended.returncode}"
         raise GcloudError(f"gcloud {' '.join(words[:4])}: {said}")

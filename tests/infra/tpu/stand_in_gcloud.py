@@ -56,6 +56,7 @@ def describe(scenario, words):
         save(scenario)
         fail("ERROR: (gcloud) connection refused")
     if entry == "hang":
+        save(scenario)
         pathlib.Path(scenario["fifo"]).write_text("here")
     if entry == "gone":
         scenario["now"] = None

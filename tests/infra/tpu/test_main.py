@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from infra.tpu import loop
+from infra.tpu import gcloud, loop
 from tests import documents
 from tests.commands import ENVIRONMENT, ROOT
 from tests.infra.tpu.conftest import MACHINE_FLAGS, SHARDS, TRAINING
@@ -254,6 +254,15 @@ def test_what_others_have_deleted_is_not_created_again(cloud, events, said):
     assert said in ended.stderr
     assert len(cloud.did("create")) == 1
     assert "may be on" not in ended.stdout
+
+
+def test_a_call_without_an_answer_is_made_again(cloud, monkeypatch):
+    monkeypatch.setattr(gcloud, "_MAX_SECONDS", 5)
+    cloud.tell(["ACTIVE", "hang", "complete"])
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    assert "no answer within 5 seconds" in ended.stdout
+    assert cloud.now is None
 
 
 def test_hosts_that_never_report_end_the_machine(cloud):
