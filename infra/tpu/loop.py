@@ -108,7 +108,13 @@ class TpuLoop:
         self._state = seen.state
         self._hours = max(self._hours, seen.hours)
         self.may_be_on = seen.state is not None
+        if self.may_be_on and not self._starts and not self._has_been:
+            self._tell_how_to_end()
         self._has_been |= self.may_be_on
+
+    def _tell_how_to_end(self) -> None:
+        # Not only at the end, which a command that is killed does not reach.
+        self.log(f"to delete it by hand: {self.machine.how_to_end()}")
 
     def _why_end(
         self, reports: set[str], seen: TpuSighting, *, is_gone: bool
@@ -171,7 +177,7 @@ class TpuLoop:
                 self.may_be_on = self.machine.look().state is not None
             raise
         if self._starts == 1:
-            self.log(f"to delete it by hand: {self.machine.how_to_end()}")
+            self._tell_how_to_end()
 
     def _check_places(self) -> None:
         """Raises OSError if another machine may train the same classifier."""
@@ -200,7 +206,8 @@ class TpuLoop:
         if self._state is None:
             return
         if self.keep:
-            self.log(f"{self.machine.name} is billed; {self.machine.how_to_end()}")
+            how = self.machine.how_to_end()
+            self.log(f"{self.machine.name} is billed; to delete it: {how}")
             return
         self._delete()
         self.log(f"{self.machine.name} is deleted")

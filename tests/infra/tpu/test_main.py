@@ -112,6 +112,7 @@ def test_a_running_machine_is_watched_not_created(cloud):
     assert ended.returncode == 0, ended.stderr
     assert not cloud.did("create")
     assert cloud.now is None
+    assert ended.stdout.count(f"queued-resources delete {NAME}") == 1
 
 
 def test_a_kept_machine_stays_and_its_end_is_told(cloud):
