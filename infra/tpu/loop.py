@@ -22,8 +22,9 @@ _MIN_FAILURES = 3
 _HOURS_TO_SAVE = 0.25
 #: Fewest hours for which a machine is worth requesting.
 MIN_HOURS = 0.5
-#: Hours after which a host must have reported that it has booted.
-_BOOT_HOURS = 0.5
+#: Hours after which a host must have reported that it has booted. Large slices are
+#: being created for a good part of them.
+_BOOT_HOURS = 1.0
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -140,7 +141,7 @@ class TpuLoop:
         if is_on and STARTED not in reports and seen.hours > _BOOT_HOURS:
             return (
                 f"expected a report of a host in {self.job.directory} within "
-                f"{_BOOT_HOURS:g} hours, got none: its account needs the bucket"
+                f"{_BOOT_HOURS:g} hour, got none: its account needs the bucket"
             )
         return None
 

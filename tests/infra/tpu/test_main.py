@@ -267,7 +267,7 @@ def test_a_call_without_an_answer_is_made_again(cloud, monkeypatch):
 
 
 def test_hosts_that_never_report_end_the_machine(cloud):
-    cloud.tell(["0.4 hours", "0.6 hours"], mute=True)
+    cloud.tell(["0.9 hours", "1.1 hours"], mute=True)
     ended = cloud.train()
     assert ended.returncode == 1
     assert f"{WORKDIR}.machine" in ended.stderr
