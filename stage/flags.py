@@ -106,14 +106,14 @@ class CommandFlags:
         self.boolean = functools.partial(self._define, flags.DEFINE_bool)
         self.choice = functools.partial(self._define, flags.DEFINE_enum)
 
-    def parse(self, argv: Sequence[str]) -> list[str]:
+    def parse(self, argv: Sequence[str], *, hint: str = _HINT) -> list[str]:
         """Parses a command line; an earlier one has no effect on the values.
 
         Returns the program's name and the arguments that are no flags; exits if a flag
-        is unknown, missing or malformed.
+        is unknown, missing or malformed, with a hint where to find the flags.
         """
         self.values.unparse_flags()
-        return self._parse(self.values, argv)
+        return self._parse(self.values, argv, hint)
 
     def check(self, words: Sequence[str]) -> flags.FlagValues:
         """Returns the values of some flags; raises ValueError for what parse refuses.
@@ -152,7 +152,9 @@ class CommandFlags:
             self._required.append(name)
         return define(name, *details, flag_values=self.values, **more)
 
-    def _parse(self, values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    def _parse(
+        self, values: flags.FlagValues, argv: Sequence[str], hint: str = _HINT
+    ) -> list[str]:
         try:
             rest = values(argv)
         except flags.Error as error:
@@ -160,7 +162,7 @@ class CommandFlags:
             new_name = RENAMED.get(name)
             if new_name in self.values:
                 sys.exit(f"error: --{name} was renamed: use --{new_name}")
-            sys.exit(f"error: {self._explain(error)}\n{_HINT}")
+            sys.exit(f"error: {self._explain(error)}\n{hint}")
 
         for name in self.values:
             _check_not_blank(name, self.values[name].value, name in self._required)
@@ -168,7 +170,7 @@ class CommandFlags:
             f"--{name}=" for name in self._required if self.values[name].value is None
         ]
         if missing:
-            sys.exit(f"error: missing {', '.join(missing)}\n{_HINT}")
+            sys.exit(f"error: missing {', '.join(missing)}\n{hint}")
         self._check_apart()
         return rest
 

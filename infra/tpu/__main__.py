@@ -7,27 +7,29 @@ r"""Trains on a Cloud TPU that is created for it, again after each preemption.
       --workdir=gs://my-bucket/runs/teacher
 
 After `--` stands the command to run on every host. Its flags are checked before
-anything is created. The machine is deleted when the training is complete or has failed.
-The last commit's code, the hosts' logs and the compiled steps are in WORKDIR.machine.
-Ctrl-C ends this command, not the training; the same command watches it again. See
-docs/tpu.md.
+anything is created. The machine is deleted when the training is complete or has failed,
+and after --max_hours. The last commit's code, the hosts' logs and the compiled steps
+are in WORKDIR.machine. Ctrl-C ends this command, not the training; the same command
+watches it again. See docs/tpu.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from infra.tpu import job
-from infra.tpu.gcloud import TpuMachine
-from infra.tpu.loop import TpuLoop
+from infra.tpu.gcloud import FLEX_START_MAX_HOURS, TpuMachine
+from infra.tpu.loop import MIN_HOURS, TpuLoop
 from infra.tpu.slices import find_slice
 from stage import cli, preemption
 from stage.flags import CommandFlags
+from stage.validation import check
 
 FLAGS = CommandFlags()
 _NAME = FLAGS.string(
@@ -42,6 +44,18 @@ _SPOT = FLAGS.boolean("spot", True, "Whether to use cheaper machines that may go
 _MAX_STARTS = FLAGS.integer(
     "max_starts", 20, "Largest number of machines to create.", lower_bound=1
 )
+_MAX_HOURS = FLAGS.number(
+    "max_hours",
+    24.0,
+    "Hours that machines may be on in all; the training saves its state before.",
+    lower_bound=MIN_HOURS,
+)
+_FLEX_START = FLAGS.boolean(
+    "flex_start", False, "Whether Google ends the machine after --max_hours itself."
+)
+_PRICE = FLAGS.number(
+    "price_per_chip_hour", None, "Price of a chip for an hour.", lower_bound=0
+)
 _KEEP = FLAGS.boolean("keep", False, "Leave the machine on at the end.")
 _POLL = FLAGS.number("poll_seconds", 60.0, "Seconds between two looks.", lower_bound=0)
 
@@ -51,6 +65,7 @@ def main(argv: Sequence[str]) -> None:
     log = cli.log_for("tpu")
     with cli.exit_on_user_error(), tempfile.TemporaryDirectory() as scratch:
         tpu = find_slice(_TYPE.value)
+        _check_flex_start()
         training = job.plan(argv[1:], tpu)
         machine = TpuMachine(
             name=_NAME.value or training.machine_name,
@@ -58,6 +73,7 @@ def main(argv: Sequence[str]) -> None:
             project=_PROJECT.value,
             slice=tpu,
             spot=_SPOT.value,
+            flex_start=_FLEX_START.value,
         )
         code = job.archive_code(pathlib.Path(scratch))
         log(f"{machine.describe()}, {training.input_shards} input shards, {code}")
@@ -66,20 +82,52 @@ def main(argv: Sequence[str]) -> None:
             job=training,
             scratch=pathlib.Path(scratch),
             max_starts=_MAX_STARTS.value,
+            max_hours=_MAX_HOURS.value,
+            price=_PRICE.value,
             keep=_KEEP.value,
             pause=lambda: time.sleep(_POLL.value),
             log=log,
         )
-        # Ctrl-C ends other commands at once, without a word about the machine.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        _run(loop)
+        with _interruptible():
+            _run(loop)
+
+
+def _check_flex_start() -> None:
+    """Raises ValueError if Google could not end the machine as asked."""
+    if _FLEX_START.value:
+        check(
+            not _SPOT.value,
+            "expected --nospot with --flex_start: Google has the one or the other",
+        )
+        check(
+            _MAX_HOURS.value <= FLEX_START_MAX_HOURS,
+            f"expected --max_hours of at most {FLEX_START_MAX_HOURS:g} with "
+            f"--flex_start, got {_MAX_HOURS.value:g}",
+        )
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Makes an exception of what else would end the process without a word.
+
+    What nohup ignores stays ignored.
+    """
+    before = {}
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:
+            before[each] = signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _run(loop: TpuLoop) -> None:
     """Runs the loop; says what is still billed if it ends early."""
     try:
         loop.run()
-    except (KeyboardInterrupt, OSError) as end:
+    except BaseException as end:
         if loop.may_be_on:
             loop.log(
                 f"{loop.machine.name} may be on, and billed: the same command watches "

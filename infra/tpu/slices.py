@@ -53,6 +53,12 @@ class TpuSlice:
     chips: int
     hosts: int
 
+    def cost(self, hours: float, price: float | None) -> str:
+        """Returns hours, chip-hours and, if the price of one is known, their price."""
+        chip_hours = hours * self.chips
+        line = f"{hours:.4g} hours, {chip_hours:,.6g} chip-hours"
+        return line if price is None else f"{line}, {chip_hours * price:,.2f} in all"
+
 
 GENERATIONS = {
     "v4": TpuGeneration(

@@ -58,6 +58,12 @@ def test_the_job_server_is_of_beams_and_flinks_version():
     assert found[1] in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS
 
 
+def test_the_page_names_what_is_fetched():
+    page = (ROOT / "docs/runners.md").read_text()
+    assert f"`{manifests.flink()['image']}`" in page
+    assert f"`{manifests.container('job-server', 'job-server')['image']}`" in page
+
+
 def test_one_image_holds_the_commands_of_pool_and_launcher():
     (image,) = manifests.kustomization()["images"]
     pool = manifests.container("task-manager", "worker-pool")

@@ -23,6 +23,8 @@ TRAINING = (
     "--data_dir=gs://b/tfds",
     f"--workdir={stand_in_gcloud.WORKDIR}",
 )
+#: What the data set of TRAINING has.
+DATA = ("gs://b/tfds/imagenet2012/5.1.0/dataset_info.json",)
 SHARDS = "--set=input_shards=32"
 
 
@@ -43,14 +45,29 @@ class Cloud:
         self.search_path = f"{programs}:{os.environ['PATH']}"
         self.tell()
 
-    def tell(self, *machines, now=None, objects=()):
-        """Sets what will happen to each machine; one of them may be there already."""
+    def tell(
+        self,
+        *machines,
+        now=None,
+        objects=(),
+        data=DATA,
+        zone="us-central1-a",
+        mute=False,
+        refusals=0,
+    ):
+        """Sets what will happen to each machine; one of them may be there already.
+
+        So many times it will be refused to delete one.
+        """
         scenario = {
             "machines": machines,
             "now": now,
             "looks": 0,
             "created": 0 if now is None else now + 1,
-            "objects": dict.fromkeys(objects, ""),
+            "objects": dict.fromkeys([*objects, *data], ""),
+            "zone": zone,
+            "mute": mute,
+            "refusals": refusals,
             "calls": [],
             "fifo": str(self.fifo),
         }
@@ -62,7 +79,7 @@ class Cloud:
     def did(self, action):
         """Returns the calls of one action on the request."""
         return [
-            call for call in self.calls if call[2:4] == ["queued-resources", action]
+            call for call in self.calls if "queued-resources" in call and action in call
         ]
 
     def train(self, *flags, training=(*TRAINING, SHARDS)):

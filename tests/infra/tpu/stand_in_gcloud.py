@@ -1,10 +1,14 @@
 """Answers like gcloud for one queued resource and one bucket, by a scenario in a file.
 
 The scenario holds `machines`, a list of what happens to each machine that is created,
-one entry for each look at it; the last entry stays. An entry is a state of the request
-or one of the keys of `_EVENTS`.
+one entry for each look at it; the last entry stays. An entry is a state of the request,
+one of the keys of `_EVENTS`, "gone" for a request that somebody else has deleted, or
+"N hours" for a TPU VM that is on for so long. A machine that is on has a host that
+reports so, unless the scenario says that hosts are `mute`.
 """
 
+import datetime
+import fnmatch
 import json
 import pathlib
 import sys
@@ -13,6 +17,7 @@ WORKDIR = "gs://b/runs/teacher"
 _EVENTS = {
     "complete": {f"{WORKDIR}/COMPLETED": ""},
     "fail": {f"{WORKDIR}.machine/failed-w-0": "a traceback"},
+    "stop": {f"{WORKDIR}.machine/stopped-w-0": "a log"},
     "vm preempted": {},
     "offline": {},
     "hang": {},
@@ -29,23 +34,39 @@ def fail(text):
     sys.exit(1)
 
 
+def created(entry):
+    """Returns when a TPU VM was created, as Google writes it."""
+    hours = float(entry.split()[0]) if entry.endswith("hours") else 0
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return (now - datetime.timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
 def describe(scenario, words):
-    if scenario["now"] is None:
+    if scenario["now"] is None or f"--zone={scenario['zone']}" not in words:
         fail(_NO_SUCH)
     story = scenario["machines"][scenario["now"]]
     entry = story[min(scenario["looks"], len(story) - 1)]
     if "tpu-vm" in words:
         entry = story[min(scenario["looks"], len(story)) - 1]
-        say("PREEMPTED" if entry == "vm preempted" else "READY")
+        state = "PREEMPTED" if entry == "vm preempted" else "READY"
+        say(f"{state}\t{created(entry)}")
         return
     scenario["looks"] += 1
     if entry == "offline":
         save(scenario)
         fail("ERROR: (gcloud) connection refused")
     if entry == "hang":
+        save(scenario)
         pathlib.Path(scenario["fifo"]).write_text("here")
+    if entry == "gone":
+        scenario["now"] = None
+        save(scenario)
+        fail(_NO_SUCH)
     scenario["objects"] |= _EVENTS.get(entry, {})
-    say("ACTIVE" if entry in _EVENTS else entry)
+    is_on = entry in _EVENTS or entry.endswith("hours") or entry == "ACTIVE"
+    if is_on and not scenario["mute"]:
+        scenario["objects"][f"{WORKDIR}.machine/started-w-0"] = "1"
+    say("ACTIVE" if is_on else entry)
 
 
 def create(scenario, words):
@@ -62,6 +83,10 @@ def create(scenario, words):
 def delete(scenario, words):
     if scenario["now"] is None:
         fail(_NO_SUCH)
+    if scenario["refusals"]:
+        scenario["refusals"] -= 1
+        save(scenario)
+        fail("ERROR: (gcloud) FAILED_PRECONDITION: another operation is in progress")
     scenario["now"] = None
 
 
@@ -74,8 +99,13 @@ def storage(scenario, words):
         for address in addresses:
             del scenario["objects"][address]
     else:
-        prefix = addresses[0].removesuffix("*")
-        found = [name for name in scenario["objects"] if name.startswith(prefix)]
+        (pattern,) = addresses
+        folder = f"{pattern.rstrip('/')}/"
+        found = [
+            name
+            for name in scenario["objects"]
+            if fnmatch.fnmatchcase(name, pattern) or name.startswith(folder)
+        ]
         if not found:
             fail("ERROR: (gcloud.storage.ls) One or more URLs matched no objects.")
         say("\n".join(found))
@@ -90,6 +120,7 @@ def main():
     words = [word for word in sys.argv[2:] if word != "--quiet"]
     scenario["calls"].append(words)
     save(scenario)
+    words = [word for word in words if word != "alpha"]
     if words[0] == "storage":
         storage(scenario, words[1:])
     else:

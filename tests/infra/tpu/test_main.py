@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from infra.tpu import loop
+from infra.tpu import gcloud, loop
 from tests import documents
 from tests.commands import ENVIRONMENT, ROOT
 from tests.infra.tpu.conftest import MACHINE_FLAGS, SHARDS, TRAINING
@@ -33,7 +33,12 @@ def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
         "--accelerator-type=v5litepod-32",
         "--runtime-version=v2-alpha-tpuv5-lite",
         "--spot",
+        "--valid-until-duration=24h",
     }
+    assert (
+        f"to delete it by hand: gcloud compute tpus queued-resources delete {NAME}"
+        in (ended.stdout)
+    )
     (deleted,) = cloud.did("delete")
     assert {NAME, "--force", "--project=my-project"} <= set(deleted)
     assert cloud.now is None
@@ -56,6 +61,16 @@ def test_machines_are_not_created_for_ever(cloud):
     assert "not complete after 3 machines" in ended.stderr
     assert len(cloud.did("create")) == 3
     assert cloud.now is None
+    assert "may be on" not in ended.stdout
+
+
+def test_a_deletion_that_is_not_confirmed_is_told(cloud, monkeypatch):
+    monkeypatch.setattr(loop, "_MAX_ERRORS", 3)
+    cloud.tell(["SUSPENDED"], refusals=9)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "may be on, and billed" in ended.stdout
+    assert cloud.now == 0
 
 
 def test_a_complete_training_creates_nothing(cloud):
@@ -73,6 +88,16 @@ def test_a_failed_training_ends_its_machine_and_names_the_log(cloud):
     assert cloud.now is None
 
 
+@pytest.mark.parametrize("end", ["fail", "stop", "complete", "25 hours"])
+def test_a_deletion_that_is_refused_at_first_is_tried_again(cloud, end):
+    cloud.tell(["ACTIVE", end], refusals=3)
+    ended = cloud.train()
+    assert ended.returncode == (end != "complete")
+    assert len(cloud.did("delete")) == 4
+    assert cloud.now is None
+    assert "may be on" not in ended.stdout
+
+
 def test_hosts_that_fail_as_others_are_preempted_are_no_failure(cloud):
     cloud.tell(["ACTIVE", "fail", "ACTIVE", "SUSPENDED"], ["ACTIVE", "complete"])
     ended = cloud.train()
@@ -87,6 +112,7 @@ def test_a_running_machine_is_watched_not_created(cloud):
     assert ended.returncode == 0, ended.stderr
     assert not cloud.did("create")
     assert cloud.now is None
+    assert ended.stdout.count(f"queued-resources delete {NAME}") == 1
 
 
 def test_a_kept_machine_stays_and_its_end_is_told(cloud):
@@ -121,6 +147,146 @@ def test_what_gcloud_refuses_first_ends_the_command(cloud):
     assert ended.returncode == 1
     assert "RESOURCE_EXHAUSTED" in ended.stderr
     assert len(cloud.did("create")) == 1
+    assert "may be on" not in ended.stdout
+
+
+@pytest.mark.parametrize("data", [(), ("gs://b/tfds/imagenet2012_subset/info.json",)])
+def test_without_images_nothing_is_created(cloud, data):
+    cloud.tell(["ACTIVE", "complete"], data=data)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "gs://b/tfds/imagenet2012/" in ended.stderr
+    assert not cloud.did("create")
+    assert "may be on" not in ended.stdout
+
+
+# --- limits --------------------------------------------------------------------
+def test_a_machine_is_deleted_at_the_limit(cloud):
+    cloud.tell(["ACTIVE", "23.9 hours", "24.1 hours"])
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "--max_hours=24" in ended.stderr
+    assert cloud.now is None
+    assert "may be on" not in ended.stdout
+    # Its hosts have told the training before.
+    assert f"LIMIT={int(23.75 * 3600)}\n" in cloud.script
+
+
+def test_a_machine_is_deleted_when_its_hosts_have_stopped(cloud):
+    cloud.tell(["ACTIVE", "stop"])
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "--max_hours=24" in ended.stderr
+    assert cloud.now is None
+
+
+def test_the_limit_is_of_all_machines_together(cloud):
+    cloud.tell(["ACTIVE", "1 hours", "SUSPENDED"], ["ACTIVE", "1.4 hours", "1.6 hours"])
+    ended = cloud.train("--max_hours=2.5")
+    assert ended.returncode == 1
+    assert "--max_hours=2.5" in ended.stderr
+    assert len(cloud.did("create")) == 2
+    assert cloud.now is None
+    seconds = int(cloud.script.partition("LIMIT=")[2].partition("\n")[0])
+    assert seconds == pytest.approx(1.25 * 3600, abs=60)
+
+
+def test_no_machine_is_created_for_minutes(cloud):
+    cloud.tell(["2.2 hours", "SUSPENDED"], ["ACTIVE", "complete"])
+    ended = cloud.train("--max_hours=2.5")
+    assert ended.returncode == 1
+    assert len(cloud.did("create")) == 1
+
+
+def test_after_a_stop_the_same_command_resumes(cloud):
+    cloud.tell(["ACTIVE", "complete"], objects=[f"{WORKDIR}.machine/stopped-w-0"])
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    assert not [name for name in cloud.objects if "stopped" in name]
+
+
+def test_the_largest_bill_is_told_if_the_price_is_given(cloud):
+    cloud.tell(["ACTIVE", "complete"])
+    told = cloud.train("--price_per_chip_hour=1.2").stdout
+    assert "at most 24 hours, 768 chip-hours, 921.60 in all" in told
+    cloud.tell(["ACTIVE", "complete"])
+    told = cloud.train("--max_hours=0.5").stdout
+    assert "at most 0.5 hours, 16 chip-hours\n" in told
+
+
+def test_google_ends_machines_of_flex_start(cloud):
+    cloud.tell(["ACTIVE", "complete"])
+    ended = cloud.train("--nospot", "--flex_start", "--max_hours=30")
+    assert ended.returncode == 0, ended.stderr
+    (created,) = cloud.did("create")
+    assert created[0] == "alpha"
+    flags = {"--provisioning-model=flex-start", "--max-run-duration=108000s"}
+    assert flags <= set(created)
+    assert "--spot" not in created
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--flex_start"], "--nospot"),
+        (["--flex_start", "--nospot", "--max_hours=169"], "--max_hours"),
+    ],
+)
+def test_what_flex_start_lacks_is_refused(cloud, flags, named):
+    ended = cloud.train(*flags)
+    assert ended.returncode == 1
+    assert named in ended.stderr
+    assert not cloud.calls
+
+
+# --- machines without a word ---------------------------------------------------
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([], "deleted, and not by this command"),
+        (["fail"], f"{WORKDIR}.machine/failed-"),
+        (["stop"], "--max_hours"),
+    ],
+)
+def test_what_others_have_deleted_is_not_created_again(cloud, events, said):
+    cloud.tell(["ACTIVE", *events, "gone"], ["ACTIVE", "complete"])
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert len(cloud.did("create")) == 1
+    assert "may be on" not in ended.stdout
+
+
+def test_a_call_without_an_answer_is_made_again(cloud, monkeypatch):
+    monkeypatch.setattr(gcloud, "_MAX_SECONDS", 5)
+    cloud.tell(["ACTIVE", "hang", "complete"])
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    assert "no answer within 5 seconds" in ended.stdout
+    assert cloud.now is None
+
+
+def test_hosts_that_never_report_end_the_machine(cloud):
+    cloud.tell(["0.9 hours", "1.1 hours"], mute=True)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert f"{WORKDIR}.machine" in ended.stderr
+    assert cloud.now is None
+
+
+def test_a_machine_in_another_zone_is_found(cloud):
+    note = f"{WORKDIR}.machine/at-europe-west4-b.{NAME}"
+    cloud.tell(["ACTIVE"], now=0, zone="europe-west4-b", objects=[note])
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert f"delete {NAME} --zone=europe-west4-b --force" in ended.stderr
+    assert not cloud.did("create")
+    # One that was deleted by hand has left its note.
+    cloud.tell(["ACTIVE", "complete"], objects=[note])
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    places = [name for name in cloud.objects if ".machine/at-" in name]
+    assert places == [f"{WORKDIR}.machine/at-us-central1-a.{NAME}"]
 
 
 def test_without_gcloud_its_page_is_named(cloud, monkeypatch, tmp_path):
@@ -136,12 +302,16 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
     cloud.tell(["FAILED"], ["fail", "ACTIVE", "SUSPENDED"], ["complete"])
     assert cloud.train("--project=my-project").returncode == 0
     calls = cloud.calls
+    cloud.tell(["ACTIVE", "complete"])
+    assert cloud.train("--nospot", "--flex_start").returncode == 0
+    flexible = cloud.did("create")
     asked = {tuple(call[:4]) for call in calls if call[0] == "compute"}
     assert {call[2:] for call in asked} == {
         *[("queued-resources", name) for name in ("create", "describe", "delete")],
         ("tpu-vm", "describe"),
     }
     assert {call[1] for call in calls if call[0] == "storage"} == {"cp", "ls", "rm"}
+    calls += flexible
     calls.append(
         ["compute", "tpus", "queued-resources", "list", "--zone=us-central1-a"]
     )
@@ -163,6 +333,11 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
         ((*TRAINING, SHARDS, "--class_names=/birds.txt"), "gs:// in --class_names"),
         ((*TRAINING, SHARDS, "--init_from=runs/other"), "gs:// in --init_from"),
         (TRAINING[:3], "--evaluation="),
+        ((*TRAINING, SHARDS, "--labeled=tfds:imagenet2012"), "tfds:NAME:SPLIT"),
+        ((*TRAINING, SHARDS, "--backend=tensorflow"), "--backend=jax"),
+        ((*TRAINING, SHARDS, "--distributed=h:1,8,0"), "--distributed=auto"),
+        ((*TRAINING, SHARDS, "--help"), "python -m teacher.train --help"),
+        (("teacher.train", "--help"), "python -m teacher.train --help"),
         ((*TRAINING, SHARDS, "word"), "'word'"),
         (("teacher.probe",), "teacher.train or student.train"),
         ((), "teacher.train or student.train"),
@@ -177,7 +352,8 @@ def test_what_could_not_train_is_refused_before_anything_is_asked(
     assert not cloud.calls
 
 
-def test_ctrl_c_says_what_is_billed_and_how_to_end_it(cloud):
+@pytest.mark.parametrize("notice", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_says_what_is_billed_and_how_to_end_it(cloud, notice):
     cloud.tell(["ACTIVE", "hang"])
     with subprocess.Popen(
         [sys.executable, "-m", "infra.tpu", *MACHINE_FLAGS, "--", *TRAINING, SHARDS],
@@ -188,7 +364,7 @@ def test_ctrl_c_says_what_is_billed_and_how_to_end_it(cloud):
         text=True,
     ) as process:
         assert cloud.fifo.read_text() == "here"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(notice)
         output, _ = process.communicate()
     assert process.returncode == 130, output
     assert "may be on, and billed" in output
