@@ -85,6 +85,12 @@ _ESTIMATE = FLAGS.integer(
     "Only print time and cost of labeling this many images on Dataflow.",
     lower_bound=1,
 )
+_BLENDED = FLAGS.boolean(
+    "blended",
+    False,
+    "With --estimate: whether beam_jobs.propagate_labels blends the predictions, which "
+    "then leave the cloud twice.",
+)
 _IMAGES_PER_SECOND = FLAGS.number(
     "images_per_second",
     None,
@@ -108,12 +114,10 @@ def main(argv: Sequence[str]) -> None:
         if _IMAGES_PER_SECOND.value is not None and not is_dataflow(options):
             raise ValueError("--images_per_second needs Dataflow's options behind --")
         if _ESTIMATE.value is not None:
-            lines = billing.describe_estimate(
-                options, num_images=_ESTIMATE.value, rate=_IMAGES_PER_SECOND.value
-            )
-            for line in lines:
-                cli.log(line)
+            _print_estimate(options)
             return
+        if _BLENDED.value:
+            raise ValueError("--blended needs --estimate")
         billing.check_rate(options, _IMAGES_PER_SECOND.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
@@ -168,6 +172,20 @@ def main(argv: Sequence[str]) -> None:
         )
     for line in filter(None, (summary, bill)):
         log(line)
+
+
+def _print_estimate(options: Any) -> None:
+    from beam_jobs.labeling import billing
+
+    lines = billing.describe_estimate(
+        options,
+        num_images=_ESTIMATE.value,
+        rate=_IMAGES_PER_SECOND.value,
+        embeddings=_SETTINGS.embeddings.value,
+        blended=_BLENDED.value,
+    )
+    for line in lines:
+        cli.log(line)
 
 
 def _check_for_dataflow(options: Any, image_path: str) -> None:
