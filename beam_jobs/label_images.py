@@ -91,6 +91,12 @@ _ESTIMATE = FLAGS.integer(
     "Only print time and cost of labeling this many images on Dataflow.",
     lower_bound=1,
 )
+_BLENDED = FLAGS.boolean(
+    "blended",
+    False,
+    "With --estimate: whether beam_jobs.propagate_labels blends the predictions, which "
+    "then leave the cloud twice.",
+)
 _IMAGES_PER_SECOND = FLAGS.number(
     "images_per_second",
     None,
@@ -116,6 +122,8 @@ def main(argv: Sequence[str]) -> None:
         if _ESTIMATE.value is not None:
             _print_estimate(options)
             return
+        if _BLENDED.value:
+            raise ValueError("--blended needs --estimate")
         billing.check_rate(options, _IMAGES_PER_SECOND.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
@@ -160,9 +168,14 @@ def main(argv: Sequence[str]) -> None:
 def _print_estimate(options: PipelineOptions) -> None:
     from beam_jobs.labeling import billing
 
-    for line in billing.describe_estimate(
-        options, num_images=_ESTIMATE.value, rate=_IMAGES_PER_SECOND.value
-    ):
+    lines = billing.describe_estimate(
+        options,
+        num_images=_ESTIMATE.value,
+        rate=_IMAGES_PER_SECOND.value,
+        embeddings=_SETTINGS.embeddings.value,
+        blended=_BLENDED.value,
+    )
+    for line in lines:
         cli.log(line)
 
 

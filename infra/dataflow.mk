@@ -95,8 +95,8 @@ endif
 
 estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \
-		--images_per_second=$(RATE) --images=$(call quote,$(IMAGES)) --teacher=none --output=none \
-		-- $(LABELING_OPTIONS)
+		--images_per_second=$(RATE) $(embeddings) $(if $(blends),--blended) \
+		--images=$(call quote,$(IMAGES)) --teacher=none --output=none -- $(LABELING_OPTIONS)
 
 # Submitting a job needs Google's clients, too.
 $(VENV)/gcp-installed: pyproject.toml constraints.txt | $(VENV)/bin/python

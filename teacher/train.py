@@ -24,6 +24,7 @@ from stage.flags import SOURCES, CommandFlags
 from stage.overrides import override_all, paths_of
 
 if TYPE_CHECKING:  # Both import TensorFlow.
+    from classifier.data.counting import ImageCount
     from classifier.data.sampling import UnlabeledSample
     from classifier.data.sources import Source
     from classifier.training.trainer import Sources, TrainingRun
@@ -92,11 +93,11 @@ def main(argv: Sequence[str]) -> None:
         is_pretrained = initial is not None and initial.is_pretrained
         reason = _why_labels_alone(sources, is_pretrained=is_pretrained)
         sample = None if reason else _draw_sample(recipe)
-        num_unlabeled = sample.num_images if sample else _count_unlabeled(is_pretrained)
+        num_unlabeled = _count_unlabeled(sample, is_pretrained=is_pretrained)
         config = _fit(
             recipe,
             sources,
-            num_unlabeled,
+            num_unlabeled.number,
             is_pretrained=is_pretrained,
             consistency=sample is not None,
         )
@@ -193,25 +194,30 @@ def _draw_sample(recipe: TrainConfig) -> UnlabeledSample | None:
     return unlabeled.draw(corpus, recipe, sampling.read_excluded(excluded))
 
 
-def _count_unlabeled(is_pretrained: bool) -> int:
+def _count_unlabeled(
+    sample: UnlabeledSample | None, *, is_pretrained: bool
+) -> ImageCount:
     """Returns the number of images that sets the length of training, 0 if none does."""
-    from classifier.data import sampling
+    from classifier.data import counting
+    from classifier.data.counting import ImageCount
 
+    if sample is not None:
+        return ImageCount(sample.num_images)
     if _UNLABELED.value is None:
-        return 0
+        return ImageCount(0)
     # Opened though not needed: a name that is wrong is refused.
     corpus, _ = _open_corpus(), _open_excluded()
     is_fixed = "num_steps" in paths_of(_RUN.set.value)
     if is_fixed or is_pretrained or presets.epochs(_RUN.preset.value) is None:
-        return 0
-    return sampling.count(corpus, budget.MAX_COUNTED)
+        return ImageCount(0)
+    return counting.count(corpus, budget.MAX_COUNTED)
 
 
-def _describe_unused(reason: str, num_unlabeled: int) -> str:
+def _describe_unused(reason: str, num_unlabeled: ImageCount) -> str:
     line = f"only labeled images are learned from: {reason}"
-    if not num_unlabeled:
+    if not num_unlabeled.number:
         return line
-    return f"{num_unlabeled:,} unlabeled images set the number of steps; {line}"
+    return f"{num_unlabeled} unlabeled images set the number of steps; {line}"
 
 
 def _fit(

@@ -23,15 +23,22 @@ class _Summary:
 
 
 def describe_estimate(
-    options: PipelineOptions, *, num_images: int, rate: float | None
+    options: PipelineOptions, *, num_images: int, rate: float | None, **how: bool
 ) -> Iterator[str]:
-    """Yields an estimate as lines for the user; `rate` as of `cost.rate_of_worker`."""
+    """Yields an estimate as lines for the user.
+
+    Args:
+        options: Complete options of Beam.
+        num_images: Images to label.
+        rate: As of `cost.rate_of_worker`.
+        how: Arguments of `cost.describe`.
+    """
     if not is_dataflow(options) or rate is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )
     estimate = _estimate(options, num_images, rate)
-    yield from cost.describe(estimate)
+    yield from cost.describe(estimate, **how)
     limit = job_options.max_hours(options)
     if estimate.hours > limit:
         yield (

@@ -15,6 +15,8 @@ from typing import Any
 from stage.validation import check
 
 _PRICES_FILE = "prices.json"
+#: Types of disks with a price: the standard one, and SSD, which others are priced as.
+STANDARD_DISK, _SSD = "pd-standard", "pd-ssd"
 #: Bytes of a stored prediction without features: 104 with keys of 4 bytes.
 ROW_BYTES = 120
 #: Mean size of an image of ImageNet.
@@ -30,12 +32,14 @@ _NOT_COUNTED = (
 class Pool:
     """Virtual machines: their type and maximum number, and what each has.
 
-    `is_flexible` says whether they are scheduled when they are cheap (FlexRS).
+    `disk_type` is Compute Engine's name of the type, such as `pd-ssd`, `is_flexible`
+    whether they are scheduled when they are cheap (FlexRS).
     """
 
     machine: str
     workers: int
     disk_gb: int
+    disk_type: str = STANDARD_DISK
     accelerator: str | None = None
     is_flexible: bool = False
 
@@ -72,6 +76,8 @@ class Prices:
     """Prices per hour of batch jobs in a cloud region.
 
     Attributes:
+        disk_gb_hour: Price of a gigabyte of a standard disk.
+        ssd_gb_hour: Price of a gigabyte of an SSD disk.
         flexible_share: Price of vCPUs and memory of FlexRS, as a share of the full one.
         egress_gb: Price of a gigabyte that leaves the cloud for the internet.
         accelerators: Prices by the values of `--accelerator`.
@@ -85,6 +91,7 @@ class Prices:
     vcpu_hour: float
     memory_gb_hour: float
     disk_gb_hour: float
+    ssd_gb_hour: float
     flexible_share: float
     egress_gb: float
     accelerators: Mapping[str, AcceleratorPrice]
@@ -112,11 +119,12 @@ PRICES = _read_prices()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What workers have, or have used, times hours."""
+    """What workers have, or have used, times hours; `disk` is standard disks."""
 
     vcpu_hours: float
     memory_gb_hours: float
     disk_gb_hours: float
+    ssd_gb_hours: float = 0.0
     accelerator_hours: float = 0.0
 
 
@@ -130,16 +138,19 @@ def costs_of(resources: Resources, pool: Pool) -> dict[str, float]:
     if pool.accelerator:
         hour = PRICES.accelerator(pool.accelerator).hour
         costs["accelerators"] = resources.accelerator_hours * hour
-    return {**costs, "disks": resources.disk_gb_hours * PRICES.disk_gb_hour}
+    disks = resources.disk_gb_hours * PRICES.disk_gb_hour
+    return {**costs, "disks": disks + resources.ssd_gb_hours * PRICES.ssd_gb_hour}
 
 
 def hourly_costs(pool: Pool) -> dict[str, float]:
     """Returns the costs of one worker per hour, by resource."""
     machine = PRICES.machine(pool.machine)
+    is_standard = pool.disk_type == STANDARD_DISK
     worker = Resources(
         vcpu_hours=machine.vcpus,
         memory_gb_hours=machine.memory_gb,
-        disk_gb_hours=pool.disk_gb,
+        disk_gb_hours=pool.disk_gb if is_standard else 0.0,
+        ssd_gb_hours=0.0 if is_standard else pool.disk_gb,
         accelerator_hours=1.0,
     )
     return costs_of(worker, pool)
@@ -204,8 +215,16 @@ class CostEstimate:
         return math.fsum(self.costs.values())
 
 
-def describe(estimate: CostEstimate) -> list[str]:
-    """Returns an estimate as lines for the user."""
+def describe(
+    estimate: CostEstimate, *, embeddings: bool = False, blended: bool = False
+) -> list[str]:
+    """Returns an estimate as lines for the user.
+
+    Args:
+        estimate: The estimate.
+        embeddings: Whether features are stored with the predictions.
+        blended: Whether the predictions are blended by another job.
+    """
     pool = estimate.pool
     lines = [
         f"{estimate.num_images:,} images, {estimate.images_per_second:,.1f} a second "
@@ -221,25 +240,30 @@ def describe(estimate: CostEstimate) -> list[str]:
         unconfirmed += ["FlexRS"]
     if pool.accelerator and not PRICES.accelerator(pool.accelerator).confirmed:
         unconfirmed += [pool.accelerator]
+    if pool.disk_type not in (STANDARD_DISK, _SSD):
+        unconfirmed += [f"{pool.disk_type}, here that of {_SSD}"]
     return [
         *lines,
         f"NOT CONFIRMED: the price of {' and of '.join(unconfirmed)}",
-        *_describe_transfers(estimate.num_images),
+        _describe_predictions(estimate.num_images, embeddings, blended),
+        f"a million selected images of {_IMAGE_BYTES // 1000} kB: "
+        f"{_describe_transfer(10**6 * _IMAGE_BYTES)}",
+        "all images, if a stage reads them outside of the cloud: "
+        f"{_describe_transfer(estimate.num_images * _IMAGE_BYTES)}",
         _NOT_COUNTED,
     ]
 
 
-def _describe_transfers(num_images: int) -> list[str]:
-    """Returns lines about data that leaves the cloud for this machine."""
-    rows = _describe_transfer(num_images * ROW_BYTES)
-    records = _describe_transfer(10**6 * _IMAGE_BYTES)
-    images = _describe_transfer(num_images * _IMAGE_BYTES)
-    return [
-        f"predictions that leave the cloud: {rows}, and two bytes for each stored "
-        "feature (NEIGHBORS=0 stores none)",
-        f"a million selected images of {_IMAGE_BYTES // 1000} kB: {records}",
-        f"all images, if a stage reads them outside of the cloud: {images}",
-    ]
+def _describe_predictions(num_images: int, embeddings: bool, blended: bool) -> str:
+    """Returns a line about predictions that leave the cloud for this machine."""
+    times = 2 if blended else 1
+    line = "predictions that leave the cloud"
+    if blended:
+        line += ", before and after blending"
+    line += f": {_describe_transfer(times * num_images * ROW_BYTES)}"
+    if embeddings:
+        line += ", and two bytes for each stored feature (NEIGHBORS=0 stores none)"
+    return line
 
 
 def _describe_transfer(num_bytes: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -48,6 +50,12 @@ class File:
     count: int = -1
     first: int = -1
     compression: str = ""
+
+
+def name_hash(file: File) -> tuple[bytes, int]:
+    """Returns a key by which files, and parts of one, are in a random order."""
+    name = hashlib.blake2b(os.fsencode(file.name), digest_size=16).digest()
+    return name, file.skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

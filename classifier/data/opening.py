@@ -5,12 +5,14 @@ Transient errors are retried. What stays wrong with a file is a status and a rea
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import io
 import os
 import stat
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
 
 from etils import epath
 
@@ -27,6 +29,8 @@ _STATUS_OF_ERROR = {
     # These remain after several tries if the disk or its file system is broken there.
     **dict.fromkeys((errno.EIO, errno.EUCLEAN, errno.EBADMSG), UNREADABLE),
 }
+#: Of the codes of TensorFlow's errors: NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED.
+_ERRNO_OF_CODE = {5: errno.ENOENT, 7: errno.EACCES, 16: errno.EACCES}
 _BUFFER = 2**18
 _SECOND = 10**9
 #: Largest time in nanoseconds that 64 bits hold, in the year 2262.
@@ -162,13 +166,64 @@ class _RetryingFile(io.RawIOBase):
             file.close()
 
 
+class _FileOfContext(io.RawIOBase):
+    """The file of a context, as `epath` returns it for TensorFlow's file systems.
+
+    TensorFlow's errors are raised as OSErrors.
+    """
+
+    def __init__(self, context: contextlib.AbstractContextManager[Any]) -> None:
+        self._context = contextlib.ExitStack()
+        with _os_errors():
+            self._file = self._context.enter_context(context)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with _os_errors():
+            return bytes(self._file.read(size))
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _os_errors():
+            self._file.seek(offset, whence)
+            return int(self._file.tell())
+
+    def close(self) -> None:
+        self._context.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raises errors of TensorFlow as OSErrors."""
+    try:
+        yield
+    except Exception as error:
+        code = getattr(error, "error_code", None)
+        if code is None:
+            raise
+        message = getattr(error, "message", str(error))
+        raise OSError(_ERRNO_OF_CODE.get(code), message) from error
+
+
 def _open(file: File) -> BinaryIO:
     """Opens a file without a buffer if it is local.
 
     Raises FileError unless it is a regular file and what it was when it was listed.
     """
     if "://" in file.path:
-        opened: BinaryIO = epath.Path(file.path).open("rb")
+        opened: Any = epath.Path(file.path).open("rb")
+        if not isinstance(opened, io.IOBase):
+            opened = _FileOfContext(opened)
     elif "\0" in file.path:
         raise FileError(MISSING, f"no path of a file: {file.path!r}")
     else:
@@ -178,7 +233,7 @@ def _open(file: File) -> BinaryIO:
     except BaseException:
         opened.close()
         raise
-    return opened
+    return cast(BinaryIO, opened)
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,13 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from classifier.data import (
-    inspection,
-    parallel,
-    preprocessing,
-    python_reader,
-)
-from classifier.data.examples import Example, File, key_text
+from classifier.data import inspection, parallel, preprocessing
+from classifier.data.examples import Example, File, key_text, name_hash
 from classifier.data.readers import NumberedReader, RecordReader
 from classifier.data.sources import Shard, Source
 from stage import artifact
@@ -176,18 +170,6 @@ def draw(
     )
 
 
-def count(source: Source, max_images: int) -> int:
-    """Returns the number of examples, at most `max_images`; none is decoded.
-
-    Files of records are read until there are so many.
-    """
-    if source.known_examples is not None:
-        return min(source.known_examples, max_images)
-    examples = python_reader.read_examples(source.reader, source.files)
-    readable = (example for example in examples if example.status == OK)
-    return sum(1 for _ in itertools.islice(readable, max_images))
-
-
 def _find(
     source: Source, share: int, input_shards: int, excluded: frozenset[bytes]
 ) -> dict[int, _Found]:
@@ -212,7 +194,7 @@ def _read_in_order(
 ) -> Iterator[tuple[int, _Found]]:
     """Yields index and findings of one file after the other, read in parallel."""
     files = source.files
-    order = sorted(range(len(files)), key=lambda index: _hash(files[index]))
+    order = sorted(range(len(files)), key=lambda index: name_hash(files[index]))
 
     def read(file: File, examples: Iterable[Example]) -> _Found:
         found = _read(examples, limit, excluded)
@@ -329,8 +311,3 @@ def _restricted(source: Source, found: dict[int, _Found], input_shards: int) -> 
         content=artifact.fingerprint(found[index].digest for index in sorted(found)),
         labels=(),
     )
-
-
-def _hash(file: File) -> tuple[bytes, int]:
-    name = hashlib.blake2b(os.fsencode(file.name), digest_size=16).digest()
-    return name, file.skip

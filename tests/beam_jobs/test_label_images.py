@@ -77,6 +77,17 @@ def test_an_estimate_needs_no_images():
     assert "1,000,000" in process.stdout
 
 
+def test_an_estimate_of_blended_predictions_says_so():
+    flags = ("--output=none", "--images_per_second=20", "--embeddings", "--blended")
+    process = label("--estimate=1000000", *flags, *DATAFLOW)
+    assert process.returncode == 0, process.stderr
+    assert "before and after blending: 0.2 GB" in process.stdout
+    assert "two bytes for each stored feature" in process.stdout
+    process = label(*flags, *DATAFLOW)
+    assert process.returncode == 1
+    assert "--blended needs --estimate" in process.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("--images_per_second=20",), DATAFLOW], ids=["runner", "rate"]
 )

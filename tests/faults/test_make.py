@@ -258,6 +258,24 @@ def test_labels_of_dataflow_are_blended_there(make):
     assert "--runner=DataflowRunner" in blending
 
 
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ({}, {"--embeddings", "--blended"}),
+        ({"NEIGHBORS": "0"}, set()),
+        ({"NEIGHBORS": "0", "DUPLICATE_SIMILARITY": "0.9"}, {"--embeddings"}),
+    ],
+)
+def test_an_estimate_knows_whether_labels_are_blended(make, given, flags):
+    (make.root / ".venv" / "gcp-installed").touch()
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
+    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://b/images/*", "IMAGE": "x"}
+    asked = {"NUM_IMAGES": "1000", "RATE": "20"}
+    ended, (call,) = make("estimate", **settings, **cloud, **asked, **given)
+    assert ended.returncode == 0, ended.stderr
+    assert {"--embeddings", "--blended"} & set(call) == flags
+
+
 @pytest.mark.parametrize("given", [{"NEIGHBORS": "0"}, {"FOLDS": "3"}])
 def test_calibrated_labels_are_the_teachers_own(make, given):
     ended, calls = make("student", **SETTINGS, **given)

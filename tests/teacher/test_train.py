@@ -5,12 +5,13 @@ import json
 import pytest
 import tensorflow as tf
 
-from classifier.data import sampling
+from classifier.data import counting, excerpt
 from classifier.export.facts import read_facts
 from classifier.training import budget, trainer
 from stage import artifact
+from tests import tensorflow_bucket
 from tests.commands import call
-from tests.images import random_images, write_folder
+from tests.images import random_images, write_folder, write_records
 
 SMALL = ("--set=model.width_multiplier=0.0625", "--set=global_batch_size=4")
 
@@ -105,7 +106,7 @@ def test_what_is_for_unlabeled_images_needs_them(labeled, tmp_path, flag):
 def test_images_that_set_nothing_are_not_counted(
     labeled, trained, tmp_path, monkeypatch, flags
 ):
-    monkeypatch.setattr(sampling, "count", lambda *_: pytest.fail("counted"))
+    monkeypatch.setattr(counting, "count", lambda *_: pytest.fail("counted"))
     unlabeled = (f"--unlabeled={labeled}", "--consistency=off")
     process = train(labeled, tmp_path / "teacher", *unlabeled, *flags)
     assert process.returncode == 0, process.stderr
@@ -150,6 +151,20 @@ def test_only_so_many_unlabeled_images_set_the_length(
     )
     assert process.returncode == 0, process.stderr
     assert "5 unlabeled images" in process.stdout
+
+
+def test_about_how_many_images_in_a_bucket_set_the_length_is_said(
+    labeled, trained, tmp_path, monkeypatch
+):
+    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
+    write_records(tmp_path / "records", [bytes(1000)] * 130)
+    unlabeled = "--unlabeled=tfrecord:gs://bucket/records"
+    process = train(labeled, tmp_path / "teacher", unlabeled, "--consistency=off")
+    assert process.returncode == 0, process.stderr
+    assert "about 130 unlabeled images set the number of steps" in process.stdout
+    again = train(labeled, tmp_path / "teacher", unlabeled, "--consistency=off")
+    assert "already complete" in again.stdout  # By the same number.
 
 
 @pytest.mark.parametrize("setting", ["weight=9", "max_images=5"])

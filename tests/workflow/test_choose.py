@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from tests import commands
+from classifier.data import excerpt
+from tests import commands, tensorflow_bucket
 from tests.classifier.features import onnx_models
-from tests.images import random_images, write_folder
+from tests.images import random_images, write_folder, write_records
 
 
 @pytest.fixture
@@ -108,3 +109,16 @@ def test_a_run_inside_its_images_is_refused(choose, tmp_path):
     ended = choose(output=f"{tmp_path}/all/run/choice")
     assert ended.returncode == 1
     assert "lies in --images=" in ended.stderr
+
+
+def test_of_records_in_a_bucket_the_choice_says_about_how_many_there_are(
+    choose, tmp_path, monkeypatch
+):
+    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
+    write_records(tmp_path / "records", [bytes(1000)] * 130)
+    ended = choose(images="tfrecord:gs://bucket/records")
+    assert ended.returncode == 0, ended.stderr
+    assert "6 labels of 2 classes, about 130 unlabeled" in ended.stdout
+    stored = json.loads((tmp_path / "run" / "choice" / "choice.json").read_text())
+    assert stored["facts"]["counts"]["estimated"] == ["unlabeled"]

@@ -18,11 +18,24 @@ _PASSES = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Numbers of images and classes."""
+    """Numbers of images and classes.
+
+    Attributes:
+        labeled: Number of images with labels.
+        unlabeled: Number of images without.
+        classes: Number of classes.
+        estimated: Names of the numbers that are estimates.
+    """
 
     labeled: int
     unlabeled: int
     classes: int
+    estimated: tuple[str, ...] = ()
+
+    def describe(self, name: str) -> str:
+        """Returns a number as text, an estimate as such."""
+        about = "about " if name in self.estimated else ""
+        return f"{about}{getattr(self, name):,}"
 
     @property
     def sizes(self) -> Sizes:

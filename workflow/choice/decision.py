@@ -138,9 +138,9 @@ def _explain(
 ) -> Iterator[str]:
     counts = facts.counts
     yield (
-        f"images: {counts.labeled:,} labels of {counts.classes:,} classes, "
-        f"{counts.unlabeled:,} unlabeled; {facts.side} px; {facts.machine.name}; "
-        f"MINUTES={facts.minutes:g}"
+        f"images: {counts.describe('labeled')} labels of {counts.classes:,} classes, "
+        f"{counts.describe('unlabeled')} unlabeled; {facts.side} px; "
+        f"{facts.machine.name}; MINUTES={facts.minutes:g}"
     )
     yield f"teacher: {_explain_teacher(facts, student, backbone)}"
     larger = _larger(facts, student, backbone)

@@ -1,10 +1,14 @@
-"""Numbers and sizes of a run's images, by what their headers say."""
+"""Numbers and sizes of a run's images, by what their headers say.
+
+Of records in a bucket, the numbers are estimates: a choice needs no more.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from classifier.data import image_sides, sampling
+from classifier.data import counting, excerpt, image_sides
+from classifier.data.counting import ImageCount
 from classifier.data.sources import open_source
 from workflow.choice.cost import Counts
 
@@ -37,9 +41,16 @@ def count(
         data_dir=how.get("data_dir"),
         image_feature=unlabeled_image_feature,
     )
+    classes = len(source.labeled_class_names())
+    with excerpt.take(source) as found:
+        known = counting.count(source, _MAX_COUNTED, found)
+        side = image_sides.median_shorter_side(found.part)
+    others = counting.count(corpus, _MAX_COUNTED) if corpus else ImageCount(0)
+    numbers = {"labeled": known, "unlabeled": others}
     counts = Counts(
-        labeled=sampling.count(source, _MAX_COUNTED),
-        unlabeled=sampling.count(corpus, _MAX_COUNTED) if corpus else 0,
-        classes=len(source.labeled_class_names()),
+        labeled=known.number,
+        unlabeled=others.number,
+        classes=classes,
+        estimated=tuple(name for name, of in numbers.items() if of.is_estimate),
     )
-    return counts, image_sides.median_shorter_side(source)
+    return counts, side

@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from beam_jobs.runners.cost import PRICES, Pool, hourly_costs
+from beam_jobs.runners.cost import PRICES, STANDARD_DISK, Pool, hourly_costs
 from beam_jobs.runners.dataflow import accelerators
 from beam_jobs.runners.dataflow.interruption import is_cancelling
 from beam_jobs.runners.options import is_dataflow
@@ -164,6 +164,7 @@ def pool(options: PipelineOptions) -> Pool:
         machine=workers.machine_type,
         workers=workers.max_num_workers,
         disk_gb=workers.disk_size_gb,
+        disk_type=(workers.disk_type or STANDARD_DISK).rpartition("/")[2],
         accelerator=accelerators.accelerator_name(options),
         is_flexible=(
             options.view_as(GoogleCloudOptions).flexrs_goal == "COST_OPTIMIZED"

@@ -43,11 +43,12 @@ class JobUsage:
 
     @property
     def resources(self) -> Resources:
-        """What is billed by the hour, whatever kind of disk it is."""
+        """What is billed by the hour."""
         return Resources(
             vcpu_hours=self.vcpu_seconds / 3600,
             memory_gb_hours=self.memory_mb_seconds / 1024 / 3600,
-            disk_gb_hours=(self.pd_gb_seconds + self.ssd_gb_seconds) / 3600,
+            disk_gb_hours=self.pd_gb_seconds / 3600,
+            ssd_gb_hours=self.ssd_gb_seconds / 3600,
             accelerator_hours=self.gpu_seconds / 3600,
         )
 
@@ -56,11 +57,14 @@ class JobUsage:
             "vCPU-hours": self.resources.vcpu_hours,
             "GB-hours of memory": self.resources.memory_gb_hours,
             "GB-hours of disk": self.resources.disk_gb_hours,
+            "GB-hours of SSD": self.resources.ssd_gb_hours,
             "GPU-hours": self.resources.accelerator_hours,
         }
-        amounts = [f"{value:,.1f} {unit}" for unit, value in hours.items()]
-        if not self.gpu_seconds:
-            amounts.pop()
+        amounts = [
+            f"{value:,.1f} {unit}"
+            for unit, value in hours.items()
+            if value or unit not in ("GB-hours of SSD", "GPU-hours")
+        ]
         if self.billed_shuffle_gb:
             amounts.append(f"{self.billed_shuffle_gb:,.3f} GB of shuffle")
         seconds = round((self.ended - self.started).total_seconds())

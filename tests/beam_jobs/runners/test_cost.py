@@ -22,6 +22,7 @@ pools = st.builds(
     machine=st.sampled_from(sorted(PRICES.machines)),
     workers=st.integers(1, 4000),
     disk_gb=st.integers(10, 1000),
+    disk_type=st.sampled_from(["pd-standard", "pd-ssd", "hyperdisk-balanced"]),
     accelerator=st.none() | st.sampled_from(sorted(PRICES.accelerators)),
     is_flexible=st.booleans(),
 )
@@ -32,6 +33,7 @@ def test_the_table_has_a_date_and_the_prices_of_its_source():
     assert PRICES.vcpu_hour == dataflow_cost_consts.VCPU_PER_HR_BATCH
     assert PRICES.memory_gb_hour == dataflow_cost_consts.MEM_PER_GB_HR_BATCH
     assert PRICES.disk_gb_hour == dataflow_cost_consts.PD_PER_GB_HR
+    assert PRICES.ssd_gb_hour == dataflow_cost_consts.PD_SSD_PER_GB_HR
     source = {
         "nvidia-tesla-t4": dataflow_cost_consts.T4_PER_GPU_PER_HOUR,
         "nvidia-l4": dataflow_cost_consts.L4_PER_GPU_PER_HOUR,
@@ -97,6 +99,8 @@ def test_the_lines_hold_every_figure(num_images, rate, pool):
     assert PRICES.source in text
     (unconfirmed,) = (line for line in describe(found) if "NOT CONFIRMED" in line)
     assert ("FlexRS" in unconfirmed) == pool.is_flexible
+    assert ("hyperdisk" in unconfirmed) == (pool.disk_type == "hyperdisk-balanced")
+    assert "pd-standard" not in unconfirmed
 
 
 def costs_of(pool):
@@ -122,12 +126,35 @@ def test_flexible_workers_have_cheaper_processors_and_memory():
         assert flexible[item] == pytest.approx(share * full[item])
 
 
-def test_data_that_leaves_the_cloud_is_named_with_its_price():
+@pytest.mark.parametrize("disk", ["pd-ssd", "hyperdisk-balanced"])
+def test_other_disks_than_standard_ones_cost_as_ssd(disk):
+    costs = costs_of(dataclasses.replace(POOL, disk_type=disk))
+    assert costs["disks"] == pytest.approx(100 * 50 * 0.000298)
+
+
+def describe_corpus(**how):
+    """The lines about data that leaves the cloud, of 130 million images."""
     found = CostEstimate(num_images=130_000_000, images_per_second=80.0, pool=POOL)
-    text = "\n".join(describe(found))
-    assert "15.6 GB, 1.87 USD" in text  # 120 bytes of each
+    return "\n".join(describe(found, **how))
+
+
+def test_data_that_leaves_the_cloud_is_named_with_its_price():
+    text = describe_corpus()
+    assert "predictions that leave the cloud: 15.6 GB, 1.87 USD\n" in text  # 120 bytes
     assert "110.0 GB, 13.20 USD" in text  # a million images
     assert "14,300.0 GB, 1,716.00 USD" in text  # all images
+
+
+def test_blended_predictions_leave_the_cloud_twice():
+    assert "before and after blending: 31.2 GB, 3.74 USD" in describe_corpus(
+        blended=True
+    )
+
+
+@pytest.mark.parametrize("embeddings", [True, False])
+def test_features_are_named_if_they_are_stored(embeddings):
+    text = describe_corpus(embeddings=embeddings)
+    assert ("two bytes for each stored feature" in text) == embeddings
 
 
 def test_the_rate_of_a_core_counts_for_each_vcpu_that_of_an_accelerator_once():

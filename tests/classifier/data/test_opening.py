@@ -6,6 +6,7 @@ import os
 import socket
 
 import pytest
+import tensorflow as tf
 
 from classifier.data import opening
 from classifier.data.examples import File
@@ -13,6 +14,7 @@ from classifier.data.opening import FileError
 from classifier.data.tfrecord import MAX_LENGTH
 from stage import retry
 from stage.status import CHANGED, MISSING, UNREADABLE
+from tests import tensorflow_bucket
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -197,3 +199,53 @@ def test_a_path_that_no_file_can_have(read):
     status, reason = fails(read, File(path="a\0b", name="data"))
     assert status == MISSING
     assert r"a\x00b" in reason
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A bucket that TensorFlow's file system finds."""
+    bucket = tensorflow_bucket.Bucket(tmp_path)
+    tensorflow_bucket.use(bucket, monkeypatch)
+    return bucket
+
+
+@READERS
+def test_an_object_is_read_by_the_file_system_of_tensorflow(bucket, path, read):
+    assert read(File(path=bucket.address(path), name="data")) == CONTENT
+
+
+def test_an_object_has_positions(bucket, path):
+    with opening.open_file(File(path=bucket.address(path), name="data")) as stream:
+        assert stream.read(3) == CONTENT[:3]
+        assert stream.seek(1000) == stream.tell() == 1000
+        assert stream.read() == CONTENT[1000:]
+
+
+@READERS
+@pytest.mark.parametrize(
+    ("code", "status"), [(5, MISSING), (7, UNREADABLE), (16, UNREADABLE)]
+)
+def test_errors_of_tensorflow_are_those_of_files(
+    bucket, path, read, code, status, monkeypatch
+):
+    def fail(*_):
+        raise tf.errors.OpError(None, None, "no", code)
+
+    monkeypatch.setattr(tf.io.gfile.GFile, "read", fail)
+    file = File(path=bucket.address(path), name="data")
+    assert fails(read, file) == (status, "no")
+
+
+@READERS
+def test_a_transient_error_of_tensorflow_is_retried(bucket, path, read, monkeypatch):
+    failures = [tf.errors.UnavailableError(None, None, "not now")]
+    original = tf.io.gfile.GFile.read
+
+    def read_at_second(self, size=-1):
+        if failures:
+            raise failures.pop()
+        return original(self, size)
+
+    monkeypatch.setattr(tf.io.gfile.GFile, "read", read_at_second)
+    assert read(File(path=bucket.address(path), name="data")) == CONTENT
+    assert not failures

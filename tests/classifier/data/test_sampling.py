@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from classifier.data import parallel, preprocessing, sampling
-from classifier.data.examples import Example, File
+from classifier.data.examples import Example, File, name_hash
 from classifier.data.readers import read_files
 from classifier.data.sources import Shard, Source, open_source
 from tests.images import (
@@ -53,13 +53,6 @@ def test_a_smaller_sample_is_drawn_by_names_alone(form, tmp_path):
     assert drawn[0] < drawn[1] == drawn[2]
     backwards = dataclasses.replace(source, shards=source.shards[::-1])
     assert set(contents(sampling.draw(backwards, 7))) == drawn[1]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_images_are_counted_up_to_a_number(form, tmp_path):
-    source = open_labeled(form, tmp_path, IMAGES, LABELS)
-    assert sampling.count(source, 100) == len(IMAGES)
-    assert sampling.count(source, 3) == 3
 
 
 def test_images_of_a_folder_are_drawn_at_random(tmp_path):
@@ -276,7 +269,7 @@ class LongReader:
 def test_files_that_were_read_ahead_are_given_up(monkeypatch):
     monkeypatch.setattr(parallel, "num_cores", lambda: 2)
     files = tuple(File(path=name, name=name) for name in "abc")
-    reader = LongReader(min(files, key=sampling._hash))
+    reader = LongReader(min(files, key=name_hash))
     source = Source("", (Shard(0, files),), None, reader)
     sample = sampling.draw(source, 1)
     assert [file.name for file in sample.source.files] == [reader.first.name]

@@ -1,4 +1,8 @@
-from tests.images import blank, write_folder
+import pytest
+
+from classifier.data import excerpt
+from tests import tensorflow_bucket
+from tests.images import blank, write_folder, write_records
 from workflow.choice import images
 from workflow.choice.cost import Counts
 
@@ -13,3 +17,29 @@ def test_images_of_folders_are_counted_and_labeled_ones_measured(tmp_path):
         unlabeled_image_feature=None,
     )
     assert found == (Counts(labeled=3, unlabeled=7, classes=2), 40)
+
+
+def test_records_in_a_bucket_are_measured_and_estimated_by_their_beginnings(
+    tmp_path, monkeypatch
+):
+    bucket = tensorflow_bucket.Bucket(tmp_path)
+    tensorflow_bucket.use(bucket, monkeypatch)
+    monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
+    encoded = blank(40, 100)
+    num = 1 + 2**17 // len(encoded)
+    for index in range(5):
+        write_records(tmp_path / f"labeled-{index}", [encoded] * num, [1] * num)
+        write_records(tmp_path / f"all-{index}", [encoded] * num)
+    (tmp_path / "names").write_text("ant\nbee\n")
+    counts, side = images.count(
+        "tfrecord:gs://bucket/labeled-*",
+        "tfrecord:gs://bucket/all-*",
+        unlabeled_image_feature=None,
+        class_names_file=str(tmp_path / "names"),
+    )
+    assert (side, counts.classes) == (40, 2)
+    assert counts.estimated == ("labeled", "unlabeled")
+    assert counts.labeled == counts.unlabeled == pytest.approx(5 * num, rel=0.1)
+    assert counts.describe("unlabeled") == f"about {counts.unlabeled:,}"
+    assert counts.describe("classes") == "2"
+    assert len(bucket.opened) <= 10

@@ -60,6 +60,23 @@ def test_flexible_workers_and_accelerators_have_their_prices(tmp_path):
     assert add(tmp_path, "job-2", pool=unknown).jobs["job-2"].costs == {}
 
 
+def test_ssd_disks_have_their_own_price(tmp_path):
+    used = Resources(
+        vcpu_hours=0.0, memory_gb_hours=0.0, disk_gb_hours=10.0, ssd_gb_hours=500.0
+    )
+    found = bill.add_job(tmp_path, "job-1", state="DONE", resources=used, pool=POOL)
+    assert found.total == pytest.approx(10 * 0.000054 + 500 * 0.000298)
+    assert bill.read_bill(tmp_path) == found
+
+
+def test_a_bill_of_an_earlier_version_had_one_kind_of_disks(tmp_path):
+    before = add(tmp_path)
+    content = json.loads((tmp_path / bill.BILL).read_text())
+    del content["jobs"]["job-1"]["resources"]["ssd_gb_hours"]
+    (tmp_path / bill.BILL).write_text(json.dumps(content))
+    assert bill.read_bill(tmp_path) == before
+
+
 def test_a_broken_bill_is_one_line(tmp_path):
     add(tmp_path)
     content = json.loads((tmp_path / bill.BILL).read_text())

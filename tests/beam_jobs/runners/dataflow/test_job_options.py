@@ -55,6 +55,14 @@ def test_the_pool_is_what_was_filled_in():
     pool = job_options.pool(filled("--accelerator=nvidia-tesla-t4", "--num_workers=12"))
     assert (pool.machine, pool.workers) == ("n1-standard-4", 12)
     assert (pool.accelerator, pool.disk_gb) == ("nvidia-tesla-t4", 50)
+    assert pool.disk_type == "pd-standard"
+
+
+@pytest.mark.parametrize(
+    "disk", ["pd-ssd", "compute.googleapis.com/projects//zones//diskTypes/pd-ssd"]
+)
+def test_the_pool_has_the_type_of_disk_that_was_asked_for(disk):
+    assert job_options.pool(filled(f"--disk_type={disk}")).disk_type == "pd-ssd"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ def test_the_figures_of_a_job_are_read_and_logged(submit):
     )
 
 
+def test_ssd_disks_are_no_standard_ones(submit):
+    metrics = {"TotalVcpuTime": 3600, "TotalPdUsage": 7200, "TotalSsdUsage": 36_000}
+    with Service(metrics=metrics) as service:
+        submit(service)
+        found = usage.read_usage(submit.result)
+    assert found.resources.disk_gb_hours == 2.0
+    assert found.resources.ssd_gb_hours == 10.0
+    assert "2.0 GB-hours of disk, 10.0 GB-hours of SSD" in str(found)
+
+
 @pytest.mark.parametrize("state", ["DONE", "FAILED"])
 def test_the_figures_of_a_job_make_its_bill(submit, state):
     with Service(["RUNNING", state], metrics={"TotalVcpuTime": 36_000}) as service:

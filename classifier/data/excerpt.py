@@ -1,0 +1,108 @@
+"""The beginning of a source in a bucket, copied to this machine.
+
+What leaves the cloud is billed by the byte. To know how many images there are, and how
+large, a part of them is enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from etils import epath
+
+from classifier.data import opening, streams
+from classifier.data.examples import File, name_hash
+from classifier.data.opening import FileError
+from classifier.data.sources import Shard, Source
+from stage.system import read_in_parallel
+
+#: Bytes that TensorFlow's client of Google's storage fetches at the first read of a
+#: file, unless it is shorter; Beam's fetches 16 MiB.
+_BLOCK = 64 * 2**20
+#: Bytes to copy of a file: fewer than a block, as reading ahead would fetch the next.
+_MAX_BYTES = _BLOCK - 2**20
+#: Files whose sizes are asked for, a request each; all have their mean size.
+_MAX_FILES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+    """A part of a source that is on this machine.
+
+    Attributes:
+        part: The images in it, of which the last one of a file may be cut off.
+        share: Bytes of the part, as a share of those of the source: 1 for all of them.
+    """
+
+    part: Source
+    share: float
+
+
+@contextlib.contextmanager
+def take(source: Source) -> Iterator[Excerpt]:
+    """Makes a part of a source available while the block runs.
+
+    Of a source in a bucket at most 64 MiB are fetched: files in the order of a hash of
+    their names, or the beginning of the first. Others are their own excerpt.
+
+    Raises OSError if a transient error persists.
+    """
+    if not any("://" in file.path for file in source.files):
+        yield Excerpt(source, 1.0)
+        return
+    listed = sorted(source.files, key=name_hash)[:_MAX_FILES]
+    sizes = read_in_parallel(_size, listed)
+    fitting = listed[: _count_fitting(sizes)]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [pathlib.Path(folder, str(index)) for index in range(len(fitting))]
+        copied = sum(read_in_parallel(_copy, zip(fitting, paths, strict=True)))
+        files = tuple(
+            # Any records of its files are like those of a part of them.
+            dataclasses.replace(
+                file, path=str(path), size=-1, mtime_ns=-1, skip=0, take=-1
+            )
+            for file, path in zip(fitting, paths, strict=True)
+        )
+        part = dataclasses.replace(source, shards=(Shard(0, files),), labels=())
+        total = sum(sizes) * len(source.files) / len(sizes)
+        yield Excerpt(part, copied / total if total else 1.0)
+
+
+def _count_fitting(sizes: Sequence[int]) -> int:
+    """Returns the number of files to fetch, one at least."""
+    room = _BLOCK
+    for index, size in enumerate(sizes):
+        room -= min(size, _BLOCK)
+        if room < 0:
+            return index
+    return len(sizes)
+
+
+def _copy(pair: tuple[File, pathlib.Path]) -> int:
+    """Copies the beginning of a file to a path; returns its size.
+
+    The copy of a file that cannot be read is empty.
+    """
+    file, path = pair
+    content = b""
+    try:
+        with opening.open_file(file) as stream:
+            content = streams.read_up_to(stream, _MAX_BYTES)
+    except (OSError, FileError) as error:
+        opening.status_of(error)  # Raises those that may pass.
+    path.write_bytes(content)
+    return len(content)
+
+
+def _size(file: File) -> int:
+    """Returns the size of a file in bytes, 0 if it is gone."""
+    if file.size >= 0:
+        return file.size
+    try:
+        return int(epath.Path(file.path).stat().length)
+    except FileNotFoundError:
+        return 0
