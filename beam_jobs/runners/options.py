@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
@@ -56,6 +58,20 @@ class PipelineJob:
     units: int = 1
 
 
+@contextlib.contextmanager
+def _without_usage() -> Iterator[None]:
+    """Raises ValueError in place of argparse's exit, which prints all options."""
+    usage = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(usage):
+            yield
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        raise ValueError(usage.getvalue().rpartition("error: ")[2].strip()) from end
+
+
+@_without_usage()
 def parse(argv: Sequence[str]) -> PipelineOptions:
     """Returns Beam's options, those of a local run completed.
 
