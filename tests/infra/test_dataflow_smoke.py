@@ -95,7 +95,7 @@ class Scratch:
 def scratch(tmp_path):
     scratch = Scratch(tmp_path)
     lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
-    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
+    (image,) = set(re.findall(r"--sdk_container_image=\S+", lines))
     scratch.player.record(recorded.job(image, "--max_num_workers=1"))
     return scratch
 
@@ -127,7 +127,7 @@ def test_a_hundred_images_are_labeled_and_counted(scratch):
 def test_nothing_begins_if_something_is_missing(scratch):
     error = {"bucket": recorded.MISSING["bucket"]}
     lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
-    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
+    (image,) = set(re.findall(r"--sdk_container_image=\S+", lines))
     scratch.player.record(recorded.job(image, "--max_num_workers=1"), errors=error)
     ended = scratch.make("dataflow-smoke", *GIVEN)
     assert ended.returncode == 2
