@@ -426,18 +426,18 @@ SETTINGS := LABELED EVALUATION IMAGES CLASS_NAMES PRESET STUDENT_PRESET SEED TEA
 
 FORCE:
 
-$(RUN)/settings: FORCE | $(INSTALLED)
+$(RUN)/settings: FORCE | $(INSTALLED) $(CLOUD_SEEN)
 	@$(PY) -m workflow.settings --run=$(RUN) $(DATA_FLAGS) \
 		$(foreach name,$(SETTINGS),$(call quote,$(name)=$($(name))))
 
-READY = $(RUN)/settings $(INSTALLED) $(CONTAINER_SEEN)
+READY = $(RUN)/settings $(INSTALLED)
 
 # Settings that a probe cannot have.
 of_network = $(filter-out 0,$(FOLDS))$(filter-out 1,$(TEACHERS))$(filter on,$(CONSISTENCY))\
 $(if $(call is_default,NEIGHBORS),,$(filter-out 0,$(NEIGHBORS)))\
 $(filter-out $(FEATURE) --label_feature=% --license=%,$(TEACHER_FLAGS))
 
-$(CHOICE): FORCE | $(INSTALLED)
+$(CHOICE): FORCE | $(INSTALLED) $(CLOUD_SEEN)
 	@$(PY) -m workflow.choose --labeled=$(call quote,$(LABELED)) $(SOURCE_FLAGS) \
 		$(if $(IMAGES),--images=$(call quote,$(IMAGES))) \
 		$(call quote_words,$(unlabeled_feature:--%=--unlabeled_%)) \

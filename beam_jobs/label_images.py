@@ -165,6 +165,18 @@ def main(argv: Sequence[str]) -> None:
         log(line)
 
 
+def check_flags(words: Sequence[str], options: PipelineOptions) -> None:
+    """Raises ValueError for flags that a job with Dataflow's options would refuse.
+
+    Those of images, teachers and output may be left out.
+    """
+    from beam_jobs.labeling import billing
+
+    FLAGS.check(["--teacher=unknown", *words])
+    billing.check_rate(options, _IMAGES_PER_SECOND.value)
+    _check_engine(options)
+
+
 def _print_estimate(options: PipelineOptions) -> None:
     from beam_jobs.labeling import billing
 
@@ -198,12 +210,20 @@ def _open_images(settings: LabelingConfig) -> Source:
 
 def _check_for_dataflow(options: PipelineOptions, image_path: str) -> None:
     from beam_jobs.runners.dataflow import job_options
+
+    job_options.require_bucket(
+        options,
+        teacher=_SETTINGS.teachers.value,
+        images=image_path,
+        output=_OUTPUT.value,
+    )
+    _check_engine(options)
+
+
+def _check_engine(options: PipelineOptions) -> None:
     from beam_jobs.runners.dataflow.accelerators import accelerator_name
 
     teachers = _SETTINGS.teachers.value
-    job_options.require_bucket(
-        options, teacher=teachers, images=image_path, output=_OUTPUT.value
-    )
     if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
         raise ValueError(
             "expected --engine and --dtype: the fastest on this machine need not "

@@ -37,9 +37,17 @@ $(call check_decimal,MAX_HOURS $(if $(RATE),RATE))
 ENGINE_cpu := --engine=openvino --dtype=float32
 ENGINE_nvidia := --engine=tensorflow --dtype=float32
 
+# A name that Google allows. Only those with dots are longer than 63 characters.
+BUCKET_NAME := [a-z0-9]([-_a-z0-9]{1,61}|[-_a-z0-9]*[.][-_.a-z0-9]{0,220})[a-z0-9]
+is_bucket = $(shell echo '$(patsubst gs://%,%,$(1))' | \
+	LC_ALL=C grep -xE '$(BUCKET_NAME)' | grep -vE 'google|^goog|^([0-9]+[.]){3}[0-9]+$$')
+BUCKET_NAMES := as the name of a bucket: 3 to 63 lower-case letters, digits, hyphens, \
+	underscores and dots, with a letter or digit at both ends, and not that of Google
+
 DATAFLOW_NEEDS = $(foreach name,PROJECT REGION BUCKET,$(if $($(name)),,$(error \
 	expected $(name)=, as in make labels RUNNER=dataflow PROJECT=my-project \
-	REGION=us-central1 BUCKET=my-bucket)))
+	REGION=us-central1 BUCKET=my-bucket)))\
+	$(call check_given,is_bucket,BUCKET,$(BUCKET_NAMES))
 
 ifeq ($(RUNNER),dataflow)
 $(DATAFLOW_NEEDS)
@@ -52,9 +60,6 @@ ifneq ($(filter-out teacher calibration setup $(OTHER_GOALS),$(MAKECMDGOALS)),)
 ifeq ($(call is_default,IMAGES)$(findstring gs://,$(IMAGES) $(DATA_DIR)),)
 $(call refuse,IMAGES,in a bucket (gs://): Dataflow reads no others)
 endif
-endif
-ifneq ($(filter %/,$(BUCKET)),)
-$(call refuse,BUCKET,as a name without a slash)
 endif
 ifneq ($(filter-out 0 0. .0 0.0,$(MAX_HOURS)),$(MAX_HOURS))
 $(call refuse,MAX_HOURS,as a number of hours such as 24)
@@ -72,12 +77,13 @@ DATAFLOW_OPTIONS = --runner=DataflowRunner --project=$(PROJECT) --region=$(REGIO
 MACHINE_OPTION = $(if $(MACHINE),--machine_type=$(MACHINE))
 LABELING_OPTIONS = $(DATAFLOW_OPTIONS) $(MACHINE_OPTION) \
 	$(if $(ACCELERATOR),--accelerator=$(ACCELERATOR))
+OTHER_OPTIONS = $(filter-out '--dataflow_service_options=worker_accelerator=%,\
+	$(DATAFLOW_OPTIONS)) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
 
 ifeq ($(RUNNER),dataflow)
 # Behind it, directories of RUN are those that the workers see.
 MIRROR = $(BUCKET_PATH)/
-beam_options = $(filter-out '--dataflow_service_options=worker_accelerator=%,\
-	$(DATAFLOW_OPTIONS)) $(if $(ACCELERATOR),,$(MACHINE_OPTION))
+beam_options = $(OTHER_OPTIONS)
 labeling_beam_options = $(ENGINE_$(WORKER)) $(labeling_flags) \
 	$(if $(RATE),--images_per_second=$(RATE)) -- $(LABELING_OPTIONS)
 # COMPLETED last, so that it stands for all other files. Workers do not need the part of
@@ -94,6 +100,10 @@ endif
 .PHONY: estimate
 
 estimate: | $(INSTALLED)  ## Estimate labeling NUM_IMAGES= on Dataflow, at RATE= per second
+	$(DATAFLOW_NEEDS)
+	$(if $(and $(NUM_IMAGES),$(RATE)),,$(error expected NUM_IMAGES= and RATE=, images in \
+		all and per second, as in make estimate NUM_IMAGES=1000000 RATE=20, got \
+		NUM_IMAGES=$(NUM_IMAGES) and RATE=$(RATE)))
 	@$(PY) -m beam_jobs.label_images --estimate=$(NUM_IMAGES) \
 		--images_per_second=$(RATE) $(embeddings) $(if $(blends),--blended) \
 		--images=$(call quote,$(IMAGES)) --teacher=none --output=none -- $(LABELING_OPTIONS)

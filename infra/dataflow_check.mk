@@ -2,25 +2,30 @@
 # Included by the Makefile.
 
 DATAFLOW_CHECK = $(PY) -m infra.dataflow_check --builder=$(BUILDER) \
-	$(if $(call is_default,IMAGE),,--own_image)
+	$(if $(call is_default,IMAGE),,--own_image) \
+	$(if $(IMAGES),--images=$(call quote,$(IMAGES)) $(DATA_FLAGS)) \
+	--labeling_flags=$(call quote,$(ENGINE_$(WORKER)) $(LABELING_FLAGS) \
+		$(if $(RATE),--images_per_second=$(RATE)))
+# Of labeling, and of the other jobs.
+JOBS_OPTIONS = -- $(LABELING_OPTIONS) -- $(OTHER_OPTIONS)
 
 # Rounds that may still have something to do on Dataflow, up to those that are asked for.
 wanted_rounds = $(sort $(wordlist 1,$(ROUND),$(NUMBERS)) $(wordlist 1,$(ROUNDS),$(NUMBERS)))
 unfinished_rounds = $(strip $(foreach round,$(wanted_rounds),\
 	$(if $(wildcard $(RUN)/round-$(round)/dataset/COMPLETED),,$(round))))
-# A prerequisite of teachers, so that no teacher is trained and then found to have no
-# container. One that the user names is not looked for: it may be in any registry.
-CONTAINER_SEEN = $(if $(and $(filter dataflow,$(RUNNER)),$(call is_default,IMAGE),\
-	$(unfinished_rounds)),container-seen)
+# What is done first, so that nothing is chosen or trained for jobs that would be refused
+# or find no container. make starts again when it has chosen.
+CLOUD_SEEN = $(if $(and $(filter dataflow,$(RUNNER)),$(unfinished_rounds)),\
+	$(if $(MAKE_RESTARTS),,cloud-seen))
 
-.PHONY: container-seen dataflow-check dataflow-smoke
+.PHONY: cloud-seen dataflow-check dataflow-smoke
 
-container-seen: | $(INSTALLED)
-	@$(DATAFLOW_CHECK) --container_only -- $(LABELING_OPTIONS)
+cloud-seen: | $(INSTALLED)
+	@$(DATAFLOW_CHECK) --before_training $(JOBS_OPTIONS)
 
 dataflow-check: | $(INSTALLED)  ## Look for what a job on Dataflow needs, and say what to type
 	$(DATAFLOW_NEEDS)
-	@$(DATAFLOW_CHECK) -- $(LABELING_OPTIONS)
+	@$(DATAFLOW_CHECK) $(JOBS_OPTIONS)
 
 # A job of 100 images to try everything once, with one worker: digits whose labels are
 # not used, and a teacher of few steps. It begins anew each time, and labels with the

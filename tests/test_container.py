@@ -228,7 +228,7 @@ include {dataflow}
 include {fragment}
 include {check}
 
-$(RUN)/round-1/teacher: | $(CONTAINER_SEEN)
+$(RUN)/round-1/teacher: | $(CLOUD_SEEN)
 	$(PY) -m teacher.train
 
 image:
@@ -309,18 +309,18 @@ def test_a_run_stays_below_the_directory(make, run):
     [
         ((), True),
         (("ROUND=2",), True),
-        (("IMAGE=docker.io/mine/worker:1",), False),
+        (("IMAGE=docker.io/mine/worker:1",), True),
         (("RUNNER=local",), False),
     ],
 )
-def test_the_container_is_looked_for_before_a_teacher_is_trained(make, given, is_seen):
+def test_the_cloud_is_looked_at_before_a_teacher_is_trained(make, given, is_seen):
     _, calls = make("runs/birds/round-1/teacher", *GIVEN, *given)
     modules = [call.split()[2] for call in calls]
     assert modules == [*(["infra.dataflow_check"] if is_seen else []), "teacher.train"]
-    assert not is_seen or "--container_only" in calls[0]
+    assert not is_seen or "--before_training" in calls[0]
 
 
-def test_a_round_that_is_done_needs_no_container(make, tmp_path):
+def test_a_round_that_is_done_needs_no_cloud(make, tmp_path):
     done = tmp_path / "runs" / "birds" / "round-1" / "dataset"
     done.mkdir(parents=True)
     (done / "COMPLETED").touch()
@@ -332,18 +332,26 @@ def test_a_round_that_is_done_needs_no_container(make, tmp_path):
 @pytest.mark.parametrize(
     ("given", "flags"),
     [
-        ((), "--builder=cloud"),
-        (("BUILDER=docker",), "--builder=docker"),
-        (("IMAGE=docker.io/x",), "--builder=cloud --own_image"),
+        ((), ["--builder=cloud"]),
+        (("BUILDER=docker",), ["--builder=docker"]),
+        (("IMAGE=docker.io/x",), ["--builder=cloud", "--own_image"]),
     ],
 )
 def test_the_check_is_of_the_job_that_would_be_submitted(make, given, flags):
-    options = ("MAX_WORKERS=3", "DATAFLOW_FLAGS=--flexrs_goal=COST_OPTIMIZED")
-    _, (call,) = make("dataflow-check", *GIVEN, *given, *options)
-    before, after = call.split(" -- ")
-    assert before.split() == ["python", "-m", "infra.dataflow_check", *flags.split()]
-    assert "--max_num_workers=3" in after
-    assert "--flexrs_goal=COST_OPTIMIZED" in after
+    options = ("MAX_WORKERS=3", "DATAFLOW_FLAGS=--disk_size_gb=60")
+    gpu = ("ACCELERATOR=nvidia-l4", "MACHINE=g2-standard-16")
+    _, (call,) = make("dataflow-check", *GIVEN, *given, *options, *gpu)
+    before, labeling, others = call.split(" -- ")
+    images = ["--images=tfrecord:gs://my-images/*.tfrecord"]
+    images += ["--data_dir=gs://my-images/tfds"]
+    engine = ["--labeling_flags=--engine=tensorflow", "--dtype=float32"]
+    assert before.split()[2:] == ["infra.dataflow_check", *flags, *images, *engine]
+    for after in (labeling, others):
+        assert "--max_num_workers=3" in after
+        assert "--disk_size_gb=60" in after
+    for option in ("--accelerator=nvidia-l4", "--machine_type=g2-standard-16"):
+        assert option in labeling
+        assert option not in others
 
 
 def test_labeling_on_a_tpu_is_refused(make):
@@ -391,6 +399,16 @@ def test_an_estimate_needs_nothing_that_is_in_the_cloud(make):
     (call,) = calls
     assert call.startswith("python -m beam_jobs.label_images --estimate=1000 ")
     assert "--images_per_second=20 " in call
+
+
+@pytest.mark.parametrize("given", [(), ("NUM_IMAGES=5",), ("RATE=20",)])
+def test_an_estimate_without_its_numbers_names_the_variables(make, given):
+    ended, calls = make("estimate", *GIVEN, *given)
+    assert ended.returncode == 2
+    assert "expected NUM_IMAGES= and RATE=, " in ended.stderr
+    assert "make estimate NUM_IMAGES=1000000 RATE=20" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not calls
 
 
 def test_the_fragment_is_for_the_python_that_runs_it():

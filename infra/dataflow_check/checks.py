@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
-from infra.dataflow_check import container, machines, project, roles
+from infra.dataflow_check import container, machines, project, queries, roles
 from infra.dataflow_check.findings import Answers, Check, Finding
+from infra.dataflow_check.queries import Queries
 from infra.dataflow_check.target import Target
+
+#: Returns the answers to some queries.
+Ask: TypeAlias = Callable[[Queries], Answers]
 
 NO_GCLOUD = Finding(
     "FAIL", "gcloud", "not installed", "see https://cloud.google.com/sdk/docs/install"
@@ -15,6 +20,7 @@ _CHECKS: tuple[Check, ...] = (
     project.project,
     project.services,
     project.bucket,
+    project.images_bucket,
     container.container,
     roles.roles,
     project.network,
@@ -23,20 +29,41 @@ _CHECKS: tuple[Check, ...] = (
 )
 
 
-def all_of(target: Target, answers: Answers) -> Iterator[Finding]:
-    """Yields what follows from the answers to `queries.for_job`."""
-    login, login_for_beam = project.login(answers)
-    yield from (login, login_for_beam)
-    if login.state != "ok":
-        yield Finding("?", "all else", "gcloud tells nothing without a login")
+def all_of(target: Target, ask: Ask) -> Iterator[Finding]:
+    """Yields what was found of all things."""
+    access = ask(queries.for_access(target))
+    found, lack = _access(target, access)
+    yield from found
+    if lack:
+        yield Finding("?", "all else", f"gcloud tells nothing without {lack}")
         return
+    answers = {**access, **ask(queries.for_job(target))}
     for check in _CHECKS:
         yield from check(target, answers)
 
 
-def image(target: Target, answers: Answers) -> Iterator[Finding]:
-    """Yields what follows from the answers to `queries.for_image`."""
+def before_training(target: Target, ask: Ask) -> Iterator[Finding]:
+    """Yields why a run would train for hours and then fail, as far as few queries tell.
+
+    Who may start jobs need not be allowed to list regions and machines, so that these
+    may be unknown.
+    """
+    found, lack = _access(target, ask(queries.for_access(target)))
+    if lack:
+        yield from (each for each in found if each.state != "ok")
+        return
+    answers = ask(queries.for_training(target))
+    found += machines.offered(target, answers)
+    yield from (each for each in found if each.state == "FAIL")
+    if target.image and (image := container.image(target, answers)).state != "ok":
+        yield image
+
+
+def _access(target: Target, answers: Answers) -> tuple[list[Finding], str]:
+    """Returns what was found of login and region, and what is needed for all else."""
     login, login_for_beam = project.login(answers)
-    yield from (login, login_for_beam)
-    if login.state == "ok":
-        yield container.image(target, answers)
+    if login.state != "ok":
+        return [login, login_for_beam], "a login"
+    region = project.region(target, answers)
+    lack = "a region" if region.state == "FAIL" else ""
+    return [login, login_for_beam, region], lack

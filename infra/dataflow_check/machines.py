@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 
 from beam_jobs.runners.cost import PRICES
@@ -12,6 +13,8 @@ from infra.dataflow_check.target import Target
 #: Families whose vCPUs count in CPUS. Others have a quota of their own, if any.
 _IN_GENERAL_QUOTA = ("n1", "e2", "f1", "g1")
 _PREEMPTIBLE = "PREEMPTIBLE_CPUS"
+#: Such as custom-4-8192, which is n1's, and n2-custom-8-131072-ext.
+_CUSTOM = re.compile(r"(?:\w+-)?custom-(\d+)-\d+(?:-ext)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,9 @@ class QuotaNeed:
 def offered(target: Target, answers: Answers) -> Iterator[Finding]:
     """Looks for zones of the region that have machine and accelerator."""
     pool = target.pool
+    if _CUSTOM.fullmatch(pool.machine):
+        yield Finding("?", pool.machine, "gcloud does not list custom machine types")
+        return
     kinds = {"machine_types": pool.machine}
     if pool.accelerator:
         kinds["accelerator_types"] = pool.accelerator
@@ -47,7 +53,11 @@ def offered(target: Target, answers: Answers) -> Iterator[Finding]:
         return
     regions = sorted({_region(zone) for zone in zones})
     detail = f"not in {target.region}; in {', '.join(regions) or 'no region'}"
-    remedy = f"REGION={regions[0]}, with a bucket there" if regions else "MACHINE="
+    command = f"gcloud compute machine-types list --project={target.project}"
+    remedy = f"{command} --filter=zone:{target.region}, and name one: MACHINE="
+    if regions:
+        near = min(regions, key=lambda name: _area(name) != _area(target.region))
+        remedy = f"REGION={near}, with a bucket there"
     yield Finding("FAIL", names, detail, remedy)
 
 
@@ -118,6 +128,8 @@ def _compare(need: QuotaNeed, target: Target, answer: Answer) -> Finding:
 
 def _vcpus(target: Target, answers: Answers) -> int | None:
     """Returns the vCPUs of a worker; None if nothing tells."""
+    if custom := _CUSTOM.fullmatch(target.pool.machine):
+        return int(custom[1])
     listed = answers["machine_types"].value
     if listed:
         return int(listed[0]["guestCpus"])
@@ -128,6 +140,11 @@ def _vcpus(target: Target, answers: Answers) -> int | None:
 def _zones(answer: Answer) -> set[str]:
     """Returns the zones of a list; their names may be the end of an address."""
     return {each["zone"].rpartition("/")[2] for each in answer.value}
+
+
+def _area(region: str) -> str:
+    """Returns a part of the world, such as europe."""
+    return region.partition("-")[0]
 
 
 def _region(zone: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,21 @@ def login(answers: Answers) -> Iterator[Finding]:
         yield Finding("FAIL", subject, found.reason, command)
     else:
         yield Finding("ok", subject, "application-default credentials")
+
+
+def region(target: Target, answers: Answers) -> Finding:
+    """Looks whether there is such a region."""
+    found, name = answers["regions"], target.region
+    if found.reason:
+        return unseen("region", found)
+    names = [each["name"] for each in found.value]
+    if name in names:
+        return Finding("ok", "region", name)
+    command = f"gcloud compute regions list --project={target.project}"
+    similar = difflib.get_close_matches(name, names, n=1)
+    hint = f", did you mean {similar[0]}?" if similar else ""
+    remedy = f"{command}, and name one: REGION="
+    return Finding("FAIL", "region", f"no {name}{hint}", remedy)
 
 
 def project(target: Target, answers: Answers) -> Iterator[Finding]:
@@ -97,10 +113,34 @@ def bucket(target: Target, answers: Answers) -> Iterator[Finding]:
         yield from _settings(url, found.value)
 
 
+def images_bucket(target: Target, answers: Answers) -> Iterator[Finding]:
+    """Looks whether the images' bucket is there, if it is another one, and near."""
+    if target.images_bucket is None:
+        return
+    found, url, subject = answers["images_bucket"], target.images_url, "images' bucket"
+    if found.is_missing:
+        yield Finding("FAIL", subject, f"no {url}", "IMAGES= in one that is there")
+    elif found.reason:
+        yield unseen(subject, found)
+    elif target.region in _locations(found.value):
+        yield Finding("ok", subject, f"{url} is in {target.region}")
+    else:
+        location = found.value["location"].lower()
+        detail = f"{url} is in {location}, and to read it elsewhere is billed"
+        is_region = found.value.get("locationType") == "region"
+        remedy = f"REGION={location}, with BUCKET= there" if is_region else ""
+        yield Finding("cost", subject, detail, remedy)
+
+
+def _locations(described: dict[str, Any]) -> set[str]:
+    """Returns where a bucket is: a region, several, or a larger area."""
+    placement = described.get("customPlacementConfig", {}).get("dataLocations", [])
+    return {name.lower() for name in (described["location"], *placement)}
+
+
 def _location(target: Target, described: dict[str, Any]) -> Finding:
     location = described["location"].lower()
-    placement = described.get("customPlacementConfig", {}).get("dataLocations", [])
-    if target.region in {location, *map(str.lower, placement)}:
+    if target.region in _locations(described):
         return Finding("ok", "bucket", f"{target.url} is in {location}")
     detail = f"{target.url} is in {location}, the workers would be in {target.region}"
     is_region = described.get("locationType") == "region"

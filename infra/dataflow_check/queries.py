@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from infra.dataflow_check.target import NAME, Target
 
 _JSON = "--format=json"
-#: Those of a login, without which gcloud answers nothing else.
-LOGIN = {
-    "account": ("auth", "list", "--filter=status:ACTIVE", _JSON),
-    # The token must not be seen: gcloud prints nothing.
-    "application_login": (
-        *("auth", "application-default", "print-access-token"),
-        "--format=none",
-    ),
-}
+#: Commands by what they ask for, without the word gcloud.
+Queries: TypeAlias = dict[str, tuple[str, ...]]
 
 
-def for_job(target: Target) -> dict[str, tuple[str, ...]]:
-    """Returns all commands by what they ask for, without the word gcloud."""
+def for_access(target: Target) -> Queries:
+    """Returns the commands of what all else depends on: login and region."""
     return {
-        **LOGIN,
+        "account": ("auth", "list", "--filter=status:ACTIVE", _JSON),
+        # The token must not be seen: gcloud prints nothing.
+        "application_login": (
+            *("auth", "application-default", "print-access-token"),
+            "--format=none",
+        ),
+        "regions": (
+            *("compute", "regions", "list", f"--project={target.project}"),
+            "--format=json(name)",
+        ),
+    }
+
+
+def for_training(target: Target) -> Queries:
+    """Returns the commands of what is looked at before a teacher is trained."""
+    return {**_image(target), **_kinds(target)}
+
+
+def for_job(target: Target) -> Queries:
+    """Returns the commands of all but `for_access`."""
+    return {
         **_project(target),
-        **_machines(target),
+        **_images(target),
+        **_quotas(target),
+        **_kinds(target),
         **_container(target),
     }
 
 
-def for_image(image: str) -> dict[str, tuple[str, ...]]:
-    """Returns the commands that tell whether a container is there."""
-    return {
-        **LOGIN,
-        "image": ("artifacts", "docker", "images", "describe", image, _JSON),
-    }
-
-
-def _project(target: Target) -> dict[str, tuple[str, ...]]:
+def _project(target: Target) -> Queries:
     project = f"--project={target.project}"
     account = (target.account, project, _JSON)
     found = {
@@ -60,33 +69,53 @@ def _project(target: Target) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _machines(target: Target) -> dict[str, tuple[str, ...]]:
-    project = f"--project={target.project}"
-    region = (target.region, project, "--format=json(quotas)")
+def _images(target: Target) -> Queries:
+    if target.images_bucket is None:
+        return {}
+    buckets, url = ("storage", "buckets"), target.images_url
+    return {
+        "images_bucket": (*buckets, "describe", url, "--raw", _JSON),
+        "images_roles": (*buckets, "get-iam-policy", url, _JSON),
+    }
+
+
+def _quotas(target: Target) -> Queries:
+    region = (target.region, f"--project={target.project}", "--format=json(quotas)")
+    return {
+        "region": ("compute", "regions", "describe", *region),
+        "all_regions": ("compute", "project-info", "describe", *region[1:]),
+    }
+
+
+def _kinds(target: Target) -> Queries:
+    """Returns the commands of the workers' machines, and of their accelerators."""
     kinds = {"machine_types": target.pool.machine}
     if target.pool.accelerator:
         kinds["accelerator_types"] = target.pool.accelerator
     return {
-        "region": ("compute", "regions", "describe", *region),
-        "all_regions": ("compute", "project-info", "describe", *region[1:]),
-        **{
-            kind: (
-                *("compute", kind.replace("_", "-"), "list", project),
-                f"--filter=name={name}",
-                _JSON,
-            )
-            for kind, name in kinds.items()
-        },
+        kind: (
+            *("compute", kind.replace("_", "-"), "list"),
+            f"--project={target.project}",
+            f"--filter=name={name}",
+            _JSON,
+        )
+        for kind, name in kinds.items()
     }
 
 
-def _container(target: Target) -> dict[str, tuple[str, ...]]:
+def _image(target: Target) -> Queries:
+    if target.image is None:
+        return {}
+    return {"image": ("artifacts", "docker", "images", "describe", target.image, _JSON)}
+
+
+def _container(target: Target) -> Queries:
     if target.image is None:
         return {}
     project = f"--project={target.project}"
     repository = (NAME, f"--location={target.region}", project, _JSON)
     found = {
-        **for_image(target.image),
+        **_image(target),
         "repository": ("artifacts", "repositories", "describe", *repository),
         "repository_roles": (
             *("artifacts", "repositories", "get-iam-policy"),

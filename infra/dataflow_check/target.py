@@ -16,6 +16,7 @@ from beam_jobs.runners.dataflow import job_options
 
 #: Name of the container repository and of the workers' default account.
 NAME = "noisy-student-rs"
+_BUCKET = re.compile(r"gs://([^/]+)")
 _SUBNETWORK = re.compile(
     r"(?:.*projects/(?P<project>[^/]+)/)?regions/(?P<region>[^/]+)/subnetworks/(?P<name>[^/]+)"
 )
@@ -41,6 +42,7 @@ class Target:
         subnet: Subnet of workers without public addresses; None if they have some.
         uses_ssd: Whether the workers' disks count as SSD.
         image: The container; None if it is none of the project's own.
+        images_bucket: Name of the images' bucket, if it is another one.
         builds_in_cloud: Whether `make container` has Cloud Build build it.
     """
 
@@ -52,6 +54,7 @@ class Target:
     subnet: Subnet | None
     uses_ssd: bool
     image: str | None
+    images_bucket: str | None
     builds_in_cloud: bool
 
     @property
@@ -59,25 +62,36 @@ class Target:
         """The bucket's gs:// address."""
         return f"gs://{self.bucket}"
 
+    @property
+    def images_url(self) -> str:
+        """The gs:// address of the images' bucket."""
+        return f"gs://{self.images_bucket or self.bucket}"
+
 
 def from_options(
-    options: PipelineOptions, *, owns_image: bool, builds_in_cloud: bool
+    options: PipelineOptions, *, images: str, owns_image: bool, builds_in_cloud: bool
 ) -> Target:
-    """Returns what a job with these complete options needs."""
+    """Returns what a job with these complete options needs.
+
+    `images` is where they are, in words that have the bucket's address if there is one.
+    """
     cloud = options.view_as(GoogleCloudOptions)
     workers = options.view_as(WorkerOptions)
     if not cloud.service_account_email:
         raise ValueError("expected --service_account_email, the workers' account")
+    bucket = cloud.temp_location.removeprefix("gs://").partition("/")[0]
+    found = _BUCKET.search(images)
     return Target(
         project=cloud.project,
         region=cloud.region,
-        bucket=cloud.temp_location.removeprefix("gs://").partition("/")[0],
+        bucket=bucket,
         account=cloud.service_account_email,
         pool=job_options.pool(options),
         # Without an option, the service gives workers public addresses.
         subnet=_subnet(cloud, workers) if workers.use_public_ips is False else None,
         uses_ssd=bool(re.search("ssd|balanced", workers.disk_type or "")),
         image=workers.sdk_container_image if owns_image else None,
+        images_bucket=found[1] if found and found[1] != bucket else None,
         builds_in_cloud=owns_image and builds_in_cloud,
     )
 

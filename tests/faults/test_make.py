@@ -243,8 +243,8 @@ def test_each_source_is_read_by_its_own_features(make, names, more):
 
 def test_labels_of_dataflow_are_blended_there(make):
     (make.root / ".venv" / "gcp-installed").touch()
-    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
-    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://b/images/*"}
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "bin"}
+    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://bin/images/*"}
     ended, _ = make("labels", "--dry-run", **settings, **cloud)
     lines = ended.stdout.replace("\\\n", "").splitlines()
     (labeling,) = (
@@ -254,7 +254,7 @@ def test_labels_of_dataflow_are_blended_there(make):
     )
     assert "--embeddings" in labeling
     (blending,) = (line for line in lines if "beam_jobs.propagate_labels" in line)
-    assert "--predictions=gs://b/runs/x/round-1/teacher_predictions" in blending
+    assert "--predictions=gs://bin/runs/x/round-1/teacher_predictions" in blending
     assert "--runner=DataflowRunner" in blending
 
 
@@ -683,7 +683,7 @@ def write_images(root):
 def test_a_runner_changes_no_setting(make):
     write_images(make.root)
     (make.root / ".venv" / "gcp-installed").touch()
-    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "bin"}
     ended, _ = make("teacher", compares="yes", **SETTINGS, **cloud)
     assert ended.returncode == 0, ended.stderr
     (make.root / "runs" / "x" / "round-1").mkdir()

@@ -67,7 +67,7 @@ def scratch(tmp_path, player, monkeypatch):
 def job(scratch):
     """Returns the job that make describes."""
     lines = scratch.make("--dry-run", "dataflow-check", *GIVEN).stdout
-    (image,) = re.findall(r"--sdk_container_image=\S+", lines)
+    (image,) = set(re.findall(r"--sdk_container_image=\S+", lines))
     return recorded.job(image, "--max_num_workers=1")
 
 

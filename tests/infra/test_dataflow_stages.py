@@ -7,12 +7,14 @@ import pathlib
 
 import pytest
 
-from tests.infra.scratch import Scratch
+from tests import commands
+from tests.infra import scratch as scratch_module
 
 #: Writes what a stage would, into its `--output=` or `--workdir=`.
 PYTHON = """#!/bin/sh
 case "$*" in *version_info*) echo 3.11; exit ;; esac
 echo "python $*" >> {log}
+case "$2" in infra.dataflow_check) printf '%s\\n' "$@" > {log}.check ;; esac
 case "$*" in *"${{FAILING:-nothing fails}}"*) exit 1 ;; esac
 for argument in "$@"; do
     case "$argument" in
@@ -23,6 +25,10 @@ for argument in "$@"; do
     gs://*) directory={bucket}/${{directory#gs://my-bucket/}} ;;
     esac
     mkdir -p "$directory/checkpoints"
+    case "$2" in workflow.choose)
+        [ -e "$directory/choice.mk" ] || printf 'CHOSEN_%s\n' \
+            'FEATURES := ' 'PRESET := tiny' 'FLAGS := ' > "$directory/choice.mk" ;;
+    esac
     echo "$*" > "$directory/rows"
     echo state > "$directory/checkpoints/state"
     echo "$*" > "$directory/COMPLETED"
@@ -51,9 +57,29 @@ GIVEN = (
     *("LABELED=folder:labeled", "EVALUATION=folder:test"),
     "IMAGES=tfrecord:gs://my-images/*.tfrecord",
 )
+CHECK = "infra.dataflow_check"
 ROUND = pathlib.PurePath("runs/birds/round-1")
 #: Directories that jobs on Dataflow make, in order.
 MADE = ("teacher_predictions", "predictions", "selection", "dataset")
+
+
+class Scratch(scratch_module.Scratch):
+    """A scratch copy of the Makefile that tells the check from other calls."""
+
+    def calls(self, *words):
+        """Returns the calls that have all of some words, but for the check's."""
+        return [line for line in super().calls(*words) if CHECK not in line]
+
+    @property
+    def modules(self):
+        """The modules of Python that were called, in order."""
+        lines = super().calls("python -m ")
+        return [line.split()[2] for line in lines]
+
+    def check(self):
+        """Does what the last call of the check would; returns its status and errors."""
+        _, *words = (self.directory / "log.check").read_text().splitlines()
+        return commands.call(*words)
 
 
 @pytest.fixture
@@ -115,6 +141,64 @@ def test_a_finished_run_calls_nothing(finished):
     assert finished.make("records", *GIVEN).returncode == 0
     assert not finished.calls("beam_jobs")
     assert not finished.calls("gcloud")
+    assert finished.modules == ["workflow.settings"]
+
+
+@pytest.mark.parametrize("preset", ["tiny", "auto"], ids=["named", "chosen"])
+def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
+    """Which is made once, of a container of whatever registry."""
+    given = (*GIVEN, f"PRESET={preset}")
+    scratch.make("labels", *given, FAILING=CHECK)
+    assert scratch.modules == [CHECK]
+    scratch.make("labels", *given, FAILING="teacher.train")
+    first, *others = scratch.modules
+    assert first == CHECK
+    assert CHECK not in others
+    assert others[-1] == "teacher.train"
+    assert ("workflow.choose" in others) == (preset == "auto")
+    # It was chosen before, so that make does not start again.
+    scratch.make("labels", *given, FAILING="teacher.train")
+    assert scratch.modules.count(CHECK) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (["MACHINE=g2-standard-8"], "g2-standard-8 has a GPU, and bills it"),
+        (["MACHINE=n1-standard-4", "ACCELERATOR=nvidia-l4"], "machine type g2-"),
+        (
+            ["DATAFLOW_FLAGS=--machine_type=g2-standard-8", "ACCELERATOR=nvidia-l4"],
+            "g2-standard-8 has a GPU, and bills it",  # Of the other jobs.
+        ),
+        (
+            [
+                "DATAFLOW_FLAGS=--flexrs_goal=COST_OPTIMIZED",
+                "ACCELERATOR=nvidia-tesla-t4",
+            ],
+            "has no GPUs",
+        ),
+        (["DATAFLOW_FLAGS=--num_worker=3"], "did you mean --num_workers?"),
+        (["DATAFLOW_FLAGS=--flexrs_goal=CHEAP"], "invalid choice: 'CHEAP'"),
+        (["MAX_HOURS=2000"], "expected --max_hours from 0.1 to 744"),
+        (["LABELING_FLAGS=--engin=openvino"], "'engin'"),
+        (
+            ["LABELING_FLAGS=--engine=openvino", "ACCELERATOR=nvidia-l4"],
+            "expected --engine=tensorflow with nvidia-l4",
+        ),
+        (["RATE=20", "MACHINE=c4-standard-8"], "add it to prices.json"),
+    ],
+)
+def test_options_that_no_job_could_have_are_refused_by_the_check(
+    scratch, given, reason
+):
+    ended = scratch.make("labels", *GIVEN, *given, FAILING=CHECK)
+    assert ended.returncode == 2
+    assert scratch.modules == [CHECK]
+    refused = scratch.check()
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.count("\n") == 1
+    assert reason in refused.stderr
 
 
 @pytest.mark.parametrize("failing", ["rsync", "cp", "label_images"])
@@ -154,6 +238,8 @@ def test_only_labeling_has_an_accelerator_by_its_own_option(scratch):
     [
         *("RUN=runs/x/", "RUN=./x", "RUN=runs//x", "RUN=runs/../x", "RUN=."),
         *("BUCKET=gs://my-bucket/", "MAX_HOURS=0", "IMAGES=tfrecord:here/*"),
+        *("BUCKET=My_Bucket", "BUCKET=ab", "BUCKET=-ab", "BUCKET=my-bucket-"),
+        *("BUCKET=192.168.5.4", "BUCKET=goog-images", f"BUCKET={'a' * 64}"),
         *("ACCELERATOR=nvidia-foo", "ACCELERATOR=cpu", "ACCELERATOR=tpu-v5e"),
     ],
 )
@@ -162,7 +248,15 @@ def test_what_no_job_could_do_is_refused_before_a_teacher_is_trained(scratch, gi
     ended = scratch.make("records", *GIVEN, given)
     assert ended.returncode == 2
     assert f"expected {name}=" in ended.stderr
-    assert not scratch.calls("teacher.train")
+    assert scratch.modules == []
+
+
+@pytest.mark.parametrize(
+    "name", ["abc", "a_b", "1234", "images.example.com", f"{'a' * 60}.{'b' * 60}"]
+)
+def test_buckets_may_have_the_names_that_google_allows(scratch, name):
+    ended = scratch.make("--dry-run", "labels", *GIVEN, f"BUCKET={name}")
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_limits_are_those_of_every_job(scratch):

@@ -58,7 +58,7 @@ def test_a_shard_of_another_job_is_refused_before_work_starts(output):
     output.finish(2)
     others = dataclasses.replace(output, fingerprint="y")
     with (
-        pytest.raises(RuntimeError, match="predictions-00002.*written by another job"),
+        pytest.raises(RuntimeError, match=r"predictions-00002.*by another job"),
         Progress(others, print, interval=NEVER),
     ):
         pytest.fail("work has started")

@@ -23,6 +23,9 @@ OPTIONS = (
     "--max_num_workers=10",
 )
 ZONES = "https://www.googleapis.com/compute/v1/projects/my-project/zones"
+REGIONS = ("europe-west1", "europe-west4", "us-central1", "us-east4")
+#: In a bucket of another project.
+IMAGES = "tfrecord:gs://their-images/birds/*.tfrecord"
 SERVICES = (
     *("artifactregistry", "cloudbuild", "cloudresourcemanager", "compute", "dataflow"),
     *("iam", "logging", "storage"),
@@ -75,11 +78,11 @@ def quotas(**limits):
     }
 
 
-def job(*options, owns_image=True, builds_in_cloud=True):
+def job(*options, images="", owns_image=True, builds_in_cloud=True):
     """Returns the target of a job with some further options of Beam."""
     parsed = parse_beam_arguments(["check", *OPTIONS, *options], name="check")
     return target.from_options(
-        parsed, owns_image=owns_image, builds_in_cloud=builds_in_cloud
+        parsed, images=images, owns_image=owns_image, builds_in_cloud=builds_in_cloud
     )
 
 
@@ -89,6 +92,7 @@ def ready():
     return {
         "account": [{"account": "me@example.com", "status": "ACTIVE"}],
         "application_login": "",
+        "regions": [{"name": name} for name in REGIONS],
         "project": {
             "lifecycleState": "ACTIVE",
             "projectId": "my-project",
@@ -109,8 +113,16 @@ def ready():
             "location": "US-CENTRAL1",
             "locationType": "region",
             "name": "my-bucket",
+            "projectNumber": "123456789012",
             "softDeletePolicy": {"retentionDurationSeconds": "0"},
         },
+        "images_bucket": {
+            "location": "US-CENTRAL1",
+            "locationType": "region",
+            "name": "their-images",
+            "projectNumber": "210987654321",
+        },
+        "images_roles": policy(storage_objectViewer=[worker, "user:me@example.com"]),
         "account_there": {"email": WORKER, "projectId": "my-project"},
         "project_roles": policy(
             owner=["user:me@example.com"],
@@ -147,6 +159,12 @@ def ready():
             "serviceAccountEmail": f"projects/123456789012/serviceAccounts/{BUILDER}",
         },
     }
+
+
+def ask(changes=None):
+    """Returns what answers queries as `answers` would."""
+    given = answers(changes)
+    return lambda asked: {name: given[name] for name in asked}
 
 
 def answers(changes=None):
@@ -193,6 +211,10 @@ class Gcloud:
         return {**os.environ, "PATH": f"{self.folder}:/usr/bin:/bin"}
 
     @property
+    def was_called(self):
+        return self._calls.exists()
+
+    @property
     def calls(self):
         return self._calls.read_text().splitlines()
 
@@ -203,7 +225,8 @@ class Gcloud:
         """
         values = {**ready(), **changes}
         tape = {}
-        for name, words in queries.for_job(job).items():
+        asked = {**queries.for_access(job), **queries.for_job(job)}
+        for name, words in asked.items():
             error = (errors or {}).get(name, "")
             value = values[name]
             output = "" if error or value == "" else json.dumps(value)

@@ -101,7 +101,10 @@ def test_machine_and_accelerator_must_be_in_the_same_zone():
     apart = {"machine_types": zones("g2-standard-8", "us-central1-a", "us-east4-c")}
     (wrong,) = found(machines.offered, apart, *options).values()
     assert wrong.state == "FAIL"
-    assert wrong.remedy == "MACHINE="
+    assert wrong.remedy == (
+        "gcloud compute machine-types list --project=my-project "
+        "--filter=zone:us-central1, and name one: MACHINE="
+    )
 
 
 def test_regions_that_have_the_machine_are_named():
@@ -110,4 +113,15 @@ def test_regions_that_have_the_machine_are_named():
     }
     (wrong,) = found(machines.offered, elsewhere).values()
     assert wrong.detail == "not in us-central1; in europe-west4, us-central10"
-    assert wrong.remedy.startswith("REGION=europe-west4")
+    # One in the same part of the world comes first.
+    assert wrong.remedy == "REGION=us-central10, with a bucket there"
+
+
+@pytest.mark.parametrize("machine", ["custom-6-8192", "n2-custom-6-131072-ext"])
+def test_machines_that_gcloud_does_not_list_are_not_missing(machine):
+    option = f"--machine_type={machine}"
+    none = {"machine_types": []}
+    (line,) = found(machines.offered, none, option).values()
+    assert line.state == "?"
+    quotas = found(machines.quotas, none, option)
+    assert quotas["quota CPUS_ALL_REGIONS"].detail.startswith("60 needed, ")

@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from infra.dataflow_check import __main__ as command
@@ -5,6 +10,7 @@ from infra.dataflow_check import gcloud as commands
 from infra.dataflow_check import queries
 from infra.dataflow_check.findings import NO_ANSWER, Answer
 from stage import cli
+from tests.commands import ROOT
 from tests.infra.dataflow_check import recorded
 from tests.infra.dataflow_check.recorded import DENIED, MISSING, OPTIONS
 
@@ -35,7 +41,8 @@ def test_a_project_that_has_all_is_ok(check, gcloud):
     status, lines = check()
     assert status == 0
     assert {line.split()[0] for line in lines} == {"ok"}
-    asked = queries.for_job(recorded.job()).values()
+    job = recorded.job()
+    asked = {**queries.for_access(job), **queries.for_job(job)}.values()
     assert sorted(gcloud.calls) == sorted(map(" ".join, asked))
 
 
@@ -94,18 +101,48 @@ def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
     assert line.startswith("error: ")
 
 
-class TestContainerOnly:
-    """What make looks at before it trains a teacher."""
+@pytest.mark.parametrize("images", ["folder:gs://their-images/x", "tfds:birds"])
+def test_the_bucket_of_the_images_is_looked_at(check, gcloud, images):
+    job = recorded.job(images="gs://their-images/tfds")
+    gcloud.record(job, errors={"images_bucket": MISSING["bucket"]})
+    status, lines = check(f"--images={images}", "--data_dir=gs://their-images/tfds")
+    assert status == 1
+    assert [line.partition(": type")[0] for line in lines if line[:4] == "FAIL"] == [
+        "FAIL images' bucket: no gs://their-images"
+    ]
 
-    def test_a_container_of_another_registry_cannot_be_looked_at(self, check):
-        status, (line,) = check("--container_only", "--own_image")
-        assert status == 1
-        assert line.startswith("error: expected --container_only or --own_image")
 
-    def test_nothing_is_printed_if_it_is_there(self, check, gcloud):
+def test_options_of_the_other_jobs_are_refused_too(check):
+    other = ("--", *OPTIONS, "--machine_type=g2-standard-8")
+    status, (line,) = check(options=("--accelerator=nvidia-l4", *other))
+    assert status == 1
+    assert line.startswith("error: g2-standard-8 has a GPU, and bills it")
+
+
+def test_interrupted_it_has_changed_nothing(gcloud):
+    gcloud.record(recorded.job(), seconds={"regions": 1000})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.dataflow_check", "--", *OPTIONS],
+        cwd=ROOT,
+        env={**gcloud.environment, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not gcloud.was_called:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "interrupted; nothing was changed\n")
+
+
+class TestBeforeTraining:
+    """What make looks at before it chooses or trains."""
+
+    def test_nothing_is_printed_if_all_is_there(self, check, gcloud):
         gcloud.record(recorded.job())
-        assert check("--container_only") == (0, [])
-        assert len(gcloud.calls) == 3
+        assert check("--before_training") == (0, [])
+        assert len(gcloud.calls) == 5
 
     @pytest.mark.parametrize(
         ("name", "words", "line"),
@@ -125,6 +162,6 @@ class TestContainerOnly:
     )
     def test_anything_else_stops(self, check, gcloud, name, words, line):
         gcloud.record(recorded.job(), errors={name: words})
-        status, (found,) = check("--container_only")
+        status, (found,) = check("--before_training")
         assert status == 1
         assert found.startswith(line)

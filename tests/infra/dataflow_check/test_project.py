@@ -116,6 +116,37 @@ def test_a_bucket_that_is_not_there_is_made_by_the_documentations_command():
     )
 
 
+def test_a_region_that_there_is_not_is_named():
+    regions = {"regions": [{"name": "asia-east1"}]}
+    wrong = project.region(recorded.job(), recorded.answers(regions))
+    assert (wrong.state, wrong.detail) == ("FAIL", "no us-central1")
+    assert wrong.remedy.endswith("and name one: REGION=")
+
+
+class TestImagesBucket:
+    def test_it_is_looked_at_if_it_is_another_one(self):
+        missing = {"images_bucket": Answer(reason="gs://their-images not found: 404.")}
+        (wrong,) = found(project.images_bucket, missing, images=recorded.IMAGES)
+        assert (wrong.state, wrong.detail) == ("FAIL", "no gs://their-images")
+        assert wrong.remedy.startswith("IMAGES= ")
+        for images in ("", "folder:here", "folder:gs://my-bucket/birds"):
+            assert not list(
+                project.images_bucket(recorded.job(images=images), recorded.answers())
+            )
+
+    @pytest.mark.parametrize(
+        ("location", "kind", "remedy"),
+        [
+            ("EUROPE-WEST4", "region", "REGION=europe-west4, with BUCKET= there"),
+            ("EU", "multi-region", ""),
+        ],
+    )
+    def test_one_elsewhere_is_read_for_money(self, location, kind, remedy):
+        there = {"images_bucket": {"location": location, "locationType": kind}}
+        (wrong,) = found(project.images_bucket, there, images=recorded.IMAGES)
+        assert (wrong.state, wrong.remedy) == ("cost", remedy)
+
+
 def test_a_subnet_without_private_access_is_named():
     (wrong,) = found(project.network, {"subnet": {"name": "default"}})
     assert wrong.remedy == (

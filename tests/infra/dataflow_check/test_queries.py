@@ -8,7 +8,7 @@ from tests.infra.dataflow_check import recorded
 JOBS = (
     recorded.job(),
     recorded.job("--accelerator=nvidia-l4", "--subnetwork=regions/r/subnetworks/s"),
-    recorded.job("--use_public_ips", owns_image=False),
+    recorded.job("--use_public_ips", owns_image=False, images=recorded.IMAGES),
 )
 #: Words that change nothing.
 READS = {"list", "describe", "get-iam-policy", "print-access-token"}
@@ -20,7 +20,7 @@ def commands():
 
 
 def run(job):
-    return queries.for_job(job).values()
+    return {**queries.for_access(job), **queries.for_job(job)}.values()
 
 
 def remedies():
@@ -46,11 +46,14 @@ def remedies():
         "repository_roles": recorded.policy(),
     }
     hidden = {"project": Answer(reason="(or it may not exist)")}
-    for changes in (worse, bad, hidden, {"account": []}):
-        for finding in checks.all_of(JOBS[0], recorded.answers(changes)):
-            remedy = finding.remedy.partition(", and")[0]
-            if remedy.startswith("gcloud "):
-                yield remedy
+    none = {"machine_types": [], "project_roles": recorded.policy()}
+    none |= {"images_roles": recorded.policy()}
+    for job in (JOBS[0], JOBS[2]):
+        for changes in (worse, bad, hidden, none, {"account": []}, {"regions": []}):
+            for finding in checks.all_of(job, recorded.ask(changes)):
+                remedy = finding.remedy.partition(", and")[0]
+                if remedy.startswith("gcloud "):
+                    yield remedy
 
 
 def test_the_check_changes_nothing():
@@ -66,13 +69,14 @@ def test_the_token_is_not_printed():
 
 def test_each_answer_that_a_check_reads_is_asked_for():
     for job in JOBS:
-        asked = queries.for_job(job)
-        given = {name: recorded.answers()[name] for name in asked}
-        assert list(checks.all_of(job, given))
+        assert list(checks.all_of(job, recorded.ask()))
 
 
-def test_the_container_alone_is_asked_for_with_few_commands():
-    assert set(queries.for_image("x")) == {"account", "application_login", "image"}
+def test_few_commands_run_before_a_teacher_is_trained():
+    for job in JOBS:
+        assert len(queries.for_access(job)) == 3
+        assert len(queries.for_training(job)) <= 3
+        assert queries.for_training(job).items() <= queries.for_job(job).items()
 
 
 @needs_gcloud

@@ -91,34 +91,41 @@ def test_what_a_group_or_a_wide_role_may_give_is_not_known(members):
     assert (wrong.state, wrong.remedy) == ("?", "")
 
 
-def test_a_user_may_have_more_than_the_project_tells():
-    wrong = found(project_roles(owner=[]))
-    assert {each.state for each in wrong} == {"?"}
-    assert {each.remedy.rpartition("=")[2] for each in wrong} == {
-        "roles/dataflow.developer",
-        "roles/iam.serviceAccountUser",
-        "roles/storage.objectAdmin",
-    }
-    assert all(f"--member={ME} " in each.remedy for each in wrong)
-
-
-def test_the_roles_of_the_documentation_suffice_for_a_user():
-    table = {
-        **project_roles(owner=[], dataflow_developer=[ME]),
-        "account_roles": recorded.policy(iam_serviceAccountUser=[ME]),
-        "bucket_roles": recorded.policy(storage_objectAdmin=[ME, WORKER]),
-    }
-    assert not found(table)
-
-
-def test_a_service_account_can_be_who_submits():
-    account = "ci@my-project.iam.gserviceaccount.com"
-    changes = {"account": [{"account": account, "status": "ACTIVE"}]}
-    granted = project_roles(owner=[f"serviceAccount:{account}"])
-    assert not found({**changes, **granted})
-    assert all(f"serviceAccount:{account}" in each.remedy for each in found(changes))
-
-
 def test_cloud_build_needs_no_role_if_docker_builds_or_others_have_built():
     for kinds in ({"builds_in_cloud": False}, {"owns_image": False}):
         assert not found(project_roles(cloudbuild_builds_builder=[]), **kinds)
+
+
+class TestImagesBucket:
+    """The bucket of the images, if it is another one."""
+
+    def test_workers_must_be_able_to_read_it(self):
+        none = {"images_roles": recorded.policy(storage_objectViewer=[ME])}
+        (wrong,) = found(none, images=recorded.IMAGES)
+        assert (wrong.state, wrong.remedy) == (
+            "FAIL",
+            "gcloud storage buckets add-iam-policy-binding gs://their-images "
+            f"--member={WORKER} --role=roles/storage.objectViewer",
+        )
+        assert not found(none)
+        assert not found(none, images="tfrecord:gs://my-bucket/images/*")
+
+    @pytest.mark.parametrize("everybody", ["allUsers", "allAuthenticatedUsers"])
+    def test_what_everybody_may_read_workers_may(self, everybody):
+        public = {"images_roles": recorded.policy(storage_objectViewer=[everybody])}
+        assert not found(public, images=recorded.IMAGES)
+
+    def test_roles_on_the_project_count_if_it_is_the_projects(self):
+        changes = project_roles(storage_objectViewer=[WORKER])
+        changes["images_roles"] = recorded.policy(storage_objectViewer=[ME])
+        (wrong,) = found(changes, images=recorded.IMAGES)
+        assert wrong.state == "FAIL"
+        changes["images_bucket"] = {"projectNumber": 123456789012}
+        assert not found(changes, images=recorded.IMAGES)
+
+    def test_one_that_is_not_there_gives_no_roles(self):
+        changes = {
+            "images_bucket": Answer(reason="gs://their-images not found: 404."),
+            "images_roles": Answer(reason="gs://their-images not found: 404."),
+        }
+        assert not found(changes, images=recorded.IMAGES)
