@@ -35,7 +35,7 @@ def all_of(target: Target, ask: Ask) -> Iterator[Finding]:
     found, lack = _access(target, access)
     yield from found
     if lack:
-        yield Finding("?", "all else", f"gcloud tells nothing without {lack}")
+        yield Finding("?", "all else", f"not looked for without {lack}")
         return
     answers = {**access, **ask(queries.for_job(target))}
     for check in _CHECKS:
