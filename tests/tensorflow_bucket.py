@@ -29,7 +29,9 @@ class Bucket:
         self.num_stats = 0
 
     def local(self, address):
-        """Returns the path of the file of an object."""
+        """Returns the path of the file of an object; a local path as it is."""
+        if not str(address).startswith(BUCKET):
+            return pathlib.Path(address)
         return self.folder / str(address).removeprefix(BUCKET).lstrip("/")
 
     def address(self, path):
