@@ -22,12 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from infra.tpu import job
 from infra.tpu.gcloud import FLEX_START_MAX_HOURS, TpuMachine
 from infra.tpu.loop import MIN_HOURS, TpuLoop
 from infra.tpu.slices import find_slice
-from stage import cli, preemption
+from stage import cli
 from stage.flags import CommandFlags
 from stage.validation import check
 
@@ -57,7 +58,9 @@ _PRICE = FLAGS.number(
     "price_per_chip_hour", None, "Price of a chip for an hour.", lower_bound=0
 )
 _KEEP = FLAGS.boolean("keep", False, "Leave the machine on at the end.")
-_POLL = FLAGS.number("poll_seconds", 60.0, "Seconds between two looks.", lower_bound=0)
+_POLL = FLAGS.number(
+    "poll_seconds", 60.0, "Seconds between two looks.", lower_bound=0, upper_bound=3600
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -115,7 +118,7 @@ def _interruptible() -> Iterator[None]:
     before = {}
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) != signal.SIG_IGN:
-            before[each] = signal.signal(each, signal.default_int_handler)
+            before[each] = signal.signal(each, _interrupt)
     try:
         yield
     finally:
@@ -123,18 +126,24 @@ def _interruptible() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
+
+
 def _run(loop: TpuLoop) -> None:
     """Runs the loop; says what is still billed if it ends early."""
     try:
         loop.run()
     except BaseException as end:
-        if loop.may_be_on:
+        # None: before the first look, perhaps at the machine of an earlier command.
+        is_unseen = loop.may_be_on is None and isinstance(end, KeyboardInterrupt)
+        if loop.may_be_on or is_unseen:
             loop.log(
                 f"{loop.machine.name} may be on, and billed: the same command watches "
                 f"it; to delete it: {loop.machine.how_to_end()}"
             )
         if isinstance(end, KeyboardInterrupt):
-            sys.exit(preemption.INTERRUPTED)
+            sys.exit(128 + end.args[0])
         raise
 
 

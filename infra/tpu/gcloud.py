@@ -58,7 +58,7 @@ def list_objects(*patterns: str) -> list[str]:
     found = []
     for pattern in patterns:
         try:
-            found += call("storage", "ls", pattern).split()
+            found += call("storage", "ls", pattern).splitlines()
         except GcloudError as error:
             if "matched no objects" not in str(error):
                 raise
@@ -139,10 +139,10 @@ class TpuMachine:
     def look(self) -> TpuSighting:
         """Returns the state of the request, and how long its TPU VM has been there."""
         found = self._describe("queued-resources", "state.state")
-        if found != [ACTIVE]:
-            return TpuSighting(state=found[0] if found else None)
+        if found is None or found[0] != ACTIVE:
+            return TpuSighting(state=None if found is None else found[0])
         found = self._describe("tpu-vm", "state,createTime")
-        if not found or found[0] in _GONE:
+        if found is None or found[0] in _GONE:
             return TpuSighting(state="SUSPENDED")
         return TpuSighting(state=ACTIVE, hours=_hours_since(*found[1:]))
 
@@ -185,15 +185,16 @@ class TpuMachine:
 
     def _describe(self, kind: str, fields: str) -> list[str] | None:
         """Returns the values of some fields; None if there is no such resource."""
+        words = ("compute", "tpus", kind, "describe", self.name, *self._place)
         try:
-            return call(
-                *("compute", "tpus", kind, "describe", self.name, *self._place),
-                f"--format=value({fields})",
-            ).split()
+            values = call(*words, f"--format=value({fields})").split()
         except GcloudError as error:
             if _is_missing(error):
                 return None
             raise
+        if not values:  # Which is no word of there being none.
+            raise GcloudError(f"gcloud {' '.join(words)}: expected {fields}, got none")
+        return values
 
 
 def _is_missing(error: GcloudError) -> bool:

@@ -33,6 +33,8 @@ _IN_BUCKET = ("labeled", "evaluation", "unlabeled", "exclude", "pseudo_labeled")
 #: Flags for other things that it reads, and how those begin that are downloaded.
 _READ_TOO = ("class_names", "init_from", "compute_of")
 _DOWNLOADED = ("hf:", "keras:")
+#: A directory in a bucket by one name, without what gcloud takes for a pattern.
+_PLAIN_DIRECTORY = re.compile(r"gs://[^\s/*?\[\]#]+(/(?!\.{1,2}(/|$))[^\s/*?\[\]#]+)+")
 #: That the training is complete.
 COMPLETED = "COMPLETED"
 #: What a host reports: that it has booted, the time limit, a failure.
@@ -177,10 +179,15 @@ def _check_devices(command: CommandFlags) -> None:
 
 def _check_places(values: dict[str, Any]) -> None:
     """Raises ValueError if something lies where a new machine cannot see it."""
+    workdir = values["workdir"]
     check(
-        values["workdir"].startswith("gs://"),
-        f"expected --workdir=gs://..., which outlives the machine, got "
-        f"{values['workdir']}",
+        workdir.startswith("gs://"),
+        f"expected --workdir=gs://..., which outlives the machine, got {workdir}",
+    )
+    check(
+        _PLAIN_DIRECTORY.fullmatch(workdir.rstrip("/")) is not None,
+        "expected --workdir as a directory of a bucket, such as gs://my-bucket/runs/x, "
+        f"without blanks, wildcards, . and .., got {workdir}",
     )
     in_tfds = (values["data_dir"] or "").startswith("gs://")
     for name, spec in _sources(values):

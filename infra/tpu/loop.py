@@ -42,7 +42,7 @@ class TpuLoop:
         pause: Function that waits until the next look.
         log: Function that prints one line.
         may_be_on: Whether a machine may have been left on: one has been requested or
-            seen, and its deletion is not confirmed.
+            seen, and its deletion is not confirmed. None before the first look.
     """
 
     machine: TpuMachine
@@ -54,7 +54,7 @@ class TpuLoop:
     keep: bool
     pause: Callable[[], None]
     log: Log
-    may_be_on: bool = dataclasses.field(default=False, init=False)
+    may_be_on: bool | None = dataclasses.field(default=None, init=False)
     _state: str | None = dataclasses.field(default=None, init=False)
     _has_been: bool = dataclasses.field(default=False, init=False)
     _starts: int = dataclasses.field(default=0, init=False)
@@ -92,6 +92,8 @@ class TpuLoop:
         if COMPLETED in reports:
             self._end()
             self.log(f"complete: {self.job.workdir}")
+            with contextlib.suppress(GcloudError):
+                self._check_places()
             return True
         reason = self._why_end(reports, seen, is_gone=is_gone)
         if reason:

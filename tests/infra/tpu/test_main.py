@@ -289,6 +289,24 @@ def test_a_machine_in_another_zone_is_found(cloud):
     assert places == [f"{WORKDIR}.machine/at-us-central1-a.{NAME}"]
 
 
+def test_a_complete_training_tells_of_a_machine_in_another_zone(cloud):
+    note = f"{WORKDIR}.machine/at-europe-west4-b.{NAME}"
+    objects = [note, f"{WORKDIR}/COMPLETED"]
+    cloud.tell(["ACTIVE"], now=0, zone="europe-west4-b", objects=objects)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert f"complete: {WORKDIR}" in ended.stdout
+    assert f"delete {NAME} --zone=europe-west4-b --force" in ended.stderr
+
+
+def test_an_answer_without_a_word_is_no_word_of_a_deletion(cloud):
+    cloud.tell(["ACTIVE", "silence", "complete"])
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    assert "trying again: gcloud compute tpus queued-resources" in ended.stdout
+    assert len(cloud.did("create")) == 1
+
+
 def test_without_gcloud_its_page_is_named(cloud, monkeypatch, tmp_path):
     (tmp_path / "git").symlink_to(shutil.which("git"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -328,6 +346,11 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
         ((*TRAINING, SHARDS, "--no_such_flag=1"), "no_such_flag"),
         ((*TRAINING, SHARDS, "--set=no_such_setting=1"), "no_such_setting"),
         ((*TRAINING, SHARDS, "--workdir=runs/teacher"), "--workdir=gs://"),
+        ((*TRAINING, SHARDS, "--workdir=gs://b/runs/t[1]"), "without blanks, wild"),
+        ((*TRAINING, SHARDS, "--workdir=gs://b/runs/my t"), "without blanks, wild"),
+        ((*TRAINING, SHARDS, "--workdir=gs://b/runs/./t"), "without blanks, wild"),
+        ((*TRAINING, SHARDS, "--workdir=gs://b//t"), "without blanks, wild"),
+        ((*TRAINING, SHARDS, "--workdir=gs://b/"), "directory of a bucket"),
         ((*TRAINING, SHARDS, "--data_dir=/data"), "--data_dir=gs://"),
         ((*TRAINING, SHARDS, "--labeled=folder:/birds"), "--labeled=folder:/birds"),
         ((*TRAINING, SHARDS, "--class_names=/birds.txt"), "gs:// in --class_names"),
@@ -353,8 +376,11 @@ def test_what_could_not_train_is_refused_before_anything_is_asked(
 
 
 @pytest.mark.parametrize("notice", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_says_what_is_billed_and_how_to_end_it(cloud, notice):
-    cloud.tell(["ACTIVE", "hang"])
+@pytest.mark.parametrize(
+    "machine", [{"now": None}, {"now": 0}], ids=["own", "of an earlier command"]
+)
+def test_a_signal_says_what_is_billed_and_how_to_end_it(cloud, notice, machine):
+    cloud.tell(["ACTIVE", "hang"] if machine["now"] is None else ["hang"], **machine)
     with subprocess.Popen(
         [sys.executable, "-m", "infra.tpu", *MACHINE_FLAGS, "--", *TRAINING, SHARDS],
         cwd=ROOT,
@@ -366,7 +392,7 @@ def test_a_signal_says_what_is_billed_and_how_to_end_it(cloud, notice):
         assert cloud.fifo.read_text() == "here"
         process.send_signal(notice)
         output, _ = process.communicate()
-    assert process.returncode == 130, output
+    assert process.returncode == 128 + notice, output
     assert "may be on, and billed" in output
     place = f"{NAME} --zone=us-central1-a"
     assert f"gcloud compute tpus queued-resources delete {place} --force" in output
