@@ -146,7 +146,7 @@ def test_a_finished_run_calls_nothing(finished):
 
 @pytest.mark.parametrize("preset", ["tiny", "auto"], ids=["named", "chosen"])
 def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
-    """Which is made once, of a container of whatever registry."""
+    """Which is made once."""
     given = (*GIVEN, f"PRESET={preset}")
     scratch.make("labels", *given, FAILING=CHECK)
     assert scratch.modules == [CHECK]
@@ -181,6 +181,12 @@ def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
         (["DATAFLOW_FLAGS=--flexrs_goal=CHEAP"], "invalid choice: 'CHEAP'"),
         (["MAX_HOURS=2000"], "expected --max_hours from 0.1 to 744"),
         (["LABELING_FLAGS=--engin=openvino"], "'engin'"),
+        (["LABELING_FLAGS=--engine=onnx"], "onnx"),
+        (["LABELING_FLAGS=--dtype=float61"], "float61"),
+        (["LABELING_FLAGS=word"], "'word'"),
+        (["LABELING_FLAGS=--label_feature=x --noembeddings"], "needs --embeddings"),
+        (["LABELING_FLAGS=--blended"], "--blended needs --estimate"),
+        (["LABELING_FLAGS=--estimate=5"], "expected no --estimate"),
         (
             ["LABELING_FLAGS=--engine=openvino", "ACCELERATOR=nvidia-l4"],
             "expected --engine=tensorflow with nvidia-l4",
