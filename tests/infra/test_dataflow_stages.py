@@ -191,7 +191,10 @@ def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
             ["LABELING_FLAGS=--engine=openvino", "ACCELERATOR=nvidia-l4"],
             "expected --engine=tensorflow with nvidia-l4",
         ),
-        (["RATE=20", "MACHINE=c4-standard-8"], "add it to prices.json"),
+        (
+            ["RATE=20", "MACHINE=c4-standard-8"],
+            "to beam_jobs/runners/prices.json",
+        ),
     ],
 )
 def test_options_that_no_job_could_have_are_refused_by_the_check(
@@ -254,6 +257,14 @@ def test_what_no_job_could_do_is_refused_before_a_teacher_is_trained(scratch, gi
     ended = scratch.make("records", *GIVEN, given)
     assert ended.returncode == 2
     assert f"expected {name}=" in ended.stderr
+    assert scratch.modules == []
+
+
+def test_images_of_this_machine_are_refused_where_none_are_given(scratch):
+    sources = ("IMAGES=", "LABELED=", "EVALUATION=")
+    given = [word for word in GIVEN if not word.startswith(sources)]
+    ended = scratch.make("labels", *given)
+    assert "expected IMAGES= in a bucket (gs://)" in ended.stderr
     assert scratch.modules == []
 
 
