@@ -239,13 +239,22 @@ def test_an_interrupt_right_after_the_fork_is_handled_by_the_parent(command, tmp
     assert len(processes(tmp_path)) == 1
 
 
+#: In both processes.
+TELLING = """
+from stage import interruption
+
+def announce_and_tell(line, announce=interruption.announce):
+    announce(line)
+    print("announced", flush=True)
+
+interruption.announce = announce_and_tell
+"""
 ANNOUNCING = """
 import threading
 from stage.interruption import announce, on_interrupt
 
 def hang(number):
     announce("not yet")
-    print("announced", flush=True)
     threading.Event().wait()
 
 with on_interrupt(hang, seconds=99):
@@ -255,9 +264,9 @@ with on_interrupt(hang, seconds=99):
 
 
 def test_a_second_interrupt_prints_what_the_child_has_announced(command, tmp_path):
-    process = command(ANNOUNCING)
-    for line in ("ready", "announced"):
-        assert process.stdout.readline() == line + "\n"
+    process = command(ANNOUNCING, before=TELLING)
+    for lines in (["ready"], ["announced", "announced"]):
+        assert [process.stdout.readline().strip() for _ in lines] == lines
         process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "not yet\n"
     assert process.returncode == 130
@@ -273,9 +282,21 @@ def test_no_process_outlives_a_parent_that_is_killed(command, tmp_path):
     wait_for_end(*pids)
 
 
+#: Gives the parent time to notice that the child has ended.
+ENDING_SLOWLY = """
+from stage import system
+
+def kill_slowly(kill=system.kill_children):
+    kill()
+    time.sleep(0.5)
+
+system.kill_children = kill_slowly
+"""
+
+
 @pytest.mark.parametrize("is_child_alone", [False, True])
 def test_sigterm_ends_all_processes_with_a_line(command, tmp_path, is_child_alone):
-    process = command(WAIT)
+    process = command(WAIT, before=ENDING_SLOWLY)
     child, worker = wait_for_start(tmp_path)
     os.kill(child if is_child_alone else process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
