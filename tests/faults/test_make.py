@@ -268,8 +268,8 @@ def test_labels_of_dataflow_are_blended_there(make):
 )
 def test_an_estimate_knows_whether_labels_are_blended(make, given, flags):
     (make.root / ".venv" / "gcp-installed").touch()
-    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
-    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://b/images/*", "IMAGE": "x"}
+    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "bin"}
+    settings = {**SETTINGS, "IMAGES": "tfrecord:gs://bin/images/*", "IMAGE": "x"}
     asked = {"NUM_IMAGES": "1000", "RATE": "20"}
     ended, (call,) = make("estimate", **settings, **cloud, **asked, **given)
     assert ended.returncode == 0, ended.stderr
