@@ -158,6 +158,12 @@ def _interrupt(number: int, *_: object) -> None:
         os._exit(128 + number)
 
 
+def wait_if_interrupted() -> None:
+    """Does not return if another thread is about to end the process."""
+    with _interrupting:
+        pass
+
+
 def load_tensorflow() -> None:
     """Imports TensorFlow quickly, without the messages that no log level silences."""
     global _hidden_stderr
