@@ -50,16 +50,18 @@ _SETTINGS = FlagGroup(
         required=False,
     ),
     top_k=FLAGS.top_k(10, "Number of classes to keep per image, at most all classes."),
-    engine=FLAGS.string(
+    engine=FLAGS.choice(
         "engine",
         "auto",
-        "tensorflow, openvino, onnxruntime for teachers that are ONNX files, or auto "
-        "for the fastest on this machine.",
+        ["auto", "tensorflow", "openvino", "onnxruntime"],
+        "What runs the teachers, onnxruntime those that are ONNX files; auto for the "
+        "fastest on this machine.",
     ),
-    dtype=FLAGS.string(
+    dtype=FLAGS.choice(
         "dtype",
         "auto",
-        "float32, bfloat16, or auto for the fastest whose results agree with float32.",
+        ["auto", "float32", "bfloat16"],
+        "What it multiplies in; auto for the fastest whose results agree with float32.",
     ),
     embeddings=FLAGS.boolean(
         "embeddings",
@@ -122,8 +124,7 @@ def main(argv: Sequence[str]) -> None:
         if _ESTIMATE.value is not None:
             _print_estimate(options)
             return
-        if _BLENDED.value:
-            raise ValueError("--blended needs --estimate")
+        _check_flags_alone()
         billing.check_rate(options, _IMAGES_PER_SECOND.value)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
@@ -169,9 +170,22 @@ def check_flags(words: Sequence[str], options: PipelineOptions) -> None:
     """
     from beam_jobs.labeling import billing
 
-    FLAGS.check(["--teacher=unknown", *words])
+    values = FLAGS.check(["--teacher=unknown", *words])
+    if others := [word for word in words if not word.startswith("--")]:
+        raise ValueError(f"expected flags of beam_jobs.label_images, got {others[0]!r}")
+    if values["estimate"].value is not None:
+        raise ValueError("expected no --estimate among the flags of a job")
+    _check_flags_alone()
     billing.check_rate(options, _IMAGES_PER_SECOND.value)
     _check_engine(options)
+
+
+def _check_flags_alone() -> None:
+    """Raises ValueError for a flag that needs another one."""
+    if _BLENDED.value:
+        raise ValueError("--blended needs --estimate")
+    if _LABEL_FEATURE.value is not None and not _SETTINGS.embeddings.value:
+        raise ValueError("--label_feature needs --embeddings")
 
 
 def _print_estimate(options: PipelineOptions) -> None:
@@ -193,8 +207,6 @@ def _open_images(settings: LabelingConfig) -> Source:
     from classifier.data import shard_manifest
     from classifier.data.sources import open_source
 
-    if _LABEL_FEATURE.value is not None and not settings.embeddings:
-        raise ValueError("--label_feature needs --embeddings")
     source = open_source(
         **_IMAGES.arguments(),
         label_feature=_LABEL_FEATURE.value,

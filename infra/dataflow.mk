@@ -57,7 +57,7 @@ $(error expected RUN= as a path below this directory, such as runs/birds, got $(
 	it is mirrored in gs://$(BUCKET))
 endif
 ifneq ($(filter-out teacher calibration setup $(OTHER_GOALS),$(MAKECMDGOALS)),)
-ifeq ($(call is_default,IMAGES)$(findstring gs://,$(IMAGES) $(DATA_DIR)),)
+ifeq ($(findstring gs://,$(IMAGES) $(DATA_DIR)),)
 $(call refuse,IMAGES,in a bucket (gs://): Dataflow reads no others)
 endif
 endif

@@ -40,14 +40,20 @@ SMOKE_SETTINGS = RUN=$(SMOKE_RUN) RUNNER=dataflow MAX_WORKERS=1 MAX_HOURS=1 SEED
 	LABELING_FLAGS=$(call quote,$(if $(call is_default,LABELING_FLAGS),,$(LABELING_FLAGS))) \
 	IMAGES='tfrecord:$(SMOKE_REMOTE)/data/unlabeled/*.tfrecord'
 
+# Variables of the job to come are not for this one, but for those of the cloud.
+dataflow-smoke: MAKEOVERRIDES =
+SMOKE_MAKE = env $(addprefix -u ,$(SETTINGS) MINUTES DATA_DIR ROUND ROUNDS TEACHER) $(MAKE) \
+	--no-print-directory $(foreach name,$(CLOUD) DATAFLOW_FLAGS VENV,\
+	$(if $(call is_default,$(name)),,$(name)=$(call quote,$($(name)))))
+
 dataflow-smoke: | $(VENV)/gcp-installed  ## Label 100 images on Dataflow, for some cents
 	$(DATAFLOW_NEEDS)
-	@$(MAKE) --no-print-directory dataflow-check MAX_WORKERS=1
+	@$(SMOKE_MAKE) dataflow-check MAX_WORKERS=1
 	rm -rf $(SMOKE_RUN)
 	$(PY) -m examples.digits.prepare --output=$(SMOKE_RUN)/data --labels_per_class=5 \
 		--calibration_images=$(SMOKE_ASIDE) --seed=1
 	gcloud storage rsync --recursive --delete-unmatched-destination-objects \
 		$(SMOKE_RUN) $(SMOKE_REMOTE)
-	@$(MAKE) --no-print-directory labels $(SMOKE_SETTINGS)
+	@$(SMOKE_MAKE) labels $(SMOKE_SETTINGS)
 	@$(PY) -m infra.dataflow_smoke --predictions=$(SMOKE_RUN)/round-1/predictions \
 		--remote=$(SMOKE_REMOTE)

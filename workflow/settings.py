@@ -27,7 +27,7 @@ from classifier.data import listing
 from classifier.data.examples import File
 from classifier.training import presets as teacher_presets
 from classifier.training.config import refuse_consistency
-from stage import artifact, cli, typed_json
+from stage import artifact, cli, flags, typed_json
 from stage.flags import CommandFlags, lies_in_source
 from stage.overrides import override_all
 from stage.system import is_within
@@ -46,6 +46,7 @@ _DATA_DIR = FLAGS.data_dir()
 SOURCES = ("LABELED", "EVALUATION", "IMAGES", "CALIBRATION", "EXCLUDE", "CLASS_NAMES")
 #: Kinds of sources that name files by a pattern.
 _PATTERNS = ("tfrecord", "webdataset")
+_KINDS = ("tfds", "folder", *_PATTERNS)
 #: What separates several sources, whose paths may have blanks.
 _BETWEEN_SOURCES = re.compile(r" +(?=(?:tfds|folder|tfrecord|webdataset):)")
 
@@ -76,8 +77,7 @@ def main(argv: Sequence[str]) -> None:
         listed = list_files(variables, run=run, data_dir=_DATA_DIR.value or "")
         missing = [name for name, digest in listed.items() if not digest]
         if missing and not before.variables:
-            name = missing[0]
-            raise ValueError(f"{name}={variables[name]}: no such files")
+            raise ValueError(_explain_missing(missing[0], variables[missing[0]]))
         files = {name: digest for name, digest in listed.items() if digest}
         _check_files(path, before.files, files)
         now = Settings(
@@ -194,6 +194,13 @@ def _fingerprint(listed: Iterable[Iterable[File]]) -> str:
         for files in listed
         for file in files
     )
+
+
+def _explain_missing(name: str, value: str) -> str:
+    kinds = {spec.partition(":")[0] for spec in _BETWEEN_SOURCES.split(value) if spec}
+    if name != "CLASS_NAMES" and kinds - set(_KINDS):
+        return f"expected {name}= as {flags.SOURCES}, got {value}"
+    return f"{name}={value}: no such files"
 
 
 def _list(spec: str, run: epath.Path, data_dir: str) -> list[File] | None:

@@ -275,6 +275,6 @@ def _find(what: str, name: str, rows: Mapping[str, Any]) -> Any:
     if name not in rows:
         raise ValueError(
             f"expected {what} as one of {', '.join(rows)}, got {name!r}: "
-            f"add it to {_PRICES_FILE}"
+            f"add it to beam_jobs/runners/{_PRICES_FILE}"
         )
     return rows[name]

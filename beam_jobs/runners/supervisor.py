@@ -122,7 +122,7 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
         with interruption.on_interrupt(ask, seconds=_ANSWER_SECONDS + _MAX_SECONDS):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption.SIGNALS)
             _, status = os.waitpid(child, 0)
-            cli.wait_if_interrupted()  # By a signal that the child alone has got.
+            cli.wait_if_interrupted()  # By a thread that has ended the child.
         os.close(held_by_parent)
         os.close(answers)
         return _exit_status(status)

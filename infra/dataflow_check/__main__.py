@@ -95,7 +95,8 @@ def _read_target(argv: Sequence[str]) -> Target:
     images = _IMAGES.value or ""
     return target.from_options(
         labeling,
-        images=_DATA_DIR.value or "" if images.startswith("tfds:") else images,
+        # A dataset of TFDS is in --data_dir, or named by its directory.
+        images=images if "gs://" in images else _DATA_DIR.value or "",
         owns_image=not _OWN_IMAGE.value,
         builds_in_cloud=_BUILDER.value == "cloud",
     )

@@ -828,6 +828,14 @@ def run(tmp_path):
     return Run(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["LABELED", "EVALUATION", "IMAGES"])
+def test_a_source_without_its_form_is_told_the_forms(run, name):
+    folder = str(run.root / name)
+    error = run.compare(**{name: folder})
+    assert f"expected {name}= as tfds:NAME:SPLIT, folder:PATH" in error
+    assert error.rstrip().endswith(f"got {folder}")
+
+
 def move(folder):
     """Corrects the label of an image."""
     (folder / "b").mkdir()

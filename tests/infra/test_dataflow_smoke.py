@@ -95,6 +95,33 @@ def test_a_hundred_images_are_labeled_and_counted(scratch):
     assert cli.call(dataflow_smoke.main, dataflow_smoke.FLAGS, flags) == 1
 
 
+@pytest.mark.parametrize("where", ["command line", "environment"])
+def test_variables_of_the_job_to_come_are_not_for_this_one(scratch, where):
+    settings = {
+        "LABELED": "folder:birds/labeled",
+        "EVALUATION": "folder:birds/test",
+        "PRESET": "auto",
+        "TEACHERS": "3",
+        "ROUND": "2",
+        "MAX_WORKERS": "40",
+    }
+    words = ["--dry-run", "dataflow-smoke", *GIVEN, "DATAFLOW_FLAGS=--network=my-net"]
+    plain = scratch.make(*words).stdout
+    assert "--set=num_steps=100" in plain
+    assert "--network=my-net" in plain
+    given = [f"{name}={value}" for name, value in settings.items()]
+    is_environment = where == "environment"
+    ended = (
+        scratch.make(*words, **settings)
+        if is_environment
+        else scratch.make(*words, *given)
+    )
+    assert ended.returncode == 0, ended.stderr
+    one = "--max_num_workers=1"
+    assert "birds" not in ended.stdout
+    assert ended.stdout.count(one) == plain.count(one)
+
+
 def test_nothing_begins_if_something_is_missing(scratch, player):
     player.record(job(scratch), errors={"bucket": recorded.MISSING["bucket"]})
     ended = scratch.make("dataflow-smoke", *GIVEN)

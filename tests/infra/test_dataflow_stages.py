@@ -146,7 +146,7 @@ def test_a_finished_run_calls_nothing(finished):
 
 @pytest.mark.parametrize("preset", ["tiny", "auto"], ids=["named", "chosen"])
 def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
-    """Which is made once, of a container of whatever registry."""
+    """Which is made once."""
     given = (*GIVEN, f"PRESET={preset}")
     scratch.make("labels", *given, FAILING=CHECK)
     assert scratch.modules == [CHECK]
@@ -181,11 +181,20 @@ def test_nothing_is_read_or_trained_before_the_check(scratch, preset):
         (["DATAFLOW_FLAGS=--flexrs_goal=CHEAP"], "invalid choice: 'CHEAP'"),
         (["MAX_HOURS=2000"], "expected --max_hours from 0.1 to 744"),
         (["LABELING_FLAGS=--engin=openvino"], "'engin'"),
+        (["LABELING_FLAGS=--engine=onnx"], "onnx"),
+        (["LABELING_FLAGS=--dtype=float61"], "float61"),
+        (["LABELING_FLAGS=word"], "'word'"),
+        (["LABELING_FLAGS=--label_feature=x --noembeddings"], "needs --embeddings"),
+        (["LABELING_FLAGS=--blended"], "--blended needs --estimate"),
+        (["LABELING_FLAGS=--estimate=5"], "expected no --estimate"),
         (
             ["LABELING_FLAGS=--engine=openvino", "ACCELERATOR=nvidia-l4"],
             "expected --engine=tensorflow with nvidia-l4",
         ),
-        (["RATE=20", "MACHINE=c4-standard-8"], "add it to prices.json"),
+        (
+            ["RATE=20", "MACHINE=c4-standard-8"],
+            "to beam_jobs/runners/prices.json",
+        ),
     ],
 )
 def test_options_that_no_job_could_have_are_refused_by_the_check(
@@ -248,6 +257,14 @@ def test_what_no_job_could_do_is_refused_before_a_teacher_is_trained(scratch, gi
     ended = scratch.make("records", *GIVEN, given)
     assert ended.returncode == 2
     assert f"expected {name}=" in ended.stderr
+    assert scratch.modules == []
+
+
+def test_images_of_this_machine_are_refused_where_none_are_given(scratch):
+    sources = ("IMAGES=", "LABELED=", "EVALUATION=")
+    given = [word for word in GIVEN if not word.startswith(sources)]
+    ended = scratch.make("labels", *given)
+    assert "expected IMAGES= in a bucket (gs://)" in ended.stderr
     assert scratch.modules == []
 
 

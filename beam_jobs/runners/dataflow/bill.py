@@ -69,7 +69,7 @@ class Bill:
         if len(self.jobs) > 1:
             line += f", for {len(self.jobs)} jobs"
         if self.num_unknown:
-            line += f", of which {self.num_unknown} not counted, as nobody saw the end"
+            line += f", of which {self.num_unknown} not counted: their use is unknown"
         if self.estimated is not None:
             line += f"; estimated were {self.estimated:,.2f}"
         return line

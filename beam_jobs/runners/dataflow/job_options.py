@@ -181,7 +181,11 @@ def describe_limit(options: PipelineOptions) -> str:
         cost = math.fsum(hourly_costs(largest).values()) * largest.workers * hours
     except ValueError as error:
         return f"{limit}; cost unknown: {error}"
-    return f"{limit}, {cost:,.2f} {PRICES.currency} by the prices of {PRICES.date}"
+    region = options.view_as(GoogleCloudOptions).region
+    place = "" if region == PRICES.region else f" for {PRICES.region}, not {region}"
+    return (
+        f"{limit}, {cost:,.2f} {PRICES.currency} by the prices of {PRICES.date}{place}"
+    )
 
 
 def _digest(name: str) -> str:

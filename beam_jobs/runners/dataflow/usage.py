@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from datetime import datetime
 from typing import Any
 
@@ -101,7 +102,7 @@ def read_usage(client: Any, job: Any) -> JobUsage | None:
         for metric in metrics
         if metric.name.origin == _ORIGIN
         and metric.name.context.get("tentative") != "true"
-        and isinstance(metric.scalar, (int, float))
+        and _is_amount(metric.scalar)
     }
     if _METRICS["vcpu_seconds"] not in found:
         return None
@@ -110,3 +111,8 @@ def read_usage(client: Any, job: Any) -> JobUsage | None:
         started=job.start_time or job.create_time,
         ended=job.current_state_time,
     )
+
+
+def _is_amount(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0

@@ -240,6 +240,16 @@ def test_an_interrupt_right_after_the_fork_is_handled_by_the_parent(command, tmp
     assert len(processes(tmp_path)) == 1
 
 
+#: In both processes.
+TELLING = """
+from stage import interruption
+
+def announce_and_tell(line, announce=interruption.announce):
+    announce(line)
+    print("announced", flush=True)
+
+interruption.announce = announce_and_tell
+"""
 ANNOUNCING = """
 import threading
 from stage.interruption import announce, on_interrupt
@@ -254,26 +264,10 @@ with on_interrupt(hang, seconds=99):
 """
 
 
-#: The parent says when it knows what the child has announced.
-WITH_WORDS_OF_THE_PARENT = """
-import os
-from stage import interruption
-
-parent, announce = os.getpid(), interruption.announce
-
-def announce_and_say(line):
-    announce(line)
-    if os.getpid() == parent:
-        print("received", flush=True)
-
-interruption.announce = announce_and_say
-"""
-
-
 def test_a_second_interrupt_prints_what_the_child_has_announced(command, tmp_path):
-    process = command(ANNOUNCING, before=WITH_WORDS_OF_THE_PARENT)
-    for line in ("ready", "received"):
-        assert process.stdout.readline() == line + "\n"
+    process = command(ANNOUNCING, before=TELLING)
+    for lines in (["ready"], ["announced", "announced"]):
+        assert [process.stdout.readline().strip() for _ in lines] == lines
         process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[0] == "not yet\n"
     assert process.returncode == 130
@@ -289,34 +283,26 @@ def test_no_process_outlives_a_parent_that_is_killed(command, tmp_path):
     wait_for_end(*pids)
 
 
+#: Gives the parent time to notice that the child has ended.
+ENDING_SLOWLY = """
+from stage import system
+
+def kill_slowly(kill=system.kill_children):
+    kill()
+    time.sleep(0.5)
+
+system.kill_children = kill_slowly
+"""
+
+
 @pytest.mark.parametrize("is_child_alone", [False, True])
 def test_sigterm_ends_all_processes_with_a_line(command, tmp_path, is_child_alone):
-    process = command(WAIT)
+    process = command(WAIT, before=ENDING_SLOWLY)
     child, worker = wait_for_start(tmp_path)
     os.kill(child if is_child_alone else process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert output == RESUMABLE + "\n"
-    wait_for_end(child, worker)
-
-
-def test_the_end_of_a_child_that_got_sigterm_is_no_failure(command, tmp_path):
-    process = command(
-        WAIT,
-        before="""
-        from stage import system
-
-        def kill_slowly(kill_children=system.kill_children):
-            kill_children()
-            time.sleep(0.3)
-
-        system.kill_children = kill_slowly
-        """,
-    )
-    child, worker = wait_for_start(tmp_path)
-    os.kill(child, signal.SIGTERM)
-    assert process.communicate(timeout=60)[0].splitlines() == [RESUMABLE]
-    assert process.returncode == 143
     wait_for_end(child, worker)
 
 

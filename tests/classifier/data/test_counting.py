@@ -34,13 +34,6 @@ WRITERS = {
 
 
 @pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    bucket = tensorflow_bucket.Bucket(tmp_path)
-    tensorflow_bucket.use(bucket, monkeypatch)
-    return bucket
-
-
-@pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 2 MiB, so that few bytes are many blocks."""
     monkeypatch.setattr(tensorflow_bucket, "BLOCK", 2**21)

@@ -1,21 +1,11 @@
 import dataclasses
 import pathlib
 
-import pytest
-
 from classifier.data import excerpt, image_sides
 from classifier.data.sources import Shard, open_source
-from tests import tensorflow_bucket
 from tests.images import blank, random_images, write_folder, write_records
 
 IMAGES = random_images(10)
-
-
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    bucket = tensorflow_bucket.Bucket(tmp_path)
-    tensorflow_bucket.use(bucket, monkeypatch)
-    return bucket
 
 
 def test_local_images_are_their_own_excerpt(tmp_path):

@@ -14,7 +14,6 @@ from classifier.data.opening import FileError
 from classifier.data.tfrecord import MAX_LENGTH
 from stage import retry
 from stage.status import CHANGED, MISSING, UNREADABLE
-from tests import tensorflow_bucket
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -199,14 +198,6 @@ def test_a_path_that_no_file_can_have(read):
     status, reason = fails(read, File(path="a\0b", name="data"))
     assert status == MISSING
     assert r"a\x00b" in reason
-
-
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """A bucket that TensorFlow's file system finds."""
-    bucket = tensorflow_bucket.Bucket(tmp_path)
-    tensorflow_bucket.use(bucket, monkeypatch)
-    return bucket
 
 
 @READERS

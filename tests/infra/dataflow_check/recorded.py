@@ -211,10 +211,6 @@ class Gcloud:
         return {**os.environ, "PATH": f"{self.folder}:/usr/bin:/bin"}
 
     @property
-    def was_called(self):
-        return self._calls.exists()
-
-    @property
     def calls(self):
         return self._calls.read_text().splitlines()
 
@@ -224,6 +220,7 @@ class Gcloud:
         `errors` are what gcloud says when a query fails, by the name of the query.
         """
         values = {**ready(), **changes}
+        assert values.keys() == ready().keys(), "no such query"
         tape = {}
         asked = {**queries.for_access(job), **queries.for_job(job)}
         for name, words in asked.items():

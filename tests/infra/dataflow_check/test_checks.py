@@ -21,7 +21,7 @@ def before_training(job, changes=None):
 
 @pytest.fixture
 def asked():
-    """The names of what was asked for, and what answers it for a region of no name."""
+    """The names of the queries so far, and a function that answers them."""
     names = []
 
     def ask(queries):

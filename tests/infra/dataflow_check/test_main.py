@@ -1,7 +1,7 @@
+import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -101,11 +101,18 @@ def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
     assert line.startswith("error: ")
 
 
-@pytest.mark.parametrize("images", ["folder:gs://their-images/x", "tfds:birds"])
+@pytest.mark.parametrize(
+    "images",
+    [
+        *("folder:gs://their-images/x", "tfds:birds:train"),
+        "tfds:gs://their-images/birds/1.0.0/:train",
+    ],
+)
 def test_the_bucket_of_the_images_is_looked_at(check, gcloud, images):
     job = recorded.job(images="gs://their-images/tfds")
     gcloud.record(job, errors={"images_bucket": MISSING["bucket"]})
-    status, lines = check(f"--images={images}", "--data_dir=gs://their-images/tfds")
+    data = ["--data_dir=gs://their-images/tfds"] if images.startswith("tfds:b") else []
+    status, lines = check(f"--images={images}", *data)
     assert status == 1
     assert [line.partition(": type")[0] for line in lines if line[:4] == "FAIL"] == [
         "FAIL images' bucket: no gs://their-images"
@@ -120,19 +127,20 @@ def test_options_of_the_other_jobs_are_refused_too(check):
 
 
 def test_interrupted_it_has_changed_nothing(gcloud):
-    gcloud.record(recorded.job(), seconds={"regions": 1000})
-    process = subprocess.Popen(
+    """By a gcloud that tells when it was called, and does not answer."""
+    fifo = gcloud.folder / "fifo"
+    os.mkfifo(fifo)
+    gcloud.program.write_text(f"#!/bin/sh\necho here > {fifo}\nexec sleep 1000\n")
+    with subprocess.Popen(
         [sys.executable, "-m", "infra.dataflow_check", "--", *OPTIONS],
         cwd=ROOT,
         env={**gcloud.environment, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
-    )
-    while not gcloud.was_called:
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    ) as process:
+        assert fifo.read_text().startswith("here")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
     assert (process.returncode, errors) == (130, "interrupted; nothing was changed\n")
 
 

@@ -4,7 +4,8 @@ The scenario holds `machines`, a list of what happens to each machine that is cr
 one entry for each look at it; the last entry stays. An entry is a state of the request,
 one of the keys of `_EVENTS`, "gone" for a request that somebody else has deleted,
 "silence" for an answer without a word, or "N hours" for a TPU VM that is on for so
-long. A machine that is on has a host that reports so, unless the scenario says that hosts are `mute`.
+long. A machine that is on has a host that reports so, unless the scenario says that
+hosts are `mute`.
 """
 
 import datetime

@@ -13,6 +13,7 @@ from beam_jobs.runners import run
 from beam_jobs.runners.dataflow import interruption
 from beam_jobs.runners.dataflow.location import DataflowLocation
 from tests.beam_jobs.runners.dataflow.service import Service
+from tests.beam_jobs.runners.test_supervisor import TELLING
 from tests.commands import ENVIRONMENT, ROOT
 
 PROGRAM = """
@@ -45,10 +46,10 @@ def start(emulator, tmp_path):
     program = PROGRAM.replace("OUTPUT", repr(str(tmp_path)))
     started = []
 
-    def start(service, *options):
+    def start(service, *options, before=""):
         endpoint = f"--dataflow_endpoint={service.url}"
         process = subprocess.Popen(
-            [sys.executable, "-c", program, "--", endpoint, *options],
+            [sys.executable, "-c", before + program, "--", endpoint, *options],
             cwd=ROOT,
             env={**ENVIRONMENT, "STORAGE_EMULATOR_HOST": emulator},
             stdout=subprocess.PIPE,
@@ -134,10 +135,13 @@ def test_a_job_is_cancelled_if_the_user_wants_it(start):
 def test_a_second_ctrl_c_does_not_wait_for_the_cancelling(start):
     with Service(["RUNNING"]) as service:
         service.hang(*CANCELLED)
-        process = start(service, "--cancel_on_interrupt")
+        process = start(service, "--cancel_on_interrupt", before=TELLING)
         service.wait_for(*POLLED)
         press_ctrl_c(process)
         service.wait_for(*CANCELLED)
+        for _ in range(2):
+            while process.stdout.readline() != "announced\n":
+                pass
         press_ctrl_c(process)
         line, _ = end_of(process)
     assert line.startswith(

@@ -1,4 +1,5 @@
 import contextlib
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -98,6 +99,16 @@ def test_a_job_whose_figures_cannot_be_read_has_no_usage(submit, caplog):
         assert read_usage(submit.result) is None
     assert "used" not in lines[-1]
     assert "HTTP" not in caplog.text
+
+
+@pytest.mark.parametrize("figure", [-5, math.nan, math.inf, True])
+def test_a_figure_that_is_no_amount_is_none(submit, figure):
+    metrics = {"TotalVcpuTime": 3600, "TotalPdUsage": figure}
+    with Service(metrics=metrics) as service:
+        submit(service)
+        found = read_usage(submit.result)
+    assert found.pd_gb_seconds == 0
+    assert found.vcpu_seconds == 3600
 
 
 def test_figures_that_the_service_leaves_out_are_zero(submit):
