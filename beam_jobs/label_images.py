@@ -159,11 +159,8 @@ def main(argv: Sequence[str]) -> None:
             image_multiply_adds=job.image_multiply_adds,
             **run,
         )
-        bill = billing.describe_bill(
-            _OUTPUT.value, options, rate=_IMAGES_PER_SECOND.value
-        )
-    for line in filter(None, (summary, bill)):
-        log(line)
+        rate = _IMAGES_PER_SECOND.value
+        billing.log_end(summary, _OUTPUT.value, options, rate=rate, log=log)
 
 
 def check_flags(words: Sequence[str], options: PipelineOptions) -> None:

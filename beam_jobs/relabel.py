@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.io import filesystems
         from beam_jobs.relabeling import job as relabeling_job
         from beam_jobs.runners.dataflow import job_options
-        from beam_jobs.runners.run import describe_bill, parse_beam_arguments
+        from beam_jobs.runners.run import log_end, parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         filesystems.register(options)
@@ -68,10 +68,8 @@ def main(argv: Sequence[str]) -> None:
         if run is None:
             return
         relabeling_job.run(job, options, argv, log=log)
-        summary = relabeling_job.finish(job)
-        bill = describe_bill(_OUTPUT.value, options)
-    for line in filter(None, (summary, bill)):
-        log(line)
+        lines = [relabeling_job.finish(job)]
+        log_end(lines, _OUTPUT.value, options, log=log)
 
 
 if __name__ == "__main__":

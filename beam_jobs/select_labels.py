@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         from beam_jobs.io import filesystems
         from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.options import is_local
-        from beam_jobs.runners.run import describe_bill, parse_beam_arguments
+        from beam_jobs.runners.run import log_end, parse_beam_arguments
         from beam_jobs.selection import job as selection_job
         from beam_jobs.selection import pipeline
 
@@ -112,10 +112,8 @@ def main(argv: Sequence[str]) -> None:
         if run is None:
             return
         pipeline.run(job, options, argv, log=log)
-        bill = describe_bill(_OUTPUT.value, options)
-    lines = pipeline.format_lines(_OUTPUT.value, job.predictions)
-    for line in filter(None, (*lines, bill)):
-        log(line)
+        lines = pipeline.format_lines(_OUTPUT.value, job.predictions)
+        log_end(lines, _OUTPUT.value, options, log=log)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         from beam_jobs.runners.dataflow import job_options
         from beam_jobs.runners.options import spread
-        from beam_jobs.runners.run import describe_bill, parse_beam_arguments
+        from beam_jobs.runners.run import log_end, parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
         cli.load_tensorflow()
@@ -75,10 +75,8 @@ def main(argv: Sequence[str]) -> None:
             writing_job.write_card(job)
             return
         writing_job.run(job, options, log=log)
-        summary = writing_job.finish(job)
-        bill = describe_bill(_OUTPUT.value, options)
-    for line in filter(None, (summary, bill)):
-        log(line)
+        lines = [writing_job.finish(job)]
+        log_end(lines, _OUTPUT.value, options, log=log)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ _NO_READER = 128 + signal.SIGPIPE
 _hidden_stderr = 0
 #: Held by the thread that is about to end the process.
 _interrupting = threading.RLock()
+#: Identifier of that thread.
+_interrupter: int | None = None
 #: Seconds until another thread ends it instead, besides those of the callbacks.
 _EXIT_SECONDS = 10
 #: Seconds that the main thread has to begin with that before another thread does.
@@ -130,15 +132,21 @@ def _handle_interrupts() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _interrupt(number: int = signal.SIGINT, *_: object) -> None:
+def _interrupt(number: int, *_: object) -> None:
     """Exits at once, which is safe because files get their final name when complete.
 
     An exception would be raised inside Beam, which would treat it as a failure of the
     job and let its threads finish their shards.
     """
+    global _interrupter
+    # Make, which passes it on, and `timeout`, which sends it to a whole group, send one
+    # SIGTERM twice. A second Ctrl-C is one of a user who does not want to wait.
+    if number == signal.SIGTERM and _interrupter == threading.get_ident():
+        return
     # Of the two threads that handle a signal, the second must not go on meanwhile.
     # A second signal finds the lock held by its own thread, and the callbacks called.
     _interrupting.acquire(timeout=_EXIT_SECONDS + interruption.interrupt_seconds())
+    _interrupter = threading.get_ident()
     try:
         line = interruption.run_callbacks(number)
         line = line or f"interrupted; {preemption.RESUMABLE}"

@@ -26,8 +26,8 @@ def on_interrupt(callback: OnInterrupt, *, seconds: float = 5) -> Iterator[None]
     """Calls `callback` if Ctrl-C or SIGTERM ends the process while the block runs.
 
     The newest is called first, each in a thread of its own, as the main one may hold
-    any lock; after `seconds` the process goes on without it. A second signal does not
-    wait, unless the main thread runs native code.
+    any lock; after `seconds` the process goes on without it. A second Ctrl-C does not
+    wait, unless the main thread runs native code; a second SIGTERM does.
     """
     entry = (callback, seconds)
     _callbacks.append(entry)
@@ -45,7 +45,7 @@ def interrupt_seconds() -> float:
 def announce(line: str) -> None:
     """Sets the line to print if the process ends before the calling callback has.
 
-    So it does if the callback takes too long, or at a second signal.
+    So it does if the callback takes too long, or at a second Ctrl-C.
     """
     global _announced
     _announced = printable_lines(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -12,9 +13,11 @@ from beam_jobs.runners import cost
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.cost import CostEstimate
 from beam_jobs.runners.dataflow import bill, job_options
+from beam_jobs.runners.dataflow.bill import Bill
 from beam_jobs.runners.options import is_dataflow
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import typed_json
+from stage.cli import Log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,12 @@ class _Summary:
 
 
 def describe_estimate(
-    options: PipelineOptions, *, num_images: int, rate: float | None, **how: bool
+    options: PipelineOptions,
+    *,
+    num_images: int,
+    rate: float | None,
+    embeddings: bool = False,
+    blended: bool = False,
 ) -> Iterator[str]:
     """Yields an estimate as lines for the user.
 
@@ -31,14 +39,15 @@ def describe_estimate(
         options: Complete options of Beam.
         num_images: Images to label.
         rate: As of `cost.rate_of_worker`.
-        how: Arguments of `cost.describe`.
+        embeddings: As of `cost.describe`.
+        blended: As of `cost.describe`.
     """
     if not is_dataflow(options) or rate is None:
         raise ValueError(
             "--estimate needs --images_per_second and, behind --, Dataflow's options"
         )
     estimate = _estimate(options, num_images, rate)
-    yield from cost.describe(estimate, **how)
+    yield from cost.describe(estimate, embeddings=embeddings, blended=blended)
     limit = job_options.max_hours(options)
     if estimate.hours > limit:
         yield (
@@ -53,22 +62,30 @@ def check_rate(options: PipelineOptions, rate: float | None) -> None:
         _ = _estimate(options, 1, rate).total
 
 
-def describe_bill(
-    output: str, options: PipelineOptions, *, rate: float | None
-) -> str | None:
-    """Returns what the jobs of a finished output have cost, as a line for the user.
+def log_end(
+    summary: str,
+    output: str,
+    options: PipelineOptions,
+    *,
+    rate: float | None,
+    log: Log,
+) -> None:
+    """Logs the summary of an output that is made, and what its jobs have cost.
 
-    With an expected `rate`, the estimate is stored beside it. None without any job on
-    Dataflow.
+    With an expected `rate`, the estimate is stored in the bill.
     """
-    found = runners.read_bill(output, options)
-    if found is None:
-        return None
+    describe = functools.partial(_describe_bill, output, options, rate)
+    runners.log_end([summary], output, options, log=log, describe=describe)
+
+
+def _describe_bill(
+    output: str, options: PipelineOptions, rate: float | None, found: Bill
+) -> str:
     summary = typed_json.read(epath.Path(output) / SUMMARY, _Summary)
     if rate is not None:
         estimate = _estimate(options, summary.images, rate)
         found = bill.add_estimate(output, estimate)
-    line = f"Dataflow has billed {found}"
+    line = str(found)
     vcpu_seconds = 3600 * sum(
         job.resources.vcpu_hours for job in found.jobs.values() if job.resources
     )

@@ -52,20 +52,7 @@ def run(
     if processes > 1 and job.num_cells > 1:
         runner_options.spread(options, argv, units=processes)
 
-    # Once: what killed workers leave in these passes, `finish` deletes.
-    prepare = functools.cache(functools.partial(_delete_unfinished, job.output))
-
-    def run_pass(build: Build) -> None:
-        pipeline_job = PipelineJob(
-            build=build,
-            output=job.output,
-            prepare=prepare,
-            count_done=functools.partial(_count_files, job),
-            may_shuffle=True,
-            units=processes,
-        )
-        runners.run_pipeline(pipeline_job, options, log=log)
-
+    run_pass = _passes(job, options, units=processes, log=log)
     if job.num_cells > 1 and not job.centroids.exists():
         run_pass(functools.partial(_write_cells, job))
     cells = passes.read_cells(job)
@@ -82,6 +69,27 @@ def run(
     rounds = _rounds(job.predictions.num_shards, num_bytes, options)
     write = functools.partial(_write, job, cells.num_units)
     _run_missing(run_pass, write, job.path, rounds)
+
+
+def _passes(
+    job: PropagationJob, options: PipelineOptions, *, units: int, log: Log
+) -> Callable[[Build], None]:
+    """Returns a function that runs a pass; for `units` see `PipelineJob`."""
+    # Once: what killed workers leave in these passes, `finish` deletes.
+    prepare = functools.cache(functools.partial(_delete_unfinished, job.output))
+
+    def run_pass(build: Build) -> None:
+        pipeline_job = PipelineJob(
+            build=build,
+            output=job.output,
+            prepare=prepare,
+            count_done=functools.partial(_count_files, job),
+            may_shuffle=True,
+            units=units,
+        )
+        runners.run_pipeline(pipeline_job, options, log=log)
+
+    return run_pass
 
 
 def _delete_unfinished(output: str) -> None:

@@ -1,9 +1,9 @@
-"""Parses Beam's options, which follow `--`, runs a pipeline, tells its cost."""
+"""Parses Beam's options, which follow `--`, runs a pipeline and tells its cost."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -95,7 +95,30 @@ def run_pipeline(
     return result
 
 
-def read_bill(output: epath.PathLike, options: PipelineOptions) -> Bill | None:
+def log_end(
+    lines: Iterable[str],
+    output: epath.PathLike,
+    options: PipelineOptions,
+    *,
+    log: Log,
+    describe: Callable[[Bill], str] = str,
+) -> None:
+    """Logs lines about an output that is made, and what its jobs have cost, if any.
+
+    `describe` returns its bill as a line. One that cannot be read is no reason to make
+    the output again.
+    """
+    for line in lines:
+        log(line)
+    try:
+        found = _complete_bill(output, options)
+        if found is not None:
+            log(f"Dataflow has billed {describe(found)}")
+    except (ValueError, OSError) as error:
+        log(f"warning: the bill cannot be read: {error}")
+
+
+def _complete_bill(output: epath.PathLike, options: PipelineOptions) -> Bill | None:
     """Returns the bill of an output; None without any job on Dataflow.
 
     The service is asked for what is missing in it.
@@ -106,9 +129,3 @@ def read_bill(output: epath.PathLike, options: PipelineOptions) -> Bill | None:
     from beam_jobs.runners.dataflow import unseen  # Lazy: it needs Google's packages.
 
     return unseen.complete(output, found, options)
-
-
-def describe_bill(output: epath.PathLike, options: PipelineOptions) -> str | None:
-    """Returns what the jobs of an output have cost, as a line for the user, if any."""
-    found = read_bill(output, options)
-    return None if found is None else f"Dataflow has billed {found}"

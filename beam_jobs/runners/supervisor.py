@@ -5,7 +5,8 @@ to be replaced. `supervised` forks a command before it has imported anything hea
 child runs it, the parent waits, and forks another child if the first asks for it.
 
 The parent handles Ctrl-C and SIGTERM: it lets the child call its callbacks of
-`stage.interruption`, prints what they return or have announced, and ends the child.
+`stage.interruption`, prints what they return or have announced, and ends the child. A
+SIGTERM to the whole group ends the workers meanwhile, which is not the job's failure.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ MAX_DEATHS = 3
 _ANSWER_SECONDS = 1
 #: Maximum seconds of a child's callbacks, one byte.
 _MAX_SECONDS = 255
+#: Statuses of a worker that SIGTERM has ended; the shell adds 128.
+_TERMINATED = ("-15", "143")
+#: Seconds in which the parent acts on a SIGTERM that it has received with a worker.
+_NOTICE_SECONDS = 1
+#: Whether the parent is about to end this process.
+_is_ending = threading.Event()
 #: Worker deaths in a row before this process was started.
 _deaths_before = 0
 #: Ends a line that the child sends.
@@ -77,6 +84,8 @@ def end_after_death(
         log: Receives a line if the job is restarted.
         save_log: Keeps the log of the workers, returns a remark that names its file.
     """
+    if code in _TERMINATED and _is_ending.wait(_NOTICE_SECONDS):
+        _wait_for_end()
     deaths = 1 if has_progress else _deaths_before + 1
     if deaths > MAX_DEATHS or _request is None:
         # Linux kills a process when memory runs out; the shell adds 128.
@@ -119,8 +128,9 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
         return _exit_status(status)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Not ignored: workers would inherit that. By the pipe of `cli`, which both have,
-    # the parent learns of a signal that the child alone has got.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    # the parent learns of a signal that the child alone has got. The main thread, which
+    # would fail without the workers, waits for the parent.
+    signal.signal(signal.SIGTERM, _wait_for_end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, preemption.SIGNALS)
     os.close(held_by_parent)
     os.close(answers)
@@ -129,6 +139,12 @@ def _fork(deaths: int, request: mmap.mmap) -> int | None:
     ).start()
     _deaths_before, _request = deaths, request
     return None
+
+
+def _wait_for_end(*_: object) -> NoReturn:
+    """Lets the calling thread do no more, as the parent ends this process."""
+    while True:
+        signal.pause()
 
 
 def _ask_child(requests: int, answers: int, number: int) -> None:
@@ -156,6 +172,7 @@ def _serve_parent(lifeline: int, answers: int) -> None:
         os.write(answers, line.encode()[: select.PIPE_BUF - 1] + _END)
 
     if number := os.read(lifeline, 1):  # Else the other end is closed.
+        _is_ending.set()
         seconds = min(math.ceil(interruption.interrupt_seconds()) + 1, _MAX_SECONDS)
         os.write(answers, bytes([seconds]))
         line = interruption.run_callbacks(number[0], on_announced=send)

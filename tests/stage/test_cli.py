@@ -182,7 +182,7 @@ def kill_children():
     time.sleep(0.3)
 def main(argv):
     system.kill_children = kill_children
-    threading.Thread(target=cli._interrupt).start()
+    threading.Thread(target=cli._interrupt, args=(signal.SIGINT,)).start()
     is_ending.wait()
     signal.raise_signal(signal.SIGINT)
     print("not reached")
@@ -255,6 +255,34 @@ def test_a_second_ctrl_c_does_not_wait_for_callbacks():
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert len(errors.splitlines()) == 1
+
+
+TERMINATED_TWICE = """
+import os, signal, threading
+from stage import cli
+from stage.flags import CommandFlags
+from stage.interruption import on_interrupt
+is_handled, interrupt = threading.Event(), cli._interrupt
+def interrupt_and_return(number, frame):
+    interrupt(number, frame)
+    is_handled.set()
+def terminate_again(number):
+    os.kill(os.getpid(), signal.SIGTERM)
+    is_handled.wait()
+    return "cleaned up"
+def main(argv):
+    with on_interrupt(terminate_again, seconds=99):
+        signal.raise_signal(signal.FIRST)
+cli._interrupt = interrupt_and_return
+cli.run(main, CommandFlags())
+"""
+
+
+@pytest.mark.parametrize(("first", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_second_sigterm_leaves_callbacks_their_time(first, status):
+    process = run_python(TERMINATED_TWICE.replace("FIRST", first))
+    assert process.returncode == status
+    assert process.stderr == "cleaned up\n"
 
 
 IN_NATIVE_CODE = """

@@ -25,15 +25,15 @@ class BilledJob:
 
     Attributes:
         state: Its last state, such as done; running if nobody has seen its end.
-        pool: Its workers.
         resources: What it has used; None if that is not known.
         costs: Costs by resource; empty if they are not known, or without a price.
+        pool: Its workers; None if an earlier version has added it.
     """
 
     state: str
-    pool: Pool
     resources: Resources | None
     costs: dict[str, NonNegative]
+    pool: Pool | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,17 +91,18 @@ def add_job(
 ) -> Bill:
     """Adds a job to the bill of its output, or replaces it; returns the bill.
 
-    A job that is there keeps its pool, as `pool` may be that of a command that has
-    not started it.
+    A job that is there keeps the pool it has, as `pool` may be that of a command that
+    has not started it.
     """
     bill = read_bill(output) or Bill()
-    if job_id in bill.jobs:
-        pool = bill.jobs[job_id].pool
+    before = bill.jobs.get(job_id)
+    if before is not None and before.pool is not None:
+        pool = before.pool
     costs = {}
     if resources is not None:
         with contextlib.suppress(ValueError):  # Without a price.
             costs = cost.costs_of(resources, pool)
-    job = BilledJob(state=state, pool=pool, resources=resources, costs=costs)
+    job = BilledJob(state=state, resources=resources, costs=costs, pool=pool)
     return _write(output, dataclasses.replace(bill, jobs={**bill.jobs, job_id: job}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -41,10 +42,8 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
     location = DataflowLocation.of(options)
     with service_errors.as_one_line(location):
         api.check_login(options)
-        pipeline = beam.Pipeline(options=options)
-        job.build(pipeline)
-        options = pipeline.options  # A copy.
-        active_jobs.add_program_label(options, pipeline.applied_labels)
+        pipeline = _build(job, options)
+        options = pipeline.options
         client = apiclient.DataflowApplicationClient(options)
         active = active_jobs.find(client, options)
     name = active.name if active else options.view_as(GoogleCloudOptions).job_name
@@ -67,22 +66,44 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
         add_to_bill = functools.partial(
             _add_to_bill, job_id, output=job.output, options=options, log=log
         )
-        add_to_bill("running", None)
-        with service_errors.as_one_line(location, more=_goes_on(location, job_id)):
-            state = waiting.wait(result, result._runner, name, log=log)
-        used = read_usage(client, result._job)
-        if used is not None:
-            log(f"{name} {used}")
-        add_to_bill(state, used)
-        if state != "done":
-            # That of an active job may have been another one's to choose.
-            limit = None if active else job_options.max_hours(options)
-            raise RuntimeError(
-                waiting.describe_failure(
-                    result, client, location, name=name, max_hours=limit
-                )
-            )
+        # That of an active job may have been another one's to choose.
+        limit = None if active else job_options.max_hours(options)
+        _wait_until_done(result, client, location, name, limit, add_to_bill, log)
     return result
+
+
+def _build(job: PipelineJob, options: PipelineOptions) -> beam.Pipeline:
+    """Returns the pipeline, which has a copy of the options, with the program's."""
+    pipeline = beam.Pipeline(options=options)
+    job.build(pipeline)
+    active_jobs.add_program_label(pipeline.options, pipeline.applied_labels)
+    return pipeline
+
+
+def _wait_until_done(
+    result: Any,
+    client: Any,
+    location: DataflowLocation,
+    name: str,
+    max_hours: float | None,
+    add_to_bill: Callable[[str, JobUsage | None], None],
+    log: Log,
+) -> None:
+    """Waits for the end of a job and bills it; RuntimeError if it is not done."""
+    add_to_bill("running", None)
+    more = _goes_on(location, result.job_id())
+    with service_errors.as_one_line(location, more=more):
+        state = waiting.wait(result, result._runner, name, log=log)
+    used = read_usage(client, result._job)
+    if used is not None:
+        log(f"{name} {used}")
+    add_to_bill(state, used)
+    if state != "done":
+        raise RuntimeError(
+            waiting.describe_failure(
+                result, client, location, name=name, max_hours=max_hours
+            )
+        )
 
 
 def _describe(

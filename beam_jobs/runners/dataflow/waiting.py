@@ -88,7 +88,7 @@ def _errors_logged_once(name: str, log: Log) -> Iterator[None]:
     """
     seen: set[str] = set()
 
-    def is_other(record: logging.LogRecord) -> bool:
+    def report(record: logging.LogRecord) -> bool:
         _, is_message, rest = record.getMessage().partition(": JOB_MESSAGE_")
         level, _, text = rest.partition(": ")
         if level == "ERROR" and (reason := failure.reason(text)) not in seen:
@@ -97,11 +97,11 @@ def _errors_logged_once(name: str, log: Log) -> Iterator[None]:
         return not is_message
 
     logger = logging.getLogger(dataflow_runner.__name__)
-    logger.addFilter(is_other)
+    logger.addFilter(report)
     try:
         yield
     finally:
-        logger.removeFilter(is_other)
+        logger.removeFilter(report)
 
 
 def describe_failure(

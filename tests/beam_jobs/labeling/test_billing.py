@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import pytest
 
@@ -22,14 +23,34 @@ def add_job(output, options):
     bill.add_job(output, "job-1", state="DONE", resources=USED, pool=pool)
 
 
+def describe_bill(output, options, *, rate):
+    """Returns the last of the lines about an output."""
+    lines = []
+    billing.log_end("made", output, options, rate=rate, log=lines.append)
+    assert lines[0] == "made"
+    return lines[-1]
+
+
 def test_an_output_that_was_made_here_has_no_bill(output):
-    assert billing.describe_bill(output, filled(), rate=20.0) is None
+    assert describe_bill(output, filled(), rate=20.0) == "made"
+
+
+def test_a_bill_of_an_earlier_version_is_told(output):
+    options = filled()
+    add_job(output, options)
+    path = pathlib.Path(output) / bill.BILL
+    content = json.loads(path.read_text())
+    del content["jobs"]["job-1"]["pool"]
+    content["jobs"]["job-1"]["workers"] = "n2-standard-4"
+    path.write_text(json.dumps(content))
+    line = describe_bill(output, options, rate=20.0)
+    assert line.startswith("Dataflow has billed 0.11 USD")
 
 
 def test_the_bill_names_cost_estimate_and_rate(output):
     options = filled()
     add_job(output, options)
-    line = billing.describe_bill(output, options, rate=20.0)
+    line = describe_bill(output, options, rate=20.0)
     hours = 72_000 / 80 / 3600
     estimated = hours * (4 * 0.056 + 16 * 0.003557 + 50 * 0.000054)
     assert f"{2 * 0.056:.2f} USD" in line
@@ -59,7 +80,7 @@ def test_a_job_whose_end_nobody_saw_is_no_measurement(output):
     bill.add_job(
         output, "job-2", state="running", resources=None, pool=job_options.pool(options)
     )
-    line = billing.describe_bill(output, options, rate=None)
+    line = describe_bill(output, options, rate=None)
     assert "1 not counted" in line
     assert "per second" not in line
 
@@ -67,13 +88,13 @@ def test_a_job_whose_end_nobody_saw_is_no_measurement(output):
 def test_without_a_rate_nothing_is_estimated(output):
     options = filled()
     add_job(output, options)
-    assert "estimated" not in billing.describe_bill(output, options, rate=None)
+    assert "estimated" not in describe_bill(output, options, rate=None)
 
 
 def test_vcpus_are_not_what_a_gpu_is_measured_by(output):
     options = filled("--accelerator=nvidia-l4")
     add_job(output, options)
-    assert "vCPU" not in billing.describe_bill(output, options, rate=None)
+    assert "vCPU" not in describe_bill(output, options, rate=None)
 
 
 @pytest.mark.parametrize(("images", "is_long"), [(69_120_000, False), (10**8, True)])

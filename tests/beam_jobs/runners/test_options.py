@@ -75,17 +75,6 @@ BOTH_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("runner", ["DataflowRunner", "FnApiRunner"])
-@pytest.mark.parametrize("given", ["--flexrs_goal=CHEAP", "--disk_size_gb=large"])
-def test_a_wrong_value_is_one_line(runner, given, capsys):
-    """Of argparse it would be some hundred lines of usage, and an exit."""
-    name, _, value = given.partition("=")
-    with pytest.raises(ValueError, match=f"{name}.*: invalid .*{value}") as error:
-        parse(f"--runner={runner}", given)
-    assert "\n" not in str(error.value)
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize(("name", "other", "value"), BOTH_NAMES)
 def test_an_option_has_every_name_that_beam_declares(name, other, value):
     text = value if isinstance(value, str) else value[0]

@@ -23,9 +23,9 @@ from stage.flags import CommandFlags
 
 root = pathlib.Path(sys.argv.pop())
 
-def die(*, has_progress, log=cli.log):
+def die(*, has_progress, code="9", log=cli.log):
     supervisor.end_after_death(
-        "9", has_progress=has_progress, log=log, save_log=lambda: "the.log")
+        code, has_progress=has_progress, log=log, save_log=lambda: "the.log")
 
 def main(argv):
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
@@ -164,6 +164,7 @@ def test_without_a_supervisor_a_death_ends_the_command(command, tmp_path):
 
 
 WAIT = "time.sleep(99)"
+RESUMABLE = "interrupted; the same command resumes it"
 
 
 def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
@@ -182,7 +183,7 @@ def test_an_interrupt_ends_all_processes_at_once(command, tmp_path):
         ("lambda _: 'the job goes on'", "the job goes on"),
         (
             "lambda _: worker.kill() or supervisor.os._exit(1)",
-            "interrupted; the same command resumes it",
+            RESUMABLE,
         ),
     ],
 )
@@ -301,8 +302,58 @@ def test_sigterm_ends_all_processes_with_a_line(command, tmp_path, is_child_alon
     os.kill(child if is_child_alone else process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert output == "interrupted; the same command resumes it\n"
+    assert output == RESUMABLE + "\n"
     wait_for_end(child, worker)
+
+
+TERMINATED_WITH_ITS_WORKER = """
+import os
+from stage.interruption import on_interrupt
+
+is_noticed = threading.Event()
+reader, writer = os.pipe()
+
+def watch():
+    code = str(worker.wait())
+    os.write(writer, b"1")
+    is_noticed.set()
+    die(has_progress=True, code=code)
+
+threading.Thread(target=watch, daemon=True).start()
+with on_interrupt(lambda _: is_noticed.wait() and "cleaned up", seconds=99):
+    print("ready", flush=True)
+    os.read(reader, 1)
+    sys.exit("error: there are no workers")
+"""
+
+
+def test_sigterm_to_all_processes_is_no_failure_of_the_job(command, tmp_path):
+    process = command(
+        TERMINATED_WITH_ITS_WORKER,
+        before="supervisor._NOTICE_SECONDS = 60",
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=60)[0] == "cleaned up\n"
+    assert process.returncode == 143
+    assert len(processes(tmp_path)) == 1
+    wait_for_end(*processes(tmp_path)[0])
+
+
+def test_sigterm_to_a_worker_alone_restarts_the_job(command, tmp_path):
+    process = command(
+        """
+        if start == 0:
+            worker.terminate()
+            die(has_progress=True, code=str(worker.wait()))
+        worker.kill()
+        """,
+        before="supervisor._NOTICE_SECONDS = 0",
+    )
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert len(processes(tmp_path)) == 2
 
 
 def test_a_child_that_is_killed_ends_the_command(command, tmp_path):

@@ -77,6 +77,18 @@ def test_a_bill_of_an_earlier_version_had_one_kind_of_disks(tmp_path):
     assert bill.read_bill(tmp_path) == before
 
 
+def test_a_bill_of_an_earlier_version_had_no_pool(tmp_path):
+    before = add(tmp_path)
+    content = json.loads((tmp_path / bill.BILL).read_text())
+    del content["jobs"]["job-1"]["pool"]
+    content["jobs"]["job-1"]["workers"] = "e2-standard-4"
+    (tmp_path / bill.BILL).write_text(json.dumps(content))
+    found = bill.read_bill(tmp_path)
+    assert str(found) == str(before)
+    assert found.jobs["job-1"].pool is None
+    assert add(tmp_path) == before
+
+
 def test_a_broken_bill_is_one_line(tmp_path):
     add(tmp_path)
     content = json.loads((tmp_path / bill.BILL).read_text())

@@ -19,6 +19,15 @@ def output(tmp_path):
     return tmp_path
 
 
+def end_of(output, options):
+    """Returns the line about the bill; None without one."""
+    lines = []
+    run.log_end(["made"], output, options, log=lines.append)
+    assert lines[0] == "made"
+    assert len(lines) <= 2
+    return lines[1] if len(lines) == 2 else None
+
+
 def add(service, *states):
     job = service.add("killed", states)
     job.metrics = {"TotalVcpuTime": 36_000}
@@ -28,7 +37,7 @@ def add(service, *states):
 def test_a_job_that_has_ended_meanwhile_is_billed(output, state):
     with Service() as service:
         add(service, state)
-        line = run.describe_bill(output, for_service(service))
+        line = end_of(output, for_service(service))
     found = bill.read_bill(output)
     assert found.jobs["killed"].state == state.lower()
     assert found.jobs["killed"].pool == POOL
@@ -40,7 +49,7 @@ def test_a_job_that_has_ended_meanwhile_is_billed(output, state):
 def test_a_job_that_still_runs_stays_unknown(output):
     with Service() as service:
         add(service, "RUNNING")
-        line = run.describe_bill(output, for_service(service))
+        line = end_of(output, for_service(service))
         assert service.requests == [("GET", "/killed")]
     assert "1 not counted" in line
 
@@ -49,7 +58,7 @@ def test_a_job_that_cannot_be_asked_for_stays_unknown(output):
     bill.add_job(output, "last", state="running", resources=None, pool=POOL)
     with Service() as service:
         service.add("last", ["DONE"]).metrics = {"TotalVcpuTime": 36_000}
-        line = run.describe_bill(output, for_service(service))
+        line = end_of(output, for_service(service))
     assert "0.34 USD" in line
     assert "1 not counted" in line
 
@@ -59,17 +68,24 @@ def test_without_a_login_nothing_is_asked_for(output, monkeypatch):
         raise DefaultCredentialsError("Your default credentials were not found.")
 
     monkeypatch.setattr(google.auth, "default", fail)
-    assert "1 not counted" in run.describe_bill(output, filled())
+    assert "1 not counted" in end_of(output, filled())
 
 
 def test_what_is_known_is_not_asked_for(output):
     with Service() as service:
         add(service, "DONE")
-        run.describe_bill(output, for_service(service))
+        end_of(output, for_service(service))
         service.requests.clear()
-        run.describe_bill(output, for_service(service))
+        end_of(output, for_service(service))
         assert not service.requests
 
 
 def test_an_output_that_was_made_here_has_no_line(tmp_path):
-    assert run.describe_bill(tmp_path, options()) is None
+    assert end_of(tmp_path, options()) is None
+
+
+def test_a_bill_that_cannot_be_read_is_no_reason_to_make_the_output_again(output):
+    (output / bill.BILL).write_text("[]")
+    line = end_of(output, options())
+    assert line.startswith("warning: the bill cannot be read: ")
+    assert bill.BILL in line

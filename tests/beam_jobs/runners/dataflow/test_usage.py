@@ -50,7 +50,7 @@ def test_ssd_disks_are_no_standard_ones(submit):
     metrics = {"TotalVcpuTime": 3600, "TotalPdUsage": 7200, "TotalSsdUsage": 36_000}
     with Service(metrics=metrics) as service:
         submit(service)
-        found = usage.read_usage(submit.result)
+        found = read_usage(submit.result)
     assert found.resources.disk_gb_hours == 2.0
     assert found.resources.ssd_gb_hours == 10.0
     assert "2.0 GB-hours of disk, 10.0 GB-hours of SSD" in str(found)
