@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from etils import epath
 
 from beam_jobs.runners import cost
@@ -48,6 +48,9 @@ def describe_estimate(
         )
     estimate = _estimate(options, num_images, rate)
     yield from cost.describe(estimate, embeddings=embeddings, blended=blended)
+    region = options.view_as(GoogleCloudOptions).region
+    if region != cost.PRICES.region:
+        yield f"NOT CONFIRMED: that {region} has the prices of {cost.PRICES.region}"
     limit = job_options.max_hours(options)
     if estimate.hours > limit:
         yield (
@@ -92,7 +95,10 @@ def _describe_bill(
     is_known = vcpu_seconds and not found.num_unknown
     if is_known and not job_options.pool(options).accelerator:
         each = summary.images / vcpu_seconds
-        line += f"; {each:.3g} images per second and vCPU (make estimate: RATE=)"
+        line += (
+            f"; {each:.3g} images per second and vCPU, with the workers' starts "
+            "(make estimate: RATE=)"
+        )
     return line
 
 

@@ -101,3 +101,13 @@ def test_vcpus_are_not_what_a_gpu_is_measured_by(output):
 def test_an_estimate_beyond_the_limit_of_hours_says_so(images, is_long):
     lines = list(billing.describe_estimate(filled(), num_images=images, rate=20.0))
     assert any("longer than --max_hours=24" in line for line in lines) == is_long
+
+
+@pytest.mark.parametrize(
+    ("region", "said"), [("us-central1", False), ("europe-west4", True)]
+)
+def test_an_estimate_by_prices_of_another_region_says_so(region, said):
+    options = filled(f"--region={region}")
+    lines = "\n".join(billing.describe_estimate(options, num_images=1, rate=20.0))
+    line = f"NOT CONFIRMED: that {region} has the prices of us-central1"
+    assert (line in lines) == said

@@ -138,6 +138,14 @@ def test_the_largest_cost_is_that_of_all_workers_for_all_hours():
     assert line.startswith(f"at most 2 n2-standard-4 for 3 hours, {cost:.2f} USD")
 
 
+@pytest.mark.parametrize(
+    ("region", "said"), [("us-central1", False), ("europe-west4", True)]
+)
+def test_prices_of_another_region_are_called_so(region, said):
+    line = job_options.describe_limit(filled(f"--region={region}"))
+    assert line.endswith(f" for us-central1, not {region}") == said
+
+
 def test_a_machine_without_a_price_is_no_error():
     line = job_options.describe_limit(filled("--machine_type=m9-huge-7"))
     assert "cost unknown" in line
