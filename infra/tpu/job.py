@@ -86,7 +86,7 @@ class TpuJob:
         """Raises ValueError if there is nothing where it reads."""
         for address in self.reads:
             check(
-                bool(gcloud.list_objects(address)),
+                gcloud.is_there(address),
                 f"expected files at {address}, which the training reads, got none; "
                 "nothing was created",
             )
