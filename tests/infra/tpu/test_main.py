@@ -277,7 +277,8 @@ def test_hosts_have_stopped_before_their_machine_is_deleted(cloud):
 
 
 def test_a_machine_of_an_earlier_command_counts_from_about_its_creation(cloud):
-    cloud.tell(["24.8 hours", "25.1 hours"], now=0)
+    reported = [f"{WORKDIR}.machine/started-w-0"]
+    cloud.tell(["24.8 hours", "25.1 hours", "fail"], now=0, objects=reported)
     ended = cloud.train()
     assert ended.returncode == 1
     assert "--max_hours=24" in ended.stderr
