@@ -50,6 +50,7 @@ _MAX_HOURS = FLAGS.number(
     24.0,
     "Hours that machines may be on in all; the training saves its state before.",
     lower_bound=MIN_HOURS,
+    upper_bound=8784,
 )
 _FLEX_START = FLAGS.boolean(
     "flex_start", False, "Whether Google ends the machine after --max_hours itself."

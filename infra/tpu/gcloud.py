@@ -65,6 +65,22 @@ def list_objects(*patterns: str) -> list[str]:
     return found
 
 
+def is_there(address: str) -> bool:
+    """Whether a bucket has an object of this name or pattern, or one below it."""
+    below = f"{address.rstrip('/')}/**"
+    names = (below,) if address.endswith("/") else (address, below)
+    # One is enough: a folder of images may have millions.
+    return bool(
+        call("storage", "objects", "list", *names, "--limit=1", "--format=value(name)")
+    )
+
+
+def bucket_location(bucket: str) -> str:
+    """Returns the region, or regions, of a bucket, such as us-central1 or eu."""
+    described = ("storage", "buckets", "describe", bucket, "--format=value(location)")
+    return call(*described).lower()
+
+
 def remove_objects(addresses: list[str]) -> None:
     """Removes objects of a bucket."""
     if addresses:
@@ -83,7 +99,8 @@ class TpuSighting:
     Attributes:
         state: Google's word for the state of the request; None if there is none.
             SUSPENDED also stands for a preempted TPU VM of an ACTIVE request.
-        hours: Hours since the TPU VM was created; 0 if there is none.
+        hours: Hours since the TPU VM was created, by the clock here, which may be
+            behind Google's; 0 if there is none.
     """
 
     state: str | None

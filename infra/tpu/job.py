@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -86,10 +87,22 @@ class TpuJob:
         """Raises ValueError if there is nothing where it reads."""
         for address in self.reads:
             check(
-                bool(gcloud.list_objects(address)),
+                gcloud.is_there(address),
                 f"expected files at {address}, which the training reads, got none; "
                 "nothing was created",
             )
+
+    def distant_buckets(self, zone: str) -> dict[str, str]:
+        """Returns the locations of buckets that it uses in other regions than a zone's.
+
+        Buckets whose location gcloud does not tell are left out.
+        """
+        region = zone.rpartition("-")[0]
+        found = {}
+        for bucket in sorted({_bucket(each) for each in (self.workdir, *self.reads)}):
+            with contextlib.suppress(gcloud.GcloudError):
+                found[bucket] = gcloud.bucket_location(bucket)
+        return {bucket: at for bucket, at in found.items() if at != region}
 
     def upload(self, scratch: pathlib.Path, place: tuple[str, str]) -> None:
         """Uploads the code for a new machine, and its zone and name.
@@ -164,6 +177,10 @@ def plan(words: Sequence[str], tpu: TpuSlice) -> TpuJob:
         input_shards=recipe.input_shards,
         reads=tuple(dict.fromkeys(_find_reads(values))),
     )
+
+
+def _bucket(address: str) -> str:
+    return "/".join(address.split("/")[:3])
 
 
 def _check_devices(command: CommandFlags) -> None:

@@ -53,7 +53,7 @@ class TpuSlice:
     chips: int
     hosts: int
 
-    def cost(self, hours: float, price: float | None) -> str:
+    def describe_cost(self, hours: float, price: float | None) -> str:
         """Returns hours, chip-hours and, if the price of one is known, their price."""
         chip_hours = hours * self.chips
         line = f"{hours:.4g} hours, {chip_hours:,.6g} chip-hours"

@@ -28,9 +28,9 @@ report() {
     test -z "$word" || gcloud storage cp log "$MACHINE/$word-$host"
     test -n "$DELETE" || return
     # The slice is billed until it is deleted. Who has requested it does that, unless
-    # killed. Older images have these words of gcloud in its alpha track only.
+    # killed. Before gcloud 467 only its alpha track has these words.
     sleep 900
-    gcloud alpha $DELETE || gcloud $DELETE
+    gcloud $DELETE || gcloud alpha $DELETE
 }
 trap report EXIT
 exec > log 2>&1

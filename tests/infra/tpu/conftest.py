@@ -52,12 +52,14 @@ class Cloud:
         objects=(),
         data=DATA,
         zone="us-central1-a",
-        mute=False,
+        location="US-CENTRAL1",
         refusals=0,
+        lost=(),
     ):
         """Sets what will happen to each machine; one of them may be there already.
 
-        So many times it will be refused to delete one.
+        So many times it will be refused to delete one. The answer to one call each of
+        the actions in `lost` is, by its number.
         """
         scenario = {
             "machines": machines,
@@ -66,8 +68,9 @@ class Cloud:
             "created": 0 if now is None else now + 1,
             "objects": dict.fromkeys([*objects, *data], ""),
             "zone": zone,
-            "mute": mute,
+            "location": location,
             "refusals": refusals,
+            "lost": dict(lost),
             "calls": [],
             "fifo": str(self.fifo),
         }

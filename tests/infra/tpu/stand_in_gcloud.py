@@ -3,9 +3,9 @@
 The scenario holds `machines`, a list of what happens to each machine that is created,
 one entry for each look at it; the last entry stays. An entry is a state of the request,
 one of the keys of `_EVENTS`, "gone" for a request that somebody else has deleted,
-"silence" for an answer without a word, or "N hours" for a TPU VM that is on for so
-long. A machine that is on has a host that reports so, unless the scenario says that
-hosts are `mute`.
+"silence" for an answer without a word, or "N hours" for a TPU VM that was created so
+long ago. A machine that is on has a host that reports so, except at an entry that ends
+in "booting". `lost` has by action the number of the call whose answer is lost.
 """
 
 import datetime
@@ -37,7 +37,7 @@ def fail(text):
 
 def created(entry):
     """Returns when a TPU VM was created, as Google writes it."""
-    hours = float(entry.split()[0]) if entry.endswith("hours") else 0
+    hours = float(entry.split()[0]) if "hours" in entry else 0
     now = datetime.datetime.now(tz=datetime.UTC)
     return (now - datetime.timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
@@ -67,8 +67,8 @@ def describe(scenario, words):
         save(scenario)
         fail(_NO_SUCH)
     scenario["objects"] |= _EVENTS.get(entry, {})
-    is_on = entry in _EVENTS or entry.endswith("hours") or entry == "ACTIVE"
-    if is_on and not scenario["mute"]:
+    is_on = entry in _EVENTS or "hours" in entry or entry == "ACTIVE"
+    if is_on and not entry.endswith("booting"):
         scenario["objects"][f"{WORKDIR}.machine/started-w-0"] = "1"
     say("ACTIVE" if is_on else entry)
 
@@ -94,6 +94,15 @@ def delete(scenario, words):
     scenario["now"] = None
 
 
+def match(scenario, *patterns):
+    """Returns the names of the objects that match any pattern."""
+    return [
+        name
+        for name in scenario["objects"]
+        if any(fnmatch.fnmatchcase(name, each) for each in patterns)
+    ]
+
+
 def storage(scenario, words):
     action, *addresses = words
     if action == "cp":
@@ -102,14 +111,15 @@ def storage(scenario, words):
     elif action == "rm":
         for address in addresses:
             del scenario["objects"][address]
+    elif action == "buckets":
+        say(scenario["location"])
+    elif action == "objects":
+        patterns = [word for word in addresses[1:] if not word.startswith("--")]
+        found = [name for each in patterns for name in match(scenario, each)]
+        say("\n".join(found[:1]))
     else:
         (pattern,) = addresses
-        folder = f"{pattern.rstrip('/')}/"
-        found = [
-            name
-            for name in scenario["objects"]
-            if fnmatch.fnmatchcase(name, pattern) or name.startswith(folder)
-        ]
+        found = match(scenario, pattern, f"{pattern.rstrip('/')}/*")
         if not found:
             fail("ERROR: (gcloud.storage.ls) One or more URLs matched no objects.")
         say("\n".join(found))
@@ -122,7 +132,8 @@ def save(scenario):
 def main():
     scenario = json.loads(pathlib.Path(sys.argv[1]).read_text())
     words = [word for word in sys.argv[2:] if word != "--quiet"]
-    scenario["calls"].append(words)
+    calls = scenario["calls"]
+    calls.append(words)
     save(scenario)
     words = [word for word in words if word != "alpha"]
     if words[0] == "storage":
@@ -130,7 +141,11 @@ def main():
     else:
         assert words[:2] == ["compute", "tpus"], words
         actions = {"create": create, "describe": describe, "delete": delete}
-        actions[words[3]](scenario, words)
+        action = words[3]
+        actions[action](scenario, words)
+        save(scenario)
+        if scenario["lost"].get(action) == sum(action in each for each in calls):
+            fail("ERROR: (gcloud) connection reset by peer")
     save(scenario)
 
 

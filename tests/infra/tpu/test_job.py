@@ -132,17 +132,17 @@ def test_at_the_limit_the_training_saves_its_state_and_the_host_says_so(boot):
 @pytest.mark.parametrize("trains", ["exit 0", "exit 1", "exit 75"])
 def test_hosts_delete_the_slice_if_nobody_else_has(boot, trains):
     _, calls = boot(plan(), trains, delete=DELETE)
-    assert calls[-2:] == ["sleep 900", f"gcloud alpha {DELETE}"]
-    # Newer images have no alpha track, older ones nothing else.
-    _, calls = boot(plan(), trains, delete=DELETE, refused="alpha")
-    assert calls[-2:] == [f"gcloud alpha {DELETE}", f"gcloud {DELETE}"]
+    assert calls[-2:] == ["sleep 900", f"gcloud {DELETE}"]
+    # As of gcloud before 467.
+    _, calls = boot(plan(), trains, delete=DELETE, refused="compute")
+    assert calls[-2:] == [f"gcloud {DELETE}", f"gcloud alpha {DELETE}"]
 
 
 def test_hosts_delete_the_slice_without_a_bucket_to_write_to(boot):
     status, calls = boot(plan(), "exit 0", delete=DELETE, refused="storage")
     assert status == 1
     assert not [line for line in calls if line.startswith("python")]
-    assert calls[-2:] == ["sleep 900", f"gcloud alpha {DELETE}"]
+    assert calls[-2:] == ["sleep 900", f"gcloud {DELETE}"]
 
 
 def test_a_kept_slice_is_not_deleted_by_its_hosts(boot):

@@ -64,6 +64,68 @@ def test_machines_are_not_created_for_ever(cloud):
     assert "may be on" not in ended.stdout
 
 
+def test_a_deletion_whose_answer_is_lost_is_this_commands(cloud):
+    cloud.tell(["ACTIVE", "SUSPENDED"], ["ACTIVE", "complete"], lost={"delete": 1})
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    assert "connection reset" in ended.stdout
+    assert len(cloud.did("create")) == 2
+
+
+def test_hours_count_though_the_answer_to_a_deletion_is_lost(cloud):
+    story = ["ACTIVE", "2.2 hours", "SUSPENDED"]
+    cloud.tell(story, ["ACTIVE", "complete"], lost={"delete": 1})
+    ended = cloud.train("--max_hours=2.5")
+    assert ended.returncode == 1
+    assert "--max_hours=2.5" in ended.stderr
+    assert len(cloud.did("create")) == 1
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        (["ACTIVE", "fail"], f"{WORKDIR}.machine/failed-"),
+        (["0 hours booting", "1.1 hours booting"], "its account needs the bucket"),
+        (["ACTIVE", "stop"], "--max_hours=24"),
+    ],
+)
+def test_the_reason_is_told_though_the_answer_to_the_deletion_is_lost(
+    cloud, story, said
+):
+    cloud.tell(story, lost={"delete": 1})
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert len(cloud.did("create")) == 1
+    assert "may be on" not in ended.stdout
+
+
+def test_the_reason_is_told_though_no_deletion_is_confirmed(cloud, monkeypatch):
+    monkeypatch.setattr(loop, "_MAX_ERRORS", 3)
+    cloud.tell(["ACTIVE", "fail"], refusals=9)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert f"{WORKDIR}.machine/failed-" in ended.stderr
+    assert "FAILED_PRECONDITION" in ended.stderr
+    assert "may be on, and billed" in ended.stdout
+
+
+def test_a_refused_request_is_no_machine(cloud, monkeypatch):
+    monkeypatch.setattr(loop, "_MAX_ERRORS", 3)
+    cloud.tell(["SUSPENDED"])
+    ended = cloud.train("--max_starts=2")
+    assert ended.returncode == 1
+    assert "RESOURCE_EXHAUSTED" in ended.stderr
+    assert len(cloud.did("create")) == 4
+
+
+def test_a_request_whose_answer_is_lost_is_a_machine(cloud):
+    cloud.tell(["SUSPENDED"], ["SUSPENDED"], ["ACTIVE", "complete"], lost={"create": 2})
+    ended = cloud.train("--max_starts=2")
+    assert ended.returncode == 1
+    assert "not complete after 2 machines" in ended.stderr
+
+
 def test_a_deletion_that_is_not_confirmed_is_told(cloud, monkeypatch):
     monkeypatch.setattr(loop, "_MAX_ERRORS", 3)
     cloud.tell(["SUSPENDED"], refusals=9)
@@ -90,7 +152,7 @@ def test_a_failed_training_ends_its_machine_and_names_the_log(cloud):
 
 @pytest.mark.parametrize("end", ["fail", "stop", "complete", "25 hours"])
 def test_a_deletion_that_is_refused_at_first_is_tried_again(cloud, end):
-    cloud.tell(["ACTIVE", end], refusals=3)
+    cloud.tell(["ACTIVE", "ACTIVE", end], refusals=3)
     ended = cloud.train()
     assert ended.returncode == (end != "complete")
     assert len(cloud.did("delete")) == 4
@@ -122,6 +184,18 @@ def test_a_kept_machine_stays_and_its_end_is_told(cloud):
     assert cloud.now == 0 and not cloud.did("delete")
     assert "--spot" not in cloud.did("create")[0]
     assert f"queued-resources delete {NAME}" in ended.stdout
+    assert "to train for 24 hours, 768 chip-hours; it stays on" in ended.stdout
+
+
+def test_a_kept_machine_must_be_deleted_before_its_training_resumes(cloud):
+    cloud.tell(["ACTIVE", "stop"])
+    for times in (2, 2):  # At the start and at the end, by either command.
+        ended = cloud.train("--keep")
+        assert ended.returncode == 1
+        assert "delete the machine, then the same command resumes" in ended.stderr
+        assert ended.stdout.count(f"queued-resources delete {NAME}") == times
+        assert "may be on" not in ended.stdout
+    assert cloud.now == 0 and not cloud.did("delete")
 
 
 def test_a_sleeping_laptop_ends_nothing(cloud):
@@ -161,8 +235,19 @@ def test_without_images_nothing_is_created(cloud, data):
 
 
 # --- limits --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("location", "said"), [("US-CENTRAL1", False), ("EUROPE-WEST4", True)]
+)
+def test_a_bucket_in_another_region_is_told(cloud, location, said):
+    cloud.tell(["complete"], location=location)
+    ended = cloud.train()
+    assert ended.returncode == 0, ended.stderr
+    told = "gs://b is in europe-west4, the machine in us-central1-a: what it reads"
+    assert (told in ended.stdout) == said
+
+
 def test_a_machine_is_deleted_at_the_limit(cloud):
-    cloud.tell(["ACTIVE", "23.9 hours", "24.1 hours"])
+    cloud.tell(["ACTIVE", "ACTIVE", "23.9 hours", "24.1 hours"])
     ended = cloud.train()
     assert ended.returncode == 1
     assert "--max_hours=24" in ended.stderr
@@ -181,7 +266,8 @@ def test_a_machine_is_deleted_when_its_hosts_have_stopped(cloud):
 
 
 def test_the_limit_is_of_all_machines_together(cloud):
-    cloud.tell(["ACTIVE", "1 hours", "SUSPENDED"], ["ACTIVE", "1.4 hours", "1.6 hours"])
+    second = ["ACTIVE", "ACTIVE", "1.4 hours", "1.6 hours"]
+    cloud.tell(["ACTIVE", "1 hours", "SUSPENDED"], second)
     ended = cloud.train("--max_hours=2.5")
     assert ended.returncode == 1
     assert "--max_hours=2.5" in ended.stderr
@@ -191,8 +277,27 @@ def test_the_limit_is_of_all_machines_together(cloud):
     assert seconds == pytest.approx(1.25 * 3600, abs=60)
 
 
+def test_hosts_have_stopped_before_their_machine_is_deleted(cloud):
+    # Created in more than an hour, booted half an hour later: the hosts stop 0.75 hours
+    # after that, say so at 2.85, and must not have been deleted.
+    booting = [f"{hours} hours booting" for hours in (1.5, 2)]
+    cloud.tell([*booting, "2.1 hours", "2.2 hours", "2.84 hours", "complete"])
+    ended = cloud.train("--max_hours=1")
+    assert f"LIMIT={int(0.75 * 3600)}\n" in cloud.script
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_machine_of_an_earlier_command_counts_from_about_its_creation(cloud):
+    reported = [f"{WORKDIR}.machine/started-w-0"]
+    cloud.tell(["24.8 hours", "25.1 hours", "fail"], now=0, objects=reported)
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert "--max_hours=24" in ended.stderr
+    assert cloud.now is None
+
+
 def test_no_machine_is_created_for_minutes(cloud):
-    cloud.tell(["2.2 hours", "SUSPENDED"], ["ACTIVE", "complete"])
+    cloud.tell(["ACTIVE", "2.2 hours", "SUSPENDED"], ["ACTIVE", "complete"])
     ended = cloud.train("--max_hours=2.5")
     assert ended.returncode == 1
     assert len(cloud.did("create")) == 1
@@ -208,7 +313,7 @@ def test_after_a_stop_the_same_command_resumes(cloud):
 def test_the_largest_bill_is_told_if_the_price_is_given(cloud):
     cloud.tell(["ACTIVE", "complete"])
     told = cloud.train("--price_per_chip_hour=1.2").stdout
-    assert "at most 24 hours, 768 chip-hours, 921.60 in all" in told
+    assert "to train for at most 24 hours, 768 chip-hours, 921.60 in all" in told
     cloud.tell(["ACTIVE", "complete"])
     told = cloud.train("--max_hours=0.5").stdout
     assert "at most 0.5 hours, 16 chip-hours\n" in told
@@ -267,10 +372,12 @@ def test_a_call_without_an_answer_is_made_again(cloud, monkeypatch):
 
 
 def test_hosts_that_never_report_end_the_machine(cloud):
-    cloud.tell(["0.9 hours", "1.1 hours"], mute=True)
+    cloud.tell(["0.9 hours booting", "1.8 hours booting", "2 hours booting"])
     ended = cloud.train()
     assert ended.returncode == 1
-    assert f"{WORKDIR}.machine" in ended.stderr
+    assert f"report of a host in {WORKDIR}.machine" in ended.stderr
+    assert "is ACTIVE" in ended.stdout
+    assert cloud.looks == 3
     assert cloud.now is None
 
 
@@ -328,7 +435,8 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
         *[("queued-resources", name) for name in ("create", "describe", "delete")],
         ("tpu-vm", "describe"),
     }
-    assert {call[1] for call in calls if call[0] == "storage"} == {"cp", "ls", "rm"}
+    storage = {call[1] for call in calls if call[0] == "storage"}
+    assert storage == {"cp", "ls", "objects", "rm"}
     calls += flexible
     calls.append(
         ["compute", "tpus", "queued-resources", "list", "--zone=us-central1-a"]
