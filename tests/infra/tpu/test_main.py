@@ -436,7 +436,7 @@ def test_gcloud_parses_what_it_is_asked(cloud, tmp_path, monkeypatch):
         ("tpu-vm", "describe"),
     }
     storage = {call[1] for call in calls if call[0] == "storage"}
-    assert storage == {"cp", "ls", "objects", "rm"}
+    assert storage == {"buckets", "cp", "ls", "objects", "rm"}
     calls += flexible
     calls.append(
         ["compute", "tpus", "queued-resources", "list", "--zone=us-central1-a"]
