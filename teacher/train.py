@@ -215,7 +215,7 @@ def _count_unlabeled(
 
 def _describe_unused(reason: str, num_unlabeled: ImageCount) -> str:
     line = f"only labeled images are learned from: {reason}"
-    if not num_unlabeled.number:
+    if not (num_unlabeled.number or num_unlabeled.is_estimate):
         return line
     return f"{num_unlabeled} unlabeled images set the number of steps; {line}"
 

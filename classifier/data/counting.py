@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 from classifier.data import excerpt, python_reader
 from classifier.data.excerpt import Excerpt
 from classifier.data.sources import Source
-from stage.status import OK
+from stage.status import CORRUPT_RECORD, OK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,16 @@ def count(source: Source, max_images: int, found: Excerpt | None = None) -> Imag
     if found is None:
         with excerpt.take(source) as found:
             return count(source, max_images, found)
-    examples = python_reader.read_examples(found.part.reader, found.part.files)
-    readable = (example for example in examples if example.status == OK)
+    readable = (status for status in _statuses(found.part) if status == OK)
     number = sum(1 for _ in itertools.islice(readable, max_images))
     if found.share == 1:
         return ImageCount(number)
-    estimate = int(float(f"{number / found.share:.2g}")) if number else 0
+    if list(itertools.islice(_statuses(found.part), 2)) == [CORRUPT_RECORD]:
+        number = 1  # All that there is of the first record is its beginning.
+    estimate = int(float(f"{number / found.share:.2g}")) if found.share else 0
     return ImageCount(min(estimate, max_images), is_estimate=True)
+
+
+def _statuses(source: Source) -> Iterator[str]:
+    examples = python_reader.read_examples(source.reader, source.files)
+    return (example.status for example in examples)

@@ -6,8 +6,10 @@ large, a part of them is enough.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,11 +22,10 @@ from classifier.data.opening import FileError
 from classifier.data.sources import Shard, Source
 from stage.system import read_in_parallel
 
-#: Bytes that TensorFlow's client of Google's storage fetches at the first read of a
-#: file, unless it is shorter; Beam's fetches 16 MiB.
-_BLOCK = 64 * 2**20
-#: Bytes to copy of a file: fewer than a block, as reading ahead would fetch the next.
-_MAX_BYTES = _BLOCK - 2**20
+#: Bytes to copy. TensorFlow's client of Google's storage fetches blocks of 64 MiB, fewer
+#: at the end of a file; Beam's fetches 16 MiB. Reading ahead of a whole block would fetch
+#: the next.
+_MAX_BYTES = 63 * 2**20
 #: Files whose sizes are asked for, a request each; all have their mean size.
 _MAX_FILES = 64
 
@@ -47,39 +48,45 @@ def take(source: Source) -> Iterator[Excerpt]:
     """Makes a part of a source available while the block runs.
 
     Of a source in a bucket at most 64 MiB are fetched: files in the order of a hash of
-    their names, or the beginning of the first. Others are their own excerpt.
+    their names, or the beginning of one. Others are their own excerpt.
 
     Raises OSError if a transient error persists.
     """
-    if not any("://" in file.path for file in source.files):
+    not_empty = [file for file in source.files if file.size]
+    if not any("://" in file.path for file in not_empty):
         yield Excerpt(source, 1.0)
         return
-    listed = sorted(source.files, key=name_hash)[:_MAX_FILES]
+    listed = sorted(not_empty, key=name_hash)[:_MAX_FILES]
     sizes = read_in_parallel(_size, listed)
-    fitting = listed[: _count_fitting(sizes)]
+    chosen = listed[_choose(sizes)]
     with tempfile.TemporaryDirectory() as folder:
-        paths = [pathlib.Path(folder, str(index)) for index in range(len(fitting))]
-        copied = sum(read_in_parallel(_copy, zip(fitting, paths, strict=True)))
+        paths = [pathlib.Path(folder, str(index)) for index in range(len(chosen))]
+        copied = sum(read_in_parallel(_copy, zip(chosen, paths, strict=True)))
         files = tuple(
             # Any records of its files are like those of a part of them.
             dataclasses.replace(
                 file, path=str(path), size=-1, mtime_ns=-1, skip=0, take=-1
             )
-            for file, path in zip(fitting, paths, strict=True)
+            for file, path in zip(chosen, paths, strict=True)
         )
         part = dataclasses.replace(source, shards=(Shard(0, files),), labels=())
-        total = sum(sizes) * len(source.files) / len(sizes)
-        yield Excerpt(part, copied / total if total else 1.0)
+        looked_at = len(listed) / len(not_empty)
+        total = sum(sizes) / looked_at
+        # Without a byte it is not known whether other files have some.
+        yield Excerpt(part, copied / total if total else looked_at)
 
 
-def _count_fitting(sizes: Sequence[int]) -> int:
-    """Returns the number of files to fetch, one at least."""
-    room = _BLOCK
-    for index, size in enumerate(sizes):
-        room -= min(size, _BLOCK)
-        if room < 0:
-            return index
-    return len(sizes)
+def _choose(sizes: Sequence[int]) -> slice:
+    """Returns which files to copy: the first ones, or the first that does not fit.
+
+    It alone is copied if those in front of it are less than half of an excerpt: a small
+    file, of the last few images or of no images at all, may be unlike all others.
+    """
+    ends = list(itertools.accumulate(sizes, initial=0))
+    fitting = bisect.bisect_right(ends, _MAX_BYTES) - 1
+    if fitting < len(sizes) and ends[fitting] < _MAX_BYTES / 2:
+        return slice(fitting, fitting + 1)
+    return slice(fitting)
 
 
 def _copy(pair: tuple[File, pathlib.Path]) -> int:

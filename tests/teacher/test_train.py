@@ -167,6 +167,18 @@ def test_about_how_many_images_in_a_bucket_set_the_length_is_said(
     assert "already complete" in again.stdout  # By the same number.
 
 
+def test_that_no_images_in_a_bucket_were_found_is_said(
+    labeled, trained, tmp_path, monkeypatch
+):
+    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    for index in range(65):
+        (tmp_path / f"records-{index:02}").touch()
+    unlabeled = "--unlabeled=tfrecord:gs://bucket/records-*"
+    process = train(labeled, tmp_path / "teacher", unlabeled, "--consistency=off")
+    assert process.returncode == 0, process.stderr
+    assert "about 0 unlabeled images set the number of steps" in process.stdout
+
+
 @pytest.mark.parametrize("setting", ["weight=9", "max_images=5"])
 @pytest.mark.parametrize("consistency", ["off", "auto"])
 def test_settings_of_what_is_not_done_are_refused(

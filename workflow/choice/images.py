@@ -46,6 +46,10 @@ def count(
         known = counting.count(source, _MAX_COUNTED, found)
         side = image_sides.median_shorter_side(found.part)
     others = counting.count(corpus, _MAX_COUNTED) if corpus else ImageCount(0)
+    if corpus and not others.number:
+        raise ValueError(
+            f"{corpus.spec}: expected images, found {others} that can be read"
+        )
     numbers = {"labeled": known, "unlabeled": others}
     counts = Counts(
         labeled=known.number,

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from classifier.data import excerpt
@@ -43,3 +45,17 @@ def test_records_in_a_bucket_are_measured_and_estimated_by_their_beginnings(
     assert counts.describe("unlabeled") == f"about {counts.unlabeled:,}"
     assert counts.describe("classes") == "2"
     assert len(bucket.opened) <= 10
+
+
+@pytest.mark.parametrize(("files", "number"), [(1, "0"), (65, "about 0")])
+def test_unlabeled_images_that_cannot_be_read_are_refused(
+    tmp_path, monkeypatch, files, number
+):
+    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    write_folder(tmp_path / "labeled" / "ant", [blank(40, 100)])
+    for index in range(files):
+        (tmp_path / f"all-{index:02}").touch()
+    spec = "tfrecord:gs://bucket/all-*"
+    expected = re.escape(f"{spec}: expected images, found {number} that can be read")
+    with pytest.raises(ValueError, match=expected):
+        images.count(f"folder:{tmp_path}/labeled", spec, unlabeled_image_feature=None)
