@@ -23,8 +23,8 @@ from classifier.data.sources import Shard, Source
 from stage.system import read_in_parallel
 
 #: Bytes to copy. TensorFlow's client of Google's storage fetches blocks of 64 MiB,
-#: fewer at the end of a file; Beam's fetches 16 MiB. Reading ahead of a whole block
-#: would fetch the next.
+#: fewer if the file ends; Beam's fetches 16 MiB. To read one to its end would fetch the
+#: next.
 _MAX_BYTES = 63 * 2**20
 #: Files whose sizes are asked for, a request each; all have their mean size.
 _MAX_FILES = 64
