@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from infra.dataflow_check import container, machines, project, queries, roles
+from infra.dataflow_check import container, machines, project, queries, roles, shapes
 from infra.dataflow_check.findings import Answers, Check, Finding
 from infra.dataflow_check.queries import Queries
 from infra.dataflow_check.target import Target
@@ -31,13 +31,13 @@ _CHECKS: tuple[Check, ...] = (
 
 def all_of(target: Target, ask: Ask) -> Iterator[Finding]:
     """Yields what was found of all things."""
-    access = ask(queries.for_access(target))
+    access = shapes.understood(ask(queries.for_access(target)))
     found, lack = _access(target, access)
     yield from found
     if lack:
         yield Finding("?", "all else", f"not looked for without {lack}")
         return
-    answers = {**access, **ask(queries.for_job(target))}
+    answers = {**access, **shapes.understood(ask(queries.for_job(target)))}
     for check in _CHECKS:
         yield from check(target, answers)
 
@@ -48,11 +48,12 @@ def before_training(target: Target, ask: Ask) -> Iterator[Finding]:
     Who may start jobs need not be allowed to list regions and machines, so that these
     may be unknown.
     """
-    found, lack = _access(target, ask(queries.for_access(target)))
+    access = shapes.understood(ask(queries.for_access(target)))
+    found, lack = _access(target, access)
     if lack:
         yield from (each for each in found if each.state != "ok")
         return
-    answers = ask(queries.for_training(target))
+    answers = shapes.understood(ask(queries.for_training(target)))
     found += machines.offered(target, answers)
     yield from (each for each in found if each.state == "FAIL")
     if target.image and (image := container.image(target, answers)).state != "ok":

@@ -12,6 +12,7 @@ from infra.dataflow_check.target import Target
 #: FAIL: a job would fail. cost: it would cost more than need be. ?: gcloud cannot tell.
 State: TypeAlias = Literal["ok", "FAIL", "cost", "?"]
 NO_ANSWER = "gcloud did not answer"
+NOT_UNDERSTOOD = "gcloud's answer is not understood"
 _MISSING = re.compile(r"not[ _]found|(: |HTTPError )404\b", re.IGNORECASE)
 #: gcloud says "not found or permission denied" of what it may not see.
 _DENIED = re.compile(r"permission|denied", re.IGNORECASE)

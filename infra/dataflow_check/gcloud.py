@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from infra.dataflow_check.findings import NO_ANSWER, Answer
+from infra.dataflow_check.findings import NO_ANSWER, NOT_UNDERSTOOD, Answer
 
 #: Commands side by side; each takes a second of a core to start.
 _PARALLEL = 8
@@ -46,7 +46,8 @@ def _run(words: Sequence[str], time_limit: float) -> Answer:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, **_ENVIRONMENT},
         start_new_session=True,
     )
@@ -59,9 +60,9 @@ def _run(words: Sequence[str], time_limit: float) -> Answer:
     if process.returncode:
         return Answer(reason=_reason(errors) or f"status {process.returncode}")
     try:
-        return Answer(json.loads(output) if output.strip() else {})
-    except ValueError:
-        return Answer(reason="gcloud's answer is no JSON")
+        return Answer(json.loads(output) if output.strip() else None)
+    except (ValueError, RecursionError):
+        return Answer(reason=f"{NOT_UNDERSTOOD}: expected JSON")
 
 
 def _reason(errors: str) -> str:

@@ -59,7 +59,7 @@ def project(target: Target, answers: Answers) -> Iterator[Finding]:
         yield Finding("FAIL", "project", found.reason, "gcloud projects list")
     elif found.reason:
         yield unseen("project", found)
-    elif (state := found.value.get("lifecycleState", "ACTIVE")) != "ACTIVE":
+    elif (state := found.value["lifecycleState"]) != "ACTIVE":
         command = f"gcloud projects undelete {name}"
         yield Finding("FAIL", "project", f"{name} is {state}", command)
     else:

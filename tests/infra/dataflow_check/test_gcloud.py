@@ -7,6 +7,8 @@ case "$1" in
 answer) echo '{"name": "x"}' ;;
 empty) ;;
 text) echo 'no JSON' ;;
+bytes) printf '"\377"' ;;
+deep) printf '%100000s' | tr ' ' '[' ;;
 fail)
     echo 'WARNING: something else' >&2
     echo 'ERROR: (gcloud.storage.buckets.describe) gs://b not found:' >&2
@@ -33,8 +35,14 @@ def ask(word, *, time_limit=60):
 
 def test_answers_are_parsed():
     assert ask("answer").value == {"name": "x"}
-    assert ask("empty").value == {}
-    assert ask("text").reason
+    assert ask("empty").value is None
+    assert ask("bytes").value == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("word", ["text", "deep"])
+def test_what_is_no_json_is_not_understood(word):
+    reason = "gcloud's answer is not understood: expected JSON"
+    assert ask(word).reason == reason
 
 
 def test_a_failure_is_one_line_in_gclouds_words():

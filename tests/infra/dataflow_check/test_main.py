@@ -65,6 +65,20 @@ def test_what_is_forbidden_is_not_known_and_no_failure(check, gcloud, name):
     assert all("PERMISSION_DENIED" in line for line in unknown)
 
 
+@pytest.mark.parametrize("output", ["", None], ids=["nothing", "null"])
+def test_what_is_not_understood_is_not_known(check, gcloud, output):
+    gcloud.record(recorded.job(), billing=output, machine_types=output)
+    status, lines = check()
+    assert status == 0
+    unknown = [line for line in lines if line.startswith("?  ")]
+    why = "gcloud's answer is not understood: expected"
+    assert unknown == [
+        f"?    billing: {why} an object",
+        f"?    n2-standard-4 in us-central1: {why} a list",
+    ]
+    assert check("--before_training") == (0, [])
+
+
 def test_a_query_that_hangs_is_not_known(check, gcloud, monkeypatch):
     """Played back, as other queries need a time that depends on the machine."""
     ask = commands.ask

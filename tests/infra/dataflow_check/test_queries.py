@@ -28,7 +28,7 @@ def remedies():
     worse = {
         **{name: Answer(reason="x was not found: 404") for name in recorded.MISSING},
         "application_login": Answer(reason="none"),
-        "billing": {},
+        "billing": {"name": "projects/my-project/billingInfo"},
         "services": [],
         "project_roles": recorded.policy(),
         "bucket_roles": recorded.policy(),
@@ -37,9 +37,9 @@ def remedies():
     settings = {"softDeletePolicy": {"retentionDurationSeconds": "1"}}
     settings |= {"iamConfiguration": {}}
     bad = {
-        "account_there": {"disabled": True},
+        "account_there": {"disabled": True, "email": recorded.WORKER},
         "bucket": recorded.ready()["bucket"] | settings,
-        "subnet": {},
+        "subnet": {"name": "default"},
         "project": {"lifecycleState": "DELETE_REQUESTED"},
         "project_roles": recorded.policy(),
         "bucket_roles": recorded.policy(),
