@@ -7,7 +7,7 @@ case "$1" in
 answer) echo '{"name": "x"}' ;;
 empty) ;;
 text) echo 'no JSON' ;;
-bytes) printf '"\377"' ;;
+bytes) printf '"\\377"' ;;
 deep) printf '%100000s' | tr ' ' '[' ;;
 fail)
     echo 'WARNING: something else' >&2
