@@ -134,7 +134,12 @@ def test_nothing_begins_if_something_is_missing(scratch, player):
 @needs_gcloud
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "targets", [("dataflow-smoke",), ("container",), ("records", "RUNNER=dataflow")]
+    "targets",
+    [
+        ("dataflow-smoke",),
+        ("container",),
+        ("records", "RUNNER=dataflow", "IMAGES=tfrecord:gs://my-bucket/images/*"),
+    ],
 )
 def test_gcloud_knows_the_commands_of_make(scratch, tmp_path, targets):
     lines = scratch.make("--dry-run", *targets, *GIVEN).stdout
