@@ -124,8 +124,7 @@ def main(argv: Sequence[str]) -> None:
         if _ESTIMATE.value is not None:
             _print_estimate(options)
             return
-        _check_flags_alone()
-        billing.check_rate(options, _IMAGES_PER_SECOND.value)
+        _check_flags(options)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.labeling import job as labeling_job
@@ -168,24 +167,24 @@ def check_flags(words: Sequence[str], options: PipelineOptions) -> None:
 
     Those of images, teachers and output may be left out.
     """
-    from beam_jobs.labeling import billing
-
     values = FLAGS.check(["--teacher=unknown", *words])
     if others := [word for word in words if not word.startswith("--")]:
         raise ValueError(f"expected flags of beam_jobs.label_images, got {others[0]!r}")
     if values["estimate"].value is not None:
         raise ValueError("expected no --estimate among the flags of a job")
-    _check_flags_alone()
-    billing.check_rate(options, _IMAGES_PER_SECOND.value)
+    _check_flags(options)
     _check_engine(options)
 
 
-def _check_flags_alone() -> None:
-    """Raises ValueError for a flag that needs another one."""
+def _check_flags(options: PipelineOptions) -> None:
+    """Raises ValueError for a flag that needs another one, or a price."""
+    from beam_jobs.labeling import billing
+
     if _BLENDED.value:
         raise ValueError("--blended needs --estimate")
     if _LABEL_FEATURE.value is not None and not _SETTINGS.embeddings.value:
         raise ValueError("--label_feature needs --embeddings")
+    billing.check_rate(options, _IMAGES_PER_SECOND.value)
 
 
 def _print_estimate(options: PipelineOptions) -> None:

@@ -39,8 +39,12 @@ class Bucket:
         return f"{BUCKET}/{pathlib.Path(path).relative_to(self.folder)}"
 
 
-def use(bucket, patch):
-    """Makes TensorFlow, and `epath` through it, find a bucket's objects."""
+def use(folder, patch):
+    """Makes TensorFlow, and `epath` through it, find a folder's files as objects.
+
+    Returns the bucket.
+    """
+    bucket = Bucket(folder)
     gfile = tf.io.gfile
     stat, glob, isdir, walk = gfile.stat, gfile.glob, gfile.isdir, gfile.walk
 
@@ -86,3 +90,4 @@ def use(bucket, patch):
         patch.setattr(gfile, name, double)
     # Other tests may have registered Beam's file system.
     patch.setitem(register._URI_PREFIXES_TO_CLS, "gs://", gpath.PosixGPath)
+    return bucket

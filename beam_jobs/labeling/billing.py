@@ -38,9 +38,9 @@ def describe_estimate(
     Args:
         options: Complete options of Beam.
         num_images: Images to label.
-        rate: As of `cost.rate_of_worker`.
-        embeddings: As of `cost.describe`.
-        blended: As of `cost.describe`.
+        rate: Images per second of a core or, with an accelerator, of a worker.
+        embeddings: Whether features are stored with the predictions.
+        blended: Whether the predictions are blended by another job.
     """
     if not is_dataflow(options) or rate is None:
         raise ValueError(

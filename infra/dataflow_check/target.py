@@ -40,7 +40,6 @@ class Target:
         account: Email address of the workers' service account.
         pool: The most workers, their machines and disks.
         subnet: Subnet of workers without public addresses; None if they have some.
-        uses_ssd: Whether the workers' disks count as SSD.
         image: The container; None if it is none of the project's own.
         images_bucket: Name of the images' bucket, if it is another one.
         builds_in_cloud: Whether `make container` has Cloud Build build it.
@@ -52,10 +51,14 @@ class Target:
     account: str
     pool: Pool
     subnet: Subnet | None
-    uses_ssd: bool
     image: str | None
     images_bucket: str | None
     builds_in_cloud: bool
+
+    @property
+    def uses_ssd(self) -> bool:
+        """Whether the workers' disks count as SSD."""
+        return bool(re.search("ssd|balanced", self.pool.disk_type))
 
     @property
     def url(self) -> str:
@@ -89,7 +92,6 @@ def from_options(
         pool=job_options.pool(options),
         # Without an option, the service gives workers public addresses.
         subnet=_subnet(cloud, workers) if workers.use_public_ips is False else None,
-        uses_ssd=bool(re.search("ssd|balanced", workers.disk_type or "")),
         image=workers.sdk_container_image if owns_image else None,
         images_bucket=found[1] if found and found[1] != bucket else None,
         builds_in_cloud=owns_image and builds_in_cloud,

@@ -10,7 +10,7 @@ class Scratch:
     """A scratch copy of the Makefile, its commands, and a directory for the bucket.
 
     Args:
-        directory: Where to make it.
+        directory: Directory of the copy.
         python: Script in place of Python, with the names of `places` in braces.
         gcloud: Script in place of gcloud.
         places: Further names than those of the log of calls and of the bucket.

@@ -156,7 +156,7 @@ def test_only_so_many_unlabeled_images_set_the_length(
 def test_about_how_many_images_in_a_bucket_set_the_length_is_said(
     labeled, trained, tmp_path, monkeypatch
 ):
-    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    tensorflow_bucket.use(tmp_path, monkeypatch)
     monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
     write_records(tmp_path / "records", [bytes(1000)] * 130)
     unlabeled = "--unlabeled=tfrecord:gs://bucket/records"
@@ -170,7 +170,7 @@ def test_about_how_many_images_in_a_bucket_set_the_length_is_said(
 def test_that_no_images_in_a_bucket_were_found_is_said(
     labeled, trained, tmp_path, monkeypatch
 ):
-    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    tensorflow_bucket.use(tmp_path, monkeypatch)
     for index in range(65):
         (tmp_path / f"records-{index:02}").touch()
     unlabeled = "--unlabeled=tfrecord:gs://bucket/records-*"

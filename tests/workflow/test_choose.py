@@ -114,7 +114,7 @@ def test_a_run_inside_its_images_is_refused(choose, tmp_path):
 def test_of_records_in_a_bucket_the_choice_says_about_how_many_there_are(
     choose, tmp_path, monkeypatch
 ):
-    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    tensorflow_bucket.use(tmp_path, monkeypatch)
     monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
     write_records(tmp_path / "records", [bytes(1000)] * 130)
     ended = choose(images="tfrecord:gs://bucket/records")

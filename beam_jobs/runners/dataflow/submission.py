@@ -68,7 +68,15 @@ def run(job: PipelineJob, options: PipelineOptions, *, log: Log) -> Any:
         )
         # That of an active job may have been another one's to choose.
         limit = None if active else job_options.max_hours(options)
-        _wait_until_done(result, client, location, name, limit, add_to_bill, log)
+        _wait_until_done(
+            result,
+            client,
+            location,
+            name=name,
+            max_hours=limit,
+            add_to_bill=add_to_bill,
+            log=log,
+        )
     return result
 
 
@@ -84,6 +92,7 @@ def _wait_until_done(
     result: Any,
     client: Any,
     location: DataflowLocation,
+    *,
     name: str,
     max_hours: float | None,
     add_to_bill: Callable[[str, JobUsage | None], None],

@@ -19,6 +19,15 @@ WAITING = "WAITING_FOR_RESOURCES"
 NAME = f"noisy-student-rs-{hashlib.sha256(WORKDIR.encode()).hexdigest()[:8]}"
 
 
+def train_to_failure(cloud, said):
+    """Trains, and asserts that all ends after one machine, for the reason `said`."""
+    ended = cloud.train()
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert len(cloud.did("create")) == 1
+    assert "may be on" not in ended.stdout
+
+
 def test_a_machine_is_created_and_deleted_when_the_training_is_complete(cloud):
     cloud.tell([WAITING, "PROVISIONING", "ACTIVE", "complete"])
     ended = cloud.train("--project=my-project")
@@ -93,11 +102,7 @@ def test_the_reason_is_told_though_the_answer_to_the_deletion_is_lost(
     cloud, story, said
 ):
     cloud.tell(story, lost={"delete": 1})
-    ended = cloud.train()
-    assert ended.returncode == 1
-    assert said in ended.stderr
-    assert len(cloud.did("create")) == 1
-    assert "may be on" not in ended.stdout
+    train_to_failure(cloud, said)
 
 
 def test_the_reason_is_told_though_no_deletion_is_confirmed(cloud, monkeypatch):
@@ -355,11 +360,7 @@ def test_what_flex_start_lacks_is_refused(cloud, flags, named):
 )
 def test_what_others_have_deleted_is_not_created_again(cloud, events, said):
     cloud.tell(["ACTIVE", *events, "gone"], ["ACTIVE", "complete"])
-    ended = cloud.train()
-    assert ended.returncode == 1
-    assert said in ended.stderr
-    assert len(cloud.did("create")) == 1
-    assert "may be on" not in ended.stdout
+    train_to_failure(cloud, said)
 
 
 def test_a_call_without_an_answer_is_made_again(cloud, monkeypatch):

@@ -24,8 +24,7 @@ def test_images_of_folders_are_counted_and_labeled_ones_measured(tmp_path):
 def test_records_in_a_bucket_are_measured_and_estimated_by_their_beginnings(
     tmp_path, monkeypatch
 ):
-    bucket = tensorflow_bucket.Bucket(tmp_path)
-    tensorflow_bucket.use(bucket, monkeypatch)
+    bucket = tensorflow_bucket.use(tmp_path, monkeypatch)
     monkeypatch.setattr(excerpt, "_MAX_BYTES", 2**16)
     encoded = blank(40, 100)
     num = 1 + 2**17 // len(encoded)
@@ -51,7 +50,7 @@ def test_records_in_a_bucket_are_measured_and_estimated_by_their_beginnings(
 def test_unlabeled_images_that_cannot_be_read_are_refused(
     tmp_path, monkeypatch, files, number
 ):
-    tensorflow_bucket.use(tensorflow_bucket.Bucket(tmp_path), monkeypatch)
+    tensorflow_bucket.use(tmp_path, monkeypatch)
     write_folder(tmp_path / "labeled" / "ant", [blank(40, 100)])
     for index in range(files):
         (tmp_path / f"all-{index:02}").touch()
