@@ -447,7 +447,7 @@ $(CHOICE): FORCE | $(INSTALLED) $(CLOUD_SEEN)
 		--minutes=$(MINUTES) --output=$(@D)
 
 $(RUN)/data/COMPLETED: | $(READY)
-	$(PY) -m examples.digits.prepare --output=$(@D) \
+	$(PY) -m workflow.digits --output=$(@D) \
 		--labels_per_class=$(LABELS_PER_CLASS) \
 		--calibration_images=$(CALIBRATION_IMAGES) --seed=$(SEED)
 

@@ -50,7 +50,7 @@ dataflow-smoke: | $(VENV)/gcp-installed  ## Label 100 images on Dataflow, for so
 	$(DATAFLOW_NEEDS)
 	@$(SMOKE_MAKE) dataflow-check MAX_WORKERS=1
 	rm -rf $(SMOKE_RUN)
-	$(PY) -m examples.digits.prepare --output=$(SMOKE_RUN)/data --labels_per_class=5 \
+	$(PY) -m workflow.digits --output=$(SMOKE_RUN)/data --labels_per_class=5 \
 		--calibration_images=$(SMOKE_ASIDE) --seed=1
 	gcloud storage rsync --recursive --delete-unmatched-destination-objects \
 		$(SMOKE_RUN) $(SMOKE_REMOTE)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from absl import app, logging
 
-from stage import artifact, interruption, preemption, streams, system
+from stage import artifact, interruption, lifeline, preemption, streams, system
 from stage.flags import CommandFlags
 from stage.text import printable_lines
 
@@ -59,17 +59,31 @@ def run(main: Main, flags: CommandFlags) -> None:
     it was asked to stop and has saved its state. If its output could not be printed, a
     command that has done its work exits as other Unix tools do.
     """
+    with _prepared():
+        app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
+
+
+def run_program(main: Main) -> None:
+    """Runs a command that parses its command line itself, as `run` does otherwise."""
+    with _prepared():
+        _run_main(main, sys.argv)
+
+
+@contextlib.contextmanager
+def _prepared() -> Iterator[None]:
+    """Prepares the process for a command, and prints what is left at the end."""
     streams.prepare()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.simplefilter("ignore")
     logging.set_verbosity(logging.ERROR)
     _handle_interrupts()
+    lifeline.watch()
     sys.excepthook = lambda _, error, __: streams.warn(
         "".join(traceback.format_exception(error)).rstrip()
     )
     try:
-        app.run(lambda argv: _run_main(main, argv), flags_parser=flags.parse_program)
+        yield
     finally:
         streams.flush()
 

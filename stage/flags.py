@@ -36,6 +36,8 @@ ARTIFACTS = {
     "student": "student.train",
 }
 
+#: What a source of images begins with, before a colon.
+SOURCE_KINDS = ("tfds", "folder", "tfrecord", "webdataset", "parquet", "csv", "hf")
 #: The forms of a source of images.
 SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
 

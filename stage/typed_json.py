@@ -132,6 +132,15 @@ def parse(content: bytes, kind: type[T], name: str, *, only_known: bool = False)
         _check_depth(value)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: expected JSON: {error_message(error)}") from error
+    return convert(value, kind, name, only_known=only_known)
+
+
+def convert(value: Any, kind: type[T], name: str, *, only_known: bool = False) -> T:
+    """Returns what JSON or TOML holds as a dataclass or another type, see `read`.
+
+    `name` is what messages call the content. Raises ValueError if it is not of the
+    type.
+    """
     check = _checker(kind, only_known)  # type: ignore[arg-type]
     try:
         found: T = check(value)

@@ -155,7 +155,7 @@ def chain(tmp_path_factory):
     """Every command as a user runs it, and most also inside this process."""
     chain = Chain(tmp_path_factory.mktemp("chain"))
     succeed(
-        "examples.digits.prepare",
+        "workflow.digits",
         f"--output={chain.root}/data",
         "--labels_per_class=2",
         "--num_shards=6",

@@ -1,12 +1,11 @@
-r"""Chooses teacher and student for a run, as make does with PRESET=auto.
+r"""Chooses teacher and student for a run, for the preset `auto`.
 
   python -m workflow.choose --labeled=folder:birds/labeled --images=folder:birds/all \
       --minutes=30 --output=runs/birds/choice
 
 Looks at the images, the machine and the pretrained weights at hand, and prints the
 choice in five lines, the last of which says what a better one would need. The output
-has them in `choice.json`, and in `choice.mk` the variables that the Makefile reads. A
-choice is kept, also on another machine, as soon as its run has made something.
+has them in `choice.json`. A choice is kept, also on another machine.
 """
 
 from __future__ import annotations
@@ -53,9 +52,6 @@ def main(argv: Sequence[str]) -> None:
         flags = (_LABELED, _UNLABELED, *vars(_SOURCE).values(), _FEATURES, _NETWORK)
         flags = (*flags, _SET, _UNLABELED_IMAGE_FEATURE, _TPU, _MINUTES)
         config = {"asked": {flag.name: flag.value for flag in flags}}
-        stored.check_run(_OUTPUT.value)
-        if stored.is_settled(_OUTPUT.value, config):
-            return
         cli.load_tensorflow()
         from workflow.choice import decision, gathering, weights
 

@@ -17,7 +17,7 @@ COMMANDS = (
     *("classifier.predict", "classifier.export_model", "classifier.export_checkpoint"),
     *("classifier.summary", "classifier.tpu_compile", "pseudo_label.verify"),
     *("workflow.report", "workflow.rounds", "workflow.sample_images"),
-    *("examples.digits.prepare", "infra.flink", "infra.flink.worker_pool"),
+    *("workflow.digits", "infra.flink", "infra.flink.worker_pool"),
 )
 IMPORT_ALL = """
 import importlib, sys

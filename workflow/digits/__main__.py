@@ -1,6 +1,6 @@
 """Prepares the digits: a TFDS dataset, and its unlabeled part as plain TFRecords.
 
-  python -m examples.digits.prepare --output=runs/demo/data --labels_per_class=5
+  python -m workflow.digits --output=runs/demo/data --labels_per_class=5
 
 Then `tfds:digits/labels5_seed1:labeled` and `:test` are in `--data_dir=OUTPUT`, and
 `tfrecord:OUTPUT/unlabeled/*` are the unlabeled images.
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         if run is None:
             return
         cli.load_tensorflow()
-        from examples.digits import digits_dataset_builder as digits
+        from workflow.digits import digits_dataset_builder as digits
 
         builder = digits.prepare_dataset(_OUTPUT.value, digits.make_config(**settings))
         num_images = digits.export_unlabeled(

@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier.data.sources import open_source
-from examples.digits.digits_dataset_builder import (
+from workflow.digits.digits_dataset_builder import (
     draw_splits,
     encode_png,
     export_unlabeled,
@@ -21,7 +21,7 @@ FLAGS = ("--labels_per_class=2", "--calibration_images=10", "--seed=3")
 def prepared(tmp_path_factory):
     directory = tmp_path_factory.mktemp("digits")
     process = call(
-        "examples.digits.prepare", f"--output={directory}", *FLAGS, "--num_shards=3"
+        "workflow.digits", f"--output={directory}", *FLAGS, "--num_shards=3"
     )
     assert process.returncode == 0, process.stderr
     return directory
@@ -62,7 +62,7 @@ def test_the_other_splits_open_as_labeled_sources(prepared, expected, split):
 
 
 def test_what_is_complete_is_not_made_again(prepared):
-    command = ("examples.digits.prepare", f"--output={prepared}", *FLAGS)
+    command = ("workflow.digits", f"--output={prepared}", *FLAGS)
     before = (prepared / artifact.COMPLETED).read_bytes()
     process = call(*command, "--num_shards=3")
     assert process.returncode == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.digits import digits_dataset_builder as digits
+from workflow.digits import digits_dataset_builder as digits
 
 
 def draw(**kwargs):

@@ -1,0 +1,249 @@
+"""The commands of `noisy-student`; `python -m workflow` has the same ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stage import preemption  # isort: skip  # Ctrl-C during imports is one line.
+
+import click
+
+from stage import cli
+from workflow.commands import stage_commands
+
+#: Exit statuses.
+FAILED, WRONG_USAGE, STALE = 1, 2, 4
+EPILOG = (
+    "Exit status: 0 done; 1 a setting is wrong or a stage failed; 2 wrong usage; 4 "
+    "stages are stale; 130 Ctrl-C and 143 SIGTERM, after which the same command goes on."
+)
+
+
+class _Group(click.Group):
+    """Commands in the order in which they are defined, stages last."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Returns the names of all commands."""
+        return [*self.commands, *stage_commands.STAGES]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Returns a command; one of a stage passes its flags on."""
+        found = super().get_command(context, name)
+        return found or stage_commands.find(name)
+
+
+@click.group(cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="noisy-student-rs")
+def main() -> None:
+    """Makes a better image classifier of a few labeled and many unlabeled images.
+
+    `noisy-student init birds/` looks at a folder and writes birds/run.toml;
+    `noisy-student run birds/run.toml` trains a teacher, labels all images with it,
+    selects the best labels, trains a student on them, and reports on all. `noisy-student
+    demo` does so with handwritten digits, in minutes.
+    """
+
+
+def _run_file(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what names a run: its file, settings that win, and the output."""
+    for decorate in (
+        click.option(
+            "--output",
+            default="",
+            metavar="DIRECTORY",
+            help="Directory of all that is made, instead of that in the run file.",
+        ),
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="SECTION.SETTING=VALUE",
+            help="A setting that wins over the run file, such as teacher.preset=tiny.",
+        ),
+        click.argument("run_file", required=False, type=click.Path()),
+    ):
+        command = decorate(command)
+    return command
+
+
+_JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    help="Number of stages that run side by side; 0: one for each core.",
+)
+_REMAKE = click.option(
+    "--remake", is_flag=True, help="Delete stale stages, and make them anew."
+)
+_ROUND = click.option(
+    "--round", "number", type=click.IntRange(1, 20), help="Round of --until."
+)
+
+
+@main.command()
+@_run_file
+@click.option(
+    "--until",
+    type=click.Choice(stage_commands.GOALS),
+    default="report",
+    show_default=True,
+    help="What to make, with all that it needs.",
+)
+@_ROUND
+@_JOBS
+@_REMAKE
+@click.option("--dry_run", is_flag=True, help="Print the commands of what is to do.")
+@click.option(
+    "--from",
+    "reused",
+    default="",
+    metavar="RUN",
+    help="Directory of another run, whose stages with equal inputs are taken over.",
+)
+def run(run_file: str | None, assignments: Sequence[str], output: str, **more: Any) -> None:
+    """Run the stages of RUN_FILE that are to do, and report.
+
+    RUN_FILE is a file that `init` has written, or the directory of a run.
+    """
+    from workflow.commands import running
+    from workflow.run_file.reading import read_run
+
+    config = read_run(run_file, assignments, output=output)
+    dry_run = more.pop("dry_run")
+    number = more.pop("number") or config.rounds.count
+    options = running.Options(number=number, resume=_this_command(), **more)
+    if dry_run:
+        for line in running.list_commands(config, options, cli.log):
+            cli.log(line)
+    else:
+        running.run(config, options, cli.log)
+
+
+@main.command()
+@_run_file
+def status(run_file: str | None, assignments: Sequence[str], output: str) -> None:
+    """Show which stages are done, stale or to do."""
+    from workflow.commands import showing
+    from workflow.run_file.reading import read_run
+
+    config = read_run(run_file, assignments, output=output)
+    for line in showing.format_status(config):
+        cli.log(line)
+
+
+@main.command()
+@_run_file
+def report(run_file: str | None, assignments: Sequence[str], output: str) -> None:
+    """Report on a run that is done: the verdict, and a page."""
+    from workflow.commands import running
+    from workflow.run_file.reading import read_run
+
+    running.report(read_run(run_file, assignments, output=output), cli.log)
+
+
+@main.command()
+@_run_file
+@_JOBS
+@_REMAKE
+def rounds(run_file: str | None, assignments: Sequence[str], output: str, **more: Any) -> None:
+    """Run rounds as long as each student beats all classifiers before it.
+
+    They are compared on the images of data.calibration; there are at most rounds.count.
+    """
+    from workflow.commands import running
+    from workflow.run_file.reading import read_run
+
+    config = read_run(run_file, assignments, output=output)
+    options = running.Options(resume=_this_command(), **more)
+    running.run_rounds(config, options, cli.log)
+
+
+@main.command()
+@click.option("--output", default="runs/demo", show_default=True, help="Directory to make.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="SECTION.SETTING=VALUE",
+    help="A setting, such as data.digits.labels_per_class=10.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 20),
+    default=1,
+    show_default=True,
+    help="Number of draws to run and compare.",
+)
+def demo(output: str, assignments: Sequence[str], seeds: int) -> None:
+    """Run the chain on handwritten digits, 50 of them labeled, in minutes."""
+    from workflow.commands import demonstration
+
+    demonstration.run(
+        output, assignments, num_seeds=seeds, resume=_this_command(), log=cli.log
+    )
+
+
+@main.command()
+@click.argument("folder", type=click.Path())
+@click.option("--force", is_flag=True, help="Replace a run file that is there.")
+def init(folder: str, force: bool) -> None:
+    """Look at FOLDER, and write a run file with comments into it."""
+    from workflow.commands import beginning
+
+    for line in beginning.write(folder, force=force):
+        cli.log(line)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what lets a shell complete these commands.
+
+    For bash, add to ~/.bashrc: eval "$(noisy-student completion bash)"
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    if found is not None:
+        variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
+        cli.log(found(main, {}, PROGRAM, variable).source())
+
+
+#: Name of the console script.
+PROGRAM = "noisy-student"
+
+
+def _this_command() -> str:
+    import shlex
+
+    return shlex.join([PROGRAM, *sys.argv[1:]])
+
+
+def program() -> None:
+    """Runs the command line of this process."""
+    cli.run_program(_run)
+
+
+def _run(argv: Sequence[str]) -> None:
+    from workflow.chain.errors import StageError, StaleError
+
+    try:
+        status = main.main(args=list(argv[1:]), prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        os._exit(preemption.INTERRUPTED)
+    except StaleError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(STALE)
+    except StageError as error:
+        sys.exit(f"error: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    sys.exit(status or 0)
+
+
+if __name__ == "__main__":
+    program()

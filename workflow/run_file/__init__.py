@@ -1,0 +1,1 @@
+"""The run file: all settings of a run, in TOML."""
