@@ -257,17 +257,29 @@ def _file_sizes(directory: epath.PathLike) -> dict[str, int]:
 
     Artifacts inside, which are complete on their own, are left out.
     """
-    root = os.fspath(directory)
-    sizes = {}
-    for path, size in _list_files(root):
-        name = path[len(root) :].lstrip("/")
-        is_kept = name.split("/")[0] not in (COMPLETED, *SCRATCH, *DESCRIPTIONS)
-        if is_kept and not _is_passing(name):
-            sizes[name] = size
+    sizes = {
+        name: size
+        for name, size in list_files(directory).items()
+        if name not in DESCRIPTIONS
+    }
     inside = tuple(
         name.removesuffix(CONFIG) for name in sizes if name.endswith(f"/{CONFIG}")
     )
-    return {name: sizes[name] for name in sorted(sizes) if not name.startswith(inside)}
+    return {name: size for name, size in sizes.items() if not name.startswith(inside)}
+
+
+def list_files(directory: epath.PathLike) -> dict[str, int]:
+    """Returns the size of each file of an artifact by its relative path, ascending.
+
+    `COMPLETED`, and what nothing reads once it is there, are left out.
+    """
+    root = os.fspath(directory)
+    names = ((path[len(root) :].lstrip("/"), size) for path, size in _list_files(root))
+    return {
+        name: size
+        for name, size in sorted(names)
+        if name.split("/")[0] not in (COMPLETED, *SCRATCH) and not _is_passing(name)
+    }
 
 
 def _list_files(root: str) -> Iterator[tuple[str, int]]:

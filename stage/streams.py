@@ -55,6 +55,11 @@ def warn(line: str) -> None:
         sys.stderr.flush()
 
 
+def is_terminal() -> bool:
+    """Whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
 def flush() -> None:
     """Prints what is left to print to stdout and stderr, if that is possible."""
     with _noting_failure():

@@ -18,7 +18,8 @@ from workflow.commands import stage_commands
 FAILED, WRONG_USAGE, STALE = 1, 2, 4
 EPILOG = (
     "Exit status: 0 done; 1 a setting is wrong or a stage failed; 2 wrong usage; 4 "
-    "stages are stale; 130 Ctrl-C and 143 SIGTERM, after which the same command goes on."
+    "stages are stale; 130 after Ctrl-C and 143 after SIGTERM, from where the same "
+    "command goes on."
 )
 
 
@@ -35,15 +36,17 @@ class _Group(click.Group):
         return found or stage_commands.find(name)
 
 
-@click.group(cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="noisy-student-rs")
 def main() -> None:
     """Makes a better image classifier of a few labeled and many unlabeled images.
 
     `noisy-student init birds/` looks at a folder and writes birds/run.toml;
     `noisy-student run birds/run.toml` trains a teacher, labels all images with it,
-    selects the best labels, trains a student on them, and reports on all. `noisy-student
-    demo` does so with handwritten digits, in minutes.
+    selects the best labels, trains a student on them, and reports on all.
+    `noisy-student demo` does so with handwritten digits, in minutes.
     """
 
 
@@ -102,7 +105,9 @@ _ROUND = click.option(
     metavar="RUN",
     help="Directory of another run, whose stages with equal inputs are taken over.",
 )
-def run(run_file: str | None, assignments: Sequence[str], output: str, **more: Any) -> None:
+def run(
+    run_file: str | None, assignments: Sequence[str], output: str, **more: Any
+) -> None:
     """Run the stages of RUN_FILE that are to do, and report.
 
     RUN_FILE is a file that `init` has written, or the directory of a run.
@@ -129,7 +134,7 @@ def status(run_file: str | None, assignments: Sequence[str], output: str) -> Non
     from workflow.run_file.reading import read_run
 
     config = read_run(run_file, assignments, output=output)
-    for line in showing.format_status(config):
+    for line in showing.format_status(config, color=showing.can_color()):
         cli.log(line)
 
 
@@ -147,7 +152,9 @@ def report(run_file: str | None, assignments: Sequence[str], output: str) -> Non
 @_run_file
 @_JOBS
 @_REMAKE
-def rounds(run_file: str | None, assignments: Sequence[str], output: str, **more: Any) -> None:
+def rounds(
+    run_file: str | None, assignments: Sequence[str], output: str, **more: Any
+) -> None:
     """Run rounds as long as each student beats all classifiers before it.
 
     They are compared on the images of data.calibration; there are at most rounds.count.
@@ -161,9 +168,14 @@ def rounds(run_file: str | None, assignments: Sequence[str], output: str, **more
 
 
 @main.command()
-@click.option("--output", default="runs/demo", show_default=True, help="Directory to make.")
 @click.option(
-    "--set", "assignments", multiple=True, metavar="SECTION.SETTING=VALUE",
+    "--output", default="runs/demo", show_default=True, help="Directory to make."
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="SECTION.SETTING=VALUE",
     help="A setting, such as data.digits.labels_per_class=10.",
 )
 @click.option(
@@ -191,6 +203,14 @@ def init(folder: str, force: bool) -> None:
 
     for line in beginning.write(folder, force=force):
         cli.log(line)
+
+
+@main.command("settings")
+def list_settings() -> None:
+    """Print all settings of a run file with their defaults."""
+    from workflow.run_file.describing import write_template
+
+    cli.log(write_template({}, "All settings of a run file.").rstrip())
 
 
 @main.command()
@@ -227,7 +247,9 @@ def _run(argv: Sequence[str]) -> None:
     from workflow.chain.errors import StageError, StaleError
 
     try:
-        status = main.main(args=list(argv[1:]), prog_name=PROGRAM, standalone_mode=False)
+        status = main.main(
+            args=list(argv[1:]), prog_name=PROGRAM, standalone_mode=False
+        )
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -53,15 +53,24 @@ def main(argv: Sequence[str]) -> None:
     """Writes and prints the decision."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        run = pathlib.Path(_RUN.value)
-        accuracies, num_images = read_accuracies(run)
-        rounds = compare_rounds(accuracies)
-        reason = reason_to_stop(rounds, patience=_PATIENCE.value)
-        content = to_json(rounds, reason, num_images=num_images)
-        artifact.write_json(run / ROUNDS, content)
+        stops = decide(pathlib.Path(_RUN.value), patience=_PATIENCE.value, log=cli.log)
+    sys.exit(STOP if stops else 0)
+
+
+def decide(run: pathlib.Path, *, patience: int, log: cli.Log) -> bool:
+    """Returns whether to stop, after writing `rounds.json` and printing why.
+
+    Raises:
+        ValueError: As `read_accuracies`.
+    """
+    accuracies, num_images = read_accuracies(run)
+    rounds = compare_rounds(accuracies)
+    reason = reason_to_stop(rounds, patience=patience)
+    content = to_json(rounds, reason, num_images=num_images)
+    artifact.write_json(run / ROUNDS, content)
     for line in format_decision(content):
-        cli.log(line)
-    sys.exit(STOP if reason else 0)
+        log(line)
+    return reason is not None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

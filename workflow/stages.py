@@ -124,7 +124,9 @@ class Chain:
                 return self.teacher(number)
             case "calibration":
                 is_made = self._is_calibrated(number)
-                return (f"{round_name}/calibration",) if is_made else self.teacher(number)
+                return (
+                    (f"{round_name}/calibration",) if is_made else self.teacher(number)
+                )
             case "control":
                 return ("control",)
             case "report":
@@ -137,7 +139,11 @@ class Chain:
         return (
             "round-1/teacher/evaluation",
             "control/evaluation",
-            *(f"round-{n}/{name}" for n in numbers for name in ("samples", "evaluation")),
+            *(
+                f"round-{n}/{name}"
+                for n in numbers
+                for name in ("samples", "evaluation")
+            ),
         )
 
     # --- the teacher of a round --------------------------------------------------
@@ -389,7 +395,10 @@ class Chain:
         predicted = ["teacher_predictions", "labeled_predictions"]
         counted = (
             *self.teacher(1),
-            *(f"round-1/{n}" for n in (predicted if self.neighbors else ["predictions"])),
+            *(
+                f"round-1/{n}"
+                for n in (predicted if self.neighbors else ["predictions"])
+            ),
             *self._all_excluded(1),
         )
         return self._training(
@@ -464,7 +473,10 @@ class Chain:
         )
 
     def _test_images(self) -> tuple[Argument, ...]:
-        return (*sources(evaluation=self.config.images.evaluation), *self._source_flags())
+        return (
+            *sources(evaluation=self.config.images.evaluation),
+            *self._source_flags(),
+        )
 
     def _labeled_images(self) -> tuple[Argument, ...]:
         return (*sources(labeled=self.config.images.labeled), *self._test_images())

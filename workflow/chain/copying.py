@@ -1,4 +1,4 @@
-"""Copying a stage's directories to and from where workers of other machines see them."""
+"""Copying a stage's directories to and from where its workers see them."""
 
 from __future__ import annotations
 

@@ -112,7 +112,9 @@ def run(request: Request, files: SourceFiles, log: Log) -> None:
         _locked(request.run, log) as lock,
         interruption.on_interrupt(end, seconds=_END_SECONDS),
     ):
-        _run_all(request, lambda stage: _make(request, stage, files, processes, lock, log))
+        _run_all(
+            request, lambda stage: _make(request, stage, files, processes, lock, log)
+        )
 
 
 def _run_all(request: Request, make: Callable[[Stage], None]) -> None:
@@ -215,6 +217,7 @@ def _locked(run: str, log: Log) -> Iterator[int]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
         yield descriptor
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -235,6 +238,11 @@ def _wait_for_lock(descriptor: int, path: str, run: str, log: Log) -> None:
     raise ValueError(f"stages of {run} that a killed command has started still run")
 
 
+def is_running(run: str) -> bool:
+    """Whether a command runs stages of a run."""
+    return _is_alive(os.path.join(run, receipts.STAGES, _LOCK))
+
+
 def _is_alive(path: str) -> bool:
     """Whether the command that has locked a run still runs."""
     try:
@@ -242,4 +250,3 @@ def _is_alive(path: str) -> bool:
         return psutil.Process(owner.pid).create_time() == owner.created
     except (OSError, ValueError, psutil.Error):
         return False
-

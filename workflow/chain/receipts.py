@@ -189,10 +189,12 @@ def _source_differences(
                 [s for s, _ in news]
             )
             continue
-        for (old_spec, old_files), (new_spec, new_files) in zip(olds, news, strict=True):
+        for (old_spec, old_files), (new_spec, new_files) in zip(
+            olds, news, strict=True
+        ):
             is_known = bool(old_files and new_files)
             if is_known and old_files != new_files:
-                yield f"files of --{flag}={new_spec} have changed (names, sizes or times)"
+                yield f"files of --{flag}={new_spec} have other names, sizes or times"
             elif not is_known and old_spec != new_spec:
                 yield f"--{flag} was {old_spec}, is {new_spec}"
 

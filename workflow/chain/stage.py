@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from stage import artifact
 
@@ -119,9 +119,7 @@ class Stage:
         return ["-m", self.module, *words, output, *options]
 
 
-def _resolve(
-    arguments: Iterable[Argument | IfThere], run: str
-) -> Iterator[Argument]:
+def _resolve(arguments: Iterable[Argument | IfThere], run: str) -> Iterator[Argument]:
     for argument in arguments:
         if isinstance(argument, Argument):
             yield argument
@@ -163,9 +161,11 @@ def words(texts: Iterable[str]) -> tuple[Argument, ...]:
     return tuple(Argument("", text) for text in texts)
 
 
-def _arguments(kind: Kind, values: dict[str, object]) -> tuple[Argument, ...]:
+def _arguments(kind: Kind, values: Mapping[str, object]) -> tuple[Argument, ...]:
     return tuple(
-        Argument(name, str(value), kind) if value is not True else words([f"--{name}"])[0]
+        Argument(name, str(value), kind)
+        if value is not True
+        else words([f"--{name}"])[0]
         for name, value in values.items()
         if value is not None and value != "" and value is not False
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from workflow.chain.execution import Log
 from workflow.commands import running
+from workflow.run_file.config import RunConfig
 from workflow.run_file.reading import RUN_FILE, read_run
 
 #: Settings of the demo. The same engine labels on every machine, so that the results
@@ -40,7 +41,7 @@ def run(
     running.summarize_seeds(runs, os.path.join(output, "summary.json"), log)
 
 
-def _read(output: str, assignments: Sequence[str]) -> running.RunConfig:
+def _read(output: str, assignments: Sequence[str]) -> RunConfig:
     is_begun = os.path.exists(os.path.join(output, RUN_FILE))
     usual = () if is_begun else SETTINGS
     return read_run(None, [*usual, *assignments], output=output)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from stage import artifact, system, typed_json
+from workflow import rounds
 from workflow.chain import copying, execution, receipts, reuse
 from workflow.chain.execution import Log, Request
 from workflow.chain.process import shown_command
@@ -52,7 +53,7 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
         StaleError: If stages were made by other settings.
         StageError: If a stage fails.
     """
-    files = _files(config)
+    files = source_files(config)
     check_run(config, goal=options.until, number=options.number, find_files=files)
     chosen = choose(config, options, files, log)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
@@ -78,12 +79,14 @@ def report(config: RunConfig, log: Log) -> None:
 
 def list_commands(config: RunConfig, options: Options, log: Log) -> Iterator[str]:
     """Yields the command lines of the stages that are to do, and writes nothing."""
-    files = _files(config)
+    files = source_files(config)
     check_run(config, goal=options.until, number=options.number, find_files=files)
     chosen = _choose_aside(config, options, files, log)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
     request = make_request(config, chain.stages(), options)
-    for name in execution.needed(request.stages, chain.goal(options.until, options.number)):
+    for name in execution.needed(
+        request.stages, chain.goal(options.until, options.number)
+    ):
         stage = request.stages[name]
         status = receipts.find_status(stage, request.run, files)
         if status.state is not receipts.State.DONE:
@@ -93,9 +96,7 @@ def list_commands(config: RunConfig, options: Options, log: Log) -> Iterator[str
                 yield shown_command(arguments)
 
 
-def choose(
-    config: RunConfig, options: Options, files: SourceFiles, log: Log
-) -> Chosen:
+def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) -> Chosen:
     """Returns what the preset `auto` stands for; chooses if that was not done."""
     if AUTO not in (config.teacher.preset, config.student.preset):
         return Chosen()
@@ -118,6 +119,41 @@ def _choose_aside(
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
         return choose(aside, options, files, log)
+
+
+def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
+    """Runs rounds while each student beats all classifiers before it, and reports.
+
+    They are compared on the images of `data.calibration`.
+
+    Raises:
+        ValueError, OSError, StaleError, StageError: As `run`.
+    """
+    if not config.images.calibration:
+        raise ValueError("expected data.calibration, labeled images to compare by")
+    files = source_files(config)
+    check_run(config, goal=REPORT, number=1, find_files=files)
+    chosen = choose(config, options, files, log)
+    for number in range(1, config.rounds.count + 1):
+        chain = Chain(config, chosen, number)
+        request = make_request(config, chain.stages(), options)
+        names = ("round-1", f"round-{number + 1}")
+        wanted = tuple(f"{name}/calibration" for name in names)
+        request = dataclasses.replace(
+            request, wanted=(*chain.goal("student", number), *wanted)
+        )
+        execution.check_stale(request, files)
+        write_run(config)
+        execution.run(request, files, log)
+        stops = rounds.decide(
+            pathlib.Path(config.output), patience=config.rounds.patience, log=log
+        )
+        if stops:
+            break
+    done = dataclasses.replace(
+        config, rounds=dataclasses.replace(config.rounds, count=number)
+    )
+    run(done, dataclasses.replace(options, number=number), log)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,7 +213,8 @@ def make_request(
     )
 
 
-def _files(config: RunConfig) -> SourceFiles:
+def source_files(config: RunConfig) -> SourceFiles:
+    """Returns what lists the files of the run's sources."""
     return SourceFiles(data_dir=config.images.data_dir, run=config.output)
 
 

@@ -63,7 +63,9 @@ class _StageCommand(click.Command):
         flags = importlib.import_module(self.module).FLAGS.values
         names = (f"--{name}=" for name in flags)
         return [
-            CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)
+            CompletionItem(name)
+            for name in sorted(names)
+            if name.startswith(incomplete)
         ]
 
 

@@ -53,7 +53,9 @@ def check_run(
         check(bool(getattr(images, name)), f"expected data.{name}, got none")
     for name in SOURCES:
         spec = getattr(images, name)
-        check(find_files(spec) != "" if spec else True, f"data.{name}: {spec}: no files")
+        check(
+            find_files(spec) != "" if spec else True, f"data.{name}: {spec}: no files"
+        )
     for spec in (getattr(images, name) for name in SOURCES):
         check(
             not lies_in_source(config.output, spec),
@@ -95,9 +97,7 @@ def _words(section: Any) -> list[str]:
     return [*(f"--set={s}" for s in flat_settings(section.settings)), *section.flags]
 
 
-def _check_recipe(
-    name: str, section: Any, flags: CommandFlags, presets: Any
-) -> Any:
+def _check_recipe(name: str, section: Any, flags: CommandFlags, presets: Any) -> Any:
     """Raises ValueError for settings that the recipe has not; returns the flags."""
     with _naming(f"{name}.settings or {name}.flags"):
         given = flags.check([f"--preset={_known(section.preset)}", *_words(section)])
@@ -121,8 +121,8 @@ def _check_dataflow(config: RunConfig) -> None:
     images = config.images
     check(
         "gs://" in images.unlabeled or images.data_dir.startswith("gs://"),
-        f"expected data.unlabeled in a bucket (gs://), got {images.unlabeled}: Dataflow "
-        "reads no others",
+        f"expected data.unlabeled in a bucket (gs://), got {images.unlabeled}: "
+        "Dataflow reads no others",
     )
     parts = config.output.split("/")
     check(

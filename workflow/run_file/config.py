@@ -47,8 +47,8 @@ class DataSection:
         unlabeled: Images to label; without, only teachers are trained.
         calibration: Labeled images to calibrate and compare the teachers of all rounds
             on, never learned from; without, see `teacher.folds` and `teacher.features`.
-        exclude: Sources whose images, and duplicates of them, are not selected; without,
-            those of `evaluation`, `labeled` and `calibration`.
+        exclude: Sources whose images, and duplicates of them, are not selected;
+            without, `evaluation`, `labeled` and `calibration`.
         class_names: Text file with one class name a line, for sources without names.
         data_dir: Directory of TFDS datasets; TFDS's own without.
         image_feature: Feature or column of the labeled images' records that holds the
@@ -108,7 +108,7 @@ class TeacherSection:
     features: str = ""
     members: Count = 0
     folds: Count = 0
-    consistency: Literal["on", "off", "auto"] = AUTO
+    consistency: Literal["on", "off", "auto"] = "auto"
     flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -156,8 +156,8 @@ class LabelingSection:
         flags: Further flags of `beam_jobs.label_images`.
     """
 
-    engine: Literal["auto", "tensorflow", "openvino", "onnxruntime"] = AUTO
-    dtype: Literal["auto", "float32", "bfloat16"] = AUTO
+    engine: Literal["auto", "tensorflow", "openvino", "onnxruntime"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     neighbors: Count | None = None
     flags: tuple[str, ...] = ()
 

@@ -120,9 +120,7 @@ def _resolve(tables: dict[str, Any], start: str) -> None:
         if isinstance(value, str) and value:
             table[leaf] = change(value, start)
         elif isinstance(value, list):
-            table[leaf] = [
-                change(v, start) if isinstance(v, str) else v for v in value
-            ]
+            table[leaf] = [change(v, start) if isinstance(v, str) else v for v in value]
 
 
 def _table(tables: Any, name: str) -> dict[str, Any]:
@@ -216,9 +214,9 @@ def _differing(config: Any, default: Any) -> dict[str, Any]:
 def _portable(text: str, start: str, *, is_source: bool) -> str:
     kind, separator, rest = text.partition(":")
     if is_source and separator and kind in SOURCE_KINDS:
-        if kind == "hf" or (kind == "tfds" and not os.path.isabs(rest)):
-            if kind == "hf" or not os.path.isdir(rest.rpartition(":")[0]):
-                return text
+        is_name = kind == "tfds" and not os.path.isdir(rest.rpartition(":")[0])
+        if kind == "hf" or is_name:
+            return text
         return f"{kind}:{_portable(rest, start, is_source=False)}"
     if "://" in text:
         return text

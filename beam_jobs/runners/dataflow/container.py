@@ -46,9 +46,7 @@ def image_name(*, project: str, region: str, accelerator: str) -> str:
 def _content_hash() -> str:
     folders = (path for name in PACKAGES for path in (_ROOT / name).rglob("*"))
     files = [_ROOT / name for name in FILES] + [
-        path
-        for path in folders
-        if path.is_file() and path.parent.name != "__pycache__"
+        path for path in folders if path.is_file() and path.parent.name != "__pycache__"
     ]
     parts = (
         part
