@@ -379,6 +379,13 @@ def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
             sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")
 
 
+def is_folder_source(spec: str) -> bool:
+    """Whether a source of images is a folder, with or without `folder:` before it."""
+    kind, separator, path = spec.partition(":")
+    is_named = bool(separator) and kind in SOURCE_KINDS
+    return os.path.isdir(path if is_named and kind == "folder" else spec)
+
+
 def lies_in_source(path: str | os.PathLike[str], spec: str) -> bool:
     """Whether a path lies in a source of images that is a folder."""
     folder = spec.removeprefix("folder:")

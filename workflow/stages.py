@@ -37,11 +37,9 @@ from workflow.chain.stage import (
     sources,
     words,
 )
-from workflow.run_file.config import AUTO, RunConfig
+from workflow.run_file.config import AUTO, DIGITS, SPLIT, RunConfig
 from workflow.run_file.reading import flat_settings
 
-#: The stage that prepares the digits.
-DIGITS = "data"
 #: Number of similar images that are blended without a calibration.
 _NEIGHBORS = 10
 #: Numbers of students, for seeds: none begins with the weights of a teacher.
@@ -74,18 +72,25 @@ class Chain:
     def stages(self) -> dict[str, Stage]:
         """Returns the stages by name, parents first."""
         found = {stage.name: stage for stage in self._list_stages()}
-        if DIGITS not in found:
-            return found
+        made = tuple(self.preparation())
         return {
-            name: dataclasses.replace(stage, after=(DIGITS,))
-            if name != DIGITS and stage.reads_images
+            name: dataclasses.replace(stage, after=made)
+            if made and name not in made and stage.reads_images
             else stage
             for name, stage in found.items()
         }
 
-    def _list_stages(self) -> Iterator[Stage]:
+    def preparation(self) -> dict[str, Stage]:
+        """Returns the stages that make images for others, by name."""
+        found = {}
         if self.config.data.digits.labels_per_class:
-            yield self._digits()
+            found[DIGITS] = self._digits()
+        if self.config.is_split:
+            found[SPLIT] = self._split()
+        return found
+
+    def _list_stages(self) -> Iterator[Stage]:
+        yield from self.preparation().values()
         for index in range(self.config.teacher.num_members):
             yield self._member(index)
         yield self._teacher_evaluation()
@@ -188,6 +193,16 @@ class Chain:
                 labels_per_class=digits.labels_per_class,
                 calibration_images=digits.calibration_images,
                 seed=self.config.rounds.seed,
+            ),
+        )
+
+    def _split(self) -> Stage:
+        return Stage(
+            name=SPLIT,
+            module="workflow.split",
+            arguments=(
+                *sources(labeled=self.config.data.labeled),
+                *settings(seed=self.config.rounds.seed),
             ),
         )
 
@@ -525,8 +540,17 @@ class Chain:
         return precision if self._is_calibrated(number) else threshold
 
 
-def choice_stage(config: RunConfig) -> Stage:
-    """Returns the stage that chooses what the preset `auto` stands for."""
+#: The stage that chooses.
+CHOICE = "choice"
+
+
+def choice_stages(config: RunConfig) -> dict[str, Stage]:
+    """Returns what chooses for the preset `auto`, and what that needs, by name."""
+    prepared = Chain(config, Chosen(), 1).preparation()
+    return {**prepared, CHOICE: _choice(config, tuple(prepared))}
+
+
+def _choice(config: RunConfig, after: tuple[str, ...]) -> Stage:
     teacher, images = config.teacher, config.images
     needs_network = (
         teacher.num_members > 1
@@ -536,8 +560,9 @@ def choice_stage(config: RunConfig) -> Stage:
         or (not teacher.features and (teacher.settings or teacher.flags))
     )
     return Stage(
-        name="choice",
+        name=CHOICE,
         module="workflow.choose",
+        after=after,
         arguments=(
             *sources(labeled=images.labeled, images=images.unlabeled),
             *places(data_dir=images.data_dir),

@@ -32,7 +32,7 @@ def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
         path = _SPLIT.sub("", path)
         if "/" not in path or not os.path.isdir(path):
             path = os.path.join(data_dir, path)
-    if "://" in path or is_within(path, os.path.join(run, "data")):
+    if "://" in path or is_within(path, run):
         return None
     try:
         files = _list(kind, path)

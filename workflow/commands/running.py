@@ -19,7 +19,7 @@ from workflow.choice.stored import CHOICE_FILE
 from workflow.run_file.checks import check_run
 from workflow.run_file.config import AUTO, RunConfig
 from workflow.run_file.reading import write_run
-from workflow.stages import Chain, Chosen, choice_stage
+from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
 REPORT = "report"
 
@@ -100,8 +100,7 @@ def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) ->
     """Returns what the preset `auto` stands for; chooses if that was not done."""
     if AUTO not in (config.teacher.preset, config.student.preset):
         return Chosen()
-    stage = choice_stage(config)
-    request = make_request(config, {stage.name: stage}, options)
+    request = make_request(config, choice_stages(config), options)
     if options.reused:
         reuse.take_over(request, options.reused, files, log)
     execution.run(request, files, log)
@@ -114,7 +113,7 @@ def _choose_aside(
     """Returns the choice that was made, or makes one that is not kept."""
     if AUTO not in (config.teacher.preset, config.student.preset):
         return Chosen()
-    if artifact.is_complete(os.path.join(config.output, choice_stage(config).name)):
+    if artifact.is_complete(os.path.join(config.output, CHOICE)):
         return read_choice(config)
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
@@ -181,7 +180,7 @@ class _ChoiceFile:
 
 def read_choice(config: RunConfig) -> Chosen:
     """Returns the choice of a run; raises OSError if none was made."""
-    path = os.path.join(config.output, choice_stage(config).name, CHOICE_FILE)
+    path = os.path.join(config.output, CHOICE, CHOICE_FILE)
     choice = typed_json.read(path, _ChoiceFile).choice
     return Chosen(
         features=choice.features or "",

@@ -14,7 +14,7 @@ from workflow.chain.receipts import State, Status
 from workflow.chain.stage import Stage
 from workflow.commands import running
 from workflow.run_file.config import AUTO, RunConfig
-from workflow.stages import Chain, Chosen, choice_stage
+from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
 #: ANSI codes of the colors of states.
 _COLORS = {"done": 32, "running": 36, "stale": 33}
@@ -51,11 +51,10 @@ def _list_stages(config: RunConfig) -> dict[str, Stage]:
     """Returns the stages; without a choice yet, those of a network as teacher."""
     if AUTO not in (config.teacher.preset, config.student.preset):
         return Chain(config, Chosen(), config.rounds.count).stages()
-    stage = choice_stage(config)
-    is_chosen = artifact.is_complete(os.path.join(config.output, stage.name))
+    is_chosen = artifact.is_complete(os.path.join(config.output, CHOICE))
     chosen = running.read_choice(config) if is_chosen else Chosen()
     return {
-        stage.name: stage,
+        **choice_stages(config),
         **Chain(config, chosen, config.rounds.count).stages(),
     }
 

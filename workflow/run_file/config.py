@@ -10,12 +10,14 @@ import glob
 import re
 from typing import Any, Literal, TypeAlias
 
-from stage.flags import MAX_SEED
+from stage.flags import MAX_SEED, is_folder_source
 from stage.typed_json import Count, PositiveCount, Share
 from stage.validation import check
 
 #: Preset that is chosen by images, machine and time.
 AUTO = "auto"
+#: Stages that prepare images: names of their directories.
+DIGITS, SPLIT = "data", "split"
 #: Most rounds, members, folds and excluded sources: their numbers are part of seeds.
 MAX_NUMBERED = 20
 #: Settings of a recipe by path, such as `optimizer.warmup_steps`, as in `--set`.
@@ -43,7 +45,8 @@ class DataSection:
 
     Attributes:
         labeled: Labeled images to learn from.
-        evaluation: Labeled images to measure accuracy on, never learned from.
+        evaluation: Labeled images to measure accuracy on, never learned from; without,
+            a fifth of those of a folder is held out.
         unlabeled: Images to label; without, only teachers are trained.
         calibration: Labeled images to calibrate and compare the teachers of all rounds
             on, never learned from; without, see `teacher.folds` and `teacher.features`.
@@ -345,9 +348,22 @@ class RunConfig:
     runner: RunnerSection = RunnerSection()
 
     @property
+    def is_split(self) -> bool:
+        """Whether some of the labeled images are held out to evaluate on."""
+        is_open = self.data.labeled and not self.data.evaluation
+        return bool(is_open and is_folder_source(self.data.labeled))
+
+    @property
     def images(self) -> DataSection:
-        """The images, those of `data.digits` included."""
+        """The images, those that the run prepares or holds out included."""
         digits = self.data.digits
+        if self.is_split:
+            directory = f"{self.output}/{SPLIT}"
+            return dataclasses.replace(
+                self.data,
+                labeled=f"csv:{directory}/labeled.csv",
+                evaluation=f"csv:{directory}/evaluation.csv",
+            )
         if not digits.labels_per_class:
             return self.data
         held_out = digits.calibration_images
