@@ -106,5 +106,5 @@ def test_a_run_is_begun_ended_and_gone_on_with(uri, tmp_path, monkeypatch):
 def test_a_server_that_is_not_there_is_named_soon(tmp_path):
     uri = f"http://127.0.0.1:{commands.free_port()}"
     setup = RunSetup(name="run", workdir=tmp_path, settings={}, run_id=None)
-    with pytest.raises(Exception, match="127.0.0.1"):
+    with pytest.raises(Exception, match=r"127\.0\.0\.1"):
         open_run(uri, setup)

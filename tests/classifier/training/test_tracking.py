@@ -1,4 +1,4 @@
-"""What trackers receive, with one that a test holds; MLflow and W&B have tests beside."""
+"""What trackers receive, with one that the tests hold."""
 
 import contextlib
 import importlib.util
@@ -96,9 +96,10 @@ def test_rows_that_were_never_sent_are_sent_by_the_next_start(held, tmp_path):
 
 def test_a_tracker_that_cannot_be_reached_is_refused_only_at_first(held, tmp_path):
     held.is_down = True
-    with pytest.raises(ValueError, match=rf"^--log_to={MLFLOW}: .* no route; "):
-        with tracking.tracked(parse([MLFLOW]), tmp_path, {}, print):
-            pytest.fail("the block has run")
+    tracked = tracking.tracked(parse([MLFLOW]), tmp_path, {}, print)
+    refused = rf"^--log_to={MLFLOW}: .* no route; "
+    with pytest.raises(ValueError, match=refused), tracked:
+        pytest.fail("the block has run")
     held.is_down = False
     write_steps(tmp_path, [1], MLFLOW)
     held.is_down = True
@@ -117,10 +118,10 @@ def test_a_tracker_that_cannot_be_reached_is_refused_only_at_first(held, tmp_pat
     ],
 )
 def test_how_a_run_has_ended_is_told(held, tmp_path, error, status):
-    with contextlib.suppress(BaseException):
-        with tracking.tracked(parse([MLFLOW]), tmp_path, {}, print):
-            if error:
-                raise error
+    tracked = tracking.tracked(parse([MLFLOW]), tmp_path, {}, print)
+    with contextlib.suppress(BaseException), tracked:
+        if error:
+            raise error
     assert held.ends == [status]
 
 
