@@ -3,9 +3,11 @@ r"""Prints what networks cost, before any training: parameters and multiply-adds
   python -m classifier.summary
   python -m classifier.summary --preset=resnet_rs_299
   python -m classifier.summary --preset=resnet_rs_50_160 --scale=4 --epochs=350
+  python -m classifier.summary --preset=tiny --settings
 
 Without --preset it builds the eleven published networks, compares their parameters and
-FLOPs with the published ones, and exits with status 1 if any differ.
+FLOPs with the published ones, and exits with status 1 if any differ. With --settings it
+lists the settings of a recipe, which --set= changes.
 """
 
 from __future__ import annotations
@@ -16,10 +18,9 @@ from collections.abc import Sequence
 
 from classifier.models import scaling, variants
 from classifier.training import presets
-from classifier.training.config import TrainConfig
-from stage import cli
+from classifier.training.config import TrainConfig, override_recipe
+from stage import cli, setting_list
 from stage.flags import CommandFlags
-from stage.overrides import override_all
 
 FLAGS = CommandFlags()
 _PRESET = FLAGS.preset(None, presets.PRESETS)
@@ -35,6 +36,13 @@ _EPOCHS = FLAGS.number(
     float(scaling.LONG_TRAINING_EPOCHS),
     "Length of the training to scale for: long training favors depth, short training "
     "width.",
+)
+
+_SETTINGS = FLAGS.boolean(
+    "settings",
+    False,
+    "List the settings of --preset: value, type and description. Students have those "
+    "of `mixture` besides, see docs/students.md.",
 )
 
 #: By depth and image size: exact number of parameters, and billions of FLOPs (two per
@@ -62,10 +70,20 @@ def main(argv: Sequence[str]) -> None:
         if _EPOCHS.present and _SCALE.value is None:
             raise ValueError("--epochs needs --scale")
         if _PRESET.value is None:
-            if _SET.value or _SCALE.value is not None or _NUM_CLASSES.present:
-                raise ValueError("--set, --scale and --num_classes need --preset")
+            if (
+                _SET.value
+                or _SCALE.value is not None
+                or _NUM_CLASSES.present
+                or _SETTINGS.value
+            ):
+                raise ValueError(
+                    "--set, --scale, --num_classes and --settings need --preset"
+                )
             sys.exit(min(_compare_published(), 1))
-        config = override_all(presets.find(_PRESET.value), _SET.value)
+        config = override_recipe(presets.find(_PRESET.value), _SET.value)
+        if _SETTINGS.value:
+            cli.log(setting_list.render(setting_list.list_settings(config)))
+            return
         _describe(config)
         if _SCALE.value is not None:
             _describe_scaled(config, factor=_SCALE.value, num_epochs=_EPOCHS.value)

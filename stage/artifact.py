@@ -35,8 +35,10 @@ COMPLETED = "COMPLETED"
 CONTENT = "content"
 #: Most settings that a message names.
 _MAX_DIFFERENCES = 5
-#: Folders of training that nothing reads once it is complete.
-SCRATCH = ("checkpoints", "events", "profile")
+#: What trackers are told of a training, and the files of one of them.
+TRACKERS, WANDB = "trackers.json", "wandb"
+#: Files and folders of training that nothing reads once it is complete.
+SCRATCH = ("checkpoints", "events", "profile", TRACKERS, WANDB)
 LICENSES, CARD = "licenses.json", "README.md"
 #: Files that describe an artifact and decide nothing: they may be written anew.
 DESCRIPTIONS = (LICENSES, CARD)

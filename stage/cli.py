@@ -265,5 +265,10 @@ def log_for(directory: str, *, is_first: bool = True) -> Log:
     """
     if not is_first:
         return lambda line: None
-    name = "/".join(directory.rstrip("/").split("/")[-2:])
+    name = short_name(directory)
     return lambda line: log(f"{name}: {line}")
+
+
+def short_name(directory: str | os.PathLike[str]) -> str:
+    """Returns the last two names of a directory, as lines of its run begin."""
+    return "/".join(os.fspath(directory).rstrip("/").split("/")[-2:])

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from absl import flags
 
+from stage import overrides
 from stage.system import is_within
 from stage.text import printable
 
@@ -159,6 +160,8 @@ class CommandFlags:
     ) -> list[str]:
         try:
             rest = values(argv)
+        except SystemExit:  # Of --help and its like, which absl ends with status 1.
+            sys.exit(0)
         except flags.Error as error:
             name = getattr(error, "flagname", "")
             new_name = RENAMED.get(name)
@@ -267,7 +270,18 @@ class CommandFlags:
 
     def set(self, example: str) -> Flag:
         """Defines `--set`, which changes one setting of a recipe."""
-        return self.strings("set", [], f"A setting of the recipe, such as {example}")
+        text = f"A setting of the recipe, such as {example}; {overrides.LISTED}"
+        return self.strings("set", [], text)
+
+    def log_to(self) -> Flag:
+        """Defines `--log_to`, what receives the figures, see `tracking.parse`."""
+        return self.strings(
+            "log_to",
+            [],
+            "Where to send settings and figures, besides TensorBoard's events: "
+            "mlflow:URI, such as mlflow:http://localhost:5000 or "
+            "mlflow:sqlite:///runs/mlflow.db, or wandb:PROJECT. Decides nothing",
+        )
 
     def seed(self, effect: str, **bounds: int) -> Flag:
         """Defines `--seed`."""
@@ -368,6 +382,7 @@ class CommandFlags:
             profile=self.boolean(
                 "profile", False, "Write a trace of a few steps for TensorBoard."
             ),
+            log_to=self.log_to(),
         )
 
 

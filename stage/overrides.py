@@ -14,6 +14,8 @@ ConfigT = TypeVar("ConfigT")
 
 #: Former paths of settings, and the present ones.
 RENAMED = {"precision": "dtype"}
+#: Where to find the settings.
+LISTED = "`python -m classifier.summary --preset=tiny --settings` lists them"
 #: Integers are of 64 bits.
 _LIMIT = 2**63
 #: Largest number of known names to list beside an unknown one.
@@ -48,7 +50,9 @@ def override_all(config: ConfigT, assignments: Iterable[str]) -> ConfigT:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise ValueError(f"expected --set=SETTING=VALUE, got --set={assignment}")
+            raise ValueError(
+                f"expected --set=SETTING=VALUE, got --set={assignment}; {LISTED}"
+            )
         *parents, leaf = path.split(".")
         branch = changes
         for parent in parents:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from classifier.training import devices
-from classifier.training.config import read_run
+from classifier.training import devices, tracking
+from classifier.training.config import override_recipe, read_run
 from stage import artifact, cli, licenses
 from stage.flags import CommandFlags
-from stage.overrides import override_all, paths_of
+from stage.overrides import paths_of
 from student.training import presets
 
 FLAGS = CommandFlags()
@@ -28,6 +28,7 @@ _IMAGE_SIZE = FLAGS.integer(
 )
 _SET = FLAGS.set("optimizer.peak_learning_rate=0.001")
 _BACKEND = FLAGS.backend(devices.BACKENDS)
+_LOG_TO = FLAGS.log_to()
 _LICENSES = FLAGS.licenses(labeled=_DATA.labeled)
 
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         stated = licenses.parse(**_LICENSES.arguments())
+        log_to = tracking.parse(_LOG_TO.value)
         path = artifact.require_complete(_STUDENT.value, "student")
         trained = read_run(path).recipe
         hardware = devices.load_backend(_BACKEND.value)
@@ -47,14 +49,18 @@ def main(argv: Sequence[str]) -> None:
             num_labeled=sources.labeled.num_examples,
             image_size=_IMAGE_SIZE.value,
         )
-        config = override_all(recipe, _SET.value)
+        config = override_recipe(recipe, _SET.value)
         hardware.check(config)
         config, initial = initial_weights.open_for(
             config, _STUDENT.value, fixed=paths_of(_SET.value)
         )
         run = trainer.open_run(config, sources, initial=initial, stated=stated)
         with devices.started_run(
-            run.describe(), hardware, _WORKDIR.value, ledger=run.ledger
+            run.describe(),
+            hardware,
+            _WORKDIR.value,
+            ledger=run.ledger,
+            log_to=log_to,
         ) as context:
             if context is not None:
                 trainer.train(run, run.labeled_batches, context)

@@ -17,10 +17,11 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-from classifier.training import devices
+from classifier.training import devices, tracking
+from classifier.training.config import override_recipe
 from stage import cli, licenses
 from stage.flags import CommandFlags
-from stage.overrides import override_all, paths_of
+from stage.overrides import paths_of
 from student.training import budget, presets
 from student.training.config import StudentConfig, check_assignments
 
@@ -54,13 +55,14 @@ def main(argv: Sequence[str]) -> None:
     """Trains one student, or its control."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        recipe = override_all(
+        recipe = override_recipe(
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
         check_assignments(recipe, _RUN.set.value)
         _check_control()
         stated = licenses.parse(**_LICENSES.arguments())
+        log_to = tracking.parse(_RUN.log_to.value)
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         hardware.input_shards(recipe.input_shards)  # Before any image is read.
         from classifier.probing import head_first
@@ -113,6 +115,7 @@ def main(argv: Sequence[str]) -> None:
             _RUN.workdir.value,
             ledger=ledger,
             profile=_RUN.profile.value,
+            log_to=log_to,
         ) as context:
             if context is not None:
                 if _PSEUDO_LABELED.value is None:

@@ -20,7 +20,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from classifier.export.facts import Evaluation
 from classifier.probing.config import PREFIX, ProbeConfig, split_settings
+from classifier.training import metrics, tracking
+from classifier.training.tracking import Tracker
 from stage import artifact, cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags
@@ -73,6 +76,7 @@ _SET = FLAGS.strings(
     "probe.folds=10.",
 )
 _SEED = FLAGS.seed("the folds")
+_LOG_TO = FLAGS.log_to()
 
 #: The setting of how the input is chosen.
 _OF_INPUT = "max_input_images"
@@ -89,6 +93,7 @@ def main(argv: Sequence[str]) -> None:
         config, settings = _read_settings()
         artifact.check_startable(_WORKDIR.value)
         stated = licenses.parse(**_LICENSES.arguments())
+        log_to = tracking.parse(_LOG_TO.value)
         cli.load_tensorflow()
         from classifier.export import model_card
 
@@ -98,10 +103,18 @@ def main(argv: Sequence[str]) -> None:
     with cli.making(_WORKDIR.value, described, started=started, log=log) as figures:
         licenses.write(_WORKDIR.value, run.ledger)
         if figures is not None:
-            run.make(_WORKDIR.value, log)
+            with tracking.tracked(log_to, _WORKDIR.value, described, log) as trackers:
+                _track(trackers, run.make(_WORKDIR.value, log))
         model_card.write(_WORKDIR.value)
     if figures is not None:
         log(f"complete after {time.monotonic() - started:.1f} s")
+
+
+def _track(trackers: Sequence[Tracker], evaluation: Evaluation | None) -> None:
+    """Sends the evaluation, if there is one, as a training does after its steps."""
+    if evaluation is not None:
+        for tracker in trackers:
+            tracker.log_metrics(0, metrics.of_evaluation(evaluation))
 
 
 def _open(

@@ -16,12 +16,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from classifier.training import budget, devices, presets, transfer
-from classifier.training.config import TrainConfig, refuse_consistency
+from classifier.training import budget, devices, presets, tracking, transfer
+from classifier.training.config import (
+    TrainConfig,
+    override_recipe,
+    refuse_consistency,
+)
 from classifier.training.devices import RunContext
 from stage import cli, licenses
 from stage.flags import SOURCES, CommandFlags
-from stage.overrides import override_all, paths_of
+from stage.overrides import paths_of
 
 if TYPE_CHECKING:  # Both import TensorFlow.
     from classifier.data.counting import ImageCount
@@ -73,12 +77,14 @@ def main(argv: Sequence[str]) -> None:
     """Trains one teacher."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        recipe = override_all(
+        recipe = override_recipe(
             dataclasses.replace(presets.find(_RUN.preset.value), seed=_RUN.seed.value),
             _RUN.set.value,
         )
+        presets.check_initial(_RUN.preset.value, _RUN.init_from.value)
         _check_unlabeled()
         stated = licenses.parse(**_LICENSES.arguments())
+        log_to = tracking.parse(_RUN.log_to.value)
         hardware = devices.load_backend(_RUN.backend.value, _RUN.distributed.value)
         hardware.input_shards(recipe.input_shards)  # Before any image is read.
         from classifier.data import folds
@@ -122,6 +128,7 @@ def main(argv: Sequence[str]) -> None:
             _RUN.workdir.value,
             ledger=run.ledger,
             profile=_RUN.profile.value,
+            log_to=log_to,
         ) as context:
             if context is not None:
                 if sample is not None:

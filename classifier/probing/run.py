@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from classifier.data import inspection
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
-from classifier.export.facts import OWN_CALIBRATION, read_facts
+from classifier.export.facts import OWN_CALIBRATION, Evaluation, read_facts
 from classifier.features.keras_network import KerasFeatures
 from classifier.features.source import FeatureSource, check_rows, describe
 from classifier.inference import calibration
@@ -76,8 +76,10 @@ class ProbeRun:
             "class_names": self.class_names,
         }
 
-    def make(self, workdir: epath.PathLike, log: Log) -> None:
+    def make(self, workdir: epath.PathLike, log: Log) -> Evaluation:
         """Writes the classifier and its calibration into the started directory.
+
+        Returns its evaluation.
 
         Raises:
             ValueError: If an image cannot be decoded, or has no finite embedding.
@@ -107,6 +109,7 @@ class ProbeRun:
         if self.labeled is not None:
             calibrate(found, self.labeled.describe(), workdir, log)
         log(embeddings.describe(evaluation))
+        return evaluation
 
 
 def open_run(

@@ -17,7 +17,7 @@ from classifier.data.config import AugmentConfig, ImageConfig
 from classifier.models import variants
 from classifier.models.config import NUM_STAGES, ModelConfig
 from stage import artifact, typed_json
-from stage.overrides import RENAMED, paths_of
+from stage.overrides import RENAMED, override_all, paths_of
 from stage.validation import check, check_positive, check_rate
 
 #: Largest values of settings that decide about memory: twice the largest published
@@ -303,6 +303,20 @@ def refuse_consistency(assignments: Iterable[str], reason: str) -> None:
 
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+_WARMUP = "optimizer.warmup_steps"
+
+
+def override_recipe(config: ConfigT, assignments: Collection[str]) -> ConfigT:
+    """Returns the recipe with settings replaced, see `override_all`.
+
+    If the number of steps is given and the warm-up is not, this keeps its share.
+    """
+    given = paths_of(assignments)
+    if "num_steps" not in given or _WARMUP in given:
+        return override_all(config, assignments)
+    changed = override_all(config, [*assignments, f"{_WARMUP}=0"])
+    warmup = config.optimizer.warmup_steps * changed.num_steps // config.num_steps
+    return replace_paths(changed, {_WARMUP: warmup})
 
 
 def replace_paths(

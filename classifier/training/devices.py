@@ -10,15 +10,18 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
+from classifier.training import tracking
 from classifier.training.config import TrainConfig
+from classifier.training.tracking import Tracker, TrackerSpec
 from stage import artifact, cli, licenses
 from stage.licenses import Ledger
 from stage.validation import check
@@ -38,6 +41,7 @@ class Devices:
         count: Number of devices of all processes.
         process: Index of this process; only 0 writes and logs.
         num_processes: Number of processes that run the same command.
+        remark: What to do about a GPU that is there but not found; "" for nothing.
     """
 
     backend: str = "tensorflow"
@@ -45,6 +49,7 @@ class Devices:
     count: int = 1
     process: int = 0
     num_processes: int = 1
+    remark: str = ""
 
     @property
     def is_first(self) -> bool:
@@ -156,12 +161,15 @@ class RunContext:
         log: Function that prints one line of progress.
         devices: Devices to compute on.
         profile: Whether to trace a few steps.
+        trackers: What receives the rows of `metrics.jsonl` besides TensorBoard; none
+            in other processes than the first.
     """
 
     workdir: epath.PathLike
     log: cli.Log
     devices: Devices
     profile: bool = False
+    trackers: tuple[Tracker, ...] = ()
 
 
 def open_devices(backend: str, distributed: str | None = None) -> Devices:
@@ -253,10 +261,30 @@ def load_backend(backend: str, distributed: str | None = None) -> Devices:
     import tensorflow as tf
 
     if backend == "tensorflow":
-        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-        return dataclasses.replace(found, kind=kind)
-    tf.config.set_visible_devices([], "GPU")
-    return found
+        gpus = tf.config.list_physical_devices("GPU")
+        found = dataclasses.replace(found, kind=_name_gpu(gpus[0]) if gpus else "CPU")
+    else:
+        tf.config.set_visible_devices([], "GPU")
+    return dataclasses.replace(found, remark=_remark_on_gpu(found))
+
+
+def _name_gpu(gpu: Any) -> str:
+    """Returns the name of TensorFlow's GPU, such as "NVIDIA H200"."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(gpu)
+    return str(details.get("device_name", "GPU"))
+
+
+def _remark_on_gpu(found: Devices) -> str:
+    """Returns what to install if there is an NVIDIA GPU and the backend has a CPU."""
+    if found.kind.upper() != "CPU" or shutil.which("nvidia-smi") is None:
+        return ""
+    extra = "cuda" if found.backend == "jax" else "tensorflow-cuda"
+    return (
+        f"nvidia-smi is there, but {found.backend} finds no GPU: pip install -c "
+        f"constraints.txt -e '.[{extra}]', see docs/gpu.md"
+    )
 
 
 @contextlib.contextmanager
@@ -267,26 +295,34 @@ def started_run(
     *,
     ledger: Ledger = (),
     profile: bool = False,
+    log_to: Sequence[TrackerSpec] = (),
 ) -> Iterator[RunContext | None]:
     """Starts or resumes a run in its workdir; yields None if it is complete already.
 
     The first process holds the lock of the workdir meanwhile, and marks it as complete
     at the end. `description` is the content of the workdir's `config.json`, `ledger` of
     its `licenses.json`. Ledger and card are also written of a run that is complete.
+    The first process opens the trackers `log_to`.
 
     Raises:
         ValueError: If the workdir has another config, holds something else, or another
-            training is running in it.
+            training is running in it; or if a tracker cannot be reached, see
+            `tracking.tracked`.
         OSError: If the workdir cannot be written.
     """
     log = cli.log_for(workdir, is_first=devices.is_first)
     started = time.monotonic()
+    trackers: tuple[Tracker, ...] = ()
     with contextlib.ExitStack() as stack:
 
         def start() -> bool:
+            nonlocal trackers
             making = artifact.making(workdir, description, started=started)
             is_complete = stack.enter_context(making) is None
             licenses.write(workdir, ledger)
+            if not is_complete:
+                tracked = tracking.tracked(log_to, workdir, description, log)
+                trackers = stack.enter_context(tracked)
             return is_complete
 
         def finish() -> bool:
@@ -300,5 +336,11 @@ def started_run(
             log("already complete")
             yield None
         else:
-            yield RunContext(workdir=workdir, log=log, devices=devices, profile=profile)
+            yield RunContext(
+                workdir=workdir,
+                log=log,
+                devices=devices,
+                profile=profile,
+                trackers=trackers,
+            )
         devices.on_first_process(finish)  # None exits before the run is complete.

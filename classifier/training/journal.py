@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from etils import epath
 
 from classifier.export.facts import Evaluation
@@ -18,6 +17,7 @@ from classifier.training.checkpoint import Arrays, Checkpoints
 from classifier.training.config import TrainConfig
 from classifier.training.devices import RunContext
 from classifier.training.metrics import MetricsRow
+from classifier.training.tensorboard_tracker import TensorBoardTracker
 from stage import artifact
 
 EVENTS = "events"
@@ -41,7 +41,8 @@ class Journal:
         self._start = 0
         self._last_finite = 0
         self._best_top1 = -math.inf
-        self._events: Any = None
+        self._events: TensorBoardTracker | None = None
+        self._trackers = context.trackers
 
     def resume(self, backend: Backend) -> int:
         """Loads the newest readable checkpoint, if any; returns the steps done.
@@ -60,6 +61,8 @@ class Journal:
         if start > 0:
             backend.load_arrays(latest[1] if latest else self._read(start))
             self._log(f"resuming at step {start}")
+        elif self._devices.is_first and metrics.read(self._path):
+            self._log("starting over: there is no checkpoint yet")
         self._start = self._last_finite = self._logged_step = start
         self._logged_at = time.monotonic()
         return start
@@ -81,25 +84,14 @@ class Journal:
             top1s = [row.top1 for row in rows if row.top1 is not None]
             self._best_top1 = max(top1s, default=-math.inf)
             metrics.write(self._path, rows)
-            self._open_events(rows)
+            self._events = TensorBoardTracker(self._path / EVENTS)
+            for row in rows:
+                self._track(row)
         return self
-
-    def _open_events(self, rows: Sequence[MetricsRow]) -> None:
-        """Writes TensorBoard's events anew, so that each row is in them once.
-
-        A run that was killed has left events of steps that are done again, and may
-        lack the last ones before.
-        """
-        directory = self._path / EVENTS
-        if directory.exists():
-            directory.rmtree()
-        self._events = tf.summary.create_file_writer(str(directory))
-        for row in rows:
-            self._write_events(row)
 
     def __exit__(self, *_: object) -> None:
         if self._events is not None:
-            self._events.close()
+            self._events.finish("finished")
 
     def write_metrics(self, step: int, scalars: dict[str, Any]) -> None:
         """Fetches the scalars of a step from the devices, writes and logs them.
@@ -112,7 +104,7 @@ class Journal:
             raise self._diverged(f"the loss is {row['train/loss']}", step)
         self._last_finite = step
         self._write(step, row)
-        self._log_progress(step, row["train/loss"])
+        self._log_progress(step, row)
 
     def write_evaluation(
         self, step: int, evaluation: Evaluation, backend: Backend
@@ -132,11 +124,7 @@ class Journal:
         if self._devices.is_first and evaluation.top1 > self._best_top1:
             self._best_top1 = evaluation.top1
             self._checkpoints.save_best(step, self._finite_arrays(step, backend))
-        row = {
-            metrics.TOP1: evaluation.top1,
-            "evaluation/cross_entropy": evaluation.cross_entropy,
-        }
-        self._write(step, row)
+        self._write(step, metrics.of_evaluation(evaluation))
 
     def save(self, step: int, backend: Backend) -> None:
         """Writes a checkpoint.
@@ -171,15 +159,15 @@ class Journal:
         if self._devices.is_first:
             row = MetricsRow(step, values)
             metrics.append(self._path, row)
-            self._write_events(row)
+            self._track(row)
 
-    def _write_events(self, row: MetricsRow) -> None:
-        with self._events.as_default(step=row.step):
-            for name, value in row.values.items():
-                tf.summary.scalar(name, value)
+    def _track(self, row: MetricsRow) -> None:
+        for tracker in (self._events, *self._trackers):
+            if tracker is not None:
+                tracker.log_metrics(row.step, row.values)
 
-    def _log_progress(self, step: int, loss: float) -> None:
-        """Logs one line with loss, speed since the last line, and time left."""
+    def _log_progress(self, step: int, row: Mapping[str, float]) -> None:
+        """Logs loss, accuracy of the batch, speed since the last line, time left."""
         now = time.monotonic()
         steps_per_second = (step - self._logged_step) / (now - self._logged_at)
         self._logged_step, self._logged_at = step, now
@@ -187,7 +175,8 @@ class Journal:
             int((self._config.num_steps - step) / steps_per_second), 60
         )
         self._log(
-            f"step {step}/{self._config.num_steps}  loss {loss:.3f}  "
+            f"step {step}/{self._config.num_steps}  loss {row['train/loss']:.3f}  "
+            f"accuracy {row[metrics.TRAIN_TOP1]:.1%}  "
             f"{steps_per_second * self._config.global_batch_size:,.0f} images/s  "
             f"ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
         )

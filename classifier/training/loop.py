@@ -19,6 +19,7 @@ from classifier.training.backend import Backend
 from classifier.training.config import TrainConfig
 from classifier.training.devices import Devices, RunContext
 from classifier.training.journal import Journal
+from stage.interruption import on_interrupt
 from stage.preemption import PreemptedError, watched
 from stage.waiting import StalledError, in_background
 
@@ -70,6 +71,7 @@ def fit(
 
     with (
         journal,
+        on_interrupt(lambda _: _describe_end(saved)),
         watched(is_alone=devices.num_processes == 1) as notice,
         _preempted_if_stalled(end_stalled),
     ):
@@ -96,6 +98,13 @@ def fit(
         evaluation = evaluate(backend, wait(make_evaluation_batches()), devices)
         journal.write_evaluation(config.num_steps, evaluation, backend)
     return evaluation
+
+
+def _describe_end(saved: int) -> str:
+    """Returns what Ctrl-C says if it ends the run before its state is saved."""
+    if saved:
+        return f"interrupted; the same command goes on from step {saved}"
+    return "interrupted; nothing is saved yet, the same command starts over"
 
 
 @contextlib.contextmanager

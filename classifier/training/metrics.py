@@ -11,11 +11,12 @@ from collections.abc import Iterable
 
 from etils import epath
 
+from classifier.export.facts import Evaluation
 from stage import artifact, typed_json
 
 METRICS = "metrics.jsonl"
-#: Name of the evaluation's accuracy.
-TOP1 = "evaluation/top1"
+#: Names of the evaluation's accuracy, and of that on a batch with its noise.
+TOP1, TRAIN_TOP1 = "evaluation/top1", "train/top1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,14 @@ class MetricsRow:
     def to_line(self) -> str:
         """Returns the row as it stands in the file."""
         return json.dumps({"step": self.step, **self.values}) + "\n"
+
+
+def of_evaluation(evaluation: Evaluation) -> dict[str, float]:
+    """Returns the values of an evaluation's row."""
+    return {
+        TOP1: evaluation.top1,
+        "evaluation/cross_entropy": evaluation.cross_entropy,
+    }
 
 
 def read(directory: epath.PathLike) -> list[MetricsRow]:

@@ -19,6 +19,7 @@ from classifier.training.config import OptimizerConfig, TrainConfig
 from stage.overrides import override_all, unknown
 
 IMAGENET_EPOCH_STEPS = 312
+FINE_TUNE = "fine_tune"
 
 
 def tiny() -> TrainConfig:
@@ -147,7 +148,7 @@ PRESETS: dict[str, TrainConfig] = {
         f"ablation_{step}_{name}": ablation(step)
         for step, (name, _, _) in enumerate(ABLATION_STEPS)
     },
-    "fine_tune": fine_tune(),
+    FINE_TUNE: fine_tune(),
 }
 
 
@@ -163,6 +164,15 @@ def find(name: str) -> TrainConfig:
     return recipe
 
 
+def check_initial(name: str, init_from: str | None) -> None:
+    """Raises ValueError if a preset needs `--init_from` and it is not given."""
+    if name == FINE_TUNE and init_from is None:
+        raise ValueError(
+            "--preset=fine_tune needs --init_from=, weights to start from, such as "
+            "hf:timm/resnetrs50.tf_in1k, with --new_head for other classes"
+        )
+
+
 def epochs(name: str) -> float | None:
     """Returns the epochs over the labeled images that a preset's length stands for.
 
@@ -171,7 +181,7 @@ def epochs(name: str) -> float | None:
     Raises:
         ValueError: If there is no such preset; names the nearest.
     """
-    if name == "fine_tune":
+    if name == FINE_TUNE:
         return None
     if name == "tiny":
         return budget.EPOCHS

@@ -286,6 +286,8 @@ def train(
         f"{len(run.class_names)} classes, {config.num_steps} steps of "
         f"{config.global_batch_size} images, {config.dtype}, {devices.describe()}"
     )
+    if devices.remark:
+        context.log(devices.remark)
     try:
         evaluation = _fit(run, make_batches, context)
     except _READ_ERRORS as error:

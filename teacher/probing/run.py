@@ -69,8 +69,10 @@ class StoredRun:
             "class_names": self.class_names,
         }
 
-    def make(self, workdir: epath.PathLike, log: Log) -> None:
+    def make(self, workdir: epath.PathLike, log: Log) -> Evaluation | None:
         """Writes the classifier, or its head, and its calibration into the directory.
+
+        Returns its evaluation, if there are images to evaluate on.
 
         Raises:
             ValueError: If an image to evaluate on cannot be decoded.
@@ -97,6 +99,7 @@ class StoredRun:
         probing.calibrate(found, self.describe()["labeled"], workdir, log)
         if evaluation is not None:
             log(embeddings.describe(evaluation))
+        return evaluation
 
     def _write_head(
         self, head: Head, workdir: epath.PathLike, evaluation: Evaluation | None

@@ -1,9 +1,13 @@
+import dataclasses
+
 import pytest
 
 from classifier import summary
 from classifier.training import presets
+from classifier.training.config import TrainConfig, override_recipe
 from stage.overrides import override_all
 from tests.commands import call
+from tests.recipes import flatten
 
 
 @pytest.mark.slow
@@ -46,7 +50,24 @@ def test_the_summary_of_a_scaled_network():
     assert override_all(presets.tiny(), [s.strip()[6:] for s in settings])
 
 
-@pytest.mark.parametrize("flag", ["--scale=2", "--set=image.size=64"])
+def test_every_setting_is_listed_with_value_type_and_description():
+    process = call(
+        "classifier.summary", "--preset=tiny", "--settings", "--set=num_steps=1600"
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    expected = flatten(dataclasses.asdict(presets.tiny()))
+    paths = [line.partition("=")[0] for line in lines if not line.startswith(" ")]
+    assert paths == list(expected)
+    assert "num_steps=1600  (int)" in lines
+    assert "optimizer.warmup_steps=100  (int)" in lines
+    assert "    Steps of the whole run." in lines
+    assignments = [line.split("  (")[0] for line in lines if line[0] != " "]
+    changed = override_all(TrainConfig(), assignments)
+    assert changed == override_recipe(presets.tiny(), ["num_steps=1600"])
+
+
+@pytest.mark.parametrize("flag", ["--scale=2", "--set=image.size=64", "--settings"])
 def test_settings_need_a_preset(flag):
     process = call("classifier.summary", flag)
     assert process.returncode == 1

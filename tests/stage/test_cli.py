@@ -49,11 +49,18 @@ def test_commands_import_nothing_heavy_before_they_start():
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_shows_what_the_command_is_for_and_its_flags(module):
     process = run_python(None, module, "--help")
-    assert process.returncode == 1, process.stderr
+    assert process.returncode == 0, process.stderr
     command = find_command(module)
     assert command.__doc__.splitlines()[0] in process.stdout
     for name in command.FLAGS.values:
         assert f"--{name}:" in process.stdout or f"--[no]{name}:" in process.stdout
+
+
+@pytest.mark.parametrize("flag", ["--helpshort", "--helpfull", "--helpxml"])
+def test_other_forms_of_help_end_with_status_0(flag):
+    process = run_python(None, "classifier.summary", flag)
+    assert process.returncode == 0, process.stderr
+    assert "settings" in process.stdout
 
 
 @pytest.mark.parametrize("module", COMMANDS)

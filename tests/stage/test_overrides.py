@@ -52,7 +52,8 @@ def test_one_field_is_replaced_by_a_value_of_its_type(assignment, expected):
 @pytest.mark.parametrize(
     ("assignment", "named"),
     [
-        ("low", "--set=.*--set=low$"),
+        ("low", "--set=.*--set=low; .*--settings"),
+        ("help", "classifier.summary --preset=tiny --settings"),
         ("foo.bar=1", "'foo'; there are inner.rate, inner.names, .*flip$"),
         ("loww=5", "'low'"),
         ("inner.rat=5", "'inner.rate'"),

@@ -2,6 +2,7 @@ import json
 
 from stage import artifact
 from tests.commands import call
+from tests.held_tracker import hold_tracker
 from tests.images import random_images, write_folder
 
 
@@ -32,6 +33,20 @@ def test_the_student_is_trained_on_at_a_higher_resolution(
     assert context.workdir == f"{tmp_path}/large"
     process = fix(exported[0], tmp_path, "--set=num_steps=9")
     assert "already complete" in process.stdout
+
+
+def test_trackers_are_opened(exported, trained, tmp_path, monkeypatch):
+    held = hold_tracker(monkeypatch)
+    held.is_down = True
+    process = fix(exported[0], tmp_path, "--log_to=wandb:birds")
+    assert process.returncode == 1
+    assert "--log_to=wandb:birds: cannot be reached: no route" in process.stderr
+    assert not trained
+    held.is_down = False
+    process = fix(exported[0], tmp_path, "--log_to=wandb:birds")
+    assert process.returncode == 0, process.stderr
+    assert len(trained[0][2].trackers) == 1
+    assert held.ends == ["finished"]
 
 
 def test_the_size_may_be_given(exported, trained, tmp_path):

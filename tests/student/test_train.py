@@ -10,6 +10,7 @@ from classifier.training.budget import images_to_see
 from pseudo_label.predictions.prediction_set import SUMMARY
 from stage import artifact
 from tests.commands import call
+from tests.held_tracker import hold_tracker
 from tests.images import random_images, write_folder
 from tests.student.evaluation.test_comparison import (
     NUM_RECORDS,
@@ -101,6 +102,17 @@ def test_a_control_of_a_chain_differs_in_its_length_alone(
         del config["num_steps"], config["evaluate_every"]
         del config["optimizer"]["warmup_steps"]
     assert student == control
+
+
+def test_student_and_control_have_trackers(data, trained, tmp_path, monkeypatch):
+    held = hold_tracker(monkeypatch)
+    for more in ((), ("--control",)):
+        flags = (f"--pseudo_labeled={data}/dataset", "--log_to=mlflow:http://x", *more)
+        process = train(data, tmp_path / f"run{len(more)}", *flags)
+        assert process.returncode == 0, process.stderr
+    assert [len(context.trackers) for _, _, context in trained] == [1, 1]
+    assert held.ends == ["finished", "finished"]
+    assert held.settings == read_config(tmp_path / "run1")
 
 
 def test_without_pseudo_labels_it_trains_on_the_labels(data, trained, tmp_path):

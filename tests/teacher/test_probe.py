@@ -18,6 +18,7 @@ from stage import artifact, licenses
 from stage.calibration_files import read_temperature
 from tests.classifier.features import onnx_models
 from tests.commands import call
+from tests.held_tracker import hold_tracker
 from tests.images import colored_images, write_folder, write_records
 from tests.json_files import read_json
 
@@ -96,6 +97,26 @@ def test_it_is_made_once(probed, images):
     assert "seed" in process.stderr
     process = call(*command, *images, "--set=probe.folds=3", "--set=image.size=32")
     assert process.returncode == 1
+
+
+def test_its_evaluation_is_sent_to_trackers(
+    images, exported_onnx, tmp_path, monkeypatch
+):
+    held = hold_tracker(monkeypatch)
+    process = call(
+        *("teacher.probe", f"--features={exported_onnx}", *images),
+        *(f"--workdir={tmp_path}/probe", "--log_to=mlflow:http://localhost:1"),
+    )
+    assert process.returncode == 0, process.stderr
+    evaluation = read_json(tmp_path / "probe" / "classifier.json")["evaluation"]
+    row = {
+        "step": 0,
+        "evaluation/top1": evaluation["top1"],
+        "evaluation/cross_entropy": evaluation["cross_entropy"],
+    }
+    assert held.rows == {"run-0": [row]}
+    assert held.ends == ["finished"]
+    assert "log_to" not in (tmp_path / "probe" / "config.json").read_text()
 
 
 def test_names_are_compared_without_labels(images, exported_onnx, tmp_path):

@@ -1,5 +1,6 @@
 """How the flags reach the run; training is tested in classifier/training."""
 
+import importlib.util
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from classifier.training import budget, trainer
 from stage import artifact
 from tests import tensorflow_bucket
 from tests.commands import call
+from tests.held_tracker import hold_tracker
 from tests.images import random_images, write_folder, write_records
 
 SMALL = ("--set=model.width_multiplier=0.0625", "--set=global_batch_size=4")
@@ -44,6 +46,43 @@ def test_the_flags_decide_the_run(labeled, trained, tmp_path):
     assert not context.profile
     config = json.loads((tmp_path / "teacher" / artifact.CONFIG).read_text())
     assert config["config"]["seed"] == 7
+
+
+def test_fine_tuning_needs_weights_to_start_from(labeled, trained, tmp_path):
+    process = train(labeled, tmp_path / "teacher", "--preset=fine_tune")
+    assert process.returncode == 1
+    assert "--preset=fine_tune needs --init_from=" in process.stderr
+    assert not trained
+
+
+def test_a_short_training_has_a_short_warm_up(labeled, trained, tmp_path):
+    process = train(labeled, tmp_path / "teacher", "--set=num_steps=32")
+    assert process.returncode == 0, process.stderr
+    assert trained[0][0].config.optimizer.warmup_steps == 2
+
+
+def test_trackers_are_named_by_a_flag_and_decide_nothing(
+    labeled, trained, tmp_path, monkeypatch
+):
+    held = hold_tracker(monkeypatch)
+    for name, flags in (("one", ["--log_to=wandb:birds"]), ("two", [])):
+        process = train(labeled, tmp_path / name, *flags)
+        assert process.returncode == 0, process.stderr
+    one, two = (tmp_path / name / artifact.CONFIG for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert [len(context.trackers) for _, _, context in trained] == [1, 0]
+    assert held.ends == ["finished"]
+
+
+@pytest.mark.parametrize("extra", ["mlflow", "wandb"])
+def test_a_tracker_that_is_not_installed_is_refused_first(tmp_path, monkeypatch, extra):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    log_to = f"--log_to={extra}:http://x" if extra == "mlflow" else "--log_to=wandb:x"
+    process = train("folder:none", tmp_path / "teacher", log_to)
+    assert process.returncode == 1
+    assert f"pip install -c constraints.txt -e '.[{extra}]'" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    assert not (tmp_path / "teacher").exists()
 
 
 def test_a_fold_is_left_out(labeled, trained, tmp_path):
@@ -100,13 +139,14 @@ def test_what_is_for_unlabeled_images_needs_them(labeled, tmp_path, flag):
     assert f"{flag.partition('=')[0]} needs --unlabeled" in process.stderr
 
 
-@pytest.mark.parametrize(
-    "flags", [("--set=num_steps=70",), ("--preset=fine_tune", "--set=image.size=32")]
-)
+@pytest.mark.parametrize("flags", [("--set=num_steps=70",), ("--init_from",)])
 def test_images_that_set_nothing_are_not_counted(
-    labeled, trained, tmp_path, monkeypatch, flags
+    labeled, trained, tmp_path, monkeypatch, exported, flags
 ):
     monkeypatch.setattr(counting, "count", lambda *_: pytest.fail("counted"))
+    if flags == ("--init_from",):  # The recipe with a fixed number of steps.
+        network = ("--set=model.name=resnet_rs_14", "--set=image.size=32")
+        flags = ("--preset=fine_tune", f"--init_from={exported[0]}", *network)
     unlabeled = (f"--unlabeled={labeled}", "--consistency=off")
     process = train(labeled, tmp_path / "teacher", *unlabeled, *flags)
     assert process.returncode == 0, process.stderr

@@ -9,10 +9,29 @@ from classifier.training.config import (
     ConsistencyConfig,
     OptimizerConfig,
     TrainConfig,
+    override_recipe,
     read_run,
 )
 from stage import artifact
 from stage.overrides import override_all
+
+
+@pytest.mark.parametrize(
+    ("assignments", "warmup_steps"),
+    [
+        (["num_steps=50"], 3),  # Of 800 there are 50.
+        (["num_steps=1"], 0),
+        (["num_steps=1600", "optimizer.momentum=0.5"], 100),
+        (["num_steps=50", "optimizer.warmup_steps=7"], 7),
+        (["optimizer.warmup_steps=7"], 7),
+        (["optimizer.momentum=0.5"], 50),
+    ],
+)
+def test_the_warm_up_keeps_its_share_unless_it_is_given(assignments, warmup_steps):
+    config = override_recipe(presets.tiny(), assignments)
+    assert config.optimizer.warmup_steps == warmup_steps
+    expected = [*assignments, f"optimizer.warmup_steps={warmup_steps}"]
+    assert config == override_all(presets.tiny(), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import importlib.util
+import shutil
 import subprocess
 import sys
 
@@ -74,12 +75,39 @@ def test_alone_a_process_agrees_with_itself():
     assert not ONE_PROCESS.is_preempted(3, here=False)
 
 
-@pytest.mark.parametrize("kind", ["CPU", "GPU"])
-def test_the_device_that_is_used_is_named(monkeypatch, kind):
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [(None, "CPU"), ({"device_name": "NVIDIA H200"}, "NVIDIA H200"), ({}, "GPU")],
+)
+def test_the_device_that_is_used_is_named(monkeypatch, details, kind):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    gpus = ["a GPU"] if kind == "GPU" else []
+    gpus = ["a GPU"] if details is not None else []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda name: gpus)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda gpu: details
+    )
     assert devices.load_backend("tensorflow").describe() == f"tensorflow on 1 x {kind}"
+
+
+@pytest.mark.parametrize(
+    ("backend", "gpus", "program", "extra"),
+    [
+        ("tensorflow", [], "/usr/bin/nvidia-smi", "tensorflow-cuda"),
+        ("jax", [], "/usr/bin/nvidia-smi", "cuda"),
+        ("tensorflow", [], None, None),
+        ("tensorflow", ["a GPU"], "/usr/bin/nvidia-smi", None),
+    ],
+)
+def test_what_to_install_for_a_gpu_is_said(monkeypatch, backend, gpus, program, extra):
+    monkeypatch.setattr(
+        devices, "open_devices", lambda *_: Devices(backend=backend, kind="cpu")
+    )
+    monkeypatch.setattr(shutil, "which", lambda name: program)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda name: gpus)
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *_: None)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {})
+    remark = devices.load_backend(backend).remark
+    assert (f"'.[{extra}]'" in remark) if extra else remark == ""
 
 
 def test_what_the_first_refuses_is_refused_with_its_words():

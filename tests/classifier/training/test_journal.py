@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,7 +59,7 @@ def write_steps(workdir, steps, *, devices=None, evaluated=()):
     journal.resume(backend)
     with journal:
         for step in steps:
-            journal.write_metrics(step, {"train/loss": 1.0})
+            journal.write_metrics(step, {"train/loss": 1.0, "train/top1": 0.75})
             if step in evaluated:
                 result = Evaluation(num_examples=4, num_correct=3, cross_entropy=0.5)
                 journal.write_evaluation(step, result, backend)
@@ -114,6 +116,18 @@ def test_a_killed_run_leaves_every_step_once_in_the_events(tmp_path, ends):
     seen = EventAccumulator(str(tmp_path / EVENTS)).Reload()
     steps = [event.step for event in seen.Tensors("train/loss")]
     assert steps == [row["step"] for row in rows if "train/loss" in row]
+
+
+def test_the_accuracy_of_the_batch_is_logged(tmp_path):
+    lines = write_steps(tmp_path, [1, 2])
+    assert all(re.search(r"loss 1\.000  accuracy 75\.0%  ", line) for line in lines)
+
+
+def test_a_run_without_a_checkpoint_says_that_it_starts_over(tmp_path):
+    write_steps(tmp_path, [1, 2])
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    assert write_steps(tmp_path, [1, 2])[0].startswith("starting over")
 
 
 def test_a_broken_line_is_named(tmp_path):

@@ -16,7 +16,7 @@ from classifier.training import input_pipeline, loop, trainer
 from classifier.training.backend_tensorflow import TensorFlowBackend
 from classifier.training.checkpoint import Checkpoints
 from classifier.training.devices import ONE_PROCESS
-from stage import waiting
+from stage import interruption, waiting
 from stage.preemption import PreemptedError
 from tests.classifier.training.fakes import (
     FakeBackend,
@@ -189,6 +189,27 @@ def test_sigterm_saves_the_state_of_the_step(tmp_path):
     with pytest.raises(PreemptedError, match=r"\b5\b"):
         fit_fake(tmp_path, Preempted())
     assert Checkpoints(tmp_path / "checkpoints", keep=1).steps() == [5]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_every", "words"), [(2, "goes on from step 4"), (9, "starts over")]
+)
+def test_an_end_without_saving_says_where_the_next_start_begins(
+    tmp_path, monkeypatch, checkpoint_every, words
+):
+    monkeypatch.setattr(interruption, "_were_called", False)
+    lines = []
+
+    class Ended(FakeBackend):
+        def train_step(self, batch):
+            if self.step == 5:
+                lines.append(interruption.run_callbacks(signal.SIGINT))
+            return super().train_step(batch)
+
+    fit_fake(tmp_path, Ended(), checkpoint_every=checkpoint_every)
+    (line,) = lines
+    assert line.startswith("interrupted; ")
+    assert line.endswith(words)
 
 
 @pytest.mark.parametrize("steps", [0, 5])
