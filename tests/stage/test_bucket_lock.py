@@ -180,7 +180,7 @@ def test_of_two_that_take_over_a_stale_lock_one_gets_it(server):
     make_lock().acquire()
     move_clock(server, 301)
     first, second = make_lock(), make_lock()
-    first._generation = second._generation = first._find_free()
+    first._generation = second._generation = first._find_free(bucket_lock.NAME)
     first.acquire()
     with pytest.raises(ValueError, match="writing"):
         second.acquire()
