@@ -85,6 +85,16 @@ def parse(text: str | None) -> Part:
     return Part(int(found[1]), int(found[2]))
 
 
+def describe_rest(part: Part, *, done: int, total: int, what: str) -> str:
+    """Returns a line for the user of a part that is done; empty if all shards are."""
+    if done == total:
+        return ""
+    return (
+        f"part {part} is done; {done:,} of {total:,} shards are {what}; the part that "
+        "ends last completes the output"
+    )
+
+
 @contextlib.contextmanager
 def locked(path: str, part: Part) -> Iterator[bool]:
     """Locks a local directory for a part while the block runs.
