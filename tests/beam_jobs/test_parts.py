@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import random
 import shutil
+import time
 
 import pytest
 
@@ -10,12 +12,14 @@ from beam_jobs.labeling import job as labeling_job
 from beam_jobs.writing import job as writing_job
 from stage import artifact
 from stage.parts import Part
-from tests import chain
+from tests import buckets, chain, commands
 from tests.commands import call
 from tests.faults import endings, handlers, page
 from tests.images import random_images, write_records
 
 SHARDS = 5
+#: Kills of the slow test, of processes that take seconds to start.
+MAX_KILLS = 6
 OPTIONS = ("--", "--direct_num_workers=1")
 
 
@@ -153,6 +157,17 @@ def test_other_parts_do_what_a_whole_run_has_not_done(labeling, undisturbed, tmp
     assert content(output) == undisturbed(labeling)
 
 
+def test_parts_in_a_bucket(job, undisturbed, monkeypatch):
+    with buckets.serve(monkeypatch) as server:
+        assert "is done; " in job.done("gs://b/out", "--shards=1/2")
+        job.done("gs://b/out", "--shards=0/2")
+        names, _ = server.objects.list_page("out/", "", 100)
+        found = {name: server.objects.get(name).content for name in names}
+    written = {name.removeprefix("out/"): content for name, content in found.items()}
+    assert written.pop("COMPLETED")
+    assert written == undisturbed(job)
+
+
 # --- kills ---------------------------------------------------------------------
 class Killed(BaseException):
     """Ends a process as SIGKILL does: nothing is written, or deleted, any more."""
@@ -219,6 +234,44 @@ def test_part_killed_at_each_step_of_the_end(
         if not was_killed:
             break
     assert 5 < step < 100
+
+
+@pytest.mark.slow
+@page.holds("two parts, one of which is killed again and again")
+def test_two_parts_that_are_killed(fault, labeling, undisturbed, tmp_path):
+    """Two processes at a time, each with workers of its own."""
+    assert fault.end == endings.RESUMABLE
+    slow = f"--model_handler={handlers.__name__}:Slow"
+    flags = (labeling.flags[0], slow, labeling.flags[2])
+    job = dataclasses.replace(labeling, flags=flags)
+    output, rng = tmp_path / "out", random.Random(1)
+
+    def start(part):
+        options = ("--", "--direct_running_mode=multi_processing")
+        flags = (*job.flags, f"--output={output}", f"--shards={part}/2", *options)
+        return commands.start(job.module, *flags, "--direct_num_workers=2")
+
+    def count():
+        return sum(1 for _ in output.glob("predictions-*"))
+
+    running = {part: start(part) for part in range(2)}
+    kills = 0
+    while running:
+        part = rng.choice(list(running))
+        before, deadline = count(), time.monotonic() + rng.uniform(1, 20)
+        while running[part].poll() is None and time.monotonic() < deadline:
+            if kills >= MAX_KILLS or count() > before:
+                break
+            time.sleep(0.02)
+        if kills < MAX_KILLS and running[part].poll() is None:
+            running[part].kill()
+            running[part].communicate()
+            running[part] = start(part)
+            kills += 1
+        else:
+            commands.finish(running.pop(part))
+    assert kills > 1
+    assert content(output) == undisturbed(job)
 
 
 @page.holds("shard that is changed after its part was done")
