@@ -233,7 +233,7 @@ def test_part_killed_at_each_step_of_the_end(
         shutil.rmtree(output)
         if not was_killed:
             break
-    assert 5 < step < 100
+    assert 4 < step < 100
 
 
 @pytest.mark.slow

@@ -158,7 +158,7 @@ def test_added_files_are_refused_or_labeled_behind_the_others(
         job()
     assert files(output) == before
     lines = job(allow_new_shards=True)
-    assert numbers(lines[-1]) == [14, 15, 1]
+    assert numbers(lines[-1])[:3] == [14, 15, 1]
     after = files(output)
     for name in ("predictions-00000.parquet", "predictions-00002.parquet"):
         assert after[name] == before[name]
@@ -196,6 +196,22 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
         job()
 
 
+def test_no_engine_is_tried_for_an_output_of_something_else(job, tmp_path, monkeypatch):
+    def time_engines(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(engine_autotune, "time_engines", time_engines)
+    artifact.start_or_resume(tmp_path / "student", {"model": {"depth": 14}})
+    with pytest.raises(ValueError, match=r"other settings: model\.depth"):
+        job(tmp_path / "student", engine="auto", dtype="auto")
+
+
+def test_the_first_images_without_prediction_are_named(job, records):
+    bad = [b"text"] * 3
+    write_records(records / "3.tfrecord", [*random_images(1), *bad])
+    assert "(4 undecodable: 2.tfrecord#4, 3.tfrecord#1, 3.tfrecord#2, ...)" in job()[-1]
+
+
 def test_engines_agree_on_every_label(job, tmp_path):
     labels = []
     for name in ("tensorflow", "openvino"):
@@ -209,7 +225,7 @@ def test_too_many_bad_images_fail_the_job(job, tmp_path):
     with pytest.raises(LabelingError, match=r"7\.7%.* 13 .*12 ok, 1 undecodable"):
         job(max_bad_fraction=0.07)
     assert not artifact.is_complete(tmp_path / "predictions")
-    assert numbers(job(max_bad_fraction=0.08)[-1]) == [12, 13, 1]
+    assert numbers(job(max_bad_fraction=0.08)[-1])[:3] == [12, 13, 1]
 
 
 def test_another_teacher_is_refused(job, exported_second, tmp_path):
