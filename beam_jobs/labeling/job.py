@@ -295,20 +295,19 @@ def finish(
         summary["multiply_adds"] = counts[OK] * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
-    if bad:
-        bad += f": {_name_bad(labeling, facts, counts.total() - counts[OK])}"
+    unlabeled = counts.total() - counts[OK]
     speed = f", {images_per_second} a second once the workers had started"
     return (
         f"labeled {counts[OK]:,} of {counts.total():,} images"
         + (f" ({bad})" if bad else "")
         + (speed if images_per_second else "")
         + (f"; {_LOST}" if counts[CORRUPT_RECORD] else "")
-        + ("; docs/faults.md shows how to list the others" if bad else "")
+        + (_name_unlabeled(labeling, facts, unlabeled) if unlabeled else "")
     )
 
 
-def _name_bad(labeling: Labeling, facts: Sequence[ShardFacts], count: int) -> str:
-    """Returns the names of the first of so many images without prediction."""
+def _name_unlabeled(labeling: Labeling, facts: Sequence[ShardFacts], count: int) -> str:
+    """Returns in words the first of so many images without prediction."""
     names: list[str] = []
     for index, of_shard in enumerate(facts):
         if of_shard.status_counts.keys() - {OK}:
@@ -317,7 +316,8 @@ def _name_bad(labeling: Labeling, facts: Sequence[ShardFacts], count: int) -> st
             names += bad["key"].slice(0, _MAX_NAMED - len(names)).to_pylist()
         if len(names) == _MAX_NAMED:
             break
-    return ", ".join(map(printable, names)) + (", ..." if count > len(names) else "")
+    named = ", ".join(map(printable, names)) + (", ..." if count > len(names) else "")
+    return f"; no prediction for {named}; docs/faults.md shows how to list them"
 
 
 def _read_facts(

@@ -98,7 +98,7 @@ def files(directory):
 def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     lines = job()
     assert lines[-1].startswith(
-        "labeled 12 of 13 images (1 undecodable: 2.tfrecord#4);"
+        "labeled 12 of 13 images (1 undecodable); no prediction for 2.tfrecord#4;"
     )
     assert "shard 3/3  13 images" in lines[-2]
     summary = json.loads((tmp_path / "predictions" / "summary.json").read_text())
@@ -209,7 +209,9 @@ def test_no_engine_is_tried_for_an_output_of_something_else(job, tmp_path, monke
 def test_the_first_images_without_prediction_are_named(job, records):
     bad = [b"text"] * 3
     write_records(records / "3.tfrecord", [*random_images(1), *bad])
-    assert "(4 undecodable: 2.tfrecord#4, 3.tfrecord#1, 3.tfrecord#2, ...)" in job()[-1]
+    line = job()[-1]
+    assert "labeled 13 of 17 images (4 undecodable)" in line
+    assert "; no prediction for 2.tfrecord#4, 3.tfrecord#1, 3.tfrecord#2, ...; " in line
 
 
 def test_engines_agree_on_every_label(job, tmp_path):
