@@ -165,10 +165,10 @@ def main(argv: Sequence[str]) -> None:
             image_multiply_adds=job.image_multiply_adds,
             **speed,
         )
-        seconds = time.monotonic() - started
-        artifact.complete(_OUTPUT.value, seconds=seconds, figures=speed)
         rate = _IMAGES_PER_SECOND.value
         billing.log_end(summary, _OUTPUT.value, options, rate=rate, log=log)
+        seconds = time.monotonic() - started
+        artifact.complete(_OUTPUT.value, seconds=seconds, figures=speed)
 
 
 def check_flags(words: Sequence[str], options: PipelineOptions) -> None:

@@ -90,10 +90,10 @@ def main(argv: Sequence[str]) -> None:
             log(rest)
             return
         lines = [writing_job.finish(job)]
+        log_end(lines, _OUTPUT.value, options, log=log)
         seconds = time.monotonic() - started
         leaving_out = writing_job.SCRATCH
         artifact.complete(_OUTPUT.value, seconds=seconds, leaving_out=leaving_out)
-        log_end(lines, _OUTPUT.value, options, log=log)
 
 
 if __name__ == "__main__":
