@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from beam_jobs.runners import supervisor
-from stage import cli, licenses
+from stage import artifact, cli, licenses
 from stage.flags import SOURCES, CommandFlags, FlagGroup
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from beam_jobs.labeling.job import LabelingConfig
     from classifier.data.sources import Source
+    from stage.parts import Part
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source(f"Images to label: {SOURCES}.")
@@ -86,6 +87,7 @@ _SETTINGS = FlagGroup(
         "Continue although files were added since the first run.",
     ),
 )
+_SHARDS = FLAGS.shards()
 _LICENSES = FLAGS.licenses(images=_IMAGES.spec, model_handler=_SETTINGS.model_handler)
 _ESTIMATE = FLAGS.integer(
     "estimate",
@@ -124,7 +126,7 @@ def main(argv: Sequence[str]) -> None:
         if _ESTIMATE.value is not None:
             _print_estimate(options)
             return
-        _check_flags(options)
+        part = _check_flags(options)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.labeling import job as labeling_job
@@ -134,32 +136,39 @@ def main(argv: Sequence[str]) -> None:
         source = _open_images(settings)
         if is_dataflow(options):
             _check_for_dataflow(options, source.files[0].path)
-        spread(options, argv, units=len(source.shards))
+        spread(options, argv, units=len(part.take(len(source.shards))))
         job = labeling_job.plan(
             source,
             settings,
             output=_OUTPUT.value,
+            part=part,
             threads=threads_of_worker(options),
             accelerator=accelerator_name(options),
             log=log,
         )
     with (
         cli.exit_on_job_error(),
-        labeling_job.making(source, job, settings, started=started) as run,
+        labeling_job.beginning(source, job, settings) as is_complete,
     ):
-        licenses.write(_OUTPUT.value, labeling_job.trace(source, settings, stated))
-        if run is None:
+        if part.is_whole or not is_complete:
+            licenses.write(_OUTPUT.value, labeling_job.trace(source, settings, stated))
+        if is_complete:
             log("already complete")
             return
-        run.update(labeling_job.run(job.labeling, options, log=log))
+        speed = labeling_job.run(job.labeling, options, log=log)
+        if rest := labeling_job.describe_rest(job.labeling):
+            log(rest)
+            return
         summary = labeling_job.finish(
             job.labeling,
             source.shards,
             image_multiply_adds=job.image_multiply_adds,
-            **run,
+            **speed,
         )
         rate = _IMAGES_PER_SECOND.value
         billing.log_end(summary, _OUTPUT.value, options, rate=rate, log=log)
+        seconds = time.monotonic() - started
+        artifact.complete(_OUTPUT.value, seconds=seconds, figures=speed)
 
 
 def check_flags(words: Sequence[str], options: PipelineOptions) -> None:
@@ -176,15 +185,33 @@ def check_flags(words: Sequence[str], options: PipelineOptions) -> None:
     _check_engine(options)
 
 
-def _check_flags(options: PipelineOptions) -> None:
-    """Raises ValueError for a flag that needs another one, or a price."""
+def _check_flags(options: PipelineOptions) -> Part:
+    """Returns the part of `--shards`.
+
+    Raises ValueError for a flag that needs another one, or a price.
+    """
     from beam_jobs.labeling import billing
+    from beam_jobs.runners.options import parse_part
 
     if _BLENDED.value:
         raise ValueError("--blended needs --estimate")
     if _LABEL_FEATURE.value is not None and not _SETTINGS.embeddings.value:
         raise ValueError("--label_feature needs --embeddings")
     billing.check_rate(options, _IMAGES_PER_SECOND.value)
+    part = parse_part(_SHARDS.value, options)
+    if not part.is_whole:
+        _check_part()
+    return part
+
+
+def _check_part() -> None:
+    """Raises ValueError for flags by which parts might not agree."""
+    if _SETTINGS.allow_new_shards.value:
+        raise ValueError(
+            "--allow_new_shards needs a run without --shards, as parts must agree on "
+            "the list of shards"
+        )
+    _require_engine("all parts must compute alike, on whatever machine each runs")
 
 
 def _print_estimate(options: PipelineOptions) -> None:
@@ -232,17 +259,21 @@ def _check_engine(options: PipelineOptions) -> None:
     from beam_jobs.runners.dataflow.accelerators import accelerator_name
 
     teachers = _SETTINGS.teachers.value
-    if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
-        raise ValueError(
-            "expected --engine and --dtype: the fastest on this machine need not "
-            "be the fastest on Dataflow's workers"
-        )
+    _require_engine(
+        "the fastest on this machine need not be the fastest on Dataflow's workers"
+    )
     accelerator = accelerator_name(options)
     if teachers and accelerator and _SETTINGS.engine.value != "tensorflow":
         raise ValueError(
             f"expected --engine=tensorflow with {accelerator}, on which no other "
             f"engine runs; got {_SETTINGS.engine.value}"
         )
+
+
+def _require_engine(reason: str) -> None:
+    teachers = _SETTINGS.teachers.value
+    if teachers and "auto" in (_SETTINGS.engine.value, _SETTINGS.dtype.value):
+        raise ValueError(f"expected --engine and --dtype: {reason}")
 
 
 if __name__ == "__main__":

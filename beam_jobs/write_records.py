@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 
 from beam_jobs.runners import supervisor
-from stage import cli, licenses
+from stage import artifact, cli, licenses
 from stage.flags import CommandFlags
 
 FLAGS = CommandFlags()
@@ -33,6 +33,7 @@ _ROUND = FLAGS.integer(
     "Round of self-training; from round 2 on the teacher is the student before.",
     lower_bound=1,
 )
+_SHARDS = FLAGS.shards()
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,10 +42,11 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         from beam_jobs.runners.dataflow import job_options
-        from beam_jobs.runners.options import spread
+        from beam_jobs.runners.options import parse_part, spread
         from beam_jobs.runners.run import log_end, parse_beam_arguments
 
         options = parse_beam_arguments(argv, name=_OUTPUT.value)
+        part = parse_part(_SHARDS.value, options)
         cli.load_tensorflow()
         from beam_jobs.io import filesystems
         from beam_jobs.writing import job as writing_job
@@ -66,17 +68,32 @@ def main(argv: Sequence[str]) -> None:
             round_number=_ROUND.value,
             num_shards=_NUM_SHARDS.value,
             output=_OUTPUT.value,
+            part=part,
         )
         if job.units > 1:
             spread(options, argv, units=job.units)
-    with cli.making(_OUTPUT.value, job.config, started=started, log=log) as run:
-        licenses.write(_OUTPUT.value, licenses.read(_PREDICTIONS.value))
-        if run is None:
-            writing_job.write_card(job)
+    with (
+        cli.exit_on_job_error(),
+        artifact.beginning(
+            _OUTPUT.value, job.config, part=part, scratch=writing_job.SCRATCH
+        ) as is_complete,
+    ):
+        if part.is_whole or not is_complete:
+            licenses.write(_OUTPUT.value, licenses.read(_PREDICTIONS.value))
+        if is_complete:
+            if part.is_whole:
+                writing_job.write_card(job)
+            log("already complete")
             return
         writing_job.run(job, options, log=log)
+        if rest := writing_job.join(job):
+            log(rest)
+            return
         lines = [writing_job.finish(job)]
         log_end(lines, _OUTPUT.value, options, log=log)
+        seconds = time.monotonic() - started
+        leaving_out = writing_job.SCRATCH
+        artifact.complete(_OUTPUT.value, seconds=seconds, leaving_out=leaving_out)
 
 
 if __name__ == "__main__":

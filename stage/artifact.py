@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -21,12 +21,14 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from etils import epath
 
-from stage import bucket_lock, typed_json
+from stage import bucket_lock, parts, typed_json
+from stage.parts import WHOLE, Part
 from stage.text import printable
 
 CONFIG = "config.json"
@@ -43,6 +45,9 @@ LICENSES, CARD = "licenses.json", "README.md"
 #: Files that describe an artifact and decide nothing: they may be written anew.
 DESCRIPTIONS = (LICENSES, CARD)
 _SHA_256 = re.compile("[0-9a-f]{64}")
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{32}")
+#: Errors of file systems that have no hard links.
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 _REPORTED_PACKAGES = ("tensorflow", "keras", "apache-beam", "tensorflow-datasets")
 
 
@@ -83,13 +88,54 @@ def making(
             another process is writing to it.
         OSError: If the directory cannot be written.
     """
-    with locked(directory):
-        if start_or_resume(directory, config, may_change=may_change):
+    with beginning(directory, config, may_change=may_change) as is_complete:
+        if is_complete:
             yield None
             return
         figures: dict[str, float] = {}
         yield figures
-        complete(directory, seconds=time.monotonic() - started, **figures)
+        complete(directory, seconds=time.monotonic() - started, figures=figures)
+
+
+@contextlib.contextmanager
+def beginning(
+    directory: epath.PathLike,
+    config: dict[str, Any],
+    *,
+    may_change: str = "",
+    part: Part = WHOLE,
+    scratch: Collection[str] | None = None,
+) -> Iterator[bool]:
+    """Locks a directory for a part of the stage, and starts or resumes it.
+
+    Yields whether the directory is complete already; if not, whoever finds the work of
+    all parts done is to call `complete`. With `scratch`, the last process that leaves
+    the complete directory deletes the files of these names, and what parts and killed
+    processes have left.
+
+    Raises the errors of `making`.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(directory, part))
+        except parts.HeldError:
+            # Whoever has completed it may still be deleting what is left.
+            if part.is_whole or not is_complete(directory):
+                raise
+        yield start_or_resume(directory, config, may_change=may_change)
+        if part.is_whole:
+            _delete_scratch(directory, scratch)
+    if not part.is_whole:
+        with contextlib.suppress(parts.HeldError), locked(directory) as is_locked:
+            if is_locked:
+                _delete_scratch(directory, scratch)
+
+
+def _delete_scratch(directory: epath.PathLike, names: Collection[str] | None) -> None:
+    if names is not None and is_complete(directory):
+        delete_unfinished(directory)
+        for name in names:
+            (epath.Path(directory) / name).unlink(missing_ok=True)
 
 
 def start_or_resume(
@@ -117,8 +163,8 @@ def start_or_resume(
             if not is_complete(path):
                 return False
             check_sizes(path)
-            # Refresh the timestamp so that make treats the target as up to date.
-            write_bytes(path / COMPLETED, (path / COMPLETED).read_bytes())
+            if "://" not in os.fspath(path):
+                os.utime(path / COMPLETED)  # Make shall take it as up to date.
             return True
         if {**before, may_change: config.get(may_change)} != config:
             raise ValueError(
@@ -132,10 +178,11 @@ def start_or_resume(
     check_startable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / CONFIG, config)
+        is_first = create(path / CONFIG, _to_json(config))
     except OSError as error:
         raise OSError(f"cannot write to {path}: {error}") from error
-    return False
+    # Else another part was faster, and what it has written is compared.
+    return not is_first and start_or_resume(directory, config, may_change=may_change)
 
 
 def check_startable(directory: epath.PathLike) -> None:
@@ -147,8 +194,9 @@ def check_startable(directory: epath.PathLike) -> None:
     check_directory(path)
     if not is_complete(path):
         _check_writable(path)
-    is_begun = (path / CONFIG).exists()
-    if path.exists() and not (is_begun or all(map(_is_passing, path.iterdir()))):
+    # In this order, as another part may begin it meanwhile.
+    is_new = not path.exists() or all(map(_is_passing, path.iterdir()))
+    if not (is_new or (path / CONFIG).exists()):
         raise ValueError(
             f"{path} is not empty and was not made by this command; choose another "
             "output"
@@ -184,56 +232,62 @@ def _find_existing(path: epath.PathLike) -> pathlib.Path | None:
 
 
 @contextlib.contextmanager
-def locked(directory: epath.PathLike) -> Iterator[None]:
-    """Locks a directory, made if need be, while the block runs.
+def locked(directory: epath.PathLike, part: Part = WHOLE) -> Iterator[bool]:
+    """Locks a directory, made if need be, for a part while the block runs.
 
     A local one is locked against processes of this machine, and the lock ends with the
     process, even if it is killed; for gs:// see `bucket_lock`. Other file systems have
     no lock.
 
+    Yields whether there is a lock.
+
     Raises:
-        ValueError: If it is a file, or another process holds the lock.
+        ValueError: If it is a file, or another process keeps this one out.
         OSError: If there can be no such directory.
     """
     path = os.fspath(directory)
     if "://" in path:
         in_bucket = path.startswith("gs://")
-        with bucket_lock.locked(path) if in_bucket else contextlib.nullcontext():
-            yield
+        lock = bucket_lock.locked(path, part) if in_bucket else None
+        with lock or contextlib.nullcontext(False) as is_locked:
+            yield is_locked
         return
     check_directory(path)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.makedirs(path)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, ValueError) as error:  # ValueError: a null byte.
-        raise OSError(f"cannot write to {printable(path)}: {error}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"another process is writing to {path}; wait until it ends"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(handle)
+    with contextlib.ExitStack() as stack:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.makedirs(path)
+            is_locked = stack.enter_context(parts.locked(path, part))
+        except (OSError, ValueError) as error:  # ValueError: a null byte.
+            if isinstance(error, parts.HeldError):
+                raise
+            raise OSError(f"cannot write to {printable(path)}: {error}") from error
+        yield is_locked
 
 
-def complete(directory: epath.PathLike, *, seconds: float, **more: float) -> None:
+def complete(
+    directory: epath.PathLike,
+    *,
+    seconds: float,
+    figures: Mapping[str, float] = MappingProxyType({}),
+    leaving_out: Collection[str] = (),
+) -> bool:
     """Marks the directory as complete; nothing may be written to it afterwards.
 
-    `seconds` is the wall time of the stage, `more` are further figures of this run.
+    `seconds` is the wall time of the stage, `figures` are further ones of this run.
+    Files named `leaving_out` are to be deleted afterwards. Returns whether no other
+    process has done so before.
     """
     packages = {name: importlib.metadata.version(name) for name in _REPORTED_PACKAGES}
+    sizes = _file_sizes(directory)
     facts = {
         "seconds": round(seconds, 1),
-        **more,
+        **figures,
         "command": sys.orig_argv[1:],
         "versions": {"python": platform.python_version(), **packages},
-        "files": _file_sizes(directory),
+        "files": {name: sizes[name] for name in sizes if name not in leaving_out},
     }
-    write_json(epath.Path(directory) / COMPLETED, facts)
+    return create(epath.Path(directory) / COMPLETED, _to_json(facts))
 
 
 def check_sizes(directory: epath.PathLike) -> None:
@@ -370,13 +424,67 @@ def _is_directory(path: str) -> bool:
 
 def write_json(path: epath.PathLike, content: Any) -> None:
     """Writes indented JSON atomically."""
-    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(path, _to_json(content))
+
+
+def _to_json(content: Any) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Writes a file atomically."""
     with replacing(epath.Path(path)) as temporary:
         temporary.write_bytes(content)
+
+
+def create(path: epath.PathLike, content: bytes) -> bool:
+    """Writes a file unless there is one; returns whether this process has written it.
+
+    Of processes that do so at the same time, on any machines, one succeeds, where the
+    file system has hard links, and in gs://. Elsewhere the last one does.
+    """
+    path = epath.Path(path)
+    if path.exists():
+        return False
+    if (name := os.fspath(path)).startswith("gs://"):
+        is_first = bucket_lock.create(name, content)
+        if is_first is not None:
+            return is_first
+    if "://" in name:
+        write_bytes(path, content)
+        return True
+    with _removing(_hidden(path)) as temporary:
+        temporary.write_bytes(content)
+        sync(temporary)
+        is_first = _link(temporary, path)
+    _sync_one(path.parent)
+    return is_first
+
+
+def _link(source: epath.Path, path: epath.Path) -> bool:
+    """Gives a file a second name, unless that is taken; returns whether it has it."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        # NFS says so, too, if its first answer was lost.
+        return os.stat(source).st_nlink > 1
+    except OSError as error:
+        if error.errno not in _NO_LINKS or path.exists():
+            raise
+        source.replace(path)
+    return True
+
+
+@contextlib.contextmanager
+def _removing(path: epath.Path) -> Iterator[epath.Path]:
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _hidden(path: epath.Path) -> epath.Path:
+    return path.parent / f".{path.name}.{uuid.uuid4().hex}"
 
 
 @contextlib.contextmanager
@@ -386,7 +494,7 @@ def replacing(path: epath.Path) -> Iterator[epath.Path]:
     If the block raises, `path` is left as it was. After a power cut, a local file has
     its final name only with its whole content.
     """
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    temporary = _hidden(path)
     try:
         yield temporary
         sync(temporary)
@@ -424,19 +532,33 @@ def _sync_one(path: epath.Path) -> None:
 
 def is_unfinished(path: epath.PathLike) -> bool:
     """Whether the path is a hidden file that a killed `replacing` has left behind."""
-    name = os.fspath(path).rpartition("/")[2]
-    return re.fullmatch(r"\..+\.[0-9a-f]{32}", name) is not None
+    return _UNFINISHED.fullmatch(_name(path)) is not None
+
+
+def _name(path: epath.PathLike) -> str:
+    return os.fspath(path).rpartition("/")[2]
 
 
 def _is_passing(path: epath.PathLike) -> bool:
     """Whether the path is a hidden file of a stage that runs, or was killed."""
-    return is_unfinished(path) or os.fspath(path).rpartition("/")[2] == bucket_lock.NAME
+    return (
+        is_unfinished(path)
+        or _name(path) == bucket_lock.NAME
+        or _name(path).startswith(parts.PREFIX)
+    )
 
 
-def delete_unfinished(directory: epath.PathLike) -> None:
-    """Deletes the hidden files that a killed `replacing` has left behind."""
+def delete_unfinished(
+    directory: epath.PathLike, names: Collection[str] | None = None
+) -> None:
+    """Deletes the hidden files that a killed `replacing` has left behind.
+
+    With `names`, those of these files alone; otherwise all that parts have left, too.
+    """
     for path in epath.Path(directory).glob(".*"):  # In a bucket, lists no others.
-        if is_unfinished(path):
+        found = _UNFINISHED.fullmatch(_name(path))
+        is_of_parts = names is None and _name(path).startswith(parts.PREFIX)
+        if is_of_parts or (found and (names is None or found[1] in names)):
             path.unlink(missing_ok=True)
 
 

@@ -20,11 +20,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from stage import interruption, streams, system, typed_json
+from stage import interruption, parts, streams, system, typed_json
+from stage.parts import WHOLE, HeldError, Part
 from stage.text import printable
 
 #: Name of the object in the directory. Hidden: no part of the artifact.
-NAME = ".lock"
+NAME = WHOLE.lock_name
 #: Seconds between two renewals, and since the last until the holder counts as gone.
 RENEW_SECONDS, STALE_SECONDS = 60.0, 300.0
 #: Seconds that the end of a command waits for the lock to be deleted.
@@ -98,26 +99,56 @@ def use_client(make: MakeClient) -> None:
     _client[0] = make
 
 
+def create(path: str, content: bytes) -> bool | None:
+    """Writes an object unless there is one; returns whether this call has written it.
+
+    None without Google's client. Raises OSError if it cannot be written.
+    """
+    client = _open_client(path)
+    if client is None:
+        return None
+    from google.api_core.exceptions import PreconditionFailed
+
+    bucket, _, name = path.removeprefix("gs://").partition("/")
+    try:
+        blob = client.bucket(bucket).blob(name)
+        blob.upload_from_string(content, if_generation_match=0)
+    except PreconditionFailed:
+        return False
+    except Exception as error:
+        raise _unreachable(path, error) from error
+    return True
+
+
+def _open_client(path: str) -> Any:
+    """Returns a client, None if it is not installed; OSError if it cannot be opened."""
+    try:
+        make_client = _client[0]
+        return make_client()
+    except ImportError:
+        return None
+    except Exception as error:
+        raise _unreachable(path, error) from error
+
+
 @contextlib.contextmanager
-def locked(directory: str) -> Iterator[None]:
+def locked(directory: str, part: Part = WHOLE) -> Iterator[bool]:
     """Locks a directory in gs:// while the block runs, also if a signal ends it.
 
     The process ends if the lock is lost meanwhile. Without Google's client, which the
     extra `gcp` installs, there is no lock: TensorFlow writes to gs:// without it.
 
+    Yields whether there is a lock.
+
     Raises:
-        ValueError: If another process holds the lock.
+        ValueError: If another process holds the lock, or one that keeps this part out.
         OSError: If the lock cannot be written.
     """
-    try:
-        make_client = _client[0]
-        client = make_client()
-    except ImportError:
-        yield
+    client = _open_client(directory)
+    if client is None:
+        yield False
         return
-    except Exception as error:
-        raise _unreachable(directory, error) from error
-    lock = BucketLock(directory, client)
+    lock = BucketLock(directory, client, part)
     lock.acquire()
     is_released = threading.Event()
     renewing = threading.Thread(
@@ -131,7 +162,8 @@ def locked(directory: str) -> Iterator[None]:
 
     with interruption.on_interrupt(release):
         try:
-            yield
+            lock.check_others()
+            yield True
         finally:
             release()
 
@@ -164,10 +196,11 @@ def _end(error: LockLostError) -> None:
 class BucketLock:
     """A lock of this process on a directory, for any of its threads."""
 
-    def __init__(self, directory: str, client: Any) -> None:
+    def __init__(self, directory: str, client: Any, part: Part = WHOLE) -> None:
         self._directory = directory.rstrip("/")
         bucket, _, folder = self._directory.removeprefix("gs://").partition("/")
         self._bucket = client.bucket(bucket)
+        self._part, self._name = part, part.lock_name
         self._folder = folder
         self._generation = 0
         self._holder = _this_process()
@@ -184,24 +217,37 @@ class BucketLock:
             for _ in range(_ATTEMPTS):
                 if self._write(self._generation):
                     return
-                self._generation = self._find_free()
-        except ValueError:
+                self._generation = self._find_free(self._name)
+        except HeldError:
             raise
         except Exception as error:
             raise _unreachable(self._directory, error) from error
-        raise ValueError(
-            f"another process has just begun to write to {self._directory}"
-        )
+        raise HeldError(f"another process has just begun to write to {self._directory}")
+
+    def check_others(self) -> None:
+        """Raises as `acquire` if a lock is held that keeps this part out.
+
+        Each of two that do so has taken its own lock before, so that not both go on.
+        """
+        try:
+            listed = self._bucket.list_blobs(prefix=self._path(parts.PREFIX))
+            names = [blob.name.rpartition("/")[2] for blob in listed] + [NAME]
+            for name in filter(self._part.is_kept_out_by, names):
+                self._find_free(name)
+        except HeldError:
+            raise
+        except Exception as error:
+            raise _unreachable(self._directory, error) from error
 
     def renew(self) -> None:
         """Says that this process still runs; LockLostError if the lock is another's."""
         with self._changing:
             if not self._write(self._generation):
-                found = self._read()
+                found = self._read(self._name)
                 why = f"{_describe(found.holder)} has it" if found else "it was deleted"
                 raise LockLostError(
-                    f"stopped, as the lock {self._directory}/{NAME} is lost: {why}; "
-                    "the same command resumes it when no other one writes there"
+                    f"stopped, as the lock {self._directory}/{self._name} is lost: "
+                    f"{why}; the same command resumes it when no other one writes there"
                 )
 
     def release(self) -> None:
@@ -213,7 +259,7 @@ class BucketLock:
         try:
             # If that fails, it is stale soon, and at once for this machine.
             with contextlib.suppress(Exception):
-                self._blob(NAME).delete(
+                self._blob(self._name).delete(
                     if_generation_match=self._generation,
                     timeout=_RELEASE_SECONDS,
                     retry=DEFAULT_RETRY.with_timeout(_RELEASE_SECONDS),
@@ -229,7 +275,7 @@ class BucketLock:
         from google.api_core.exceptions import PreconditionFailed
 
         holder = dataclasses.replace(self._holder, renewed=_now())
-        blob = self._blob(NAME)
+        blob = self._blob(self._name)
         try:
             blob.upload_from_string(
                 holder.to_json(),
@@ -239,33 +285,33 @@ class BucketLock:
             self._generation = int(blob.generation)
         except PreconditionFailed:
             # If the answer was lost, the client has tried again.
-            found = self._read()
+            found = self._read(self._name)
             if found is None or found.holder.token != self._holder.token:
                 return False
             self._generation = found.generation
         return True
 
-    def _find_free(self) -> int:
+    def _find_free(self, name: str) -> int:
         """Returns the generation to replace; ValueError if the lock is held."""
-        found = self._read()
+        found = self._read(name)
         if found is None:
             return 0
         holder = found.holder
         seconds = (self._service_time() - found.updated).total_seconds()
         if seconds > STALE_SECONDS or holder.is_gone():
             return found.generation
-        raise ValueError(
+        raise HeldError(
             f"{_describe(holder)} is writing to {self._directory}, since "
             f"{printable(holder.started) or 'an unknown time'}, last renewed "
             f"{max(0, seconds):.0f} s ago; wait until it ends or, if it was killed, "
-            f"until {STALE_SECONDS / 60:.0f} minutes after that, or delete {NAME} there"
+            f"until {STALE_SECONDS / 60:.0f} minutes after that, or delete {name} there"
         )
 
-    def _read(self) -> _SeenLock | None:
+    def _read(self, name: str) -> _SeenLock | None:
         """Returns what there is of the lock; None if there is none, or it changes."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        blob = self._bucket.get_blob(self._path(NAME))
+        blob = self._bucket.get_blob(self._path(name))
         if blob is None:
             return None
         generation, updated = int(blob.generation), blob.updated
@@ -275,7 +321,7 @@ class BucketLock:
             return None
         holder = Holder()
         with contextlib.suppress(ValueError):
-            holder = typed_json.parse(content, Holder, NAME)
+            holder = typed_json.parse(content, Holder, name)
         return _SeenLock(generation, updated, holder)
 
     def _service_time(self) -> datetime.datetime:

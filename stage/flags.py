@@ -302,6 +302,16 @@ class CommandFlags:
         bounds = {"lower_bound": 0, "upper_bound": MAX_SHARDS, **bounds}
         return self.integer("num_shards", default, text, **bounds)
 
+    def shards(self) -> Flag:
+        """Defines `--shards`, the part of the work to do, see `stage.parts`."""
+        return self.string(
+            "shards",
+            None,
+            "I/N to do only every N-th shard, from the I-th on, beside others that do "
+            "the rest: I is 0 to N - 1, the same as SLURM_ARRAY_TASK_ID or "
+            "JOB_COMPLETION_INDEX (docs/parts.md).",
+        )
+
     def top_k(self, default: int, text: str) -> Flag:
         """Defines `--top_k`, the number of classes of each image."""
         return self.integer("top_k", default, text, lower_bound=1)

@@ -236,8 +236,19 @@ def write_parquet_file(
     with (
         artifact.replacing(epath.Path(path)) as temporary,
         temporary.open("wb") as file,
-        ChecksumWriter(file, table.schema, **options) as writer,
     ):
+        write_parquet(file, table, row_group_size, owner, **options)
+
+
+def write_parquet(
+    file: Any,
+    table: pa.Table,
+    row_group_size: int = _GROUP_ROWS,
+    owner: str = "",
+    **options: Any,
+) -> None:
+    """Writes a table to an open binary file, see `write_parquet_file`."""
+    with ChecksumWriter(file, table.schema, **options) as writer:
         for start in range(0, table.num_rows, row_group_size):
             writer.write(table.slice(start, row_group_size))
         writer.finish({_OWNER: owner.encode()} if owner else {})

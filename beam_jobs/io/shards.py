@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import apache_beam as beam
 
+from stage.parts import WHOLE, Part
+
 #: Shards per element of the graph.
 _SHARDS_PER_ELEMENT = 1000
 
@@ -11,21 +13,20 @@ _SHARDS_PER_ELEMENT = 1000
 class Shards(beam.PTransform):
     """Makes a PCollection of shard numbers, spread over the workers.
 
-    The graph holds ranges of numbers to stay below the size limits of services.
+    It holds those of a part of the job. The graph has ranges of numbers, to stay below
+    the size limits of services.
     """
 
-    def __init__(self, num_shards: int) -> None:
+    def __init__(self, num_shards: int, part: Part = WHOLE) -> None:
         super().__init__()
-        self._num_shards = num_shards
+        self._shards = part.take(num_shards)
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection[int]:
         """Returns a PCollection of int."""
-        end = self._num_shards
+        shards, size = self._shards, _SHARDS_PER_ELEMENT
         return (
             begin
-            | beam.Create(list(range(0, end, _SHARDS_PER_ELEMENT)))
-            | beam.FlatMap(
-                lambda start: range(start, min(start + _SHARDS_PER_ELEMENT, end))
-            )
+            | beam.Create(list(range(0, len(shards), size)))
+            | beam.FlatMap(lambda start: shards[start : start + size])
             | beam.Reshuffle()
         )

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow.compute as pc
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
@@ -41,14 +42,18 @@ from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import SUMMARY
 from pseudo_label.predictions.schema import TRUE_LABEL, ShardFacts
-from stage import artifact, licenses, typed_json
+from stage import artifact, licenses, parts, typed_json
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.licenses import Ledger, Origin
+from stage.parts import WHOLE, Part
 from stage.status import CORRUPT_RECORD, OK
 from stage.system import read_in_parallel
+from stage.text import printable
 from stage.validation import check, check_positive
 
+#: Most images without prediction that the summary names.
+_MAX_NAMED = 3
 _LOST = "one corrupt_record may stand for all images that are lost with it"
 
 
@@ -107,15 +112,16 @@ def plan(
     settings: LabelingConfig,
     *,
     output: str,
+    part: Part = WHOLE,
     threads: int = 0,
     accelerator: str | None = None,
     log: Log = lambda line: None,
 ) -> LabelingJob:
     """Returns the job, after checking its inputs.
 
-    An earlier run to `output` has numbered the shards of the source. A worker process
-    computes with `threads` threads, 0 for all cores, and on the `accelerator` that it
-    was given; `log` receives the timings of the engines.
+    An earlier run to `output` has numbered the shards of the source, of which a `part`
+    is labeled. A worker process computes with `threads` threads, 0 for all cores, and
+    on the `accelerator` that it was given; `log` receives the timings of the engines.
     """
     artifact.check_startable(output)
     predictor, described = (
@@ -140,6 +146,7 @@ def plan(
         fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
         max_bad_fraction=settings.max_bad_fraction,
         more_columns=more_columns,
+        part=part,
     )
     return LabelingJob(labeling, config, _count_multiply_adds(settings))
 
@@ -165,18 +172,22 @@ def _more_columns(config: dict[str, Any]) -> list[str]:
 
 
 @contextlib.contextmanager
-def making(
-    source: Source, job: LabelingJob, settings: LabelingConfig, *, started: float
-) -> Iterator[dict[str, float] | None]:
-    """Starts or resumes the output and freezes its shards, see `artifact.making`."""
-    output = job.labeling.output
+def beginning(
+    source: Source, job: LabelingJob, settings: LabelingConfig
+) -> Iterator[bool]:
+    """Starts or resumes the output and freezes its shards, see `artifact.beginning`."""
+    labeling = job.labeling
     may_change = "images" if settings.allow_new_shards else ""
-    with artifact.making(
-        output, job.config, started=started, may_change=may_change
-    ) as run:
-        if run is not None:
-            _freeze(source, output, settings)
-        yield run
+    with artifact.beginning(
+        labeling.output,
+        job.config,
+        may_change=may_change,
+        part=labeling.part,
+        scratch=(),
+    ) as is_complete:
+        if not is_complete:
+            _freeze(source, labeling, settings)
+        yield is_complete
 
 
 def trace(
@@ -191,13 +202,16 @@ def trace(
     return licenses.merge(ledger, [source.origin(stated.get("images"))])
 
 
-def _freeze(source: Source, output: str, settings: LabelingConfig) -> None:
+def _freeze(source: Source, labeling: Labeling, settings: LabelingConfig) -> None:
     try:
         shard_manifest.freeze(
-            source, output, allow_new_shards=settings.allow_new_shards
+            source,
+            labeling.output,
+            allow_new_shards=settings.allow_new_shards,
+            is_shared=not labeling.part.is_whole,
         )
     except OSError as error:
-        raise OSError(f"cannot write to {output}: {error}") from error
+        raise OSError(f"cannot write to {labeling.output}: {error}") from error
 
 
 def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, float]:
@@ -211,13 +225,15 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
     def build(pipeline: beam.Pipeline) -> None:
         _ = (
             pipeline
-            | "Shards" >> shards.Shards(labeling.num_shards)
+            | "Shards" >> shards.Shards(labeling.num_shards, labeling.part)
             | "Label" >> beam.ParDo(LabelShards(labeling))
         )
 
-    delete_unfinished = functools.partial(artifact.delete_unfinished, labeling.output)
+    delete_unfinished = functools.partial(
+        artifact.delete_unfinished, labeling.output, _own_names(labeling)
+    )
     with Progress(labeling, log) as progress:
-        missing = labeling.num_shards - progress.count_shards()
+        missing = len(labeling.own_shards) - progress.count_shards()
         if not missing:
             delete_unfinished()
             return {}
@@ -232,6 +248,23 @@ def run(labeling: Labeling, options: PipelineOptions, *, log: Log) -> dict[str, 
     # Left by workers that were killed while others went on.
     delete_unfinished()
     return _speed(result)
+
+
+def _own_names(labeling: Labeling) -> set[str] | None:
+    """Returns the names of the part's files; None for all, if there is one part."""
+    if labeling.part.is_whole:
+        return None
+    return {labeling.path(index).name for index in labeling.own_shards}
+
+
+def describe_rest(labeling: Labeling) -> str:
+    """Returns a line about shards that other parts have yet to label; or nothing."""
+    if labeling.part.is_whole:
+        return ""
+    found = prediction_schema.list_files(labeling.output)
+    total = labeling.num_shards
+    done = sum(prediction_schema.shard_name(index) in found for index in range(total))
+    return parts.describe_rest(labeling.part, done=done, total=total, what="labeled")
 
 
 def finish(
@@ -262,13 +295,29 @@ def finish(
         summary["multiply_adds"] = counts[OK] * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
     bad = ", ".join(f"{count} {name}" for name, count in status.items() if name != OK)
+    unlabeled = counts.total() - counts[OK]
+    speed = f", {images_per_second} a second once the workers had started"
     return (
         f"labeled {counts[OK]:,} of {counts.total():,} images"
         + (f" ({bad})" if bad else "")
-        + (f", {images_per_second} a second" if images_per_second else "")
+        + (speed if images_per_second else "")
         + (f"; {_LOST}" if counts[CORRUPT_RECORD] else "")
-        + ("; docs/faults.md shows how to list the others" if bad else "")
+        + (_name_unlabeled(labeling, facts, unlabeled) if unlabeled else "")
     )
+
+
+def _name_unlabeled(labeling: Labeling, facts: Sequence[ShardFacts], count: int) -> str:
+    """Returns in words the first of so many images without prediction."""
+    names: list[str] = []
+    for index, of_shard in enumerate(facts):
+        if of_shard.status_counts.keys() - {OK}:
+            rows = prediction_schema.read_table(labeling.path(index), ["key", "status"])
+            bad = rows.filter(pc.not_equal(rows["status"], OK))
+            names += bad["key"].slice(0, _MAX_NAMED - len(names)).to_pylist()
+        if len(names) == _MAX_NAMED:
+            break
+    named = ", ".join(map(printable, names)) + (", ..." if count > len(names) else "")
+    return f"; no prediction for {named}; docs/faults.md shows how to list them"
 
 
 def _read_facts(
@@ -412,12 +461,9 @@ def _choose_engine(
     It runs all kinds of networks that the teachers have.
     """
     candidates = engine.candidates(settings.engine, settings.dtype, networks)
-    first_run = _engine_of_first_run(output)
-    if first_run is not None:
-        return Engine(
-            first_run.name if settings.engine == AUTO else settings.engine,
-            first_run.dtype if settings.dtype == AUTO else settings.dtype,
-        )
+    path = epath.Path(output) / artifact.CONFIG
+    if path.exists():
+        return _engine_of_first_run(path, settings) or candidates[0]
     if len(candidates) == 1:
         return candidates[0]
     read = python_reader.read_examples(source.reader, source.shards[0].files)
@@ -436,23 +482,28 @@ def _choose_engine(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _FirstRun:
-    """The engine in the job's `config.json`.
+    """The engine in a `config.json`.
 
-    Jobs begun before the rename have no `dtype`; they are refused as other settings.
+    Other outputs than a teacher's predictions have none, and no `dtype` has a job begun
+    before the rename. They are refused as other settings.
     """
 
     engine: str | None = None
     dtype: str | None = None
 
 
-def _engine_of_first_run(output: str) -> Engine | None:
-    path = epath.Path(output) / artifact.CONFIG
-    if not path.exists():
-        return None
+def _engine_of_first_run(path: epath.Path, settings: LabelingConfig) -> Engine | None:
+    """Returns the engine that an output was begun with, unless settings name another.
+
+    None if it was begun with other settings: then no engine need be tried.
+    """
     first_run = typed_json.read(path, _FirstRun)
     if first_run.engine is None or first_run.dtype is None:
         return None
-    return Engine(first_run.engine, first_run.dtype)
+    return Engine(
+        first_run.engine if settings.engine == AUTO else settings.engine,
+        first_run.dtype if settings.dtype == AUTO else settings.dtype,
+    )
 
 
 def _speed(result: Any) -> dict[str, float]:

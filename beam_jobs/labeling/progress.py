@@ -39,7 +39,7 @@ class Progress:
         default = REMOTE_INTERVAL if is_remote else INTERVAL
         self._interval = default if interval is None else interval
         self._clock = clock
-        self._missing = set(range(labeling.num_shards))
+        self._missing = set(labeling.own_shards)
         self._images = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -52,7 +52,7 @@ class Progress:
         self._has_first_shard = False
         if self.count_shards():
             self._log(
-                f"{self.count_shards()} of {self._labeling.num_shards} shards are "
+                f"{self.count_shards()} of {len(self._labeling.own_shards)} shards are "
                 "labeled already"
             )
         self._thread.start()
@@ -67,7 +67,7 @@ class Progress:
 
     def count_shards(self) -> int:
         """Returns the number of labeled shards at the last look."""
-        return self._labeling.num_shards - len(self._missing)
+        return len(self._labeling.own_shards) - len(self._missing)
 
     def update(self) -> None:
         """Looks at the output; logs a line if more, but not all, shards are labeled."""
@@ -107,7 +107,7 @@ class Progress:
         seconds = max(now - since, 1e-9)
         line = tqdm.format_meter(
             count,
-            self._labeling.num_shards,
+            len(self._labeling.own_shards),
             seconds,
             ascii=".#",
             bar_format=_FORMAT,

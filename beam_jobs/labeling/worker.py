@@ -38,6 +38,7 @@ from classifier.inference.ensemble import BATCH_SIZE, Decoded, Ensemble, Predict
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import TRUE_LABEL
 from stage import artifact
+from stage.parts import WHOLE, Part
 from stage.status import OK
 
 #: Minimum number of images before a worker compares the bad fraction to its limit.
@@ -140,6 +141,7 @@ class Labeling:
         fingerprint: Hash of everything that decides a row, stored in each file.
         max_bad_fraction: Maximum fraction of bad images, in [0, 1].
         more_columns: Further columns, see `pseudo_label.predictions.schema`.
+        part: Which of the shards this process labels.
     """
 
     reader: Reader
@@ -150,6 +152,12 @@ class Labeling:
     fingerprint: str
     max_bad_fraction: float = 1.0
     more_columns: Sequence[str] = ()
+    part: Part = WHOLE
+
+    @property
+    def own_shards(self) -> range:
+        """Numbers of the shards of the part."""
+        return self.part.take(self.num_shards)
 
     def path(self, index: int) -> epath.Path:
         """Returns the path of a shard's predictions."""

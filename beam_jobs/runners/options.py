@@ -16,6 +16,8 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from stage import parts
+from stage.parts import Part
 from stage.system import num_cores
 
 #: Beam's DirectRunner picks one of three runners, downloads one of them, and only
@@ -91,6 +93,18 @@ def parse(argv: Sequence[str]) -> PipelineOptions:
                 "multi_threading, in which Beam loses rows"
             )
     return options
+
+
+def parse_part(text: str | None, options: PipelineOptions) -> Part:
+    """Returns the part of `--shards`; ValueError if another runner shares the work."""
+    part = parts.parse(text)
+    if not (part.is_whole or is_local(options)):
+        runner = options.view_as(StandardOptions).runner
+        raise ValueError(
+            f"--shards needs Beam's local runner, got --runner={runner}, which itself "
+            "shares the work among machines"
+        )
+    return part
 
 
 def is_local(options: PipelineOptions) -> bool:

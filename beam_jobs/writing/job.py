@@ -19,7 +19,12 @@ from beam_jobs.io import filesystems
 from beam_jobs.io import shards as io_shards
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import PipelineJob
-from beam_jobs.writing.worker import WriteGroup, WritingJob, WrittenShard
+from beam_jobs.writing.worker import (
+    WriteGroup,
+    WritingJob,
+    WrittenGroup,
+    WrittenShard,
+)
 from classifier.data import shard_manifest
 from classifier.data.sources import Source
 from pseudo_label.dataset import card
@@ -27,13 +32,17 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import SELECTION, open_selection
-from stage import artifact, licenses, markdown
+from stage import artifact, licenses, markdown, parts, typed_json
 from stage.cli import Log
-from stage.tfds_directory import open_builder
+from stage.parts import WHOLE, Part
+from stage.system import read_in_parallel
+from stage.tfds_directory import FRAME_BYTES, open_builder
 from stage.validation import check, check_positive
 
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
+#: The list of input shards, deleted from a complete dataset.
+SCRATCH = (shard_manifest.MANIFEST,)
 #: Paths of predictions and selection, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
 
@@ -48,6 +57,7 @@ def plan(
     round_number: int,
     num_shards: int,
     output: str,
+    part: Part = WHOLE,
 ) -> WritingJob:
     """Returns the job, after checking that its inputs belong together.
 
@@ -70,33 +80,46 @@ def plan(
         round=round_number,
         num_shards=num_shards or default_shards,
         output=output,
+        part=part,
     )
 
 
 def run(
     job: WritingJob, options: PipelineOptions, *, log: Log = lambda line: None
 ) -> None:
-    """Writes the missing shards, then the metadata."""
+    """Writes the missing shards of the part; without other parts, the metadata, too."""
     # Every image is compared with its hash, so that times need not be.
     shard_manifest.freeze(
-        job.source, job.output, allow_new_shards=False, with_times=False
+        job.source,
+        job.output,
+        allow_new_shards=False,
+        with_times=False,
+        is_shared=not job.part.is_whole,
     )
     job = job.without_shards()
 
     def build(pipeline: beam.Pipeline) -> None:
-        _ = (
+        written = (
             pipeline
-            | "Groups" >> io_shards.Shards(len(job.groups))
+            | "Groups" >> io_shards.Shards(len(job.groups), job.part)
             | "Write" >> beam.ParDo(WriteGroup(job))
-            | beam.combiners.ToList()
-            | "Metadata" >> beam.Map(_write_metadata, job)
         )
+        if job.part.is_whole:
+            _ = (
+                written
+                | beam.combiners.ToList()
+                | "Metadata" >> beam.Map(_write_metadata, job)
+            )
+
+    names = {job.path(index).name for index in _own_outputs(job)}
 
     def count_done() -> int:
-        names = {path.name for path in epath.Path(job.output).iterdir()}
-        return sum(job.path(index).name in names for index in range(job.num_shards))
+        found = {path.name for path in epath.Path(job.output).iterdir()}
+        return len(names & found)
 
-    delete_unfinished = functools.partial(artifact.delete_unfinished, job.output)
+    delete_unfinished = functools.partial(
+        artifact.delete_unfinished, job.output, None if job.part.is_whole else names
+    )
     pipeline_job = PipelineJob(
         build=build,
         output=job.output,
@@ -108,6 +131,43 @@ def run(
     runners.run_pipeline(pipeline_job, options, log=log)
     # Left by workers that were killed while others went on.
     delete_unfinished()
+
+
+def _own_outputs(job: WritingJob) -> list[int]:
+    return [output for index in job.own_groups for output in job.groups[index].outputs]
+
+
+def join(job: WritingJob) -> str:
+    """Writes the metadata if all parts are done, else returns a line that says so.
+
+    Raises ValueError if a shard has changed since its part was done.
+    """
+    if job.part.is_whole:
+        return ""
+    found = {path.name for path in epath.Path(job.output).iterdir()}
+    notes = [job.note(index) for index in range(len(job.groups))]
+    done = [note for note in notes if note.name in found]
+    read = functools.partial(typed_json.read, kind=WrittenGroup)
+    written = [s for group in read_in_parallel(read, done) for s in group.shards]
+    rest = parts.describe_rest(
+        job.part, done=len(written), total=job.num_shards, what="written"
+    )
+    if not rest:
+        for shard in written:
+            _check_unchanged(job.path(shard.index), shard)
+        _write_metadata(written, job)
+    return rest
+
+
+def _check_unchanged(path: epath.Path, shard: WrittenShard) -> None:
+    expected = shard.num_bytes + shard.length * FRAME_BYTES
+    found = path.stat().length if path.exists() else None
+    if found != expected:
+        raise ValueError(
+            f"{path}: expected {expected:,} bytes, got "
+            f"{'no file' if found is None else f'{found:,}'}: it has changed since its "
+            "part was done; start all parts again"
+        )
 
 
 def finish(job: WritingJob) -> str:
@@ -132,7 +192,8 @@ def finish(job: WritingJob) -> str:
         },
     )
     write_card(job)
-    (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
+    if job.part.is_whole:  # Other parts may still read it.
+        (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
     return (
         f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
         f"{job.output}"

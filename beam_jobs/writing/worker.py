@@ -37,8 +37,10 @@ from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, teacher_fingerprint
 from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
-from stage import artifact, parquet
+from stage import artifact, parquet, parts
+from stage.parts import WHOLE, Part
 from stage.tfds_directory import FRAME_BYTES
+from stage.typed_json import Count
 
 #: Minimum number of records for several processes. One writes as many in ten seconds;
 #: each further one takes four seconds to start, and 400 MB.
@@ -63,6 +65,7 @@ class WritingJob:
         round: Round of self-training, from 1 on.
         num_shards: Number of output shards.
         output: Directory of the dataset.
+        part: Which of the groups this process writes.
     """
 
     source: Source
@@ -72,6 +75,7 @@ class WritingJob:
     round: int
     num_shards: int
     output: str
+    part: Part = WHOLE
 
     @property
     def config(self) -> dict[str, Any]:
@@ -108,7 +112,16 @@ class WritingJob:
     def units(self) -> int:
         """Number of processes that are worth their start."""
         is_large = self.selection.funnel.records >= MIN_RECORDS_TO_SPREAD
-        return len(self.groups) if is_large else 1
+        return len(self.own_groups) if is_large else 1
+
+    @property
+    def own_groups(self) -> range:
+        """Numbers of the groups of the part."""
+        return self.part.take(len(self.groups))
+
+    def note(self, group: int) -> epath.Path:
+        """Returns the path of what a part says of a group that it has written."""
+        return epath.Path(self.output) / f"{parts.PREFIX}group-{group:05d}.json"
 
     def path(self, index: int) -> epath.Path:
         """Returns the path of an output shard."""
@@ -130,9 +143,16 @@ class WrittenShard:
         num_bytes: Size of the records without framing.
     """
 
-    index: int
-    length: int
-    num_bytes: int
+    index: Count
+    length: Count
+    num_bytes: Count
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenGroup:
+    """The finished output shards of a group, as a part notes them for the last one."""
+
+    shards: tuple[WrittenShard, ...]
 
 
 class WriteGroup(beam.DoFn):
@@ -152,13 +172,23 @@ class WriteGroup(beam.DoFn):
             expected = _expected_sort_keys(job, group)
             unwritten = _find_unwritten(job, expected)
             write_group(job, group, {output: expected[output] for output in unwritten})
-            for output, sort_keys in expected.items():
-                size = job.path(output).stat().length
-                length = len(sort_keys)
-                yield WrittenShard(output, length, size - length * FRAME_BYTES)
+            written = _describe_group(job, expected)
+            if not job.part.is_whole:
+                artifact.write_json(job.note(index), dataclasses.asdict(written))
+            yield from written.shards
         except OSError as error:
             first, last = group.outputs[0], group.outputs[-1]
             raise WritingError(f"shards {first} to {last}: {error}") from error
+
+
+def _describe_group(
+    job: WritingJob, expected: Mapping[int, NDArray[np.uint64]]
+) -> WrittenGroup:
+    shards = []
+    for output, sort_keys in expected.items():
+        size, length = job.path(output).stat().length, len(sort_keys)
+        shards.append(WrittenShard(output, length, size - length * FRAME_BYTES))
+    return WrittenGroup(tuple(shards))
 
 
 def write_group(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from classifier.data import opening
 from classifier.data.examples import File
 from classifier.data.sources import Shard, Source, make_shards
 from stage import artifact, parquet, typed_json
+from stage.text import printable
 
 MANIFEST = "shards.parquet"
 #: Rows of a Parquet row group, the least that a worker reads to find its shard.
@@ -111,17 +113,49 @@ def freeze(
     *,
     allow_new_shards: bool,
     with_times: bool = True,
+    is_shared: bool = False,
 ) -> Source:
-    """Writes the source's shards unless they are frozen; otherwise acts as `match`."""
-    source = match(
-        source, output, allow_new_shards=allow_new_shards, with_times=with_times
-    )
-    path = _path(output)
-    if not path.exists() or _read_shards(path) != source.shards:
-        parquet.write_parquet_file(
-            path, _table(source.shards), row_group_size=_GROUP_ROWS, version="2.6"
+    """Writes the source's shards unless they are frozen; otherwise acts as `match`.
+
+    If `is_shared`, other processes do so at the same time: the first decides, and
+    ValueError is raised if it has other paths.
+    """
+
+    def match_again() -> Source:
+        return match(
+            source, output, allow_new_shards=allow_new_shards, with_times=with_times
         )
-    return source
+
+    matched, path = match_again(), _path(output)
+    if not path.exists() and artifact.create(path, _encode(matched.shards)):
+        return matched
+    matched = match_again()
+    frozen = _read_shards(path)
+    if is_shared:
+        _check_paths(path, frozen, matched.shards)
+    elif frozen != matched.shards:
+        artifact.write_bytes(path, _encode(matched.shards))
+    return matched
+
+
+def _check_paths(
+    path: epath.Path, frozen: Sequence[Shard], shards: Sequence[Shard]
+) -> None:
+    """Raises ValueError unless files that are the same have the same paths."""
+    before, now = ([f.path for s in each for f in s.files] for each in (frozen, shards))
+    for expected, found in zip(before, now, strict=True):
+        if expected != found:
+            raise ValueError(
+                f"{path}: all parts must see the images by the same paths: expected "
+                f"{printable(expected)}, got {printable(found)}"
+            )
+
+
+def _encode(shards: Sequence[Shard]) -> bytes:
+    """Returns the file that lists shards."""
+    file = io.BytesIO()
+    parquet.write_parquet(file, _table(shards), _GROUP_ROWS, version="2.6")
+    return file.getvalue()
 
 
 def read_shard(output: epath.PathLike, index: int) -> Shard:

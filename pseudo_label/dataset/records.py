@@ -7,6 +7,7 @@ WebP, to which it adds a dimension of frames; `decode_image` decodes all.
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -156,7 +157,11 @@ def write_metadata(
 
     `shard_lengths` are numbers of records, and `num_bytes` is the size of all records.
     """
-    schema.save_config(directory)
+    path = epath.Path(directory)
+    with tempfile.TemporaryDirectory() as scratch:
+        schema.save_config(scratch)  # Not atomically.
+        for file in sorted(epath.Path(scratch).iterdir()):
+            artifact.write_bytes(path / file.name, file.read_bytes())
     info = {
         "name": NAME,
         "version": VERSION,
@@ -170,9 +175,7 @@ def write_metadata(
             }
         ],
     }
-    path = epath.Path(directory)
     artifact.write_json(path / "dataset_info.json", info)
-    artifact.sync(path)  # TFDS has written some of the files.
 
 
 def check_size(directory: epath.PathLike) -> None:

@@ -40,6 +40,7 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
     Raises:
         SystemExit: With the message of the command, if it fails.
     """
+    started = time.monotonic()
     with cli.exit_on_user_error():
         settings = make_settings()
         filesystems.register(OPTIONS)
@@ -50,13 +51,15 @@ def label(images, output, make_settings, *, before_reading=lambda: None):
         job = labeling_job.plan(source, settings, output=str(output))
     with (
         cli.exit_on_job_error(),
-        labeling_job.making(source, job, settings, started=time.monotonic()) as run,
+        labeling_job.beginning(source, job, settings) as is_complete,
     ):
-        if run is None:
+        if is_complete:
             return "already complete"
         before_reading()
-        run.update(labeling_job.run(job.labeling, OPTIONS, log=lambda line: None))
-        return labeling_job.finish(job.labeling, source.shards, **run)
+        speed = labeling_job.run(job.labeling, OPTIONS, log=lambda line: None)
+        summary = labeling_job.finish(job.labeling, source.shards, **speed)
+        artifact.complete(output, seconds=time.monotonic() - started)
+        return summary
 
 
 def read_rows(output, *, may_be_unfinished=False):

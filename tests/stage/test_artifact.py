@@ -1,12 +1,15 @@
+import concurrent.futures
 import errno
 import json
 import os
 import re
+import threading
 
 import pytest
 from etils import epath
 
-from stage import artifact
+from stage import artifact, parts
+from stage.parts import Part
 from tests.json_files import read_json
 
 
@@ -339,3 +342,121 @@ def test_a_completed_artifact_of_an_earlier_version_says_no_files(tmp_path):
     (tmp_path / "COMPLETED").write_text('{"seconds": 1.0}')
     (tmp_path / "a").unlink()
     assert artifact.start_or_resume(tmp_path, {}) is True
+
+
+# --- several processes ---------------------------------------------------------
+def test_of_many_that_create_a_file_at_once_one_does(tmp_path):
+    barrier = threading.Barrier(8)
+
+    def create(number):
+        barrier.wait()
+        return artifact.create(tmp_path / "file", b"%d" % number)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(8)))
+    assert created.count(True) == 1
+    assert (tmp_path / "file").read_bytes() == b"%d" % created.index(True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_created_without_hard_links(tmp_path, monkeypatch):
+    def link(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    assert artifact.create(tmp_path / "file", b"1")
+    assert not artifact.create(tmp_path / "file", b"2")
+    assert (tmp_path / "file").read_bytes() == b"1"
+
+
+def test_a_link_whose_answer_was_lost_was_made(tmp_path, monkeypatch):
+    link = os.link
+
+    def link_twice(*paths):
+        link(*paths)
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", link_twice)
+    assert artifact.create(tmp_path / "file", b"1")
+
+
+def test_a_directory_that_another_part_begins_meanwhile_is_compared(
+    tmp_path, monkeypatch
+):
+    """It does so between the check and the first file."""
+    check = artifact.check_startable
+
+    def check_late(path):
+        check(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(artifact, "check_startable", check)
+            artifact.start_or_resume(path, {"seed": 1})
+
+    monkeypatch.setattr(artifact, "check_startable", check_late)
+    assert artifact.start_or_resume(tmp_path / "same", {"seed": 1}) is False
+    with pytest.raises(ValueError, match=r"seed: was 1, is 2"):
+        artifact.start_or_resume(tmp_path / "other", {"seed": 2})
+
+
+def test_a_directory_that_is_begun_while_it_is_listed_is_startable(
+    tmp_path, monkeypatch
+):
+    iterdir = type(epath.Path(tmp_path)).iterdir
+
+    def begin(path):
+        artifact.write_json(path / artifact.CONFIG, {})
+        return iterdir(path)
+
+    monkeypatch.setattr(type(epath.Path(tmp_path)), "iterdir", begin)
+    artifact.check_startable(tmp_path)
+
+
+def test_of_two_parts_that_end_at_once_one_completes_and_the_last_one_cleans_up(
+    tmp_path,
+):
+    kept = {artifact.CONFIG, artifact.COMPLETED}
+    hidden = tmp_path / f".killed.{'0' * 32}"
+    hidden.touch()
+    begun = [
+        artifact.beginning(tmp_path, {}, part=Part(index, 2), scratch=("list",))
+        for index in range(2)
+    ]
+    assert [part.__enter__() for part in begun] == [False, False]
+    (tmp_path / "list").touch()
+    completed = [
+        artifact.complete(tmp_path, seconds=index, leaving_out=("list",))
+        for index in range(2)
+    ]
+    assert completed == [True, False]
+    assert artifact.read_completed(tmp_path).seconds == 0
+    assert list(artifact.read_completed(tmp_path).files) == [artifact.CONFIG]
+    begun[0].__exit__(None, None, None)
+    assert hidden.exists()  # The other one may be writing it.
+    begun[1].__exit__(None, None, None)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    with artifact.beginning(tmp_path, {}, part=Part(0, 2)) as is_complete:
+        assert is_complete
+
+
+def test_a_part_that_comes_while_the_output_is_cleaned_up_is_not_refused(tmp_path):
+    artifact.start_or_resume(tmp_path, {})
+    with artifact.locked(tmp_path):
+        with (
+            pytest.raises(parts.HeldError),
+            artifact.beginning(tmp_path, {}, part=Part(0, 2)),
+        ):
+            pass
+        artifact.complete(tmp_path, seconds=0)
+        with artifact.beginning(tmp_path, {}, part=Part(0, 2)) as is_complete:
+            assert is_complete
+
+
+def test_unfinished_files_of_other_parts_are_kept(tmp_path):
+    names = [f".{name}.{'0' * 32}" for name in ("a", "b", "a.b")]
+    names.append(Part(0, 2).lock_name)
+    for name in names:
+        (tmp_path / name).touch()
+    artifact.delete_unfinished(tmp_path, {"a"})
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+    artifact.delete_unfinished(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from benchmarks.launcher.bucket_server import BUCKET, BucketServer, Objects
 from stage import artifact, bucket_lock
 from stage.bucket_lock import BucketLock, LockLostError
+from stage.parts import WHOLE, HeldError, Part
 from tests.commands import ENVIRONMENT, ROOT
 
 DIRECTORY = f"gs://{BUCKET}/runs/out"
@@ -180,7 +181,7 @@ def test_of_two_that_take_over_a_stale_lock_one_gets_it(server):
     make_lock().acquire()
     move_clock(server, 301)
     first, second = make_lock(), make_lock()
-    first._generation = second._generation = first._find_free()
+    first._generation = second._generation = first._find_free(bucket_lock.NAME)
     first.acquire()
     with pytest.raises(ValueError, match="writing"):
         second.acquire()
@@ -360,3 +361,37 @@ def test_a_command_ends_when_its_lock_is_lost(server):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert len(errors.splitlines()) == 1 and DIRECTORY in errors
+
+
+# --- parts ---------------------------------------------------------------------
+def test_parts_run_side_by_side_but_each_only_once(server):
+    with artifact.locked(DIRECTORY, Part(0, 2)), artifact.locked(DIRECTORY, Part(1, 2)):
+        for part in (Part(0, 2), WHOLE, Part(0, 3)):
+            with (
+                pytest.raises(HeldError, match=r"delete \.part-[01]-of-2\.lock"),
+                artifact.locked(DIRECTORY, part),
+            ):
+                pass
+    with artifact.locked(DIRECTORY) as is_locked:
+        assert is_locked
+        with (
+            pytest.raises(HeldError, match=r"delete \.lock"),
+            artifact.locked(DIRECTORY, Part(0, 2)),
+        ):
+            pass
+    assert server.objects.list_page("runs/out/", "", 10)[0] == []
+
+
+def test_the_lock_of_a_part_is_taken_over_when_it_is_stale(server):
+    BucketLock(DIRECTORY, make_client(), Part(0, 2)).acquire()
+    move_clock(server, 301)
+    for part in (WHOLE, Part(0, 3), Part(0, 2)):
+        with artifact.locked(DIRECTORY, part):
+            pass
+
+
+def test_of_two_that_create_an_object_the_first_does(server):
+    path = f"{DIRECTORY}/config.json"
+    assert bucket_lock.create(path, b"1") is True
+    assert bucket_lock.create(path, b"2") is False
+    assert server.objects.get("runs/out/config.json").content == b"1"

@@ -3,6 +3,7 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs.io import shards
+from stage.parts import Part
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 10])
@@ -18,3 +19,10 @@ def test_the_graph_stays_small_with_many_shards():
     _ = pipeline | shards.Shards(1_000_000)
     graph = pipeline.to_runner_api()
     assert graph.ByteSize() < 100_000
+
+
+def test_a_part_has_every_nth_shard(monkeypatch):
+    monkeypatch.setattr(shards, "_SHARDS_PER_ELEMENT", 2)
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        found = pipeline | shards.Shards(10, Part(1, 3))
+        assert_that(found, equal_to([1, 4, 7]))

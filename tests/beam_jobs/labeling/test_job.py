@@ -67,8 +67,8 @@ def job(records, exported, tmp_path):
         )
         lines = []
         plan = labeling_job.plan(source, settings, output=str(output), log=lines.append)
-        with labeling_job.making(source, plan, settings, started=0.0) as run:
-            if run is not None:
+        with labeling_job.beginning(source, plan, settings) as is_complete:
+            if not is_complete:
                 options = parse_beam_arguments(["program"], name="test")
                 labeling_job.run(plan.labeling, options, log=lines.append)
                 summary = labeling_job.finish(
@@ -77,6 +77,7 @@ def job(records, exported, tmp_path):
                     image_multiply_adds=plan.image_multiply_adds,
                 )
                 lines.append(summary)
+                artifact.complete(output, seconds=0.0)
         return lines
 
     return run
@@ -96,7 +97,9 @@ def files(directory):
 
 def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     lines = job()
-    assert numbers(lines[-1]) == [12, 13, 1]
+    assert lines[-1].startswith(
+        "labeled 12 of 13 images (1 undecodable); no prediction for 2.tfrecord#4;"
+    )
     assert "shard 3/3  13 images" in lines[-2]
     summary = json.loads((tmp_path / "predictions" / "summary.json").read_text())
     assert len(set(summary.pop("checksums"))) == 3
@@ -155,7 +158,7 @@ def test_added_files_are_refused_or_labeled_behind_the_others(
         job()
     assert files(output) == before
     lines = job(allow_new_shards=True)
-    assert numbers(lines[-1]) == [14, 15, 1]
+    assert numbers(lines[-1])[:3] == [14, 15, 1]
     after = files(output)
     for name in ("predictions-00000.parquet", "predictions-00002.parquet"):
         assert after[name] == before[name]
@@ -193,6 +196,24 @@ def test_the_engine_is_chosen_once(job, tmp_path, monkeypatch):
         job()
 
 
+def test_no_engine_is_tried_for_an_output_of_something_else(job, tmp_path, monkeypatch):
+    def time_engines(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(engine_autotune, "time_engines", time_engines)
+    artifact.start_or_resume(tmp_path / "student", {"model": {"depth": 14}})
+    with pytest.raises(ValueError, match=r"other settings: model\.depth"):
+        job(tmp_path / "student", engine="auto", dtype="auto")
+
+
+def test_the_first_images_without_prediction_are_named(job, records):
+    bad = [b"text"] * 3
+    write_records(records / "3.tfrecord", [*random_images(1), *bad])
+    line = job()[-1]
+    assert "labeled 13 of 17 images (4 undecodable)" in line
+    assert "; no prediction for 2.tfrecord#4, 3.tfrecord#1, 3.tfrecord#2, ...; " in line
+
+
 def test_engines_agree_on_every_label(job, tmp_path):
     labels = []
     for name in ("tensorflow", "openvino"):
@@ -206,7 +227,7 @@ def test_too_many_bad_images_fail_the_job(job, tmp_path):
     with pytest.raises(LabelingError, match=r"7\.7%.* 13 .*12 ok, 1 undecodable"):
         job(max_bad_fraction=0.07)
     assert not artifact.is_complete(tmp_path / "predictions")
-    assert numbers(job(max_bad_fraction=0.08)[-1]) == [12, 13, 1]
+    assert numbers(job(max_bad_fraction=0.08)[-1])[:3] == [12, 13, 1]
 
 
 def test_another_teacher_is_refused(job, exported_second, tmp_path):
@@ -308,7 +329,7 @@ def test_the_job_takes_a_model_handler(records, tmp_path):
     output = str(tmp_path / "predictions")
     plan = labeling_job.plan(source, settings, output=output)
     options = parse_beam_arguments(["program"], name="test")
-    with labeling_job.making(source, plan, settings, started=0.0):
+    with labeling_job.beginning(source, plan, settings):
         speed = labeling_job.run(plan.labeling, options, log=lambda line: None)
         line = labeling_job.finish(plan.labeling, source.shards, **speed)
     assert speed["images_per_second"] > 0

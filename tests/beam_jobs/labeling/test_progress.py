@@ -26,6 +26,10 @@ class Output:
     num_shards: int
     fingerprint: str = "x"
 
+    @property
+    def own_shards(self):
+        return range(self.num_shards)
+
     def path(self, index):
         return self.directory / prediction_schema.shard_name(index)
 

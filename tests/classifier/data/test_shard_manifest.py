@@ -1,8 +1,10 @@
 """The frozen list of shards: a number always means the same images."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import shutil
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,7 +13,7 @@ import pytest
 from classifier.data import shard_manifest, sources
 from classifier.data.examples import File
 from classifier.data.sources import Shard, open_source
-from stage import parquet
+from stage import artifact, parquet
 from tests.images import write_folder, write_records
 
 
@@ -241,3 +243,35 @@ def test_a_list_that_is_rewritten_within_a_second_is_read_again(place):
     os.utime(path, ns=(0, 5_000_000_001))
     (after, _) = shard_manifest.read_shard(place / "job", 0).files
     assert after.mtime_ns == before.mtime_ns + 1
+
+
+def test_of_parts_that_start_at_once_the_first_decides(place, monkeypatch):
+    """Another one freezes the list between this one's look and its own try."""
+    create = artifact.create
+    shutil.copytree(place / "photos", place / "moved" / "photos")
+
+    def create_late(path, content):
+        monkeypatch.setattr(artifact, "create", create)
+        shard_manifest.freeze(
+            open_photos(place), place / "job", allow_new_shards=False, is_shared=True
+        )
+        return create(path, content)
+
+    for name in ("photos", "moved/photos"):
+        (place / "job" / shard_manifest.MANIFEST).unlink(missing_ok=True)
+        monkeypatch.setattr(artifact, "create", create_late)
+        expected = (
+            pytest.raises(ValueError, match=r"same paths: expected .*, got .*/moved/")
+            if "moved" in name
+            else contextlib.nullcontext()
+        )
+        with expected:
+            shard_manifest.freeze(
+                open_photos(place, name),
+                place / "job",
+                allow_new_shards=False,
+                with_times=False,
+                is_shared=True,
+            )
+        shard = shard_manifest.read_shard(place / "job", 0)
+        assert shard == open_photos(place).shards[0]

@@ -125,4 +125,67 @@ FAULTS = (
     Fault("worker process that is killed", CONTINUES, mentions=("137",)),
     Fault("Ctrl-C during labeling", RESUMABLE),
     Fault("label_images killed", RESUMABLE),
+    Fault(
+        "part that is out of range",
+        REFUSED,
+        "`--shards=I/N` counts from 0",
+        mentions=("I/N with I from 0 to N - 1", "2/2"),
+    ),
+    Fault("part of a division into none", REFUSED, mentions=("I/N", "0/0")),
+    Fault(
+        "part on the runner of a cluster",
+        REFUSED,
+        mentions=("--shards", "local runner", "--runner="),
+    ),
+    Fault(
+        "part whose engine is chosen by its machine",
+        REFUSED,
+        "`auto` may find another one on each",
+        mentions=("--engine", "--dtype", "all parts"),
+    ),
+    Fault(
+        "new shards for a part",
+        REFUSED,
+        mentions=("--allow_new_shards", "without --shards"),
+    ),
+    Fault(
+        "part with other settings than the first",
+        FAILED,
+        "nothing is written",
+        mentions=("top_k", "3", "1"),
+    ),
+    Fault(
+        "parts that find the images at different paths",
+        FAILED,
+        mentions=("shards.parquet", "same paths", "moved/part-0"),
+    ),
+    Fault(
+        "part that is running already",
+        FAILED,
+        "its lock is held",
+        mentions=("part 0/2 of", "out", "wait until it ends"),
+    ),
+    Fault(
+        "part beside those of another division",
+        FAILED,
+        mentions=(".part-1-of-3.lock", "wait until it ends"),
+    ),
+    Fault(
+        "whole run beside a part",
+        FAILED,
+        mentions=("another process is writing to", "wait until it ends"),
+    ),
+    Fault("more parts than shards", WORKS, "some parts have none"),
+    Fault(
+        "shard that is changed after its part was done",
+        FAILED_RESUMABLE,
+        "by writing",
+        mentions=("bytes", "start all parts again"),
+    ),
+    Fault(
+        "part killed while it completes the output",
+        RESUMABLE,
+        "any part, started again, completes it",
+    ),
+    Fault("two parts, one of which is killed again and again", RESUMABLE),
 )
