@@ -27,7 +27,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import SELECTION, open_selection
-from stage import artifact, licenses, markdown
+from stage import artifact, licenses, markdown, shard_list
 from stage.cli import Log
 from stage.tfds_directory import open_builder
 from stage.validation import check, check_positive
@@ -132,7 +132,7 @@ def finish(job: WritingJob) -> str:
         },
     )
     write_card(job)
-    (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
+    shard_list.find(output).unlink(missing_ok=True)
     return (
         f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
         f"{job.output}"

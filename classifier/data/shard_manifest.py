@@ -1,4 +1,4 @@
-"""The frozen list of a job's shards: `shards.parquet`, one row per file.
+"""The frozen list of a job's shards (`stage.shard_list`), one row per file.
 
 The first run writes it; later runs must find the same files, so that a shard number
 always means the same images. Workers look up their shard, so that a job's graph holds
@@ -20,9 +20,8 @@ from etils import epath
 from classifier.data import opening
 from classifier.data.examples import File
 from classifier.data.sources import Shard, Source, make_shards
-from stage import artifact, parquet, typed_json
+from stage import artifact, parquet, shard_list, typed_json
 
-MANIFEST = "shards.parquet"
 #: Rows of a Parquet row group, the least that a worker reads to find its shard.
 _GROUP_ROWS = 10_000
 _SCHEMA = pa.schema(
@@ -70,14 +69,15 @@ def match(
     file is gone, has another size or, `with_times`, another time, or is new and not
     allowed.
     """
-    if not _path(output).exists():
+    path = shard_list.find(output)
+    if not path.exists():
         return source
     artifact.check_files(output)
     listed = {(file.name, file.skip): file for file in source.files}
     frozen: list[Shard] = []
     gone: list[str] = []
     changed: list[str] = []
-    for shard in _read_shards(_path(output)):
+    for shard in _read_shards(path):
         files = []
         for old in shard.files:
             file = listed.pop((old.name, old.skip), None)
@@ -116,7 +116,7 @@ def freeze(
     source = match(
         source, output, allow_new_shards=allow_new_shards, with_times=with_times
     )
-    path = _path(output)
+    path = shard_list.find(output)
     if not path.exists() or _read_shards(path) != source.shards:
         parquet.write_parquet_file(
             path, _table(source.shards), row_group_size=_GROUP_ROWS, version="2.6"
@@ -126,7 +126,7 @@ def freeze(
 
 def read_shard(output: epath.PathLike, index: int) -> Shard:
     """Returns one shard of a job, reading only the row groups that contain it."""
-    path = _path(output)
+    path = shard_list.find(output)
     footer = _read_footer(str(path), _version(path))
     groups = []
     for group in range(footer.num_row_groups):
@@ -143,10 +143,6 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
     if not rows.num_rows:
         raise ValueError(f"{path} has no shard {index}")
     return _shards(rows)[0]
-
-
-def _path(output: epath.PathLike) -> epath.Path:
-    return epath.Path(output) / MANIFEST
 
 
 def _version(path: epath.Path) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from classifier.data import shard_manifest
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.dataset import records as dataset_records
-from stage import artifact
+from stage import artifact, shard_list
 from tests import chain
 from tests.images import random_images, write_records
 from tests.json_files import read_json
@@ -303,7 +303,7 @@ def test_inputs_and_card_are_written_beside_the_records(made):
         "selection": "../selection",
     }
     assert (made.dataset / "README.md").read_text().startswith("# ")
-    assert not (made.dataset / shard_manifest.MANIFEST).exists()
+    assert not (made.dataset / shard_list.NAME).exists()
     assert np.sum(["tfrecord" in path.name for path in made.dataset.iterdir()]) == 12
 
 
