@@ -306,10 +306,10 @@ class CommandFlags:
             ),
         )
 
-    def image_source(self, text: str) -> FlagGroup:
+    def image_source(self, text: str, *, required: bool = True) -> FlagGroup:
         """Defines the images that a job reads, see `sources.open_source`."""
         return FlagGroup(
-            spec=self.string("images", None, text, required=True),
+            spec=self.string("images", None, text, required=required),
             image_feature=self.image_feature(),
             data_dir=self.data_dir(),
         )

@@ -18,12 +18,13 @@ from tests import chain, documents
 from tests.commands import ROOT
 
 PAGE = (ROOT / "docs" / "predictions.md").read_text()
+#: A word of each program, and the package that it needs.
+NEEDS = {"pandas": "pandas", "polars": "polars", "duckdb": "duckdb", "buffer": "numpy"}
 PROGRAMS = {
-    next(name for name in ("pandas", "polars", "duckdb", "frombuffer") if name in text): (
-        text
-    )
-    for text in (block.text for block in documents.blocks(PAGE))
-    if "import" in text
+    word: block.text
+    for block in documents.blocks(PAGE)
+    for word in NEEDS
+    if block.language == "python" and word in block.text
 }
 MORE = ("embedding", "embedding_norm", "true_label")
 
@@ -37,7 +38,7 @@ def made(tmp_path_factory):
 
 def run(name, predictions, capsys):
     """Returns the variables of a program of the page and what it printed."""
-    pytest.importorskip({"frombuffer": "numpy"}.get(name, name))
+    pytest.importorskip(NEEDS[name])
     variables = {}
     program = PROGRAMS[name].replace("runs/birds/predictions", str(predictions))
     exec(program, variables)
@@ -102,7 +103,7 @@ def test_embeddings_are_read_back(tmp_path, capsys):
             more=("embedding",),
         )
     (tmp_path / "config.json").write_text(json.dumps({"embedding_size": 5}))
-    variables, _ = run("frombuffer", tmp_path, capsys)
+    variables, _ = run("buffer", tmp_path, capsys)
     assert (variables["embeddings"] == features[[0, 2]].astype(np.float16)).all()
 
 

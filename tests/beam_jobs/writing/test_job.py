@@ -15,7 +15,6 @@ from beam_jobs.runners.run import PipelineError, parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
-from classifier.data import shard_manifest
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.dataset import records as dataset_records

@@ -73,9 +73,7 @@ def test_the_same_source_changes_nothing(place):
     before = path.read_bytes(), path.stat().st_mtime_ns
     assert freeze(place) == first
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    assert [path.name for path in (place / "job").iterdir()] == [
-        shard_list.NAME
-    ]
+    assert [path.name for path in (place / "job").iterdir()] == [shard_list.NAME]
 
 
 def test_the_source_may_be_elsewhere(place):
