@@ -356,7 +356,12 @@ def _is_directory(path: str) -> bool:
 
 def write_json(path: epath.PathLike, content: Any) -> None:
     """Writes indented JSON atomically."""
-    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(path, to_json(content))
+
+
+def to_json(content: Any) -> bytes:
+    """Returns the content of a file of indented JSON."""
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> None:

@@ -301,7 +301,7 @@ def test_inputs_and_card_are_written_beside_the_records(made):
         "predictions": "../predictions",
         "selection": "../selection",
     }
-    assert (made.dataset / "README.md").read_text().startswith("# ")
+    assert (made.dataset / "README.md").read_text().startswith("---\n")
     assert not (made.dataset / shard_list.NAME).exists()
     assert np.sum(["tfrecord" in path.name for path in made.dataset.iterdir()]) == 12
 
