@@ -12,6 +12,7 @@ import json
 import logging
 import pathlib
 import tempfile
+import zipfile
 from typing import Any
 
 import keras
@@ -188,6 +189,9 @@ def _write_keras(classifier: epath.Path, output: epath.Path) -> None:
     if model.name.startswith(variants.PREFIX):
         model = without_own_layers(model)
     model.save(str(output))
+    # Keras ignores what else is in its archive.
+    with zipfile.ZipFile(str(output), "a") as archive:
+        archive.writestr(CLASSIFIER, (classifier / CLASSIFIER).read_bytes())
 
 
 def without_own_layers(model: keras.Model) -> keras.Model:
