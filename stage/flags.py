@@ -26,7 +26,7 @@ from stage.text import printable
 Flag: TypeAlias = flags.FlagHolder
 
 #: Former names of flags, and the present ones.
-RENAMED = {"precision": "dtype"}
+RENAMED = {"precision": "dtype", "json": "format=json"}
 #: Flags for the output directory of another command, and that command.
 ARTIFACTS = {
     "calibration": "teacher.calibrate, or teacher.probe in WORKDIR/calibration,",
@@ -159,8 +159,8 @@ class CommandFlags:
             rest = values(argv)
         except flags.Error as error:
             name = getattr(error, "flagname", "")
-            new_name = RENAMED.get(name)
-            if new_name in self.values:
+            new_name = RENAMED.get(name, "")
+            if new_name.partition("=")[0] in self.values:
                 sys.exit(f"error: --{name} was renamed: use --{new_name}")
             sys.exit(f"error: {self._explain(error)}\n{hint}")
 

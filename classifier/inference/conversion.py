@@ -28,6 +28,7 @@ from classifier.export.facts import (
     KERAS,
     ONNX,
     SAVED_MODEL,
+    ClassifierFacts,
     own_temperature,
     read_facts,
 )
@@ -45,6 +46,7 @@ from classifier.models import variants
 from classifier.models.embedding import LOGITS
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
 from stage import artifact
+from stage.extras import install_extra
 from stage.system import num_cores
 
 #: Version of ONNX's operator set; runtimes of 2022 and later support it.
@@ -53,6 +55,8 @@ OPSET = 17
 TOLERANCE = 1e-4
 #: Images that are compared, from one color to noise.
 NUM_IMAGES = 16
+#: Most names of classes that a line has.
+_MAX_NAMES = 10
 #: Directory of a SavedModel for additional files.
 _EXTRA = "assets.extra"
 
@@ -103,8 +107,7 @@ def check_output(output: str, network: str = KERAS) -> None:
         for package in ("onnx", "onnxruntime", "tf2onnx"):
             if importlib.util.find_spec(package) is None:
                 raise ValueError(
-                    f"ONNX needs the package {package}: "
-                    "pip install -c constraints.txt -e '.[onnx]'"
+                    f"ONNX needs the package {package}: " + install_extra("onnx")
                 )
 
 
@@ -133,6 +136,18 @@ def export(directory: epath.PathLike, output: str) -> Agreement:
         with artifact.replacing(target) as temporary:
             _copy(written, temporary)
     return agreement
+
+
+def describe(output: str, facts: ClassifierFacts) -> str:
+    """Returns what goes into an exported network and what comes out, in a line."""
+    size, names = facts.image.size, facts.class_names
+    given = "`encoded`, bytes of images"
+    if _find_suffix(output):
+        given = (
+            f"`pixels` uint8 [B,{size},{size},3], 0 to 255, not divided or normalized"
+        )
+    shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+    return f"in: {given}; out: `logits` float32 [B,{len(names)}] of {shown}"
 
 
 def compare(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Agreement:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from classifier.training.config import TrainConfig
 from stage import artifact, cli, licenses
+from stage.extras import install_extra
 from stage.licenses import Ledger
 from stage.validation import check
 
@@ -184,8 +185,8 @@ def open_devices(backend: str, distributed: str | None = None) -> Devices:
         return ONE_PROCESS
     if importlib.util.find_spec("jax") is None:
         raise ValueError(
-            "--backend=jax needs JAX: pip install -c constraints.txt -e '.[jax]', on a "
-            "TPU with [tpu], on GPUs with [cuda]"
+            f"--backend=jax needs JAX: {install_extra('jax')}, on a TPU with [tpu], on "
+            "GPUs with [cuda]"
         )
     arguments = _distributed_arguments(distributed)
     os.environ["KERAS_BACKEND"] = "jax"
