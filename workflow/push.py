@@ -41,17 +41,16 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError("expected --classifier=, --dataset= or both")
         if _FILE.value and not _CLASSIFIER.value:
             raise ValueError("--file needs --classifier=")
-        cli.load_tensorflow()
         from workflow.hub import files, upload
 
         upload.check_repository(_REPOSITORY.value)
-        more = {
-            "more": _FILE.value,
-            "datasets": [_REPOSITORY.value] if _DATASET.value else [],
-        }
         packages = [
             files.plan(
-                kind, directory, _REPOSITORY.value, **(more if kind == "model" else {})
+                kind,
+                directory,
+                _REPOSITORY.value,
+                more=_FILE.value if kind == "model" else (),
+                datasets=[_REPOSITORY.value] if _DATASET.value else (),
             )
             for kind, directory in given
             if directory
@@ -61,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
         for line in package.describe():
             cli.log(line)
         if _DRY_RUN.value:
-            cli.log(f"{files.artifact.CARD}:\n{package.card}")
+            cli.log(f"its card:\n{package.card}")
     with cli.exit_on_job_error():
         for package in packages if api else ():
             upload.upload(api, package, private=_PRIVATE.value, log=cli.log)

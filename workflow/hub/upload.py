@@ -31,8 +31,8 @@ def log_in() -> Any:
     huggingface_hub.utils.disable_progress_bars()
     if huggingface_hub.get_token() is None:
         raise ValueError(
-            "not logged in to the hub; run `hf auth login`, or set HF_TOKEN= to a token "
-            "that may write"
+            "not logged in to the hub; run `hf auth login`, or set HF_TOKEN= to a "
+            "token that may write"
         )
     return huggingface_hub.HfApi()
 
