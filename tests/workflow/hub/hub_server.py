@@ -1,4 +1,4 @@
-"""A hub on loopback that takes commits of small files, as huggingface_hub sends them."""
+"""A hub on loopback that takes commits of small files, as its client sends them."""
 
 import base64
 import contextlib
