@@ -36,25 +36,28 @@ def main(argv: Sequence[str]) -> None:
     """Uploads the artifacts."""
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
-        given = (("model", _CLASSIFIER.value), ("dataset", _DATASET.value))
-        if not any(directory for _, directory in given):
+        if not (_CLASSIFIER.value or _DATASET.value):
             raise ValueError("expected --classifier=, --dataset= or both")
         if _FILE.value and not _CLASSIFIER.value:
             raise ValueError("--file needs --classifier=")
         from workflow.hub import files, upload
 
-        upload.check_repository(_REPOSITORY.value)
-        packages = [
-            files.plan(
-                kind,
-                directory,
-                _REPOSITORY.value,
-                more=_FILE.value if kind == "model" else (),
-                datasets=[_REPOSITORY.value] if _DATASET.value else (),
+        name = _REPOSITORY.value
+        upload.check_repository(name)
+        packages = []
+        if _CLASSIFIER.value:
+            datasets = [name] if _DATASET.value else []
+            packages.append(
+                files.plan(
+                    "model",
+                    _CLASSIFIER.value,
+                    name,
+                    more=_FILE.value,
+                    datasets=datasets,
+                )
             )
-            for kind, directory in given
-            if directory
-        ]
+        if _DATASET.value:
+            packages.append(files.plan("dataset", _DATASET.value, name))
         api = None if _DRY_RUN.value else upload.log_in()
     for package in packages:
         for line in package.describe():

@@ -8,6 +8,7 @@ labeled images.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
@@ -47,8 +48,9 @@ class Upload:
 
     def read(self) -> bytes:
         """Returns the content."""
-        is_path = isinstance(self.source, pathlib.Path)
-        return self.source.read_bytes() if is_path else self.source
+        if isinstance(self.source, pathlib.Path):
+            return self.source.read_bytes()
+        return self.source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,33 +105,41 @@ def plan(
         FileNotFoundError: If there is no such directory or file.
         ValueError: If it is incomplete, something else, or a file is private.
     """
-    path = pathlib.Path(_open(kind, directory))
-    found = [*_artifact_files(path, ""), *map(_further_file, more)]
-    if artifact.is_complete(path / OWN_CALIBRATION):
-        found += _artifact_files(path / OWN_CALIBRATION, f"{OWN_CALIBRATION}/")
+    path = _open(kind, directory)
+    files = {file.name: file for file in _own_files(path)}
     if kind == "model":
         card = model_card.make_card(path, datasets).encode()
-        found = [file for file in found if file.name != artifact.CARD]
-        found.append(Upload(name=artifact.CARD, source=card, size=len(card)))
-    by_name = {file.name: file for file in found if file.name not in _KEPT_HERE}
-    if artifact.CARD not in by_name:
+        files[artifact.CARD] = Upload(name=artifact.CARD, source=card, size=len(card))
+    if artifact.CARD not in files:
         raise ValueError(f"{path} has no {artifact.CARD}; run write_records again")
-    if len(by_name) != len({file.name for file in found} - _KEPT_HERE):
-        raise ValueError(f"--file: {path} has a file of that name")
-    files = tuple(by_name[name] for name in sorted(by_name))
-    for file in files:
+    for file in map(_further_file, more):
+        if file.name in files:
+            raise ValueError(f"--file: there is another file {file.name!r}")
+        files[file.name] = file
+    for file in files.values():
         _check_private(file, path)
-    return Package(kind=kind, repository=repository, files=files)
+    ordered = tuple(files[name] for name in sorted(files))
+    return Package(kind=kind, repository=repository, files=ordered)
 
 
-def _open(kind: Kind, directory: str) -> str:
+def _own_files(path: pathlib.Path) -> Iterator[Upload]:
+    """Yields the files of an artifact, and of a calibration inside, that may leave."""
+    found = [_artifact_files(path, "")]
+    if artifact.is_complete(path / OWN_CALIBRATION):
+        found.append(_artifact_files(path / OWN_CALIBRATION, f"{OWN_CALIBRATION}/"))
+    for file in itertools.chain(*found):
+        if file.name not in _KEPT_HERE:
+            yield file
+
+
+def _open(kind: Kind, directory: str) -> pathlib.Path:
     if "://" in directory:
         raise ValueError(f"{directory}: expected a local directory; copy it before")
     what = "classifier" if kind == "model" else "dataset"
     path = artifact.require_complete(directory, what)
     if not (path / _KNOWN_BY[kind]).exists():
         raise ValueError(f"{directory} is no {what}: no {_KNOWN_BY[kind]} in it")
-    return os.fspath(path)
+    return pathlib.Path(path)
 
 
 def _artifact_files(path: pathlib.Path, prefix: str) -> Iterator[Upload]:
