@@ -5,10 +5,13 @@ r"""Exports a classifier's network for use elsewhere, and checks the exported fi
 
 The ending of --output selects the format:
 
-  student.onnx   ONNX: `pixels` uint8 [B,S,S,3] to `logits` float32 [B,K]; the class
-                 names are in its metadata
-  student.keras  Keras, with built-in layers only: opens without this project
+  student.onnx   ONNX: `pixels` uint8 [B,S,S,3], 0 to 255, to `logits` float32 [B,K];
+                 the class names are in its metadata
+  student.keras  Keras, the same, with built-in layers only: opens without this project;
+                 the class names are in classifier.json inside of it
   student/       SavedModel, image bytes to logits; for a name without a suffix
+
+The classifier's card, README.md, has a program for each.
 
 The exported network is read back. If its logits differ from the classifier's, it is
 deleted and the command fails.
@@ -42,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_job_error():
         agreement = conversion.export(_CLASSIFIER.value, _OUTPUT.value)
     cli.log(f"{_OUTPUT.value}: {agreement}")
+    cli.log(conversion.describe(_OUTPUT.value, facts))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ r"""Prints the most probable classes of images.
 An argument is a file, or a directory whose files are read, sub-directories included.
 The probabilities, at the temperature of a probe's calibration if there is one, are
 averaged over several classifiers. A file that cannot be decoded is listed with the
-reason, and the command exits with status 1.
+reason, and the command exits with status 1. `--format=csv` prints a line for each class
+of a file, `--format=json` a line for each file.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from collections.abc import Sequence
 from stage import cli
 from stage.flags import CommandFlags
 from stage.status import OK
-from stage.text import printable
 
 FLAGS = CommandFlags()
 _CLASSIFIER = FLAGS.members("classifier")
 _TOP_K = FLAGS.top_k(5, "Number of classes to print per image.")
-_JSON = FLAGS.boolean(
-    "json", False, "Print one line of JSON per image, with file, status, top or error."
+_FORMAT = FLAGS.choice(
+    "format",
+    "table",
+    ("table", "csv", "json"),
+    "Table of one row per image; CSV of one row per image and class; one line of JSON "
+    "per image, with file, status, top or error.",
 )
 
 
@@ -42,16 +46,16 @@ def main(argv: Sequence[str]) -> None:
     num_bad = 0
     with cli.exit_on_job_error():
         members = ensemble.Ensemble(_CLASSIFIER.value, temperature=temperatures)
-        width = max(len(printable(name)) for name in members.class_names)
+        layout = file_predictions.make_layout(
+            _FORMAT.value, files=files, class_names=members.class_names
+        )
+        for line in layout.header:
+            cli.log(line)
         for prediction in file_predictions.predict_files(
             members, files, top_k=_TOP_K.value
         ):
             num_bad += prediction.status != OK
-            cli.log(
-                file_predictions.to_json(prediction)
-                if _JSON.value
-                else file_predictions.to_text(prediction, width=width)
-            )
+            cli.log(layout.lines(prediction))
             if not cli.can_print():  # As in `| head`.
                 break
     sys.exit(min(num_bad, 1))

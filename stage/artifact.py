@@ -178,7 +178,7 @@ def start_or_resume(
     check_startable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        is_first = create(path / CONFIG, _to_json(config))
+        is_first = create(path / CONFIG, to_json(config))
     except OSError as error:
         raise OSError(f"cannot write to {path}: {error}") from error
     # Else another part was faster, and what it has written is compared.
@@ -287,7 +287,7 @@ def complete(
         "versions": {"python": platform.python_version(), **packages},
         "files": {name: sizes[name] for name in sizes if name not in leaving_out},
     }
-    return create(epath.Path(directory) / COMPLETED, _to_json(facts))
+    return create(epath.Path(directory) / COMPLETED, to_json(facts))
 
 
 def check_sizes(directory: epath.PathLike) -> None:
@@ -424,10 +424,11 @@ def _is_directory(path: str) -> bool:
 
 def write_json(path: epath.PathLike, content: Any) -> None:
     """Writes indented JSON atomically."""
-    write_bytes(path, _to_json(content))
+    write_bytes(path, to_json(content))
 
 
-def _to_json(content: Any) -> bytes:
+def to_json(content: Any) -> bytes:
+    """Returns the content of a file of indented JSON."""
     return (json.dumps(content, indent=2) + "\n").encode()
 
 

@@ -27,7 +27,7 @@ from stage.text import printable
 Flag: TypeAlias = flags.FlagHolder
 
 #: Former names of flags, and the present ones.
-RENAMED = {"precision": "dtype"}
+RENAMED = {"precision": "dtype", "json": "format=json"}
 #: Flags for the output directory of another command, and that command.
 ARTIFACTS = {
     "calibration": "teacher.calibrate, or teacher.probe in WORKDIR/calibration,",
@@ -164,8 +164,8 @@ class CommandFlags:
             sys.exit(0)
         except flags.Error as error:
             name = getattr(error, "flagname", "")
-            new_name = RENAMED.get(name)
-            if new_name in self.values:
+            new_name = RENAMED.get(name, "")
+            if new_name.partition("=")[0] in self.values:
                 sys.exit(f"error: --{name} was renamed: use --{new_name}")
             sys.exit(f"error: {self._explain(error)}\n{hint}")
 
@@ -332,10 +332,10 @@ class CommandFlags:
             ),
         )
 
-    def image_source(self, text: str) -> FlagGroup:
+    def image_source(self, text: str, *, required: bool = True) -> FlagGroup:
         """Defines the images that a job reads, see `sources.open_source`."""
         return FlagGroup(
-            spec=self.string("images", None, text, required=True),
+            spec=self.string("images", None, text, required=required),
             image_feature=self.image_feature(),
             data_dir=self.data_dir(),
         )

@@ -30,6 +30,7 @@ from etils.epath.stat_utils import StatResult
 
 from beam_jobs.io import google_storage
 from stage import bucket_lock
+from stage.extras import install_packages
 from stage.retry import retrying
 
 T = TypeVar("T")
@@ -347,8 +348,8 @@ def _system(path: str) -> FileSystem:
         importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
-            f"{scheme}:// needs Beam's extra: pip install -c constraints.txt "
-            f"'apache-beam[{extra}]'"
+            f"{scheme}:// needs Beam's extra: "
+            + install_packages([f"apache-beam[{extra}]"])
         ) from error
     return FileSystems.get_filesystem(path)
 

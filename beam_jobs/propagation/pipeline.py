@@ -24,10 +24,10 @@ from beam_jobs.propagation.job import WORK, PropagationJob, find_missing
 from beam_jobs.runners import options as runner_options
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import Build, PipelineJob
-from pseudo_label.predictions.prediction_set import SHARDS, SUMMARY, read_new_facts
+from pseudo_label.predictions.prediction_set import SUMMARY, read_new_facts
 from pseudo_label.predictions.schema import NeighborAgreement
 from pseudo_label.propagation.cells import Cells, row_type, spread_type
-from stage import artifact
+from stage import artifact, shard_list
 from stage.cli import Log
 
 #: Bytes of the rows that cross the local runner's shuffle at a time.
@@ -129,7 +129,7 @@ def finish(job: PropagationJob) -> str:
         "checksums": checksums,
     }
     artifact.write_json(output / SUMMARY, summary)
-    artifact.write_bytes(output / SHARDS, job.predictions.read_shards())
+    artifact.write_bytes(shard_list.find(output), job.predictions.read_shards())
     artifact.delete_unfinished(output)
     (output / WORK).rmtree(missing_ok=True)  # Deleted if the job ended here before.
     return (

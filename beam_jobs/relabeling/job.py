@@ -22,14 +22,13 @@ from classifier.export.facts import ClassifierFacts, read_facts
 from classifier.export.head import read_head
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
 from pseudo_label.predictions.prediction_set import (
-    SHARDS,
     SUMMARY,
     PredictionSet,
     open_predictions,
     read_new_facts,
 )
 from pseudo_label.predictions.schema import TRUE_LABEL
-from stage import artifact
+from stage import artifact, shard_list
 from stage.calibration_files import read_temperature
 from stage.cli import Log
 from stage.status import OK
@@ -201,7 +200,7 @@ def finish(job: RelabelingJob) -> str:
         "checksums": [of_shard.checksum for of_shard in facts],
     }
     artifact.write_json(output / SUMMARY, summary)
-    artifact.write_bytes(output / SHARDS, job.predictions.read_shards())
+    artifact.write_bytes(shard_list.find(output), job.predictions.read_shards())
     return (
         f"relabeled {counts[OK]:,} of {counts.total():,} images of "
         f"{job.predictions.directory} with {job.relabeling.teacher}"

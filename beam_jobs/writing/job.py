@@ -32,7 +32,7 @@ from pseudo_label.dataset import records as dataset_records
 from pseudo_label.deduplication import near_duplicates
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection.decision import SELECTION, open_selection
-from stage import artifact, licenses, markdown, parts, typed_json
+from stage import artifact, licenses, markdown, parts, shard_list, typed_json
 from stage.cli import Log
 from stage.parts import WHOLE, Part
 from stage.system import read_in_parallel
@@ -42,7 +42,7 @@ from stage.validation import check, check_positive
 RECORDS_PER_SHARD = 4096
 MIN_SHARDS = 4
 #: The list of input shards, deleted from a complete dataset.
-SCRATCH = (shard_manifest.MANIFEST,)
+SCRATCH = (shard_list.NAME,)
 #: Paths of predictions and selection, for `pseudo_label.verify`.
 INPUTS = "inputs.json"
 
@@ -193,7 +193,7 @@ def finish(job: WritingJob) -> str:
     )
     write_card(job)
     if job.part.is_whole:  # Other parts may still read it.
-        (output / shard_manifest.MANIFEST).unlink(missing_ok=True)
+        shard_list.find(output).unlink(missing_ok=True)
     return (
         f"wrote {split.num_examples:,} records into {job.num_shards} shards of "
         f"{job.output}"

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from beam_jobs.writing import shard_groups
+from beam_jobs.writing.selected_images import COLUMNS, join_images
 from beam_jobs.writing.shard_groups import Group
 from beam_jobs.writing.spool import Spool, WritingError
 from classifier.data import shard_manifest, tfrecord
@@ -33,11 +34,10 @@ from classifier.data.python_reader import read_examples
 from classifier.data.sources import Source
 from pseudo_label.dataset import records
 from pseudo_label.dataset.records import Record
-from pseudo_label.deduplication import near_duplicates
-from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.prediction_set import PredictionSet, teacher_fingerprint
-from pseudo_label.selection.decision import COLUMNS, SELECTION, Selection, count_copies
-from stage import artifact, parquet, parts
+from pseudo_label.selection import kept_rows
+from pseudo_label.selection.decision import SELECTION, Selection
+from stage import artifact, parts
 from stage.parts import WHOLE, Part
 from stage.tfds_directory import FRAME_BYTES
 from stage.typed_json import Count
@@ -46,11 +46,10 @@ from stage.typed_json import Count
 #: each further one takes four seconds to start, and 400 MB.
 MIN_RECORDS_TO_SPREAD = 200_000
 _COLUMNS = (
-    *("record_index", "key", "key_hash", "image_sha256", "label", "confidence"),
+    *COLUMNS,
+    *("record_index", "key_hash", "label", "confidence"),
     *("top_labels", "top_probabilities"),
 )
-#: Rows to convert to Python objects at once.
-_BATCH_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,47 +293,17 @@ def selected_images(
     _, copies = _read_decisions(job, index)
     if not copies.any():
         return
-    rows = _selected_rows(job.predictions.path(index), copies)
-    count, error = 0, ""
+    rows = kept_rows.read_kept(job.predictions.path(index), copies, _COLUMNS)
     shard = shard_manifest.read_shard(job.output, index)
-    for example in read_examples(job.source.reader, shard.files):
-        error = f" ({example.status}: {example.error})" if example.error else ""
-        if count < len(copies) and copies[count]:
-            row = next(rows)
-            if hashlib.sha256(example.image).digest() != row["image_sha256"]:
-                raise WritingError(
-                    f"shard {index}, row {count} ({row['key']}): the image is not the "
-                    f"one that was labeled{error}"
-                )
-            yield row, int(copies[count]), example.image
-        count += 1
-    if count != len(copies):
-        raise WritingError(
-            f"shard {index}: expected {len(copies)} images, got {count}{error}"
-        )
-
-
-def _selected_rows(
-    path: epath.Path, copies: NDArray[np.int64]
-) -> Iterator[dict[str, Any]]:
-    start = 0
-    for rows in prediction_schema.read_rows(path, _COLUMNS):
-        is_selected = copies[start : start + rows.num_rows] > 0
-        start += rows.num_rows
-        selected = rows.filter(pa.array(is_selected))
-        for batch in selected.to_batches(max_chunksize=_BATCH_ROWS):
-            yield from batch.to_pylist()
+    examples = read_examples(job.source.reader, shard.files)
+    yield from join_images(rows, copies, examples, shard=index)
 
 
 def _read_decisions(job: WritingJob, index: int) -> tuple[pa.Table, NDArray[np.int64]]:
     """Returns the rows of an input shard and the copies to write of each, [rows]."""
-    path = job.predictions.path(index)
-    rows = prediction_schema.read_table(path, COLUMNS)
-    dropped = near_duplicates.read_dropped(
-        job.selection_directory, index, selection=job.selection.fingerprint
+    return kept_rows.read_decisions(
+        job.predictions, job.selection, job.selection_directory, index
     )
-    with parquet.explaining(path):
-        return rows, count_copies(rows, job.selection, dropped)
 
 
 def make_record(

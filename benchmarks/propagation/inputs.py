@@ -14,8 +14,8 @@ from benchmarks.measuring import predictions
 from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.embeddings import EMBEDDING
-from pseudo_label.predictions.prediction_set import SHARDS
 from pseudo_label.predictions.schema import TRUE_LABEL
+from stage import shard_list
 from stage.status import OK
 
 #: Clusters of a class; those of all classes lie among each other.
@@ -88,7 +88,7 @@ def _write(path: pathlib.Path, space: FeatureSpace, rows: int, part: int) -> Non
         return _make_blocks(space, [part, index], size)
 
     predictions.write(path, config, make, rows=rows, more=[EMBEDDING, TRUE_LABEL])
-    (path / SHARDS).touch()  # What the job copies and does not read.
+    (path / shard_list.NAME).touch()  # What the job copies and does not read.
 
 
 def _make_blocks(space: FeatureSpace, seed: list[int], size: int) -> Iterator[pa.Table]:

@@ -18,9 +18,8 @@ from classifier.export.head import Head, write_head
 from pseudo_label.predictions import embeddings
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.embeddings import EMBEDDING, EMBEDDING_NORM
-from pseudo_label.predictions.prediction_set import SHARDS
 from pseudo_label.propagation.graph import normalize_rows
-from stage import artifact
+from stage import artifact, shard_list
 from stage.status import OK
 
 _FEATURES = "f" * 64
@@ -63,7 +62,9 @@ def open_inputs(directory: pathlib.Path, shape: Shape) -> RelabelingInputs:
 
     more = [EMBEDDING, EMBEDDING_NORM]
     predictions.write(inputs.predictions, config, make, rows=shape.images, more=more)
-    (inputs.predictions / SHARDS).touch()  # What the job copies and does not read.
+    (
+        inputs.predictions / shard_list.NAME
+    ).touch()  # What the job copies and does not read.
     _write_teacher(inputs.teacher, shape)
     return inputs
 

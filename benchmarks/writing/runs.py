@@ -30,13 +30,13 @@ def measure(way: str, inputs: WritingInputs, *, num_shards: int) -> Figures:
         start_seconds, from the command's start to the pipeline's; peak_memory_gb, of
         all its processes together; images_per_second_with_start.
     """
-    from classifier.data.shard_manifest import MANIFEST
+    from stage import shard_list
 
     with tempfile.TemporaryDirectory(dir=inputs.root) as directory:
         output = pathlib.Path(directory) / "dataset"
         command = write_command(way, inputs, str(output), num_shards)
         # Every way lists the input shards there before it starts its pipeline.
-        watched = watch(command, has_begun=(output / MANIFEST).exists)
+        watched = watch(command, has_begun=(output / shard_list.NAME).exists)
     return {
         SPEED: inputs.num_images / (watched.seconds - watched.start_seconds),
         "start_seconds": watched.start_seconds,

@@ -1,4 +1,4 @@
-"""The frozen list of a job's shards: `shards.parquet`, one row per file.
+"""The frozen list of a job's shards (`stage.shard_list`), one row per file.
 
 The first run writes it; later runs must find the same files, so that a shard number
 always means the same images. Workers look up their shard, so that a job's graph holds
@@ -21,10 +21,9 @@ from etils import epath
 from classifier.data import opening
 from classifier.data.examples import File
 from classifier.data.sources import Shard, Source, make_shards
-from stage import artifact, parquet, typed_json
+from stage import artifact, parquet, shard_list, typed_json
 from stage.text import printable
 
-MANIFEST = "shards.parquet"
 #: Rows of a Parquet row group, the least that a worker reads to find its shard.
 _GROUP_ROWS = 10_000
 _SCHEMA = pa.schema(
@@ -72,14 +71,15 @@ def match(
     file is gone, has another size or, `with_times`, another time, or is new and not
     allowed.
     """
-    if not _path(output).exists():
+    path = shard_list.find(output)
+    if not path.exists():
         return source
     artifact.check_files(output)
     listed = {(file.name, file.skip): file for file in source.files}
     frozen: list[Shard] = []
     gone: list[str] = []
     changed: list[str] = []
-    for shard in _read_shards(_path(output)):
+    for shard in _read_shards(path):
         files = []
         for old in shard.files:
             file = listed.pop((old.name, old.skip), None)
@@ -126,7 +126,7 @@ def freeze(
             source, output, allow_new_shards=allow_new_shards, with_times=with_times
         )
 
-    matched, path = match_again(), _path(output)
+    matched, path = match_again(), shard_list.find(output)
     if not path.exists() and artifact.create(path, _encode(matched.shards)):
         return matched
     matched = match_again()
@@ -160,7 +160,7 @@ def _encode(shards: Sequence[Shard]) -> bytes:
 
 def read_shard(output: epath.PathLike, index: int) -> Shard:
     """Returns one shard of a job, reading only the row groups that contain it."""
-    path = _path(output)
+    path = shard_list.find(output)
     footer = _read_footer(str(path), _version(path))
     groups = []
     for group in range(footer.num_row_groups):
@@ -177,10 +177,6 @@ def read_shard(output: epath.PathLike, index: int) -> Shard:
     if not rows.num_rows:
         raise ValueError(f"{path} has no shard {index}")
     return _shards(rows)[0]
-
-
-def _path(output: epath.PathLike) -> epath.Path:
-    return epath.Path(output) / MANIFEST
 
 
 def _version(path: epath.Path) -> tuple[int, ...]:

@@ -7,21 +7,24 @@ Imports neither Keras nor TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
 from classifier.export.facts import (
     CLASSIFIER,
+    KERAS,
     NO_NETWORK,
     ONNX,
     OWN_CALIBRATION,
+    ClassifierFacts,
     Evaluation,
     own_temperature,
     read_facts,
 )
 from classifier.models.variants import is_resnet_rs
-from stage import artifact, licenses, markdown, typed_json
+from stage import artifact, hub_metadata, licenses, markdown, typed_json
 from stage.typed_json import Count, PositiveCount
 
 #: Most classes that are listed.
@@ -107,6 +110,11 @@ class _CardFigures:
     evaluation: Evaluation | None = None
     num_parameters: Count | None = None
 
+    @property
+    def num_evaluated(self) -> int:
+        """Number of images that its accuracy was measured on."""
+        return self.evaluation.num_examples if self.evaluation else 0
+
 
 def write(directory: epath.PathLike) -> None:
     """Writes the card of an exported classifier; a head without network has none.
@@ -119,19 +127,67 @@ def write(directory: epath.PathLike) -> None:
         markdown.write_card(directory, make_card(directory))
 
 
-def make_card(directory: epath.PathLike) -> str:
-    """Returns the card of an exported classifier, as Markdown; see `write`."""
+def make_card(directory: epath.PathLike, datasets: Sequence[str] = ()) -> str:
+    """Returns the card of an exported classifier, as Markdown; see `write`.
+
+    `datasets` are repositories of the hub that it learned from, beside those that its
+    ledger names.
+    """
     path = epath.Path(directory)
     facts = read_facts(path)
-    return markdown.render(
+    figures = typed_json.read(path / CLASSIFIER, _CardFigures)
+    run = typed_json.read(path / artifact.CONFIG, _CardRun)
+    ledger = licenses.read(path)
+    temperature = own_temperature(path, facts)
+    title = f"Image classifier of {len(facts.class_names):,} classes"
+    described = _describe(facts, figures, run, title=title)
+    learned_from = {*datasets, *hub_metadata.repositories(ledger, "images")}
+    metadata = {
+        **hub_metadata.license_fields(ledger),
+        **described,
+        "datasets": sorted(learned_from),
+        "base_model": hub_metadata.repositories(ledger, "weights"),
+    }
+    return hub_metadata.front_matter(metadata) + markdown.render(
         "classifier.export",
         "model_card.md",
+        title=title,
         facts=facts,
-        figures=typed_json.read(path / CLASSIFIER, _CardFigures),
-        run=typed_json.read(path / artifact.CONFIG, _CardRun),
-        ledger=licenses.read(path),
+        figures=figures,
+        evaluated=figures.num_evaluated > 0,
+        run=run,
+        ledger=ledger,
         has_graph=facts.network != ONNX,
-        temperature=own_temperature(path, facts),
+        has_keras=facts.network == KERAS,
+        temperature=temperature,
+        scaling="" if temperature == 1 else f" / {temperature:g}",
         has_calibration=artifact.is_complete(path / OWN_CALIBRATION),
         max_classes=_MAX_CLASSES,
     )
+
+
+def _describe(
+    facts: ClassifierFacts, figures: _CardFigures, run: _CardRun, *, title: str
+) -> dict[str, Any]:
+    """Returns what the hub is told of a classifier, beside licenses and origins."""
+    format_tag = {KERAS: "keras", ONNX: "onnx"}.get(facts.network, "tensorflow")
+    network = run.config.model.name if run.config.model else ""
+    method = "noisy-student" if run.pseudo_labeled else ""
+    found: dict[str, Any] = {
+        "library_name": "noisy-student-rs",
+        "pipeline_tag": "image-classification",
+        "tags": [tag for tag in (format_tag, method, network) if tag],
+    }
+    if figures.evaluation and figures.num_evaluated:
+        accuracy = {"type": "accuracy", "value": round(figures.evaluation.top1, 6)}
+        result = {
+            "task": {"type": "image-classification"},
+            "dataset": {
+                "type": "images",
+                "name": f"{figures.num_evaluated:,} images that it did not learn from",
+            },
+            "metrics": [accuracy],
+        }
+        found["metrics"] = ["accuracy"]
+        found["model-index"] = [{"name": title, "results": [result]}]
+    return found

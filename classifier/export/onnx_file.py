@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from classifier.export.facts import ClassifierFacts
 from classifier.models.embedding import EMBEDDING, LOGITS
 from stage import artifact
+from stage.extras import install_extra
 from stage.typed_json import error_message, shown
 
 #: Network of a classifier of the kind `onnx`.
@@ -34,14 +35,15 @@ _READING = "EPContext"
 MAX_BYTES = 2**31 - 1
 #: Oldest version of ONNX's operators that ONNX Runtime knows.
 MIN_OPSET = 7
-_INSTALL = "pip install -c constraints.txt -e '.[onnx]'"
 
 
 def require_packages() -> None:
     """Raises ValueError unless the packages of the extra `[onnx]` are installed."""
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            raise ValueError(f"ONNX needs the package {package}: {_INSTALL}")
+            raise ValueError(
+                f"ONNX needs the package {package}: {install_extra('onnx')}"
+            )
 
 
 def read_model(path: epath.PathLike) -> Any:

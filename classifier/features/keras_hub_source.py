@@ -22,6 +22,7 @@ from classifier.features.saved_model_source import pool, scale
 from classifier.features.traced import TracedFeatures
 from stage import artifact
 from stage.cli import Log
+from stage.extras import install_extra
 from stage.overrides import override_all, paths_of
 from stage.typed_json import error_message
 
@@ -40,9 +41,7 @@ def open_preset(preset: str, assignments: Sequence[str], log: Log) -> TracedFeat
     """
     spec = f"keras_hub:{preset}"
     if importlib.util.find_spec("keras_hub") is None:
-        raise ValueError(
-            f"{spec}: needs KerasHub: pip install -c constraints.txt -e '.[pretrained]'"
-        )
+        raise ValueError(f"{spec}: needs KerasHub: {install_extra('pretrained')}")
     if pathlib.Path(preset).exists():
         artifact.check_files(preset)
     for name in _FIXED:

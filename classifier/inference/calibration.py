@@ -31,7 +31,7 @@ from stage.calibration_files import (
     SCHEMA_VERSION,
 )
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("key", pa.string()),
         ("label", pa.int32()),
@@ -270,7 +270,7 @@ def rows(predicted: Sequence[PartPredictions], temperature: float) -> pa.Table:
             probabilities.max(axis=1),
             pa.array([part.fold] * len(part.keys), pa.int32()),
         ]
-        tables.append(pa.table(columns, schema=_SCHEMA))
+        tables.append(pa.table(columns, schema=SCHEMA))
     return pa.concat_tables(tables).combine_chunks()
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import pathlib
 import tempfile
+import zipfile
 from typing import Any
 
 import keras
@@ -27,6 +28,7 @@ from classifier.export.facts import (
     KERAS,
     ONNX,
     SAVED_MODEL,
+    ClassifierFacts,
     own_temperature,
     read_facts,
 )
@@ -44,6 +46,7 @@ from classifier.models import variants
 from classifier.models.embedding import LOGITS
 from classifier.models.resnet_rs import GroupedBatchNormalization, StochasticDepth
 from stage import artifact
+from stage.extras import install_extra
 from stage.system import num_cores
 
 #: Version of ONNX's operator set; runtimes of 2022 and later support it.
@@ -52,6 +55,8 @@ OPSET = 17
 TOLERANCE = 1e-4
 #: Images that are compared, from one color to noise.
 NUM_IMAGES = 16
+#: Most names of classes that a line has.
+_MAX_NAMES = 10
 #: Directory of a SavedModel for additional files.
 _EXTRA = "assets.extra"
 
@@ -102,8 +107,7 @@ def check_output(output: str, network: str = KERAS) -> None:
         for package in ("onnx", "onnxruntime", "tf2onnx"):
             if importlib.util.find_spec(package) is None:
                 raise ValueError(
-                    f"ONNX needs the package {package}: "
-                    "pip install -c constraints.txt -e '.[onnx]'"
+                    f"ONNX needs the package {package}: " + install_extra("onnx")
                 )
 
 
@@ -132,6 +136,18 @@ def export(directory: epath.PathLike, output: str) -> Agreement:
         with artifact.replacing(target) as temporary:
             _copy(written, temporary)
     return agreement
+
+
+def describe(output: str, facts: ClassifierFacts) -> str:
+    """Returns what goes into an exported network and what comes out, in a line."""
+    size, names = facts.image.size, facts.class_names
+    given = "`encoded`, bytes of images"
+    if _find_suffix(output):
+        given = (
+            f"`pixels` uint8 [B,{size},{size},3], 0 to 255, not divided or normalized"
+        )
+    shown = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+    return f"in: {given}; out: `logits` float32 [B,{len(names)}] of {shown}"
 
 
 def compare(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> Agreement:
@@ -188,6 +204,9 @@ def _write_keras(classifier: epath.Path, output: epath.Path) -> None:
     if model.name.startswith(variants.PREFIX):
         model = without_own_layers(model)
     model.save(str(output))
+    # Keras ignores what else is in its archive.
+    with zipfile.ZipFile(str(output), "a") as archive:
+        archive.writestr(CLASSIFIER, (classifier / CLASSIFIER).read_bytes())
 
 
 def without_own_layers(model: keras.Model) -> keras.Model:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from classifier.export import saved_model
 from classifier.export.facts import KERAS, ONNX, SAVED_MODEL
 from classifier.models.embedding import LOGITS
+from stage.extras import install_extra
 
 #: The first that a network runs on is its reference.
 ENGINES = ("tensorflow", "onnxruntime", "openvino")
@@ -35,7 +36,6 @@ _RUN_BY = {
     ONNX: ("onnxruntime", "openvino"),
 }
 _NO_ENGINE = ("onnxruntime", "bfloat16")
-_INSTALL = "pip install -c constraints.txt -e '.[openvino]'"
 
 #: Function from pixels uint8 [B,S,S,3], B at least 1, to logits float32 [B,K].
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -122,7 +122,9 @@ def _names(name: str, networks: Collection[str]) -> list[str]:
             f"--engine={name}: the network runs on {' or '.join(able)} only"
         )
     if name == "openvino" and not has_openvino():
-        raise ValueError(f"--engine=openvino: OpenVINO is not installed; {_INSTALL}")
+        raise ValueError(
+            f"--engine=openvino: OpenVINO is not installed; {install_extra('openvino')}"
+        )
     if name != AUTO:
         return [name]
     if "tensorflow" in able and has_gpu():
@@ -131,7 +133,7 @@ def _names(name: str, networks: Collection[str]) -> list[str]:
     if not names:
         raise ValueError(
             "only OpenVINO runs ONNX files and other networks as one ensemble, and it "
-            f"is not installed; {_INSTALL}"
+            f"is not installed; {install_extra('openvino')}"
         )
     return names
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import functools
+import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +19,12 @@ from classifier.data.readers import FolderReader
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from stage.status import OK
 from stage.text import printable
+
+CSV_COLUMNS = ("file", "status", "rank", "label", "class", "probability", "error")
+#: Decimals of a probability: float32 has little more.
+_DECIMALS = 6
+#: Most characters of a column; what is longer shifts its row.
+_MAX_WIDTH = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +89,73 @@ def predict_files(
             )
 
 
-def to_text(prediction: FilePrediction, *, width: int) -> str:
-    """Returns a prediction as lines of a table whose class names have a width."""
-    lines = [printable(prediction.file)]
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How predictions are printed: lines before all, and those of each.
+
+    Attributes:
+        header: Lines before the predictions.
+        lines: Function from a prediction to its lines.
+    """
+
+    header: tuple[str, ...]
+    lines: Callable[[FilePrediction], str]
+
+
+def make_layout(
+    name: str, *, files: Sequence[File], class_names: Sequence[str]
+) -> Layout:
+    """Returns the layout `table`, `csv` or `json` of the predictions of some files."""
+    if name == "json":
+        return Layout((), to_json)
+    if name == "csv":
+        return Layout((_csv_line(CSV_COLUMNS),), to_csv)
+    names = (printable(file.name) for file in files)
+    file_width = min(max(map(len, ("file", *names))), _MAX_WIDTH)
+    width = min(max(map(len, ("class", *map(printable, class_names)))), _MAX_WIDTH)
+    header = f"{'file':<{file_width}}  {'class':<{width}} probability  next"
+    lines = functools.partial(to_row, file_width=file_width, width=width)
+    return Layout((header,), lines)
+
+
+def to_row(prediction: FilePrediction, *, file_width: int, width: int) -> str:
+    """Returns a prediction as a row of a table with widths of files and classes."""
+    row = f"{printable(prediction.file):<{file_width}}  "
     if prediction.status != OK:
-        lines.append(f"  {prediction.status}: {printable(prediction.error)}")
-    for rank, top in enumerate(prediction.top, start=1):
-        name = printable(top.class_name)
-        lines.append(f"{rank:>5}  {name:<{width}} {top.probability:>8.2%}")
-    return "\n".join(lines)
+        return f"{row}{prediction.status}: {printable(prediction.error)}"
+    best, *others = (
+        (printable(top.class_name), top.probability) for top in prediction.top
+    )
+    others_ = ", ".join(f"{name} {share:.2%}" for name, share in others)
+    return f"{row}{best[0]:<{width}} {best[1]:>11.2%}  {others_}".rstrip()
+
+
+def to_csv(prediction: FilePrediction) -> str:
+    """Returns a prediction as lines of CSV, one for each class, see `CSV_COLUMNS`."""
+    file, status = printable(prediction.file), prediction.status
+    if status != OK:
+        error = printable(prediction.error)
+        return _csv_line((file, status, "", "", "", "", error))
+    return "\n".join(
+        _csv_line((file, status, rank, top.label, printable(top.class_name), share, ""))
+        for rank, top in enumerate(prediction.top, start=1)
+        for share in [f"{top.probability:.{_DECIMALS}f}"]
+    )
 
 
 def to_json(prediction: FilePrediction) -> str:
     """Returns a prediction as one line of JSON, in ASCII."""
     facts = dataclasses.asdict(prediction)
+    for top in facts["top"]:
+        top["probability"] = round(top["probability"], _DECIMALS)
     del facts["top" if prediction.status != OK else "error"]
     return json.dumps(facts)
+
+
+def _csv_line(values: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
 
 
 def _top(

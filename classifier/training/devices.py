@@ -23,6 +23,7 @@ from classifier.training import tracking
 from classifier.training.config import TrainConfig
 from classifier.training.tracking import Tracker, TrackerSpec
 from stage import artifact, cli, licenses
+from stage.extras import install_extra
 from stage.licenses import Ledger
 from stage.validation import check
 
@@ -192,8 +193,8 @@ def open_devices(backend: str, distributed: str | None = None) -> Devices:
         return ONE_PROCESS
     if importlib.util.find_spec("jax") is None:
         raise ValueError(
-            "--backend=jax needs JAX: pip install -c constraints.txt -e '.[jax]', on a "
-            "TPU with [tpu], on GPUs with [cuda]"
+            f"--backend=jax needs JAX: {install_extra('jax')}, on a TPU with [tpu], on "
+            "GPUs with [cuda]"
         )
     arguments = _distributed_arguments(distributed)
     os.environ["KERAS_BACKEND"] = "jax"

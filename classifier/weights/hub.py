@@ -12,6 +12,7 @@ from typing import Any
 
 from classifier.weights import timm
 from classifier.weights.published import Weights
+from stage.extras import install_extra
 from stage.typed_json import error_message
 
 _WEIGHTS, _CARD = "model.safetensors", "README.md"
@@ -34,7 +35,7 @@ def open_repository(spec: str, repository: str) -> Weights:
         import huggingface_hub.utils
     except ImportError as error:
         raise ValueError(
-            f"{spec}: needs huggingface_hub: pip install -c constraints.txt -e '.[hub]'"
+            f"{spec}: needs huggingface_hub: {install_extra('hub')}"
         ) from error
     # Not a line for each of its attempts: the last one's error is raised.
     huggingface_hub.utils.logging.set_verbosity_error()

@@ -12,7 +12,7 @@ from typing import Any
 from pseudo_label.dataset import records
 from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
-from stage import markdown
+from stage import hub_metadata, markdown
 from stage.licenses import Ledger
 
 #: Maximum number of values of a setting to list; of longer lists, the length is shown.
@@ -39,7 +39,7 @@ def make_card(
         ledger: Licenses of images and teachers; None for a dataset of an earlier
             version, whose card does not list them.
     """
-    return markdown.render(
+    return _metadata(selection, ledger) + markdown.render(
         "pseudo_label.dataset",
         "card.md",
         selection=selection,
@@ -52,6 +52,26 @@ def make_card(
         wire_types=records.wire_types(top_k=predictions.top_k),
         ledger=ledger,
     )
+
+
+def _metadata(selection: Selection, ledger: Ledger | None) -> str:
+    return hub_metadata.front_matter(
+        {
+            **hub_metadata.license_fields(ledger),
+            "pretty_name": "Pseudo-labeled images",
+            "task_categories": ["image-classification"],
+            "tags": ["noisy-student", "pseudo-labels", "tfrecord"],
+            "source_datasets": hub_metadata.repositories(ledger, "images"),
+            "size_categories": [_size_category(selection.funnel.records)],
+        }
+    )
+
+
+def _size_category(records: int) -> str:
+    """Returns the hub's name of the range that a number of records is in."""
+    ends = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B")
+    place = min(max(0, len(str(records)) - 3), len(ends) - 1)
+    return f"{ends[place - 1]}<n<{ends[place]}" if place else f"n<{ends[0]}"
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

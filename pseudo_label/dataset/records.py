@@ -27,6 +27,11 @@ SPLIT = "train"
 _ADVICE = "delete COMPLETED in it and run write_records again"
 #: Features that a soft target is made from.
 TARGET_FEATURES = ("top_labels", "top_probabilities")
+INFO = "dataset_info.json"
+#: Entry of the file that says which features `as_supervised=True` gives; datasets of
+#: earlier versions have none.
+SUPERVISED = "supervisedKeys"
+PAIR = ("image", "label")
 #: TensorFlow's type in a serialized record, and a description, by feature.
 FIELDS = {
     "image": ("string", "encoded image, unchanged"),
@@ -166,6 +171,7 @@ def write_metadata(
         "name": NAME,
         "version": VERSION,
         "fileFormat": "tfrecord",
+        SUPERVISED: {"tuple": {"items": [{"featureKey": name} for name in PAIR]}},
         "splits": [
             {
                 "name": SPLIT,
@@ -175,7 +181,7 @@ def write_metadata(
             }
         ],
     }
-    artifact.write_json(path / "dataset_info.json", info)
+    artifact.write_json(path / INFO, info)
 
 
 def check_size(directory: epath.PathLike) -> None:

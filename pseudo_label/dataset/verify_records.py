@@ -99,7 +99,7 @@ def _check_description(lineage: Lineage, split: Any) -> None:
         artifact.write_bytes(epath.Path(scratch) / artifact.CARD, text.encode())
         for expected in epath.Path(scratch).iterdir():
             path = lineage.dataset / expected.name
-            if not path.exists() or path.read_bytes() != expected.read_bytes():
+            if not path.exists() or path.read_bytes() not in _contents(expected):
                 raise ValueError(
                     f"{path} is not what write_records writes; delete "
                     f"{artifact.COMPLETED} beside it and run write_records again"
@@ -109,6 +109,16 @@ def _check_description(lineage: Lineage, split: Any) -> None:
             f"{lineage.dataset / artifact.CONFIG}: record_version: expected "
             f"{records.VERSION}, got {typed_json.shown(config.record_version)}"
         )
+
+
+def _contents(path: epath.Path) -> list[bytes]:
+    """Returns the content of a file that describes records, now and formerly."""
+    contents = [path.read_bytes()]
+    if path.name == records.INFO:
+        info = typed_json.read(path, dict[str, Any])
+        del info[records.SUPERVISED]
+        contents.append(artifact.to_json(info))
+    return contents
 
 
 def _check_files(directory: epath.Path, names: Sequence[str]) -> None:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from pseudo_label.predictions import schema as prediction_schema
 from pseudo_label.predictions.schema import NeighborAgreement, ShardFacts
-from stage import artifact, parquet, typed_json
+from stage import artifact, parquet, shard_list, typed_json
 from stage.system import read_in_parallel
 from stage.typed_json import ClassName, Count, Positive, PositiveCount
 
 SUMMARY = "summary.json"
-#: The list of files that were labeled, of `classifier.data.shard_manifest`.
-SHARDS = "shards.parquet"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ class PredictionSet:
 
         Raises ValueError if it is missing, broken, or of another number of shards.
         """
-        path = epath.Path(self.directory) / SHARDS
+        path = shard_list.find(self.directory)
         if not path.exists():
             raise ValueError(_missing(path))
         found = len(pc.unique(parquet.read_parquet_file(path, ["shard"])["shard"]))

@@ -14,6 +14,10 @@ def test_it_prints_how_close_the_logits_of_the_file_are(exported, tmp_path):
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith(f"{tmp_path}/student.keras: ")
     assert "16 of 16 images" in process.stdout
+    assert process.stdout.splitlines()[1] == (
+        "in: `pixels` uint8 [B,32,32,3], 0 to 255, not divided or normalized; "
+        "out: `logits` float32 [B,3] of a, b, c"
+    )
     assert keras.saving.load_model(tmp_path / "student.keras").output_shape == (None, 3)
 
 

@@ -58,9 +58,9 @@ def test_output_with_a_broken_config(fault, begun):
     begun.refused(fault, **begun.model)
 
 
-@page.holds("output with a broken shards.parquet")
+@page.holds("output with a broken shards.list")
 def test_output_with_a_broken_manifest(fault, begun):
-    path = begun.output / "shards.parquet"
+    path = begun.output / "shards.list"
     path.write_bytes(path.read_bytes()[:-20])
     begun.refused(fault, **begun.model)
 

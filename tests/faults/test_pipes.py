@@ -109,7 +109,7 @@ def test_a_file_of_what_is_resumed(fault, tmp_path):
         lambda: artifact.start_or_resume(tmp_path, {"a": 1}),
     )
     write_folder(tmp_path / "in", random_images(1))
-    os.mkfifo(tmp_path / "shards.parquet")
+    os.mkfifo(tmp_path / "shards.list")
     source = open_source(f"folder:{tmp_path}/in")
     refused(
         fault,

@@ -16,6 +16,7 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from beam_jobs.runners.options import Build
+from stage.extras import install_extra
 
 #: The service's limit of a job graph, which grows with the number of shards.
 MAX_GRAPH_BYTES = 10_000_000
@@ -35,9 +36,7 @@ def check(build: Build, options: PipelineOptions, *, may_shuffle: bool = False) 
     try:
         graph = pipeline.run().job.proto_pipeline
     except ImportError as error:
-        raise ValueError(
-            f"Dataflow needs pip install -c constraints.txt -e '.[gcp]': {error}"
-        ) from error
+        raise ValueError(f"Dataflow needs {install_extra('gcp')}: {error}") from error
     _check_environment(graph, options.view_as(WorkerOptions).sdk_container_image)
     if not may_shuffle:
         _check_shuffles(graph)

@@ -27,7 +27,7 @@ from beam_jobs.io import filesystems
 from classifier.data import shard_manifest
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
-from stage import artifact
+from stage import artifact, shard_list
 from tests import commands
 from tests.images import random_images, write_folder, write_records
 from tests.json_files import read_json
@@ -248,7 +248,7 @@ def test_lists_over_a_network_that_fails(network, bucket, tmp_path):
     network.spoil(upload=["503", "reset"], copy=["503", "slow"], batch=["503", "reset"])
     assert shard_manifest.freeze(source, bucket, allow_new_shards=False) == source
     assert shard_manifest.read_shard(bucket, 0) == source.shards[0]
-    assert [path.name for path in bucket.iterdir()] == [shard_manifest.MANIFEST]
+    assert [path.name for path in bucket.iterdir()] == [shard_list.NAME]
     assert len(network.done) >= 5
 
 

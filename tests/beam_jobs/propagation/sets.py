@@ -49,7 +49,7 @@ def write(
     }
     artifact.start_or_resume(root, config)
     table = pa.table({"shard": range(shards)})
-    parquet.write_parquet_file(root / "shards.parquet", table)
+    parquet.write_parquet_file(root / "shards.list", table)
     fingerprint = artifact.config_fingerprint(config, leaving_out="images")
     columns = {
         "embedding": config["embedding_size"],

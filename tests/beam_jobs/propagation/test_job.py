@@ -54,10 +54,10 @@ def output(inputs, tmp_path_factory):
 
 def test_a_missing_list_of_shards_is_noticed_before_any_work(inputs, tmp_path):
     predictions = shutil.copytree(inputs[0], tmp_path / "p")
-    (predictions / "shards.parquet").unlink()
+    (predictions / "shards.list").unlink()
     ended = propagate(predictions, inputs[1], tmp_path / "new", **SETTINGS)
     assert ended.returncode == 1
-    assert "shards.parquet; delete COMPLETED" in ended.stderr
+    assert "shards.list; delete COMPLETED" in ended.stderr
     assert not (tmp_path / "new").exists()
 
 

@@ -78,8 +78,7 @@ def test_the_output_is_predictions_of_the_teacher(predictions, teacher, output):
     assert (found.features, found.embedding_size) == (heads.FEATURES, sets.SIZE)
     assert not found.has_true_labels
     before, after = (
-        pathlib.Path(path, "shards.parquet").read_bytes()
-        for path in (predictions, output)
+        pathlib.Path(path, "shards.list").read_bytes() for path in (predictions, output)
     )
     assert before == after
     assert (output / "licenses.json").exists()
@@ -215,13 +214,13 @@ def test_predictions_that_do_not_fit(teacher, tmp_path, changes, words):
 
 def test_a_bad_list_of_shards_is_noticed_before_any_work(teacher, tmp_path):
     given = sets.write(tmp_path / "p", **heads.SETTINGS)
-    shards = tmp_path / "p" / "shards.parquet"
+    shards = tmp_path / "p" / "shards.list"
     shards.write_bytes(b"junk")
-    refused(given, teacher, tmp_path, r"shards\.parquet is broken")
+    refused(given, teacher, tmp_path, r"shards\.list is broken")
     parquet.write_parquet_file(shards, pa.table({"shard": range(9)}))
-    refused(given, teacher, tmp_path, r"shards\.parquet: expected \d shards, got 9")
+    refused(given, teacher, tmp_path, r"shards\.list: expected \d shards, got 9")
     shards.unlink()
-    refused(given, teacher, tmp_path, r"shards\.parquet; delete COMPLETED")
+    refused(given, teacher, tmp_path, r"shards\.list; delete COMPLETED")
 
 
 @pytest.mark.parametrize(

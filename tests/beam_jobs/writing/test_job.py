@@ -15,11 +15,10 @@ from beam_jobs.runners.run import PipelineError, parse_beam_arguments
 from beam_jobs.writing import job as writing_job
 from beam_jobs.writing import spool
 from beam_jobs.writing import worker as writing_worker
-from classifier.data import shard_manifest
 from classifier.data.readers import read_files
 from classifier.data.sources import open_source
 from pseudo_label.dataset import records as dataset_records
-from stage import artifact
+from stage import artifact, shard_list
 from tests import chain
 from tests.images import random_images, write_records
 from tests.json_files import read_json
@@ -302,8 +301,8 @@ def test_inputs_and_card_are_written_beside_the_records(made):
         "predictions": "../predictions",
         "selection": "../selection",
     }
-    assert (made.dataset / "README.md").read_text().startswith("# ")
-    assert not (made.dataset / shard_manifest.MANIFEST).exists()
+    assert (made.dataset / "README.md").read_text().startswith("---\n")
+    assert not (made.dataset / shard_list.NAME).exists()
     assert np.sum(["tfrecord" in path.name for path in made.dataset.iterdir()]) == 12
 
 

@@ -3,7 +3,7 @@ import pytest
 from benchmarks.measuring.process_watch import WatchedProcess
 from benchmarks.writing import runs
 from benchmarks.writing.inputs import WritingInputs
-from classifier.data.shard_manifest import MANIFEST
+from stage import shard_list
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_pipeline_begins_with_the_list_of_shards(inputs, monkeypatch):
         output = runs.pathlib.Path(flag.partition("=")[2])
         output.mkdir()
         assert not has_begun()
-        (output / MANIFEST).touch()
+        (output / shard_list.NAME).touch()
         assert has_begun()
         return WatchedProcess("", 0.0, 3.0, 5.0, 0.0, 2_000_000_000, {})
 

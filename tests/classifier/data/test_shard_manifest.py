@@ -13,7 +13,7 @@ import pytest
 from classifier.data import shard_manifest, sources
 from classifier.data.examples import File
 from classifier.data.sources import Shard, open_source
-from stage import artifact, parquet
+from stage import artifact, parquet, shard_list
 from tests.images import write_folder, write_records
 
 
@@ -56,7 +56,7 @@ def test_workers_find_every_shard(place):
 
 def test_a_worker_reads_the_groups_of_its_shard_alone(place):
     freeze(place)
-    path = place / "job" / shard_manifest.MANIFEST
+    path = place / "job" / shard_list.NAME
     footer = pq.read_metadata(path)
     assert footer.num_row_groups == 2
     # Damage in the other group would raise.
@@ -65,19 +65,17 @@ def test_a_worker_reads_the_groups_of_its_shard_alone(place):
         file.seek(position)
         file.write(b"\xff" * 20)
     assert len(shard_manifest.read_shard(place / "job", 0).files) == 2
-    with pytest.raises(ValueError, match=shard_manifest.MANIFEST):
+    with pytest.raises(ValueError, match=shard_list.NAME):
         shard_manifest.read_shard(place / "job", 2)
 
 
 def test_the_same_source_changes_nothing(place):
     first = freeze(place)
-    path = place / "job" / shard_manifest.MANIFEST
+    path = place / "job" / shard_list.NAME
     before = path.read_bytes(), path.stat().st_mtime_ns
     assert freeze(place) == first
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    assert [path.name for path in (place / "job").iterdir()] == [
-        shard_manifest.MANIFEST
-    ]
+    assert [path.name for path in (place / "job").iterdir()] == [shard_list.NAME]
 
 
 def test_the_source_may_be_elsewhere(place):
@@ -111,11 +109,11 @@ def test_numbers_hold_where_the_size_of_a_shard_changes(place, monkeypatch):
 )
 def test_a_source_that_changed_is_refused(place, allow, change, counts):
     freeze(place)
-    before = (place / "job" / shard_manifest.MANIFEST).read_bytes()
+    before = (place / "job" / shard_list.NAME).read_bytes()
     change(place / "photos" / "00003.png")
     with pytest.raises(ValueError, match=rf"00003\.png .*{counts}"):
         freeze(place, allow=allow)
-    assert (place / "job" / shard_manifest.MANIFEST).read_bytes() == before
+    assert (place / "job" / shard_list.NAME).read_bytes() == before
 
 
 def test_ranges_that_changed_are_refused(place):
@@ -160,7 +158,7 @@ def test_new_record_files_are_a_shard_each(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no Parquet"])
 def test_a_broken_list_is_named(place, content):
-    path = place / "job" / shard_manifest.MANIFEST
+    path = place / "job" / shard_list.NAME
     path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)):
         shard_manifest.match(open_photos(place), place / "job", allow_new_shards=True)
@@ -195,7 +193,7 @@ def test_times_do_not_count_where_images_are_compared(place):
 
 def test_lists_without_times_stay_readable(place):
     source = freeze(place)
-    path = place / "job" / shard_manifest.MANIFEST
+    path = place / "job" / shard_list.NAME
     pq.write_table(pq.read_table(path).drop_columns(["mtime_ns"]), path)
     os.utime(place / "photos" / "00003.png", (7, 7))
     first = shard_manifest.read_shard(place / "job", 0)
@@ -233,7 +231,7 @@ def test_a_list_that_is_rewritten_is_read_again(place):
 def test_a_list_that_is_rewritten_within_a_second_is_read_again(place):
     """It may even have the same size."""
     freeze(place)
-    path = place / "job" / shard_manifest.MANIFEST
+    path = place / "job" / shard_list.NAME
     os.utime(path, ns=(0, 5_000_000_000))
     (before, _) = shard_manifest.read_shard(place / "job", 0).files
     table = parquet.read_parquet_file(path)
@@ -258,7 +256,7 @@ def test_of_parts_that_start_at_once_the_first_decides(place, monkeypatch):
         return create(path, content)
 
     for name in ("photos", "moved/photos"):
-        (place / "job" / shard_manifest.MANIFEST).unlink(missing_ok=True)
+        (place / "job" / shard_list.NAME).unlink(missing_ok=True)
         monkeypatch.setattr(artifact, "create", create_late)
         expected = (
             pytest.raises(ValueError, match=r"same paths: expected .*, got .*/moved/")
@@ -275,3 +273,15 @@ def test_of_parts_that_start_at_once_the_first_decides(place, monkeypatch):
             )
         shard = shard_manifest.read_shard(place / "job", 0)
         assert shard == open_photos(place).shards[0]
+def test_a_directory_of_an_earlier_version_keeps_the_name_of_its_list(place):
+    first = freeze(place)
+    path = place / "job" / shard_list.NAME
+    former = path.rename(place / "job" / shard_list.FORMER_NAME)
+    assert freeze(place) == first
+    assert shard_manifest.read_shard(place / "job", 1) == first.shards[1]
+    (place / "photos" / "00005.png").write_bytes(b"5")
+    with pytest.raises(ValueError, match=r"00005\.png is new"):
+        freeze(place)
+    grown = freeze(place, allow=True)
+    assert shard_manifest.read_shard(place / "job", 3) == grown.shards[3]
+    assert [*(place / "job").iterdir()] == [former]

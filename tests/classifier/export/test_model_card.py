@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER
+from classifier.inference import conversion
 from stage import artifact, licenses
 from stage.licenses import Origin
 from tests import calibrations
@@ -20,6 +21,10 @@ WEIGHTS = Origin(kind="weights", name="hf:me/net", license="Apache-2.0")
 def classifier(exported, tmp_path):
     """A copy of a classifier, to change."""
     return shutil.copytree(exported[0], tmp_path / "classifier")
+
+
+def programs(card):
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
 
 def change(path, **fields):
@@ -156,7 +161,7 @@ def test_the_program_of_the_card_gives_the_probabilities(
     if of_calibration is not None:
         calibrations.write_own(classifier, of_calibration)
     card = model_card.make_card(classifier)
-    (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    program, *_ = programs(card)
     (image,) = random_images(1)
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(image)
@@ -169,3 +174,58 @@ def test_the_program_of_the_card_gives_the_probabilities(
     np.testing.assert_allclose(
         np.array(printed.split(), float), scaled / scaled.sum(), rtol=1e-3
     )
+
+
+def test_each_format_answers_as_its_program_shows(
+    classifier, tmp_path, capsys, monkeypatch
+):
+    change(classifier / CLASSIFIER, temperature=2.0)
+    for name in ("NAME.keras", "NAME.onnx"):
+        conversion.export(classifier, str(tmp_path / name))
+    (tmp_path / "photo.jpg").write_bytes(random_images(1)[0])
+    monkeypatch.chdir(tmp_path)
+    _, photo, *others = programs(model_card.make_card(classifier))
+    variables = {}
+    exec(photo, variables)
+    pixels = variables["pixels"]
+    assert (pixels.shape, pixels.dtype) == ((1, 32, 32, 3), np.uint8)
+    signatures = tf.saved_model.load(str(classifier / "export")).signatures
+    logits = signatures["pixels"](pixels=tf.constant(pixels))["logits"].numpy()[0]
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    assert len(others) == 2
+    for program in others:
+        exec(program, variables)
+        name, printed = capsys.readouterr().out.split(maxsplit=1)
+        assert name == "abc"[logits.argmax()]
+        found = re.findall(r"\d\.\d+(?:e-\d+)?", printed)
+        np.testing.assert_allclose(np.array(found, float), expected, rtol=1e-3)
+
+
+def test_the_hub_reads_the_metadata(classifier):
+    hub = pytest.importorskip("huggingface_hub")
+    images = Origin(kind="images", name="hf:me/birds:train", license="Apache-2.0")
+    licenses.write(classifier, (WEIGHTS, images))
+    change(classifier / artifact.CONFIG, pseudo_labeled="a" * 64)
+    found = hub.ModelCard(model_card.make_card(classifier, ["me/labels"])).data
+    assert found.license == "apache-2.0"
+    assert found.pipeline_tag == "image-classification"
+    assert found.tags == ["keras", "noisy-student", "resnet_rs_14"]
+    assert found.datasets == ["me/birds", "me/labels"]
+    assert found.base_model == ["me/net"]
+    (result,) = found.eval_results
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.5)
+    assert result.dataset_name == "4 images that it did not learn from"
+
+
+def test_what_was_not_evaluated_states_no_accuracy(classifier):
+    hub = pytest.importorskip("huggingface_hub")
+    change(classifier / CLASSIFIER, evaluation=None)
+    found = hub.ModelCard(model_card.make_card(classifier)).data
+    assert found.eval_results is None
+    assert found.license == "unknown"
+
+
+def test_the_card_says_what_goes_in_and_out(classifier):
+    card = model_card.make_card(classifier)
+    assert "uint8 [B, 32, 32, 3], red, green, blue, **0 to 255**" in card
+    assert "float32 [B, 3], in the order of the classes below" in card

@@ -1,9 +1,12 @@
+import csv
+import io
 import json
 import re
 
 import numpy as np
 import pytest
 
+from classifier.data.examples import File
 from classifier.inference import file_predictions
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from classifier.inference.file_predictions import FilePrediction, TopClass
@@ -102,31 +105,59 @@ def test_a_name_cannot_command_the_terminal(ensemble, tmp_path):
     files = file_predictions.list_images([str(tmp_path)])
     (prediction,) = file_predictions.predict_files(ensemble, files, top_k=1)
     assert prediction.status == "ok"
-    first, *_ = file_predictions.to_text(prediction, width=3).splitlines()
-    assert first == f"{tmp_path}/\\x1b[31mred\\n\\xff\\u202e.png"
+    shown = f"{tmp_path}/\\x1b[31mred\\n\\xff\\u202e.png"
+    for name in ("table", "csv"):
+        layout = file_predictions.make_layout(name, files=files, class_names="abc")
+        assert shown in layout.lines(prediction)
+        assert "\n" not in layout.lines(prediction)
     assert json.loads(file_predictions.to_json(prediction))["file"] == prediction.file
 
 
-def test_a_prediction_as_table_and_as_json():
-    top = (TopClass(1, "robin", 0.97314), TopClass(0, "wren\t", 0.02))
-    good = FilePrediction("a.jpg", "ok", "", top)
-    assert file_predictions.to_text(good, width=7).splitlines() == [
-        "a.jpg",
-        "    1  robin     97.31%",
-        "    2  wren\\t     2.00%",
+TOP = (TopClass(1, "robin, red", 0.97314123456), TopClass(0, "wren\t", 1.4e-45))
+GOOD = FilePrediction("a b.jpg", "ok", "", TOP)
+BAD = FilePrediction("b.jpg", "empty", "no bytes", ())
+
+
+def lines(name):
+    files = [File(path=each, name=each) for each in ("a b.jpg", "b.jpg")]
+    layout = file_predictions.make_layout(
+        name, files=files, class_names=("wren\t", "robin, red")
+    )
+    return [*layout.header, layout.lines(GOOD), layout.lines(BAD)]
+
+
+def test_predictions_as_a_table():
+    assert lines("table") == [
+        "file     class      probability  next",
+        "a b.jpg  robin, red      97.31%  wren\\t 0.00%",
+        "b.jpg    empty: no bytes",
     ]
-    assert json.loads(file_predictions.to_json(good)) == {
-        "file": "a.jpg",
+
+
+def test_predictions_as_csv():
+    rows = list(csv.DictReader(io.StringIO("\n".join(lines("csv")))))
+    assert [row["class"] for row in rows] == ["robin, red", "wren\\t", ""]
+    assert [row["probability"] for row in rows] == ["0.973141", "0.000000", ""]
+    assert [row["rank"] for row in rows] == ["1", "2", ""]
+    assert [row["label"] for row in rows] == ["1", "0", ""]
+    assert rows[2]["error"] == "no bytes"
+    assert {row["status"] for row in rows} == {"ok", "empty"}
+
+
+def test_predictions_as_json():
+    good, bad = map(json.loads, lines("json"))
+    assert good == {
+        "file": "a b.jpg",
         "status": "ok",
         "top": [
-            {"label": 1, "class_name": "robin", "probability": 0.97314},
-            {"label": 0, "class_name": "wren\t", "probability": 0.02},
+            {"label": 1, "class_name": "robin, red", "probability": 0.973141},
+            {"label": 0, "class_name": "wren\t", "probability": 0.0},
         ],
     }
-    bad = FilePrediction("b.jpg", "empty", "no bytes", ())
-    assert file_predictions.to_text(bad, width=7) == "b.jpg\n  empty: no bytes"
-    assert json.loads(file_predictions.to_json(bad)) == {
-        "file": "b.jpg",
-        "status": "empty",
-        "error": "no bytes",
-    }
+    assert bad == {"file": "b.jpg", "status": "empty", "error": "no bytes"}
+
+
+def test_a_row_whose_only_class_is_printed():
+    one = FilePrediction("a.jpg", "ok", "", TOP[:1])
+    row = file_predictions.to_row(one, file_width=5, width=3)
+    assert row == "a.jpg  robin, red      97.31%"

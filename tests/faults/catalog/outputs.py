@@ -15,7 +15,7 @@ FAULTS = (
     Fault("output that is a file", REFUSED, mentions=("expected a directory",)),
     Fault("output whose parent is a file", REFUSED),
     Fault("output with a broken config.json", REFUSED, mentions=("config.json",)),
-    Fault("output with a broken shards.parquet", REFUSED, mentions=("shards.parquet",)),
+    Fault("output with a broken shards.list", REFUSED, mentions=("shards.list",)),
     Fault("read-only output", REFUSED),
     Fault(
         "bucket without write permission",

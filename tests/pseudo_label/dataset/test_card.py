@@ -176,3 +176,39 @@ def test_a_dataset_with_a_ledger_is_verified_and_described_anew(tmp_path):
     found.write()
     assert "| artifact |" in (found.dataset / artifact.CARD).read_text()
     assert verify(found)
+
+
+@pytest.mark.parametrize(
+    ("records", "name"),
+    [
+        (0, "n<1K"),
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (99_999, "10K<n<100K"),
+        (130_000_000, "100M<n<1B"),
+    ],
+)
+def test_the_hub_reads_the_metadata(job, records, name):
+    hub = pytest.importorskip("huggingface_hub")
+    images = Origin(kind="images", name="hf:me/birds:train", license="CC-BY-4.0")
+    funnel = dataclasses.replace(job.selection.funnel, records=records)
+    found = hub.DatasetCard(make_card(job, funnel=funnel, ledger=(images,))).data
+    assert found.license == "cc-by-4.0"
+    assert found.task_categories == ["image-classification"]
+    assert found.size_categories == [name]
+    assert found.source_datasets == ["me/birds"]
+
+
+def test_as_supervised_gives_pairs_as_the_card_says(made):
+    import tensorflow_datasets as tfds
+
+    found, job = made
+    text = (found.dataset / "README.md").read_text()
+    assert 'as_dataset(split="train", as_supervised=True)' in text
+    assert 'tfds.load("pseudo_labels")` does not find' in text
+    builder = tfds.builder_from_directory(str(found.dataset))
+    pairs = list(builder.as_dataset(split="train", as_supervised=True))
+    assert len(pairs) == job.selection.funnel.records
+    assert {image.shape for image, _ in pairs} == {(24, 20, 3)}
+    with pytest.raises(tfds.core.DatasetNotFoundError):
+        tfds.load("pseudo_labels")

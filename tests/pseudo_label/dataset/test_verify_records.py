@@ -202,6 +202,17 @@ def test_a_file_beside_the_records_that_was_changed(run, name, spoil):
     check_refused(run, re.escape(name))
 
 
+def test_a_dataset_of_an_earlier_version_names_no_pairs(run):
+    change_json(run.dataset / "dataset_info.json", lambda c: c.pop("supervisedKeys"))
+    # The size in COMPLETED is that of the file with them.
+    size = (run.dataset / "dataset_info.json").stat().st_size
+    change_json(
+        run.dataset / "COMPLETED",
+        lambda c: c["files"].update({"dataset_info.json": size}),
+    )
+    assert verify(run)
+
+
 def test_absurd_numbers_of_files_are_refused_at_once(run):
     change_json(run.dataset / "config.json", lambda c: c.update(num_shards=2**40))
     check_refused(run, "files of records", f"{2**40:,}")

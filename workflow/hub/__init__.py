@@ -1,0 +1,1 @@
+"""Uploading artifacts to repositories of the Hugging Face Hub."""

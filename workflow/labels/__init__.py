@@ -1,0 +1,1 @@
+"""Selected images as others read them: a table, or a folder for each class."""
