@@ -167,6 +167,11 @@ class _Sizes:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class _TeacherConfig:
+    config: _Recipe | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _StudentConfig:
     config: _Recipe
     sizes: _Sizes | None = None
@@ -303,16 +308,26 @@ def _evidence(
     path = directory / "evaluation" / "evaluation.json"
     fit = typed_json.read(path, _StudentEvaluation).fit if path.exists() else None
     return Evidence(
-        teacher_accuracy=teacher.share.estimate,
+        teacher=teacher.share,
+        tested=teacher.images,
+        classes=classes.count if (classes := known(found.classes)) else 0,
         kept=known(found.kept),
         judges=known(found.judges),
         curve=known(found.coverage) or (),
         agreement=fit.agreement if fit else None,
         under_noise=agreement_under_noise(series, f"student {found.round}"),
         config=dataclasses.asdict(config.config),
+        teacher_config=_teacher_config(run),
         labeled=config.sizes.labeled if config.sizes else 0,
         records=config.sizes.pseudo_labeled if config.sizes else 0,
     )
+
+
+def _teacher_config(run: Run) -> dict[str, Any]:
+    """Returns the recipe of the first teacher; empty for a probe."""
+    paths = [member / artifact.CONFIG for member in run.members()[:1]]
+    found = [typed_json.read(path, _TeacherConfig) for path in paths if path.exists()]
+    return dataclasses.asdict(found[0].config) if found and found[0].config else {}
 
 
 def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:
