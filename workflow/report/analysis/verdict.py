@@ -20,7 +20,7 @@ from stage import artifact, typed_json
 from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.compute import read_compute
 from workflow.report.analysis.diagnosis import LIKELY, TEACHER, Cause
-from workflow.report.analysis.run_files import Run, read_stages
+from workflow.report.analysis.run_files import Run, read_stages, stage_command
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     """
     artifact.check_files(path)
     run = Run(path)
+    run.check()
     evaluation = run.teacher_evaluation(1)
     teacher = _read(evaluation, "evaluation.json", _EvaluationFacts)
     control = _read(path / "control", CLASSIFIER, _ClassifierFacts).evaluation
@@ -279,7 +280,8 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
 def _read(directory: pathlib.Path, name: str, kind: type[T]) -> T:
     if not artifact.is_complete(directory):
         raise FileNotFoundError(
-            f"{directory} is not complete; run its stage first (a report covers every "
-            "round that has begun)"
+            f"{directory} is not complete; {stage_command(directory)} makes it, as "
+            "does the command that began the run (a report covers every round that has "
+            "begun)"
         )
     return typed_json.read(directory / name, kind)

@@ -90,10 +90,33 @@ def test_the_verdict_names_each_side(student, expected):
     assert "the control (+5.50 points), but not above its first teacher (-0.34" in found
 
 
-def test_a_stage_that_has_not_ended_is_named(run):
-    (run / "control" / "COMPLETED").unlink()
-    with pytest.raises(FileNotFoundError, match="/control "):
+@pytest.mark.parametrize(
+    ("stage", "command"),
+    [
+        ("control", "student.train --control"),
+        ("round-1/teacher/evaluation", "teacher.evaluate"),
+        ("round-3/selection", "beam_jobs.select_labels"),
+        ("round-10/student", "student.train"),
+    ],
+)
+def test_a_stage_that_has_not_ended_is_named_with_its_command(run, stage, command):
+    (run / stage / "COMPLETED").unlink()
+    with pytest.raises(FileNotFoundError, match=f"/{stage} .*{command} "):
         verdict.make_report(run)
+
+
+@pytest.mark.parametrize("part", ["round-1", "control", "round-2/student"])
+def test_a_part_of_a_run_names_the_run(run, part):
+    with pytest.raises(FileNotFoundError, match=f"--run={run}$"):
+        verdict.make_report(run / part)
+
+
+def test_a_directory_of_runs_names_them(run):
+    for name in ("a", "b"):
+        (run.parent / "several" / name / "round-1").mkdir(parents=True)
+    directory = run.parent / "several"
+    with pytest.raises(FileNotFoundError, match=f"{directory}/a, {directory}/b"):
+        verdict.make_report(directory)
 
 
 @pytest.mark.parametrize(
