@@ -30,6 +30,7 @@ from workflow.report.analysis.run_files import (
     Stage,
     read_stages,
 )
+from workflow.report.analysis.source_warnings import read_warnings
 from workflow.samples import tiles
 from workflow.samples.tiles import Sample
 
@@ -104,6 +105,7 @@ class Figures:
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
         licenses: Weights and images that the last student was made of.
+        warnings: What makes the figures say less than they seem to, in sentences.
     """
 
     run: str
@@ -120,6 +122,7 @@ class Figures:
     stopping: Stopping | None
     stages: tuple[Stage, ...]
     licenses: Ledger
+    warnings: tuple[str, ...] = ()
 
 
 # What figures need of JSON files, which may be of earlier versions.
@@ -187,6 +190,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
     gains = tuple(_gains(run, accuracies))
     series = tuple(read_learning(run, len(rounds)))
     first = known(attempt(lambda: run.labeled_round(1)))
+    stages = tuple(read_stages(run))
     return Figures(
         run=path.resolve().name,
         headline=verdict.headline(report),
@@ -205,8 +209,9 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         learning=series,
         confusions=attempt(lambda: _confusions(run, len(rounds))),
         stopping=_stopping(path / "rounds.json"),
-        stages=tuple(read_stages(run)),
+        stages=stages,
         licenses=licenses.read(run.round(len(rounds)) / "student"),
+        warnings=tuple(read_warnings(run, stages)),
     )
 
 

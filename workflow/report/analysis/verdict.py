@@ -158,6 +158,8 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  Dataflow has billed {name}: {bill}"
     seconds = sum(report["seconds"].values())
     yield f"  seed {report['seed']}; the stages took {seconds:.0f} s, added up"
+    for warning in report.get("warnings", ()):
+        yield f"  warning: {warning}"
 
 
 def _describe_first(report: Mapping[str, Any]) -> str:
