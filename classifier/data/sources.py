@@ -91,7 +91,9 @@ class Source:
         Sources with equal descriptions have the same parts of the same files in the
         same order; with `content`, also the same images and labels.
         """
-        numbered = ((shard.index, file) for shard in self.shards for file in shard.files)
+        numbered = (
+            (shard.index, file) for shard in self.shards for file in shard.files
+        )
         return {
             "num_shards": len(self.shards),
             "num_files": len(self.files),

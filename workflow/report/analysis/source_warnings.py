@@ -43,8 +43,8 @@ def read_warnings(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
             change = describe_change(spec, described, by_number=_GROWING in flags)
             if change:
                 yield (
-                    f"{change} than {stage.name} has read; the figures are of the files "
-                    "that it has read, and another run would use those of now"
+                    f"{change} than {stage.name} has read; the figures are of those "
+                    "that it has read, another run would read all"
                 )
     for name, config in configs.items():
         if has_leak(config):
