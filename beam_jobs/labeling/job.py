@@ -28,7 +28,7 @@ from beam_jobs.labeling.worker import (
 )
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import PipelineJob
-from classifier.data import python_reader, shard_manifest
+from classifier.data import orientation, python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard, Source
@@ -258,6 +258,8 @@ def finish(
     status = dict(sorted(counts.items()))
     checksums = [of_shard.checksum for of_shard in facts]
     summary = {"images": counts.total(), "status": status, "checksums": checksums}
+    if turned := sum(of_shard.turned for of_shard in facts):
+        summary["turned"] = turned
     if image_multiply_adds is not None:
         summary["multiply_adds"] = counts[OK] * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
@@ -268,6 +270,7 @@ def finish(
         + (f", {images_per_second} a second" if images_per_second else "")
         + (f"; {_LOST}" if counts[CORRUPT_RECORD] else "")
         + ("; docs/faults.md shows how to list the others" if bad else "")
+        + (f"; {orientation.describe(turned, 'them')}" if turned else "")
     )
 
 

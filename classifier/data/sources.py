@@ -74,6 +74,8 @@ class Source:
             this is a part of; "" unless `inspection.inspect` has read them.
         labels: Key and label of every example, by file; empty as `content`, and for a
             part of a source.
+        digests: First bytes of the SHA-256 of every example's image, by file; and
+        num_turned: number of images that `orientation.is_turned`; both as `content`.
         license: License in a dataset's metadata, as it stands there; "" for none.
     """
 
@@ -83,6 +85,8 @@ class Source:
     reader: Reader
     content: str = ""
     labels: tuple[Sequence[tuple[bytes, int]], ...] = ()
+    digests: tuple[bytes, ...] = ()
+    num_turned: int = 0
     license: str = ""
 
     def describe(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from classifier.data import listing
 from classifier.data.examples import File
+from classifier.data.leak import described_source, is_trained_on
 from stage import artifact
 from workflow.report.analysis.run_files import Run, Stage, read_optional
 
@@ -47,30 +48,13 @@ def read_warnings(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
                     "that it has read, another run would read all"
                 )
     for name, config in configs.items():
-        if has_leak(config):
+        evaluation = described_source(config, "evaluation") or {}
+        if is_trained_on(config, evaluation.get(artifact.CONTENT)):
             yield (
                 f"{name} was evaluated on the images that it was trained on, so its "
                 "accuracy says little about other images"
             )
             return
-
-
-def has_leak(config: Mapping[str, Any]) -> bool:
-    """Whether a stage was trained and evaluated on the same images and labels."""
-    labeled, evaluation = (
-        (described_source(config, key) or {}).get(artifact.CONTENT)
-        for key in ("labeled", "evaluation")
-    )
-    return labeled is not None and labeled == evaluation
-
-
-def described_source(config: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Returns what a `config.json` says about a source, with all folds; or None."""
-    left_out = config.get("left_out")
-    if key == "labeled" and isinstance(left_out, dict):
-        config = left_out
-    found = config.get(key)
-    return found if isinstance(found, dict) else None
 
 
 def describe_change(
