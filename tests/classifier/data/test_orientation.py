@@ -31,6 +31,14 @@ def test_other_values_are_upright(value):
     assert not orientation.is_turned(encode("JPEG", value))
 
 
+def test_exif_data_may_follow_other_metadata():
+    whole = encode("JPEG", 6)
+    comment = b"\xff\xfe\x00\x06text"
+    assert orientation.is_turned(whole[:2] + comment * 3 + whole[2:])
+    for end in range(len(whole)):
+        orientation.is_turned(whole[:end])
+
+
 def test_images_without_exif_data_and_broken_data_are_upright():
     for image in random_images(1):
         assert not orientation.is_turned(image)
