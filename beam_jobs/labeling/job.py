@@ -449,10 +449,18 @@ class _FirstRun:
 
 
 def _engine_of_first_run(output: str) -> Engine | None:
+    """Returns the engine of a job that was begun; None if there is none.
+
+    Raises ValueError, before engines are timed, if something else was begun there.
+    """
     path = epath.Path(output) / artifact.CONFIG
     if not path.exists():
         return None
     first_run = typed_json.read(path, _FirstRun)
+    if first_run.engine is None and first_run.dtype is None:
+        raise ValueError(
+            f"{output} was not begun by labeling with teachers; choose another output"
+        )
     if first_run.engine is None or first_run.dtype is None:
         return None
     return Engine(first_run.engine, first_run.dtype)

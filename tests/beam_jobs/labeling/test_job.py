@@ -149,6 +149,15 @@ def test_only_missing_shards_are_labeled_again(job, tmp_path):
     assert (output / "predictions-00000.parquet").stat().st_mtime_ns == kept
 
 
+def test_an_output_of_another_command_is_refused_at_once(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        engine_autotune, "time_engines", lambda *_: pytest.fail("engines were timed")
+    )
+    artifact.start_or_resume(tmp_path / "classifier", {"model": {"name": "a"}})
+    with pytest.raises(ValueError, match="another output"):
+        job(tmp_path / "classifier", engine="auto")
+
+
 @pytest.mark.parametrize("engine", ["auto", "tensorflow"])
 def test_a_job_begun_with_the_former_name_of_dtype_is_refused(job, tmp_path, engine):
     job()
