@@ -508,6 +508,7 @@ $(call teacher_predictions,$(1))/COMPLETED: \
 	$$(download)
 
 $(RUN)/round-$(1)/excluded/set-%/COMPLETED: $(call completed,$(call teacher_dirs,$(1)))
+	@echo "$$(@D): labels test images and the like, so that none, nor a copy, is selected"
 	$(PY) -m beam_jobs.label_images $$(DATA_FLAGS) \
 		--images=$$(call quote,$$(call unpack,$$(word $$*,$$(EXCLUDED)))) \
 		$(call teacher_flags,$(1)) --output=$$(@D) $(compares) $$(labeling_flags) \

@@ -27,7 +27,7 @@ from typing import Any
 
 from etils import epath
 
-from stage import bucket_lock, parts, typed_json
+from stage import artifact_kinds, bucket_lock, parts, typed_json
 from stage.parts import WHOLE, Part
 from stage.text import printable
 
@@ -364,10 +364,12 @@ def require_complete(directory: epath.PathLike, what: str) -> epath.Path:
     if not path.exists():
         raise FileNotFoundError(f"{what}: no directory {str(path)!r}")
     if not is_complete(path):
-        raise ValueError(
-            f"{what}: {path} is not complete (no {COMPLETED} in it); "
-            "run the command that makes it until it finishes"
-        )
+        if (path / CONFIG).exists():
+            raise ValueError(
+                f"{what}: {path} is not complete (no {COMPLETED} in it); "
+                "run the command that makes it until it finishes"
+            )
+        raise ValueError(artifact_kinds.explain(path, what, mark=COMPLETED))
     check_files(path)
     return path
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
-        from classifier.data import inspection
+        from classifier.data import inspection, leak
         from classifier.data.sources import open_source
         from classifier.inference.evaluation import write
         from student.evaluation import comparison
@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> None:
     with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
             return
+        for line in leak.describe([student, *teachers], images):
+            log(line)
         figures, rows = comparison.evaluate(
             student, images, pseudo_labeled=pseudo_labeled, teachers=teachers
         )

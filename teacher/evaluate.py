@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         cli.load_tensorflow()
-        from classifier.data import inspection
+        from classifier.data import inspection, leak
         from classifier.data.class_names import check_same_classes
         from classifier.data.sources import open_source
         from classifier.export.saved_model import read_ensemble_facts
@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> None:
     with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is None:
             return
+        for line in leak.describe(_TEACHER.value, source):
+            log(line)
         rows = evaluation.evaluate(ensemble.Ensemble(_TEACHER.value), source)
         figures = evaluation.summarize(rows)
         evaluation.write(_OUTPUT.value, figures, rows)

@@ -29,7 +29,7 @@ from beam_jobs.labeling.worker import (
 )
 from beam_jobs.runners import run as runners
 from beam_jobs.runners.options import PipelineJob
-from classifier.data import python_reader, shard_manifest
+from classifier.data import orientation, python_reader, shard_manifest
 from classifier.data.class_names import read_class_names
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard, Source
@@ -291,6 +291,8 @@ def finish(
     status = dict(sorted(counts.items()))
     checksums = [of_shard.checksum for of_shard in facts]
     summary = {"images": counts.total(), "status": status, "checksums": checksums}
+    if turned := sum(of_shard.turned for of_shard in facts):
+        summary["turned"] = turned
     if image_multiply_adds is not None:
         summary["multiply_adds"] = counts[OK] * image_multiply_adds
     artifact.write_json(epath.Path(labeling.output) / SUMMARY, summary)
@@ -303,6 +305,7 @@ def finish(
         + (speed if images_per_second else "")
         + (f"; {_LOST}" if counts[CORRUPT_RECORD] else "")
         + (_name_unlabeled(labeling, facts, unlabeled) if unlabeled else "")
+        + (f"; {orientation.describe(turned, 'them')}" if turned else "")
     )
 
 
@@ -495,9 +498,15 @@ class _FirstRun:
 def _engine_of_first_run(path: epath.Path, settings: LabelingConfig) -> Engine | None:
     """Returns the engine that an output was begun with, unless settings name another.
 
-    None if it was begun with other settings: then no engine need be tried.
+    None if it was begun with other settings: then no engine need be tried. Raises
+    ValueError if something else was begun there.
     """
     first_run = typed_json.read(path, _FirstRun)
+    if first_run.engine is None and first_run.dtype is None:
+        raise ValueError(
+            f"{path.parent} was not begun by labeling with teachers; choose another "
+            "output"
+        )
     if first_run.engine is None or first_run.dtype is None:
         return None
     return Engine(

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.io import filesystems
 from beam_jobs.labeling.prefetch import prefetch
-from classifier.data import python_reader, shard_manifest
+from classifier.data import orientation, python_reader, shard_manifest
 from classifier.data.examples import UNLABELED, Example, Reader, key_text
 from classifier.data.image_header import MAX_PIXELS
 from classifier.data.sources import Shard
@@ -241,14 +241,16 @@ def label_shard(
     Returns the number of rows of each status; none if another job has written it.
     """
     path = labeling.path(shard.index)
+    turned: collections.Counter[bool] = collections.Counter()
     try:
         with artifact.replacing(path) as temporary, temporary.open("wb") as file:
             return prediction_schema.write_shard(
                 file,
-                _tables(shard, labeling, predictor, check),
+                _tables(shard, labeling, predictor, check, turned),
                 fingerprint=labeling.fingerprint,
                 shard=fingerprint(shard),
                 more=labeling.more_columns,
+                count_turned=lambda: turned[True],
             )
     except FileNotFoundError:
         if path.exists():  # Another job of the same config has written it meanwhile.
@@ -265,13 +267,26 @@ def fingerprint(shard: Shard) -> str:
 
 
 def _tables(
-    shard: Shard, labeling: Labeling, predictor: Predictor, check: StatusCheck
+    shard: Shard,
+    labeling: Labeling,
+    predictor: Predictor,
+    check: StatusCheck,
+    turned: collections.Counter[bool],
 ) -> Iterator[pa.Table]:
+    """Yields the rows of a shard; counts the images by whether they are stored turned.
+
+    Images without a prediction are not counted.
+    """
     first_index = 0
     batches = python_reader.read_batches(labeling.reader, shard.files, BATCH_SIZE)
     for decoded in prefetch(map(predictor.decode, batches)):
         predicted = predictor.predict(decoded)
         check(predicted.status)
+        turned.update(
+            orientation.is_turned(example.image)
+            for example, status in zip(decoded.examples, predicted.status, strict=True)
+            if status == OK
+        )
         block = prediction_schema.Block(
             first_index=first_index,
             keys=[key_text(example.key) for example in decoded.examples],

@@ -143,9 +143,9 @@ def warn(job: SelectionJob, *, is_local: bool) -> Iterator[str]:
         and outlook.read_agreement(job.predictions.directory) is None
     ):
         yield (
-            "the precision of labels with a confidence of at least "
-            f"{config.values[0]:g} is unknown; give a --calibration, the output of "
-            "teacher.calibrate"
+            f"the threshold of {config.values[0]:g} is a guess: how many of the labels "
+            "above it are right is not known; give a --calibration, the output of "
+            "teacher.calibrate, to measure it"
         )
     if not job.excluded:
         yield (

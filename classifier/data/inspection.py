@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from classifier.data import image_header, opening, parallel, tfrecord
+from classifier.data import image_header, leak, opening, orientation, parallel, tfrecord
 from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
 from classifier.data.readers import RecordReader, TfdsReader
 from classifier.data.sources import Shard, Source
@@ -37,6 +37,8 @@ class _Findings:
         needs_hint: Whether another feature or extension may be the right one.
         digest: SHA-256 of all examples.
         compression: Compression of the file, as `File` names it.
+        digests: First bytes of the SHA-256 of all images.
+        num_turned: Number of images that are stored turned.
     """
 
     labels: list[tuple[bytes, int]] = dataclasses.field(default_factory=list)
@@ -46,6 +48,8 @@ class _Findings:
     needs_hint: bool = False
     digest: bytes = b""
     compression: str = ""
+    digests: bytes = b""
+    num_turned: int = 0
 
 
 def inspect(source: Source, *, for_training: bool = False) -> Source:
@@ -85,26 +89,28 @@ def inspect(source: Source, *, for_training: bool = False) -> Source:
 
 
 def _read(examples: Iterable[Example], num_classes: int) -> _Findings:
-    found, digest = _Findings(), hashlib.sha256()
+    found, digest, digests = _Findings(), hashlib.sha256(), bytearray()
     for example in examples:
         key, label = example.key, example.label
         found.labels.append((key, label))
         image = hashlib.sha256(example.image).digest()
         digest.update(b"%d %d %s " % (len(key), label, example.status.encode()))
         digest.update(key + image)
+        digests += image[: leak.DIGEST_BYTES]
         reason = why_unreadable(example)
         if reason:
             found.unreadable.append((key_text(key), reason))
             found.needs_hint |= example.status == BAD_RECORD
         else:
             found.num_readable += 1
+            found.num_turned += orientation.is_turned(example.image)
         if example.status == OK and not 0 <= label < num_classes:
             got = "none" if label == UNLABELED else label
             reason = f"expected a label in 0..{num_classes - 1}, got {got}"
             found.mislabeled.append((key_text(key), example.error or reason))
             found.needs_hint |= bool(example.error)
         del found.unreadable[MAX_LISTED:], found.mislabeled[MAX_LISTED:]
-    found.digest = digest.digest()
+    found.digest, found.digests = digest.digest(), bytes(digests)
     return found
 
 
@@ -185,4 +191,6 @@ def _with_findings(source: Source, found: Sequence[_Findings]) -> Source:
         shards=shards,
         content=artifact.fingerprint(of_file.digest for of_file in found),
         labels=tuple(of_file.labels for of_file in found),
+        digests=tuple(of_file.digests for of_file in found),
+        num_turned=sum(of_file.num_turned for of_file in found),
     )

@@ -10,14 +10,17 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
 from etils import epath
 
 from classifier.data import opening
 from classifier.data.examples import File
+from stage import artifact
 
+#: Number of a folder's files in one shard.
+FOLDER_SHARD_SIZE = 1000
 _FIRST_WILDCARD = re.compile(r"[^/]*[*?\[]")
 
 
@@ -75,6 +78,14 @@ def list_matches(pattern: str) -> list[File]:
         File(path=path, name=path.removeprefix(root).lstrip("/"), **state)
         for path, state in states.items()
     ]
+
+
+def fingerprint(numbered: Iterable[tuple[int, File]]) -> str:
+    """Returns the fingerprint of the files of a source, each with its shard's index."""
+    return artifact.fingerprint(
+        os.fsencode(f"{index} {file.name} {file.skip} {file.take}") + file.kept
+        for index, file in numbered
+    )
 
 
 def find_state(path: str) -> FileState:

@@ -28,6 +28,7 @@ from classifier.data.class_names import (
     read_lines,
 )
 from classifier.data.examples import File, Reader, key_text
+from classifier.data.listing import FOLDER_SHARD_SIZE
 from classifier.data.readers import (
     IMAGE_FEATURE,
     LABEL_EXTENSION,
@@ -46,8 +47,6 @@ from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 
-#: Number of a folder's files in one shard.
-FOLDER_SHARD_SIZE = 1000
 #: Most records that may be lost of one file, each of which has a row.
 _MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
@@ -75,6 +74,8 @@ class Source:
             this is a part of; "" unless `inspection.inspect` has read them.
         labels: Key and label of every example, by file; empty as `content`, and for a
             part of a source.
+        digests: First bytes of the SHA-256 of every example's image, by file; and
+        num_turned: number of images that `orientation.is_turned`; both as `content`.
         license: License in a dataset's metadata, as it stands there; "" for none.
     """
 
@@ -84,6 +85,8 @@ class Source:
     reader: Reader
     content: str = ""
     labels: tuple[Sequence[tuple[bytes, int]], ...] = ()
+    digests: tuple[bytes, ...] = ()
+    num_turned: int = 0
     license: str = ""
 
     def describe(self) -> dict[str, Any]:
@@ -92,16 +95,13 @@ class Source:
         Sources with equal descriptions have the same parts of the same files in the
         same order; with `content`, also the same images and labels.
         """
-        ranges = (
-            os.fsencode(f"{shard.index} {file.name} {file.skip} {file.take}")
-            + file.kept
-            for shard in self.shards
-            for file in shard.files
+        numbered = (
+            (shard.index, file) for shard in self.shards for file in shard.files
         )
         return {
             "num_shards": len(self.shards),
             "num_files": len(self.files),
-            "fingerprint": artifact.fingerprint(ranges),
+            "fingerprint": listing.fingerprint(numbered),
             **({artifact.CONTENT: self.content} if self.content else {}),
         }
 

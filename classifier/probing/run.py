@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import NDArray
 
-from classifier.data import inspection
+from classifier.data import inspection, remarks
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.export.facts import OWN_CALIBRATION, Evaluation, read_facts
@@ -85,6 +85,11 @@ class ProbeRun:
             ValueError: If an image cannot be decoded, or has no finite embedding.
             OSError: If a file cannot be written.
         """
+        if self.labeled is not None:
+            for line in remarks.describe(
+                self.labeled, self.evaluation, side=self.features.image.size
+            ):
+                log(line)
         extractor = self.features.load()
         labeled = embeddings.embed(self.labeled, extractor) if self.labeled else None
         if self.class_embeddings is not None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from classifier.data import folds, inspection
+from classifier.data import folds, inspection, remarks
 from classifier.data.class_names import check_same_classes
 from classifier.data.sources import Source, open_source
 from classifier.export.facts import Evaluation
@@ -279,6 +279,8 @@ def train(
     """
     config, devices = run.config, context.devices
     tf.config.experimental.enable_op_determinism()
+    for line in remarks.describe(run.labeled, run.evaluation, side=config.image.size):
+        context.log(line)
     context.log(_describe(run.model))
     if run.initial_weights is not None:
         context.log(initial_weights.describe(run.initial_weights, config))

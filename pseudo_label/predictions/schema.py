@@ -46,6 +46,7 @@ _STATUS_COUNTS = b"status_counts"
 _FINGERPRINT = b"fingerprint"
 _SHARD = b"shard"
 _AGREEMENT = b"agreement"
+_TURNED = b"turned"
 _VERSION = b"schema_version"
 _POSITION = "record_index"
 #: Files whose facts are remembered, a kilobyte each.
@@ -219,12 +220,14 @@ def write_shard(
     shard: str = "",
     more: Sequence[str] = (),
     agreement: NeighborAgreement | None = None,
+    count_turned: Callable[[], int] = lambda: 0,
 ) -> dict[str, int]:
     """Writes the rows of a shard to a file; returns their number by status.
 
-    The footer holds the fingerprints of the labeling run and of the shard's images, and
-    the agreement; `more` are further columns, see `schema`. Raises ValueError if the
-    rows are not in order.
+    The footer holds the fingerprints of the labeling run and of the shard's images, the
+    agreement, and how many images are stored turned, if any are; `count_turned` is
+    called after the last row. `more` are further columns, see `schema`. Raises
+    ValueError if the rows are not in order.
     """
     counts: collections.Counter[str] = collections.Counter()
     with parquet.ChecksumWriter(
@@ -245,6 +248,8 @@ def write_shard(
         }
         if agreement is not None:
             footer[_AGREEMENT] = _encode_counts(vars(agreement))
+        if turned := count_turned():
+            footer[_TURNED] = str(turned).encode()
         writer.finish(footer)
     return counts
 
@@ -262,6 +267,8 @@ class ShardFacts:
             version 1.
         agreement: Counts of images by whether teacher and spread labels name the same
             class; zeros if no labels were spread.
+        turned: Number of images that are stored turned, by their EXIF data; 0 in a file
+            of an earlier version, or of blended predictions.
     """
 
     num_rows: int
@@ -270,6 +277,7 @@ class ShardFacts:
     status_counts: dict[str, int]
     checksums: bytes
     agreement: NeighborAgreement = NeighborAgreement()
+    turned: int = 0
 
     @property
     def checksum(self) -> str:
@@ -328,6 +336,7 @@ def _facts(footer: Any) -> ShardFacts:
         _decode_counts(metadata[_STATUS_COUNTS]),
         metadata.get(parquet.CHECKSUMS, b""),
         NeighborAgreement(**_decode_counts(metadata.get(_AGREEMENT, b""))),
+        int(metadata.get(_TURNED, 0)),
     )
 
 

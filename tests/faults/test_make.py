@@ -640,6 +640,12 @@ def test_a_dry_run_shows_the_chosen_commands(make):
     assert f"teacher.train --preset=tiny {FLAGS}" in ended.stdout
 
 
+def test_it_is_said_why_test_images_are_labeled(make):
+    ended, _ = make("selection", **SETTINGS, PRESET="tiny")
+    assert ended.returncode == 0, ended.stderr
+    assert "excluded/set-1: labels test images" in ended.stdout
+
+
 @page.holds("make -n with PRESET=auto before make setup")
 def test_a_dry_run_installs_nothing(fault, make):
     (make.root / ".venv" / "demo-installed").unlink()

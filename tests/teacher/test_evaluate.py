@@ -1,7 +1,10 @@
 import json
+import shutil
 
 import pyarrow.parquet as pq
 
+from classifier.data.inspection import inspect
+from classifier.data.sources import open_source
 from stage import artifact
 from tests.commands import call
 from tests.images import random_images, write_folder
@@ -26,6 +29,23 @@ def test_an_ensemble_is_evaluated_once(exported, exported_second, tmp_path):
     assert len(config["teachers"]) == 2
     assert artifact.is_complete(tmp_path / "evaluation")
     assert "already complete" in call(*command).stdout
+
+
+def test_images_that_a_teacher_was_trained_on_are_named(exported, tmp_path):
+    write_folder(tmp_path / "labeled", random_images(6), [0, 1, 2] * 2)
+    source = inspect(open_source(f"folder:{tmp_path}/labeled"))
+    shutil.copytree(exported[0], tmp_path / "teacher")
+    config = {"labeled": source.describe()}
+    (tmp_path / "teacher" / artifact.CONFIG).write_text(json.dumps(config))
+    for teacher, is_named in ((exported[0], False), (tmp_path / "teacher", True)):
+        process = call(
+            "teacher.evaluate",
+            f"--teacher={teacher}",
+            f"--evaluation=folder:{tmp_path}/labeled",
+            f"--output={tmp_path}/evaluation-{is_named}",
+        )
+        assert process.returncode == 0, process.stderr
+        assert (f"warning: {teacher} was trained" in process.stdout) == is_named
 
 
 def test_images_of_other_classes_are_refused(exported, tmp_path):

@@ -66,6 +66,18 @@ def test_its_logits_are_those_of_the_head(probed, images):
     assert (evaluation["num_examples"], evaluation["num_correct"]) == (12, right)
 
 
+def test_it_says_which_test_images_it_learns_from(images, exported, tmp_path):
+    process = call(
+        "teacher.probe",
+        f"--features={exported[0]}",
+        images[0],
+        images[0].replace("--labeled", "--evaluation"),
+        f"--workdir={tmp_path}/probe",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "warning: 30 of 30 images" in process.stdout
+
+
 def test_its_features_are_those_of_the_source(probed):
     features, workdir, _ = probed
     assert read_facts(workdir).features == read_facts(features).features

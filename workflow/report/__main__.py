@@ -1,11 +1,12 @@
-r"""Reports on a run, or compares runs that differ in their seed.
+r"""Reports on a run, or compares several runs.
 
   python -m workflow.report --run=runs/demo
   python -m workflow.report --run=runs/demo-seeds/seed-1 \
       --run=runs/demo-seeds/seed-2 --output=runs/demo-seeds/summary.json
 
 For one run it prints the verdict and writes `report.json` and `report.html`. For
-several, each of which needs its `report.json`, it prints and writes a table.
+several, each of which needs its `report.json`, it prints and writes a table: with means
+and differences if only their seeds differ, else with the settings that differ.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Iterable
 
@@ -39,8 +38,9 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
 
 def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
     """Writes the comparison of several runs, and returns the lines to print."""
-    reports = [typed_json.read(run / REPORT, seeds.Report) for run in runs]
-    content = seeds.summarize([dataclasses.asdict(report) for report in reports])
+    content = seeds.summarize(
+        [(str(run), typed_json.read(run / REPORT, seeds.Report)) for run in runs]
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     artifact.write_json(output, content)
     return list(seeds.format_lines(content))

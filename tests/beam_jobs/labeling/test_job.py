@@ -26,6 +26,7 @@ from pseudo_label.predictions import schema as prediction_schema
 from stage import artifact, licenses
 from stage.licenses import Origin
 from tests import calibrations
+from tests.classifier.data.test_orientation import encode
 from tests.classifier.features.onnx_models import FEATURES
 from tests.commands import ROOT
 from tests.images import random_images, write_folder, write_records
@@ -108,6 +109,20 @@ def test_every_image_has_a_row_and_is_counted(job, tmp_path):
     assert rows["status"].to_pylist() == ["ok"] * 4 + ["undecodable"]
 
 
+def test_images_that_are_stored_turned_are_counted(job, records, tmp_path):
+    turned = [encode("JPEG", 6)] * 2 + [encode("JPEG", 1)]
+    write_records(records / "3.tfrecord", turned)
+    lines = job()
+    assert "warning: 2 of them" in lines[-1]
+    output = tmp_path / "predictions"
+    assert json.loads((output / "summary.json").read_text())["turned"] == 2
+    before = files(output)
+    (output / "COMPLETED").unlink()
+    (output / "predictions-00001.parquet").unlink()
+    assert "warning: 2 of them" in job()[-1]
+    assert files(output) == before
+
+
 def test_multiply_adds_are_those_of_members_and_decoded_images(job, exported, tmp_path):
     teachers = []
     for number, of_image in enumerate((5.0, 7.0)):
@@ -135,6 +150,15 @@ def test_only_missing_shards_are_labeled_again(job, tmp_path):
     assert [2, 3] in map(numbers, lines)
     assert files(output) == before
     assert (output / "predictions-00000.parquet").stat().st_mtime_ns == kept
+
+
+def test_an_output_of_another_command_is_refused_at_once(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        engine_autotune, "time_engines", lambda *_: pytest.fail("engines were timed")
+    )
+    artifact.start_or_resume(tmp_path / "classifier", {"model": {"name": "a"}})
+    with pytest.raises(ValueError, match="another output"):
+        job(tmp_path / "classifier", engine="auto")
 
 
 @pytest.mark.parametrize("engine", ["auto", "tensorflow"])

@@ -210,7 +210,8 @@ def test_a_run_is_evaluated_and_exported(exports, tmp_path, images, config):
     ((workdir, evaluation),) = exports
     assert workdir == tmp_path / "run"
     assert (evaluation.num_examples, evaluation.num_correct) == (11, LABELS.count(0))
-    assert f"{config.num_steps} steps" in lines[1]
+    assert lines[0].startswith("warning: 11 of 11 images")  # They are the same.
+    assert f"{config.num_steps} steps" in lines[2]
 
 
 def test_a_bad_image_met_while_training_is_named(exports, tmp_path, images, config):

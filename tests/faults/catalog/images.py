@@ -172,7 +172,7 @@ FAULTS = (
     Fault("CMYK JPEG", LABELED, "converted to RGB"),
     Fault("JPEG with trailing bytes", LABELED),
     Fault("JPEG with the extension of PNG", LABELED, "the content decides"),
-    Fault("EXIF rotation", LABELED, "not applied, neither here nor in training"),
+    Fault("EXIF rotation", LABELED, "counted; not applied, here or in training"),
     Fault("16-bit RGB PNG", LABELED, "the upper eight bits count"),
     Fault("16-bit gray PNG", LABELED, "the upper eight bits count"),
     Fault("1-bit PNG", LABELED),

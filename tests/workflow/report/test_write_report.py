@@ -44,6 +44,23 @@ def test_several_reports_are_compared(run, tmp_path):
     assert len(json.loads(summary.read_text())["runs"]) == 2
 
 
+def test_runs_of_other_settings_are_shown_side_by_side(run, tmp_path):
+    write_report.report_on(run)
+    other = shutil.copytree(run, tmp_path / "other")
+    path = other / "round-1" / "selection" / "COMPLETED"
+    completed = json.loads(path.read_text())
+    command = [*completed["command"], "--confidence_threshold=0.9"]
+    path.write_text(json.dumps({**completed, "command": command}))
+    write_report.report_on(other)
+    lines = write_report.compare([run, other], tmp_path / "summary.json")
+    assert any("--confidence_threshold" in line for line in lines)
+    assert any(line.strip() == f"{other}: 0.9" for line in lines)
+    assert not any("mean " in line or "better in" in line for line in lines)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [row["run"] for row in summary["runs"]] == [str(run), str(other)]
+    assert summary["accuracy"] is None
+
+
 def test_a_run_without_a_report_cannot_be_compared(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"report\.json"):
         write_report.compare([tmp_path], tmp_path / "summary.json")

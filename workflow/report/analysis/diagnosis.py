@@ -1,9 +1,11 @@
 """Possible causes of a student's low accuracy, from the figures of its round.
 
 Three causes are considered: wrong pseudo-labels, pseudo-labels that were not learned,
-and noise that is too strong or too weak. Each has a figure and a bound; the one
-farthest beyond its bound is the likeliest. If there were fewer pseudo-labels than
-labeled images, that is the cause, and the other figures are too uncertain.
+and noise that is too strong or too weak. Each has a figure and a bound. Of those beyond
+their bounds wrong labels come first: to learn them better is no remedy, and noise can
+be judged only once they are learned. If there were fewer pseudo-labels than labeled
+images, that is the cause, and the other figures are too uncertain. Before all of these
+comes a teacher that is no better than guessing.
 """
 
 from __future__ import annotations
@@ -13,11 +15,19 @@ from typing import Any
 
 from classifier.models.variants import is_resnet_rs
 from pseudo_label.selection.precision import Precision
-from workflow.report.analysis.metrics import CoveragePoint
+from workflow.report.analysis.metrics import CoveragePoint, Interval
 from workflow.report.analysis.round_figures import ReferenceImages
 from workflow.report.analysis.run_files import TEST
 
-LABELS, FIT, NOISE = "labels", "fit", "noise"
+#: Names of the causes, in the order in which they should be removed.
+TEACHER, LABELS, FIT, NOISE = CAUSES = ("teacher", "labels", "fit", "noise")
+#: Command whose flags remove a cause.
+_COMMANDS = {
+    TEACHER: "teacher.train",
+    LABELS: "beam_jobs.select_labels",
+    FIT: "student.train",
+    NOISE: "student.train",
+}
 LIKELY, UNLIKELY, UNKNOWN = "likely", "unlikely", "unknown"
 
 #: Highest acceptable error rate of the kept labels, as a share of the teacher's. At 1,
@@ -42,7 +52,9 @@ class Evidence:
     """The figures of a round that a diagnosis uses.
 
     Attributes:
-        teacher_accuracy: Accuracy of the round's teacher, in [0, 1].
+        teacher: Accuracy of the round's teacher, in [0, 1].
+        tested: Number of test images.
+        classes: Number of classes; 0 if unknown.
         kept: Precision of the kept labels; None if unknown.
         judges: Images that it is estimated on; None if unknown.
         curve: Effect of other thresholds; empty if unknown.
@@ -50,17 +62,21 @@ class Evidence:
         under_noise: Share of its labels that the student repeats under noise, at the
             end of training.
         config: Config of the student's training.
+        teacher_config: Config of the first teacher's training; empty for a probe.
         labeled: Number of labeled training images; 0 if unknown.
         records: Number of pseudo-labeled training records; 0 if unknown.
     """
 
-    teacher_accuracy: float
+    teacher: Interval
+    tested: int
+    classes: int = 0
     kept: Precision | None
     judges: ReferenceImages | None = None
     curve: tuple[CoveragePoint, ...]
     agreement: float | None
     under_noise: float | None
     config: dict[str, Any]
+    teacher_config: dict[str, Any] = dataclasses.field(default_factory=dict)
     labeled: int = 0
     records: int = 0
 
@@ -70,12 +86,13 @@ class Cause:
     """A possible cause.
 
     Attributes:
-        name: `labels`, `fit` or `noise`.
+        name: One of `CAUSES`.
         state: `likely` beyond its bound, `unlikely` within it, else `unknown`.
         severity: Distance of the figure from its ideal, 1 at the bound; 0 if unknown.
         finding: The figure and its bound as a sentence.
         remedy: Suggested change as a sentence; empty without one.
         flags: Flags of the suggested change.
+        command: Command that takes these flags.
     """
 
     name: str
@@ -84,23 +101,53 @@ class Cause:
     finding: str
     remedy: str = ""
     flags: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def change(self) -> str:
+        """The suggested change with its flags, in one line; empty without one."""
+        flags = " ".join((self.command, *self.flags)) if self.flags else ""
+        return ": ".join(filter(None, (self.remedy.rstrip("."), flags)))
 
 
 def diagnose(evidence: Evidence) -> tuple[Cause, ...]:
-    """Returns the three causes, the likeliest first."""
+    """Returns the causes, the first one to be removed first."""
+    guessing = (_guessing(evidence),) if _may_guess(evidence) else ()
     if evidence.records < evidence.labeled:
         finding = "There are too few pseudo-labels to judge by."
-        return _too_few(evidence), _unknown(FIT, finding), _unknown(NOISE, finding)
-    causes = (_labels(evidence), _fit(evidence), _noise(evidence))
+        unknown = (_unknown(FIT, finding), _unknown(NOISE, finding))
+        return *guessing, _too_few(evidence), *unknown
+    causes = (*guessing, _labels(evidence), _fit(evidence), _noise(evidence))
     order = (LIKELY, UNKNOWN, UNLIKELY)
-    return tuple(sorted(causes, key=lambda c: (order.index(c.state), -c.severity)))
+    return tuple(
+        sorted(causes, key=lambda c: (order.index(c.state), CAUSES.index(c.name)))
+    )
+
+
+def _may_guess(evidence: Evidence) -> bool:
+    """Whether the teacher's accuracy may be that of guessing among its classes."""
+    return evidence.classes > 1 and evidence.teacher.low < 1.0 / evidence.classes
+
+
+def _guessing(evidence: Evidence) -> Cause:
+    teacher, chance = evidence.teacher, 1.0 / evidence.classes
+    return _known(
+        TEACHER,
+        chance / max(teacher.low, 1e-3),
+        f"The teacher is no better than guessing: it gets {teacher.estimate:.1%} of "
+        f"{evidence.tested:,} test images right (95% interval {teacher.low:.1%} to "
+        f"{teacher.high:.1%}), and guessing among {evidence.classes:,} classes "
+        f"{chance:.1%}.",
+        "Label more images, or train the teacher longer.",
+        *_changed("num_steps", evidence.teacher_config.get("num_steps"), 2.0),
+    )
 
 
 def _labels(evidence: Evidence) -> Cause:
     kept = evidence.kept
     if kept is None or kept.estimate is None:
         return _unknown(LABELS, "The precision of the kept labels is not known.")
-    allowed = ERRORS_LEFT * (1.0 - evidence.teacher_accuracy)
+    allowed = ERRORS_LEFT * (1.0 - evidence.teacher.estimate)
     bound = 1.0 - allowed
     judges = evidence.judges
     is_blended = judges is not None and judges.before_blending
@@ -117,7 +164,7 @@ def _labels(evidence: Evidence) -> Cause:
         f"Of the kept labels {right} are right ({kept.low:.1%} to {kept.high:.1%}, "
         f"estimated on {kept.images:,} {'test' if is_test else 'labeled'} images{own})."
         f" At least {wanted} should be: half the error rate of the teacher, whose "
-        f"accuracy is {evidence.teacher_accuracy:.1%}."
+        f"accuracy is {evidence.teacher.estimate:.1%}."
     )
     if kept.estimate < bound <= kept.high:
         return _unknown(LABELS, f"{finding} The difference may be chance.")
@@ -169,11 +216,12 @@ def _fit(evidence: Evidence) -> Cause:
     model = evidence.config.get("model", {})
     has_width = is_resnet_rs(model.get("name", ""))
     width = model.get("width_multiplier") if has_width else None
+    only = "only " if evidence.agreement < LEARNED else ""
     return _known(
         FIT,
         (1.0 - evidence.agreement) / (1.0 - LEARNED),
-        f"Without noise the student repeats {evidence.agreement:.1%} of the "
-        f"pseudo-labels; one that has learned them repeats at least {LEARNED:.1%}.",
+        f"The student has learned {only}{evidence.agreement:.1%} of its pseudo-labels, "
+        f"counted without noise; at least {LEARNED:.1%} are expected.",
         "Train longer, or train a wider student.",
         *_changed("num_steps", steps, 2.0),
         *_changed("model.width_multiplier", width, _MORE),
@@ -237,6 +285,7 @@ def _known(name: str, severity: float, finding: str, remedy: str, *flags: str) -
         finding=finding,
         remedy=remedy if is_likely else "",
         flags=flags if is_likely else (),
+        command=_COMMANDS[name] if is_likely and flags else "",
     )
 
 

@@ -30,6 +30,7 @@ from workflow.report.analysis.run_files import (
     Stage,
     read_stages,
 )
+from workflow.report.analysis.source_warnings import read_warnings
 from workflow.samples import tiles
 from workflow.samples.tiles import Sample
 
@@ -104,6 +105,7 @@ class Figures:
         stopping: Decision to stop; None if the number of rounds was given.
         stages: All complete artifacts.
         licenses: Weights and images that the last student was made of.
+        warnings: What makes the figures say less than they seem to, in sentences.
     """
 
     run: str
@@ -120,6 +122,7 @@ class Figures:
     stopping: Stopping | None
     stages: tuple[Stage, ...]
     licenses: Ledger
+    warnings: tuple[str, ...] = ()
 
 
 # What figures need of JSON files, which may be of earlier versions.
@@ -167,6 +170,11 @@ class _Sizes:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class _TeacherConfig:
+    config: _Recipe | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _StudentConfig:
     config: _Recipe
     sizes: _Sizes | None = None
@@ -182,6 +190,7 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
     gains = tuple(_gains(run, accuracies))
     series = tuple(read_learning(run, len(rounds)))
     first = known(attempt(lambda: run.labeled_round(1)))
+    stages = tuple(read_stages(run))
     return Figures(
         run=path.resolve().name,
         headline=verdict.headline(report),
@@ -200,8 +209,9 @@ def read_figures(path: pathlib.Path, report: dict[str, Any]) -> Figures:
         learning=series,
         confusions=attempt(lambda: _confusions(run, len(rounds))),
         stopping=_stopping(path / "rounds.json"),
-        stages=tuple(read_stages(run)),
+        stages=stages,
         licenses=licenses.read(run.round(len(rounds)) / "student"),
+        warnings=tuple(read_warnings(run, stages)),
     )
 
 
@@ -303,16 +313,26 @@ def _evidence(
     path = directory / "evaluation" / "evaluation.json"
     fit = typed_json.read(path, _StudentEvaluation).fit if path.exists() else None
     return Evidence(
-        teacher_accuracy=teacher.share.estimate,
+        teacher=teacher.share,
+        tested=teacher.images,
+        classes=classes.count if (classes := known(found.classes)) else 0,
         kept=known(found.kept),
         judges=known(found.judges),
         curve=known(found.coverage) or (),
         agreement=fit.agreement if fit else None,
         under_noise=agreement_under_noise(series, f"student {found.round}"),
         config=dataclasses.asdict(config.config),
+        teacher_config=_teacher_config(run),
         labeled=config.sizes.labeled if config.sizes else 0,
         records=config.sizes.pseudo_labeled if config.sizes else 0,
     )
+
+
+def _teacher_config(run: Run) -> dict[str, Any]:
+    """Returns the recipe of the first teacher; empty for a probe."""
+    paths = [member / artifact.CONFIG for member in run.members()[:1]]
+    found = [typed_json.read(path, _TeacherConfig) for path in paths if path.exists()]
+    return dataclasses.asdict(found[0].config) if found and found[0].config else {}
 
 
 def _confusions(run: Run, rounds: int) -> tuple[Confusion, ...]:

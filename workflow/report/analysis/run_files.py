@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Iterator
@@ -54,10 +55,27 @@ _ORDER = (
     *(TEACHER_PREDICTIONS, LABELED_PREDICTIONS, "predictions", "selection"),
     *("dataset", "samples", "student", "evaluation", "control"),
 )
+#: Commands by the names of the directories that they make.
+_COMMANDS = {
+    "member": "teacher.train, or teacher.probe,",
+    "calibration": "teacher.calibrate",
+    **dict.fromkeys(
+        ("excluded", "set", TEACHER_PREDICTIONS, LABELED_PREDICTIONS),
+        "beam_jobs.label_images",
+    ),
+    "predictions": "beam_jobs.label_images, or propagate_labels,",
+    "selection": "beam_jobs.select_labels",
+    "dataset": "beam_jobs.write_records",
+    "samples": "workflow.sample_images",
+    "student": "student.train",
+    "control": "student.train --control",
+}
 #: Directories of a round that show that it has begun.
 _ROUND_STAGES = ("predictions", "selection", "dataset", "student")
 _ROUND = re.compile(r"round-([1-9][0-9]{0,5})")
 _NUMBERED = re.compile(r"(.*)-([0-9]+)")
+#: Most runs that a message names.
+_MAX_NAMED = 5
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -122,6 +140,22 @@ class Run:
     """The directory of a run whose stages have ended."""
 
     path: pathlib.Path
+
+    def check(self) -> None:
+        """Raises FileNotFoundError if the directory is above or inside a run."""
+        if self.path.exists() and not any(self.path.glob("round-*")):
+            for above in itertools.islice(self.path.resolve().parents, 3):
+                if (above / "round-1").is_dir():
+                    raise FileNotFoundError(
+                        f"{self.path} is a part of a run; give --run={above}"
+                    )
+            runs = sorted(path.parent for path in self.path.glob("*/round-1"))
+            if runs:
+                named = ", ".join(map(str, runs[:_MAX_NAMED]))
+                raise FileNotFoundError(
+                    f"{self.path} is no run (no round-1 in it); those below it are "
+                    f"{named}{' and others' if len(runs) > _MAX_NAMED else ''}"
+                )
 
     def round(self, number: int) -> pathlib.Path:
         """Returns the directory of a round, counted from 1."""
@@ -230,6 +264,16 @@ class Run:
                 "make report" if prefix else f"make evaluation ROUND={number}",
             )
         return read_evaluated(path)
+
+
+def stage_command(directory: pathlib.Path) -> str:
+    """Returns the command that makes a directory of a run."""
+    numbered = _NUMBERED.fullmatch(directory.name)
+    name = numbered[1] if numbered else directory.name
+    if name == "evaluation":
+        is_teacher = directory.parent.name == "teacher"
+        return "teacher.evaluate" if is_teacher else "student.evaluate"
+    return _COMMANDS.get(name, "its command")
 
 
 def read_evaluated(path: pathlib.Path) -> EvaluatedImages:

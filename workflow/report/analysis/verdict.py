@@ -19,8 +19,8 @@ from pseudo_label.selection.outlook import Outlook
 from stage import artifact, typed_json
 from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.compute import read_compute
-from workflow.report.analysis.diagnosis import LIKELY
-from workflow.report.analysis.run_files import Run, read_stages
+from workflow.report.analysis.diagnosis import LIKELY, TEACHER, Cause
+from workflow.report.analysis.run_files import Run, read_stages, stage_command
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ def make_report(path: pathlib.Path) -> dict[str, Any]:
     """
     artifact.check_files(path)
     run = Run(path)
+    run.check()
     evaluation = run.teacher_evaluation(1)
     teacher = _read(evaluation, "evaluation.json", _EvaluationFacts)
     control = _read(path / "control", CLASSIFIER, _ClassifierFacts).evaluation
@@ -157,6 +158,8 @@ def format_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  Dataflow has billed {name}: {bill}"
     seconds = sum(report["seconds"].values())
     yield f"  seed {report['seed']}; the stages took {seconds:.0f} s, added up"
+    for warning in report.get("warnings", ()):
+        yield f"  warning: {warning}"
 
 
 def _describe_first(report: Mapping[str, Any]) -> str:
@@ -180,19 +183,27 @@ def describe_compute(compute: Mapping[str, float], *, rounds: int) -> str:
 
 
 def _format_losses(report: dict[str, Any]) -> Iterator[str]:
-    """Yields a line for each student below its teacher or the control."""
+    """Yields why students are below their teacher or the control, and what to change.
+
+    A teacher that may be guessing is named in any case.
+    """
     for found in report.get("diagnoses", ()):
-        if not found["below"]:
-            continue
         likeliest = found["causes"][0]
-        why = "no figure is beyond its bound"
-        if found["may_be_chance"]:
+        is_guessing = likeliest["name"] == TEACHER
+        why, is_known = "no figure is beyond its bound", likeliest["state"] == LIKELY
+        if found["may_be_chance"] and not is_guessing:
             ranges = " and ".join(map(_describe_interval, found["differences"]))
             why = f"it may be chance (95% interval {ranges} points)"
-        elif likeliest["state"] == LIKELY:
+            is_known = False
+        elif is_known:
             why = f"likeliest cause: {likeliest['finding']}"
-        whom = describe_below(found["below"])
-        yield f"  student {found['round']} ends below {whom}; {why}"
+        if found["below"]:
+            whom = describe_below(found["below"])
+            yield f"  student {found['round']} ends below {whom}; {why}"
+        elif is_guessing:
+            yield f"  round {found['round']}: {likeliest['finding']}"
+        if is_known and (found["below"] or is_guessing):
+            yield f"    to change: {Cause(**likeliest).change}"
 
 
 def _describe_interval(difference: Mapping[str, float]) -> str:
@@ -271,7 +282,8 @@ def _report_round(directory: pathlib.Path) -> dict[str, Any]:
 def _read(directory: pathlib.Path, name: str, kind: type[T]) -> T:
     if not artifact.is_complete(directory):
         raise FileNotFoundError(
-            f"{directory} is not complete; run its stage first (a report covers every "
-            "round that has begun)"
+            f"{directory} is not complete; {stage_command(directory)} makes it, as "
+            "does the command that began the run (a report covers every round that has "
+            "begun)"
         )
     return typed_json.read(directory / name, kind)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pseudo_label.selection.precision import Precision
-from workflow.report.analysis import diagnosis
+from workflow.report.analysis import diagnosis, metrics
 from workflow.report.analysis.diagnosis import Evidence
 from workflow.report.analysis.metrics import CoveragePoint
 from workflow.report.analysis.round_figures import ReferenceImages
@@ -26,7 +26,9 @@ def precision(right, of=100):
 
 def evidence(**changed):
     facts = {
-        "teacher_accuracy": 0.9,
+        "teacher": metrics.share(900, 1000),
+        "tested": 1000,
+        "classes": 10,
         "kept": precision(98),
         "curve": (),
         "agreement": 0.98,
@@ -157,7 +159,10 @@ def test_no_threshold_of_another_scale_is_named():
 )
 def test_a_figure_and_its_bound_are_printed_apart(right, of, accuracy, shown):
     found = diagnosis.diagnose(
-        evidence(kept=precision(right, of=of), teacher_accuracy=accuracy)
+        evidence(
+            kept=precision(right, of=of),
+            teacher=metrics.share(round(600 * accuracy), 600),
+        )
     )
     (labels,) = (cause for cause in found if cause.name == "labels")
     assert f"labels {shown[0]} are right" in labels.finding
@@ -184,18 +189,59 @@ def test_missing_settings_are_not_changed():
 shares = st.none() | st.floats(0, 1)
 
 
-@given(accuracy=st.floats(0, 1), right=st.integers(0, 100), fit=shares, noise=shares)
-def test_all_three_come_ranked(accuracy, right, fit, noise):
+@given(
+    teacher=st.integers(0, 1000), right=st.integers(0, 100), fit=shares, noise=shares
+)
+def test_all_come_in_the_order_of_their_removal(teacher, right, fit, noise):
     found = diagnosis.diagnose(
         evidence(
-            teacher_accuracy=accuracy,
+            teacher=metrics.share(teacher, 1000),
             kept=precision(right),
             agreement=fit,
             under_noise=noise,
         )
     )
-    assert sorted(cause.name for cause in found) == ["fit", "labels", "noise"]
+    names = [cause.name for cause in found if cause.name != "teacher"]
+    assert sorted(names) == ["fit", "labels", "noise"]
+    assert (found[0].name == "teacher") == (len(found) == 4)
     ranks = [("likely", "unknown", "unlikely").index(c.state) for c in found]
     assert ranks == sorted(ranks)
-    likely = [cause.severity for cause in found if cause.state == "likely"]
-    assert likely == sorted(likely, reverse=True)
+    likely = [cause.name for cause in found if cause.state == "likely"]
+    assert likely == [name for name in diagnosis.CAUSES if name in likely]
+
+
+def test_wrong_labels_come_before_labels_not_learned():
+    """However far from its bound each of them is."""
+    first, second, _ = diagnosis.diagnose(evidence(kept=precision(88), agreement=0.1))
+    assert (first.name, second.name) == ("labels", "fit")
+    assert second.severity > first.severity > 1
+
+
+@pytest.mark.parametrize(
+    ("right", "tested", "classes", "guesses"),
+    [
+        (8, 24, 3, True),
+        (14, 24, 3, False),
+        (2, 24, 3, True),  # Worse than guessing.
+        (15, 24, 2, True),
+        (330, 600, 2, False),
+        (24, 24, 1, False),
+        (8, 24, 0, False),
+    ],
+)
+def test_a_teacher_at_chance_is_the_first_cause(right, tested, classes, guesses):
+    first, *others = diagnosis.diagnose(
+        evidence(
+            teacher=metrics.share(right, tested),
+            tested=tested,
+            classes=classes,
+            agreement=0.5,
+            teacher_config={"num_steps": 500},
+        )
+    )
+    assert (first.name == "teacher") == guesses
+    assert len(others) == 2 + guesses
+    if guesses:
+        assert first.state == "likely"
+        assert first.change.endswith("teacher.train --set=num_steps=1000")
+        assert f"{right / tested:.1%} of {tested} test images" in first.finding

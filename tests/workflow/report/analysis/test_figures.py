@@ -61,7 +61,7 @@ def test_diagnoses_rest_on_the_figures(found):
     findings = {cause.name: cause.finding for cause in second.causes}
     assert f"{kept.estimate:.1%} are right" in findings["labels"]
     assert "accuracy is 90.0%" in findings["labels"]
-    assert "repeats 97.0%" in findings["fit"]
+    assert "has learned 97.0%" in findings["fit"]
     assert "without 97.0%" in findings["noise"]
 
 

@@ -1,25 +1,32 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from workflow.report.analysis import seeds
+from workflow.report.analysis.run_differences import StageFacts
 
 
 def make_report(seed, control, teacher, labeling_teacher, student):
-    return {
-        "seed": seed,
-        "control_accuracy": control,
-        "teacher_accuracy": teacher,
-        "student_accuracy": student,
-        "rounds": [
-            {"teacher_accuracy": teacher, "student_accuracy": labeling_teacher},
-            {"teacher_accuracy": labeling_teacher, "student_accuracy": student},
-        ],
-        "seconds": {"teacher": 1.0, "student": 2.0},
-    }
+    accuracies = ((teacher, labeling_teacher), (labeling_teacher, student))
+    return seeds.Report(
+        seed=seed,
+        control_accuracy=control,
+        teacher_accuracy=teacher,
+        student_accuracy=student,
+        rounds=tuple(
+            seeds.RoundAccuracies(teacher_accuracy=first, student_accuracy=second)
+            for first, second in accuracies
+        ),
+        seconds={"teacher": 1.0, "student": 2.0},
+    )
 
 
-TWO = [make_report(1, 0.7, 0.8, 0.9, 0.88), make_report(2, 0.9, 0.8, 0.85, 0.86)]
+TWO = [
+    ("a", make_report(1, 0.7, 0.8, 0.9, 0.88)),
+    ("b", make_report(2, 0.9, 0.8, 0.85, 0.86)),
+]
 
 
 def test_seeds_are_compared_pair_by_pair():
@@ -40,6 +47,34 @@ def test_one_run_has_no_interval():
     summary = seeds.summarize(TWO[:1])
     assert summary["gain_over"]["teacher"]["low"] is None
     assert "interval" not in "\n".join(seeds.format_lines(summary))
+
+
+def with_threshold(report, threshold):
+    stage = StageFacts(
+        name="round-1/selection",
+        command=("-m", "select", f"--confidence_threshold={threshold}"),
+    )
+    return dataclasses.replace(report, stages=(stage,))
+
+
+def test_runs_of_other_settings_have_no_mean():
+    (_, first), (_, second) = TWO
+    runs = [("a", with_threshold(first, 0.5)), ("longer", with_threshold(second, 0.9))]
+    summary = seeds.summarize(runs)
+    assert summary["accuracy"] is summary["gain_over"] is None
+    assert len(summary["differences"]) == 1
+    head, *rows = seeds.format_lines(summary)
+    assert head.split()[0] == "run"
+    assert [row.split()[0] for row in rows[:2]] == ["a", "longer"]
+    text = "\n".join(rows)
+    assert "longer: 0.9" in text
+    assert "seeds differ as well" in text
+    assert not any(word in text for word in ("mean ", "sd", "interval", "better in"))
+    same_seed = [("a", runs[0][1]), ("b", dataclasses.replace(runs[1][1], seed=1))]
+    lines = "\n".join(seeds.format_lines(seeds.summarize(same_seed)))
+    assert "seeds differ" not in lines
+    same = [("a", runs[0][1]), ("b", with_threshold(second, 0.5))]
+    assert seeds.summarize(same)["accuracy"] == seeds.summarize(TWO)["accuracy"]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 20, 31])

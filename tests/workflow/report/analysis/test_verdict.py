@@ -90,10 +90,33 @@ def test_the_verdict_names_each_side(student, expected):
     assert "the control (+5.50 points), but not above its first teacher (-0.34" in found
 
 
-def test_a_stage_that_has_not_ended_is_named(run):
-    (run / "control" / "COMPLETED").unlink()
-    with pytest.raises(FileNotFoundError, match="/control "):
+@pytest.mark.parametrize(
+    ("stage", "command"),
+    [
+        ("control", "student.train --control"),
+        ("round-1/teacher/evaluation", "teacher.evaluate"),
+        ("round-3/selection", "beam_jobs.select_labels"),
+        ("round-10/student", "student.train"),
+    ],
+)
+def test_a_stage_that_has_not_ended_is_named_with_its_command(run, stage, command):
+    (run / stage / "COMPLETED").unlink()
+    with pytest.raises(FileNotFoundError, match=f"/{stage} .*{command} "):
         verdict.make_report(run)
+
+
+@pytest.mark.parametrize("part", ["round-1", "control", "round-2/student"])
+def test_a_part_of_a_run_names_the_run(run, part):
+    with pytest.raises(FileNotFoundError, match=f"--run={run}$"):
+        verdict.make_report(run / part)
+
+
+def test_a_directory_of_runs_names_them(run):
+    for name in ("a", "b"):
+        (run.parent / "several" / name / "round-1").mkdir(parents=True)
+    directory = run.parent / "several"
+    with pytest.raises(FileNotFoundError, match=f"{directory}/a, {directory}/b"):
+        verdict.make_report(directory)
 
 
 @pytest.mark.parametrize(
@@ -130,21 +153,48 @@ def make_loss(number, below, differences, causes):
     }
 
 
+def make_cause(name, state):
+    return {
+        "name": name,
+        "state": state,
+        "severity": 2.0,
+        "finding": "The figure.",
+        "remedy": "Do it.",
+        "flags": ("--flag=1",),
+        "command": "a.command",
+    }
+
+
+@pytest.mark.parametrize("may_be_chance", [True, False])
+@pytest.mark.parametrize("below", [[], ["teacher"]])
+def test_a_teacher_that_guesses_is_printed_in_any_case(run, below, may_be_chance):
+    differences = [{"low": -0.02, "high": 0.01 if may_be_chance else -0.01}]
+    loss = make_loss(
+        1, below, differences[: len(below)], [make_cause("teacher", "likely")]
+    )
+    found = verdict.make_report(run)
+    lines = set(verdict.format_lines({**found, "diagnoses": [loss]}))
+    first, second = sorted(lines - set(verdict.format_lines(found)), reverse=True)
+    assert first.endswith("The figure.")
+    assert second.endswith("a.command --flag=1")
+
+
 def test_a_loss_is_printed_with_its_likeliest_cause(run):
     found = verdict.make_report(run)
-    causes = [{"state": "likely", "finding": "Labels are wrong."}]
+    causes = [make_cause("labels", "likely")]
     chance, loss = {"low": -0.0171, "high": 0.0103}, {"low": -0.02, "high": -0.01}
     losses = [
         make_loss(1, [], [], causes),
         make_loss(2, ["student 1", "control"], [chance, loss], causes),
-        make_loss(3, ["student 2"], [loss], [{"state": "unlikely"}]),
+        make_loss(3, ["student 2"], [loss], [make_cause("fit", "unlikely")]),
         make_loss(4, ["student 3"], [chance], causes),
     ]
     lines = list(verdict.format_lines({**found, "diagnoses": losses}))
-    shown = [line for line in lines if "below its teacher" in line]
+    shown = [line for line in lines if "below its teacher" in line or "change:" in line]
     assert shown == [
         "  student 2 ends below its teacher and the control; likeliest cause: "
-        "Labels are wrong.",
+        "The figure.",
+        "    to change: Do it: a.command --flag=1",
         "  student 3 ends below its teacher; no figure is beyond its bound",
         "  student 4 ends below its teacher; it may be chance (95% interval -1.7 to "
         "+1.0 points)",

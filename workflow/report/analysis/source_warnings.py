@@ -1,0 +1,99 @@
+"""Images of a run that are not what its figures seem to say.
+
+Stages say in their `config.json` which files they have read. Since then files may have
+been added or deleted; and images to evaluate on may be those that were trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from classifier.data import listing
+from classifier.data.examples import File
+from classifier.data.leak import described_source, is_trained_on
+from stage import artifact
+from workflow.report.analysis.run_files import Run, Stage, read_optional
+
+#: Flags that name a source, and what a `config.json` calls it.
+_KEYS = {
+    **{f"--{name}": name for name in ("labeled", "evaluation", "images")},
+    **dict.fromkeys(("--held_out", "--out_of_fold"), "labeled"),
+}
+#: With this flag the shards of a labeling are numbered as they were added.
+_GROWING = "--allow_new_shards"
+
+
+def read_warnings(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
+    """Yields a sentence for each source that has changed, and one for a leak."""
+    configs = {
+        stage.name: read_optional(run.path / stage.name / artifact.CONFIG)
+        for stage in stages
+    }
+    seen = set()
+    for stage in stages:
+        flags = dict(word.partition("=")[::2] for word in stage.command)
+        for flag, key in _KEYS.items():
+            spec, described = (
+                flags.get(flag),
+                described_source(configs[stage.name], key),
+            )
+            if spec is None or described is None or spec in seen:
+                continue
+            seen.add(spec)
+            change = describe_change(spec, described, by_number=_GROWING in flags)
+            if change:
+                yield (
+                    f"{change} than {stage.name} has read; the figures are of those "
+                    "that it has read, another run would read all"
+                )
+    for name, config in configs.items():
+        evaluation = described_source(config, "evaluation") or {}
+        if is_trained_on(config, evaluation.get(artifact.CONTENT)):
+            yield (
+                f"{name} was evaluated on the images that it was trained on, so its "
+                "accuracy says little about other images"
+            )
+            return
+
+
+def describe_change(
+    spec: str, described: Mapping[str, Any], *, by_number: bool = False
+) -> str | None:
+    """Returns how the files of a source differ from those that a stage has read.
+
+    None if they do not, or cannot be listed here at little cost.
+
+    Args:
+        spec: The source as the user wrote it.
+        described: What the stage's `config.json` says about it.
+        by_number: Whether to compare the numbers of files only.
+    """
+    now = _list(spec)
+    if now is None or "num_files" not in described:
+        return None
+    more = len(now) - described["num_files"]
+    if more:
+        files = "file" if abs(more) == 1 else "files"
+        return f"{spec} has {abs(more):,} {files} {'more' if more > 0 else 'fewer'}"
+    size = listing.FOLDER_SHARD_SIZE if spec.startswith("folder:") else 1
+    numbered = ((index // size, file) for index, file in enumerate(now))
+    if by_number or listing.fingerprint(numbered) == described.get("fingerprint"):
+        return None
+    return f"{spec} has other files"
+
+
+def _list(spec: str) -> list[File] | None:
+    """Returns the local files of a source; None of any other, or if there are none."""
+    kind, _, path = spec.partition(":")
+    find = {
+        "folder": listing.list_folder,
+        "tfrecord": listing.list_matches,
+        "webdataset": listing.list_matches,
+    }.get(kind)
+    if find is None or "://" in path:
+        return None
+    try:
+        return find(path) or None
+    except (OSError, ValueError):
+        return None  # A finished run is reported on without its images.
