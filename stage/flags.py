@@ -37,7 +37,10 @@ ARTIFACTS = {
 }
 
 #: The forms of a source of images.
-SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
+SOURCES = (
+    "folder:PATH, csv:FILE, parquet:GLOB, tfrecord:GLOB, webdataset:GLOB, "
+    "tfds:NAME:SPLIT, hf:OWNER/NAME:SPLIT or a path of a folder or file"
+)
 
 
 #: Largest random seed: NumPy has 32 bits for it.
