@@ -81,7 +81,7 @@ def name_of(listed: str, top: str) -> str:
     inside = path[1:] if separator else path
     inside = (scheme + separator + inside).removeprefix(top.rstrip("/") + "/")
     if inside.startswith(("/", scheme + "://")):
-        inside = posixpath.join(scheme, path[1:])
+        inside = posixpath.normpath("/" + posixpath.join(scheme, path[1:]))[1:]
     return inside or "."
 
 

@@ -179,8 +179,9 @@ def _patterns(
     for each in files:
         if isinstance(each, dict) and each.get("split") == split:
             path = each.get("path")
-            patterns += path if isinstance(path, list) else [path]
-    return [pattern for pattern in patterns if isinstance(pattern, str)]
+            paths = path if isinstance(path, list) else [path]
+            patterns += [path for path in paths if isinstance(path, str)]
+    return patterns
 
 
 def _has_word(name: str, word: str) -> bool:

@@ -215,9 +215,11 @@ def _explain(example: Example, value: _RawLabel, label: str | None) -> Example:
     """Returns the example of an image without a label, with what is in its place."""
     if example.status != OK or label is None:
         return example
-    got = "nothing" if value is None else f"{value}"
+    got = "nothing"
     if isinstance(value, bytes):
         got = f"{_shown(value)}, which is no class"
+    elif value is not None:
+        got = f"{value}"
     return dataclasses.replace(
         example, error=f"expected a label in {label!r}, got {got}"
     )

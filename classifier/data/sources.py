@@ -41,7 +41,7 @@ from classifier.data.readers import (
 )
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
-from stage import artifact, licenses
+from stage import artifact, licenses, streams
 from stage.flags import SOURCES
 from stage.licenses import Origin
 from stage.text import printable
@@ -54,7 +54,8 @@ _MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 #: Forms of which `--class_names` must give the names that they hold themselves.
 _NAMED = ("tfds", "folder")
-_KINDS = (*_NAMED, "csv", "parquet", "tfrecord", "webdataset", "hf")
+#: The forms, in front of the first colon.
+KINDS = (*_NAMED, "csv", "parquet", "tfrecord", "webdataset", "hf")
 #: Forms of plain paths, by their ending.
 _KIND_OF_ENDING = {
     ".csv": "csv",
@@ -233,7 +234,9 @@ def open_source(
         OSError: If a dataset cannot be downloaded.
     """
     kind, _, rest = find_form(spec).partition(":")
-    class_names = class_names_file and read_class_names(class_names_file)
+    class_names = None
+    if class_names_file is not None:
+        class_names = read_class_names(class_names_file)
     features = (image_feature, label_feature)
     if kind == "folder":
         if image_feature or label_feature:
@@ -255,7 +258,7 @@ def open_source(
         )
     else:
         source = _open_records(spec, kind, rest, *features, class_names)
-    if class_names and kind in _NAMED:
+    if class_names is not None and kind in _NAMED:
         check_same_classes(class_names, source.labeled_class_names(), spec)
     _check_keys(source)
     return source
@@ -268,9 +271,9 @@ def find_form(spec: str) -> str:
     Raises ValueError for what is neither.
     """
     kind, _, rest = spec.partition(":")
-    if kind in _KINDS and rest:
+    if kind in KINDS and rest:
         return spec
-    if spec and kind not in _KINDS:
+    if spec and kind not in KINDS:
         form = _KIND_OF_ENDING.get(os.path.splitext(spec)[1].lower())
         if listing.is_folder(spec):
             hint = _prepared_hint(spec)
@@ -498,8 +501,23 @@ def _open_folder(spec: str, root: str) -> Source:
             dataclasses.replace(file, label=label_of[folder])
             for file, folder in zip(files, folders, strict=True)
         ]
+        _warn_of_empty(spec, root, class_names)
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:
+    """Warns of sub-folders without a file, which are no classes."""
+    if "://" in root:
+        return
+    with os.scandir(root) as entries:
+        folders = {entry.name for entry in entries if entry.is_dir()}
+    empty = sorted(name for name in folders - set(class_names) if name[0] != ".")
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        streams.warn(
+            f"warning: {spec}: {empty[0]!r}{more} without an image, so no class"
+        )
 
 
 def has_same_files(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
