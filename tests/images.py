@@ -125,7 +125,8 @@ def write_parquet(path: pathlib.Path, images, labels=None, *, names=(), group=2)
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns).replace_schema_metadata(metadata)
-    pq.write_table(table, path, row_group_size=group)
+    with path.open("wb") as file:  # Of any bytes in its name.
+        pq.write_table(table, file, row_group_size=group)
 
 
 def write_csv(path: pathlib.Path, rows, columns=("path", "label")):

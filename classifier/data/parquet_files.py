@@ -260,6 +260,8 @@ def hub_class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)

@@ -170,6 +170,8 @@ def _pairs(
 
 def _images(column: pa.Array) -> list[bytes | str]:
     """Returns the bytes of each row, or why there are none."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if not pa.types.is_struct(column.type):
         return [value if value is not None else "null" for value in column.to_pylist()]
     fields = column.flatten()  # Null where the struct is.
