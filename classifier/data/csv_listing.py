@@ -51,7 +51,7 @@ def list_csv(
     if not paths:
         raise ValueError(f"{spec}: expected images, found no lines behind the first")
     numbers, class_names = _number_labels(spec, labels, class_names)
-    _check_schemes(paths)
+    _check_schemes(spec, paths)
     folder = os.path.dirname(path)
     top = folder if "://" in folder else os.path.abspath(folder)
     files = []
@@ -171,8 +171,11 @@ def _number_labels(
     return (number_of[label] for label in labels), names
 
 
-def _check_schemes(paths: Sequence[str]) -> None:
+def _check_schemes(spec: str, paths: Sequence[str]) -> None:
     """Raises ValueError if a file system is not known."""
     some = {path.partition("://")[0]: path for path in paths if "://" in path}
     for path in some.values():
-        listing.open_path(path)
+        try:
+            listing.open_path(path)
+        except ValueError as error:
+            raise ValueError(f"{spec}: {error}") from error

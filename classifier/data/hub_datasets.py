@@ -56,11 +56,13 @@ class _Repository:
 
     Attributes:
         name: `OWNER/NAME`.
+        revision: Branch, tag or commit that was asked for.
         commit: Its hash.
         files: Names of its files; without a network of those in the cache.
     """
 
     name: str
+    revision: str
     commit: str
     files: list[str]
 
@@ -106,6 +108,8 @@ def fetch(spec: str, rest: str) -> HubDataset:
             f"{match['split']!r} ({_FORM}), got {known}"
         )
     _check_whole(spec, chosen)
+    # By this name, the cache finds the commit without a network.
+    _download(hub, spec, dataclasses.replace(found, commit=found.revision), chosen[0])
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as pool:
         paths = list(pool.map(lambda name: _download(hub, spec, found, name), chosen))
     stated = card.get("license")
@@ -219,7 +223,8 @@ def _find(hub: Any, spec: str, name: str, revision: str) -> _Repository:
     """Returns the commit that a revision is now; without a network, in the cache."""
     try:
         info = hub.HfApi().dataset_info(name, revision=revision)
-        return _Repository(name, info.sha, [each.rfilename for each in info.siblings])
+        names = [each.rfilename for each in info.siblings]
+        return _Repository(name, revision, info.sha, names)
     except Exception as error:  # Of the hub, of HTTP.
         try:
             folder = pathlib.Path(
@@ -235,7 +240,7 @@ def _find(hub: Any, spec: str, name: str, revision: str) -> _Repository:
             ) from error
     files = [path for path in folder.rglob("*") if path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]
-    return _Repository(name, folder.name, names)
+    return _Repository(name, revision, folder.name, names)
 
 
 def _download(hub: Any, spec: str, found: _Repository, file: str) -> pathlib.Path:

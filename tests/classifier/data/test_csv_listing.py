@@ -159,7 +159,7 @@ def test_a_file_that_is_no_list_is_refused(place, content, named):
     (place / "list.csv").write_bytes(content)
     with pytest.raises(ValueError, match=named) as error:
         open_source(f"csv:{place}/list.csv")
-    assert str(error.value).startswith(f"csv:{place}/list.csv: ") or "://" in named
+    assert str(error.value).startswith(f"csv:{place}/list.csv: ")
     assert "\n" not in str(error.value)
 
 
