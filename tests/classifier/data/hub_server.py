@@ -7,6 +7,9 @@ import json
 import re
 import threading
 
+#: A branch with slashes in its name.
+_BRANCH = "refs/convert/parquet"
+
 
 class Hub:
     """Datasets by name and revision.
@@ -40,7 +43,9 @@ def _handler(hub):
             hub.requests.append((self.command, self.path))
             path = self.path.replace("%2F", "/").partition("?")[0]
             info = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/revision/(.+)", path)
-            file = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+            file = re.fullmatch(
+                rf"/datasets/([^/]+/[^/]+)/resolve/({_BRANCH}|[^/]+)/(.+)", path
+            )
             if info and (found := hub.repositories.get(info.groups())):
                 commit, files = found
                 siblings = [{"rfilename": name} for name in files]

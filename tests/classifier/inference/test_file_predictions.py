@@ -130,3 +130,17 @@ def test_a_prediction_as_table_and_as_json():
         "status": "empty",
         "error": "no bytes",
     }
+
+
+def test_a_folder_may_be_named_as_a_source(folder):
+    plain = file_predictions.list_images([str(folder)])
+    assert file_predictions.list_images([f"folder:{folder}"]) == plain
+    with pytest.raises(ValueError, match=r"parquet:x\.parquet"):
+        file_predictions.list_images(["parquet:x.parquet"])
+
+
+def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "csv:x").write_bytes(b"")
+    (file,) = file_predictions.list_images(["csv:x"])
+    assert file.path == "csv:x"
