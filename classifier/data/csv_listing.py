@@ -178,4 +178,5 @@ def _check_schemes(spec: str, paths: Sequence[str]) -> None:
         try:
             listing.open_path(path)
         except ValueError as error:
-            raise ValueError(f"{spec}: {error}") from error
+            message = typed_json.error_message(error)
+            raise ValueError(f"{spec}: {message}") from error

@@ -55,19 +55,32 @@ class ParquetFile:
         groups: The row groups.
     """
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        """Raises ContentError if it is none, OSError or FileError if it is unread."""
+    def __init__(self, stream: BinaryIO, size: int, image: str = "") -> None:
+        """Opens a file.
+
+        Raises ContentError if it is none, OSError or FileError if it cannot be read.
+
+        Args:
+            stream: The file.
+            size: Its bytes.
+            image: Column whose bytes are returned as a dictionary: values that many
+                rows share are in memory once.
+        """
         self._source = _ArrowSource(stream, size)
+        source = pa.PythonFile(self._source, mode="r")
         with self._explaining():
+            footer = pq.ParquetFile(source, pre_buffer=False).metadata
             self._file = pq.ParquetFile(
-                pa.PythonFile(self._source, mode="r"),
+                source,
+                metadata=footer,
+                read_dictionary=_find_leaves(footer.schema, image),
                 buffer_size=_BUFFER,
                 # Otherwise Arrow fetches whole row groups, in threads.
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
             self.schema: pa.Schema = self._file.schema_arrow
-        self.groups = _list_groups(self._file.metadata, size)
+        self.groups = _list_groups(footer, size)
 
     def read(
         self, group: RowGroup, columns: list[str], batch_size: int
@@ -97,8 +110,8 @@ class ParquetFile:
 
 
 @contextlib.contextmanager
-def open_parquet(file: File) -> Iterator[ParquetFile]:
-    """Opens a listed file.
+def open_parquet(file: File, image: str = "") -> Iterator[ParquetFile]:
+    """Opens a listed file; for `image` see `ParquetFile`.
 
     Raises:
         ContentError: If it is no Parquet file.
@@ -107,7 +120,7 @@ def open_parquet(file: File) -> Iterator[ParquetFile]:
     """
     with opening.open_file(file) as stream:
         size = stream.seek(0, io.SEEK_END)
-        yield ParquetFile(stream, size)
+        yield ParquetFile(stream, size, image)
 
 
 class _ArrowSource:
@@ -161,6 +174,16 @@ class _ArrowSource:
 
     def seekable(self) -> bool:
         return True
+
+
+def _find_leaves(schema: Any, image: str) -> list[str]:
+    """Returns the paths of a column, or of its field `bytes`, that holds bytes."""
+    leaves = [schema.column(index) for index in range(len(schema))]
+    return [
+        leaf.path
+        for leaf in leaves
+        if leaf.path in (image, f"{image}.bytes") and leaf.physical_type == "BYTE_ARRAY"
+    ]
 
 
 def _list_groups(footer: Any, size: int) -> tuple[RowGroup, ...]:

@@ -64,7 +64,7 @@ def read_rows(
     """
     row, rest = file.skip, ("", "")
     try:
-        with parquet_files.open_parquet(file) as parquet:
+        with parquet_files.open_parquet(file, columns.image) as parquet:
             groups = _find_groups(parquet, file)
             if problem := _column_problem(parquet.schema, columns):
                 rest = BAD_RECORD, problem
@@ -87,18 +87,15 @@ def _find_groups(parquet: ParquetFile, file: File) -> list[RowGroup]:
 
     A file that could not be read when it was listed has no range; then all are.
     """
+    not_empty = [group for group in parquet.groups if group.rows]
     if file.take < 0:
-        return list(parquet.groups)
+        return not_empty
     end = file.skip + file.take
     starts = {group.start for group in parquet.groups}
     num_rows = sum(group.rows for group in parquet.groups)
     if file.skip not in starts or num_rows < end or (file.to_end and num_rows != end):
         raise FileError(CHANGED, "its row groups are not those that were listed")
-    return [
-        group
-        for group in parquet.groups
-        if group.rows and file.skip <= group.start < end
-    ]
+    return [group for group in not_empty if file.skip <= group.start < end]
 
 
 def _column_problem(schema: pa.Schema, columns: Columns) -> str:
@@ -158,35 +155,41 @@ def _pairs(
 
     Raises ContentError if Arrow cannot return the values.
     """
+    images = _images(batch.column(columns.image))
+    labels: list[_RawLabel] = [None] * len(batch)
     try:
-        images = _images(batch.column(columns.image))
-        labels: list[_RawLabel] = [None] * len(images)
         if columns.label is not None:
             labels = plain_values(batch.column(columns.label))
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise ContentError(" ".join(str(error).split())) from error
     return zip(images, labels, strict=True)
 
 
-def _images(column: pa.Array) -> list[bytes | str]:
-    """Returns the bytes of each row, or why there are none."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if not pa.types.is_struct(column.type):
-        return [value if value is not None else "null" for value in column.to_pylist()]
-    fields = column.flatten()  # Null where the struct is.
-    found = fields[column.type.get_field_index("bytes")].to_pylist()
-    if None not in found:
-        return list(found)
-    at = column.type.get_field_index("path")
-    has_paths = at >= 0 and parquet_files.is_text(fields[at].type)
-    paths = plain_values(fields[at]) if has_paths else [None] * len(found)
-    return [
-        value
-        if value is not None
-        else ("null" if path is None else f"only the path {_shown(path)}")
-        for value, path in zip(found, paths, strict=True)
-    ]
+def _images(column: pa.Array) -> Iterator[bytes | str]:
+    """Yields the bytes of each row, or why there are none."""
+    paths: list[Any] = []
+    if pa.types.is_struct(column.type):
+        kind, fields = column.type, column.flatten()  # Null where the struct is.
+        column = fields[kind.get_field_index("bytes")]
+        at = kind.get_field_index("path")
+        if column.null_count and at >= 0 and parquet_files.is_text(fields[at].type):
+            paths = plain_values(fields[at])
+    for row, value in enumerate(_one_by_one(column)):
+        if value is not None:
+            yield value
+        else:
+            path = paths[row] if paths else None
+            yield "null" if path is None else f"only the path {_shown(path)}"
+
+
+def _one_by_one(column: pa.Array) -> Iterator[bytes | None]:
+    """Yields bytes; those in a dictionary are copied when it is their turn."""
+    if not pa.types.is_dictionary(column.type):
+        yield from column.to_pylist()
+        return
+    values = column.dictionary
+    for index in column.indices.to_pylist():
+        yield None if index is None else values[index].as_py()
 
 
 def plain_values(column: pa.Array) -> list[Any]:

@@ -180,3 +180,19 @@ def test_errors_of_reading_are_those_of_the_file(tmp_path):
 
     with pytest.raises(OSError, match="network is down"):
         parquet_files.ParquetFile(Failing(b"x" * 1000), 1000)
+
+
+def test_an_image_that_many_rows_share_is_in_memory_once(tmp_path):
+    big = bytes(10**6)
+    column = pa.array([0] * 1000).cast(pa.int32())
+    table = pa.table({"image": pa.DictionaryArray.from_arrays(column, [big])})
+    pq.write_table(table, tmp_path / "x", dictionary_pagesize_limit=2**30)
+    file = File(path=str(tmp_path / "x"), name="x")
+    before = pa.total_allocated_bytes()
+    sizes = [
+        (len(example.image), pa.total_allocated_bytes() - before)
+        for example in parquet_rows.read_rows(file, Columns("image"))
+    ]
+    assert {size for size, _ in sizes} == {10**6}
+    assert len(sizes) == 1000
+    assert max(allocated for _, allocated in sizes) < 30 * 10**6

@@ -74,7 +74,9 @@ FAULTS = (
         mentions=("'path'", "--image_column", "'file'"),
     ),
     Fault(
-        "CSV line with a value too few", REFUSED, mentions=("line 3", "2 values, got 1")
+        "CSV line with a value too few",
+        REFUSED,
+        mentions=("2 values in line 3", "got 1"),
     ),
     Fault(
         "binary file in place of a CSV file",
