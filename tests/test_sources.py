@@ -1,12 +1,13 @@
 """Each stage reads images of tables as it reads those of a folder."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifier.data.python_reader import read_examples
 from classifier.data.sources import open_source
 from stage import artifact
 from tests.commands import call
-from tests.faults.job import read_rows
 from tests.images import open_labeled, random_images
 from tests.json_files import read_json
 
@@ -34,7 +35,9 @@ def read(root, form, teacher):
     images = f"--images={source.spec}"
     output = f"--output={root}/predictions"
     run("beam_jobs.label_images", images, *labeled, output, *single)
-    rows = {row["key"]: row for row in read_rows(root / "predictions")}
+    files = sorted((root / "predictions").glob("predictions-*.parquet"))
+    table = pa.concat_tables(map(pq.read_table, files))
+    rows = {row["key"]: row for row in table.to_pylist()}
     found = {
         example.image: rows[example.key.decode()]["label"]
         for example in read_examples(source.reader, source.files)

@@ -277,7 +277,10 @@ def test_the_origin_of_a_folder_is_the_same_before_and_after_it_was_read(
 def test_a_path_has_the_form_of_what_it_names(tmp_path, path, form):
     (tmp_path / "in").mkdir()
     assert sources.find_form(f"{tmp_path}/{path}") == f"{form}:{tmp_path}/{path}"
-    assert sources.find_form(f"gs://bucket/{path}.csv") == f"csv:gs://bucket/{path}.csv"
+
+
+def test_an_address_has_the_form_of_its_ending():
+    assert sources.find_form("gs://bucket/x.csv") == "csv:gs://bucket/x.csv"
 
 
 def test_a_plain_path_gives_what_its_form_gives(tmp_path, images):
