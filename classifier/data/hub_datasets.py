@@ -108,20 +108,28 @@ def fetch(spec: str, rest: str) -> HubDataset:
             f"{match['split']!r} ({_FORM}), got {known}"
         )
     _check_whole(spec, chosen)
-    # By this name, the cache finds the commit without a network.
-    _download(hub, spec, dataclasses.replace(found, commit=found.revision), chosen[0])
-    with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as pool:
-        paths = list(pool.map(lambda name: _download(hub, spec, found, name), chosen))
     stated = card.get("license")
     return HubDataset(
-        [
-            # The commit says what is in it, and its time when it was downloaded.
-            File(path=str(path), name=name, size=os.stat(path).st_size)
-            for name, path in zip(chosen, paths, strict=True)
-        ],
+        _download_all(hub, spec, found, chosen),
         found.commit,
         stated if isinstance(stated, str) else "",
     )
+
+
+def _download_all(
+    hub: Any, spec: str, found: _Repository, names: Sequence[str]
+) -> list[File]:
+    # By the revision's name, the cache finds the commit without a network.
+    _download(hub, spec, found.name, names[0], found.revision)
+    with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as pool:
+        paths = pool.map(
+            lambda name: _download(hub, spec, found.name, name, found.commit), names
+        )
+        return [
+            # The commit says what is in it, and its time when it was downloaded.
+            File(path=path, name=name, size=os.stat(path).st_size)
+            for name, path in zip(names, paths, strict=True)
+        ]
 
 
 def choose_files(
@@ -243,17 +251,17 @@ def _find(hub: Any, spec: str, name: str, revision: str) -> _Repository:
     return _Repository(name, revision, folder.name, names)
 
 
-def _download(hub: Any, spec: str, found: _Repository, file: str) -> pathlib.Path:
+def _download(hub: Any, spec: str, repository: str, file: str, revision: str) -> str:
+    """Returns the path of a file in the cache."""
     try:
-        return pathlib.Path(
-            hub.hf_hub_download(
-                found.name, file, repo_type="dataset", revision=found.commit
-            )
+        path = hub.hf_hub_download(
+            repository, file, repo_type="dataset", revision=revision
         )
     except Exception as error:  # Of the hub, of HTTP, of the file system.
         raise OSError(
             f"{spec}: {file} cannot be downloaded ({typed_json.error_message(error)})"
         ) from error
+    return str(path)
 
 
 def _read_card(hub: Any, found: _Repository) -> Mapping[str, Any]:
@@ -262,7 +270,7 @@ def _read_card(hub: Any, found: _Repository) -> Mapping[str, Any]:
         return {}
     try:
         path = hub.hf_hub_download(
-            found.name, _CARD, repo_type="dataset", revision=found.commit
+            found.name, _CARD, repo_type="dataset", revision=found.revision
         )
         metadata = hub.metadata_load(path)
     except Exception:  # Not fetched, or no such metadata: names of files will do.

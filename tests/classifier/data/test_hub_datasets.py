@@ -104,7 +104,8 @@ def test_a_cache_that_lacks_a_part_is_no_source(hub, part):
 
 
 def test_the_conversion_of_the_hub_stands_in_for_other_formats(hub, part):
-    hub.add(NAME, {"train/a.jpg": IMAGES[0]}, commit=COMMIT)
+    card = b"---\nlicense: mit\n---\n"
+    hub.add(NAME, {"train/a.jpg": IMAGES[0], "README.md": card}, commit=COMMIT)
     converted = {
         "default/train/0000.parquet": part(0, 1),
         "small/test/0000.parquet": part(2),
@@ -118,6 +119,8 @@ def test_the_conversion_of_the_hub_stands_in_for_other_formats(hub, part):
         open_source(f"hf:{NAME}:test")
     (found,) = read(open_source(f"hf:{NAME}:small/test"))
     assert found.image == IMAGES[2]
+    hub.repositories.clear()
+    assert open_source(f"hf:{NAME}:train").describe() == source.describe()
 
 
 CARD = {
