@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 FLAGS = CommandFlags()
 _IMAGES = FLAGS.image_source(f"Images to label: {SOURCES}.")
-_LABEL_FEATURE = FLAGS.string(
-    "label_feature",
-    None,
-    "With --embeddings: feature of a record that holds the label, an integer, if not "
-    "the usual; extension of its member in a tar file.",
-)
+_LABEL_FEATURE = FLAGS.label_feature(", for --embeddings")
 _OUTPUT = FLAGS.output("Directory of the predictions to make.")
 _SETTINGS = FlagGroup(
     teachers=FLAGS.members("teacher", required=False),

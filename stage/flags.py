@@ -40,7 +40,10 @@ ARTIFACTS = {
 #: What a source of images begins with, before a colon.
 SOURCE_KINDS = ("tfds", "folder", "tfrecord", "webdataset", "parquet", "csv", "hf")
 #: The forms of a source of images.
-SOURCES = "tfds:NAME:SPLIT, folder:PATH, tfrecord:GLOB or webdataset:GLOB"
+SOURCES = (
+    "folder:PATH, csv:FILE, parquet:GLOB, tfrecord:GLOB, webdataset:GLOB, "
+    "tfds:NAME:SPLIT, hf:OWNER/NAME:SPLIT or a path of a folder or file"
+)
 
 
 #: Largest random seed: NumPy has 32 bits for it.
@@ -49,8 +52,11 @@ MAX_SEED = 2**32 - 1
 MAX_SHARDS = 99_999
 #: Flags for what a command makes.
 _OUTPUTS = ("output", "workdir")
-#: Flags for a directory of predictions or rules, all files of which are read.
-_INPUTS = ("predictions", "labeled", "selection", "calibration")
+#: Flags for a directory of predictions, rules or images, all files of which are read.
+_INPUTS = (
+    *("predictions", "labeled", "selection", "calibration"),
+    *("images", "evaluation", "unlabeled"),  # Which may be plain paths, too.
+)
 _HINT = "Pass --help to see the flags of this command."
 
 
@@ -108,6 +114,10 @@ class CommandFlags:
         self.number = functools.partial(self._define, _define_number)
         self.boolean = functools.partial(self._define, flags.DEFINE_bool)
         self.choice = functools.partial(self._define, flags.DEFINE_enum)
+
+    def alias(self, name: str, original: str) -> None:
+        """Defines another name of a flag."""
+        flags.DEFINE_alias(name, original, flag_values=self.values)
 
     def parse(self, argv: Sequence[str], *, hint: str = _HINT) -> list[str]:
         """Parses a command line; an earlier one has no effect on the values.
@@ -248,12 +258,26 @@ class CommandFlags:
 
     def image_feature(self) -> Flag:
         """Defines `--image_feature`, where the records of a source hold the image."""
-        return self.string(
+        flag = self.string(
             "image_feature",
             None,
-            "Feature of a record that holds the encoded image, if not the usual; "
-            "extension of its member in a tar file.",
+            "Feature of a record, or column of a table, that holds the encoded image "
+            "(in a CSV file its path), if not the usual; extension of its member in a "
+            "tar file.",
         )
+        self.alias("image_column", "image_feature")
+        return flag
+
+    def label_feature(self, use: str = "") -> Flag:
+        """Defines `--label_feature`, where the records of a source hold the label."""
+        flag = self.string(
+            "label_feature",
+            None,
+            "Feature of a record, or column of a table, that holds the label, if not "
+            f"the usual; extension of its member in a tar file{use}.",
+        )
+        self.alias("label_column", "label_feature")
+        return flag
 
     def class_names(self, use: str) -> Flag:
         """Defines `--class_names`, a text file."""
@@ -322,14 +346,12 @@ class CommandFlags:
         """Defines how labeled images are read, see `sources.open_source`."""
         return FlagGroup(
             data_dir=self.data_dir(),
-            class_names_file=self.class_names("needed for tfrecord: and webdataset:"),
-            image_feature=self.image_feature(),
-            label_feature=self.string(
-                "label_feature",
-                None,
-                "Feature of a record that holds the label, an integer, if not the "
-                "usual; extension of its member in a tar file.",
+            class_names_file=self.class_names(
+                "needed for labels that are numbers without names, as in tfrecord: and "
+                "webdataset:"
             ),
+            image_feature=self.image_feature(),
+            label_feature=self.label_feature(),
         )
 
     def image_source(self, text: str, *, required: bool = True) -> FlagGroup:

@@ -1,10 +1,14 @@
 """Random images, and files of them in every form that a source can have."""
 
+import csv
 import io
+import json
 import pathlib
 import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -14,7 +18,7 @@ from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from classifier.data.sources import open_source
 
 #: Forms of a source, see `open_labeled`.
-FORMS = ("folder", "tfrecord", "tfds", "webdataset")
+FORMS = ("folder", "csv", "parquet", "tfrecord", "tfds", "webdataset")
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 
@@ -101,6 +105,37 @@ def write_labeled_tar(path: pathlib.Path, images, labels):
     write_tar(path, members)
 
 
+def write_parquet(path: pathlib.Path, images, labels=None, *, names=(), group=2):
+    """Writes a Parquet file as Hugging Face's libraries do.
+
+    Args:
+        path: Path of the file.
+        images: Encoded images, None for a null.
+        labels: Labels, which are numbers or texts; no such column without them.
+        names: Names of the classes, for the metadata.
+        group: Number of rows of a row group.
+    """
+    structs = [image if image is None else {"bytes": image} for image in images]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {"image": pa.array(structs, kind)}
+    if labels is not None:
+        columns["label"] = pa.array(labels)
+    label = {"names": list(names), "_type": "ClassLabel"}
+    features = {"image": {"_type": "Image"}, **({"label": label} if names else {})}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    with path.open("wb") as file:  # Of any bytes in its name.
+        pq.write_table(table, file, row_group_size=group)
+
+
+def write_csv(path: pathlib.Path, rows, columns=("path", "label")):
+    """Writes a CSV file of rows under a line of columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", errors="surrogateescape") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
 def write_tfds(
     directory: pathlib.Path, pictures, values, labels=("class",), license=None
 ):
@@ -148,11 +183,23 @@ def write_tfds(
 def open_labeled(form, root: pathlib.Path, images, labels):
     """Returns a source of labeled images, in any of `FORMS`.
 
-    Except for a folder, the images are in two or more files.
+    Except for a folder and a list, the images are in two or more files.
     """
     if form == "folder":
         write_folder(root / "images", images, labels)
         return open_source(f"folder:{root}/images")
+    if form == "csv":
+        write_folder(root / "images", images)
+        names = [
+            (f"images/{i:05d}.png", "abc"[label]) for i, label in enumerate(labels)
+        ]
+        write_csv(root / "list.csv", names)
+        return open_source(f"csv:{root}/list.csv")
+    if form == "parquet":
+        for part, rows in enumerate((slice(6), slice(6, None))):
+            path = root / f"{part}.parquet"
+            write_parquet(path, images[rows], labels[rows], names="abc")
+        return open_source(f"parquet:{root}/?.parquet")
     if form == "tfds":
         directory = write_tfds(root / "shapes" / "1.0.0", {"image": images}, labels)
         return open_source(f"tfds:{directory}:train[:2]+train[2:]")

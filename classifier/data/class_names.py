@@ -44,6 +44,17 @@ def read_lines(path: epath.PathLike) -> tuple[str, ...]:
     return tuple(map(str.strip, text.rstrip().split("\n")))
 
 
+def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Returns the different labels in order: whole numbers by value, others by text."""
+    different = set(labels)
+    if not all(label.isascii() and label.isdecimal() for label in different):
+        return tuple(sorted(different))
+    # Compared as texts: Python makes no integers of thousands of digits.
+    plain = {label: label.lstrip("0") for label in different}
+    order = {label: (len(plain[label]), plain[label], label) for label in plain}
+    return tuple(sorted(different, key=order.__getitem__))
+
+
 def check_class_names(names: Sequence[str], what: str) -> None:
     """Raises ValueError unless a dataset can hold the names: TFDS has one a line."""
     for name in names:

@@ -19,6 +19,7 @@ from etils import epath
 from classifier.data import opening, streams
 from classifier.data.examples import File, name_hash
 from classifier.data.opening import FileError
+from classifier.data.readers import ParquetReader
 from classifier.data.sources import Shard, Source
 from stage.system import read_in_parallel
 
@@ -48,13 +49,17 @@ def take(source: Source) -> Iterator[Excerpt]:
     """Makes a part of a source available while the block runs.
 
     Of a source in a bucket at most 64 MiB are fetched: files in the order of a hash of
-    their names, or the beginning of one. Others are their own excerpt.
+    their names, or the beginning of one; of Parquet files rows are read from there.
+    Others are their own excerpt.
 
     Raises OSError if a transient error persists.
     """
     not_empty = [file for file in source.files if file.size]
     if not any("://" in file.path for file in not_empty):
         yield Excerpt(source, 1.0)
+        return
+    if isinstance(source.reader, ParquetReader):
+        yield _take_rows(source)
         return
     listed = sorted(not_empty, key=name_hash)[:_MAX_FILES]
     sizes = read_in_parallel(_size, listed)
@@ -74,6 +79,24 @@ def take(source: Source) -> Iterator[Excerpt]:
         total = sum(sizes) / looked_at
         # Without a byte it is not known whether other files have some.
         yield Excerpt(part, copied / total if total else looked_at)
+
+
+def _take_rows(source: Source) -> Excerpt:
+    """Returns rows that are left where they are: the beginning of a file has no footer.
+
+    They are of one run of row groups, and have about the bytes of an excerpt at most.
+    """
+    runs = sorted((file for file in source.files if file.take > 0), key=name_hash)
+    if not runs:
+        return Excerpt(source, 1.0)
+    run = runs[0]
+    of_file = sum(file.take for file in runs if file.path == run.path)
+    fitting = int(of_file * _MAX_BYTES / max(_size(run), 1))
+    rows = min(run.take, max(fitting, 1))
+    part = dataclasses.replace(run, take=rows, to_end=False)
+    total = sum(file.take for file in runs)
+    shards = (Shard(0, (part,)),)
+    return Excerpt(dataclasses.replace(source, shards=shards, labels=()), rows / total)
 
 
 def _choose(sizes: Sequence[int]) -> slice:

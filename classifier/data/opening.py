@@ -127,6 +127,10 @@ class _RetryingFile(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            if self._size < 0:  # Nobody has listed or asked for it.
+                self._size = retrying(self._seek_end)
+            offset += self._size
         self._position = offset + (self._position if whence == io.SEEK_CUR else 0)
         try:
             if self._file is not None:
@@ -139,14 +143,25 @@ class _RetryingFile(io.RawIOBase):
         self._drop()
         super().close()
 
+    def _seek_end(self) -> int:
+        try:
+            return self._opened().seek(0, io.SEEK_END)
+        except OSError:
+            self._drop()
+            raise
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = _open(self._listed)
+            self._file.seek(self._position)
+        return self._file
+
     def _readinto(self, buffer: memoryview) -> int:
         try:
-            if self._file is None:
-                self._file = _open(self._listed)
-                self._file.seek(self._position)
-            count = self._file.readinto(buffer) or 0  # type: ignore[attr-defined]
+            file = self._opened()
+            count = file.readinto(buffer) or 0  # type: ignore[attr-defined]
             if not count:
-                self._check_end(self._file)
+                self._check_end(file)
         except OSError:
             self._drop()
             raise

@@ -6,6 +6,7 @@ Both return the same keys and bytes of readable images.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from classifier.data import python_reader, webdataset
+from classifier.data import parquet_rows, python_reader, webdataset
 from classifier.data.examples import UNLABELED, Example, File, Reader, key_text
 from stage.status import OK
 from stage.tfds_directory import open_builder
@@ -22,6 +23,8 @@ from stage.tfds_directory import open_builder
 IMAGE_FEATURE = "image/encoded"
 LABEL_FEATURE = "image/class/label"
 LABEL_EXTENSION = "cls"
+#: Fields of a file that readers in Python use.
+_IN_PYTHON = ("path", "name", "size", "mtime_ns", "skip", "take", "to_end", "kept")
 
 
 def read_files(reader: Reader, files: Sequence[File]) -> Any:
@@ -160,21 +163,8 @@ class TarReader:
     is_labeled: bool = False
 
     def read(self, file: dict[str, Any]) -> Any:
-        """Returns a dataset of the file's samples.
-
-        Python code counts as stateful: with TensorFlow's determinism enabled, the
-        whole pipeline runs on one thread.
-        """
-        names = ("path", "name", "size", "mtime_ns", "kept")
-        return tf.data.Dataset.from_generator(
-            self._generate,
-            args=tuple(file[name] for name in names if name in file),
-            output_signature={
-                "key": tf.TensorSpec([], tf.string),
-                "image": tf.TensorSpec([], tf.string),
-                "label": tf.TensorSpec([], tf.int64),
-            },
-        )
+        """Returns a dataset of the file's samples."""
+        return _read_in_python(self, file)
 
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's samples, placeholders included."""
@@ -186,24 +176,27 @@ class TarReader:
         )
         yield from _select(found, file)
 
-    def _generate(
-        self, path: bytes, name: bytes, size: int, mtime_ns: int, kept: bytes = b""
-    ) -> Iterator[dict[str, Any]]:
-        file = File(
-            path=os.fsdecode(path),
-            name=os.fsdecode(name),
-            size=int(size),
-            mtime_ns=int(mtime_ns),
-            kept=kept,
-        )
-        for example in self.examples(file):
-            if example.status != OK:
-                raise ValueError(f"{key_text(example.key)}: {example.error}")
-            yield {
-                "key": example.key,
-                "image": example.image,
-                "label": example.label,
-            }
+
+@dataclasses.dataclass(frozen=True)
+class ParquetReader:
+    """Reads rows of Parquet files; the key is `FILE#ROW`.
+
+    Attributes:
+        columns: Columns of the image and the label.
+        is_labeled: Whether every image should have a label.
+    """
+
+    columns: parquet_rows.Columns
+    is_labeled: bool = False
+
+    def read(self, file: dict[str, Any]) -> Any:
+        """Returns a dataset of the file's range of rows."""
+        return _read_in_python(self, file)
+
+    def examples(self, file: File) -> Iterator[Example]:
+        """Yields the file's range of rows, placeholders included."""
+        found = parquet_rows.read_rows(file, self.columns, is_labeled=self.is_labeled)
+        yield from _select(found, file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +217,36 @@ class NumberedReader:
     def examples(self, file: File) -> Iterator[Example]:
         """Yields the file's examples, placeholders included."""
         yield from self.reader.examples(file)
+
+
+def _read_in_python(reader: Reader, file: dict[str, Any]) -> Any:
+    """Returns a dataset of what a reader yields; it fails at an unreadable image.
+
+    Python code counts as stateful: with TensorFlow's determinism enabled, the whole
+    pipeline runs on one thread.
+    """
+    names = tuple(name for name in _IN_PYTHON if name in file)
+    return tf.data.Dataset.from_generator(
+        functools.partial(_generate, reader, names),
+        args=tuple(file[name] for name in names),
+        output_signature={
+            "key": tf.TensorSpec([], tf.string),
+            "image": tf.TensorSpec([], tf.string),
+            "label": tf.TensorSpec([], tf.int64),
+        },
+    )
+
+
+def _generate(
+    reader: Reader, names: Sequence[str], *values: Any
+) -> Iterator[dict[str, Any]]:
+    fields = dict(zip(names, values, strict=True))
+    for name in ("path", "name"):
+        fields[name] = os.fsdecode(fields[name])
+    for example in reader.examples(File(**fields)):
+        if example.status != OK:
+            raise ValueError(f"{key_text(example.key)}: {example.error}")
+        yield {"key": example.key, "image": example.image, "label": example.label}
 
 
 def _select(examples: Iterable[Example], file: File) -> Iterable[Example]:

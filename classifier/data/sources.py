@@ -1,4 +1,4 @@
-"""Image sources: folders, TFRecords, WebDatasets and prepared TFDS datasets.
+"""Image sources: folders, CSV lists, TFRecords, Parquet, tar files, TFDS datasets.
 
 A source is a list of shards, a shard a list of files, and a reader converts a file to
 examples: a unique key, the encoded bytes, and the class or -1. Training reads them
@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from tensorflow_datasets.core.features.feature import convert_feature_name_to_filename
 
-from classifier.data import listing
+from classifier.data import csv_listing, hub_datasets, listing, parquet_listing
 from classifier.data.class_names import (
     check_class_names,
     check_same_classes,
@@ -34,6 +34,7 @@ from classifier.data.readers import (
     LABEL_EXTENSION,
     LABEL_FEATURE,
     FolderReader,
+    ParquetReader,
     RecordReader,
     TarReader,
     TfdsReader,
@@ -41,7 +42,7 @@ from classifier.data.readers import (
 )
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
-from stage import artifact, licenses
+from stage import artifact, licenses, streams
 from stage.flags import SOURCES
 from stage.licenses import Origin
 from stage.text import printable
@@ -50,7 +51,17 @@ from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 #: Most records that may be lost of one file, each of which has a row.
 _MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
-_KINDS = ("tfds", "folder", "tfrecord", "webdataset")
+#: Forms of which `--class_names` must give the names that they hold themselves.
+_NAMED = ("tfds", "folder")
+#: The forms, in front of the first colon.
+KINDS = (*_NAMED, "csv", "parquet", "tfrecord", "webdataset", "hf")
+#: Forms of plain paths, by their ending.
+_KIND_OF_ENDING = {
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".tfrecord": "tfrecord",
+    ".tar": "webdataset",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Source:
         digests: First bytes of the SHA-256 of every example's image, by file; and
         num_turned: number of images that `orientation.is_turned`; both as `content`.
         license: License in a dataset's metadata, as it stands there; "" for none.
+        revision: Commit of a dataset on the Hugging Face Hub; "" for others.
     """
 
     spec: str
@@ -88,6 +100,7 @@ class Source:
     digests: tuple[bytes, ...] = ()
     num_turned: int = 0
     license: str = ""
+    revision: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Returns a machine-independent identification of the source for a config.
@@ -102,6 +115,7 @@ class Source:
             "num_shards": len(self.shards),
             "num_files": len(self.files),
             "fingerprint": listing.fingerprint(numbered),
+            **({"revision": self.revision} if self.revision else {}),
             **({artifact.CONTENT: self.content} if self.content else {}),
         }
 
@@ -113,6 +127,7 @@ class Source:
         origin = Origin(
             kind="images",
             name=licenses.public_name(self.spec),
+            revision=self.revision,
             fingerprint=self.describe()["fingerprint"],
         )
         return licenses.state(licenses.state_published(origin, self.license), license)
@@ -158,8 +173,9 @@ class Source:
             raise ValueError(
                 f"expected labeled images, got {self.spec} without labels: folder: "
                 "needs every image in a sub-folder of its class, tfds: one ClassLabel "
-                "or one that is called label, tfrecord: and webdataset: also "
-                "--class_names"
+                "or one that is called label, csv: and parquet: a column label or "
+                "--label_column, tfrecord: and webdataset: also --class_names, as do "
+                "parquet: and hf: with numbers that have no names"
             )
         check_class_names(self.class_names, self.spec)
         return self.class_names
@@ -194,55 +210,150 @@ def open_source(
     """Lists the files of a source.
 
     Args:
-        spec: `tfds:NAME:SPLIT` (a prepared dataset, by name or by directory),
-            `folder:PATH` (class sub-folders, or any tree), `tfrecord:GLOB` or
-            `webdataset:GLOB` (tar files).
+        spec: `folder:PATH` (class sub-folders, or any tree), `csv:FILE` (a list of
+            paths), `parquet:GLOB`, `tfrecord:GLOB`, `webdataset:GLOB` (tar files),
+            `tfds:NAME:SPLIT` (a prepared dataset, by name or by directory),
+            `hf:OWNER/NAME:SPLIT` (Parquet files of the Hugging Face Hub), or a path,
+            see `find_form`.
         data_dir: Directory of TFDS datasets; None for TFDS's default.
-        class_names_file: Text file of one class name per line, for labeled TFRecords
-            and tar files, which do not hold the names; others must have these names.
+        class_names_file: Text file of one class name per line, for labels that are
+            numbers without names; others must have these names.
         more_features: Names of further TFDS features to read.
-        image_feature: Name of the image feature, or extension of the image in a tar
-            file. Default: `image/encoded` in TFRecords, `image` or the only image
-            feature in TFDS, any image extension in tar files.
-        label_feature: Name of the label feature, or extension of the label in a tar
-            file. Default: `image/class/label` in TFRecords, `label` or the only
-            ClassLabel in TFDS, `cls` in tar files.
+        image_feature: Name of the image feature or column, or extension of the image in
+            a tar file. Default: `image/encoded` in TFRecords, `image` or the only image
+            feature in TFDS and Parquet, `path` in CSV, any image extension in tar
+            files.
+        label_feature: Name of the label feature or column, or extension of the label in
+            a tar file. Default: `image/class/label` in TFRecords, `label` or the only
+            ClassLabel in TFDS, `label` in CSV and Parquet, `cls` in tar files.
 
     Raises:
         ValueError: If the spec is malformed, there are no images, two images would have
             the same key, or the classes are not those of the file.
         FileNotFoundError: If the spec names nothing that exists.
+        OSError: If a dataset cannot be downloaded.
     """
-    kind, _, rest = spec.partition(":")
-    if kind not in _KINDS or not rest:
-        raise ValueError(f"expected a source as {SOURCES}, got {spec!r}")
+    kind, _, rest = find_form(spec).partition(":")
+    class_names = None
+    if class_names_file is not None:
+        class_names = read_class_names(class_names_file)
+    features = (image_feature, label_feature)
     if kind == "folder":
         if image_feature or label_feature:
             raise ValueError(f"{spec}: a folder holds no records with features")
         source = _open_folder(spec, rest)
     elif kind == "tfds":
-        source = _open_tfds(
-            spec, rest, data_dir, image_feature, label_feature, tuple(more_features)
+        source = _open_tfds(spec, rest, data_dir, *features, tuple(more_features))
+    elif kind == "csv":
+        source = _open_csv(spec, rest, *features, class_names)
+    elif kind == "parquet":
+        files = _list_matches(spec, rest)
+        source = _open_parquet(spec, files, *features, class_names)
+    elif kind == "hf":
+        dataset = hub_datasets.fetch(spec, rest)
+        source = dataclasses.replace(
+            _open_parquet(spec, dataset.files, *features, class_names),
+            revision=dataset.commit,
+            license=dataset.license,
         )
     else:
-        is_labeled = class_names_file is not None
-        reader: Reader = RecordReader(
-            image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE, is_labeled
-        )
-        if kind == "webdataset":
-            # Compared without their case, and without a dot before the first.
-            image, label = (
-                name and name.lower().lstrip(".")
-                for name in (image_feature, label_feature)
-            )
-            extensions = (image,) if image else IMAGE_EXTENSIONS
-            reader = TarReader(extensions, label or LABEL_EXTENSION, is_labeled)
-        source = _open_pattern(spec, rest, class_names_file, reader)
-    if class_names_file is not None and kind in ("folder", "tfds"):
-        class_names = read_class_names(class_names_file)
+        source = _open_records(spec, kind, rest, *features, class_names)
+    if class_names is not None and kind in _NAMED:
         check_same_classes(class_names, source.labeled_class_names(), spec)
     _check_keys(source)
     return source
+
+
+def find_form(spec: str) -> str:
+    """Returns a source with its form in front; a plain path gets that of what it names.
+
+    A directory is a folder, and other paths and patterns have a form by their ending.
+    Raises ValueError for what is neither.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind in KINDS and rest:
+        return spec
+    if spec and kind not in KINDS:
+        form = _KIND_OF_ENDING.get(os.path.splitext(spec)[1].lower())
+        if listing.is_folder(spec):
+            hint = _prepared_hint(spec)
+            if hint:
+                raise ValueError(f"{spec}: {hint}")
+            return f"folder:{spec}"
+        if form is not None:
+            return f"{form}:{spec}"
+    raise ValueError(f"expected a source as {SOURCES}, got {spec!r}")
+
+
+def _prepared_hint(path: str) -> str:
+    """Returns how to name a directory that is a TFDS dataset, "" if it is none."""
+    folder = listing.open_path(path)
+    if not (folder / "features.json").exists():
+        return ""
+    return f"a TFDS dataset is a source as tfds:{path}:SPLIT, such as tfds:{path}:train"
+
+
+def _open_csv(
+    spec: str,
+    path: str,
+    path_column: str | None,
+    label_column: str | None,
+    class_names: tuple[str, ...] | None,
+) -> Source:
+    if not listing.open_path(path).exists():
+        raise FileNotFoundError(f"{spec}: no file {path!r}")
+    files, class_names = csv_listing.list_csv(
+        spec, path, path_column, label_column, class_names
+    )
+    reader = FolderReader()
+    return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _open_parquet(
+    spec: str,
+    files: Sequence[File],
+    image_column: str | None,
+    label_column: str | None,
+    class_names: tuple[str, ...] | None,
+) -> Source:
+    found = parquet_listing.list_parquet(
+        spec, files, image_column, label_column, class_names
+    )
+    reader = ParquetReader(found.columns, is_labeled=found.class_names is not None)
+    return Source(spec, make_shards(found.files, reader), found.class_names, reader)
+
+
+def _open_records(
+    spec: str,
+    kind: str,
+    pattern: str,
+    image_feature: str | None,
+    label_feature: str | None,
+    class_names: tuple[str, ...] | None,
+) -> Source:
+    is_labeled = class_names is not None
+    reader: Reader = RecordReader(
+        image_feature or IMAGE_FEATURE, label_feature or LABEL_FEATURE, is_labeled
+    )
+    if kind == "webdataset":
+        # Compared without their case, and without a dot before the first.
+        image, label = (
+            name and name.lower().lstrip(".") for name in (image_feature, label_feature)
+        )
+        extensions = (image,) if image else IMAGE_EXTENSIONS
+        reader = TarReader(extensions, label or LABEL_EXTENSION, is_labeled)
+    files = [
+        dataclasses.replace(file, compression=named_compression(file.name))
+        for file in _list_matches(spec, pattern)
+    ]
+    return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _list_matches(spec: str, pattern: str) -> list[File]:
+    files = listing.list_matches(pattern)
+    if not files:
+        raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
+    return files
 
 
 def _open_tfds(
@@ -390,8 +501,23 @@ def _open_folder(spec: str, root: str) -> Source:
             dataclasses.replace(file, label=label_of[folder])
             for file, folder in zip(files, folders, strict=True)
         ]
+        _warn_of_empty(spec, root, class_names)
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:
+    """Warns of sub-folders without a file, which are no classes."""
+    if "://" in root:
+        return
+    with os.scandir(root) as entries:
+        folders = {entry.name for entry in entries if entry.is_dir()}
+    empty = sorted(name for name in folders - set(class_names) if name[0] != ".")
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        streams.warn(
+            f"warning: {spec}: {empty[0]!r}{more} without an image, so no class"
+        )
 
 
 def has_same_files(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
@@ -412,21 +538,6 @@ def make_shards(
         Shard(index, tuple(files[start : start + size]))
         for index, start in enumerate(starts, first_index)
     )
-
-
-def _open_pattern(
-    spec: str, pattern: str, class_names_file: str | None, reader: Reader
-) -> Source:
-    files = [
-        dataclasses.replace(file, compression=named_compression(file.name))
-        for file in listing.list_matches(pattern)
-    ]
-    if not files:
-        raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
-    class_names = None
-    if class_names_file is not None:
-        class_names = read_class_names(class_names_file)
-    return Source(spec, make_shards(files, reader), class_names, reader)
 
 
 def _check_keys(source: Source) -> None:

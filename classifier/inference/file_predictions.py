@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from classifier.data import listing, python_reader
 from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
+from classifier.data.sources import KINDS
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
 from stage.status import OK
 from stage.text import printable
@@ -61,6 +63,7 @@ def list_images(paths: Iterable[str]) -> list[File]:
     """
     files = []
     for path in paths:
+        path = _without_form(path)
         if not listing.is_folder(path):
             files.append(File(path=path, name=path, take=1))
             continue
@@ -69,6 +72,22 @@ def list_images(paths: Iterable[str]) -> list[File]:
             raise ValueError(f"expected files in {path!r}, found none")
         files += [dataclasses.replace(entry, name=entry.path) for entry in entries]
     return files
+
+
+def _without_form(path: str) -> str:
+    """Returns the path of a folder as a source, `folder:PATH`, and any other as it is.
+
+    Raises ValueError for sources of other forms.
+    """
+    kind, _, rest = path.partition(":")
+    if kind not in KINDS or not rest or os.path.lexists(path):
+        return path
+    if kind != "folder":
+        raise ValueError(
+            f"expected files or folders of images, got {path}; "
+            "beam_jobs.label_images predicts those of any source"
+        )
+    return rest
 
 
 def predict_files(

@@ -838,7 +838,7 @@ def run(tmp_path):
 def test_a_source_without_its_form_is_told_the_forms(run, name):
     folder = str(run.root / name)
     error = run.compare(**{name: folder})
-    assert f"expected {name}= as tfds:NAME:SPLIT, folder:PATH" in error
+    assert f"expected {name}= as folder:PATH, csv:FILE" in error
     assert error.rstrip().endswith(f"got {folder}")
 
 

@@ -1,4 +1,4 @@
-"""Damaged files of images: TFRecords and tar files.
+"""Damaged files of images: TFRecords, tar files, Parquet and CSV files.
 
 What must come back is computed from the damaged bytes with other code: TFRecords are
 walked by their documented layout; of a tar file the harness knows the members it wrote.
@@ -18,11 +18,14 @@ import tarfile
 import zlib
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 
-from classifier.data import python_reader
+from classifier.data import csv_listing, parquet_rows, python_reader
 from classifier.data.examples import UNLABELED, Example, File
 from classifier.data.readers import IMAGE_FEATURE, LABEL_FEATURE
 from classifier.data.webdataset import IMAGE_EXTENSIONS
@@ -41,6 +44,8 @@ def targets(root: pathlib.Path) -> list[Target]:
     return [
         _target("tfrecord", root, records, _repair_records, check_records, 1, ()),
         _target("tar", root, tars, _repair_tar, check_tar, 512, pieces),
+        _target("parquet", root, _parquet_seeds(), bytes, check_parquet, 1, ()),
+        _csv_target(root),
     ] + [
         _target(f"{name}.gz", root, seeds, repair, check, block, ())
         for name, seeds, repair, check, block in (
@@ -77,7 +82,9 @@ def _target(
     def run(content: bytes) -> None:
         path.write_bytes(content)
         file = File(path=str(path), name=name)
-        if "tar" in name:
+        if name == "parquet":
+            rows = list(parquet_rows.read_rows(file, _COLUMNS))
+        elif "tar" in name:
             rows = list(python_reader.read_samples(file, IMAGE_EXTENSIONS, "cls"))
         else:
             rows = list(python_reader.read_records(file, IMAGE_FEATURE, LABEL_FEATURE))
@@ -86,6 +93,30 @@ def _target(
         check(plain, rows, is_whole)
 
     return Target(name, lambda: seeds, change, run, quick=150)
+
+
+def _csv_target(root: pathlib.Path) -> Target:
+    """Lists of paths; what is no list is refused by one line."""
+    path = root / "list.csv"
+    seeds = [
+        b"path,label\na.jpg,x\n../b.jpg,y\n/c/d.jpg,\n",
+        b'\xef\xbb\xbflabel,path\r\n0,"a ""b"",c.jpg"\r\n10,gs://b/c.jpg\r\n',
+    ]
+    tokens = [b'"', b",", b"\n", b"\r", b"\0", b"../", b"://", b"\xff", b'""', b"/.."]
+
+    def run(content: bytes) -> None:
+        path.write_bytes(content)
+        files, names = csv_listing.list_csv(f"csv:{path}", str(path))
+        assert 0 < len(files) <= content.count(b"\n") + content.count(b"\r")
+        for file in files:
+            parts = file.name.split("/")
+            assert parts[0] and ".." not in parts, file.name
+            assert UNLABELED <= file.label < len(names or ())
+
+    def change(random: Random, seeds: Sequence[bytes]) -> bytes:
+        return mutations.change_bytes(random, seeds, tokens)
+
+    return Target("list.csv", lambda: seeds, change, run, str(path), quick=150)
 
 
 def check_rows(rows: Sequence[Example], name: str) -> None:
@@ -191,6 +222,75 @@ def check_record(row: Example, record: bytes | None) -> None:
     assert row.status == OK, f"lost an intact record: {row.error}"
     assert row.image == image, row.key
     assert row.label == label or label < 0, (row.key, row.label, label)
+
+
+# --- Parquet ----------------------------------------------------------------------
+_COLUMNS = parquet_rows.Columns("image", "label", ("a", "b", "c"))
+
+
+def _parquet_values(style: int) -> list[tuple[bytes, int]]:
+    random = Random(style)
+    lengths = random.choices((0, 1, 30, 300, 3_000), k=(40, 0, 7)[style % 3])
+    return [(random.randbytes(size), index % 3) for index, size in enumerate(lengths)]
+
+
+@functools.cache
+def _parquet(style: int) -> bytes:
+    values = _parquet_values(style)
+    images = [{"bytes": image, "path": "x"} for image, _ in values]
+    labels: list[Any] = [label for _, label in values]
+    if style % 2:
+        labels = ["abc"[label] for label in labels]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    file = io.BytesIO()
+    pq.write_table(
+        pa.table({"image": pa.array(images, kind), "label": labels, "more": labels}),
+        file,
+        row_group_size=15,
+        compression=("none", "snappy", "zstd")[style // 2 % 3],
+        data_page_size=2_000,
+        write_page_checksum=style % 4 < 2,
+    )
+    return file.getvalue()
+
+
+def _parquet_seeds() -> list[bytes]:
+    return [_parquet(style) for style in range(6)]
+
+
+@functools.cache
+def _parquet_groups(style: int) -> list[tuple[int, int, int, int]]:
+    """Returns first row, number of rows, and first and last byte of each row group."""
+    footer, groups, row = pq.read_metadata(io.BytesIO(_parquet(style))), [], 0
+    for index in range(footer.num_row_groups):
+        group = footer.row_group(index)
+        chunks = [group.column(at) for at in range(group.num_columns)]
+        start = min(
+            min(chunk.data_page_offset, chunk.dictionary_page_offset or 2**62)
+            for chunk in chunks
+        )
+        end = start + sum(chunk.total_compressed_size for chunk in chunks)
+        groups.append((row, group.num_rows, start, end))
+        row += group.num_rows
+    return groups
+
+
+def check_parquet(content: bytes, rows: Sequence[Example], is_whole: bool) -> None:
+    """Row groups that are untouched come back if the footer is; others have reasons.
+
+    Nothing covers the footer, and few files have checksums of pages.
+    """
+    for style in range(6):
+        seed, groups = _parquet(style), _parquet_groups(style)
+        end = groups[-1][3] if groups else 4
+        if len(content) != len(seed) or content[end:] != seed[end:]:
+            continue
+        values = _parquet_values(style)
+        assert len(rows) == len(values), f"{len(rows)} rows of {len(values)}"
+        for first, count, start, stop in groups:
+            if content[start:stop] == seed[start:stop]:
+                found = [(row.image, row.label) for row in rows[first:][:count]]
+                assert found == values[first:][:count], f"other rows from {first} on"
 
 
 # --- tar files ------------------------------------------------------------------

@@ -189,3 +189,22 @@ def test_some_flags_are_checked_without_the_others():
     for word in ("--stepz=5", "--steps=many"):
         with pytest.raises(ValueError, match="steps"):
             command.check([word])
+
+
+def test_a_column_is_another_name_of_a_feature(flags):
+    group = flags.source()
+    flags.parse(["command", "--image_column=jpg", "--label_feature=class"])
+    assert group.image_feature.value == "jpg"
+    assert group.arguments()["label_feature"] == "class"
+    flags.parse(["command", "--label_column=kind"])
+    assert (group.image_feature.value, group.label_feature.value) == (None, "kind")
+
+
+def test_the_output_lies_outside_of_a_plain_path(flags, tmp_path):
+    flags.image_source("Images.")
+    flags.output("Directory.")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(SystemExit):
+        flags.parse(
+            ["command", f"--images={tmp_path}/photos", f"--output={tmp_path}/photos/x"]
+        )

@@ -72,7 +72,7 @@ def test_local_images_are_counted_up_to_a_number(form, tmp_path):
     assert counting.count(source, 3) == ImageCount(3)
 
 
-@pytest.mark.parametrize("form", ["folder", "tfds"])
+@pytest.mark.parametrize("form", ["folder", "csv", "parquet", "tfds"])
 def test_a_number_that_is_known_costs_no_byte(form, bucket):
     source = moved(open_labeled(form, bucket.folder, IMAGES, LABELS), bucket)
     assert counting.count(source, 100) == ImageCount(len(IMAGES))

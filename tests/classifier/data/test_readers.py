@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from classifier.data.examples import Example, File
+from classifier.data.parquet_rows import Columns
 from classifier.data.python_reader import read_examples
 from classifier.data.readers import (
     FolderReader,
+    ParquetReader,
     RecordReader,
     TarReader,
     files_dataset,
@@ -18,7 +20,9 @@ from classifier.data.readers import (
 from classifier.data.sources import open_source
 from tests.images import (
     random_images,
+    write_csv,
     write_labeled_tar,
+    write_parquet,
     write_records,
     write_tar,
 )
@@ -36,7 +40,9 @@ def in_tf_data(reader, files):
     return [(e["key"], e["image"], int(e["label"])) for e in found]
 
 
-@pytest.mark.parametrize("kind", ["folder", "tfrecord", "tfrecord.gz", "webdataset"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "csv", "parquet", "tfrecord", "tfrecord.gz", "webdataset"]
+)
 def test_tf_data_gives_the_same_keys_and_bytes(tmp_path, kind):
     images = random_images(5)
     for part in range(2):
@@ -44,13 +50,26 @@ def test_tf_data_gives_the_same_keys_and_bytes(tmp_path, kind):
         if kind == "folder":
             for i, image in enumerate(rows[0]):
                 (tmp_path / f"{part}-{i}\udcff.png").write_bytes(image)
+        elif kind == "csv":
+            for i, image in enumerate(rows[0]):
+                (tmp_path / f"{part}-{i}\udcff.png").write_bytes(image)
+            listed = [f"{p}-{i}\udcff.png" for p in (0, 1) for i in range(3 - p)]
+            lines = zip(listed, LABELS[::2] + LABELS[1::2], strict=True)
+            write_csv(tmp_path / "list.csv", lines)
+            names = tmp_path / "names.txt"
+            names.write_text("a\nb\nc\nd\ne\nf\n")
+        elif kind == "parquet":
+            write_parquet(tmp_path / f"{part}\udcff.parquet", *rows)
         elif kind == "webdataset":
             write_labeled_tar(tmp_path / f"{part}\udcff.tar", *rows)
         else:
             compression = "GZIP" if kind.endswith(".gz") else ""
             write_records(tmp_path / f"{part}.{kind}", *rows, compression)
-    pattern = str(tmp_path) if kind == "folder" else f"{tmp_path}/*"
-    source = open_source(f"{kind.removesuffix('.gz')}:{pattern}")
+    pattern = {"folder": "", "csv": "list.csv"}.get(kind, "*")
+    source = open_source(
+        f"{kind.removesuffix('.gz')}:{tmp_path}/{pattern}",
+        class_names_file=str(tmp_path / "names.txt") if kind == "csv" else None,
+    )
     expected = in_python(source.reader, source.files)
     assert len(expected) == 5
     found = in_tf_data(source.reader, source.files)
@@ -62,6 +81,9 @@ def test_tf_data_gives_the_same_keys_and_bytes(tmp_path, kind):
 
 def write(root, kind):
     images = random_images(5)
+    if kind == "parquet":
+        write_parquet(root / "data", images, LABELS)
+        return ParquetReader(Columns("image", "label"))
     if kind == "webdataset":
         write_labeled_tar(root / "data", images, LABELS)
         return TarReader()
@@ -69,7 +91,7 @@ def write(root, kind):
     return RecordReader()
 
 
-@pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord", "webdataset"])
 @pytest.mark.parametrize("mask", ["11111", "10010", "00001", "00000"])
 def test_a_part_is_what_the_mask_selects(tmp_path, kind, mask):
     reader = write(tmp_path, kind)
@@ -81,7 +103,7 @@ def test_a_part_is_what_the_mask_selects(tmp_path, kind, mask):
     assert in_tf_data(reader, [masked]) == expected
 
 
-@pytest.mark.parametrize("kind", ["tfrecord", "webdataset"])
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord", "webdataset"])
 def test_a_file_without_a_mask_beside_one_with_a_mask_is_read(tmp_path, kind):
     reader = write(tmp_path, kind)
     file = File(path=str(tmp_path / "data"), name="data")
@@ -93,11 +115,12 @@ def test_a_file_without_a_mask_beside_one_with_a_mask_is_read(tmp_path, kind):
     assert in_tf_data(reader, [file, masked, file]) == expected
 
 
-def test_both_read_the_same_range_of_records(tmp_path):
-    reader = write(tmp_path, "tfrecord")
-    file = File(path=str(tmp_path / "data"), name="data", skip=1, take=3)
+@pytest.mark.parametrize("kind", ["parquet", "tfrecord"])
+def test_both_read_the_same_range_of_records(tmp_path, kind):
+    reader = write(tmp_path, kind)
+    file = File(path=str(tmp_path / "data"), name="data", skip=2, take=3)
     found = in_tf_data(reader, [file])
-    assert [key for key, *_ in found] == [b"data#1", b"data#2", b"data#3"]
+    assert [key for key, *_ in found] == [b"data#2", b"data#3", b"data#4"]
     assert found == in_python(reader, [file])
 
 

@@ -161,3 +161,17 @@ def test_a_row_whose_only_class_is_printed():
     one = FilePrediction("a.jpg", "ok", "", TOP[:1])
     row = file_predictions.to_row(one, file_width=5, width=3)
     assert row == "a.jpg  robin, red      97.31%"
+
+
+def test_a_folder_may_be_named_as_a_source(folder):
+    plain = file_predictions.list_images([str(folder)])
+    assert file_predictions.list_images([f"folder:{folder}"]) == plain
+    with pytest.raises(ValueError, match=r"parquet:x\.parquet"):
+        file_predictions.list_images(["parquet:x.parquet"])
+
+
+def test_a_file_may_be_named_like_a_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "csv:x").write_bytes(b"")
+    (file,) = file_predictions.list_images(["csv:x"])
+    assert file.path == "csv:x"

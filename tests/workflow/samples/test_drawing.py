@@ -17,7 +17,9 @@ from stage import artifact
 from tests import chain
 from tests.images import (
     random_images,
+    write_csv,
     write_folder,
+    write_parquet,
     write_records,
     write_tar,
 )
@@ -260,14 +262,17 @@ def test_the_config_holds_all_that_decides(made):
     assert str(made.root) not in str(before)
 
 
-@pytest.mark.parametrize("kind", ["folder", "tfrecord", "webdataset"])
+@pytest.mark.parametrize("kind", ["folder", "csv", "parquet", "tfrecord", "webdataset"])
 def test_images_are_found_by_their_rows(tmp_path, kind):
     images = random_images(9)
     write_folder(tmp_path / "folder", images)
     write_records(tmp_path / "part", images)
     write_tar(tmp_path / "tar", [(f"{i}.png", image) for i, image in enumerate(images)])
-    names = {"folder": "folder", "tfrecord": "part", "webdataset": "tar"}
-    source = open_source(f"{kind}:{tmp_path / names[kind]}")
+    write_parquet(tmp_path / "table", images)
+    listed = [(f"folder/{i:05d}.png",) for i in range(9)]
+    write_csv(tmp_path / "list", listed, ("path",))
+    names = {"tfrecord": "part", "webdataset": "tar", "parquet": "table", "csv": "list"}
+    source = open_source(f"{kind}:{tmp_path / names.get(kind, kind)}")
     every = list(read_examples(source.reader, source.shards[0].files))
     for rows in ([], [0], [2, 3, 8]):
         expected = [(row, every[row]) for row in rows]

@@ -1,0 +1,1 @@
+"""Listing and reading of images in each form of a source."""
