@@ -135,7 +135,6 @@ def plan(
         "top_k": min(settings.top_k, len(described["class_names"])),
         "max_pixels": settings.max_pixels,
     }
-    more_columns = _more_columns(config)
     labeling = Labeling(
         reader=source.reader,
         num_shards=len(source.shards),
@@ -145,7 +144,7 @@ def plan(
         # Without the images, to which shards may be added.
         fingerprint=artifact.config_fingerprint(config, leaving_out="images"),
         max_bad_fraction=settings.max_bad_fraction,
-        more_columns=more_columns,
+        more_columns=_more_columns(config),
         part=part,
     )
     return LabelingJob(labeling, config, _count_multiply_adds(settings))
