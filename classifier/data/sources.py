@@ -43,7 +43,7 @@ from classifier.data.readers import (
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
-from stage.flags import SOURCES
+from stage.flags import SOURCE_KINDS, SOURCES
 from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
@@ -53,8 +53,6 @@ _MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 #: Forms of which `--class_names` must give the names that they hold themselves.
 _NAMED = ("tfds", "folder")
-#: The forms, in front of the first colon.
-KINDS = (*_NAMED, "csv", "parquet", "tfrecord", "webdataset", "hf")
 #: Forms of plain paths, by their ending.
 _KIND_OF_ENDING = {
     ".csv": "csv",
@@ -271,9 +269,9 @@ def find_form(spec: str) -> str:
     Raises ValueError for what is neither.
     """
     kind, _, rest = spec.partition(":")
-    if kind in KINDS and rest:
+    if kind in SOURCE_KINDS and rest:
         return spec
-    if spec and kind not in KINDS:
+    if spec and kind not in SOURCE_KINDS:
         form = _KIND_OF_ENDING.get(os.path.splitext(spec)[1].lower())
         if listing.is_folder(spec):
             hint = _prepared_hint(spec)

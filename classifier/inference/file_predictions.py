@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from classifier.data import listing, python_reader
 from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
-from classifier.data.sources import KINDS
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
+from stage.flags import SOURCE_KINDS
 from stage.status import OK
 from stage.text import printable
 
@@ -80,7 +80,7 @@ def _without_form(path: str) -> str:
     Raises ValueError for sources of other forms.
     """
     kind, _, rest = path.partition(":")
-    if kind not in KINDS or not rest or os.path.lexists(path):
+    if kind not in SOURCE_KINDS or not rest or os.path.lexists(path):
         return path
     if kind != "folder":
         raise ValueError(
