@@ -109,7 +109,7 @@ def predict_files(
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class PrintLayout:
     """How predictions are printed: lines before all, and those of each.
 
     Attributes:
@@ -123,18 +123,18 @@ class Layout:
 
 def make_layout(
     name: str, *, files: Sequence[File], class_names: Sequence[str]
-) -> Layout:
+) -> PrintLayout:
     """Returns the layout `table`, `csv` or `json` of the predictions of some files."""
     if name == "json":
-        return Layout((), to_json)
+        return PrintLayout((), to_json)
     if name == "csv":
-        return Layout((_csv_line(CSV_COLUMNS),), to_csv)
+        return PrintLayout((_csv_line(CSV_COLUMNS),), to_csv)
     names = (printable(file.name) for file in files)
     file_width = min(max(map(len, ("file", *names))), _MAX_WIDTH)
     width = min(max(map(len, ("class", *map(printable, class_names)))), _MAX_WIDTH)
     header = f"{'file':<{file_width}}  {'class':<{width}} probability  next"
     lines = functools.partial(to_row, file_width=file_width, width=width)
-    return Layout((header,), lines)
+    return PrintLayout((header,), lines)
 
 
 def to_row(prediction: FilePrediction, *, file_width: int, width: int) -> str:
