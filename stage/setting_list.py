@@ -53,6 +53,7 @@ def describe_fields(of: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in reversed(of.__mro__):
         _, _, section = (inspect.getdoc(each) or "").partition("\nAttributes:\n")
+        section, *_ = re.split(r"^(?=\S)", section, flags=re.MULTILINE)
         entries = re.split(r"^ {4}(\w+): ", section, flags=re.MULTILINE)[1:]
         for name, text in zip(entries[::2], entries[1::2], strict=True):
             found[name] = " ".join(text.split())

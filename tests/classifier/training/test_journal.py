@@ -154,7 +154,7 @@ def test_rows_are_in_the_order_of_the_steps(tmp_path):
         "evaluation/cross_entropy": 0.5,
     }
     assert [row["step"] for row in rows] == [1, 2, 2, 3]
-    assert rows[0] == {"step": 1, "train/loss": 1.0}
+    assert rows[0] == {"step": 1, "train/loss": 1.0, "train/top1": 0.75}
 
 
 def test_only_the_first_process_writes(tmp_path):
