@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 
 from classifier.data import image_sides, leak, orientation
@@ -32,7 +33,8 @@ def describe(labeled: Source, evaluation: Source, *, side: int) -> Iterator[str]
 def _describe_size(source: Source, side: int) -> Iterator[str]:
     if any("://" in file.path for file in source.files):
         return  # Each header would be a request.
-    median = image_sides.median_shorter_side(source)
+    # None can be read if the files have changed since; training itself reports that.
+    median = round(statistics.median(list(image_sides.shorter_sides(source)) or [0]))
     if median > _MAX_REDUCTION * side:
         yield (
             f"images of about {median:,} px (median of the shorter sides) are reduced "
