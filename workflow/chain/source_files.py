@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Sequence
 
 from classifier.data import listing
@@ -16,8 +15,7 @@ from classifier.data.examples import File
 from stage import artifact
 from stage.flags import SOURCE_KINDS
 from stage.system import is_within
-
-_SPLIT = re.compile(":[^/:]*$")
+from workflow.run_file.reading import split_dataset
 
 
 def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
@@ -36,7 +34,7 @@ def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
     if kind == "hf":
         return None
     if kind == "tfds":
-        path = _SPLIT.sub("", path)
+        path, _ = split_dataset(path)
         if "/" not in path or not os.path.isdir(path):
             path = os.path.join(data_dir, path)
     if "://" in path or is_within(path, run):

@@ -21,7 +21,7 @@ from stage.overrides import override_all
 from stage.validation import check
 from student import train as student_train
 from student.training import presets as student_presets
-from student.training.config import StudentConfig, check_assignments
+from student.training.config import check_assignments
 from teacher import probe as teacher_probe
 from teacher import train as teacher_train
 from workflow.run_file.config import AUTO, RunConfig
@@ -139,10 +139,10 @@ def _check_teacher(config: RunConfig) -> None:
         with _naming("teacher.flags"):
             teacher_probe.FLAGS.check(_words(teacher))
         return
-    given = _check_recipe("teacher", teacher, teacher_train.FLAGS, teacher_presets)
+    _, given = _check_recipe("teacher", teacher, teacher_train.FLAGS, teacher_presets)
     if teacher.consistency == "off":
         with _naming("teacher.consistency"):
-            refuse_consistency(given["set"].value, "consistency is off")
+            refuse_consistency(given, "consistency is off")
 
 
 def _check_student(config: RunConfig) -> None:
@@ -150,23 +150,26 @@ def _check_student(config: RunConfig) -> None:
     preset = config.student.preset or config.teacher.preset
     student = dataclasses.replace(config.student, preset=preset)
     _check_preset("student.preset", preset, student_presets)
-    given = _check_recipe("student", student, student_train.FLAGS, student_presets)
+    recipe, given = _check_recipe(
+        "student", student, student_train.FLAGS, student_presets
+    )
     with _naming("student.settings"):
-        recipe = student_presets.find(given["preset"].value)
-        if isinstance(recipe, StudentConfig):
-            check_assignments(recipe, given["set"].value)
+        check_assignments(recipe, given)
 
 
 def _words(section: Any) -> list[str]:
     return [*(f"--set={s}" for s in flat_settings(section.settings)), *section.flags]
 
 
-def _check_recipe(name: str, section: Any, flags: CommandFlags, presets: Any) -> Any:
-    """Raises ValueError for settings that the recipe has not; returns the flags."""
+def _check_recipe(
+    name: str, section: Any, flags: CommandFlags, presets: Any
+) -> tuple[Any, list[str]]:
+    """Returns a recipe and the settings that change it; ValueError for wrong ones."""
     with _naming(f"{name}.settings or {name}.flags"):
         given = flags.check([f"--preset={_known(section.preset)}", *_words(section)])
-        override_all(presets.find(given["preset"].value), given["set"].value)
-    return given
+        assignments = given["set"].value
+        recipe = override_all(presets.find(given["preset"].value), assignments)
+    return recipe, assignments
 
 
 def _check_preset(name: str, preset: str, presets: Any) -> None:

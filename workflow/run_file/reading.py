@@ -8,6 +8,7 @@ import enum
 import functools
 import glob
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -24,6 +25,8 @@ RUN_FILE = "run.toml"
 #: Forms of sources whose rest is no path, and those that are patterns.
 _NAMES = ("hf",)
 _PATTERNS = ("tfrecord", "webdataset", "parquet")
+#: Name and split of a TFDS dataset; a split may have colons, too.
+_DATASET = re.compile(r"^(.+?)(:[^:/][^/]*)$")
 #: Forms of features that name a file or a directory.
 _FEATURES = ("onnx", "saved_model", "safetensors", "resnet_rs_h5")
 
@@ -49,7 +52,7 @@ def read_run(
         OSError: If the file cannot be read.
     """
     found = _find(path, output)
-    tables = _read_tables(found) if found else {}
+    tables = {"output": RunConfig.output, **_read_tables(found)} if found else {}
     _change_paths(tables, lambda text, kind: resolve(text, _directory(found), kind))
     given: dict[str, Any] = {}
     for assignment in assignments:
@@ -189,9 +192,15 @@ def _change_path(text: str, kind: PathKind, change: Callable[[str, str], str]) -
     if form in _NAMES:
         return text
     if form == "tfds":
-        name, _, split = rest.rpartition(":")
-        return f"tfds:{change(name, form)}:{split}" if name else text
+        name, split = split_dataset(rest)
+        return f"tfds:{change(name, form)}{split}"
     return f"{form}:{change(rest, form)}"
+
+
+def split_dataset(text: str) -> tuple[str, str]:
+    """Returns the name of a TFDS dataset, and its split with the colon before it."""
+    found = _DATASET.match(text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
