@@ -2,11 +2,14 @@
 
 import dataclasses
 import itertools
+import random
 
 import pytest
 
 from stage.flags import MAX_SEED
 from tests.commands import find_command
+from workflow.chain import receipts
+from workflow.chain.receipts import State
 from workflow.commands import stage_commands
 from workflow.commands.demonstration import SETTINGS
 from workflow.run_file.config import DataSection, RunConfig
@@ -202,6 +205,78 @@ def test_settings_of_the_digits_reach_a_command():
 def test_the_threads_of_a_network_decide_nothing():
     for assignment in ("runner.threads=2", "runner.jobs=3", "rounds.patience=2"):
         assert all_commands(folders(assignment)) == all_commands(folders())
+
+
+# --- what is stale -----------------------------------------------------------------
+#: Flags that decide nothing.
+PLACES = ("--data_dir=", "--images_per_second=")
+
+
+def words_that_decide(config):
+    """Returns the words of each command, but for Beam's options and places."""
+    return {
+        name: [
+            module,
+            *sorted(
+                word
+                for word in itertools.takewhile(lambda word: word != "--", words)
+                if not word.startswith(PLACES)
+            ),
+        ]
+        for name, (module, words) in commands(config).items()
+    }
+
+
+class Finished:
+    """A run all of whose stages are done, with settings or others."""
+
+    def __init__(self, path, config):
+        self.path, self.config = path, dataclasses.replace(config, output=str(path))
+        for name, stage in self.stages(self.config).items():
+            (path / name).mkdir(parents=True, exist_ok=True)
+            for file in ("config.json", "COMPLETED"):
+                (path / name / file).write_text("{}")
+            receipt = receipts.make(stage, str(path), self.files)
+            receipts.write(receipt, stage, str(path))
+
+    def stages(self, config):
+        return Chain(config, Chosen(), config.rounds.count).stages()
+
+    def files(self, spec):
+        return None
+
+    def stale(self, config):
+        config = dataclasses.replace(config, output=str(self.path))
+        return {
+            name
+            for name, stage in self.stages(config).items()
+            for status in [receipts.find_status(stage, str(self.path), self.files)]
+            if status.state is State.STALE
+        }
+
+    def with_other_words(self, config):
+        """Brute force: the stages that both have, whose words differ."""
+        config = dataclasses.replace(config, output=str(self.path))
+        before, now = words_that_decide(self.config), words_that_decide(config)
+        return {name for name in before.keys() & now if before[name] != now[name]}
+
+
+def changed_runs():
+    for name, (value, *beside) in CHANGES.items():
+        if "teacher.preset=auto" not in beside:
+            yield name, folders(*beside, f"{name}={value}")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_for_two_settings_exactly_the_stages_with_other_flags_are_stale(tmp_path, seed):
+    rng = random.Random(seed)
+    runs = dict(changed_runs())
+    for index, name in enumerate(rng.sample(sorted(runs), 5)):
+        finished = Finished(tmp_path / str(index), runs[name])
+        assert finished.stale(runs[name]) == set()
+        for other, config in runs.items():
+            expected = finished.with_other_words(config)
+            assert finished.stale(config) == expected, (name, other)
 
 
 # --- seeds -----------------------------------------------------------------------

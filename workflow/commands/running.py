@@ -198,7 +198,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
         )
         request = make_request(config, chain.stages(), wanted, options)
         _make(config, request, options, log)
-        if rounds.decide(path, patience=patience, log=log):
+        if rounds.decide(path, patience=patience, log=log, count=number):
             break
     made = dataclasses.replace(config.rounds, count=number)
     options = dataclasses.replace(options, number=number)
