@@ -164,7 +164,7 @@ def status(run_file: str | None, assignments: Sequence[str], output: str) -> Non
 
     config = read_run(run_file, assignments, output=output)
     for line in showing.format_status(config, color=showing.can_color()):
-        cli.log(line)
+        streams.show(line, is_styled=True)
 
 
 @main.command()

@@ -42,7 +42,7 @@ class Row:
 
 
 def format_status(config: RunConfig, *, color: bool = False) -> Iterator[str]:
-    """Yields a line for each stage of a run, and their sum."""
+    """Yields a printable line for each stage of a run, and their sum."""
     rows = list_rows(config, now=time.time())
     seconds = sum(row.seconds or 0 for row in rows)
     count = sum(row.word == "done" for row in rows)

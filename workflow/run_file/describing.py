@@ -17,6 +17,7 @@ from typing import Any
 
 import tomli_w
 
+from stage.text import printable
 from workflow.run_file.config import RunConfig
 
 #: The page, and the lines around its tables.
@@ -119,10 +120,15 @@ def _assignment(name: str, value: Any) -> str:
 
 
 def _comment(text: str) -> list[str]:
+    """Returns lines of comments; commands, which are indented, stay in a line."""
     return [
-        f"# {line}".rstrip()
+        f"# {printable(line)}".rstrip()
         for paragraph in text.split("\n")
-        for line in textwrap.wrap(paragraph, _WIDTH) or [""]
+        for line in (
+            [paragraph]
+            if paragraph.startswith(" ")
+            else textwrap.wrap(paragraph, _WIDTH, break_on_hyphens=False) or [""]
+        )
     ]
 
 
