@@ -11,7 +11,7 @@ from stage import artifact, interruption
 from workflow.chain import copying, receipts
 from workflow.chain.errors import StaleError
 from workflow.chain.process import Processes
-from workflow.chain.progress import Log, Progress
+from workflow.chain.progress import ChainProgress, Log
 from workflow.chain.receipts import SourceFiles, State, Status
 from workflow.chain.stage import Stage
 
@@ -109,7 +109,7 @@ def run(
         return f"interrupted; {request.resume} goes on from here"
 
     with (
-        Progress(log, total=len(needed), has_bar=request.has_bar) as progress,
+        ChainProgress(log, total=len(needed), has_bar=request.has_bar) as progress,
         interruption.on_interrupt(end, seconds=_END_SECONDS),
     ):
 
@@ -160,7 +160,7 @@ def _make(
     stage: Stage,
     files: SourceFiles,
     processes: Processes,
-    progress: Progress,
+    progress: ChainProgress,
 ) -> None:
     """Makes a stage unless it is done."""
     run = request.run

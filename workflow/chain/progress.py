@@ -14,7 +14,7 @@ Log = Callable[[str], None]
 _FORMAT = "[{bar:20}] {n_fmt} of {total_fmt} stages{desc}"
 
 
-class Progress:
+class ChainProgress:
     """Shows lines of stages and, with a bar, which of them run.
 
     Args:
@@ -37,7 +37,7 @@ class Progress:
                 dynamic_ncols=True,
             )
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ChainProgress:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from workflow.chain.progress import Progress
+from workflow.chain.progress import ChainProgress
 
 
 def test_without_a_terminal_there_are_lines_alone(capsys):
     lines = []
-    with Progress(lines.append, total=2, has_bar=False) as progress:
+    with ChainProgress(lines.append, total=2, has_bar=False) as progress:
         progress.begin("a")
         progress.line("a: works")
         progress.end("a")
@@ -27,7 +27,7 @@ def test_on_a_terminal_a_bar_stays_below_the_lines(monkeypatch, closes_twice):
         shown.append(terminal.getvalue().rpartition("\r")[2].strip())
         terminal.write(f"{line}\n")
 
-    with Progress(log, total=3, has_bar=True) as progress:
+    with ChainProgress(log, total=3, has_bar=True) as progress:
         progress.begin("a")
         progress.begin("b")
         progress.line("a: works")

@@ -4,7 +4,7 @@ import tomllib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.commands import ROOT
+from tests.workflow.run_file import page
 from workflow.run_file import describing
 from workflow.run_file.config import RunConfig
 from workflow.run_file.reading import read_run
@@ -75,5 +75,5 @@ def test_given_values_are_written_as_they_are(tmp_path_factory, name):
 
 
 def test_the_page_lists_all_settings():
-    page = (ROOT / "docs" / "run_file.md").read_text()
-    assert describing.update_page(page) == page
+    text = page.PATH.read_text()
+    assert page.update(text) == text
