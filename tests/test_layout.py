@@ -133,7 +133,7 @@ def test_the_tpu_compiler_is_that_of_the_pinned_jax():
 def test_selecting_and_make_do_not_import_tensorflow():
     program = (
         "import sys; import beam_jobs.select_labels, beam_jobs.selection.pipeline; "
-        "import workflow.settings; "
+        "import workflow.__main__, workflow.commands.running; "
         "sys.exit('tensorflow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

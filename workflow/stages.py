@@ -75,7 +75,7 @@ class Chain:
         made = tuple(self.preparation())
         return {
             name: dataclasses.replace(stage, after=made)
-            if made and name not in made and stage.reads_images
+            if made and name not in made and stage.sources
             else stage
             for name, stage in found.items()
         }
@@ -481,7 +481,7 @@ class Chain:
         images = self.config.images
         return (
             *places(data_dir=images.data_dir),
-            *settings(class_names=images.class_names),
+            *sources(class_names=images.class_names),
             *settings(
                 image_feature=images.image_feature, label_feature=images.label_feature
             ),
@@ -566,8 +566,8 @@ def _choice(config: RunConfig, after: tuple[str, ...]) -> Stage:
         arguments=(
             *sources(labeled=images.labeled, images=images.unlabeled),
             *places(data_dir=images.data_dir),
+            *sources(class_names=images.class_names),
             *settings(
-                class_names=images.class_names,
                 image_feature=images.image_feature,
                 label_feature=images.label_feature,
                 unlabeled_image_feature=images.unlabeled_image_feature,

@@ -20,9 +20,7 @@ FLAGS = ("--labels_per_class=2", "--calibration_images=10", "--seed=3")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     directory = tmp_path_factory.mktemp("digits")
-    process = call(
-        "workflow.digits", f"--output={directory}", *FLAGS, "--num_shards=3"
-    )
+    process = call("workflow.digits", f"--output={directory}", *FLAGS, "--num_shards=3")
     assert process.returncode == 0, process.stderr
     return directory
 

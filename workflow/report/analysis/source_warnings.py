@@ -13,7 +13,7 @@ from classifier.data import listing
 from classifier.data.examples import File
 from classifier.data.leak import described_source, is_trained_on
 from stage import artifact
-from workflow.report.analysis.run_files import Run, Stage, read_optional
+from workflow.report.analysis.run_files import Run, FinishedStage, read_optional
 
 #: Flags that name a source, and what a `config.json` calls it.
 _KEYS = {
@@ -24,7 +24,7 @@ _KEYS = {
 _GROWING = "--allow_new_shards"
 
 
-def read_warnings(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
+def read_warnings(run: Run, stages: Sequence[FinishedStage]) -> Iterator[str]:
     """Yields a sentence for each source that has changed, and one for a leak."""
     configs = {
         stage.name: read_optional(run.path / stage.name / artifact.CONFIG)
