@@ -316,7 +316,7 @@ def test_a_run_stays_below_the_directory(make, run):
 def test_the_cloud_is_looked_at_before_a_teacher_is_trained(make, given, is_seen):
     _, calls = make("runs/birds/round-1/teacher", *GIVEN, *given)
     modules = [call.split()[2] for call in calls]
-    assert modules == [*(["infra.dataflow_check"] if is_seen else []), "teacher.train"]
+    assert modules == [*(["workflow.dataflow"] if is_seen else []), "teacher.train"]
     assert not is_seen or "--before_training" in calls[0]
 
 
@@ -326,7 +326,7 @@ def test_a_round_that_is_done_needs_no_cloud(make, tmp_path):
     (done / "COMPLETED").touch()
     for given, is_seen in (((), False), (("ROUND=2",), True)):
         _, calls = make("runs/birds/round-1/teacher", *GIVEN, *given)
-        assert ("infra.dataflow_check" in calls[0]) == is_seen, given
+        assert ("workflow.dataflow" in calls[0]) == is_seen, given
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_the_check_is_of_the_job_that_would_be_submitted(make, given, flags):
     images = ["--images=tfrecord:gs://my-images/*.tfrecord"]
     images += ["--data_dir=gs://my-images/tfds"]
     engine = ["--labeling_flags=--engine=tensorflow", "--dtype=float32"]
-    assert before.split()[2:] == ["infra.dataflow_check", *flags, *images, *engine]
+    assert before.split()[2:] == ["workflow.dataflow", *flags, *images, *engine]
     for after in (labeling, others):
         assert "--max_num_workers=3" in after
         assert "--disk_size_gb=60" in after

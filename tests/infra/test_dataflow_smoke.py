@@ -12,8 +12,8 @@ from infra import dataflow_smoke
 from stage import cli
 from tests.commands import ROOT
 from tests.gcloud_parser import commands_in, needs_gcloud, refusals
-from tests.infra.dataflow_check import recorded
 from tests.infra.scratch import Scratch
+from tests.workflow.dataflow import recorded
 
 GIVEN = ("PROJECT=my-project", "REGION=us-central1", "BUCKET=my-bucket")
 #: Runs a module with the bucket's directory for its address. Dataflow's options of the

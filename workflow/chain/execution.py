@@ -9,7 +9,7 @@ import fcntl
 import graphlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import psutil
 
@@ -161,26 +161,30 @@ def _make(
     status = receipts.find_status(stage, run, files)
     if status.state is State.DONE:
         return
-    commands = copying.commands(stage, run, request.shared)
+
+    def run_commands(commands: Iterable[Sequence[str]]) -> None:
+        for arguments in commands:
+            processes.run(
+                stage.name,
+                arguments,
+                log_path=receipts.path_of(stage.name, run, ".log"),
+                show=log,
+                keep_open=(lock,),
+            )
+
     if status.state is State.STALE:
         if not request.remake:
             line = f"{stage.name}: {'; '.join(status.reasons)}"
             raise StaleError(describe_stale([line]))
         log(f"{stage.name}: made anew: {'; '.join(status.reasons)}")
+        # Elsewhere first: what is left of it could not be told from this stage's.
+        run_commands(copying.deletion(stage, request.shared))
         receipts.forget(stage, run)
-        commands = [*copying.deletion(stage, request.shared), *commands]
     receipt = receipts.make(stage, run, files)
     if not receipts.fingerprint(os.path.join(run, stage.name)):
         receipts.write(receipt, stage, run)
     log(f"{stage.name}: started")
-    for arguments in commands:
-        processes.run(
-            stage.name,
-            arguments,
-            log_path=receipts.path_of(stage.name, run, ".log"),
-            show=log,
-            keep_open=(lock,),
-        )
+    run_commands(copying.commands(stage, run, request.shared))
     receipts.write(receipt, stage, run)
 
 

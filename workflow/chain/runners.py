@@ -94,7 +94,7 @@ def _dataflow_options(section: DataflowSection, *, labeling: bool) -> tuple[str,
         f"--project={section.project}",
         f"--region={section.region}",
         f"--temp_location={section.bucket_path}tmp",
-        f"--sdk_container_image={_container(section)}",
+        f"--sdk_container_image={container_image(section)}",
         f"--service_account_email={account}",
         "--no_use_public_ips",
         f"--max_num_workers={section.max_workers}",
@@ -105,7 +105,12 @@ def _dataflow_options(section: DataflowSection, *, labeling: bool) -> tuple[str,
     )
 
 
-def _container(section: DataflowSection) -> str:
+def container_image(section: DataflowSection) -> str:
+    """Returns the name of the workers' container.
+
+    Raises:
+        ValueError: If none is given, and this is no clone that has one.
+    """
     return section.image or image_name(
         project=section.project,
         region=section.region,

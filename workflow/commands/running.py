@@ -55,8 +55,10 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
     """
     files = source_files(config)
     check_run(config, goal=options.until, number=options.number, find_files=files)
+    num_rounds = max(config.rounds.count, options.number)
+    _look_at_cloud(config, num_rounds, log)
     chosen = choose(config, options, files, log)
-    chain = Chain(config, chosen, max(config.rounds.count, options.number))
+    chain = Chain(config, chosen, num_rounds)
     request = make_request(config, chain.stages(), options)
     wanted = chain.goal(options.until, options.number)
     request = dataclasses.replace(request, wanted=wanted)
@@ -67,6 +69,21 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
     execution.run(request, files, log)
     if options.until == REPORT:
         report(config, log)
+
+
+def _look_at_cloud(config: RunConfig, num_rounds: int, log: Log) -> None:
+    """Looks for what jobs on Dataflow need, unless all rounds have their dataset.
+
+    So nothing is chosen or trained for jobs that would be refused.
+    """
+    if config.runner.name != "dataflow":
+        return
+    datasets = (f"{config.output}/round-{n}/dataset" for n in range(1, num_rounds + 1))
+    if all(map(artifact.is_complete, datasets)):
+        return
+    from workflow.dataflow import looking
+
+    looking.check_before_training(config, log)
 
 
 def report(config: RunConfig, log: Log) -> None:
@@ -92,8 +109,10 @@ def list_commands(config: RunConfig, options: Options, log: Log) -> Iterator[str
         if status.state is not receipts.State.DONE:
             for reason in status.reasons:
                 yield f"# {name} is stale: {reason}"
-            for arguments in copying.commands(stage, request.run, request.shared):
-                yield shown_command(arguments)
+            commands = copying.commands(stage, request.run, request.shared)
+            if status.state is receipts.State.STALE:
+                commands = [*copying.deletion(stage, request.shared), *commands]
+            yield from map(shown_command, commands)
 
 
 def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) -> Chosen:
@@ -133,6 +152,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
         raise ValueError("expected data.calibration, labeled images to compare by")
     files = source_files(config)
     check_run(config, goal=REPORT, number=1, find_files=files)
+    _look_at_cloud(config, config.rounds.count, log)
     chosen = choose(config, options, files, log)
     for number in range(1, config.rounds.count + 1):
         chain = Chain(config, chosen, number)

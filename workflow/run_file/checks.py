@@ -67,7 +67,7 @@ def check_run(
     with _naming("selection.flags"):
         select_labels.FLAGS.check(config.selection.flags)
     if config.runner.name == "dataflow":
-        _check_dataflow(config)
+        _check_dataflow(config, labels="unlabeled" in needed)
 
 
 def _check_teacher(config: RunConfig) -> None:
@@ -117,10 +117,10 @@ def _known(preset: str) -> str:
     return "tiny" if preset in ("", AUTO) else preset
 
 
-def _check_dataflow(config: RunConfig) -> None:
+def _check_dataflow(config: RunConfig, *, labels: bool) -> None:
     images = config.images
     check(
-        "gs://" in images.unlabeled or images.data_dir.startswith("gs://"),
+        not labels or "gs://" in f"{images.unlabeled} {images.data_dir}",
         f"expected data.unlabeled in a bucket (gs://), got {images.unlabeled}: "
         "Dataflow reads no others",
     )

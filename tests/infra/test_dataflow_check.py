@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from infra.dataflow_check import __main__ as command
-from infra.dataflow_check import gcloud as commands
-from infra.dataflow_check import queries
-from infra.dataflow_check.findings import NO_ANSWER, Answer
 from stage import cli
 from tests.commands import ROOT
-from tests.infra.dataflow_check import recorded
-from tests.infra.dataflow_check.recorded import DENIED, MISSING, OPTIONS
+from tests.workflow.dataflow import recorded
+from tests.workflow.dataflow.recorded import DENIED, MISSING, OPTIONS
+from workflow.dataflow import __main__ as command
+from workflow.dataflow import gcloud as commands
+from workflow.dataflow import queries
+from workflow.dataflow.findings import NO_ANSWER, Answer
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_interrupted_it_has_changed_nothing(gcloud):
     os.mkfifo(fifo)
     gcloud.program.write_text(f"#!/bin/sh\necho here > {fifo}\nexec sleep 1000\n")
     with subprocess.Popen(
-        [sys.executable, "-m", "infra.dataflow_check", "--", *OPTIONS],
+        [sys.executable, "-m", "workflow.dataflow", "--", *OPTIONS],
         cwd=ROOT,
         env={**gcloud.environment, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,

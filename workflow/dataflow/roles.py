@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.dataflow_check import grants, user_roles
-from infra.dataflow_check.findings import Answers, Finding, unseen
-from infra.dataflow_check.grants import RoleNeed
-from infra.dataflow_check.target import Target
+from workflow.dataflow import grants, user_roles
+from workflow.dataflow.findings import Answers, Finding, unseen
+from workflow.dataflow.grants import RoleNeed
+from workflow.dataflow.target import Target
 
 
 def roles(target: Target, answers: Answers) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 import pytest
 
-from infra.dataflow_check import project
-from infra.dataflow_check.findings import Answer
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow import project
+from workflow.dataflow.findings import Answer
 
 READY = recorded.ready()
 

@@ -1,8 +1,8 @@
 import pytest
 
-from infra.dataflow_check import checks
-from infra.dataflow_check.findings import Answer
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow import checks
+from workflow.dataflow.findings import Answer
 
 GPU = "--accelerator=nvidia-l4"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from infra.dataflow_check.findings import Answers, Finding, unseen
-from infra.dataflow_check.target import NAME, Target
+from workflow.dataflow.findings import Answers, Finding, unseen
+from workflow.dataflow.target import NAME, Target
 
 OWNER = "roles/owner"
 #: Roles that let an account read, or also write, what is in a bucket.

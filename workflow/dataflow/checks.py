@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from infra.dataflow_check import container, machines, project, queries, roles, shapes
-from infra.dataflow_check.findings import Answers, Check, Finding
-from infra.dataflow_check.queries import Queries
-from infra.dataflow_check.target import Target
+from workflow.dataflow import container, machines, project, queries, roles, shapes
+from workflow.dataflow.findings import Answers, Check, Finding
+from workflow.dataflow.queries import Queries
+from workflow.dataflow.target import Target
 
 #: Returns the answers to some queries.
 Ask: TypeAlias = Callable[[Queries], Answers]

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.dataflow_check import gcloud
+from workflow.dataflow import gcloud
 
 STAND_IN = """#!/bin/sh
 case "$1" in

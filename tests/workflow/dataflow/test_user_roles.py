@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from infra.dataflow_check.findings import Answer
-from infra.dataflow_check.user_roles import user_roles
 from tests.commands import ROOT
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow.findings import Answer
+from workflow.dataflow.user_roles import user_roles
 
 ME = "user:me@example.com"
 DOCUMENT = (ROOT / "docs" / "dataflow.md").read_text()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from infra.dataflow_check import checks, queries
-from infra.dataflow_check.findings import NOT_UNDERSTOOD, Answer
-from infra.dataflow_check.shapes import SHAPES, understood
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow import checks, queries
+from workflow.dataflow.findings import NOT_UNDERSTOOD, Answer
+from workflow.dataflow.shapes import SHAPES, understood
 
 JOB = recorded.job("--accelerator=nvidia-tesla-t4", images=recorded.IMAGES)
 #: What no query is answered with.

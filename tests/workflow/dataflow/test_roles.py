@@ -1,8 +1,8 @@
 import pytest
 
-from infra.dataflow_check.findings import Answer
-from infra.dataflow_check.roles import roles
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow.findings import Answer
+from workflow.dataflow.roles import roles
 
 WORKER = f"serviceAccount:{recorded.WORKER}"
 BUILDER = f"serviceAccount:{recorded.BUILDER}"

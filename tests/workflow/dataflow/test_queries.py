@@ -1,9 +1,9 @@
 """The commands that are run, and those that are printed."""
 
-from infra.dataflow_check import checks, queries
-from infra.dataflow_check.findings import Answer
 from tests.gcloud_parser import needs_gcloud, refusals
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow import checks, queries
+from workflow.dataflow.findings import Answer
 
 JOBS = (
     recorded.job(),

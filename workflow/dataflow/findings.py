@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
-from infra.dataflow_check.target import Target
+from workflow.dataflow.target import Target
 
 #: FAIL: a job would fail. cost: it would cost more than need be. ?: gcloud cannot tell.
 State: TypeAlias = Literal["ok", "FAIL", "cost", "?"]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from beam_jobs.runners.cost import PRICES
-from infra.dataflow_check.findings import Answer, Answers, Finding, unseen
-from infra.dataflow_check.target import Target
+from workflow.dataflow.findings import Answer, Answers, Finding, unseen
+from workflow.dataflow.target import Target
 
 #: Families whose vCPUs count in CPUS. Others have a quota of their own, if any.
 _IN_GENERAL_QUOTA = ("n1", "e2", "f1", "g1")

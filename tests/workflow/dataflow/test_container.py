@@ -1,8 +1,8 @@
 import pytest
 
-from infra.dataflow_check.container import container, image
-from infra.dataflow_check.findings import Answer
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow.container import container, image
+from workflow.dataflow.findings import Answer
 
 
 def test_a_container_that_is_not_there_is_built_by_the_command():

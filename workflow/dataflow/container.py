@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.dataflow_check.findings import Answers, Finding, unseen
-from infra.dataflow_check.target import NAME, Target
+from workflow.dataflow.findings import Answers, Finding, unseen
+from workflow.dataflow.target import NAME, Target
 
 
 def container(target: Target, answers: Answers) -> Iterator[Finding]:

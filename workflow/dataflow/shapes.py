@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from infra.dataflow_check.findings import NOT_UNDERSTOOD, Answer, Answers
 from stage.typed_json import Condition
+from workflow.dataflow.findings import NOT_UNDERSTOOD, Answer, Answers
 
 #: What a value fulfils, the shape of a list's items, or those of an object's values by
 #: key; an object has further keys, and may lack those that end in a question mark.

@@ -1,7 +1,7 @@
 import pytest
 
-from infra.dataflow_check import machines
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow import machines
 
 
 def found(check, changes, *options):

@@ -10,8 +10,8 @@ import pathlib
 import sys
 
 from beam_jobs.runners.run import parse_beam_arguments
-from infra.dataflow_check import queries, target
-from infra.dataflow_check.findings import Answer
+from workflow.dataflow import queries, target
+from workflow.dataflow.findings import Answer
 
 WORKER = "noisy-student-rs@my-project.iam.gserviceaccount.com"
 BUILDER = "123456789012-compute@developer.gserviceaccount.com"

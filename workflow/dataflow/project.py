@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from infra.dataflow_check.findings import Answers, Finding, unseen
-from infra.dataflow_check.target import Target
+from workflow.dataflow.findings import Answers, Finding, unseen
+from workflow.dataflow.target import Target
 
 #: Those that every job needs.
 SERVICES = ("dataflow", "compute", "storage", "logging", "iam", "cloudresourcemanager")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from infra.dataflow_check.findings import NO_ANSWER, NOT_UNDERSTOOD, Answer
+from workflow.dataflow.findings import NO_ANSWER, NOT_UNDERSTOOD, Answer
 
 #: Commands side by side; each takes a second of a core to start.
 _PARALLEL = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from infra.dataflow_check.target import NAME, Target
+from workflow.dataflow.target import NAME, Target
 
 _JSON = "--format=json"
 #: Commands by what they ask for, without the word gcloud.
