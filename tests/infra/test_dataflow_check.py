@@ -1,3 +1,5 @@
+"""`make dataflow-check`, on recorded answers of gcloud."""
+
 import os
 import signal
 import subprocess
@@ -5,11 +7,11 @@ import sys
 
 import pytest
 
+from infra import dataflow_check as command
 from stage import cli
 from tests.commands import ROOT
 from tests.workflow.dataflow import recorded
-from tests.workflow.dataflow.recorded import DENIED, MISSING, OPTIONS
-from workflow.dataflow import __main__ as command
+from tests.workflow.dataflow.recorded import DENIED, MISSING
 from workflow.dataflow import gcloud as commands
 from workflow.dataflow import queries
 from workflow.dataflow.findings import NO_ANSWER, Answer
@@ -19,6 +21,7 @@ from workflow.dataflow.findings import NO_ANSWER, Answer
 def gcloud(tmp_path, monkeypatch):
     gcloud = recorded.Gcloud(tmp_path)
     monkeypatch.setenv("PATH", gcloud.environment["PATH"])
+    monkeypatch.setattr("workflow.chain.runners.image_name", lambda **_: recorded.IMAGE)
     return gcloud
 
 
@@ -26,10 +29,9 @@ def gcloud(tmp_path, monkeypatch):
 def check(capsys):
     """Runs the command; returns its status and the lines that it prints."""
 
-    def run(*flags, options=()):
-        status = cli.call(
-            command.main, command.FLAGS, [*flags, "--", *OPTIONS, *options]
-        )
+    def run(*flags, given=()):
+        settings = [f"--set={text}" for text in (*recorded.SETTINGS, *given)]
+        status = cli.call(command.main, command.FLAGS, [*flags, *settings])
         out, err = capsys.readouterr()
         return status, out.splitlines() or err.splitlines()
 
@@ -76,7 +78,6 @@ def test_what_is_not_understood_is_not_known(check, gcloud, output):
         f"?    billing: {why} an object",
         f"?    n2-standard-4 in us-central1: {why} a list",
     ]
-    assert check("--before_training") == (0, [])
 
 
 def test_a_query_that_hangs_is_not_known(check, gcloud, monkeypatch):
@@ -104,15 +105,40 @@ def test_without_gcloud_its_page_is_named(check, tmp_path, monkeypatch):
 def test_the_accelerators_quota_is_that_of_the_options(check, gcloud):
     options = ("--accelerator=nvidia-tesla-t4", "--max_num_workers=17")
     gcloud.record(recorded.job(*options))
-    status, lines = check(options=options)
+    given = ("accelerator=nvidia-tesla-t4", "max_workers=17")
+    status, lines = check(given=[f"runner.dataflow.{text}" for text in given])
     assert status == 1
     assert any(line.startswith("FAIL quota NVIDIA_T4_GPUS: 17 ") for line in lines)
 
 
 def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
-    status, (line,) = check(options=("--accelerator=nvidia-m5",))
+    status, (line,) = check(given=["runner.dataflow.max_hours=2000"])
     assert status == 1
-    assert line.startswith("error: ")
+    assert line.startswith("error: expected --max_hours ")
+    assert not gcloud.folder.joinpath("calls").exists()
+
+
+@pytest.mark.parametrize("name", ["project", "region", "bucket"])
+def test_a_missing_setting_is_named_with_its_variable_of_make(capsys, name):
+    given = [text for text in recorded.SETTINGS if f".{name}=" not in text]
+    flags = [f"--set={text}" for text in given]
+    assert cli.call(command.main, command.FLAGS, flags) == 1
+    error = capsys.readouterr().err
+    assert f"--set=runner.dataflow.{name}=" in error
+    assert f"(make: {name.upper()}=)" in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_file_is_read(check, gcloud, tmp_path):
+    gcloud.record(recorded.job("--max_num_workers=30"))
+    run_file = tmp_path / "run.toml"
+    run_file.write_text('output = "x"\nrunner.dataflow.max_workers = 30\n')
+    status, lines = check(str(run_file))
+    assert status == 1
+    assert any(line.startswith("FAIL quota N2_CPUS: 120 ") for line in lines)
+    status, (line,) = check(str(run_file), "other.toml")
+    assert status == 1
+    assert line.startswith("error: expected one run file")
 
 
 @pytest.mark.parametrize(
@@ -125,19 +151,14 @@ def test_wrong_options_are_refused_as_the_job_would_refuse_them(check, gcloud):
 def test_the_bucket_of_the_images_is_looked_at(check, gcloud, images):
     job = recorded.job(images="gs://their-images/tfds")
     gcloud.record(job, errors={"images_bucket": MISSING["bucket"]})
-    data = ["--data_dir=gs://their-images/tfds"] if images.startswith("tfds:b") else []
-    status, lines = check(f"--images={images}", *data)
+    given = [f"data.unlabeled={images}"]
+    if images.startswith("tfds:b"):
+        given.append("data.data_dir=gs://their-images/tfds")
+    status, lines = check(given=given)
     assert status == 1
     assert [line.partition(": type")[0] for line in lines if line[:4] == "FAIL"] == [
         "FAIL images' bucket: no gs://their-images"
     ]
-
-
-def test_options_of_the_other_jobs_are_refused_too(check):
-    other = ("--", *OPTIONS, "--machine_type=g2-standard-8")
-    status, (line,) = check(options=("--accelerator=nvidia-l4", *other))
-    assert status == 1
-    assert line.startswith("error: g2-standard-8 has a GPU, and bills it")
 
 
 def test_interrupted_it_has_changed_nothing(gcloud):
@@ -146,7 +167,10 @@ def test_interrupted_it_has_changed_nothing(gcloud):
     os.mkfifo(fifo)
     gcloud.program.write_text(f"#!/bin/sh\necho here > {fifo}\nexec sleep 1000\n")
     with subprocess.Popen(
-        [sys.executable, "-m", "workflow.dataflow", "--", *OPTIONS],
+        [
+            *(sys.executable, "-m", "infra.dataflow_check"),
+            *(f"--set={text}" for text in recorded.SETTINGS),
+        ],
         cwd=ROOT,
         env={**gcloud.environment, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
@@ -156,34 +180,3 @@ def test_interrupted_it_has_changed_nothing(gcloud):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert (process.returncode, errors) == (130, "interrupted; nothing was changed\n")
-
-
-class TestBeforeTraining:
-    """What make looks at before it chooses or trains."""
-
-    def test_nothing_is_printed_if_all_is_there(self, check, gcloud):
-        gcloud.record(recorded.job())
-        assert check("--before_training") == (0, [])
-        assert len(gcloud.calls) == 5
-
-    @pytest.mark.parametrize(
-        ("name", "words", "line"),
-        [
-            ("image", MISSING["image"], f"FAIL container: no {recorded.IMAGE}: type: "),
-            (
-                "image",
-                DENIED,
-                f"?    container: cannot see {recorded.IMAGE}: PERMISSION",
-            ),
-            (
-                "application_login",
-                "ERROR: (gcloud.x) none",
-                "FAIL login for Beam: none",
-            ),
-        ],
-    )
-    def test_anything_else_stops(self, check, gcloud, name, words, line):
-        gcloud.record(recorded.job(), errors={name: words})
-        status, (found,) = check("--before_training")
-        assert status == 1
-        assert found.startswith(line)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -11,8 +9,7 @@ from apache_beam.internal.gcp import auth
 
 from beam_jobs.io import google_storage
 from stage import artifact, cli, retry
-from tests import buckets
-from tests.commands import ENVIRONMENT, ROOT
+from tests import buckets, commands
 from workflow import copy_artifact
 
 REMOTE = "gs://bucket/runs/birds/round-1/x"
@@ -33,9 +30,9 @@ LEFT_OUT = {
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket(tmp_path, monkeypatch):
     monkeypatch.setattr(retry, "DELAYS", (0.0,))
-    with buckets.serve(monkeypatch) as server:
+    with buckets.serve_processes(monkeypatch, tmp_path) as server:
         yield server
 
 
@@ -78,26 +75,6 @@ def copy(source, target):
 
 def call(*flags):
     return cli.call(copy_artifact.main, copy_artifact.FLAGS, [str(f) for f in flags])
-
-
-def start(*flags):
-    """Starts the command in a process of its own."""
-    # Without credentials Beam looks for those of the machine, which is not one of
-    # Google's.
-    code = (
-        "from apache_beam.internal.gcp import auth\n"
-        "auth._Credentials._credentials_init = True\n"
-        "from stage import cli\nfrom workflow import copy_artifact as c\n"
-        "cli.run(c.main, c.FLAGS)"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *flags],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_a_copy_has_all_files_but_those_of_a_training(bucket, made, tmp_path):
@@ -213,7 +190,9 @@ def test_killed_anywhere_it_is_done_by_the_same_command(bucket, tmp_path, is_upl
                 ready.set()
 
         bucket.count = noted
-        process = start(f"--source={source}", f"--output={target}")
+        process = commands.start(
+            "workflow.copy_artifact", f"--source={source}", f"--output={target}"
+        )
         assert ready.wait(100)
         process.send_signal(signal.SIGKILL)
         process.communicate()

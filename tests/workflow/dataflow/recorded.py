@@ -22,6 +22,12 @@ OPTIONS = (
     *(f"--service_account_email={WORKER}", "--no_use_public_ips"),
     "--max_num_workers=10",
 )
+#: Settings of a run file that give these options, but for the container.
+SETTINGS = (
+    *("output=runs/birds", "runner.name=dataflow"),
+    *("runner.dataflow.project=my-project", "runner.dataflow.region=us-central1"),
+    "runner.dataflow.bucket=my-bucket",
+)
 ZONES = "https://www.googleapis.com/compute/v1/projects/my-project/zones"
 REGIONS = ("europe-west1", "europe-west4", "us-central1", "us-east4")
 #: In a bucket of another project.
