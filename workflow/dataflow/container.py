@@ -11,7 +11,7 @@ from workflow.dataflow.target import NAME, Target
 def container(target: Target, answers: Answers) -> Iterator[Finding]:
     """Looks for the repository and for the container of this code."""
     if target.image is None:
-        yield Finding("?", "container", "IMAGE= was given, and is not looked at")
+        yield Finding("?", "container", "runner.dataflow.image is not looked at")
         return
     found = answers["repository"]
     subject = "container repository"
@@ -39,5 +39,5 @@ def image(target: Target, answers: Answers) -> Finding:
         return Finding("FAIL", "container", f"no {target.image}", command)
     if found.reason:
         detail = f"cannot see {target.image}: {found.reason}"
-        return Finding("?", "container", detail, f"IMAGE={target.image} if it is there")
+        return Finding("?", "container", detail, f"runner.dataflow.image={target.image} if it is there")
     return Finding("ok", "container", str(target.image))

@@ -54,7 +54,8 @@ def offered(target: Target, answers: Answers) -> Iterator[Finding]:
     regions = sorted({_region(zone) for zone in zones})
     detail = f"not in {target.region}; in {', '.join(regions) or 'no region'}"
     command = f"gcloud compute machine-types list --project={target.project}"
-    remedy = f"{command} --filter=zone:{target.region}, and name one: MACHINE="
+    listed = f"{command} --filter=zone:{target.region}"
+    remedy = f"{listed}, and name one: runner.dataflow.machine="
     if regions:
         near = min(regions, key=lambda name: _area(name) != _area(target.region))
         remedy = f"REGION={near}, with a bucket there"

@@ -176,7 +176,7 @@ def network(target: Target, answers: Answers) -> Iterator[Finding]:
     found = answers["subnet"]
     if found.is_missing:
         command = f"gcloud compute networks subnets list --project={subnet.project}"
-        remedy = f"{command}, and name one: DATAFLOW_FLAGS=--subnetwork="
+        remedy = f"{command}, and name one: --subnetwork= in runner.dataflow.options"
         detail = f"no subnet {subnet.name} in {subnet.region}"
         yield Finding("FAIL", "network", detail, remedy)
     elif found.reason:

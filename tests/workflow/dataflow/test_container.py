@@ -31,7 +31,7 @@ def test_a_container_that_cannot_be_seen_is_not_said_to_be_missing(reason):
     wrong = image(recorded.job(), recorded.answers({"image": Answer(reason=reason)}))
     assert wrong.state == "?"
     assert wrong.detail == f"cannot see {recorded.IMAGE}: {reason}"
-    assert wrong.remedy.startswith(f"IMAGE={recorded.IMAGE} ")
+    assert wrong.remedy.startswith(f"runner.dataflow.image={recorded.IMAGE} ")
 
 
 def test_a_repository_that_is_not_there_is_made():

@@ -103,7 +103,7 @@ def test_machine_and_accelerator_must_be_in_the_same_zone():
     assert wrong.state == "FAIL"
     assert wrong.remedy == (
         "gcloud compute machine-types list --project=my-project "
-        "--filter=zone:us-central1, and name one: MACHINE="
+        "--filter=zone:us-central1, and name one: runner.dataflow.machine="
     )
 
 
