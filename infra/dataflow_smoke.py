@@ -1,4 +1,4 @@
-r"""Labels 100 images on Dataflow with one worker, to try everything once for some cents.
+r"""Labels 100 images on Dataflow with one worker, to try everything for some cents.
 
   make dataflow-smoke PROJECT=my-project REGION=us-central1 BUCKET=my-bucket
   python -m infra.dataflow_smoke --set=runner.dataflow.project=my-project \

@@ -39,5 +39,6 @@ def image(target: Target, answers: Answers) -> Finding:
         return Finding("FAIL", "container", f"no {target.image}", command)
     if found.reason:
         detail = f"cannot see {target.image}: {found.reason}"
-        return Finding("?", "container", detail, f"runner.dataflow.image={target.image} if it is there")
+        setting = f"runner.dataflow.image={target.image}"
+        return Finding("?", "container", detail, f"{setting} if it is there")
     return Finding("ok", "container", str(target.image))
