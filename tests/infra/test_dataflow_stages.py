@@ -107,7 +107,7 @@ def stages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("labeled", "test"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "0.png").touch()
+        (tmp_path / name / f"{name}.png").touch()
     with buckets.serve(monkeypatch) as bucket:
         stages = Stages(bucket)
         monkeypatch.setattr(
