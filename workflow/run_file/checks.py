@@ -67,7 +67,7 @@ def check_run(
     with _naming("selection.flags"):
         select_labels.FLAGS.check(config.selection.flags)
     if config.runner.name == "dataflow":
-        _check_dataflow(config, labels="unlabeled" in needed)
+        _check_dataflow(config, labels=goal not in LABELED_GOALS or number > 1)
 
 
 def _check_teacher(config: RunConfig) -> None:

@@ -66,7 +66,7 @@ def test_values_that_no_job_could_have_are_refused(setting):
 
 @pytest.mark.parametrize("output", ["/runs/x", "../x", ".", "gs://my-bucket/runs"])
 def test_a_run_is_mirrored_by_its_path_below_the_working_directory(output):
-    with pytest.raises(ValueError, match="expected output as a path below"):
+    with pytest.raises(ValueError, match="expected output as a "):
         check(output=output)
 
 
