@@ -31,6 +31,11 @@ MADE = ("teacher_predictions", "predictions", "selection", "dataset")
 JOBS = ("label_images", "propagate_labels", "select_labels", "write_records")
 
 
+def is_made(path):
+    """Whether a flag's value is a directory that a stage has made."""
+    return "runs/birds/" in path and artifact.is_complete(path)
+
+
 class Stages:
     """Runs of stand-ins for stages, in this process.
 
@@ -64,8 +69,14 @@ class Stages:
                 self.run_copy(given["source"], given["output"])
             return
         output = epath.Path(given.get("output") or given["workdir"])
-        # A number, as the settings of a stage have those of what it reads.
-        artifact.start_or_resume(output, {"arguments": text, "made": self._seconds})
+        # As the settings of a stage have those of what it reads.
+        read = [
+            artifact.read_config(value)
+            for name, value in given.items()
+            if name not in ("output", "workdir") and is_made(value)
+        ]
+        if artifact.start_or_resume(output, {"arguments": text, "read": read}):
+            return
         (output / "checkpoints").mkdir()
         (output / "checkpoints" / "state").write_text("state")
         (output / "rows").write_text(text)
