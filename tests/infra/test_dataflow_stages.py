@@ -281,13 +281,19 @@ def test_limits_are_those_of_every_job(stages):
     limits = ("--max_num_workers=7", "--max_hours=1.5", "--machine_type=c3-standard-4")
     assert len(stages.called(*limits, "--disk_size_gb=60")) == len(MADE)
     (job,) = stages.called("--images_per_second=20")
-    assert "--engine=openvino --dtype=bfloat16 " in job
+    assert "--engine=openvino " in job
+    assert "--dtype=bfloat16 " in job
 
 
 def test_other_runners_read_and_write_here(stages):
     stages.run("runner.name=local")
     assert not stages.called("copy_artifact")
     assert not stages.called("gs://my-bucket")
+
+
+def test_another_runner_makes_nothing_anew(stages):
+    stages.run("runner.name=local")
+    assert stages.run() == []
 
 
 class TestTheLookBefore:

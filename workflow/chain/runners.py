@@ -54,17 +54,19 @@ def engine(
     labeling: LabelingSection, runner: RunnerSection | None
 ) -> tuple[Argument, ...]:
     """Returns the flags for what multiplies; without a runner, on this machine."""
-    names = {
+    given = {
         name: value
         for name, value in (("engine", labeling.engine), ("dtype", labeling.dtype))
         if value != AUTO
     }
     if runner is None or runner.name != "dataflow":
-        return settings(**names)
+        return settings(**given)
     usual = {"engine": _ENGINES[bool(runner.dataflow.accelerator)], "dtype": "float32"}
     rate = runner.dataflow.images_per_second
+    # As with `auto` on this machine, what multiplies decides only if it was asked for.
     return (
-        *settings(**{**usual, **names}),
+        *places(**{name: v for name, v in usual.items() if name not in given}),
+        *settings(**given),
         *places(images_per_second=f"{rate:g}" if rate else ""),
     )
 
