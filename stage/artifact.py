@@ -295,16 +295,21 @@ def check_sizes(directory: epath.PathLike) -> None:
 
     Takes one listing. Artifacts of earlier versions do not say their files.
     """
-    path = epath.Path(directory)
-    expected = read_completed(path).files
-    found = _file_sizes(path) if expected else {}
+    expected = read_completed(directory).files
+    compare_sizes(directory, expected, _file_sizes(directory) if expected else {})
+
+
+def compare_sizes(
+    directory: epath.PathLike, expected: Mapping[str, int], found: Mapping[str, int]
+) -> None:
+    """Raises ValueError if a file has another size than expected, or is not found."""
     for name, size in expected.items():
         if name not in DESCRIPTIONS and found.get(name) != size:
             got = f"{found[name]:,}" if name in found else "no file"
             raise ValueError(
-                f"{path / name}: expected {size:,} bytes, got {got}; restore it, or "
-                f"delete {COMPLETED} and what is left of the file, and run the command "
-                "that made it again"
+                f"{os.fspath(directory)}/{name}: expected {size:,} bytes, got {got}; "
+                f"restore it, or delete {COMPLETED} and what is left of the file, and "
+                "run the command that made it again"
             )
 
 
@@ -331,11 +336,12 @@ def list_files(directory: epath.PathLike) -> dict[str, int]:
     """
     root = os.fspath(directory)
     names = ((path[len(root) :].lstrip("/"), size) for path, size in _list_files(root))
-    return {
-        name: size
-        for name, size in sorted(names)
-        if name.split("/")[0] not in (COMPLETED, *SCRATCH) and not _is_passing(name)
-    }
+    return {name: size for name, size in sorted(names) if is_content(name)}
+
+
+def is_content(name: str) -> bool:
+    """Whether a relative path is that of a file which an artifact consists of."""
+    return name.split("/")[0] not in (COMPLETED, *SCRATCH) and not _is_passing(name)
 
 
 def _list_files(root: str) -> Iterator[tuple[str, int]]:

@@ -19,10 +19,11 @@ from tests import gcloud_parser
 
 #: Programs that are stood in for, and those that a document calls by a path.
 PROGRAMS = (
-    *("curl", "docker", "gcloud", "git", "make", "pip", "python", "ssh-add", "tail"),
+    *("curl", "docker", "gcloud", "git", "make", "noisy-student", "pip", "python"),
+    *("ssh-add", "tail"),
 )
 #: First words of blocks that do not say what they are.
-_BEGINNINGS = {"make", "python", "pip", "git", "cd"}
+_BEGINNINGS = {"make", "noisy-student", "python", "pip", "git", "cd"}
 BY_PATH = (".venv/bin/python", "../home/.local/bin/uv", "../home/.venv/bin/python")
 #: Tells how it was called. A clone makes its directory, and what is to run on other
 #: machines runs here, without the variables of this one.

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import click
 import pytest
 
 from infra.tpu import job
@@ -9,6 +10,8 @@ from infra.tpu.slices import find_slice
 from tests import documents
 from tests.commands import ROOT, find_command
 from tests.test_layout import DOCUMENTS
+from workflow import __main__ as program
+from workflow.run_file.reading import read_run
 
 TEXTS = {path.stem: path.read_text() for path in DOCUMENTS}
 PAGES = [
@@ -20,7 +23,7 @@ PAGES = [
 GUIDES = pytest.mark.parametrize(
     "page", ["dataflow", "tpu"], indirect=True, scope="module"
 )
-LANGUAGES = {"sh", "text", "python", "make", "json", "yaml"}
+LANGUAGES = {"sh", "text", "python", "toml", "json", "yaml"}
 
 
 @pytest.fixture(scope="module", params=PAGES)
@@ -96,6 +99,21 @@ def test_python_commands_parse(walk):
         assert option == "-m"
         flags = words[: words.index("--")] if "--" in words else words
         assert find_command(module).FLAGS.parse([module, *flags]) == [module]
+
+
+def test_commands_of_noisy_student_parse(walk):
+    for name, *words in walk.calls_of("noisy-student"):
+        command = program.main.get_command(click.Context(program.main), name)
+        assert command is not None, name
+        settings = command.make_context(name, list(words)).params
+        read_run(None, ["output=x", *settings.get("assignments", ())])
+
+
+def test_run_files_are_read(page, tmp_path):
+    for block in documents.blocks(TEXTS[page]):
+        if block.language == "toml":
+            (tmp_path / "run.toml").write_text(block.text)
+            read_run(str(tmp_path / "run.toml"), ["output=x"])
 
 
 # --- TPU -----------------------------------------------------------------------

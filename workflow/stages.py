@@ -174,6 +174,11 @@ class Chain:
             return self.config.labeling.neighbors
         return 0 if self._is_calibrated(1) or self.features else _NEIGHBORS
 
+    @property
+    def stores_features(self) -> bool:
+        """Whether the predictions of all images have the teacher's features."""
+        return self._compares or bool(self.neighbors)
+
     def _is_calibrated(self, number: int) -> bool:
         """Whether a stage calibrates the teacher of a round.
 
@@ -280,7 +285,7 @@ class Chain:
                 *self._unlabeled_images(),
                 *reads(teacher=self.teacher(number)),
                 *self._calibration_of(number),
-                *settings(embeddings=self._compares or bool(self.neighbors)),
+                *settings(embeddings=self.stores_features),
                 *engine,
                 *words(self.config.labeling.flags),
             ),

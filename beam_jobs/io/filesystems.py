@@ -29,7 +29,8 @@ from etils import epath
 from etils.epath.stat_utils import StatResult
 
 from beam_jobs.io import google_storage
-from stage import bucket_lock
+from beam_jobs.io.google_storage import StoredObject
+from stage import artifact, bucket_lock
 from stage.extras import install_packages
 from stage.retry import retrying
 
@@ -90,6 +91,28 @@ def fetch(
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL_COPIES) as pool:
         list(pool.map(copy, wanted))
     return target
+
+
+def list_objects(directory: str) -> dict[str, StoredObject]:
+    """Returns the objects below a directory in gs:// by their relative path."""
+    return _call(directory, lambda fs: google_storage.list_objects(fs, directory))
+
+
+def upload(source: str, path: str) -> None:
+    """Copies a local file to gs://, a large one in parts."""
+    _call(path, lambda fs: google_storage.upload(fs, source, path))
+
+
+def download(path: str, target: str) -> None:
+    """Copies an object of gs:// to a local file, which appears when it is complete."""
+    with artifact.replacing(epath.Path(target)) as temporary:
+        _call(path, lambda fs: google_storage.download(fs, path, str(temporary)))
+
+
+def delete_objects(paths: Sequence[str]) -> None:
+    """Deletes objects of gs://, those that are gone already included."""
+    if paths:
+        _call(paths[0], lambda fs: google_storage.delete(fs, paths))
 
 
 class RemotePath(epath.Path):

@@ -1,10 +1,11 @@
 """Fewer requests to Google's storage than Beam makes, and lines about those that fail.
 
-Beam opens a client, and with it a connection, for each file.
+Beam opens a client, and with it a connection, for each file, and compares no checksums.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -28,7 +29,22 @@ _UNAUTHORIZED = 401
 _RETRIES, _LOGIN_SEARCH = "google.api_core.retry", "apache_beam.internal.gcp.auth"
 #: Objects that the service deletes at one request.
 _BATCH = 100
+#: Bytes of a large file that are sent, and held in memory, at a time.
+_PART = 8 * 2**20
 _of_thread = threading.local()
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredObject:
+    """An object of a bucket.
+
+    Attributes:
+        size: Number of bytes.
+        crc32c: Checksum as the service writes it: in big-endian order, in base 64.
+    """
+
+    size: int
+    crc32c: str
 
 
 def prepare() -> None:
@@ -88,11 +104,9 @@ def open_client(system: Any) -> Any:
 
 def read_end(system: Any, path: str, count: int) -> bytes:
     """Returns the last bytes of an object, at most so many; `system` is Beam's."""
-    from apache_beam.io.gcp import gcsio
     from google.api_core.exceptions import RequestRangeNotSatisfiable
 
-    bucket, name = gcsio.parse_gcs_path(path)
-    blob = _storage(system).client.bucket(bucket).blob(name)
+    blob = _blob(system, path)
     try:
         # A part has no checksum.
         return bytes(
@@ -100,6 +114,31 @@ def read_end(system: Any, path: str, count: int) -> bytes:
         )
     except RequestRangeNotSatisfiable:  # It is empty.
         return b""
+
+
+def list_objects(system: Any, directory: str) -> dict[str, StoredObject]:
+    """Returns the objects below a directory by their relative path."""
+    bucket, _, name = directory.removeprefix("gs://").partition("/")
+    listed = _storage(system).client.list_blobs(
+        bucket, prefix=f"{name}/", fields="items(name,size,crc32c),nextPageToken"
+    )
+    return {
+        blob.name[len(name) + 1 :]: StoredObject(int(blob.size), blob.crc32c)
+        for blob in listed
+        if not blob.name.endswith("/")  # The marker of a folder.
+    }
+
+
+def upload(system: Any, source: str, path: str) -> None:
+    """Copies a local file; the service compares the checksum."""
+    _blob(system, path, part=_PART).upload_from_filename(source, checksum="crc32c")
+
+
+def download(system: Any, path: str, target: str) -> None:
+    """Copies an object to a local file, and compares the checksum."""
+    _blob(system, path).download_to_filename(
+        target, raw_download=True, checksum="crc32c"
+    )
 
 
 def delete(system: Any, paths: Sequence[str]) -> None:
@@ -112,6 +151,14 @@ def delete(system: Any, paths: Sequence[str]) -> None:
     failed = {path: status for path, status in itertools.chain(*statuses) if status}
     if failed:
         raise BeamIOError("cannot delete", failed)
+
+
+def _blob(system: Any, path: str, *, part: int | None = None) -> Any:
+    """Returns an object, which is read or written in parts of so many bytes."""
+    from apache_beam.io.gcp import gcsio
+
+    bucket, name = gcsio.parse_gcs_path(path)
+    return _storage(system).client.bucket(bucket).blob(name, chunk_size=part)
 
 
 def _storage(system: Any) -> Any:

@@ -36,6 +36,8 @@ _COPY = re.compile(
     r"/b/[^/]+/o/(?P<to>[^/]+)$"
 )
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+#: Bytes of a part of an upload, and of the whole if they are known.
+_PART = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,7 @@ class BucketServer(http.server.ThreadingHTTPServer):
         self.objects = objects
         self.latency = latency
         self.counts: collections.Counter[str] = collections.Counter()
-        self.uploads: dict[str, tuple[str, int | None]] = {}
+        self.uploads: dict[str, tuple[str, int | None, bytearray]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -249,11 +251,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _upload(self, query: dict[str, str], body: bytes) -> None:
         uploads = self.server.uploads
         if (upload := query.get("upload_id")) is not None:
-            name, generation = uploads.pop(upload)
+            name, generation, received = uploads[upload]
+            received += body
+            part = _PART.fullmatch(self.headers.get("Content-Range", ""))
+            if part is not None and part[3] != str(len(received)):
+                self._send(308, b"", {"Range": f"bytes=0-{len(received) - 1}"})
+                return
+            body = bytes(received)
+            del uploads[upload]
         elif query["uploadType"] == "resumable":
             upload = str(time.monotonic_ns())
             name = query.get("name") or json.loads(body)["name"]
-            uploads[upload] = name, _generation(query)
+            uploads[upload] = name, _generation(query), bytearray()
             where = f"{self.server.url}{self.path}&upload_id={upload}"
             self._send(200, b"", {"Location": where})
             return

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from beam_jobs.runners.cost import hourly_costs
-from infra.dataflow_check.project import SERVICES
 from tests.commands import ROOT
 from tests.gcloud_parser import commands_of
-from tests.infra.dataflow_check import recorded
+from tests.workflow.dataflow import recorded
+from workflow.dataflow.project import SERVICES
 
 DOCUMENT = (ROOT / "docs" / "dataflow.md").read_text()
 

@@ -154,7 +154,9 @@ def compare(stage: Stage, run: str, asked: Receipt) -> Status:
     """Returns whether a run has a stage that was asked for as `asked` says."""
     directory = os.path.join(run, stage.name)
     before = read(stage, run)
-    if not os.path.exists(os.path.join(directory, artifact.CONFIG)) or before is None:
+    # What workers elsewhere have begun is not here before it is complete.
+    is_begun = stage.is_shared or os.path.exists(f"{directory}/{artifact.CONFIG}")
+    if before is None or not is_begun:
         # The command compares settings itself with those in its directory.
         return Status(State.TODO)
     reasons = tuple(_differences(before, asked))

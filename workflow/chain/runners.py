@@ -54,17 +54,19 @@ def engine(
     labeling: LabelingSection, runner: RunnerSection | None
 ) -> tuple[Argument, ...]:
     """Returns the flags for what multiplies; without a runner, on this machine."""
-    names = {
+    given = {
         name: value
         for name, value in (("engine", labeling.engine), ("dtype", labeling.dtype))
         if value != AUTO
     }
     if runner is None or runner.name != "dataflow":
-        return settings(**names)
+        return settings(**given)
     usual = {"engine": _ENGINES[bool(runner.dataflow.accelerator)], "dtype": "float32"}
     rate = runner.dataflow.images_per_second
+    # As with `auto` on this machine, what multiplies decides only if it was asked for.
     return (
-        *settings(**{**usual, **names}),
+        *places(**{name: v for name, v in usual.items() if name not in given}),
+        *settings(**given),
         *places(images_per_second=f"{rate:g}" if rate else ""),
     )
 
@@ -94,7 +96,7 @@ def _dataflow_options(section: DataflowSection, *, labeling: bool) -> tuple[str,
         f"--project={section.project}",
         f"--region={section.region}",
         f"--temp_location={section.bucket_path}tmp",
-        f"--sdk_container_image={_container(section)}",
+        f"--sdk_container_image={container_image(section)}",
         f"--service_account_email={account}",
         "--no_use_public_ips",
         f"--max_num_workers={section.max_workers}",
@@ -105,7 +107,12 @@ def _dataflow_options(section: DataflowSection, *, labeling: bool) -> tuple[str,
     )
 
 
-def _container(section: DataflowSection) -> str:
+def container_image(section: DataflowSection) -> str:
+    """Returns the name of the workers' container.
+
+    Raises:
+        ValueError: If none is given, and this is no clone that has one.
+    """
     return section.image or image_name(
         project=section.project,
         region=section.region,

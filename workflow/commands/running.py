@@ -59,8 +59,10 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
     """
     files = source_files(config)
     check_run(config, goal=options.until, number=options.number, find_files=files)
+    num_rounds = max(config.rounds.count, options.number)
+    _look_at_cloud(config, num_rounds, log)
     chosen = choose(config, options, files, log)
-    chain = Chain(config, chosen, max(config.rounds.count, options.number))
+    chain = Chain(config, chosen, num_rounds)
     wanted = chain.goal(options.until, options.number)
     _make(config, make_request(config, chain.stages(), wanted, options), options, log)
     if options.until == REPORT:
@@ -114,6 +116,21 @@ def _list_changes(config: RunConfig) -> str:
     return f"{path} has other settings: {'; '.join(changed)}\n" if changed else ""
 
 
+def _look_at_cloud(config: RunConfig, num_rounds: int, log: Log) -> None:
+    """Looks for what jobs on Dataflow need, unless all rounds have their dataset.
+
+    So nothing is chosen or trained for jobs that would be refused.
+    """
+    if config.runner.name != "dataflow":
+        return
+    datasets = (f"{config.output}/round-{n}/dataset" for n in range(1, num_rounds + 1))
+    if all(map(artifact.is_complete, datasets)):
+        return
+    from workflow.dataflow import looking
+
+    looking.check_before_training(config, log)
+
+
 def report(config: RunConfig, log: Log) -> None:
     """Writes the report of a run, and prints the verdict."""
     from workflow.report import write_report
@@ -140,8 +157,10 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
             stage = stages[name]
             for reason in status.reasons:
                 yield f"# {name} is stale: {reason}"
-            for arguments in copying.commands(stage, request.run, request.shared):
-                yield shown_command(arguments)
+            commands = copying.commands(stage, request.run, request.shared)
+            if status.state is receipts.State.STALE:
+                commands = [*copying.deletion(stage, request.shared), *commands]
+            yield from map(shown_command, commands)
 
 
 def find_choice(config: RunConfig) -> dict[str, Stage]:
@@ -187,6 +206,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
         raise ValueError("expected data.calibration, labeled images to compare by")
     files = source_files(config)
     check_run(config, goal=REPORT, number=1, find_files=files)
+    _look_at_cloud(config, config.rounds.count, log)
     chosen = choose(config, options, files, log)
     path, patience = pathlib.Path(config.output), config.rounds.patience
     for number in range(1, config.rounds.count + 1):

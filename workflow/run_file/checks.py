@@ -56,7 +56,7 @@ def check_run(
     with _naming("selection.flags"):
         select_labels.FLAGS.check(config.selection.flags)
     if config.runner.name == "dataflow":
-        _check_dataflow(config)
+        _check_dataflow(config, labels=goal not in LABELED_GOALS or number > 1)
 
 
 def check_files(config: RunConfig, specs: Iterable[str], find_files: FindFiles) -> None:
@@ -184,10 +184,10 @@ def _known(preset: str) -> str:
     return "tiny" if preset == AUTO else preset
 
 
-def _check_dataflow(config: RunConfig) -> None:
+def _check_dataflow(config: RunConfig, *, labels: bool) -> None:
     images = config.images
     check(
-        "gs://" in images.unlabeled or images.data_dir.startswith("gs://"),
+        not labels or "gs://" in f"{images.unlabeled} {images.data_dir}",
         f"expected data.unlabeled in a bucket (gs://), got {images.unlabeled}: "
         "Dataflow reads no others",
     )

@@ -23,8 +23,16 @@ DIGITS, SPLIT = "data", "split"
 MAX_NUMBERED = 20
 #: Settings of a recipe by path, such as `optimizer.warmup_steps`, as in `--set`.
 Settings: TypeAlias = dict[str, Any]
+#: Settings without which nothing runs on Dataflow, with examples.
+_NEEDED_BY_DATAFLOW = {
+    "project": "my-project",
+    "region": "us-central1",
+    "bucket": "my-bucket",
+}
 #: A name that Google allows for a bucket.
 _BUCKET = re.compile(r"[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9]")
+#: Parts of names that Google keeps for itself.
+_OF_GOOGLE = re.compile("^goog|google")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -281,15 +289,20 @@ class DataflowSection:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check(
+            self.images_per_second >= 0,
+            f"images_per_second must not be negative, got {self.images_per_second}",
+        )
         check(self.max_hours > 0, f"max_hours must be positive, got {self.max_hours}")
         name = self.bucket.removeprefix("gs://")
         is_address = re.fullmatch(r"([0-9]+[.]){3}[0-9]+", name)
         is_name = _BUCKET.fullmatch(name) and (len(name) <= 63 or "." in name)
         check(
-            not name or bool(is_name and not is_address and "google" not in name),
+            not name
+            or bool(is_name and not is_address and not _OF_GOOGLE.search(name)),
             "bucket must be the name of a bucket: 3 to 63 lower-case letters, digits, "
-            "hyphens, underscores and dots, with a letter or digit at both ends, got "
-            f"{self.bucket}",
+            "hyphens, underscores and dots, with a letter or digit at both ends, and "
+            f"not that of Google, got {self.bucket}",
         )
 
     @property
@@ -324,10 +337,11 @@ class RunnerSection:
 
     def __post_init__(self) -> None:
         if self.name == "dataflow":
-            for name in ("project", "region", "bucket"):
+            for name, example in _NEEDED_BY_DATAFLOW.items():
                 check(
                     bool(getattr(self.dataflow, name)),
-                    f"expected dataflow.{name} with name = dataflow",
+                    f"expected dataflow.{name}, such as "
+                    f"--set=runner.dataflow.{name}={example} (make: {name.upper()}=)",
                 )
 
 

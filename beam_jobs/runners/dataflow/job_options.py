@@ -205,7 +205,7 @@ def _require_options(options: PipelineOptions) -> None:
         "--project (make: PROJECT=)": cloud.project,
         "--region (make: REGION=)": cloud.region,
         "--temp_location=gs://... (make: BUCKET=)": cloud.temp_location,
-        "--sdk_container_image (make: IMAGE=)": (
+        "--sdk_container_image (runner.dataflow.image)": (
             options.view_as(WorkerOptions).sdk_container_image
         ),
     }

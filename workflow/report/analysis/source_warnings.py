@@ -13,7 +13,7 @@ from classifier.data import listing
 from classifier.data.examples import File
 from classifier.data.leak import described_source, is_trained_on
 from stage import artifact
-from workflow.report.analysis.run_files import Run, FinishedStage, read_optional
+from workflow.report.analysis.run_files import FinishedStage, Run, read_optional
 
 #: Flags that name a source, and what a `config.json` calls it.
 _KEYS = {

@@ -66,16 +66,16 @@ def test_the_pool_has_the_type_of_disk_that_was_asked_for(disk):
 
 
 @pytest.mark.parametrize(
-    ("option", "variable"),
+    ("option", "setting"),
     [
-        ("project", "PROJECT"),
-        ("region", "REGION"),
-        ("temp_location", "BUCKET"),
-        ("sdk_container_image", "IMAGE"),
+        ("project", "make: PROJECT="),
+        ("region", "make: REGION="),
+        ("temp_location", "make: BUCKET="),
+        ("sdk_container_image", r"runner\.dataflow\.image"),
     ],
 )
-def test_a_missing_option_is_named_as_flag_and_as_variable(option, variable):
-    with pytest.raises(ValueError, match=rf"--{option}.*make: {variable}="):
+def test_a_missing_option_is_named_as_flag_and_as_setting(option, setting):
+    with pytest.raises(ValueError, match=rf"--{option}.*{setting}"):
         filled(**{option: None})
 
 

@@ -1,0 +1,1 @@
+"""What the commands around runs on Dataflow share."""
