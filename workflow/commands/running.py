@@ -8,7 +8,7 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from stage import system, typed_json
+from stage import artifact, system, typed_json
 from workflow import rounds
 from workflow.chain import copying, execution, lock, receipts, reuse
 from workflow.chain.errors import StaleError
