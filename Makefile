@@ -34,7 +34,7 @@ is_demo := $(filter file,$(origin RUN))
 file = $(if $(value FILE),$(call quote,FILE))
 digits = $(if $(value LABELED),,$(if $(is_demo),examples/digits.toml))
 output = $(if $(and $(value FILE),$(is_demo)),,$(call flag,RUN,output))
-asked := $(strip $(foreach pair,$(SETTINGS),$(if $(value $(call part,1,$(pair))),$(pair))))
+asked = $(strip $(foreach pair,$(SETTINGS),$(if $(value $(call part,1,$(pair))),$(pair))))
 sets = $(foreach pair,$(asked),--set=$(call part,2,$(pair))=$(call quote,$(call part,1,$(pair)))) \
 	$(foreach word,$(value SET),--set=$(call q,$(word)))
 demo = @$(PY) -m workflow demo $(1) $(sets) $(args)

@@ -55,7 +55,10 @@ TARGETS = {
 }
 #: Variables with their defaults, and what they are.
 VARIABLES = {
-    "RUN": ("runs/demo", "Directory of all that is made; run.toml in it has the settings"),
+    "RUN": (
+        "runs/demo",
+        "Directory of all that is made; its run.toml has settings",
+    ),
     "FILE": ("", "Run file, as `noisy-student init FOLDER` writes it"),
     "SET": ("", 'Further settings, as in SET="teacher.members=3 rounds.patience=2"'),
     "ARGS": ("", "Further flags of the command, such as --remake or --dry_run"),
