@@ -29,7 +29,7 @@ FAULTS = (
         "the nearest known one is named",
         mentions=("teacher.presett", "nearest is 'teacher.preset'"),
     ),
-    Fault("setting of a run of another type", REFUSED, mentions=("seed", "'many'")),
+    Fault("setting of a run of another type", REFUSED, mentions=("seed", "many")),
     Fault("setting of a run outside of its limits", REFUSED),
     Fault("run file that is no TOML", REFUSED, mentions=("run.toml", "TOML")),
     Fault(
