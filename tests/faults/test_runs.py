@@ -166,7 +166,7 @@ def test_a_probe_is_no_network(fault, run, given):
         *('teacher.flags=["--xyz=1"]', 'student.flags=["--xyz=1"]'),
         *("student.settings.num_stepz=9", "student.settings.num_steps=many"),
         *("teacher.settings.image.size=large", 'selection.flags=["--whatif"]'),
-        *("student.settings.consistency.threshold=0.9"),
+        "student.settings.consistency.threshold=0.9",
     ],
 )
 def test_what_a_later_stage_refuses(fault, run, given):
