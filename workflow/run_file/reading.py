@@ -154,7 +154,10 @@ def resolve_source(spec: str, start: str) -> str:
 
 
 def _convert(tables: dict[str, Any], name: str) -> RunConfig:
-    _check_known(tables, RunConfig, "")
+    try:
+        _check_known(tables, RunConfig, "")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     return typed_json.convert(tables, RunConfig, name)
 
 
