@@ -102,8 +102,8 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
     if len(directories) < 2:
         raise ValueError(
             f"expected {run}/round-1/calibration and round-2/calibration, of a teacher "
-            f"and its student, got {len(directories)} of them; run `make rounds "
-            "CALIBRATION=...`, which makes both"
+            f"and its student, got {len(directories)} of them; run "
+            "`noisy-student rounds`, which makes both"
         )
     configs = [
         typed_json.read(path / artifact.CONFIG, _Calibrated) for path in directories
@@ -113,7 +113,7 @@ def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
             raise ValueError(
                 f"{path}: expected {HELD_OUT} images, the same as in {directories[0]}, "
                 f"got other or {typed_json.shown(config.kind)} images; calibrate all "
-                "rounds with one CALIBRATION="
+                "rounds on the same data.calibration"
             )
     facts = [typed_json.read(path / CALIBRATION, _Accuracy) for path in directories]
     return [fact.accuracy for fact in facts], facts[-1].num_images

@@ -262,7 +262,9 @@ def _describe_predictions(num_images: int, embeddings: bool, blended: bool) -> s
         line += ", before and after blending"
     line += f": {_describe_transfer(times * num_images * ROW_BYTES)}"
     if embeddings:
-        line += ", and two bytes for each stored feature (NEIGHBORS=0 stores none)"
+        line += (
+            ", and two bytes for each stored feature (labeling.neighbors=0 stores none)"
+        )
     return line
 
 

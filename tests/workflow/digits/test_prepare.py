@@ -5,14 +5,14 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from classifier.data.sources import open_source
+from stage import artifact
+from tests.commands import call
 from workflow.digits.digits_dataset_builder import (
     draw_splits,
     encode_png,
     export_unlabeled,
     load_images,
 )
-from stage import artifact
-from tests.commands import call
 
 FLAGS = ("--labels_per_class=2", "--calibration_images=10", "--seed=3")
 
@@ -20,9 +20,7 @@ FLAGS = ("--labels_per_class=2", "--calibration_images=10", "--seed=3")
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     directory = tmp_path_factory.mktemp("digits")
-    process = call(
-        "workflow.digits", f"--output={directory}", *FLAGS, "--num_shards=3"
-    )
+    process = call("workflow.digits", f"--output={directory}", *FLAGS, "--num_shards=3")
     assert process.returncode == 0, process.stderr
     return directory
 

@@ -87,10 +87,19 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("find", "command"),
     [
-        (lambda run: run.labeled_round(3), "make labels ROUND=3"),
-        (lambda run: run.reference_predictions(1), "make report"),
-        (lambda run: run.reference_predictions(3), "make evaluation ROUND=2"),
-        (lambda run: run.evaluated(run.path / "control" / "evaluation"), "make report"),
+        (
+            lambda run: run.labeled_round(3),
+            "noisy-student run RUN --until=labels --round=3",
+        ),
+        (lambda run: run.reference_predictions(1), "noisy-student run RUN"),
+        (
+            lambda run: run.reference_predictions(3),
+            "noisy-student run RUN --until=evaluation --round=2",
+        ),
+        (
+            lambda run: run.evaluated(run.path / "control" / "evaluation"),
+            "noisy-student run RUN",
+        ),
     ],
 )
 def test_the_command_that_makes_a_file_is_named(tmp_path, find, command):
