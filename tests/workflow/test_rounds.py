@@ -71,7 +71,7 @@ def test_rounds_on_different_images_cannot_be_compared(tmp_path):
 
 def test_accuracies_on_training_images_are_refused(tmp_path):
     calibrate_all(tmp_path, [0.8, 0.9], kind="out_of_fold")
-    with pytest.raises(ValueError, match="data.calibration"):
+    with pytest.raises(ValueError, match=r"data\.calibration"):
         rounds.read_accuracies(tmp_path)
 
 
