@@ -75,7 +75,6 @@ demo-seeds: | $(INSTALLED)
 clean-demo:
 	rm -rf runs/demo
 teacher calibration labels selection records student evaluation samples control report: | $(INSTALLED)
-	$(if $(filter dataflow,$(value RUNNER)),$(call cloud,dataflow_check --before_training))
 	$(call run,run --until=$@ $(if $(filter report,$@),,--round=$(round)) $(call flag,JOBS,jobs))
 verify: records
 	@$(PY) -m pseudo_label.verify $(call quote,RUN)/round-$(round)/dataset
@@ -85,10 +84,9 @@ status: | $(INSTALLED)
 	$(call run,status)
 flink-up flink-down: | $(INSTALLED)
 	@$(PY) -m infra.flink $(@:flink-%=%) --home=.venv/flink $(args)
-container dataflow-check: | $(INSTALLED)
-	$(call cloud,$(subst -,_,$@) $(call flag,BUILDER,builder))
 dataflow-smoke: | .venv/gcp-installed
-	$(call cloud,dataflow_smoke)
+container dataflow-check dataflow-smoke: | $(INSTALLED)
+	$(call cloud,$(subst -,_,$@) $(call flag,BUILDER,builder))
 estimate: | $(INSTALLED)
 	$(call cloud,estimate $(call flag,NUM_IMAGES,num_images))
 

@@ -283,13 +283,25 @@ def test_there_are_three_rounds_unless_another_number_is_given(make, given, flag
     assert [flag for flag in call if "--set=" in flag] == flags
 
 
-def test_nothing_is_trained_for_a_job_that_would_be_refused(make):
-    cloud = {"RUNNER": "dataflow", "PROJECT": "p", "REGION": "r", "BUCKET": "b"}
-    ended, calls = make("labels", **SETTINGS, **cloud)
-    assert ended.returncode == 0, ended.stderr
-    assert [call[1] for call in calls] == ["infra.dataflow_check", "workflow"]
-    ended, calls = make("labels", failing="dataflow_check", **SETTINGS, **cloud)
-    assert (ended.returncode, len(calls)) == (2, 1)
+@pytest.mark.parametrize(
+    ("target", "given", "flags"),
+    [
+        ("container", {"BUILDER": "docker"}, ["infra.container", "--builder=docker"]),
+        ("dataflow-check", {}, ["infra.dataflow_check"]),
+        ("dataflow-smoke", {}, ["infra.dataflow_smoke"]),
+        ("estimate", {"NUM_IMAGES": "9"}, ["infra.estimate", "--num_images=9"]),
+        ("estimate", {"FILE": "a b"}, ["infra.estimate", "a b"]),
+    ],
+)
+def test_settings_of_the_cloud_reach_its_commands(make, target, given, flags):
+    cloud = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "RATE": "2"}
+    settings = {"project": "p", "region": "r", "bucket": "b", "images_per_second": "2"}
+    _, *words = make.call(target, **cloud, **given)
+    prefix = "--set=runner.dataflow"
+    assert words[: len(flags)] == flags
+    assert set(words[len(flags) :]) == {
+        f"{prefix}.{k}={v}" for k, v in settings.items()
+    }
 
 
 @pytest.mark.parametrize(
