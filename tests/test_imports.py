@@ -18,7 +18,7 @@ PACKAGES = (
 def modules():
     """Returns the modules of all packages by name, and their paths."""
     paths = {}
-    for package in (*PACKAGES, "benchmarks", "examples", "infra"):
+    for package in (*PACKAGES, "noisy_student", "benchmarks", "examples", "infra"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             paths[name.removesuffix(".__init__")] = path

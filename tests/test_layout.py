@@ -12,7 +12,10 @@ import tomllib
 
 import pytest
 
+from infra import make
 from tests.commands import ROOT, find_command
+from workflow import __main__ as program
+from workflow.commands import stage_commands
 
 DOCUMENTS = [
     *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
@@ -21,7 +24,7 @@ DOCUMENTS = [
 ]
 PACKAGES = (
     *("classifier", "teacher", "pseudo_label", "beam_jobs", "student"),
-    *("examples", "benchmarks", "infra", "stage", "workflow"),
+    *("examples", "benchmarks", "infra", "stage", "workflow", "noisy_student"),
 )
 MODULES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 
@@ -47,9 +50,25 @@ def parse_commands(text):
         arguments = re.split(r" -- | && | \|\| |;", line)[0]
         if arguments.count("'") % 2:
             arguments = arguments.removesuffix("'")  # Of an outer command.
-        rest = find_command(module).FLAGS.parse([module, *shlex.split(arguments)])[1:]
-        assert not any(argument.startswith("-") for argument in rest), line
+        words = shlex.split(arguments)
+        if module == "workflow":
+            parse_program(words)
+        else:
+            rest = find_command(module).FLAGS.parse([module, *words])[1:]
+            assert not any(argument.startswith("-") for argument in rest), line
         yield module
+
+
+def parse_program(words):
+    """Parses a command line of `noisy-student`."""
+    name, *rest = words
+    command = program.main.get_command(None, name)
+    assert command, words
+    if name in stage_commands.STAGES:
+        module, _ = stage_commands.STAGES[name]
+        find_command(module).FLAGS.parse([module, *rest])
+    elif "--help" not in rest:
+        command.make_context(name, rest)
 
 
 def test_every_command_line_in_the_documentation_parses():
@@ -57,20 +76,32 @@ def test_every_command_line_in_the_documentation_parses():
     assert len(list(parse_commands(text))) > 20
 
 
+def test_every_command_line_of_the_program_parses():
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    lines = re.findall(
+        r"(?m)(?:`|^)noisy-student ([^\n`#]+)", text.replace("\\\n", " ")
+    )
+    for line in lines:
+        if "..." not in line:
+            parse_program(shlex.split(line))
+
+
 def test_every_command_line_of_make_parses():
-    targets = ("demo", "verify", "calibration", "tpu-compile", "flink-up", "flink-down")
+    targets = (
+        *("demo", "demo-seeds", "verify", "calibration", "report", "rounds", "status"),
+        *("tpu-compile", "flink-up", "flink-down", "fuzz", "test-container"),
+    )
     environment = {
         name: value for name, value in os.environ.items() if "MAKE" not in name
     }
-    calibration = "CALIBRATION=tfds:digits/labels5_calibration200_seed1:calibration"
     lines = subprocess.check_output(
-        ["make", "--dry-run", "--always-make", *targets, calibration],
+        ["make", "--dry-run", "--always-make", *targets, "SET=teacher.folds=3"],
         cwd=ROOT,
         env=environment,
         text=True,
     )
     modules = set(parse_commands(lines))
-    assert modules >= {"student.train", "infra.flink", "workflow.report"}
+    assert modules >= {"workflow", "infra.flink", "pseudo_label.verify"}
 
 
 def test_every_file_in_the_documentation_exists():
@@ -87,11 +118,14 @@ def test_every_test_in_the_documentation_exists():
 
 
 def test_every_make_target_in_the_documentation_exists():
-    makefile = "".join(
-        path.read_text() for path in [ROOT / "Makefile", *ROOT.glob("infra/*.mk")]
-    )
-    for target in documents(r"(?m)(?:`|^)make (?:-n )?([a-z-]+)"):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert set(documents(r"(?m)(?:`|^)make (?:-n )?([a-z-]+)")) <= set(make.TARGETS)
+
+
+def test_every_make_variable_in_the_documentation_exists():
+    lines = documents(r"(?m)(?:`|^)make [a-z-]+((?: |\\\n +)[A-Z_]+=(?:[^`\n]|\\\n)*)")
+    names = {name for line in lines for name in re.findall(r"(?:^|\s)([A-Z_]+)=", line)}
+    assert len(names) > 5
+    assert names <= set(make.VARIABLES)
 
 
 def test_the_readme_is_short():
@@ -130,7 +164,7 @@ def test_the_tpu_compiler_is_that_of_the_pinned_jax():
     assert re.fullmatch(rf"{re.escape(wanted)}(\.\d+)*", pins["libtpu"])
 
 
-def test_selecting_and_make_do_not_import_tensorflow():
+def test_selecting_and_running_do_not_import_tensorflow():
     program = (
         "import sys; import beam_jobs.select_labels, beam_jobs.selection.pipeline; "
         "import workflow.__main__, workflow.commands.running; "

@@ -71,8 +71,9 @@ def main(argv: Sequence[str]) -> None:
         with artifact.making(
             _OUTPUT.value, config, may_change="asked", started=started
         ) as run:
-            if run is not None:
-                stored.write(_OUTPUT.value, facts, choice)
+            if run is None:
+                return
+            stored.write(_OUTPUT.value, facts, choice)
     for line in choice.reasons:
         log(line)
 

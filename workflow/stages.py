@@ -101,7 +101,7 @@ class Chain:
         for number in range(1, self.num_rounds + 1):
             yield from self._list_round(number)
         # It also calibrates the last student, to compare the rounds.
-        if self.config.data.calibration:
+        if self.config.images.calibration:
             yield self._calibration(self.num_rounds + 1)
         yield self._control()
         yield self._control_evaluation()

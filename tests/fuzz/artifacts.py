@@ -48,9 +48,14 @@ from tests.fuzz import mutations
 from tests.fuzz.harness import Target
 from tests.pseudo_label.dataset import spoiling
 from tests.workflow.report import runs
-from workflow import rounds, settings
+from workflow import rounds
+from workflow.chain import receipts
+from workflow.chain.stage import Stage, settings
+from workflow.commands import running
 from workflow.report import write_report
 from workflow.report.analysis import run_files
+from workflow.run_file import reading
+from workflow.run_file.config import RunConfig
 from workflow.samples import tiles
 
 #: Reads a directory in which one file was changed.
@@ -61,6 +66,10 @@ _LEDGER = (
     Origin(kind="weights", name="hf:b", revision="c", fingerprint="d" * 64),
 )
 _FIRST, _SHARD = schema.shard_name(0), schema.shard_name(1)
+#: A stage that was made by settings.
+_STAGE = Stage(
+    name="control", module="student.train", arguments=settings(seed=3, preset="tiny")
+)
 #: Distinct times, because footers are remembered by a file's size and time.
 _TIMES = itertools.count(1)
 
@@ -71,8 +80,7 @@ def prepare(root: pathlib.Path) -> None:
     sizes = {"images": 90, "tested": 30, "tiles": 1, "accuracies": (0.8, 0.9)}
     runs.make(root, runs.Plan(class_names=runs.NAMES, calibrated=True, **sizes))
     write_report.report_on(root)
-    begun = settings.Settings(variables={"LABELED": "folder:a"}, files={"LABELED": "0"})
-    artifact.write_json(root / "settings", dataclasses.asdict(begun))
+    _write_settings(root)
     for path in root.glob("**/evaluation.parquet"):
         parquet.write_parquet_file(path, pq.read_table(path))
     made = chain.make(root / "chain", dropped={0: [1], 1: [2, 5]})
@@ -98,6 +106,21 @@ def prepare(root: pathlib.Path) -> None:
     for path in (job.unit_path(0), job.landmarks):
         path.parent.mkdir(parents=True, exist_ok=True)
         passes._write_spread(path, np.ones(5, spread_type(sets.TOP_K)), job)
+
+
+def _write_settings(root: pathlib.Path) -> None:
+    """Writes the settings of a run, its choice, and the receipt of a stage."""
+    assignments = ["data.labeled=folder:a", "teacher.members=3", "data.exclude=['b']"]
+    reading.write_run(reading.read_run(None, assignments, output=str(root)))
+    student = {"preset": "tiny", "flags": ["--set=image.size=64"]}
+    choice = {"features": "hf:a/b", "student": student}
+    runs.write(root / "choice" / "choice.json", {"choice": choice})
+    made = receipts.make(_STAGE, str(root), _source_files(root))
+    receipts.write(made, _STAGE, str(root))
+
+
+def _source_files(root: pathlib.Path) -> receipts.SourceFiles:
+    return receipts.SourceFiles(data_dir="", run=str(root))
 
 
 def _write_calibration(directory: pathlib.Path, accuracy: float) -> None:
@@ -291,8 +314,8 @@ def _read_thresholds(root: pathlib.Path) -> None:
 
 def _what_if(root: pathlib.Path) -> None:
     directory = root / "chain" / "selection"
-    settings = decision.read_selection(directory).settings
-    list(what_if.format_table(what_if.read_table(directory) or (), settings))
+    chosen = decision.read_selection(directory).settings
+    list(what_if.format_table(what_if.read_table(directory) or (), chosen))
 
 
 def _calibration(root: pathlib.Path) -> Any:
@@ -391,10 +414,16 @@ _DOCUMENTS: tuple[tuple[str, str, Read], ...] = (
     ("round-1/student/metrics.jsonl", "report", write_report.report_on),
     ("round-1/student/COMPLETED", "report", write_report.report_on),
     ("control/config.json", "report", write_report.report_on),
+    ("run.toml", "run", lambda root: reading.read_run(str(root))),
     (
-        "settings",
-        "make",
-        lambda root: settings.read(root / "settings", settings.SOURCES),
+        "choice/choice.json",
+        "run",
+        lambda root: running.read_choice(RunConfig(output=str(root))),
+    ),
+    (
+        "stages/control.json",
+        "compare",
+        lambda root: receipts.find_status(_STAGE, str(root), _source_files(root)),
     ),
     ("report.json", "seeds", lambda root: write_report.compare([root], root / "_")),
     (

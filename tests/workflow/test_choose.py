@@ -4,7 +4,6 @@ import pytest
 
 from classifier.data import excerpt
 from tests import commands, tensorflow_bucket
-from tests.classifier.features import onnx_models
 from tests.images import random_images, write_folder, write_records
 
 
@@ -32,20 +31,20 @@ def read(path):
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
-def test_a_choice_is_stored_for_people_and_for_make(choose, tmp_path):
+def test_a_choice_is_stored_for_people_and_for_the_chain(choose, tmp_path):
     ended = choose(minutes=60)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
     assert len(lines) == 5
     assert "6 labels of 2 classes, 3 unlabeled" in lines[0]
-    assert "MINUTES=60" in lines[0]
+    assert "rounds.minutes=60" in lines[0]
     directory = tmp_path / "run" / "choice"
     stored = json.loads((directory / "choice.json").read_text())
     assert stored["facts"]["minutes"] == 60
     assert [line.partition(": ")[2] for line in lines] == stored["choice"]["reasons"]
-    assert (directory / "choice.mk").read_text().splitlines() == [
-        *("CHOSEN_FEATURES := ", "CHOSEN_PRESET := tiny", "CHOSEN_FLAGS := ")
-    ]
+    assert stored["choice"]["features"] is None
+    assert stored["choice"]["student"]["preset"] == "tiny"
+    assert stored["choice"]["student"]["flags"] == []
     assert (directory / "COMPLETED").exists()
 
 
@@ -55,38 +54,6 @@ def test_a_choice_is_kept(choose, tmp_path):
     ended = choose()
     assert (ended.returncode, ended.stdout) == (0, "")
     assert read(tmp_path / "run" / "choice") == before
-
-
-def test_another_question_is_answered_until_the_run_has_begun(choose, tmp_path):
-    choose(features=f"onnx:{onnx_models.write(tmp_path / 'x.onnx')}")
-    (tmp_path / "run" / "settings").touch()
-    assert len(choose(network=True).stdout.splitlines()) == 5
-    (tmp_path / "run" / "round-1").mkdir()
-    before = read(tmp_path / "run" / "choice")
-    ended = choose(minutes=5)
-    assert (ended.returncode, ended.stdout) == (0, "")
-    assert read(tmp_path / "run" / "choice") == before
-
-
-def test_nothing_is_chosen_for_a_run_with_presets(choose, tmp_path):
-    (tmp_path / "run" / "round-1").mkdir(parents=True)
-    variables = {"PRESET": "tiny", "STUDENT_PRESET": "tiny"}
-    settings = tmp_path / "run" / "settings"
-    settings.write_text(json.dumps({"variables": variables, "files": {}}))
-    ended = choose()
-    assert ended.returncode == 1
-    assert "was begun with PRESET=tiny, STUDENT_PRESET=tiny, got auto" in ended.stderr
-    assert not (tmp_path / "run" / "choice").exists()
-    variables["STUDENT_PRESET"] = "auto"
-    settings.write_text(json.dumps({"variables": variables, "files": {}}))
-    assert choose().returncode == 0
-
-
-def test_what_the_user_names_is_not_for_make_to_read(choose, tmp_path):
-    """It may have any characters, and make has it."""
-    path = onnx_models.write(tmp_path / "a b#$(x).onnx")
-    assert choose(features=f"onnx:{path}").returncode == 0
-    assert "onnx" not in (tmp_path / "run" / "choice" / "choice.mk").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The rules by which `PRESET=auto` chooses; `docs/students.md` has their reasons.
+"""The rules by which the preset `auto` chooses; `docs/students.md` has their reasons.
 
 1. The teacher is a probe of the features that are given, else of the best that are at
    hand, else the student's network from random weights.
@@ -20,8 +20,8 @@ from workflow.choice.networks import Backbone, Network, offered
 #: Fewest images for a published ResNet-RS: 1 % of ImageNet, the fewest with which
 #: trainings of a ResNet-50 from random weights were published (Chen et al. 2020).
 MIN_IMAGES = 12_811
-#: Features for a machine that has none; make installs what downloads them.
-FETCH = "FEATURES=hf:timm/resnetrs50.tf_in1k"
+#: Features for a machine that has none.
+FETCH = "teacher.features=hf:timm/resnetrs50.tf_in1k"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def _explain(
     yield (
         f"images: {counts.describe('labeled')} labels of {counts.classes:,} classes, "
         f"{counts.describe('unlabeled')} unlabeled; {facts.side} px; "
-        f"{facts.machine.name}; MINUTES={facts.minutes:g}"
+        f"{facts.machine.name}; rounds.minutes={facts.minutes:g}"
     )
     yield f"teacher: {_explain_teacher(facts, student, backbone)}"
     larger = _larger(facts, student, backbone)
@@ -162,7 +162,9 @@ def _explain(
 def _explain_teacher(facts: Facts, student: Network, backbone: Backbone | None) -> str:
     if backbone is not None:
         why = (
-            "given as FEATURES=" if facts.given else "the best weights in time at hand"
+            "given as teacher.features"
+            if facts.given
+            else "the best weights in time at hand"
         )
         return f"probe of {backbone.spec}, {why}"
     why = "no pretrained weights are at hand"
@@ -178,12 +180,12 @@ def _explain_better(
 ) -> str:
     """Returns what the next better choice needs; the largest gain comes first."""
     if backbone is None and not facts.at_hand and not facts.needs_network:
-        return f"pretrained features, and another RUN=: {FETCH}"
+        return f"pretrained features, in another run: {FETCH}"
     if larger is None:
         return "more labels, more images, or larger ones"
     needed = -(-_minutes(facts, larger, backbone) // 1)
     hint = "" if facts.machine.is_fast else ", or a GPU"
-    return f"{larger}, and another RUN=: MINUTES={needed:.0f}{hint}"
+    return f"{larger}, in another run: rounds.minutes={needed:.0f}{hint}"
 
 
 def _larger(

@@ -63,8 +63,12 @@ def read_run(
     _merge(tables, given)
     if not found and "output" not in tables:
         raise ValueError("expected a run file, or --output=, the directory of a run")
-    _check_known(tables, RunConfig, "")
-    return typed_json.convert(tables, RunConfig, found or "--set")
+    name = found or "--set"
+    try:
+        _check_known(tables, RunConfig, "")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return typed_json.convert(tables, RunConfig, name)
 
 
 def _find(path: str | None, output: str) -> str | None:

@@ -77,9 +77,9 @@ def test_choices(found, features, student):
 @pytest.mark.parametrize(
     ("found", "better"),
     [
-        (facts(), "FEATURES=hf:timm/resnetrs50.tf_in1k"),
+        (facts(), "teacher.features=hf:timm/resnetrs50.tf_in1k"),
         (facts(at_hand=(CHEAP,)), "more images"),
-        (facts(at_hand=(CHEAP,), side=500, minutes=20), "MINUTES=21, or a GPU"),
+        (facts(at_hand=(CHEAP,), side=500, minutes=20), "rounds.minutes=21, or a GPU"),
         (facts(needs_network=True, minutes=10), "tiny at 64 px"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_choice_has_five_lines():
 def test_more_minutes_are_enough_for_the_network_that_is_named():
     found = facts(side=500, at_hand=(CHEAP,))
     before = decision.choose(found)
-    needed = float(before.reasons[-1].partition("MINUTES=")[2].partition(",")[0])
+    needed = float(before.reasons[-1].partition("minutes=")[2].partition(",")[0])
     after = decision.choose(dataclasses.replace(found, minutes=needed))
     assert after.student.multiply_adds > before.student.multiply_adds
     assert after.minutes <= needed

@@ -221,7 +221,8 @@ def read_samples(path: pathlib.Path, figures: Figures) -> list[Sample] | Missing
     if not (directory / tiles.FILE).exists():
         return Missing(
             reason=f"There is no {directory.relative_to(path).as_posix()}.",
-            command=f"make samples ROUND={len(figures.rounds)}",
+            command="noisy-student run RUN --until=samples "
+            f"--round={len(figures.rounds)}",
         )
     return attempt(lambda: tiles.read_samples(directory))
 

@@ -1,4 +1,4 @@
-"""The files of a run that the report reads, laid out by the Makefile.
+"""The files of a run that the report reads, laid out by `workflow.stages`.
 
 RUN/round-1/teacher/member-I      classifiers of the first teacher; a probe holds its
                                   own `calibration`
@@ -206,7 +206,7 @@ class Run:
         if not (predictions / artifact.CONFIG).exists():
             raise MissingError(
                 f"There is no round-{number}/predictions.",
-                f"make labels ROUND={number}",
+                f"noisy-student run RUN --until=labels --round={number}",
             )
         labeling = open_predictions(str(predictions))
         selection_directory = epath.Path(directory / "selection")
@@ -261,7 +261,8 @@ class Run:
             raise MissingError(
                 f"There is no {path.relative_to(self.path).as_posix()}, a classifier's "
                 "prediction for each test image.",
-                "make report" if prefix else f"make evaluation ROUND={number}",
+                "noisy-student run RUN"
+                + ("" if prefix else f" --until=evaluation --round={number}"),
             )
         return read_evaluated(path)
 

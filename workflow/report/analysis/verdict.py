@@ -179,7 +179,10 @@ def describe_compute(compute: Mapping[str, float], *, rounds: int) -> str:
         line += ", without the features of the probe, which were not counted"
     if control >= chain:
         return line
-    return f"{line}: too little; delete RUN/control, and make report ROUNDS={rounds}"
+    return (
+        f"{line}: too little; delete RUN/control, and noisy-student run RUN "
+        f"--set=rounds.count={rounds}"
+    )
 
 
 def _format_losses(report: dict[str, Any]) -> Iterator[str]:

@@ -96,5 +96,5 @@ def test_features_that_were_not_counted_are_left_out(make):
 def test_the_remedy_for_a_control_of_fewer_rounds_is_named():
     enough = verdict.describe_compute({"control": 101.0, "chain": 98.0}, rounds=2)
     few = verdict.describe_compute({"control": 60.0, "chain": 98.0}, rounds=2)
-    assert "make report ROUNDS=2" in few
+    assert "noisy-student run RUN --set=rounds.count=2" in few
     assert "make" not in enough

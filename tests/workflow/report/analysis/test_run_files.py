@@ -85,18 +85,27 @@ def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("find", "command"),
+    ("find", "goal"),
     [
-        (lambda run: run.labeled_round(3), "make labels ROUND=3"),
-        (lambda run: run.reference_predictions(1), "make report"),
-        (lambda run: run.reference_predictions(3), "make evaluation ROUND=2"),
-        (lambda run: run.evaluated(run.path / "control" / "evaluation"), "make report"),
+        (
+            lambda run: run.labeled_round(3),
+            " --until=labels --round=3",
+        ),
+        (lambda run: run.reference_predictions(1), ""),
+        (
+            lambda run: run.reference_predictions(3),
+            " --until=evaluation --round=2",
+        ),
+        (
+            lambda run: run.evaluated(run.path / "control" / "evaluation"),
+            "",
+        ),
     ],
 )
-def test_the_command_that_makes_a_file_is_named(tmp_path, find, command):
+def test_the_command_that_makes_a_file_is_named(tmp_path, find, goal):
     with pytest.raises(MissingError) as caught:
         find(Run(tmp_path))
-    assert caught.value.missing.command == command
+    assert caught.value.missing.command == f"noisy-student run RUN{goal}"
 
 
 def test_a_teacher_that_decoded_nothing_is_missing(tmp_path):

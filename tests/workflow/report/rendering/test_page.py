@@ -215,7 +215,7 @@ def test_every_section_explains_what_is_missing(run, tmp_path):
     for section in sections:
         assert len(Reader(section).text) > 60
     shown = Reader(html).shown
-    for command in ("make labels", "make samples", "make report"):
+    for command in ("--until=labels", "--until=samples", "noisy-student run"):
         assert command in shown
 
 
