@@ -168,13 +168,20 @@ def status(run_file: str | None, assignments: Sequence[str], output: str) -> Non
 
 
 @main.command()
-@_run_file
-def report(run_file: str | None, assignments: Sequence[str], output: str) -> None:
-    """Report on a run that is done: the verdict, and a page."""
-    from workflow.commands import running
-    from workflow.run_file.reading import read_run
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--output", metavar="FILE.json", help="File for the figures of several runs."
+)
+def report(runs: Sequence[str], output: str | None) -> None:
+    """Report on a run that is done, or compare several.
 
-    running.report(read_run(run_file, assignments, output=output), cli.log)
+    RUNS are run files or directories of runs. Of one, it prints the verdict and writes
+    a page. Several that differ in their seed alone get a mean; of others, it prints the
+    settings that differ.
+    """
+    from workflow.commands import running
+
+    running.report_on(runs, output, cli.log)
 
 
 @main.command()

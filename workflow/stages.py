@@ -330,6 +330,7 @@ class Chain:
                 *self._local_labeling(),
                 *settings(image_feature=images.image_feature),
             ),
+            note="so that none of these images, nor a copy of one, is selected",
         )
 
     # --- selection and students --------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import graphlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from stage import artifact, interruption
 from workflow.chain import copying, receipts
@@ -117,7 +119,11 @@ def run(
             _make(request, stage, files, processes, progress)
             progress.end(stage.name)
 
-        run_in_order(needed, make, jobs=request.jobs)
+        try:
+            run_in_order(needed, make, jobs=request.jobs)
+        except KeyboardInterrupt:  # Of a program that has no handler, as a notebook.
+            log(end(signal.SIGINT))
+            raise
 
 
 def run_in_order(
@@ -135,7 +141,7 @@ def run_in_order(
     running: dict[concurrent.futures.Future[None], str] = {}
     ready: list[str] = []
     failure: BaseException | None = None
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with _pool(jobs) as pool:
         while sorter.is_active():
             ready = sorted((*ready, *sorter.get_ready()), key=names.index)
             while ready and len(running) < jobs and failure is None:
@@ -153,6 +159,18 @@ def run_in_order(
                     sorter.done(name)
     if failure is not None:
         raise failure
+
+
+@contextlib.contextmanager
+def _pool(jobs: int) -> Iterator[concurrent.futures.Executor]:
+    """Yields threads, which are waited for at the end unless Ctrl-C ends the block."""
+    pool = concurrent.futures.ThreadPoolExecutor(jobs)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _make(
@@ -185,6 +203,6 @@ def _make(
     receipt = receipts.make(stage, run, files)
     if not artifact.is_complete(f"{run}/{stage.name}"):
         receipts.write(receipt, stage, run)
-    progress.begin(stage.name)
+    progress.begin(stage.name, stage.note)
     run_commands(copying.commands(stage, run, request.shared))
     receipts.write(receipt, stage, run)

@@ -51,9 +51,9 @@ class ChainProgress:
         with tqdm.external_write_mode(file=sys.stdout):
             self._log(text)
 
-    def begin(self, name: str) -> None:
-        """Shows that a stage runs."""
-        self.line(f"{name}: started")
+    def begin(self, name: str, note: str = "") -> None:
+        """Shows that a stage runs, with a remark."""
+        self.line(f"{name}: started{note and f': {note}'}")
         with self._lock:
             self._running.append(name)
         self._show()

@@ -79,6 +79,7 @@ class Stage:
         is_shared: Whether the workers of its job are on other machines, so that its
             directories are copied to and from where they see them.
         output_flag: Flag for the directory that the stage makes.
+        note: What the stage is for, where its command does not tell.
         after: Names of stages that make what the sources of images name.
     """
 
@@ -89,6 +90,7 @@ class Stage:
     is_shared: bool = False
     output_flag: str = "output"
     after: tuple[str, ...] = ()
+    note: str = ""
 
     def resolve(self, run: str) -> tuple[Argument, ...]:
         """Returns the arguments, by what is in the directory of the run."""

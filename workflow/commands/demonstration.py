@@ -43,7 +43,7 @@ def run(
     for seed, directory in enumerate(runs, 1):
         config = _read(directory, [*assignments, f"rounds.seed={seed}"])
         running.run(config, options, log)
-    running.summarize_seeds(runs, os.path.join(output, "summary.json"), log)
+    running.compare(runs, os.path.join(output, "summary.json"), log)
 
 
 def _read(output: str, assignments: Sequence[str]) -> RunConfig:

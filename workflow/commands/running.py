@@ -66,7 +66,7 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
     wanted = chain.goal(options.until, options.number)
     _make(config, make_request(config, chain.stages(), wanted, options), options, log)
     if options.until == REPORT:
-        report(config, log)
+        report(config.output, log)
 
 
 def _make(
@@ -131,11 +131,29 @@ def _look_at_cloud(config: RunConfig, num_rounds: int, log: Log) -> None:
     looking.check_before_training(config, log)
 
 
-def report(config: RunConfig, log: Log) -> None:
+def find_run(path: str) -> str:
+    """Returns the directory of a run by its run file, or by the directory itself.
+
+    Runs of earlier versions have no run file.
+    """
+    is_earlier = os.path.isdir(path) and not os.path.exists(f"{path}/{RUN_FILE}")
+    return path if is_earlier else read_run(path).output
+
+
+def report_on(paths: Sequence[str], output: str | None, log: Log) -> None:
+    """Reports on one run, or compares several, into a JSON file if one is named."""
+    runs = [find_run(path) for path in paths]
+    if len(runs) == 1:
+        report(runs[0], log)
+    else:
+        compare(runs, output, log)
+
+
+def report(run: str, log: Log) -> None:
     """Writes the report of a run, and prints the verdict."""
     from workflow.report import write_report
 
-    for line in write_report.report_on(pathlib.Path(config.output)):
+    for line in write_report.report_on(pathlib.Path(run)):
         log(line)
 
 
@@ -291,10 +309,10 @@ def source_files(config: RunConfig) -> SourceFiles:
     return SourceFiles(data_dir=config.images.data_dir, run=config.output)
 
 
-def summarize_seeds(runs: Sequence[str], output: str, log: Log) -> None:
-    """Compares runs that differ in their seed."""
+def compare(runs: Sequence[str], output: str | None, log: Log) -> None:
+    """Compares runs, such as those that differ in their seed."""
     from workflow.report import write_report
 
     paths = [pathlib.Path(run) for run in runs]
-    for line in write_report.compare(paths, pathlib.Path(output)):
+    for line in write_report.compare(paths, pathlib.Path(output) if output else None):
         log(line)

@@ -24,10 +24,15 @@ STAGES = {
     "select": ("beam_jobs.select_labels", "Select the best labels of every class."),
     "write": ("beam_jobs.write_records", "Write the selected images as TFRecords."),
     "verify": ("pseudo_label.verify", "Count a dataset again."),
+    "export-labels": (
+        "workflow.export_labels",
+        "Write the selected images as a table or as folders.",
+    ),
     "train-student": ("student.train", "Train a student, or the control."),
     "evaluate": ("student.evaluate", "Evaluate a student beside its teacher."),
     "predict": ("classifier.predict", "Print the classes of images."),
     "export": ("classifier.export_model", "Write a classifier for other programs."),
+    "push": ("workflow.push", "Upload a classifier and a dataset to a hub."),
 }
 #: What a run can be made up to; those of `workflow.stages`, which imports more.
 GOALS = (

@@ -22,7 +22,7 @@ _RUN = FLAGS.strings(
     "run", None, "Directory of a run, repeated to compare runs", required=True
 )
 _OUTPUT = FLAGS.output(
-    "JSON file to write, beside it the HTML page; RUN/report.json if there is one run.",
+    "JSON file to write, beside it the HTML page; of one run RUN/report.json without.",
     required=False,
 )
 
@@ -37,10 +37,8 @@ def main(argv: Sequence[str]) -> None:
         output = _OUTPUT.value
         if len(runs) == 1:
             lines = write_report.report_on(runs[0], output and pathlib.Path(output))
-        elif output is None:
-            raise ValueError("expected --output to compare several runs")
         else:
-            lines = write_report.compare(runs, pathlib.Path(output))
+            lines = write_report.compare(runs, output and pathlib.Path(output))
     for line in lines:
         cli.log(line)
 

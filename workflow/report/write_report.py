@@ -36,11 +36,17 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     return [*verdict.format_lines(content), f"  {output.with_suffix('.html')}"]
 
 
-def compare(runs: Iterable[pathlib.Path], output: pathlib.Path) -> list[str]:
-    """Writes the comparison of several runs, and returns the lines to print."""
+def compare(
+    runs: Iterable[pathlib.Path], output: pathlib.Path | None = None
+) -> list[str]:
+    """Compares several runs, into a JSON file if one is named.
+
+    Returns the lines to print.
+    """
     content = seeds.summarize(
         [(str(run), typed_json.read(run / REPORT, seeds.Report)) for run in runs]
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    artifact.write_json(output, content)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        artifact.write_json(output, content)
     return list(seeds.format_lines(content))

@@ -28,7 +28,7 @@ def test_several_seeds_are_compared(tmp_path, monkeypatch):
         running, "run", lambda config, options, log: compared.append(config)
     )
     monkeypatch.setattr(
-        running, "summarize_seeds", lambda *arguments: compared.append(arguments[:2])
+        running, "compare", lambda *arguments: compared.append(arguments[:2])
     )
     output = str(tmp_path)
     demonstration.run(output, [], Options(), num_seeds=2, log=print)
