@@ -291,7 +291,7 @@ def test_a_report_reads_no_images(fault, tmp_path):
     messages = []
     for name in ("labeled", "moved"):
         with pytest.raises((ValueError, OSError)) as error:
-            running.report(config, print)
+            running.report(config.output, print)
         messages.append(str(error.value))
         if name == "labeled":
             (tmp_path / "labeled").rename(tmp_path / "moved")
