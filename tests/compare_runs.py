@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 #: Files that hold wall times, versions or the command line.
-_UNCOMPARED = {"COMPLETED", "report.json", "report.html", "settings"}
+_UNCOMPARED = {"COMPLETED", "report.json", "report.html", "settings", "run.toml"}
 #: Keys of wall times.
 _TIMES = {"seconds", "images_per_second", "time"}
 #: Columns of the times of input files, which another run has made anew.
@@ -77,7 +77,7 @@ def is_reordered(before, after):
 
 def find_files(run):
     """Returns the relative paths of the files to compare."""
-    skipped = {"export", "events"}
+    skipped = {"export", "events", "stages"}
     return {
         path.relative_to(run)
         for path in run.rglob("*")
