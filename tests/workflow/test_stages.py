@@ -316,6 +316,20 @@ def test_every_goal_is_made_by_stages(goal, number, config):
     assert set(wanted) <= set(chain.stages())
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        folders(calibration="csv:c.csv"),
+        read_run(None, [*SETTINGS, "data.digits.calibration_images=9"], output="r"),
+    ],
+)
+def test_the_last_student_is_calibrated_to_compare_the_rounds(config):
+    for count in (1, 2, 20):
+        chain = Chain(config, Chosen(), count)
+        (wanted,) = chain.goal("calibration", count + 1)
+        assert chain.stages()[wanted].parents[-1] == f"round-{count}/student"
+
+
 def test_without_unlabeled_images_only_teachers_are_trained():
     chain = Chain(folders("teacher.folds=2", unlabeled=""), Chosen(), 1)
     assert list(chain.stages()) == [

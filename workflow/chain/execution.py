@@ -53,7 +53,7 @@ class Request:
         pending = list(self.wanted)
         while pending:
             name = pending.pop()
-            if name in self.stages and name not in found:
+            if name not in found:
                 found.add(name)
                 pending += self.stages[name].parents
         return {name: stage for name, stage in self.stages.items() if name in found}

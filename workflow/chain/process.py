@@ -67,26 +67,35 @@ class Processes:
             open(log_path, "ab", buffering=0) as log,
         ):
             log.write(f"$ {shown_command(arguments)}\n".encode(errors="replace"))
-            with self._lock:
-                if self._is_ending:
-                    raise StageError(f"{name}: not started")
-                process = subprocess.Popen(
-                    [sys.executable, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    env={**self._environment, **variables},
-                    pass_fds=(descriptor, *self._keep_open),
-                    # Signals of the terminal reach this process, which passes them on.
-                    start_new_session=True,
-                )
-                self._running[name] = process
+            process = self._start(name, arguments, variables, descriptor)
             last = _copy_lines(process, log.write, show)
             status = process.wait()
             with self._lock:
                 del self._running[name]
         if status:
             raise StageError(_describe_failure(name, status, last, log_path))
+
+    def _start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        variables: dict[str, str],
+        descriptor: int,
+    ) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._is_ending:
+                raise StageError(f"{name}: not started")
+            self._running[name] = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**self._environment, **variables},
+                pass_fds=(descriptor, *self._keep_open),
+                # Signals of the terminal reach this process, which passes them on.
+                start_new_session=True,
+            )
+            return self._running[name]
 
     def end(self, number: int) -> None:
         """Passes a signal to all processes; no other is started afterwards."""

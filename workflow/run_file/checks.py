@@ -14,10 +14,9 @@ from typing import Any, TypeAlias
 
 from beam_jobs import label_images, select_labels
 from classifier.training import presets as teacher_presets
-from classifier.training.config import refuse_consistency
+from classifier.training.config import override_recipe, refuse_consistency
 from stage import artifact
 from stage.flags import SOURCE_KINDS, CommandFlags, lies_in_source
-from stage.overrides import override_all
 from stage.validation import check
 from student import train as student_train
 from student.training import presets as student_presets
@@ -168,7 +167,7 @@ def _check_recipe(
     with _naming(f"{name}.settings or {name}.flags"):
         given = flags.check([f"--preset={_known(section.preset)}", *_words(section)])
         assignments = given["set"].value
-        recipe = override_all(presets.find(given["preset"].value), assignments)
+        recipe = override_recipe(presets.find(given["preset"].value), assignments)
     return recipe, assignments
 
 

@@ -404,9 +404,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(bool(self.output), "expected output, the directory to make, got none")
         neighbors = self.labeling.neighbors
-        is_calibrated = (
-            self.teacher.features or self.teacher.folds or self.data.calibration
-        )
+        held_out = self.data.calibration or self.data.digits.calibration_images
+        is_calibrated = self.teacher.features or self.teacher.folds or held_out
         check(
             not (neighbors and is_calibrated),
             "expected labeling.neighbors = 0 with teacher.features, teacher.folds or "
