@@ -120,11 +120,12 @@ def _copy_lines(
     """Copies the output line by line; returns the last lines."""
     last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
     assert process.stdout is not None  # noqa: S101, as it is a pipe.
-    for line in process.stdout:
-        write(line)
-        text = line.decode(errors="replace").rstrip("\r\n")
-        last.append(text)
-        show(text)
+    with process.stdout as output:
+        for line in output:
+            write(line)
+            text = line.decode(errors="replace").rstrip("\r\n")
+            last.append(text)
+            show(text)
     return tuple(last)
 
 
