@@ -169,11 +169,6 @@ class Chain:
             return self.config.labeling.neighbors
         return 0 if self._is_calibrated(1) or self.features else _NEIGHBORS
 
-    @property
-    def stores_features(self) -> bool:
-        """Whether the predictions of all images have the teacher's features."""
-        return self._compares or bool(self.neighbors)
-
     def _is_calibrated(self, number: int) -> bool:
         """Whether a stage calibrates the teacher of a round.
 
@@ -270,7 +265,7 @@ class Chain:
                 *self._unlabeled_images(),
                 *reads(teacher=self.teacher(number)),
                 *self._calibration_of(number),
-                *settings(embeddings=self.stores_features),
+                *settings(embeddings=self._compares or bool(self.neighbors)),
                 *engine,
                 *words(self.config.labeling.flags),
             ),
