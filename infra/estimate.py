@@ -53,13 +53,13 @@ def describe(config: RunConfig, num_images: int) -> Iterator[str]:
         "core labels or, with an accelerator, a worker",
     )
     options = runners.options(config.runner, labeling=True)
-    chain = Chain(config, Chosen(), num_rounds=1)
+    is_blended = bool(Chain(config, Chosen(), num_rounds=1).neighbors)
     yield from billing.describe_estimate(
         parse_beam_arguments(["estimate", *options], name="estimate"),
         num_images=num_images,
         rate=rate,
-        embeddings=chain.stores_features,
-        blended=bool(chain.neighbors),
+        embeddings=is_blended or config.selection.duplicate_similarity is not None,
+        blended=is_blended,
     )
 
 

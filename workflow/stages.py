@@ -222,7 +222,7 @@ class Chain(SharedFlags):
                 *self.unlabeled_images(),
                 *reads(teacher=self.teacher(number)),
                 *self.calibration_of(number),
-                *settings(embeddings=self.stores_features),
+                *settings(embeddings=self.compares or bool(self.neighbors)),
                 *engine,
                 *words(self.config.labeling.flags),
             ),

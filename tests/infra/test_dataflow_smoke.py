@@ -50,6 +50,9 @@ def commands(monkeypatch):
 
     def run_here(self, name, arguments, **more):
         commands.append(arguments)
+        if arguments[1].startswith("teacher."):
+            # TensorFlow reads gs:// by a client of its own, which knows no other host.
+            arguments = [word.replace("gs://my-bucket/", "") for word in arguments]
         if arguments[1] == "beam_jobs.label_images":
             arguments = arguments[: arguments.index("--")]
         run(self, name, arguments, **more)

@@ -169,11 +169,6 @@ class SharedFlags:
         labeling = self.config.labeling
         return (*runners.engine(labeling, None), *words(labeling.flags))
 
-    @property
-    def stores_features(self) -> bool:
-        """Whether the predictions of all images have the teacher's features."""
-        return self.compares or bool(self.neighbors)
-
     @functools.cached_property
     def compares(self) -> bool:
         """Whether features decide what a duplicate is."""
