@@ -59,9 +59,7 @@ def demo(
     log: Log = print,
 ) -> FinishedRun:
     """Runs the chain on handwritten digits, in some minutes; see `run`."""
-    demonstration.run(
-        os.fspath(output), tuple(settings), num_seeds=1, resume="the same", log=log
-    )
+    demonstration.run(os.fspath(output), tuple(settings), running.Options(), log=log)
     return FinishedRun(pathlib.Path(output))
 
 

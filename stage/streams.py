@@ -38,13 +38,14 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def show(line: str) -> None:
+def show(line: str, *, is_styled: bool = False) -> None:
     """Prints a line to stdout at once, also into a pipe.
 
-    If that fails, it and all that follows is dropped; see `failure`.
+    If that fails, it and all that follows is dropped; see `failure`. A line that is
+    styled has codes of colors, and no text from outside that is not `printable`.
     """
     with _noting_failure():
-        sys.stdout.write(printable_lines(line) + "\n")
+        sys.stdout.write((line if is_styled else printable_lines(line)) + "\n")
         sys.stdout.flush()
 
 

@@ -153,7 +153,7 @@ def convert(value: Any, kind: type[T], name: str, *, only_known: bool = False) -
 
 def shown(value: Any) -> str:
     """Returns a value of a file as messages quote it: short, in one printable line."""
-    return shorten(json.dumps(value))
+    return shorten(json.dumps(value, default=str))  # TOML has times, too.
 
 
 def error_message(error: Exception) -> str:

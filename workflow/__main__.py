@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 from stage import preemption  # isort: skip  # Ctrl-C during imports is one line.
 
 import click
+from click.shell_completion import CompletionItem
 
-from stage import cli
+from stage import cli, streams
 from workflow.commands import stage_commands
 
-#: Exit statuses.
-FAILED, WRONG_USAGE, STALE = 1, 2, 4
+#: Name of the console script.
+PROGRAM = "noisy-student"
+#: Exit status if stages are stale.
+STALE = 4
 EPILOG = (
     "Exit status: 0 done; 1 a setting is wrong or a stage failed; 2 wrong usage; 4 "
     "stages are stale; 130 after Ctrl-C and 143 after SIGTERM, from where the same "
@@ -50,6 +54,30 @@ def main() -> None:
     """
 
 
+def _complete_setting(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Returns the settings of a run file that begin as what was typed."""
+    from workflow.run_file.describing import sections
+
+    names = [
+        f"{section.name}.{name}=".lstrip(".")
+        for section in sections()
+        for name in section.settings
+    ]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+_SETTINGS = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="SECTION.SETTING=VALUE",
+    shell_complete=_complete_setting,
+    help="A setting that wins over the run file, such as teacher.preset=tiny.",
+)
+
+
 def _run_file(command: Callable[..., None]) -> Callable[..., None]:
     """Adds what names a run: its file, settings that win, and the output."""
     for decorate in (
@@ -57,15 +85,10 @@ def _run_file(command: Callable[..., None]) -> Callable[..., None]:
             "--output",
             default="",
             metavar="DIRECTORY",
+            type=click.Path(),
             help="Directory of all that is made, instead of that in the run file.",
         ),
-        click.option(
-            "--set",
-            "assignments",
-            multiple=True,
-            metavar="SECTION.SETTING=VALUE",
-            help="A setting that wins over the run file, such as teacher.preset=tiny.",
-        ),
+        _SETTINGS,
         click.argument("run_file", required=False, type=click.Path()),
     ):
         command = decorate(command)
@@ -103,6 +126,7 @@ _ROUND = click.option(
     "reused",
     default="",
     metavar="RUN",
+    type=click.Path(),
     help="Directory of another run, whose stages with equal inputs are taken over.",
 )
 def run(
@@ -110,17 +134,22 @@ def run(
 ) -> None:
     """Run the stages of RUN_FILE that are to do, and report.
 
-    RUN_FILE is a file that `init` has written, or the directory of a run.
+    RUN_FILE is a file that `init` has written, or the directory of a run; with --from,
+    its settings are those of the other run unless a file is given.
     """
     from workflow.commands import running
     from workflow.run_file.reading import read_run
 
-    config = read_run(run_file, assignments, output=output)
+    if more["number"] is not None and more["until"] == running.REPORT:
+        raise click.UsageError(
+            "--round is that of --until; a report has as many as rounds.count says"
+        )
+    config = read_run(run_file or more["reused"] or None, assignments, output=output)
     dry_run = more.pop("dry_run")
     number = more.pop("number") or config.rounds.count
-    options = running.Options(number=number, resume=_this_command(), **more)
+    options = running.Options(number=number, **_shown(), **more)
     if dry_run:
-        for line in running.list_commands(config, options, cli.log):
+        for line in running.list_commands(config, options):
             cli.log(line)
     else:
         running.run(config, options, cli.log)
@@ -135,7 +164,7 @@ def status(run_file: str | None, assignments: Sequence[str], output: str) -> Non
 
     config = read_run(run_file, assignments, output=output)
     for line in showing.format_status(config, color=showing.can_color()):
-        cli.log(line)
+        streams.show(line, is_styled=True)
 
 
 @main.command()
@@ -163,7 +192,7 @@ def rounds(
     from workflow.run_file.reading import read_run
 
     config = read_run(run_file, assignments, output=output)
-    options = running.Options(resume=_this_command(), **more)
+    options = running.Options(**_shown(), **more)
     running.run_rounds(config, options, cli.log)
 
 
@@ -171,13 +200,7 @@ def rounds(
 @click.option(
     "--output", default="runs/demo", show_default=True, help="Directory to make."
 )
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="SECTION.SETTING=VALUE",
-    help="A setting, such as data.digits.labels_per_class=10.",
-)
+@_SETTINGS
 @click.option(
     "--seeds",
     type=click.IntRange(1, 20),
@@ -187,11 +210,10 @@ def rounds(
 )
 def demo(output: str, assignments: Sequence[str], seeds: int) -> None:
     """Run the chain on handwritten digits, 50 of them labeled, in minutes."""
-    from workflow.commands import demonstration
+    from workflow.commands import demonstration, running
 
-    demonstration.run(
-        output, assignments, num_seeds=seeds, resume=_this_command(), log=cli.log
-    )
+    options = running.Options(**_shown())
+    demonstration.run(output, assignments, options, num_seeds=seeds, log=cli.log)
 
 
 @main.command()
@@ -228,14 +250,12 @@ def completion(shell: str) -> None:
         cli.log(found(main, {}, PROGRAM, variable).source())
 
 
-#: Name of the console script.
-PROGRAM = "noisy-student"
-
-
-def _this_command() -> str:
-    import shlex
-
-    return shlex.join([PROGRAM, *sys.argv[1:]])
+def _shown() -> dict[str, Any]:
+    """Returns the options about what is shown of a run."""
+    return {
+        "resume": shlex.join([PROGRAM, *sys.argv[1:]]),
+        "has_bar": streams.is_terminal(),
+    }
 
 
 def program() -> None:
@@ -258,9 +278,10 @@ def _run(argv: Sequence[str]) -> None:
     except click.Abort:
         os._exit(preemption.INTERRUPTED)
     except StaleError as error:
-        sys.stderr.write(f"error: {error}\n")
+        streams.warn(f"error: {error}")
         sys.exit(STALE)
     except StageError as error:
+        cli.wait_if_interrupted()  # Then it has failed for this reason.
         sys.exit(f"error: {error}")
     except (ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")

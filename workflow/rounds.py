@@ -57,13 +57,21 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(STOP if stops else 0)
 
 
-def decide(run: pathlib.Path, *, patience: int, log: cli.Log) -> bool:
+def decide(
+    run: pathlib.Path, *, patience: int, log: cli.Log, count: int | None = None
+) -> bool:
     """Returns whether to stop, after writing `rounds.json` and printing why.
+
+    Args:
+        run: Directory of the run.
+        patience: Number of consecutive students without a new best.
+        log: Receives a line for the user.
+        count: Number of rounds to look at; None for all that are there.
 
     Raises:
         ValueError: As `read_accuracies`.
     """
-    accuracies, num_images = read_accuracies(run)
+    accuracies, num_images = read_accuracies(run, count)
     rounds = compare_rounds(accuracies)
     reason = reason_to_stop(rounds, patience=patience)
     content = to_json(rounds, reason, num_images=num_images)
@@ -89,21 +97,24 @@ class _Accuracy:
     num_images: Count
 
 
-def read_accuracies(run: pathlib.Path) -> tuple[list[float], int]:
-    """Returns the accuracies of the first teacher and each student.
+def read_accuracies(
+    run: pathlib.Path, count: int | None = None
+) -> tuple[list[float], int]:
+    """Returns the accuracies of the first teacher and each student of `count` rounds.
 
     Also returns the number of images, which no classifier was trained on.
 
     Raises:
         ValueError: If no student was evaluated, or not all on the same such images.
     """
-    candidates = (run / f"round-{n}" / "calibration" for n in itertools.count(1))
+    numbers = itertools.count(1) if count is None else range(1, count + 2)
+    candidates = (run / f"round-{n}" / "calibration" for n in numbers)
     directories = list(itertools.takewhile(artifact.is_complete, candidates))
     if len(directories) < 2:
         raise ValueError(
             f"expected {run}/round-1/calibration and round-2/calibration, of a teacher "
-            f"and its student, got {len(directories)} of them; run "
-            "`noisy-student rounds`, which makes both"
+            f"and its student, got {len(directories)} of them; `noisy-student rounds` "
+            "makes both"
         )
     configs = [
         typed_json.read(path / artifact.CONFIG, _Calibrated) for path in directories

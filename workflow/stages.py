@@ -16,58 +16,31 @@
     student.evaluate       control                    control/evaluation
 
 The teacher of round N+1 is the student of round N. Without blending, the first
-`label_images` makes `round-N/predictions`.
+`label_images` makes `round-N/predictions`. Before all, `workflow.digits` makes images
+in `data`, or `workflow.split` holds out some in `split`, and `workflow.choose` finds
+teacher and student in `choice`, if the settings say so.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from workflow.chain import runners
-from workflow.chain.stage import (
-    Argument,
-    IfThere,
-    Kind,
-    Stage,
-    places,
-    reads,
-    settings,
-    sources,
-    words,
-)
-from workflow.run_file.config import AUTO, DIGITS, SPLIT, RunConfig
-from workflow.run_file.reading import flat_settings
+from workflow.chain.shared_flags import Chosen, SharedFlags, assignments, each
+from workflow.chain.stage import Kind, Stage, places, reads, settings, sources, words
+from workflow.run_file.config import DIGITS, SPLIT, RunConfig
 
-#: Number of similar images that are blended without a calibration.
-_NEIGHBORS = 10
+__all__ = ["CHOICE", "Chain", "Chosen", "choice_stages"]
+#: The stage that chooses for the preset `auto`.
+CHOICE = "choice"
 #: Numbers of students, for seeds: none begins with the weights of a teacher.
 _FIRST_STUDENT = 21
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """What the preset `auto` stands for.
-
-    Attributes:
-        features: Pretrained features of the first teacher; "" for a network.
-        preset: Recipe of networks.
-        flags: Flags beside it.
-    """
-
-    features: str = ""
-    preset: str = "tiny"
-    flags: tuple[str, ...] = ()
-
-
 @dataclasses.dataclass(frozen=True)
-class Chain:
+class Chain(SharedFlags):
     """All stages of a run with `num_rounds` rounds."""
-
-    config: RunConfig
-    chosen: Chosen
-    num_rounds: int
 
     def stages(self) -> dict[str, Stage]:
         """Returns the stages by name, parents first."""
@@ -75,7 +48,7 @@ class Chain:
         made = tuple(self.preparation())
         return {
             name: dataclasses.replace(stage, after=made)
-            if made and name not in made and stage.reads_images
+            if made and name not in made and stage.sources
             else stage
             for name, stage in found.items()
         }
@@ -95,7 +68,7 @@ class Chain:
             yield self._member(index)
         yield self._teacher_evaluation()
         if not self.config.images.unlabeled:
-            if self._is_calibrated(1):
+            if self.is_calibrated(1):
                 yield self._calibration(1)
             return
         for number in range(1, self.num_rounds + 1):
@@ -107,7 +80,7 @@ class Chain:
         yield self._control_evaluation()
 
     def _list_round(self, number: int) -> Iterator[Stage]:
-        if self._is_calibrated(number):
+        if self.is_calibrated(number):
             yield self._calibration(number)
         yield self._predictions(number)
         if self.neighbors:
@@ -128,7 +101,7 @@ class Chain:
             case "teacher":
                 return self.teacher(number)
             case "calibration":
-                is_made = self._is_calibrated(number)
+                is_made = self.is_calibrated(number)
                 return (
                     (f"{round_name}/calibration",) if is_made else self.teacher(number)
                 )
@@ -152,37 +125,6 @@ class Chain:
         )
 
     # --- the teacher of a round --------------------------------------------------
-
-    def teacher(self, number: int) -> tuple[str, ...]:
-        """Returns the names of the stages that make the teacher of a round."""
-        if number > 1:
-            return (f"round-{number - 1}/student",)
-        members = range(1, self.config.teacher.num_members + 1)
-        return tuple(f"round-1/teacher/member-{member}" for member in members)
-
-    @property
-    def features(self) -> str:
-        """Pretrained features of the first teacher; "" for a network."""
-        teacher = self.config.teacher
-        is_chosen = teacher.preset == AUTO
-        return teacher.features or (self.chosen.features if is_chosen else "")
-
-    @property
-    def neighbors(self) -> int:
-        """Number of similar images whose labels are blended."""
-        if self.config.labeling.neighbors is not None:
-            return self.config.labeling.neighbors
-        return 0 if self._is_calibrated(1) or self.features else _NEIGHBORS
-
-    def _is_calibrated(self, number: int) -> bool:
-        """Whether a stage calibrates the teacher of a round.
-
-        A student was trained on all folds. A probe calibrates itself.
-        """
-        is_first = number == 1 and not self.features
-        return bool(
-            self.config.images.calibration or (is_first and self.config.teacher.folds)
-        )
 
     def _digits(self) -> Stage:
         digits = self.config.data.digits
@@ -209,8 +151,8 @@ class Chain:
     def _member(self, index: int) -> Stage:
         teacher, images = self.config.teacher, self.config.images
         name = self.teacher(1)[index]
-        common = self._labeled_images()
-        seed = settings(seed=self._seed(index + 1))
+        common = self.labeled_images()
+        seed = settings(seed=self.seed(index + 1))
         if self.features:
             return Stage(
                 name=name,
@@ -219,7 +161,7 @@ class Chain:
                     *settings(features=self.features),
                     *common,
                     *seed,
-                    *_assignments(teacher.settings),
+                    *assignments(teacher.settings),
                     *words(teacher.flags),
                 ),
                 output_flag="workdir",
@@ -228,20 +170,20 @@ class Chain:
         unlabeled = (
             *sources(unlabeled=images.unlabeled),
             *settings(consistency=teacher.consistency),
-            *_each("exclude", images.excluded(), Kind.SOURCE),
+            *each("exclude", images.excluded(), Kind.SOURCE),
             *settings(unlabeled_image_feature=images.unlabeled_image_feature),
         )
         return Stage(
             name=name,
             module="teacher.train",
             arguments=(
-                *self._recipe(teacher.preset),
+                *self.recipe(teacher.preset),
                 *common,
                 *(unlabeled if images.unlabeled else ()),
                 *seed,
                 *fold,
-                *self._device(),
-                *_assignments(teacher.settings),
+                *self.device(),
+                *assignments(teacher.settings),
                 *words(teacher.flags),
             ),
             output_flag="workdir",
@@ -251,7 +193,7 @@ class Chain:
         return Stage(
             name="round-1/teacher/evaluation",
             module="teacher.evaluate",
-            arguments=(*reads(teacher=self.teacher(1)), *self._test_images()),
+            arguments=(*reads(teacher=self.teacher(1)), *self.test_images()),
         )
 
     def _calibration(self, number: int) -> Stage:
@@ -263,7 +205,7 @@ class Chain:
                 *reads(teacher=self.teacher(number)),
                 *sources(held_out=images.calibration),
                 *sources(out_of_fold="" if images.calibration else images.labeled),
-                *self._source_flags(),
+                *self.source_flags(),
             ),
         )
 
@@ -277,10 +219,10 @@ class Chain:
             name=f"round-{number}/{name}",
             module="beam_jobs.label_images",
             arguments=(
-                *self._unlabeled_images(),
+                *self.unlabeled_images(),
                 *reads(teacher=self.teacher(number)),
-                *self._calibration_of(number),
-                *settings(embeddings=self._compares or bool(self.neighbors)),
+                *self.calibration_of(number),
+                *settings(embeddings=self.compares or bool(self.neighbors)),
                 *engine,
                 *words(self.config.labeling.flags),
             ),
@@ -294,22 +236,22 @@ class Chain:
             module="beam_jobs.label_images",
             arguments=(
                 *sources(images=self.config.images.labeled),
-                *self._source_flags(),
+                *self.source_flags(),
                 *reads(teacher=self.teacher(number)),
                 *settings(embeddings=True),
-                *self._local_labeling(),
+                *self.local_labeling(),
             ),
         )
 
     def _blended_predictions(self, number: int) -> Stage:
-        return self._job(
+        return self.job(
             f"round-{number}/predictions",
             "beam_jobs.propagate_labels",
             *reads(
                 predictions=f"round-{number}/teacher_predictions",
                 labeled=f"round-{number}/labeled_predictions",
             ),
-            *settings(neighbors=self.neighbors, embeddings=self._compares),
+            *settings(neighbors=self.neighbors, embeddings=self.compares),
         )
 
     def _excluded(self, number: int, index: int) -> Stage:
@@ -321,8 +263,8 @@ class Chain:
                 *sources(images=images.excluded()[index]),
                 *places(data_dir=images.data_dir),
                 *reads(teacher=self.teacher(number)),
-                *settings(embeddings=self._compares),
-                *self._local_labeling(),
+                *settings(embeddings=self.compares),
+                *self.local_labeling(),
                 *settings(image_feature=images.image_feature),
             ),
         )
@@ -331,30 +273,30 @@ class Chain:
 
     def _selection(self, number: int) -> Stage:
         chosen = self.config.selection
-        return self._job(
+        return self.job(
             f"round-{number}/selection",
             "beam_jobs.select_labels",
             *reads(
                 predictions=f"round-{number}/predictions",
-                exclude=self._all_excluded(number),
+                exclude=self.all_excluded(number),
             ),
             *settings(
                 duplicate_bits=chosen.duplicate_bits,
                 duplicate_similarity=chosen.duplicate_similarity,
             ),
             *words(chosen.flags),
-            *self._calibration_of(number),
-            *self._threshold(number),
+            *self.calibration_of(number),
+            *self.threshold(number),
             *settings(
                 images_per_class=chosen.images_per_class, max_copies=chosen.max_copies
             ),
         )
 
     def _dataset(self, number: int) -> Stage:
-        return self._job(
+        return self.job(
             f"round-{number}/dataset",
             "beam_jobs.write_records",
-            *self._unlabeled_images(),
+            *self.unlabeled_images(),
             *reads(
                 predictions=f"round-{number}/predictions",
                 selection=f"round-{number}/selection",
@@ -368,23 +310,23 @@ class Chain:
             name=f"round-{number}/samples",
             module="workflow.sample_images",
             arguments=(
-                *self._unlabeled_images(),
+                *self.unlabeled_images(),
                 *reads(
                     predictions=f"round-{number}/predictions",
                     selection=f"round-{number}/selection",
-                    exclude=self._all_excluded(number),
+                    exclude=self.all_excluded(number),
                 ),
-                *_each("exclude_images", images.excluded(), Kind.SOURCE),
+                *each("exclude_images", images.excluded(), Kind.SOURCE),
                 *settings(excluded_image_feature=images.image_feature),
             ),
             beam_options=runners.local_options(self.config.runner),
         )
 
     def _student(self, number: int) -> Stage:
-        return self._training(
+        return self.training(
             f"round-{number}/student",
             *reads(pseudo_labeled=f"round-{number}/dataset"),
-            *settings(seed=self._seed(_FIRST_STUDENT + number - 1)),
+            *settings(seed=self.seed(_FIRST_STUDENT + number - 1)),
         )
 
     def _evaluation(self, number: int) -> Stage:
@@ -397,7 +339,7 @@ class Chain:
                     teacher=self.teacher(number),
                     pseudo_labeled=f"round-{number}/dataset",
                 ),
-                *self._test_images(),
+                *self.test_images(),
             ),
         )
 
@@ -414,9 +356,9 @@ class Chain:
                 f"round-1/{n}"
                 for n in (predicted if self.neighbors else ["predictions"])
             ),
-            *self._all_excluded(1),
+            *self.all_excluded(1),
         )
-        return self._training(
+        return self.training(
             "control",
             *reads(pseudo_labeled="round-1/dataset"),
             *settings(
@@ -429,119 +371,8 @@ class Chain:
         return Stage(
             name="control/evaluation",
             module="student.evaluate",
-            arguments=(*reads(student="control"), *self._test_images()),
+            arguments=(*reads(student="control"), *self.test_images()),
         )
-
-    # --- what several stages share -----------------------------------------------
-
-    def _job(self, name: str, module: str, *arguments: Argument | IfThere) -> Stage:
-        """Returns a stage whose job runs where `runner` says."""
-        runner = self.config.runner
-        return Stage(
-            name=name,
-            module=module,
-            arguments=arguments,
-            beam_options=runners.options(runner, labeling=False),
-            is_shared=runner.name == "dataflow",
-        )
-
-    def _training(self, name: str, *arguments: Argument) -> Stage:
-        student = self.config.student
-        return Stage(
-            name=name,
-            module="student.train",
-            arguments=(
-                *self._recipe(student.preset or self.config.teacher.preset),
-                *self._labeled_images(),
-                *arguments,
-                *self._device(),
-                *_assignments(student.settings),
-                *words(student.flags),
-            ),
-            output_flag="workdir",
-        )
-
-    def _seed(self, number: int) -> str:
-        """Returns a seed that no other pair of run's seed and number has."""
-        return f"{self.config.rounds.seed}{number}{'' if number < 10 else '0'}"
-
-    def _recipe(self, preset: str) -> tuple[Argument, ...]:
-        if preset != AUTO:
-            return settings(preset=preset)
-        return (*settings(preset=self.chosen.preset), *words(self.chosen.flags))
-
-    def _device(self) -> tuple[Argument, ...]:
-        """Returns flags for TPUs, where layers compute in bfloat16, as in the paper."""
-        if not self.config.runner.tpu:
-            return ()
-        hosts = "auto" if self.config.runner.tpu == "pod" else ""
-        return settings(backend="jax", set="dtype=bfloat16", distributed=hosts)
-
-    def _source_flags(self) -> tuple[Argument, ...]:
-        images = self.config.images
-        return (
-            *places(data_dir=images.data_dir),
-            *settings(class_names=images.class_names),
-            *settings(
-                image_feature=images.image_feature, label_feature=images.label_feature
-            ),
-        )
-
-    def _test_images(self) -> tuple[Argument, ...]:
-        return (
-            *sources(evaluation=self.config.images.evaluation),
-            *self._source_flags(),
-        )
-
-    def _labeled_images(self) -> tuple[Argument, ...]:
-        return (*sources(labeled=self.config.images.labeled), *self._test_images())
-
-    def _unlabeled_images(self) -> tuple[Argument, ...]:
-        images = self.config.images
-        return (
-            *sources(images=images.unlabeled),
-            *places(data_dir=images.data_dir),
-            *settings(image_feature=images.unlabeled_image_feature),
-        )
-
-    def _local_labeling(self) -> tuple[Argument, ...]:
-        labeling = self.config.labeling
-        return (*runners.engine(labeling, None), *words(labeling.flags))
-
-    @functools.cached_property
-    def _compares(self) -> bool:
-        """Whether features decide what a duplicate is."""
-        return self.config.selection.duplicate_similarity is not None
-
-    def _all_excluded(self, number: int) -> tuple[str, ...]:
-        numbers = range(1, len(self.config.images.excluded()) + 1)
-        return tuple(f"round-{number}/excluded/set-{index}" for index in numbers)
-
-    def _own_calibration(self, number: int) -> str:
-        """Returns the directory in which a probe has calibrated itself, if it has.
-
-        It has not if each class has one labeled image.
-        """
-        is_own = number == 1 and self.features and not self.config.images.calibration
-        return f"{self.teacher(1)[0]}/calibration" if is_own else ""
-
-    def _calibration_of(self, number: int) -> tuple[Argument | IfThere, ...]:
-        if own := self._own_calibration(number):
-            return (IfThere(own, (_calibration(own),), ()),)
-        is_made = self._is_calibrated(number)
-        return (_calibration(f"round-{number}/calibration"),) if is_made else ()
-
-    def _threshold(self, number: int) -> tuple[Argument | IfThere, ...]:
-        selection = self.config.selection
-        precision = settings(target_precision=selection.target_precision)
-        threshold = settings(confidence_threshold=selection.confidence_threshold)
-        if own := self._own_calibration(number):
-            return (IfThere(own, precision, threshold),)
-        return precision if self._is_calibrated(number) else threshold
-
-
-#: The stage that chooses.
-CHOICE = "choice"
 
 
 def choice_stages(config: RunConfig) -> dict[str, Stage]:
@@ -566,8 +397,8 @@ def _choice(config: RunConfig, after: tuple[str, ...]) -> Stage:
         arguments=(
             *sources(labeled=images.labeled, images=images.unlabeled),
             *places(data_dir=images.data_dir),
+            *sources(class_names=images.class_names),
             *settings(
-                class_names=images.class_names,
                 image_feature=images.image_feature,
                 label_feature=images.label_feature,
                 unlabeled_image_feature=images.unlabeled_image_feature,
@@ -576,18 +407,6 @@ def _choice(config: RunConfig, after: tuple[str, ...]) -> Stage:
                 tpu=bool(config.runner.tpu),
                 minutes=config.rounds.minutes,
             ),
-            *(_assignments(teacher.settings) if teacher.features else ()),
+            *(assignments(teacher.settings) if teacher.features else ()),
         ),
     )
-
-
-def _calibration(name: str) -> Argument:
-    return Argument("calibration", name, Kind.LOCAL_STAGE)
-
-
-def _assignments(given: dict[str, object]) -> tuple[Argument, ...]:
-    return _each("set", flat_settings(given), Kind.SETTING)
-
-
-def _each(name: str, values: Iterable[str], kind: Kind) -> tuple[Argument, ...]:
-    return tuple(Argument(name, value, kind) for value in values)

@@ -1,7 +1,7 @@
 """The methods: settings and how they spend a budget.
 
 Peers have the settings of their papers, `docs/benchmarks.md` names them. How the chain
-divides its budget stands in `Chain` alone.
+divides its budget stands in `PseudoLabelChain` alone.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Single:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Chain:
+class PseudoLabelChain:
     """A teacher, and a student in each round that is the next one's teacher.
 
     The division of the budget: what labeling costs is set aside; of the rest, half is
@@ -312,7 +312,7 @@ class FeatureSpreading:
 
     Attributes:
         training: Settings of the classifier.
-        few_labels: Settings with few labels, as in `Chain`.
+        few_labels: Settings with few labels, as in `PseudoLabelChain`.
     """
 
     training: Training = SUPERVISED
@@ -374,7 +374,7 @@ METHODS: dict[str, Method] = {
     # A network labels once, a second one learns its confident labels as true ones. Lee
     # (2013) labels again at each step, without a threshold. With smoothed labels no
     # prediction would be that confident.
-    "pseudo_label": Chain(
+    "pseudo_label": PseudoLabelChain(
         rounds=1,
         teacher=Training(settings=("label_smoothing=0.0",)),
         student=Training(
@@ -392,7 +392,7 @@ METHODS: dict[str, Method] = {
     "spread_pixels": PixelSpreading(),
     "spread_features": FeatureSpreading(few_labels=CONSISTENT),
     **{
-        f"{OURS}_{rounds}": Chain(
+        f"{OURS}_{rounds}": PseudoLabelChain(
             rounds=rounds,
             few_labels=CONSISTENT,
             student=HARD,

@@ -334,7 +334,7 @@ class _RunConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class TrainingRunConfig:
     """What other commands read of a training run's `config.json`.
 
     Attributes:
@@ -350,7 +350,7 @@ class RunConfig:
     unlabeled: dict[str, Any] | None = None
 
 
-def read_run(workdir: epath.PathLike) -> RunConfig:
+def read_run(workdir: epath.PathLike) -> TrainingRunConfig:
     """Returns the config of a training run; raises ValueError if it is broken.
 
     Fields of the recipe may have their former names.
@@ -363,7 +363,7 @@ def read_run(workdir: epath.PathLike) -> RunConfig:
     recipe = typed_json.parse(
         json.dumps(renamed).encode(), TrainConfig, f"{path}: config"
     )
-    return RunConfig(
+    return TrainingRunConfig(
         recipe=recipe,
         class_names=found.class_names,
         left_out=found.left_out,

@@ -16,7 +16,7 @@ from classifier.export.saved_classifier import export_classifier
 from classifier.models import flops
 from classifier.models.factory import build_network, is_weight, named_variables
 from classifier.training.checkpoint import Checkpoints
-from classifier.training.config import RunConfig, read_run
+from classifier.training.config import TrainingRunConfig, read_run
 from stage import artifact
 
 
@@ -86,7 +86,7 @@ def export_checkpoint(workdir: epath.PathLike, evaluation: Evaluation) -> None:
     )
 
 
-def _count(model: keras.Model, run: RunConfig) -> Compute | None:
+def _count(model: keras.Model, run: TrainingRunConfig) -> Compute | None:
     """Returns the multiply-adds of the run; None if the network's cannot be counted."""
     try:
         of_image = flops.count_multiply_adds(model)

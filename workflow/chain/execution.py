@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import fcntl
 import graphlib
-import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-import psutil
-
-from stage import interruption, typed_json
+from stage import artifact, interruption
 from workflow.chain import copying, receipts
 from workflow.chain.errors import StaleError
 from workflow.chain.process import Processes
-from workflow.chain.receipts import SourceFiles, State
+from workflow.chain.progress import ChainProgress, Log
+from workflow.chain.receipts import SourceFiles, State, Status
 from workflow.chain.stage import Stage
 
-#: Receives a line for the user.
-Log = Callable[[str], None]
-#: File in RUN/stages that is locked while stages run, with who does it.
-_LOCK = "running.json"
 #: Seconds that stages have to save their state after a signal.
 _END_SECONDS = 600.0
-#: Seconds to wait for stages of a command that was killed.
-_WAIT_SECONDS = 120.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +32,7 @@ class Request:
         jobs: Number of stages that run side by side.
         threads: Threads of a network's operation; 0: all cores.
         resume: Command that goes on after an interruption.
+        has_bar: Whether a bar shows the progress on a terminal.
     """
 
     run: str
@@ -53,87 +43,104 @@ class Request:
     jobs: int = 1
     threads: int = 0
     resume: str = "the same command"
+    has_bar: bool = False
+
+    def needed(self) -> dict[str, Stage]:
+        """Returns the wanted stages and all that they need by name, parents first."""
+        found: set[str] = set()
+        pending = list(self.wanted)
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self.stages[name].parents
+        return {name: stage for name, stage in self.stages.items() if name in found}
 
 
-def needed(stages: Mapping[str, Stage], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Returns the names of stages and of all that they need, parents first."""
-    found: set[str] = set()
-    pending = list(wanted)
-    while pending:
-        name = pending.pop()
-        if name in stages and name not in found:
-            found.add(name)
-            pending += stages[name].parents
-    return tuple(name for name in stages if name in found)
+def find_statuses(request: Request, files: SourceFiles) -> dict[str, Status]:
+    """Returns the state of each stage that is needed, by name."""
+    return {
+        name: receipts.find_status(stage, request.run, files)
+        for name, stage in request.needed().items()
+    }
 
 
-def check_stale(request: Request, files: SourceFiles) -> None:
-    """Raises StaleError if a stage is stale and may not be made anew."""
-    if request.remake:
-        return
-    lines = []
-    for name in needed(request.stages, request.wanted):
-        status = receipts.find_status(request.stages[name], request.run, files)
-        if status.state is State.STALE:
-            lines.append(f"{name}: {'; '.join(status.reasons)}")
-    if lines:
-        raise StaleError(describe_stale(lines))
+def describe_stale(run: str, statuses: Mapping[str, Status], changes: str = "") -> str:
+    """Returns the message about stale stages, with the reasons of each.
 
-
-def describe_stale(lines: Iterable[str]) -> str:
-    """Returns the message about stale stages; each line names one and its reasons."""
-    listed = "".join(f"\n  {line}" for line in lines)
+    `changes` is what else is known of the cause.
+    """
+    listed = "".join(
+        f"\n  {name}: {'; '.join(status.reasons)}"
+        for name, status in statuses.items()
+        if status.state is State.STALE
+    )
     return (
-        f"stages were made by other settings or images:{listed}\nexpected the same "
-        "settings, --remake to make these and what reads them anew, or --from=RUN "
-        "--output=OTHER to keep them"
+        f"stages of {run} were made by other settings or images:{listed}\n{changes}"
+        "expected the same settings and images, --remake to make these and what reads "
+        f"them anew, or --from={run} --output=OTHER to keep them"
     )
 
 
-def run(request: Request, files: SourceFiles, log: Log) -> None:
+def run(
+    request: Request, files: SourceFiles, log: Log, *, keep_open: Iterable[int] = ()
+) -> None:
     """Runs the stages that are to do.
 
     After a failure no other stage is started, and those that run are waited for.
 
+    Args:
+        request: What to run.
+        files: Fingerprints of sources.
+        log: Receives a line for the user.
+        keep_open: Files that stay open until the processes of stages have ended.
+
     Raises:
         StageError: If a stage has failed; the first of them.
         StaleError: If a stage is stale and may not be made anew.
-        ValueError: If another command runs stages of this run.
     """
-    check_stale(request, files)
-    processes = Processes(threads=request.threads)
+    processes = Processes(threads=request.threads, keep_open=tuple(keep_open))
+    needed = request.needed()
 
     def end(number: int) -> str:
         processes.end(number)
         processes.wait()
+        progress.close()
         return f"interrupted; {request.resume} goes on from here"
 
     with (
-        _locked(request.run, log) as lock,
+        ChainProgress(log, total=len(needed), has_bar=request.has_bar) as progress,
         interruption.on_interrupt(end, seconds=_END_SECONDS),
     ):
-        _run_all(
-            request, lambda stage: _make(request, stage, files, processes, lock, log)
-        )
+
+        def make(stage: Stage) -> None:
+            _make(request, stage, files, processes, progress)
+            progress.end(stage.name)
+
+        run_in_order(needed, make, jobs=request.jobs)
 
 
-def _run_all(request: Request, make: Callable[[Stage], None]) -> None:
-    names = needed(request.stages, request.wanted)
-    graph = {
-        name: [parent for parent in request.stages[name].parents if parent in names]
-        for name in names
-    }
-    sorter = graphlib.TopologicalSorter(graph)
+def run_in_order(
+    stages: Mapping[str, Stage], make: Callable[[Stage], None], *, jobs: int
+) -> None:
+    """Calls `make` for each stage after its parents, for `jobs` at the same time.
+
+    Raises the first exception of `make`, after which no stage is begun.
+    """
+    names = list(stages)
+    sorter = graphlib.TopologicalSorter(
+        {name: [p for p in stages[name].parents if p in stages] for name in names}
+    )
     sorter.prepare()
     running: dict[concurrent.futures.Future[None], str] = {}
+    ready: list[str] = []
     failure: BaseException | None = None
-    with concurrent.futures.ThreadPoolExecutor(request.jobs) as pool:
-        ready: list[str] = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         while sorter.is_active():
             ready = sorted((*ready, *sorter.get_ready()), key=names.index)
-            while ready and len(running) < request.jobs and failure is None:
+            while ready and len(running) < jobs and failure is None:
                 name = ready.pop(0)
-                running[pool.submit(make, request.stages[name])] = name
+                running[pool.submit(make, stages[name])] = name
             if not running:
                 break
             done, _ = concurrent.futures.wait(
@@ -153,8 +160,7 @@ def _make(
     stage: Stage,
     files: SourceFiles,
     processes: Processes,
-    lock: int,
-    log: Log,
+    progress: ChainProgress,
 ) -> None:
     """Makes a stage unless it is done."""
     run = request.run
@@ -164,89 +170,16 @@ def _make(
     commands = copying.commands(stage, run, request.shared)
     if status.state is State.STALE:
         if not request.remake:
-            line = f"{stage.name}: {'; '.join(status.reasons)}"
-            raise StaleError(describe_stale([line]))
-        log(f"{stage.name}: made anew: {'; '.join(status.reasons)}")
+            raise StaleError(describe_stale(run, {stage.name: status}))
+        progress.line(f"{stage.name}: made anew: {'; '.join(status.reasons)}")
         receipts.forget(stage, run)
         commands = [*copying.deletion(stage, request.shared), *commands]
+    receipts.sweep(stage, run)
     receipt = receipts.make(stage, run, files)
-    if not receipts.fingerprint(os.path.join(run, stage.name)):
+    if not artifact.is_complete(f"{run}/{stage.name}"):
         receipts.write(receipt, stage, run)
-    log(f"{stage.name}: started")
+    progress.begin(stage.name)
+    log_path = receipts.path_of(stage.name, run, ".log")
     for arguments in commands:
-        processes.run(
-            stage.name,
-            arguments,
-            log_path=receipts.path_of(stage.name, run, ".log"),
-            show=log,
-            keep_open=(lock,),
-        )
+        processes.run(stage.name, arguments, log_path=log_path, show=progress.line)
     receipts.write(receipt, stage, run)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Owner:
-    """The process that runs stages.
-
-    Attributes:
-        pid: Its number.
-        created: When it was started, in seconds since 1970.
-    """
-
-    pid: int
-    created: float
-
-
-@contextlib.contextmanager
-def _locked(run: str, log: Log) -> Iterator[int]:
-    """Locks a run; yields the file, which processes of stages keep open.
-
-    So the lock outlives a command that was killed until its stages have ended.
-
-    Raises:
-        ValueError: If another command runs stages of this run.
-    """
-    os.makedirs(os.path.join(run, receipts.STAGES), exist_ok=True)
-    path = os.path.join(run, receipts.STAGES, _LOCK)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _wait_for_lock(descriptor, path, run, log)
-        me = psutil.Process()
-        owner = _Owner(pid=me.pid, created=me.create_time())
-        content = typed_json.shown(dataclasses.asdict(owner)).encode()
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
-        yield descriptor
-        os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int, path: str, run: str, log: Log) -> None:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-    if _is_alive(path):
-        raise ValueError(f"another command runs stages of {run}; wait until it ends")
-    log("waiting for stages of a command that was killed")
-    deadline = time.monotonic() + _WAIT_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.1)
-    raise ValueError(f"stages of {run} that a killed command has started still run")
-
-
-def is_running(run: str) -> bool:
-    """Whether a command runs stages of a run."""
-    return _is_alive(os.path.join(run, receipts.STAGES, _LOCK))
-
-
-def _is_alive(path: str) -> bool:
-    """Whether the command that has locked a run still runs."""
-    try:
-        owner = typed_json.read(path, _Owner)
-        return psutil.Process(owner.pid).create_time() == owner.created
-    except (OSError, ValueError, psutil.Error):
-        return False

@@ -28,10 +28,17 @@ def shown_command(arguments: Sequence[str]) -> str:
 
 
 class Processes:
-    """The processes of stages that run; ended together."""
+    """The processes of stages that run; ended together.
 
-    def __init__(self, *, threads: int) -> None:
-        self._environment = _environment(threads)
+    Args:
+        threads: Threads of a network's operation; 0: all cores.
+        keep_open: Files that stay open until the processes have ended.
+    """
+
+    def __init__(self, *, threads: int = 0, keep_open: Sequence[int] = ()) -> None:
+        limits = {"TF_NUM_INTRAOP_THREADS": str(threads)} if threads else {}
+        self._environment = {**environment(), **limits}
+        self._keep_open = tuple(keep_open)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._is_ending = False
@@ -43,7 +50,6 @@ class Processes:
         *,
         log_path: str,
         show: Callable[[str], None],
-        keep_open: Sequence[int] = (),
     ) -> None:
         """Runs a command; `show` receives its lines, which the log keeps.
 
@@ -52,7 +58,6 @@ class Processes:
             arguments: Arguments of Python.
             log_path: File that the command line and its output are added to.
             show: Receives each line of the output.
-            keep_open: Files that stay open until the process has ended.
 
         Raises:
             StageError: If it ends with another status than 0.
@@ -71,7 +76,7 @@ class Processes:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     env={**self._environment, **variables},
-                    pass_fds=(descriptor, *keep_open),
+                    pass_fds=(descriptor, *self._keep_open),
                     # Signals of the terminal reach this process, which passes them on.
                     start_new_session=True,
                 )
@@ -97,18 +102,16 @@ class Processes:
             process.wait()
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """Returns the variables of stages.
+def environment() -> dict[str, str]:
+    """Returns the variables of a stage's process.
 
     Modules of the working directory can be imported, but do not hide the project's.
     """
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()]
-    limits = {"TF_NUM_INTRAOP_THREADS": str(threads)} if threads else {}
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        **limits,
     }
 
 

@@ -26,6 +26,8 @@ from workflow.chain.stage import Argument, Kind, Stage
 STAGES = "stages"
 #: Files of an artifact that tell its content.
 _IDENTIFYING = (artifact.CONFIG, CLASSIFIER)
+#: End of the name of a directory that is being deleted.
+_REMOVED = ".removed"
 #: Most characters of a value that a reason repeats.
 _MAX_SHOWN = 60
 
@@ -105,10 +107,9 @@ def make(stage: Stage, run: str, files: SourceFiles) -> Receipt:
 
 def _portable(spec: str, run: str) -> str:
     """Returns a source whose path does not say where the run is."""
-    kind, separator, path = spec.rpartition(":")
-    root = glob.escape(run) if kind == "tfrecord" else run
-    is_inside = path.startswith(f"{root}/")
-    return f"{kind}{separator}RUN{path[len(root) :]}" if is_inside else spec
+    kind, separator, path = spec.partition(":")
+    root = next((r for r in (run, glob.escape(run)) if path.startswith(f"{r}/")), None)
+    return spec if root is None else f"{kind}{separator}RUN{path[len(root) :]}"
 
 
 def _group(arguments: tuple[Argument, ...]) -> dict[str, tuple[str, ...]]:
@@ -131,6 +132,14 @@ def fingerprint(directory: str) -> str:
         (path / name).read_bytes() for name in _IDENTIFYING if (path / name).exists()
     ]
     return artifact.fingerprint(contents)
+
+
+def find_seconds(stage: Stage, run: str) -> float | None:
+    """Returns the seconds that a complete stage took; None if it is not complete."""
+    directory = os.path.join(run, stage.name)
+    if not artifact.is_complete(directory):
+        return None
+    return artifact.read_completed(directory).seconds
 
 
 def find_status(stage: Stage, run: str, files: SourceFiles) -> Status:
@@ -234,7 +243,17 @@ def write(receipt: Receipt, stage: Stage, run: str) -> None:
 
 
 def forget(stage: Stage, run: str) -> None:
-    """Deletes a stage's directory, and first its receipt, so that it is to do."""
+    """Deletes a stage's directory and receipt, so that it is to do.
+
+    The directory is renamed before: what is left of it if this process is killed is no
+    artifact that a command would refuse to go on with.
+    """
+    sweep(stage, run)
+    os.rename(os.path.join(run, stage.name), path_of(stage.name, run, _REMOVED))
     epath.Path(path_of(stage.name, run, ".json")).unlink(missing_ok=True)
-    epath.Path(run, stage.name, artifact.COMPLETED).unlink(missing_ok=True)
-    shutil.rmtree(os.path.join(run, stage.name))
+    sweep(stage, run)
+
+
+def sweep(stage: Stage, run: str) -> None:
+    """Deletes what is left of a directory that `forget` has renamed."""
+    shutil.rmtree(path_of(stage.name, run, _REMOVED), ignore_errors=True)

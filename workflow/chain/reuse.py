@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 
 from stage import artifact
 from workflow.chain import receipts
-from workflow.chain.execution import Log, Request, needed
+from workflow.chain.execution import Request
+from workflow.chain.progress import Log
 from workflow.chain.receipts import SourceFiles, State
+
+#: Directory in RUN/stages in which a stage is put together.
+_UNFINISHED = "taking.removed"
 
 
 def take_over(request: Request, other: str, files: SourceFiles, log: Log) -> None:
@@ -21,48 +24,55 @@ def take_over(request: Request, other: str, files: SourceFiles, log: Log) -> Non
     Raises:
         ValueError: If there is no other run, or it is this one.
     """
-    if not os.path.isdir(os.path.join(other, receipts.STAGES)):
-        raise ValueError(f"--from={other}: expected the directory of a run")
-    if os.path.realpath(other) == os.path.realpath(request.run):
-        raise ValueError(f"--from={other}: expected another run than the output")
-    for name in needed(request.stages, request.wanted):
-        stage = request.stages[name]
-        parents = [p for p in stage.parents if p in request.stages]
-        there = all(artifact.is_complete(f"{request.run}/{p}") for p in parents)
-        if not there or os.path.exists(f"{request.run}/{name}"):
+    check(request.run, other)
+    for name, stage in request.needed().items():
+        parents = [parent for parent in stage.parents if parent in request.stages]
+        has_parents = all(artifact.is_complete(f"{request.run}/{p}") for p in parents)
+        if not has_parents or os.path.exists(f"{request.run}/{name}"):
             continue
         asked = receipts.make(stage, request.run, files)
-        source = f"{other}/{name}"
-        if receipts.compare(stage, other, asked).state is not State.DONE:
-            continue
-        _link(source, f"{request.run}/{name}", nested=_nested(request, name))
-        receipts.write(asked, stage, request.run)
-        log(f"{name}: taken from {source}")
+        if receipts.compare(stage, other, asked).state is State.DONE:
+            skipped = {*_inner_stages(request, name), *artifact.SCRATCH}
+            _link(f"{other}/{name}", request.run, name, skipped)
+            receipts.write(asked, stage, request.run)
+            log(f"{name}: taken from {other}")
 
 
-def _nested(request: Request, name: str) -> set[str]:
-    """Returns the names of directories in a stage's that other stages make."""
-    prefix = f"{name}/"
+def check(run: str, other: str) -> None:
+    """Raises ValueError if there is no other run, or it is this one."""
+    if not os.path.isdir(os.path.join(other, receipts.STAGES)):
+        raise ValueError(
+            f"--from={other}: expected the directory of a run, with {receipts.STAGES} "
+            "in it"
+        )
+    if os.path.realpath(other) == os.path.realpath(run):
+        raise ValueError(
+            f"--from={other}: expected another run than the output; give --output=, "
+            "the directory to make"
+        )
+
+
+def _inner_stages(request: Request, name: str) -> set[str]:
+    """Returns the names of directories in that of a stage that other stages make."""
     return {
-        other.removeprefix(prefix).partition("/")[0]
-        for other in request.stages
-        if other.startswith(prefix)
+        inner.removeprefix(f"{name}/").partition("/")[0]
+        for inner in request.stages
+        if inner.startswith(f"{name}/")
     }
 
 
-def _link(source: str, target: str, *, nested: set[str]) -> None:
-    """Links all files of an artifact, `COMPLETED` last."""
-    skipped = {*nested, *artifact.SCRATCH}
+def _link(source: str, run: str, name: str, skipped: set[str]) -> None:
+    """Links all files of a stage, which get their final name together."""
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         hidden = {name for name in names if artifact.is_unfinished(name)}
-        is_top = folder == source
-        return hidden | ({artifact.COMPLETED, *skipped} if is_top else set())
+        return hidden | (skipped if folder == source else set())
 
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(target)
-    shutil.copytree(source, target, ignore=ignore, copy_function=_link_file)
-    _link_file(f"{source}/{artifact.COMPLETED}", f"{target}/{artifact.COMPLETED}")
+    unfinished = os.path.join(run, receipts.STAGES, _UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished, ignore=ignore, copy_function=_link_file)
+    os.makedirs(os.path.dirname(f"{run}/{name}"), exist_ok=True)
+    os.rename(unfinished, f"{run}/{name}")
 
 
 def _link_file(source: str, target: str) -> None:

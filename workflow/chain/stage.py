@@ -15,7 +15,7 @@ class Kind(enum.Enum):
 
     #: Compared as it is.
     SETTING = enum.auto()
-    #: A source of images; compared by its files.
+    #: A source of images, or a file; compared by names, sizes and times of the files.
     SOURCE = enum.auto()
     #: The name of a stage whose directory is read; compared by its content.
     STAGE = enum.auto()
@@ -101,9 +101,10 @@ class Stage:
         return tuple(dict.fromkeys((*self.after, *found)))
 
     @property
-    def reads_images(self) -> bool:
-        """Whether it reads sources of images."""
-        return any(a.kind is Kind.SOURCE for a in _resolve(self.arguments, ""))
+    def sources(self) -> tuple[str, ...]:
+        """Sources of images that the command reads, and files."""
+        arguments = _resolve(self.arguments, "")
+        return tuple(a.value for a in arguments if a.kind is Kind.SOURCE)
 
     def command(self, run: str, shared: str) -> list[str]:
         """Returns the arguments of Python that run the stage.

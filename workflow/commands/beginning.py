@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 from collections.abc import Iterator
 
 from classifier.data.webdataset import IMAGE_EXTENSIONS
@@ -43,7 +44,8 @@ def write(folder: str, *, force: bool) -> Iterator[str]:
     found = find_sources(root)
     output = f"../{root.resolve().name}-run" if "." in found.values() else "run"
     text = write_template(
-        {"": {"output": output}, "data": found}, _HEADER.format(path=path)
+        {"": {"output": output}, "data": found},
+        _HEADER.format(path=shlex.quote(str(path))),
     )
     artifact.write_bytes(path, text.encode())
     for name, source in found.items():
@@ -95,4 +97,4 @@ def _missing(found: dict[str, str], path: pathlib.Path) -> Iterator[str]:
         )
     if "unlabeled" not in found:
         yield f"no unlabeled images found: give data.unlabeled in {path}"
-    yield f"wrote {path}; next: noisy-student run {path}"
+    yield f"wrote {path}; next: noisy-student run {shlex.quote(str(path))}"

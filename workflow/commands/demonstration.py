@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from workflow.chain.execution import Log
+from workflow.chain.progress import Log
 from workflow.commands import running
+from workflow.commands.running import Options
 from workflow.run_file.config import RunConfig
 from workflow.run_file.reading import RUN_FILE, read_run
 
@@ -23,14 +24,18 @@ SETTINGS = (
 
 
 def run(
-    output: str, assignments: Sequence[str], *, num_seeds: int, resume: str, log: Log
+    output: str,
+    assignments: Sequence[str],
+    options: Options,
+    *,
+    num_seeds: int = 1,
+    log: Log,
 ) -> None:
     """Runs the demo with one seed or several, which are compared.
 
     Further settings, such as `teacher.features`, win over those of the demo, and stay
     those of the run.
     """
-    options = running.Options(resume=resume)
     if num_seeds == 1:
         running.run(_read(output, assignments), options, log)
         return

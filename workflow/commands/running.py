@@ -8,17 +8,19 @@ import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from stage import artifact, system, typed_json
+from stage import system, typed_json
 from workflow import rounds
-from workflow.chain import copying, execution, receipts, reuse
-from workflow.chain.execution import Log, Request
+from workflow.chain import copying, execution, lock, receipts, reuse
+from workflow.chain.errors import StaleError
+from workflow.chain.execution import Request
 from workflow.chain.process import shown_command
-from workflow.chain.receipts import SourceFiles
+from workflow.chain.progress import Log
+from workflow.chain.receipts import SourceFiles, State
 from workflow.chain.stage import Stage
 from workflow.choice.stored import CHOICE_FILE
-from workflow.run_file.checks import check_run
+from workflow.run_file.checks import check_files, check_run
 from workflow.run_file.config import AUTO, RunConfig
-from workflow.run_file.reading import write_run
+from workflow.run_file.reading import RUN_FILE, differences, read_run, write_run
 from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
 REPORT = "report"
@@ -29,12 +31,13 @@ class Options:
     """How to run.
 
     Attributes:
-        until: What to make, of `stages.GOALS`.
+        until: What to make, of `stage_commands.GOALS`.
         number: Round of it.
         jobs: Number of stages that run side by side; None: as the run file says.
         remake: Whether stale stages are made anew.
         reused: Directory of a run whose equal stages are taken over; "": none.
         resume: Command that goes on after an interruption.
+        has_bar: Whether a bar shows the progress on a terminal.
     """
 
     until: str = REPORT
@@ -43,6 +46,7 @@ class Options:
     remake: bool = False
     reused: str = ""
     resume: str = "the same command"
+    has_bar: bool = False
 
 
 def run(config: RunConfig, options: Options, log: Log) -> None:
@@ -57,16 +61,57 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
     check_run(config, goal=options.until, number=options.number, find_files=files)
     chosen = choose(config, options, files, log)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
-    request = make_request(config, chain.stages(), options)
     wanted = chain.goal(options.until, options.number)
-    request = dataclasses.replace(request, wanted=wanted)
-    if options.reused:
-        reuse.take_over(request, options.reused, files, log)
-    execution.check_stale(request, files)
-    write_run(config)
-    execution.run(request, files, log)
+    _make(config, make_request(config, chain.stages(), wanted, options), options, log)
     if options.until == REPORT:
         report(config, log)
+
+
+def _make(
+    config: RunConfig,
+    request: Request,
+    options: Options,
+    log: Log,
+    *,
+    is_choice: bool = False,
+) -> None:
+    """Makes the stages of a request, after all that can be wrong was looked for.
+
+    The settings are written if they are known to fit all stages that are there.
+    """
+    files = source_files(config)
+    if not options.reused:
+        _check(config, request, files)
+    else:
+        reuse.check(request.run, options.reused)
+    with lock.held(request.run, log) as descriptor:
+        if options.reused:
+            reuse.take_over(request, options.reused, files, log)
+            _check(config, request, files)
+        if not is_choice:
+            write_run(config)
+        execution.run(request, files, log, keep_open=[descriptor])
+
+
+def _check(config: RunConfig, request: Request, files: SourceFiles) -> None:
+    """Raises an error for stale stages, and for images that are not there."""
+    statuses = execution.find_statuses(request, files)
+    to_do = [name for name, found in statuses.items() if found.state is not State.DONE]
+    check_files(config, (s for n in to_do for s in request.stages[n].sources), files)
+    is_stale = any(found.state is State.STALE for found in statuses.values())
+    if is_stale and not request.remake:
+        changes = _list_changes(config)
+        raise StaleError(execution.describe_stale(request.run, statuses, changes))
+
+
+def _list_changes(config: RunConfig) -> str:
+    """Returns a line about the settings that a run had before; "" without any."""
+    path = os.path.join(config.output, RUN_FILE)
+    try:
+        changed = differences(read_run(path), config)
+    except (OSError, ValueError):
+        return ""
+    return f"{path} has other settings: {'; '.join(changed)}\n" if changed else ""
 
 
 def report(config: RunConfig, log: Log) -> None:
@@ -77,47 +122,57 @@ def report(config: RunConfig, log: Log) -> None:
         log(line)
 
 
-def list_commands(config: RunConfig, options: Options, log: Log) -> Iterator[str]:
-    """Yields the command lines of the stages that are to do, and writes nothing."""
+def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
+    """Yields the command lines of the stages that are to do, and writes nothing.
+
+    Raises:
+        ValueError, OSError, StageError: As `run`.
+    """
     files = source_files(config)
     check_run(config, goal=options.until, number=options.number, find_files=files)
-    chosen = _choose_aside(config, options, files, log)
+    chosen = _choose_aside(config, options, files)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
-    request = make_request(config, chain.stages(), options)
-    for name in execution.needed(
-        request.stages, chain.goal(options.until, options.number)
-    ):
-        stage = request.stages[name]
-        status = receipts.find_status(stage, request.run, files)
-        if status.state is not receipts.State.DONE:
+    wanted = chain.goal(options.until, options.number)
+    stages = {**find_choice(config), **chain.stages()}
+    request = make_request(config, stages, (*find_choice(config), *wanted), options)
+    for name, status in execution.find_statuses(request, files).items():
+        if status.state is not State.DONE:
+            stage = stages[name]
             for reason in status.reasons:
                 yield f"# {name} is stale: {reason}"
             for arguments in copying.commands(stage, request.run, request.shared):
                 yield shown_command(arguments)
 
 
+def find_choice(config: RunConfig) -> dict[str, Stage]:
+    """Returns the stages that choose what the preset `auto` stands for, if they do."""
+    is_auto = AUTO in (config.teacher.preset, config.student.preset)
+    return choice_stages(config) if is_auto else {}
+
+
 def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) -> Chosen:
     """Returns what the preset `auto` stands for; chooses if that was not done."""
-    if AUTO not in (config.teacher.preset, config.student.preset):
+    stages = find_choice(config)
+    if not stages:
         return Chosen()
-    request = make_request(config, choice_stages(config), options)
-    if options.reused:
-        reuse.take_over(request, options.reused, files, log)
-    execution.run(request, files, log)
+    request = make_request(config, stages, tuple(stages), options)
+    statuses = execution.find_statuses(request, files)
+    if any(found.state is not State.DONE for found in statuses.values()):
+        _make(config, request, options, log, is_choice=True)
     return read_choice(config)
 
 
-def _choose_aside(
-    config: RunConfig, options: Options, files: SourceFiles, log: Log
-) -> Chosen:
+def _choose_aside(config: RunConfig, options: Options, files: SourceFiles) -> Chosen:
     """Returns the choice that was made, or makes one that is not kept."""
-    if AUTO not in (config.teacher.preset, config.student.preset):
+    stages = find_choice(config)
+    if not stages:
         return Chosen()
-    if artifact.is_complete(os.path.join(config.output, CHOICE)):
+    if receipts.find_status(stages[CHOICE], config.output, files).state is State.DONE:
         return read_choice(config)
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
-        return choose(aside, options, files, log)
+        options = dataclasses.replace(options, reused="", has_bar=False)
+        return choose(aside, options, source_files(aside), lambda line: None)
 
 
 def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
@@ -133,26 +188,21 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
     files = source_files(config)
     check_run(config, goal=REPORT, number=1, find_files=files)
     chosen = choose(config, options, files, log)
+    path, patience = pathlib.Path(config.output), config.rounds.patience
     for number in range(1, config.rounds.count + 1):
         chain = Chain(config, chosen, number)
-        request = make_request(config, chain.stages(), options)
-        names = ("round-1", f"round-{number + 1}")
-        wanted = tuple(f"{name}/calibration" for name in names)
-        request = dataclasses.replace(
-            request, wanted=(*chain.goal("student", number), *wanted)
+        compared = (1, number + 1)
+        wanted = (
+            *chain.goal("student", number),
+            *(name for n in compared for name in chain.goal("calibration", n)),
         )
-        execution.check_stale(request, files)
-        write_run(config)
-        execution.run(request, files, log)
-        stops = rounds.decide(
-            pathlib.Path(config.output), patience=config.rounds.patience, log=log
-        )
-        if stops:
+        request = make_request(config, chain.stages(), wanted, options)
+        _make(config, request, options, log)
+        if rounds.decide(path, patience=patience, log=log, count=number):
             break
-    done = dataclasses.replace(
-        config, rounds=dataclasses.replace(config.rounds, count=number)
-    )
-    run(done, dataclasses.replace(options, number=number), log)
+    made = dataclasses.replace(config.rounds, count=number)
+    options = dataclasses.replace(options, number=number)
+    run(dataclasses.replace(config, rounds=made), options, log)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,9 +240,12 @@ def read_choice(config: RunConfig) -> Chosen:
 
 
 def make_request(
-    config: RunConfig, stages: dict[str, Stage], options: Options
+    config: RunConfig,
+    stages: dict[str, Stage],
+    wanted: tuple[str, ...],
+    options: Options,
 ) -> Request:
-    """Returns the request for all stages."""
+    """Returns the request for some of the stages, with what they need."""
     runner = config.runner
     jobs = runner.jobs if options.jobs is None else options.jobs
     jobs = jobs or system.num_cores()
@@ -203,12 +256,13 @@ def make_request(
         run=config.output,
         shared=shared,
         stages=stages,
-        wanted=tuple(stages),
+        wanted=wanted,
         remake=options.remake,
         jobs=jobs,
         # A small network runs fastest on one thread.
         threads=runner.threads or (1 if jobs > 1 else 0),
         resume=options.resume,
+        has_bar=options.has_bar,
     )
 
 

@@ -2,125 +2,140 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 
-from stage import artifact, streams
+from stage import streams
 from stage.text import printable
-from workflow.chain import execution, receipts
+from workflow.chain import lock, receipts
 from workflow.chain.receipts import State, Status
 from workflow.chain.stage import Stage
 from workflow.commands import running
-from workflow.run_file.config import AUTO, RunConfig
-from workflow.stages import CHOICE, Chain, Chosen, choice_stages
+from workflow.run_file.config import RunConfig
+from workflow.stages import Chain, Chosen
 
 #: ANSI codes of the colors of states.
 _COLORS = {"done": 32, "running": 36, "stale": 33}
 _NUMBER = re.compile(r"-[0-9]+")
 
 
-def format_status(config: RunConfig, *, color: bool = False) -> Iterator[str]:
-    """Yields a line for each stage of a run.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A stage in the table.
 
-    Expected seconds are those of the same stage of another round or member.
+    Attributes:
+        name: Name of the stage.
+        word: `done`, `running`, `stale` or `to do`.
+        seconds: Seconds that it took, or has taken so far.
+        expected: Seconds that it is expected to take, if that is known.
+        reason: Why it is stale.
     """
+
+    name: str
+    word: str
+    seconds: float | None = None
+    expected: float | None = None
+    reason: str = ""
+
+
+def format_status(config: RunConfig, *, color: bool = False) -> Iterator[str]:
+    """Yields a printable line for each stage of a run, and their sum."""
+    rows = list_rows(config, now=time.time())
+    seconds = sum(row.seconds or 0 for row in rows)
+    count = sum(row.word == "done" for row in rows)
+    rows.append(Row(name=f"{count} of {len(rows)} done", word="", seconds=seconds))
+    width = max(len(row.name) for row in rows)
+    yield f"{'stage':{width}}  {'state':8}{'seconds':>9}{'expected':>10}"
+    for row in rows:
+        yield _format(row, width, color=color)
+
+
+def list_rows(config: RunConfig, *, now: float) -> list[Row]:
+    """Returns the rows of the table; `now` is in seconds since 1970."""
     stages = _list_stages(config)
     files = running.source_files(config)
-    found = {
-        name: receipts.find_status(stage, config.output, files)
-        for name, stage in stages.items()
-    }
-    seconds = {name: _seconds(config.output, name) for name in stages}
-    is_running = execution.is_running(config.output)
-    width = max(map(len, stages))
-    yield f"{'stage':{width}}  {'state':8}{'seconds':>9}{'expected':>10}"
+    found = propagate(
+        stages,
+        {
+            name: receipts.find_status(stage, config.output, files)
+            for name, stage in stages.items()
+        },
+    )
+    owner = lock.find_owner(config.output)
+    since = float("inf") if owner is None else owner.created
+    taken = {n: receipts.find_seconds(s, config.output) for n, s in stages.items()}
+    rows = []
     for name, stage in stages.items():
-        yield _format_line(
-            name.ljust(width),
-            _word(stage, found, config.output, is_running),
-            _elapsed(stage, config.output, seconds[name], is_running),
-            _expected(name, seconds),
-            found[name].reasons,
-            color=color,
-        ).rstrip()
+        status, receipt = found[name], receipts.read(stage, config.output)
+        is_begun = receipt is not None and receipt.started >= since
+        runs = is_begun and status.state is State.TODO
+        so_far = now - receipt.started if runs and receipt is not None else taken[name]
+        rows.append(
+            Row(
+                name=name,
+                word="running" if runs else status.state.value,
+                seconds=so_far,
+                expected=_expected(name, taken, status),
+                reason="; ".join(status.reasons),
+            )
+        )
+    return rows
+
+
+def propagate(
+    stages: Mapping[str, Stage], found: Mapping[str, Status]
+) -> dict[str, Status]:
+    """Returns the states with stages as stale that read a stale one, however far."""
+    states: dict[str, Status] = {}
+    for name, status in found.items():
+        stale = [
+            parent
+            for parent in stages[name].parents
+            if parent in states and states[parent].state is State.STALE
+        ]
+        if status.state is State.DONE and stale:
+            status = Status(State.STALE, (f"reads {stale[0]}",))
+        states[name] = status
+    return states
 
 
 def _list_stages(config: RunConfig) -> dict[str, Stage]:
     """Returns the stages; without a choice yet, those of a network as teacher."""
-    if AUTO not in (config.teacher.preset, config.student.preset):
-        return Chain(config, Chosen(), config.rounds.count).stages()
-    is_chosen = artifact.is_complete(os.path.join(config.output, CHOICE))
-    chosen = running.read_choice(config) if is_chosen else Chosen()
+    try:
+        chosen = running.read_choice(config)
+    except (OSError, ValueError):
+        chosen = Chosen()
     return {
-        **choice_stages(config),
+        **running.find_choice(config),
         **Chain(config, chosen, config.rounds.count).stages(),
     }
 
 
-def _word(stage: Stage, found: Mapping[str, Status], run: str, is_running: bool) -> str:
-    status = found[stage.name]
-    if status.state is State.TODO and is_running and receipts.read(stage, run):
-        return "running"
-    if status.state is State.DONE and _has_stale_parent(stage, found):
-        return "stale"
-    return status.state.value
-
-
-def _has_stale_parent(stage: Stage, found: Mapping[str, Status]) -> bool:
-    parents = (found[name] for name in stage.parents if name in found)
-    return any(parent.state is State.STALE for parent in parents)
-
-
-def _seconds(run: str, name: str) -> float | None:
-    directory = os.path.join(run, name)
-    if not artifact.is_complete(directory):
-        return None
-    return artifact.read_completed(directory).seconds
-
-
-def _elapsed(
-    stage: Stage, run: str, seconds: float | None, is_running: bool
+def _expected(
+    name: str, taken: Mapping[str, float | None], status: Status
 ) -> float | None:
-    """Returns the seconds that a stage has taken, so far if it runs."""
-    receipt = receipts.read(stage, run)
-    if seconds is None and is_running and receipt is not None:
-        return time.time() - receipt.started
-    return seconds
-
-
-def _expected(name: str, seconds: Mapping[str, float | None]) -> float | None:
-    """Returns the seconds of a stage that differs in numbers alone."""
-    if seconds[name] is not None:
+    """Returns the seconds of a stage before it is made anew, or of a similar one."""
+    if status.state is State.DONE:
         return None
     pattern = _NUMBER.sub("-N", name)
-    known = (
-        taken
-        for other, taken in seconds.items()
-        if taken is not None and _NUMBER.sub("-N", other) == pattern
+    similar = [n for n in taken if _NUMBER.sub("-N", n) == pattern]
+    known = (taken[other] for other in [name, *similar])
+    return next((seconds for seconds in known if seconds is not None), None)
+
+
+def _format(row: Row, width: int, *, color: bool) -> str:
+    word = f"{row.word:8}"
+    if color and row.word in _COLORS:
+        word = f"\x1b[{_COLORS[row.word]}m{word}\x1b[0m"
+    numbers = "".join(
+        f"{number:>{size},.0f}" if number is not None else " " * size
+        for number, size in ((row.seconds, 9), (row.expected, 10))
     )
-    return next(known, None)
-
-
-def _format_line(
-    name: str,
-    word: str,
-    elapsed: float | None,
-    expected: float | None,
-    reasons: tuple[str, ...],
-    *,
-    color: bool,
-) -> str:
-    columns = [
-        f"{number:>{width},.0f}" if number is not None else " " * width
-        for number, width in ((elapsed, 9), (expected, 10))
-    ]
-    shown = f"{word:8}"
-    if color and word in _COLORS:
-        shown = f"\x1b[{_COLORS[word]}m{shown}\x1b[0m"
-    reason = f"  {printable('; '.join(reasons))}" if reasons else ""
-    return f"{name}  {shown}{''.join(columns)}{reason}"
+    reason = f"  {printable(row.reason)}" if row.reason else ""
+    return f"{row.name:{width}}  {word}{numbers}{reason}".rstrip()
 
 
 def can_color() -> bool:

@@ -9,6 +9,8 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
+from workflow.chain import process
+
 #: Module of each command of a stage, and what it does.
 STAGES = {
     "train-teacher": ("teacher.train", "Train a teacher on labeled images."),
@@ -52,7 +54,8 @@ class _StageCommand(click.Command):
         """Replaces this process by that of the module."""
         arguments = context.params["arguments"]
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", self.module, *arguments])
+        command = [sys.executable, "-m", self.module, *arguments]
+        os.execve(sys.executable, command, process.environment())
 
     def shell_complete(
         self, context: click.Context, incomplete: str
@@ -61,12 +64,8 @@ class _StageCommand(click.Command):
         if not incomplete.startswith("-"):
             return []
         flags = importlib.import_module(self.module).FLAGS.values
-        names = (f"--{name}=" for name in flags)
-        return [
-            CompletionItem(name)
-            for name in sorted(names)
-            if name.startswith(incomplete)
-        ]
+        names = sorted(f"--{name}=" for name in flags)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def find(name: str) -> click.Command | None:

@@ -7,18 +7,21 @@ imported.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
-from beam_jobs import select_labels
+from beam_jobs import label_images, select_labels
 from classifier.training import presets as teacher_presets
 from classifier.training.config import refuse_consistency
-from stage.flags import CommandFlags, lies_in_source
+from stage import artifact
+from stage.flags import SOURCE_KINDS, CommandFlags, lies_in_source
 from stage.overrides import override_all
 from stage.validation import check
 from student import train as student_train
 from student.training import presets as student_presets
-from student.training.config import StudentConfig, check_assignments
+from student.training.config import check_assignments
 from teacher import probe as teacher_probe
 from teacher import train as teacher_train
 from workflow.run_file.config import AUTO, RunConfig
@@ -26,48 +29,107 @@ from workflow.run_file.reading import flat_settings
 
 #: Goals that need labeled images alone.
 LABELED_GOALS = ("teacher", "calibration")
-#: Settings that are sources of images.
+#: Settings of `data` that are sources of images.
 SOURCES = ("labeled", "evaluation", "unlabeled", "calibration")
+#: Fingerprint of the files of a source: "" if there are none, None if it is unknown.
+FindFiles: TypeAlias = Callable[[str], str | None]
 
 
 def check_run(
-    config: RunConfig,
-    *,
-    goal: str,
-    number: int,
-    find_files: Callable[[str], str | None],
+    config: RunConfig, *, goal: str, number: int, find_files: FindFiles
 ) -> None:
-    """Raises ValueError if a stage would refuse what the run file says.
+    """Raises ValueError or OSError if a stage would refuse what the run file says.
 
     Args:
         config: Settings of the run.
-        goal: What is to be made, of `stages.GOALS`.
+        goal: What is to be made, such as `report`.
         number: Round of the goal.
-        find_files: Returns a fingerprint of a source's files, "" if there are none.
+        find_files: Returns the fingerprint of a source's files.
     """
-    images = config.images
-    needed = ["labeled", "evaluation"]
-    if goal not in LABELED_GOALS or number > 1 or config.teacher.consistency == "on":
-        needed.append("unlabeled")
-    for name in needed:
-        check(bool(getattr(images, name)), f"expected data.{name}, got none")
-    for name in SOURCES:
-        spec = getattr(images, name)
-        check(
-            find_files(spec) != "" if spec else True, f"data.{name}: {spec}: no files"
-        )
-    for spec in (getattr(images, name) for name in SOURCES):
-        check(
-            not lies_in_source(config.output, spec),
-            f"the output {config.output} lies in {spec}, and would be read with it; "
-            "use another output",
-        )
+    _check_images(config, goal=goal, number=number)
+    _check_output(config)
+    _check_apart(config, find_files)
     _check_teacher(config)
     _check_student(config)
+    with _naming("labeling.flags"):
+        label_images.FLAGS.check(config.labeling.flags)
     with _naming("selection.flags"):
         select_labels.FLAGS.check(config.selection.flags)
     if config.runner.name == "dataflow":
         _check_dataflow(config)
+
+
+def check_files(config: RunConfig, specs: Iterable[str], find_files: FindFiles) -> None:
+    """Raises ValueError if there are no files of a source that is to be read."""
+    data = config.data
+    names = dict.fromkeys(data.exclude or (), "data.exclude")
+    names |= {getattr(data, name): f"data.{name}" for name in (*SOURCES, "class_names")}
+    for spec in specs:
+        if spec in names and find_files(spec) == "":
+            kinds = ", ".join(f"{kind}:" for kind in SOURCE_KINDS)
+            raise ValueError(
+                f"{names[spec]} = {spec}: no such files; expected a path, after one of "
+                f"{kinds} or alone"
+            )
+
+
+def _check_images(config: RunConfig, *, goal: str, number: int) -> None:
+    """Raises ValueError if images are not given that are needed."""
+    teacher, digits = config.teacher, config.data.digits
+    check(
+        not digits.labels_per_class
+        or AUTO not in (teacher.preset, config.student.preset),
+        "expected teacher.preset = tiny, or another recipe, with data.digits: auto "
+        "chooses by images that are there before",
+    )
+    needed = ["labeled", "evaluation"]
+    if goal not in LABELED_GOALS or number > 1 or teacher.consistency == "on":
+        needed.append("unlabeled")
+    for name in needed:
+        is_given = bool(getattr(config.images, name))
+        check(is_given, f"expected data.{name}, a source of images, got none")
+
+
+def _check_output(config: RunConfig) -> None:
+    """Raises ValueError if the run cannot be made where it is to be."""
+    check(
+        "://" not in config.output,
+        f"expected output as a directory of this machine, got {config.output}",
+    )
+    artifact.check_directory(config.output)
+    for spec in (getattr(config.data, name) for name in SOURCES):
+        is_named = spec.partition(":")[0] in SOURCE_KINDS
+        check(
+            not spec
+            or not lies_in_source(
+                config.output, spec if is_named else f"folder:{spec}"
+            ),
+            f"the output {config.output} lies in {spec}, and would be read with it; "
+            "use another output",
+        )
+
+
+def _check_apart(config: RunConfig, find_files: FindFiles) -> None:
+    """Raises ValueError if the same labeled images are to be learned and tested."""
+    given = [
+        (f"data.{name}", getattr(config.data, name))
+        for name in ("labeled", "evaluation", "calibration")
+    ]
+    for (first, one), (second, other) in itertools.combinations(given, 2):
+        # Splits of a dataset have the same files.
+        is_split = one.startswith(("tfds:", "hf:"))
+        is_same = one == other or (not is_split and _have_same(one, other, find_files))
+        check(
+            not (one and other and is_same),
+            f"expected different images as {first} and {second}, got {other} as both: "
+            "a classifier is measured on images that it has not learned from",
+        )
+
+
+def _have_same(one: str, other: str, find_files: FindFiles) -> bool:
+    return bool(one and other and find_files(one)) and (
+        find_files(one) == find_files(other)
+    )
 
 
 def _check_teacher(config: RunConfig) -> None:
@@ -77,32 +139,37 @@ def _check_teacher(config: RunConfig) -> None:
         with _naming("teacher.flags"):
             teacher_probe.FLAGS.check(_words(teacher))
         return
-    given = _check_recipe("teacher", teacher, teacher_train.FLAGS, teacher_presets)
+    _, given = _check_recipe("teacher", teacher, teacher_train.FLAGS, teacher_presets)
     if teacher.consistency == "off":
         with _naming("teacher.consistency"):
-            refuse_consistency(given["set"].value, "consistency is off")
+            refuse_consistency(given, "consistency is off")
 
 
 def _check_student(config: RunConfig) -> None:
-    student = config.student
-    _check_preset("student.preset", student.preset, student_presets)
-    given = _check_recipe("student", student, student_train.FLAGS, student_presets)
+    # Without one of its own, the student has the teacher's.
+    preset = config.student.preset or config.teacher.preset
+    student = dataclasses.replace(config.student, preset=preset)
+    _check_preset("student.preset", preset, student_presets)
+    recipe, given = _check_recipe(
+        "student", student, student_train.FLAGS, student_presets
+    )
     with _naming("student.settings"):
-        recipe = student_presets.find(given["preset"].value)
-        if isinstance(recipe, StudentConfig):
-            check_assignments(recipe, given["set"].value)
+        check_assignments(recipe, given)
 
 
 def _words(section: Any) -> list[str]:
     return [*(f"--set={s}" for s in flat_settings(section.settings)), *section.flags]
 
 
-def _check_recipe(name: str, section: Any, flags: CommandFlags, presets: Any) -> Any:
-    """Raises ValueError for settings that the recipe has not; returns the flags."""
+def _check_recipe(
+    name: str, section: Any, flags: CommandFlags, presets: Any
+) -> tuple[Any, list[str]]:
+    """Returns a recipe and the settings that change it; ValueError for wrong ones."""
     with _naming(f"{name}.settings or {name}.flags"):
         given = flags.check([f"--preset={_known(section.preset)}", *_words(section)])
-        override_all(presets.find(given["preset"].value), given["set"].value)
-    return given
+        assignments = given["set"].value
+        recipe = override_all(presets.find(given["preset"].value), assignments)
+    return recipe, assignments
 
 
 def _check_preset(name: str, preset: str, presets: Any) -> None:
@@ -114,7 +181,7 @@ def _check_preset(name: str, preset: str, presets: Any) -> None:
 
 def _known(preset: str) -> str:
     """Returns a preset whose settings are those of the one that is chosen."""
-    return "tiny" if preset in ("", AUTO) else preset
+    return "tiny" if preset == AUTO else preset
 
 
 def _check_dataflow(config: RunConfig) -> None:
@@ -124,9 +191,8 @@ def _check_dataflow(config: RunConfig) -> None:
         f"expected data.unlabeled in a bucket (gs://), got {images.unlabeled}: "
         "Dataflow reads no others",
     )
-    parts = config.output.split("/")
     check(
-        not ({"", ".", ".."} & set(parts)) and "://" not in config.output,
+        not {"", ".", ".."} & set(config.output.split("/")),
         "expected output as a path below the working directory, such as runs/birds, "
         f"got {config.output}: it is mirrored in {config.runner.dataflow.bucket_path}",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 import re
 from typing import Any, Literal, TypeAlias
 
@@ -349,9 +350,14 @@ class RunConfig:
 
     @property
     def is_split(self) -> bool:
-        """Whether some of the labeled images are held out to evaluate on."""
-        is_open = self.data.labeled and not self.data.evaluation
-        return bool(is_open and is_folder_source(self.data.labeled))
+        """Whether some of the labeled images are held out to evaluate on.
+
+        They stay so when the folder is gone.
+        """
+        if not self.data.labeled or self.data.evaluation:
+            return False
+        is_done = os.path.isdir(f"{self.output}/{SPLIT}")
+        return is_done or is_folder_source(self.data.labeled)
 
     @property
     def images(self) -> DataSection:
@@ -384,9 +390,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(bool(self.output), "expected output, the directory to make, got none")
         neighbors = self.labeling.neighbors
-        is_calibrated = (
-            self.teacher.features or self.teacher.folds or self.data.calibration
-        )
+        held_out = self.data.calibration or self.data.digits.calibration_images
+        is_calibrated = self.teacher.features or self.teacher.folds or held_out
         check(
             not (neighbors and is_calibrated),
             "expected labeling.neighbors = 0 with teacher.features, teacher.folds or "

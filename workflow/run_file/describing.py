@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from stage.text import printable
 from workflow.run_file.config import RunConfig
 
 _ATTRIBUTE = re.compile(r"^(\w+): ", re.MULTILINE)
@@ -74,13 +75,14 @@ def write_template(given: Mapping[str, Mapping[str, Any]], header: str) -> str:
             value = given.get(section.name, {}).get(name)
             lines += _comment(text)
             if value is None:
-                lines.append(f"# {_assignment(name, default)}")
+                lines.append(f"# {write_assignment(name, default)}")
             else:
-                lines.append(_assignment(name, value))
+                lines.append(write_assignment(name, value))
     return "\n".join(lines) + "\n"
 
 
-def _assignment(name: str, value: Any) -> str:
+def write_assignment(name: str, value: Any) -> str:
+    """Returns a setting as a line of a run file; without a value, its name alone."""
     if value is None:
         return f"{name} ="
     if isinstance(value, dict):
@@ -89,8 +91,13 @@ def _assignment(name: str, value: Any) -> str:
 
 
 def _comment(text: str) -> list[str]:
+    """Returns lines of comments; commands, which are indented, stay in a line."""
     return [
-        f"# {line}".rstrip()
+        f"# {printable(line)}".rstrip()
         for paragraph in text.split("\n")
-        for line in textwrap.wrap(paragraph, _WIDTH) or [""]
+        for line in (
+            [paragraph]
+            if paragraph.startswith(" ")
+            else textwrap.wrap(paragraph, _WIDTH, break_on_hyphens=False) or [""]
+        )
     ]

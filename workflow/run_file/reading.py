@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import functools
+import glob
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -19,9 +22,13 @@ from workflow.run_file.config import RunConfig
 
 #: Name of a run file; that in the directory of a run has its latest settings.
 RUN_FILE = "run.toml"
-#: Settings that are paths, and those that are sources of images.
-_PATHS = ("output", "data.class_names", "data.data_dir")
-_SOURCES = ("data.labeled", "data.evaluation", "data.unlabeled", "data.calibration")
+#: Forms of sources whose rest is no path, and those that are patterns.
+_NAMES = ("hf",)
+_PATTERNS = ("tfrecord", "webdataset", "parquet")
+#: Name and split of a TFDS dataset; a split may have colons, too.
+_DATASET = re.compile(r"^(.+?)(:[^:/][^/]*)$")
+#: Forms of features that name a file or a directory.
+_FEATURES = ("onnx", "saved_model", "safetensors", "resnet_rs_h5")
 
 
 def read_run(
@@ -45,18 +52,23 @@ def read_run(
         OSError: If the file cannot be read.
     """
     found = _find(path, output)
-    tables = _read_tables(found) if found else {}
-    _resolve(tables, os.path.dirname(found or ""))
+    tables = {"output": RunConfig.output, **_read_tables(found)} if found else {}
+    _change_paths(tables, lambda text, kind: resolve(text, _directory(found), kind))
     given: dict[str, Any] = {}
     for assignment in assignments:
         _assign(given, assignment)
     if output:
         given["output"] = output
-    _resolve(given, "")
+    _change_paths(given, lambda text, kind: resolve(text, "", kind))
     _merge(tables, given)
     if not found and "output" not in tables:
-        raise ValueError("expected a run file or --output=, the directory of a run")
-    return _convert(tables, found or "--set")
+        raise ValueError("expected a run file, or --output=, the directory of a run")
+    name = found or "--set"
+    try:
+        _check_known(tables, RunConfig, "")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return typed_json.convert(tables, RunConfig, name)
 
 
 def _find(path: str | None, output: str) -> str | None:
@@ -65,6 +77,10 @@ def _find(path: str | None, output: str) -> str | None:
         inside = os.path.join(output, RUN_FILE)
         return inside if output and os.path.exists(inside) else None
     if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"no run file {path!r}; `noisy-student init FOLDER` writes one"
+            )
         return path
     inside = os.path.join(path, RUN_FILE)
     if not os.path.exists(inside):
@@ -74,10 +90,14 @@ def _find(path: str | None, output: str) -> str | None:
     return inside
 
 
+def _directory(path: str | None) -> str:
+    return os.path.dirname(path or "")
+
+
 def _read_tables(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(typed_json.read_bytes(path).decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = typed_json.error_message(error)
         raise ValueError(f"{path}: expected TOML: {message}") from error
 
@@ -106,21 +126,42 @@ def _merge(tables: dict[str, Any], given: Mapping[str, Any]) -> None:
             tables[name] = value
 
 
-def _resolve(tables: dict[str, Any], start: str) -> None:
-    """Replaces relative paths by those from the working directory."""
-    for name in (*_PATHS, *_SOURCES, "data.exclude"):
+class PathKind(enum.Enum):
+    """What a setting that may have a path is."""
+
+    PATH = enum.auto()
+    SOURCE = enum.auto()
+    FEATURES = enum.auto()
+
+
+#: Settings that have paths.
+_PATHS = {
+    "output": PathKind.PATH,
+    "data.class_names": PathKind.PATH,
+    "data.data_dir": PathKind.PATH,
+    "data.labeled": PathKind.SOURCE,
+    "data.evaluation": PathKind.SOURCE,
+    "data.unlabeled": PathKind.SOURCE,
+    "data.calibration": PathKind.SOURCE,
+    "data.exclude": PathKind.SOURCE,
+    "teacher.features": PathKind.FEATURES,
+}
+
+
+def _change_paths(
+    tables: dict[str, Any], change: Callable[[str, PathKind], str]
+) -> None:
+    """Replaces all settings that have paths."""
+    for name, kind in _PATHS.items():
         *parents, leaf = name.split(".")
-        table: Any = functools.reduce(
-            lambda inner, parent: _table(inner, parent), parents, tables
-        )
+        table: Any = functools.reduce(_table, parents, tables)
         value = table.get(leaf)
-        change: Callable[[str, str], str] = (
-            resolve_path if name in _PATHS else resolve_source
-        )
         if isinstance(value, str) and value:
-            table[leaf] = change(value, start)
-        elif isinstance(value, list):
-            table[leaf] = [change(v, start) if isinstance(v, str) else v for v in value]
+            table[leaf] = change(value, kind)
+        elif isinstance(value, list | tuple):
+            table[leaf] = [
+                change(v, kind) if isinstance(v, str) and v else v for v in value
+            ]
 
 
 def _table(tables: Any, name: str) -> dict[str, Any]:
@@ -128,37 +169,42 @@ def _table(tables: Any, name: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def resolve_path(path: str, start: str) -> str:
-    """Returns a path that is relative to `start` as one from the working directory."""
-    if "://" in path or os.path.isabs(path):
-        return path
-    return os.path.normpath(os.path.join(start, path))
+def resolve(text: str, start: str, kind: PathKind) -> str:
+    """Returns a setting whose path is relative to `start` from the working directory.
 
-
-def resolve_source(spec: str, start: str) -> str:
-    """Returns a source whose path is resolved, see `resolve_path`.
-
-    The name of a TFDS dataset is no path unless there is such a directory.
+    Names that are no paths stay, such as that of a TFDS dataset.
     """
-    kind, separator, rest = spec.partition(":")
-    if not separator or kind not in SOURCE_KINDS:
-        return resolve_path(spec, start)
-    if kind == "hf":
-        return spec
-    if kind == "tfds":
-        name, _, split = rest.rpartition(":")
-        if not os.path.isdir(resolve_path(name, start)):
-            return spec
-        return f"tfds:{resolve_path(name, start)}:{split}"
-    return f"{kind}:{resolve_path(rest, start)}"
+
+    def join(path: str, form: str) -> str:
+        if "://" in path or os.path.isabs(path):
+            return path
+        root = glob.escape(start) if form in _PATTERNS else start
+        joined = os.path.normpath(os.path.join(root, path))
+        return joined if form != "tfds" or os.path.isdir(joined) else path
+
+    return _change_path(text, kind, join)
 
 
-def _convert(tables: dict[str, Any], name: str) -> RunConfig:
-    try:
-        _check_known(tables, RunConfig, "")
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return typed_json.convert(tables, RunConfig, name)
+def _change_path(text: str, kind: PathKind, change: Callable[[str, str], str]) -> str:
+    """Returns a setting with its path changed; `change` also gets its form."""
+    form, separator, rest = text.partition(":")
+    forms = {PathKind.SOURCE: SOURCE_KINDS, PathKind.FEATURES: _FEATURES}.get(kind, ())
+    if kind is PathKind.FEATURES and separator and form not in forms:
+        return text
+    if not separator or form not in forms:
+        return change(text, "")
+    if form in _NAMES:
+        return text
+    if form == "tfds":
+        name, split = split_dataset(rest)
+        return f"tfds:{change(name, form)}{split}"
+    return f"{form}:{change(rest, form)}"
+
+
+def split_dataset(text: str) -> tuple[str, str]:
+    """Returns the name of a TFDS dataset, and its split with the colon before it."""
+    found = _DATASET.match(text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
@@ -189,16 +235,19 @@ def to_toml(config: RunConfig, *, start: str) -> str:
     Paths inside the directory `start` are written relative to it, others absolute, so
     that the file may be moved with its directory.
     """
+    root = os.path.abspath(start)
+
+    def shorten(path: str, form: str) -> str:
+        if "://" in path or (form == "tfds" and not os.path.isdir(path)):
+            return path
+        path = os.path.abspath(path)
+        outer = glob.escape(root) if form in _PATTERNS else root
+        is_inside = path == outer or path.startswith(outer.rstrip("/") + "/")
+        return os.path.relpath(path, outer) if is_inside else path
+
     tables = _differing(config, RunConfig())
     tables["output"] = config.output
-    for name in (*_PATHS, *_SOURCES, "data.exclude"):
-        *parents, leaf = name.split(".")
-        table = functools.reduce(_table, parents, tables)
-        value = table.get(leaf)
-        if isinstance(value, str) and value:
-            table[leaf] = _portable(value, start, is_source=name not in _PATHS)
-        elif isinstance(value, tuple):
-            table[leaf] = tuple(_portable(v, start, is_source=True) for v in value)
+    _change_paths(tables, lambda text, kind: _change_path(text, kind, shorten))
     return tomli_w.dumps(tables)
 
 
@@ -214,18 +263,27 @@ def _differing(config: Any, default: Any) -> dict[str, Any]:
     return found
 
 
-def _portable(text: str, start: str, *, is_source: bool) -> str:
-    kind, separator, rest = text.partition(":")
-    if is_source and separator and kind in SOURCE_KINDS:
-        is_name = kind == "tfds" and not os.path.isdir(rest.rpartition(":")[0])
-        if kind == "hf" or is_name:
-            return text
-        return f"{kind}:{_portable(rest, start, is_source=False)}"
-    if "://" in text:
-        return text
-    path, root = os.path.abspath(text), os.path.abspath(start)
-    is_inside = path == root or path.startswith(root.rstrip("/") + "/")
-    return os.path.relpath(path, root) if is_inside else path
+def differences(before: RunConfig, now: RunConfig) -> list[str]:
+    """Returns a phrase for each setting that differs, `output` excepted."""
+    old, new = (dict(_flatten(dataclasses.asdict(config))) for config in (before, now))
+    return [
+        f"{name} was {_shown(old, name)}, is {_shown(new, name)}"
+        for name in sorted(old.keys() | new.keys())
+        if name != "output" and old.get(name) != new.get(name)
+    ]
+
+
+def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    return "not given" if value in (None, "", ()) else typed_json.shown(value)
 
 
 def write_run(config: RunConfig) -> None:

@@ -57,7 +57,7 @@ def task(tmp_path):
 @pytest.mark.parametrize("rounds", [1, 3])
 @pytest.mark.parametrize("propagation", [(), ("--neighbors=10",)])
 def test_a_chain_computes_its_budget(recorder, task, rounds, propagation):
-    chain = methods.Chain(rounds=rounds, propagation=propagation)
+    chain = methods.PseudoLabelChain(rounds=rounds, propagation=propagation)
     outcome = chain.run(task)
     of_round = sum(SIZES.values()) - (0 if propagation else SIZES["labeled"])
     assert recorder.labeled == of_round * rounds
@@ -75,7 +75,7 @@ def test_other_methods_compute_their_budget(recorder, task, name):
 
 def test_a_chain_ends_when_nothing_is_selected(recorder, task):
     recorder.kept = [7, 0]
-    outcome = methods.Chain(rounds=3).run(task)
+    outcome = methods.PseudoLabelChain(rounds=3).run(task)
     assert outcome.parts == {
         "teacher": 0.5,
         "kept 1": 7,
@@ -88,7 +88,7 @@ def test_a_chain_ends_when_nothing_is_selected(recorder, task):
 
 def test_chains_out_of_range_are_refused():
     with pytest.raises(ValueError, match="rounds"):
-        methods.Chain(rounds=0)
+        methods.PseudoLabelChain(rounds=0)
 
 
 def test_recipes_have_the_rules_of_lengths_and_mixtures(monkeypatch):

@@ -26,8 +26,8 @@ from workflow.report.analysis.missing import Missing, attempt, known
 from workflow.report.analysis.round_figures import RoundFigures, read_round
 from workflow.report.analysis.run_files import (
     EvaluatedImages,
+    FinishedStage,
     Run,
-    Stage,
     read_stages,
 )
 from workflow.samples import tiles
@@ -118,7 +118,7 @@ class Figures:
     learning: tuple[Series, ...]
     confusions: tuple[Confusion, ...] | Missing
     stopping: Stopping | None
-    stages: tuple[Stage, ...]
+    stages: tuple[FinishedStage, ...]
     licenses: Ledger
 
 

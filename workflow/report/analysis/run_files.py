@@ -95,7 +95,7 @@ class EvaluatedImages:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage:
+class FinishedStage:
     """A complete artifact of the run.
 
     Attributes:
@@ -254,7 +254,7 @@ def read_metrics(directory: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def read_stages(run: Run) -> Iterator[Stage]:
+def read_stages(run: Run) -> Iterator[FinishedStage]:
     """Yields the complete artifacts: data, round by round, the control."""
     found = [completed.parent for completed in run.path.glob("**/COMPLETED")]
     for directory in sorted(found, key=lambda path: _order(path.relative_to(run.path))):
@@ -262,7 +262,7 @@ def read_stages(run: Run) -> Iterator[Stage]:
         config = read_optional(directory / artifact.CONFIG)
         classifier = read_optional(directory / CLASSIFIER)
         own = {"classifier": classifier.get("fingerprint"), **config}
-        yield Stage(
+        yield FinishedStage(
             name=directory.relative_to(run.path).as_posix(),
             seconds=completed.seconds,
             command=completed.command,

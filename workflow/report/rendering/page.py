@@ -21,7 +21,7 @@ from pseudo_label.selection.decision import funnel_title
 from stage.text import printable_lines
 from workflow.report.analysis.figures import Figures
 from workflow.report.analysis.missing import Missing
-from workflow.report.analysis.run_files import Stage
+from workflow.report.analysis.run_files import FinishedStage
 from workflow.report.analysis.verdict import describe_below, describe_compute
 from workflow.report.rendering import charts, contact_sheets, text
 from workflow.report.rendering.marks import Axis
@@ -90,7 +90,7 @@ def command_line(arguments: Iterable[str]) -> str:
     return " \\\n    ".join(lines)
 
 
-def versions(stages: Sequence[Stage]) -> list[str]:
+def versions(stages: Sequence[FinishedStage]) -> list[str]:
     """Returns packages with their versions, and the number of stages if not all."""
     counts = collections.Counter(
         f"{package} {version}"
