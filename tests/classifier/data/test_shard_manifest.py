@@ -273,6 +273,8 @@ def test_of_parts_that_start_at_once_the_first_decides(place, monkeypatch):
             )
         shard = shard_manifest.read_shard(place / "job", 0)
         assert shard == open_photos(place).shards[0]
+
+
 def test_a_directory_of_an_earlier_version_keeps_the_name_of_its_list(place):
     first = freeze(place)
     path = place / "job" / shard_list.NAME
