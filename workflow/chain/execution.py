@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import graphlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stage import artifact, interruption
 from workflow.chain import copying, receipts
@@ -167,19 +167,23 @@ def _make(
     status = receipts.find_status(stage, run, files)
     if status.state is State.DONE:
         return
-    commands = copying.commands(stage, run, request.shared)
+
+    def run_commands(commands: Iterable[Sequence[str]]) -> None:
+        path = receipts.path_of(stage.name, run, ".log")
+        for arguments in commands:
+            processes.run(stage.name, arguments, log_path=path, show=progress.line)
+
     if status.state is State.STALE:
         if not request.remake:
             raise StaleError(describe_stale(run, {stage.name: status}))
         progress.line(f"{stage.name}: made anew: {'; '.join(status.reasons)}")
+        # Elsewhere first: what is left of it could not be told from this stage's.
+        run_commands(copying.deletion(stage, request.shared))
         receipts.forget(stage, run)
-        commands = [*copying.deletion(stage, request.shared), *commands]
     receipts.sweep(stage, run)
     receipt = receipts.make(stage, run, files)
     if not artifact.is_complete(f"{run}/{stage.name}"):
         receipts.write(receipt, stage, run)
     progress.begin(stage.name)
-    log_path = receipts.path_of(stage.name, run, ".log")
-    for arguments in commands:
-        processes.run(stage.name, arguments, log_path=log_path, show=progress.line)
+    run_commands(copying.commands(stage, run, request.shared))
     receipts.write(receipt, stage, run)

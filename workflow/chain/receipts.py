@@ -6,6 +6,7 @@ same flags, the same files of images, and the same content of the directories it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import glob
@@ -154,7 +155,9 @@ def compare(stage: Stage, run: str, asked: Receipt) -> Status:
     """Returns whether a run has a stage that was asked for as `asked` says."""
     directory = os.path.join(run, stage.name)
     before = read(stage, run)
-    if not os.path.exists(os.path.join(directory, artifact.CONFIG)) or before is None:
+    # What workers elsewhere have begun is not here before it is complete.
+    is_begun = stage.is_shared or os.path.exists(f"{directory}/{artifact.CONFIG}")
+    if before is None or not is_begun:
         # The command compares settings itself with those in its directory.
         return Status(State.TODO)
     reasons = tuple(_differences(before, asked))
@@ -249,7 +252,8 @@ def forget(stage: Stage, run: str) -> None:
     artifact that a command would refuse to go on with.
     """
     sweep(stage, run)
-    os.rename(os.path.join(run, stage.name), path_of(stage.name, run, _REMOVED))
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(os.path.join(run, stage.name), path_of(stage.name, run, _REMOVED))
     epath.Path(path_of(stage.name, run, ".json")).unlink(missing_ok=True)
     sweep(stage, run)
 

@@ -140,8 +140,10 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
             stage = stages[name]
             for reason in status.reasons:
                 yield f"# {name} is stale: {reason}"
-            for arguments in copying.commands(stage, request.run, request.shared):
-                yield shown_command(arguments)
+            commands = copying.commands(stage, request.run, request.shared)
+            if status.state is State.STALE:
+                commands = [*copying.deletion(stage, request.shared), *commands]
+            yield from map(shown_command, commands)
 
 
 def find_choice(config: RunConfig) -> dict[str, Stage]:
