@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from stage import streams
 from tests.commands import ENVIRONMENT, ROOT
 
 WORK = """
@@ -77,3 +78,9 @@ def test_a_failure_keeps_its_status(tmp_path):
 def test_characters_that_the_terminal_lacks_are_escaped(tmp_path):
     program = WORK.replace("the last line", "caf\\u00e9")
     assert run(tmp_path, "", program, PYTHONIOENCODING="ascii") == (0, "")
+
+
+def test_styled_lines_are_printed_as_they_are(capsys):
+    streams.show("\x1b[32mdone\x1b[0m")
+    streams.show("\x1b[32mdone\x1b[0m", is_styled=True)
+    assert capsys.readouterr().out == "\\x1b[32mdone\\x1b[0m\n\x1b[32mdone\x1b[0m\n"

@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 import json
 import os
 import re
@@ -138,3 +139,7 @@ def test_files_that_are_none_are_refused(tmp_path):
             typed_json.read(tmp_path / name, Any)
     with pytest.raises(FileNotFoundError):
         typed_json.read(tmp_path / "nothing", Any)
+
+
+def test_times_of_toml_are_shown():
+    assert typed_json.shown(datetime.date(2020, 1, 2)) == '"2020-01-02"'

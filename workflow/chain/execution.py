@@ -186,11 +186,10 @@ def _make(
     if status.state is State.DONE:
         return
 
-    log_path = receipts.path_of(stage.name, run, ".log")
-
     def run_commands(commands: Iterable[Sequence[str]]) -> None:
+        path = receipts.path_of(stage.name, run, ".log")
         for arguments in commands:
-            processes.run(stage.name, arguments, log_path=log_path, show=progress.line)
+            processes.run(stage.name, arguments, log_path=path, show=progress.line)
 
     if status.state is State.STALE:
         if not request.remake:

@@ -6,6 +6,7 @@ same flags, the same files of images, and the same content of the directories it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import glob
@@ -251,7 +252,8 @@ def forget(stage: Stage, run: str) -> None:
     artifact that a command would refuse to go on with.
     """
     sweep(stage, run)
-    os.rename(os.path.join(run, stage.name), path_of(stage.name, run, _REMOVED))
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(os.path.join(run, stage.name), path_of(stage.name, run, _REMOVED))
     epath.Path(path_of(stage.name, run, ".json")).unlink(missing_ok=True)
     sweep(stage, run)
 
