@@ -23,7 +23,7 @@ from typing import Any
 from classifier.export.facts import Evaluation
 from classifier.probing.config import PREFIX, ProbeConfig, split_settings
 from classifier.training import metrics, tracking
-from classifier.training.tracking import Tracker
+from classifier.training.tracker import Tracker
 from stage import artifact, cli, licenses
 from stage.cli import Log
 from stage.flags import SOURCES, CommandFlags

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from classifier.training import tracking
 from classifier.training.config import TrainConfig
-from classifier.training.tracking import Tracker, TrackerSpec
+from classifier.training.tracker import Tracker
+from classifier.training.tracking import TrackerSpec
 from stage import artifact, cli, licenses
 from stage.extras import install_extra
 from stage.licenses import Ledger

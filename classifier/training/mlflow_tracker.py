@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from classifier.training.tracking import RunSetup, Status, flatten
+from classifier.training.tracker import RunSetup, Status, flatten
 
 #: Environment of MLflow, unless the user has set it. By default it waits for a server
 #: for minutes, and tells its makers how it is used.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from etils import epath
 
-from classifier.training.tracking import Status
+from classifier.training.tracker import Status
 
 
 class TensorBoardTracker:

@@ -15,15 +15,15 @@ import importlib.util
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any
 
 from etils import epath
 
+from classifier.training.tracker import RemoteTracker, RunSetup, Status, Tracker
 from stage import artifact, cli, interruption, preemption, typed_json
 from stage.cli import Log
 from stage.text import printable
 
-Status: TypeAlias = Literal["finished", "failed", "killed"]
 #: What a tracker's run is called, by kind of tracker: the module to import, the form of
 #: what follows the colon, and that form in words.
 KINDS = {
@@ -34,28 +34,6 @@ KINDS = {
 PAUSE_SECONDS = 300.0
 #: Seconds that Ctrl-C waits for the trackers.
 _END_SECONDS = 10.0
-#: Most characters of a setting's value.
-_MAX_VALUE = 500
-
-
-class Tracker(Protocol):
-    """What receives the figures of one run."""
-
-    def log_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Receives one row of `metrics.jsonl`; the first call has the first row."""
-
-    def finish(self, status: Status) -> None:
-        """Receives how the run has ended; called once, last."""
-
-
-class RemoteTracker(Tracker, Protocol):
-    """A tracker that other software keeps: it may fail, and later go on.
-
-    Attributes:
-        run_id: Name of the run there.
-    """
-
-    run_id: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,23 +50,6 @@ class TrackerSpec:
 
     def __str__(self) -> str:
         return printable(f"{self.kind}:{self.where}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunSetup:
-    """What a tracker is told about a run when it begins or goes on.
-
-    Attributes:
-        name: Name of the run for readers.
-        workdir: Directory of the run.
-        settings: Content of its `config.json`.
-        run_id: Run to go on with; None to begin one.
-    """
-
-    name: str
-    workdir: epath.PathLike
-    settings: Mapping[str, Any]
-    run_id: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -280,17 +241,6 @@ class PatientTracker:
             return False
         self._is_failing = False
         return True
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Returns settings by path, as "config.optimizer.momentum", as short texts."""
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = typed_json.shorten(printable(str(value)), _MAX_VALUE)
-    return flat
 
 
 def _in_a_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from classifier.training.tracking import RunSetup, Status
+from classifier.training.tracker import RunSetup, Status
 from stage import artifact
 
 #: Status that W&B gives for each end; 255 is that of Ctrl-C in its own handlers.

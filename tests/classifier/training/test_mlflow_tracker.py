@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from classifier.training.mlflow_tracker import open_run
-from classifier.training.tracking import RunSetup
+from classifier.training.tracker import RunSetup
 from tests import commands
 
 pytest.importorskip("mlflow", reason="needs MLflow, see docs/tracking.md")

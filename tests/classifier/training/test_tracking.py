@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from classifier.training import devices, tracking
+from classifier.training import devices, tracker, tracking
 from classifier.training.devices import Devices
 from classifier.training.journal import Journal
 from classifier.training.tracking import parse
@@ -185,6 +185,6 @@ def test_without_its_package_the_extra_is_named(monkeypatch, log_to):
 
 def test_settings_are_flat_and_short():
     settings = {"config": {"optimizer": {"momentum": 0.9}}, "long": ["x" * 9000]}
-    flat = tracking.flatten(settings)
+    flat = tracker.flatten(settings)
     assert flat["config.optimizer.momentum"] == "0.9"
     assert len(flat["long"]) < 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from classifier.training.tracking import RunSetup
+from classifier.training.tracker import RunSetup
 from classifier.training.wandb_tracker import open_run
 from tests.classifier.training import wandb_files
 
