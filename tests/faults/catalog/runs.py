@@ -77,7 +77,7 @@ FAULTS = (
     Fault(
         "images that are gone when a finished run is reported on",
         WORKS,
-        "by `noisy-student report`; only stages that read them need them",
+        "by `noisy-student report RUN`; only stages that read them need them",
     ),
     Fault(
         "run that make of an earlier version has begun",
