@@ -62,8 +62,8 @@ def make(path: pathlib.Path, stages: Mapping[str, Stage], **more: object) -> lis
 
 def started(lines: list[str]) -> list[str]:
     """Returns the names of the stages that were started."""
-    end = ": started"
-    return [line.removesuffix(end) for line in lines if line.endswith(end)]
+    found = (line.partition(": started") for line in lines)
+    return [name for name, mark, rest in found if mark and rest[:1] in ("", ":")]
 
 
 def contents(path: pathlib.Path) -> dict[str, bytes]:
