@@ -89,7 +89,8 @@ def test_statuses_of_a_run(flags, tmp_path):
         (["runn"], 2, "run"),
         (["init", "nothing"], 1, "no folder"),
         (["demo", "--seeds=0"], 2, "--seeds"),
-        (["report", "--output=x"], 1, "x"),
+        (["report"], 2, "RUNS"),
+        (["report", "nothing"], 1, "nothing"),
         ([], 2, "Usage"),
     ],
 )

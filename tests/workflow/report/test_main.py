@@ -36,11 +36,15 @@ def test_several_runs_are_compared(run, tmp_path):
     assert len(json.loads(output.read_text())["runs"]) == 2
 
 
+def test_several_runs_are_compared_without_a_file(run):
+    *_, last = report(f"--run={run}", f"--run={run}")
+    assert "better in 2 of 2" in last
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
         (("--run={run}/none",), "{run}/none/round-1/teacher/evaluation"),
-        (("--run={run}", "--run={run}"), "--output"),
         (("--run={run}", "more"), "more"),
         ((), "--run"),
     ],
