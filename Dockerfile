@@ -31,6 +31,7 @@ COPY beam_jobs beam_jobs
 COPY teacher teacher
 COPY student student
 COPY workflow workflow
+COPY noisy_student noisy_student
 RUN pip install --no-cache-dir --no-deps --force-reinstall . && pip check
 
 WORKDIR /

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 FILES = ("Dockerfile", "pyproject.toml", "setup.py", "constraints.txt")
 PACKAGES = (
     *("stage", "classifier", "pseudo_label", "beam_jobs"),
-    *("teacher", "student", "workflow"),
+    *("teacher", "student", "workflow", "noisy_student"),
 )
 #: Extras of pyproject.toml that are installed, by the kind of worker.
 EXTRAS = {"cpu": "gcp,openvino", "nvidia": "gcp,tensorflow-cuda"}
