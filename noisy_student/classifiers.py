@@ -74,7 +74,7 @@ class ImagePredictions:
             }
         )
         probabilities = pd.DataFrame(self.probabilities, columns=list(self.class_names))
-        return table.join(probabilities, rsuffix=" ")
+        return pd.concat([table, probabilities], axis="columns")
 
 
 class ImageClassifier:

@@ -256,7 +256,7 @@ CASES = [
     ),
     Case(
         "warm-up",
-        (*TRAIN, "--set=num_steps=9"),
+        (*TRAIN, "--set=num_steps=9", "--set=optimizer.warmup_steps=9"),
         (
             "optimizer.warmup_steps",
             "num_steps (9)",

@@ -267,10 +267,12 @@ def test_a_calibration_of_other_classes(fault, tmp_path):
 
 @page.holds("calibration without a confidence")
 def test_a_calibration_without_a_confidence(fault, tmp_path):
-    for confidence in ([0.9, None, 0.7], [0.9, float("nan"), 0.7], [0.9, 2.0, 0.7]):
-        write_calibration(tmp_path, confidence=confidence)
-        path = tmp_path / CALIBRATION_ROWS
-        fault.check(refusal(path, lambda: precision.read_calibration(tmp_path)))
+    for number, wrong in enumerate((None, float("nan"), 2.0)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        write_calibration(directory, confidence=[0.9, wrong, 0.7])
+        path = directory / CALIBRATION_ROWS
+        fault.check(refusal(path, lambda at=directory: precision.read_calibration(at)))
 
 
 @page.holds("run directory that lacks a round")

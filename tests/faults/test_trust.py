@@ -271,7 +271,7 @@ def test_control_characters_in_an_argument(fault, place):
         ("beam_jobs.select_labels", f"--predictions={path}"),
         ("classifier.predict", f"--classifier={path}", "x.png"),
         ("classifier.predict", f"--{COMMANDS}=1"),
-        ("teacher.train", f"--labeled=folder:{path}", "--evaluation=x", "--workdir=x"),
+        ("teacher.train", f"--labeled=folder:{path}", "--evaluation=x", "--workdir=y"),
         ("workflow.report", f"--run={path}"),
         ("pseudo_label.verify", path),
         ("pseudo_label.verify", path, path),

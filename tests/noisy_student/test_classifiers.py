@@ -36,7 +36,7 @@ def test_files_are_predicted_as_by_the_command(classifier, images, exported):
     output = call(
         "classifier.predict",
         f"--classifier={exported[0]}",
-        "--json",
+        "--format=json",
         "--top_k=3",
         images,
     ).stdout
@@ -47,7 +47,7 @@ def test_files_are_predicted_as_by_the_command(classifier, images, exported):
     for row, probabilities in zip(expected[:-1], found.probabilities, strict=False):
         by_name = {top["class_name"]: top["probability"] for top in row["top"]}
         np.testing.assert_allclose(
-            [by_name[name] for name in found.class_names], probabilities, rtol=1e-6
+            [by_name[name] for name in found.class_names], probabilities, atol=1e-6
         )
 
 

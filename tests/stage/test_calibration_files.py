@@ -41,7 +41,7 @@ def test_another_calibration_is_refused(tmp_path, teachers, changes, named):
 def test_other_directories_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="none"):
         read_temperature(tmp_path / "none", teachers=[])
-    with pytest.raises(ValueError, match="complete"):
+    with pytest.raises(ValueError, match="COMPLETED"):
         read_temperature(tmp_path, teachers=[])
     artifact.start_or_resume(tmp_path / "other", {})
     artifact.complete(tmp_path / "other", seconds=0)

@@ -12,6 +12,7 @@ from beam_jobs.labeling.worker import Labeling, LabelingError, Teachers
 from classifier.data import python_reader
 from classifier.data.sources import open_source
 from classifier.inference.ensemble import BATCH_SIZE, Predictions
+from stage import artifact
 from stage.status import OK
 from tests.beam_jobs.labeling import test_model_handler
 from tests.images import random_images, to_examples, write_records
@@ -173,6 +174,6 @@ def test_teachers_load_from_where_they_are(exported, monkeypatch):
 
     monkeypatch.setattr(filesystems, "fetch", fetch)
     ensemble = Teachers(directories=(str(exported[0]),), temperature=2.0).load()
-    assert fetched == [(str(exported[0]), ("checkpoints", "events", "profile"))]
+    assert fetched == [(str(exported[0]), artifact.SCRATCH)]
     predicted = ensemble.predict(ensemble.decode(to_examples(random_images(1))))
     assert predicted.status == [OK]
