@@ -87,10 +87,11 @@ def find_differences(runs: Sequence[RunFacts]) -> tuple[RunDifference, ...]:
 
 def _settings(run: RunFacts) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields the name and the settings of each stage, its command among them."""
-    directory = _find_directory(run.stages)
-    inside = re.compile(rf"(?<![^:=, ]){re.escape(directory)}(?=/|$)")
     seed = re.compile(rf"seed{run.seed}(?![0-9])")
     for stage in run.stages:
+        # A stage that was taken over names the run that has made it.
+        directory = _find_directory(stage)
+        inside = re.compile(rf"(?<![^:=, ]){re.escape(directory)}(?=/|$)")
         settings: dict[str, list[str]] = {}
         for flag, value in _flags(stage.command):
             if directory:
@@ -122,11 +123,10 @@ def _flags(command: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield flag, value
 
 
-def _find_directory(stages: Sequence[StageFacts]) -> str:
-    """Returns the directory that a run was made in; "" if no stage tells."""
-    for stage in stages:
-        for word in stage.command:
-            flag, _, value = word.partition("=")
-            if flag in _OUTPUTS and value.endswith(f"/{stage.name}"):
-                return value.removesuffix(f"/{stage.name}")
+def _find_directory(stage: StageFacts) -> str:
+    """Returns the directory of the run that a stage was made in; "" if unknown."""
+    for word in stage.command:
+        flag, _, value = word.partition("=")
+        if flag in _OUTPUTS and value.endswith(f"/{stage.name}"):
+            return value.removesuffix(f"/{stage.name}")
     return ""

@@ -147,7 +147,7 @@ class Run:
             for above in itertools.islice(self.path.resolve().parents, 3):
                 if (above / "round-1").is_dir():
                     raise FileNotFoundError(
-                        f"{self.path} is a part of a run; give --run={above}"
+                        f"{self.path} is a part of a run; report on {above}"
                     )
             runs = sorted(path.parent for path in self.path.glob("*/round-1"))
             if runs:

@@ -45,6 +45,12 @@ def test_draws_of_one_experiment_do_not_differ():
     assert settings(first) == {}
 
 
+def test_a_stage_that_was_taken_over_names_another_directory():
+    first, second = (make(name, confidence_threshold=0.5) for name in ("a", "b/c"))
+    mixed = dataclasses.replace(second, stages=(first.stages[0], second.stages[1]))
+    assert settings(first, mixed) == {}
+
+
 def test_another_seed_in_a_name_is_another_set_of_images():
     first = make("a", 1, "tfds:digits/labels5_seed1:labeled")
     second = make("b", 2, "tfds:digits/labels5_seed1:labeled")
