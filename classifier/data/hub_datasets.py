@@ -202,7 +202,7 @@ def _patterns(
 
 
 def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path are those of a pattern; `**` is any number of them."""
+    """Whether a path has the parts of a pattern; `**` is any number of them."""
     if not name or not pattern:
         return not name and all(part == "**" for part in pattern)
     if pattern[0] == "**":
