@@ -30,9 +30,11 @@ override MAKEOVERRIDES :=
 override WRONG := $(if $(GIVEN),$(shell $(or $(wildcard $(PY)),$(call quote,PYTHON)) \
 	-m infra.make $(foreach name,$(GIVEN),$(call q,$(name)))))
 $(if $(WRONG),$(error $(WRONG)))
+PRINT_OUTPUT := import sys; from workflow.run_file.reading import read_run as r; print(r(sys.argv[1]).output)
 is_demo := $(filter file,$(origin RUN))
 file = $(if $(value FILE),$(call quote,FILE))
 digits = $(if $(value LABELED),,$(if $(is_demo),examples/digits.toml))
+directory = $(if $(and $(value FILE),$(is_demo)),"$$($(PY) -c '$(PRINT_OUTPUT)' $(file))",$(call quote,RUN))
 output = $(if $(and $(value FILE),$(is_demo)),,$(call flag,RUN,output))
 asked = $(strip $(foreach pair,$(SETTINGS),$(if $(value $(call part,1,$(pair))),$(pair))))
 sets = $(foreach pair,$(asked),--set=$(call part,2,$(pair))=$(call quote,$(call part,1,$(pair)))) \
@@ -77,7 +79,7 @@ clean-demo:
 teacher calibration labels selection records student evaluation samples control report: | $(INSTALLED)
 	$(call run,run --until=$@ $(if $(filter report,$@),,--round=$(round)) $(call flag,JOBS,jobs))
 verify: records
-	@$(PY) -m pseudo_label.verify $(call quote,RUN)/round-$(round)/dataset
+	@$(PY) -m pseudo_label.verify $(directory)/round-$(round)/dataset
 rounds: | $(INSTALLED)
 	$(call run,rounds $(call flag,JOBS,jobs) $(if $(value ROUNDS)$(value FILE),,--set=rounds.count=3))
 status: | $(INSTALLED)

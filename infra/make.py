@@ -60,7 +60,7 @@ VARIABLES = {
         "Directory of all that is made; its run.toml has settings",
     ),
     "FILE": ("", "Run file, as `noisy-student init FOLDER` writes it"),
-    "SET": ("", 'Further settings, as in SET="teacher.members=3 rounds.patience=2"'),
+    "SET": ("", 'Settings, as in SET="teacher.members=3"; with blanks: in FILE='),
     "ARGS": ("", "Further flags of the command, such as --remake or --dry_run"),
     "LABELED": ("", "Labeled images, such as folder:birds/labeled"),
     "EVALUATION": ("", "Labeled images to measure accuracy on"),
@@ -133,7 +133,10 @@ def describe_unknown(name: str) -> str:
     if name in VARIABLES:
         return ""
     if name in REPLACED:
-        return f"{name}= has become {REPLACED[name]}, see docs/run_file.md"
+        present = REPLACED[name]
+        # make splits at blanks, in quotes, too.
+        file = " (with blanks in FILE= only)" if present.startswith("SET=") else ""
+        return f"{name}= has become {present}{file}, see docs/run_file.md"
     return unknown("variable", name, VARIABLES)
 
 

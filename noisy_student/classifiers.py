@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import io
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -193,10 +192,4 @@ def _encode(image: Any) -> bytes:
     return buffer.getvalue()
 
 
-def members_of(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the classifiers `member-I` in a directory, in order."""
-    found = directory.glob("member-*")
-    return sorted(found, key=lambda path: (len(path.name), path.name))
-
-
-__all__: Sequence[str] = ("Image", "ImageClassifier", "ImagePredictions", "members_of")
+__all__: Sequence[str] = ("Image", "ImageClassifier", "ImagePredictions")

@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from noisy_student.classifiers import ImageClassifier, members_of
-from stage import typed_json
+from noisy_student.classifiers import ImageClassifier
+from stage import artifact, typed_json
 from workflow.commands import demonstration, running
 from workflow.run_file.reading import read_run
 
@@ -130,16 +130,17 @@ class FinishedRun:
 
     @property
     def num_rounds(self) -> int:
-        """Number of rounds that have a student."""
-        students = (path for path in self.path.glob("round-*/student"))
-        return sum(1 for _ in students)
+        """Number of rounds whose student is complete."""
+        return sum(map(artifact.is_complete, self.path.glob("round-*/student")))
 
     @property
     def teacher(self) -> ImageClassifier:
         """Teacher of the round, the members of the first one as an ensemble."""
         if self._number > 1:
             return ImageClassifier(self.path / f"round-{self._number - 1}" / "student")
-        return ImageClassifier(*members_of(self.path / "round-1" / "teacher"))
+        from workflow.report.analysis.run_files import Run
+
+        return ImageClassifier(*Run(self.path).members())
 
     @property
     def student(self) -> ImageClassifier:

@@ -426,17 +426,22 @@ def _check_not_blank(name: str, value: Any, is_required: bool) -> None:
             sys.exit(f"error: --{name}: expected a value, got {each!r}{advice}")
 
 
+def split_source(spec: str) -> tuple[str, str]:
+    """Returns the form of a source of images, "" for a plain path, and the rest."""
+    form, separator, rest = spec.partition(":")
+    return (form, rest) if separator and form in SOURCE_KINDS else ("", spec)
+
+
 def is_folder_source(spec: str) -> bool:
     """Whether a source of images is a folder, with or without `folder:` before it."""
-    kind, separator, path = spec.partition(":")
-    is_named = bool(separator) and kind in SOURCE_KINDS
-    return os.path.isdir(path if is_named and kind == "folder" else spec)
+    form, path = split_source(spec)
+    return form in ("", "folder") and os.path.isdir(path)
 
 
 def lies_in_source(path: str | os.PathLike[str], spec: str) -> bool:
     """Whether a path lies in a source of images that is a folder."""
-    folder = spec.removeprefix("folder:")
-    return folder != spec and is_within(path, folder)
+    form, folder = split_source(spec)
+    return form == "folder" and is_within(path, folder)
 
 
 def _define_strings(name: str, default: Any, text: str, **more: Any) -> Flag:

@@ -18,6 +18,7 @@ from typing import Any
 
 from classifier.data.examples import File
 from stage import typed_json
+from stage.extras import install_extra
 
 _NAME = r"\w+(?:[.-]\w+)*"
 _PATTERN = re.compile(
@@ -140,17 +141,21 @@ def choose_files(
     Returns none if there are several configurations, of which none is the default.
     """
     patterns = _patterns(card, config, split)
-    if patterns is None:
+    if patterns is not None:
+        globs = [pattern.split("/") for pattern in patterns]
         return [
             name
             for name in names
-            if _has_word(name, split) and (config is None or _has_word(name, config))
+            if any(_matches(name.split("/"), parts) for parts in globs)
         ]
-    return [
-        name
+    before = {
+        name: name[: found.start()]
         for name in names
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    ]
+        if (found := _find_word(name, split))
+        if config is None or _find_word(name, config)
+    }
+    # What stands before the split is the configuration.
+    return list(before) if len(set(before.values())) == 1 else []
 
 
 def choose_converted(names: Sequence[str], config: str | None, split: str) -> list[str]:
@@ -196,8 +201,17 @@ def _patterns(
     return patterns
 
 
-def _has_word(name: str, word: str) -> bool:
-    return re.search(rf"(^|[/_.-]){re.escape(word)}([/_.-]|$)", name) is not None
+def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path has the parts of a pattern; `**` is any number of them."""
+    if not name or not pattern:
+        return not name and all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _matches(name, pattern[1:]) or _matches(name[1:], pattern)
+    return fnmatch.fnmatchcase(name[0], pattern[0]) and _matches(name[1:], pattern[1:])
+
+
+def _find_word(name: str, word: str) -> re.Match[str] | None:
+    return re.search(rf"(^|[/_.-]){re.escape(word)}([/_.-]|$)", name)
 
 
 def _check_whole(spec: str, names: Sequence[str]) -> None:
@@ -220,7 +234,7 @@ def _import(spec: str) -> Any:
         import huggingface_hub.utils
     except ImportError as error:
         raise ValueError(
-            f"{spec}: needs huggingface_hub: pip install -c constraints.txt -e '.[hub]'"
+            f"{spec}: needs huggingface_hub: {install_extra('hub')}"
         ) from error
     # Not a line for each of its attempts: the last one's error is raised.
     huggingface_hub.utils.logging.set_verbosity_error()

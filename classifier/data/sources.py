@@ -40,10 +40,10 @@ from classifier.data.readers import (
     TfdsReader,
     read_files,
 )
+from classifier.data.source_forms import find_form
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
-from stage.flags import SOURCE_KINDS, SOURCES
 from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
@@ -53,13 +53,6 @@ _MAX_LOST = 10**6
 _TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 #: Forms of which `--class_names` must give the names that they hold themselves.
 _NAMED = ("tfds", "folder")
-#: Forms of plain paths, by their ending.
-_KIND_OF_ENDING = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".tfrecord": "tfrecord",
-    ".tar": "webdataset",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +205,7 @@ def open_source(
             paths), `parquet:GLOB`, `tfrecord:GLOB`, `webdataset:GLOB` (tar files),
             `tfds:NAME:SPLIT` (a prepared dataset, by name or by directory),
             `hf:OWNER/NAME:SPLIT` (Parquet files of the Hugging Face Hub), or a path,
-            see `find_form`.
+            see `source_forms.find_form`.
         data_dir: Directory of TFDS datasets; None for TFDS's default.
         class_names_file: Text file of one class name per line, for labels that are
             numbers without names; others must have these names.
@@ -260,35 +253,6 @@ def open_source(
         check_same_classes(class_names, source.labeled_class_names(), spec)
     _check_keys(source)
     return source
-
-
-def find_form(spec: str) -> str:
-    """Returns a source with its form in front; a plain path gets that of what it names.
-
-    A directory is a folder, and other paths and patterns have a form by their ending.
-    Raises ValueError for what is neither.
-    """
-    kind, _, rest = spec.partition(":")
-    if kind in SOURCE_KINDS and rest:
-        return spec
-    if spec and kind not in SOURCE_KINDS:
-        form = _KIND_OF_ENDING.get(os.path.splitext(spec)[1].lower())
-        if listing.is_folder(spec):
-            hint = _prepared_hint(spec)
-            if hint:
-                raise ValueError(f"{spec}: {hint}")
-            return f"folder:{spec}"
-        if form is not None:
-            return f"{form}:{spec}"
-    raise ValueError(f"expected a source as {SOURCES}, got {spec!r}")
-
-
-def _prepared_hint(path: str) -> str:
-    """Returns how to name a directory that is a TFDS dataset, "" if it is none."""
-    folder = listing.open_path(path)
-    if not (folder / "features.json").exists():
-        return ""
-    return f"a TFDS dataset is a source as tfds:{path}:SPLIT, such as tfds:{path}:train"
 
 
 def _open_csv(

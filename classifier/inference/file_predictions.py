@@ -18,7 +18,7 @@ from classifier.data import listing, python_reader
 from classifier.data.examples import File, key_text
 from classifier.data.readers import FolderReader
 from classifier.inference.ensemble import BATCH_SIZE, Ensemble
-from stage.flags import SOURCE_KINDS
+from stage.flags import split_source
 from stage.status import OK
 from stage.text import printable
 
@@ -79,10 +79,10 @@ def _without_form(path: str) -> str:
 
     Raises ValueError for sources of other forms.
     """
-    kind, _, rest = path.partition(":")
-    if kind not in SOURCE_KINDS or not rest or os.path.lexists(path):
+    form, rest = split_source(path)
+    if not form or not rest or os.path.lexists(path):
         return path
-    if kind != "folder":
+    if form != "folder":
         raise ValueError(
             f"expected files or folders of images, got {path}; "
             "beam_jobs.label_images predicts those of any source"

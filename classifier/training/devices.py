@@ -284,8 +284,8 @@ def _remark_on_gpu(found: Devices) -> str:
         return ""
     extra = "cuda" if found.backend == "jax" else "tensorflow-cuda"
     return (
-        f"nvidia-smi is there, but {found.backend} finds no GPU: pip install -c "
-        f"constraints.txt -e '.[{extra}]', see docs/gpu.md"
+        f"nvidia-smi is there, but {found.backend} finds no GPU: "
+        f"{install_extra(extra)}, see docs/gpu.md"
     )
 
 

@@ -22,6 +22,7 @@ from etils import epath
 from classifier.training.tracker import RemoteTracker, RunSetup, Status, Tracker
 from stage import artifact, cli, interruption, preemption, typed_json
 from stage.cli import Log
+from stage.extras import install_extra
 from stage.text import printable
 
 #: What a tracker's run is called, by kind of tracker: the module to import, the form of
@@ -94,10 +95,7 @@ def _parse_one(text: str) -> TrackerSpec:
             "docs/tracking.md"
         )
     if importlib.util.find_spec(module) is None:
-        raise ValueError(
-            f"--log_to={kind}: needs {module}: pip install -c constraints.txt -e "
-            f"'.[{kind}]'"
-        )
+        raise ValueError(f"--log_to={kind}: needs {module}: {install_extra(kind)}")
     return TrackerSpec(kind=kind, where=where)
 
 
@@ -118,8 +116,7 @@ def tracked(
     setup = RunSetup(
         name=cli.short_name(workdir), workdir=workdir, settings=settings, run_id=None
     )
-    opened = [_open(spec, setup, runs, log) for spec in specs]
-    trackers = [tracker for tracker in opened if tracker is not None]
+    trackers: list[PatientTracker] = []
     status: Status = "failed"
 
     def end(_: int) -> None:
@@ -127,6 +124,9 @@ def tracked(
             tracker.finish("killed")
 
     try:
+        for spec in specs:
+            if opened := _open(spec, setup, runs, log):
+                trackers.append(opened)
         with contextlib.ExitStack() as stack:
             if trackers:
                 stack.enter_context(

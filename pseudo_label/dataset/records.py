@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from pseudo_label.predictions.schema import hash_key
 from stage import artifact
+from stage.artifact_kinds import DATASET_INFO
 from stage.tfds_directory import FRAME_BYTES, open_builder
 
 NAME = "pseudo_labels"
@@ -27,7 +28,6 @@ SPLIT = "train"
 _ADVICE = "delete COMPLETED in it and run write_records again"
 #: Features that a soft target is made from.
 TARGET_FEATURES = ("top_labels", "top_probabilities")
-INFO = "dataset_info.json"
 #: Entry of the file that says which features `as_supervised=True` gives; datasets of
 #: earlier versions have none.
 SUPERVISED = "supervisedKeys"
@@ -181,7 +181,7 @@ def write_metadata(
             }
         ],
     }
-    artifact.write_json(path / INFO, info)
+    artifact.write_json(path / DATASET_INFO, info)
 
 
 def check_size(directory: epath.PathLike) -> None:

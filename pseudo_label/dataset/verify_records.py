@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pseudo_label.dataset import card, records
 from pseudo_label.dataset.verify_selection import Count, Lineage, check
 from stage import artifact, licenses, typed_json
+from stage.artifact_kinds import DATASET_INFO
 from stage.system import num_cores
 from stage.tfds_directory import FRAME_BYTES, open_builder
 
@@ -42,7 +43,7 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
     split = _open_split(lineage)
     num_shards = lineage.config.num_shards
     files = Count("files of records", len(split.shard_lengths), num_shards)
-    check(files, "dataset_info.json")
+    check(files, DATASET_INFO)
     names = [records.shard_name(index, num_shards) for index in range(num_shards)]
     _check_files(lineage.dataset, names)
     expected = _ExpectedRecords(lineage, kept)
@@ -54,11 +55,11 @@ def count_records(lineage: Lineage, kept: pa.Table) -> list[Count]:
             length += expected.add(index, batch, f"{path}")
             _check_images(batch, f"{path}")
         of_file = Count(f"records of {name}", split.shard_lengths[index], length)
-        check(of_file, "dataset_info.json")
+        check(of_file, DATASET_INFO)
         num_bytes += path.stat().length - length * FRAME_BYTES
     expected.check_complete()
     size = Count("bytes of records", split.num_bytes, num_bytes)
-    check(size, "dataset_info.json")
+    check(size, DATASET_INFO)
     _check_description(lineage, split)
     artifact.check_sizes(lineage.dataset)
     return [files, size, *expected.counts()]
@@ -114,7 +115,7 @@ def _check_description(lineage: Lineage, split: Any) -> None:
 def _contents(path: epath.Path) -> list[bytes]:
     """Returns the content of a file that describes records, now and formerly."""
     contents = [path.read_bytes()]
-    if path.name == records.INFO:
+    if path.name == DATASET_INFO:
         info = typed_json.read(path, dict[str, Any])
         del info[records.SUPERVISED]
         contents.append(artifact.to_json(info))

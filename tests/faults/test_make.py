@@ -20,8 +20,9 @@ from workflow.run_file.reading import read_run
 #: In place of Python: writes its arguments, each ended by a null byte, into a file.
 #: What make asks about its variables is answered.
 STAND_IN = f"""#!/bin/sh
-case "$2" in
-  infra.make) PYTHONPATH='{ROOT}' exec '{sys.executable}' "$@" ;;
+case "$1 $2" in
+  -c*) PYTHONPATH='{ROOT}' exec '{sys.executable}' "$@" ;;
+  *infra.make) PYTHONPATH='{ROOT}' exec '{sys.executable}' "$@" ;;
 esac
 for argument; do printf '%s\\0' "$argument"; done > "calls/$(date +%s%N)-$$"
 case "$*" in *"$FAILING"*) exit 1 ;; esac
@@ -32,7 +33,6 @@ SETTINGS = {
     "IMAGES": "folder:all",
     "RUN": "runs/x",
 }
-MAKEFILES = [ROOT / "Makefile", *(ROOT / "infra").glob("*.mk")]
 STAGES = [name for name in stage_commands.GOALS if name != "report"]
 #: Values of which a shell, or make, would run or split parts.
 SPECIAL = [
@@ -261,6 +261,22 @@ def test_a_verified_round_is_made_before(make):
     assert (ended.returncode, len(calls)) == (2, 1)
 
 
+def test_the_verified_run_is_that_of_the_run_file(make):
+    (make.root / "a b").mkdir()
+    (make.root / "a b" / "run.toml").write_text('output = "it\'s $x"\n')
+    _, (_, verified) = make("verify", FILE="a b/run.toml")
+    found = os.path.join(make.root, verified[2])
+    assert found == f"{make.root}/a b/it's $x/round-1/dataset"
+    _, (_, verified) = make("verify", FILE="a b/run.toml", RUN="elsewhere")
+    assert verified[2:] == ["elsewhere/round-1/dataset"]
+
+
+@pytest.mark.parametrize("name", ["CLASS_NAMES", "DATA_DIR", "EXCLUDE"])
+def test_values_with_blanks_are_for_the_run_file(name):
+    assert "blanks in FILE=" in module.describe_unknown(name)
+    assert "blanks" in module.VARIABLES["SET"][1]
+
+
 def test_the_demo_and_its_seeds(make):
     assert make.call("demo", LABELS_PER_CLASS="10", RUN="runs/ten")[2:] == [
         *("demo", "--output=runs/ten", "--set=data.digits.labels_per_class=10")
@@ -379,7 +395,7 @@ def test_defaults_are_those_of_the_settings(make):
 
 
 def test_make_is_thin():
-    assert sum(len(path.read_text().splitlines()) for path in MAKEFILES) <= 120
+    assert len((ROOT / "Makefile").read_text().splitlines()) <= 120
 
 
 def test_every_extra_that_make_installs_is_one_of_the_project():

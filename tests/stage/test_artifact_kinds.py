@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from stage import artifact
+from stage import artifact, shard_list
 
 MARK = artifact.COMPLETED
 
@@ -20,7 +20,7 @@ def make(directory, *files):
 def run(tmp_path):
     """A run of one round, with a classifier inside another one's directory."""
     make(tmp_path / "control", "classifier.json")
-    make(tmp_path / "round-1" / "predictions", "shards.parquet")
+    make(tmp_path / "round-1" / "predictions", shard_list.NAME)
     make(tmp_path / "round-1" / "selection", "selection.json")
     make(tmp_path / "round-1" / "dataset", "dataset_info.json")
     student = make(tmp_path / "round-1" / "student", "classifier.json")
@@ -50,6 +50,11 @@ def test_a_directory_above_names_those_of_the_kind(run, what, named):
     found = re.findall(rf"{run}/([\w/-]+)", message)
     assert found == named
     assert message.startswith(f"{what}:")
+
+
+def test_predictions_of_earlier_versions_are_named_too(tmp_path):
+    made = make(tmp_path / "old", shard_list.FORMER_NAME)
+    assert refusal(tmp_path, "predictions").endswith(str(made))
 
 
 def test_a_file_names_the_directory_it_is_in(run):

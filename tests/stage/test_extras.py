@@ -56,6 +56,8 @@ def test_messages_name_extras_that_there_are():
     named = set()
     for package in ("beam_jobs", "classifier", "workflow", "teacher", "student"):
         for path in (ROOT / package).rglob("*.py"):
-            named |= set(re.findall(r"install_extra\(['\"](\w+)", path.read_text()))
+            text = path.read_text()
+            assert "constraints.txt -e" not in text, f"{path}: only a clone has it"
+            named |= set(re.findall(r"install_extra\(['\"](\w+)", text))
     assert {"onnx", "hub", "gcp", "jax"} <= named
     assert named <= set(project["optional-dependencies"])

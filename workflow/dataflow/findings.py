@@ -77,3 +77,8 @@ Check: TypeAlias = Callable[[Target, Answers], Iterator[Finding]]
 def unseen(subject: str, answer: Answer) -> Finding:
     """Returns the finding for what gcloud did not tell."""
     return Finding("?", subject, answer.reason)
+
+
+def setting(name: str, value: object = "") -> str:
+    """Returns a setting of Dataflow for a remedy, with make's variable for it."""
+    return f"runner.dataflow.{name}={value} (make: {name.upper()}=)"

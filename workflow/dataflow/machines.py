@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from beam_jobs.runners.cost import PRICES
-from workflow.dataflow.findings import Answer, Answers, Finding, unseen
+from workflow.dataflow.findings import Answer, Answers, Finding, setting, unseen
 from workflow.dataflow.target import Target
 
 #: Families whose vCPUs count in CPUS. Others have a quota of their own, if any.
@@ -58,7 +58,7 @@ def offered(target: Target, answers: Answers) -> Iterator[Finding]:
     remedy = f"{listed}, and name one: runner.dataflow.machine="
     if regions:
         near = min(regions, key=lambda name: _area(name) != _area(target.region))
-        remedy = f"REGION={near}, with a bucket there"
+        remedy = f"{setting('region', near)}, with a bucket there"
     yield Finding("FAIL", names, detail, remedy)
 
 
@@ -121,7 +121,7 @@ def _compare(need: QuotaNeed, target: Target, answer: Answer) -> Finding:
         return Finding("ok", subject, detail)
     fits = int(max(0, free) // need.each)
     more = f"ask for more on {page}"
-    remedy = f"MAX_WORKERS={fits}, or {more}" if fits else more
+    remedy = f"{setting('max_workers', fits)}, or {more}" if fits else more
     if not need.is_certain:
         return Finding("?", subject, f"{detail}, if these machines count here")
     return Finding("FAIL", subject, detail, remedy)

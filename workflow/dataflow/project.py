@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from workflow.dataflow.findings import Answers, Finding, unseen
+from workflow.dataflow.findings import Answers, Finding, setting, unseen
 from workflow.dataflow.target import Target
 
 #: Those that every job needs.
@@ -47,7 +47,7 @@ def region(target: Target, answers: Answers) -> Finding:
     command = f"gcloud compute regions list --project={target.project}"
     similar = difflib.get_close_matches(name, names, n=1)
     hint = f", did you mean {similar[0]}?" if similar else ""
-    remedy = f"{command}, and name one: REGION="
+    remedy = f"{command}, and name one: {setting('region')}"
     return Finding("FAIL", "region", f"no {name}{hint}", remedy)
 
 
@@ -119,7 +119,8 @@ def images_bucket(target: Target, answers: Answers) -> Iterator[Finding]:
         return
     found, url, subject = answers["images_bucket"], target.images_url, "images' bucket"
     if found.is_missing:
-        yield Finding("FAIL", subject, f"no {url}", "IMAGES= in one that is there")
+        remedy = "data.unlabeled= (make: IMAGES=) in one that is there"
+        yield Finding("FAIL", subject, f"no {url}", remedy)
     elif found.reason:
         yield unseen(subject, found)
     elif target.region in _locations(found.value):
@@ -128,7 +129,8 @@ def images_bucket(target: Target, answers: Answers) -> Iterator[Finding]:
         location = found.value["location"].lower()
         detail = f"{url} is in {location}, and to read it elsewhere is billed"
         is_region = found.value.get("locationType") == "region"
-        remedy = f"REGION={location}, with BUCKET= there" if is_region else ""
+        near = f"{setting('region', location)}, with {setting('bucket')} there"
+        remedy = near if is_region else ""
         yield Finding("cost", subject, detail, remedy)
 
 
@@ -144,7 +146,8 @@ def _location(target: Target, described: dict[str, Any]) -> Finding:
         return Finding("ok", "bucket", f"{target.url} is in {location}")
     detail = f"{target.url} is in {location}, the workers would be in {target.region}"
     is_region = described.get("locationType") == "region"
-    remedy = f"REGION={location}" if is_region else "BUCKET= one in the region"
+    elsewhere = f"{setting('bucket')} one in the region"
+    remedy = setting("region", location) if is_region else elsewhere
     return Finding("FAIL", "bucket", detail, remedy)
 
 

@@ -18,13 +18,14 @@ from typing import Literal, TypeAlias
 from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER, OWN_CALIBRATION
 from stage import artifact
+from stage.artifact_kinds import DATASET_INFO
 from stage.calibration_files import CALIBRATION_ROWS
 from stage.text import printable
 from stage.typed_json import check_size
 
 Kind: TypeAlias = Literal["model", "dataset"]
 #: File by which an artifact is known to be of a kind, as TFDS names it for a dataset.
-_KNOWN_BY = {"model": CLASSIFIER, "dataset": "dataset_info.json"}
+_KNOWN_BY = {"model": CLASSIFIER, "dataset": DATASET_INFO}
 #: Files that stay: paths of what a dataset was made of, names of labeled images.
 _KEPT_HERE = frozenset({"inputs.json", f"{OWN_CALIBRATION}/{CALIBRATION_ROWS}"})
 #: Endings of texts, which are searched for what is private.

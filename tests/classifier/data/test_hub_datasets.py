@@ -168,6 +168,38 @@ def test_a_split_is_a_word_of_a_name():
     assert hub_datasets.choose_files(names, {}, None, "train") == names[:1]
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, []),
+        ("en", ["en/train-0.parquet", "en/train-1.parquet"]),
+        ("fr", ["fr/train-0.parquet"]),
+        ("de", []),
+    ],
+)
+def test_files_without_a_card_are_of_one_configuration(config, expected):
+    names = ["en/test.parquet", *(f"en/train-{n}.parquet" for n in (0, 1))]
+    names += ["fr/train-0.parquet", "data/train/test-0.parquet"]
+    assert hub_datasets.choose_files(names, {}, config, "train") == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.parquet", ["a.parquet"]),
+        ("x/*", ["x/a.parquet"]),
+        ("x/**", ["x/a.parquet", "x/y/a.parquet"]),
+        ("**/a.parquet", ["a.parquet", "x/a.parquet", "x/y/a.parquet"]),
+        ("x/**/y/a.*", ["x/y/a.parquet"]),
+        ("x", []),
+    ],
+)
+def test_a_star_of_a_card_is_within_one_folder(pattern, expected):
+    names = ["a.parquet", "x/a.parquet", "x/y/a.parquet"]
+    card = {"configs": [{"data_files": pattern}]}
+    assert hub_datasets.choose_files(names, card, None, "train") == expected
+
+
 @pytest.mark.parametrize("rest", ["birds", "owner/birds", "a/b/c:train", "../x:train"])
 def test_a_name_that_is_none_is_refused(rest):
     with pytest.raises(ValueError, match="hf:OWNER/NAME:SPLIT"):

@@ -262,27 +262,6 @@ def test_the_origin_of_a_folder_is_the_same_before_and_after_it_was_read(
     assert source.origin("CC0-1.0").stated_by == "user"
 
 
-@pytest.mark.parametrize(
-    ("path", "form"),
-    [
-        ("in", "folder"),
-        ("in/", "folder"),
-        ("list.csv", "csv"),
-        ("LIST.CSV", "csv"),
-        ("x-*.parquet", "parquet"),
-        ("x.tfrecord", "tfrecord"),
-        ("x.tar", "webdataset"),
-    ],
-)
-def test_a_path_has_the_form_of_what_it_names(tmp_path, path, form):
-    (tmp_path / "in").mkdir()
-    assert sources.find_form(f"{tmp_path}/{path}") == f"{form}:{tmp_path}/{path}"
-
-
-def test_an_address_has_the_form_of_its_ending():
-    assert sources.find_form("gs://bucket/x.csv") == "csv:gs://bucket/x.csv"
-
-
 def test_a_plain_path_gives_what_its_form_gives(tmp_path, images):
     write_folder(tmp_path / "in", images, LABELS)
     plain = open_source(f"{tmp_path}/in")

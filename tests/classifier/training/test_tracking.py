@@ -108,6 +108,18 @@ def test_a_tracker_that_cannot_be_reached_is_refused_only_at_first(held, tmp_pat
     assert len(read_rows(tmp_path)) == 2
 
 
+def test_a_tracker_is_ended_if_another_cannot_be_reached(held, tmp_path, monkeypatch):
+    def refuse(where, setup):
+        raise RuntimeError("no route")
+
+    open_run = {"mlflow": held.open_run, "wandb": refuse}
+    monkeypatch.setattr(tracking, "_opener", open_run.get)
+    tracked = tracking.tracked(parse([MLFLOW, "wandb:birds"]), tmp_path, {}, print)
+    with pytest.raises(ValueError, match=r"wandb:birds: .* no route"), tracked:
+        pytest.fail("the block has run")
+    assert held.ends == ["failed"]
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -157,7 +157,7 @@ FAULTS = (
     Fault(
         "parts that find the images at different paths",
         FAILED,
-        mentions=("shards.parquet", "same paths", "moved/part-0"),
+        mentions=("shards.list", "same paths", "moved/part-0"),
     ),
     Fault(
         "part that is running already",

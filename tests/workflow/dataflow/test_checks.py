@@ -64,7 +64,8 @@ def test_nothing_else_is_asked_without_a_region(asked):
     assert (login.state, beam.state, rest.state) == ("ok", "ok", "?")
     assert str(region) == (
         "FAIL region: no us-central9, did you mean us-central1?: type: gcloud compute "
-        "regions list --project=my-project, and name one: REGION="
+        "regions list --project=my-project, and name one: "
+        "runner.dataflow.region= (make: REGION=)"
     )
     assert list(checks.before_training(job, ask)) == [region]
     assert set(names) == {"account", "application_login", "regions"}

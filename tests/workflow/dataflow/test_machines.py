@@ -2,6 +2,7 @@ import pytest
 
 from tests.workflow.dataflow import recorded
 from workflow.dataflow import machines
+from workflow.dataflow.findings import setting
 
 
 def found(check, changes, *options):
@@ -50,7 +51,9 @@ def test_the_quotas_of_all_regions_are_the_projects_own():
     quotas = found(machines.quotas, none, "--accelerator=nvidia-tesla-t4")
     wrong = {name for name, each in quotas.items() if each.state == "FAIL"}
     assert wrong == {"quota CPUS_ALL_REGIONS", "quota GPUS_ALL_REGIONS"}
-    assert quotas["quota CPUS_ALL_REGIONS"].remedy.startswith("MAX_WORKERS=3, or ")
+    assert quotas["quota CPUS_ALL_REGIONS"].remedy.startswith(
+        f"{setting('max_workers', 3)}, or "
+    )
     assert quotas["quota GPUS_ALL_REGIONS"].remedy.startswith("ask for more on https")
 
 
@@ -60,7 +63,7 @@ def test_what_is_used_already_is_not_free():
     quotas = found(machines.quotas, {"region": region})
     wrong = quotas["quota N2_CPUS"]
     assert (wrong.state, wrong.detail) == ("FAIL", "40 needed, 32 of 72 free")
-    assert wrong.remedy.startswith("MAX_WORKERS=8, ")
+    assert wrong.remedy.startswith(f"{setting('max_workers', 8)}, ")
 
 
 def test_a_family_with_a_quota_of_its_own_may_count_in_the_general_one():
@@ -114,7 +117,9 @@ def test_regions_that_have_the_machine_are_named():
     (wrong,) = found(machines.offered, elsewhere).values()
     assert wrong.detail == "not in us-central1; in europe-west4, us-central10"
     # One in the same part of the world comes first.
-    assert wrong.remedy == "REGION=us-central10, with a bucket there"
+    assert wrong.remedy == (
+        "runner.dataflow.region=us-central10 (make: REGION=), with a bucket there"
+    )
 
 
 @pytest.mark.parametrize("machine", ["custom-6-8192", "n2-custom-6-131072-ext"])

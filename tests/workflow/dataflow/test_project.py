@@ -2,7 +2,7 @@ import pytest
 
 from tests.workflow.dataflow import recorded
 from workflow.dataflow import project
-from workflow.dataflow.findings import Answer
+from workflow.dataflow.findings import Answer, setting
 
 READY = recorded.ready()
 
@@ -73,11 +73,11 @@ def test_containers_of_others_need_no_registry_and_no_builder():
 @pytest.mark.parametrize(
     ("changes", "state", "remedy"),
     [
-        ({"location": "EUROPE-WEST4"}, "FAIL", "REGION=europe-west4"),
+        ({"location": "EUROPE-WEST4"}, "FAIL", setting("region", "europe-west4")),
         (
             {"location": "US", "locationType": "multi-region"},
             "FAIL",
-            "BUCKET= one in the region",
+            "runner.dataflow.bucket= (make: BUCKET=) one in the region",
         ),
         (
             {"softDeletePolicy": {"retentionDurationSeconds": "604800"}},
@@ -120,7 +120,7 @@ def test_a_region_that_there_is_not_is_named():
     regions = {"regions": [{"name": "asia-east1"}]}
     wrong = project.region(recorded.job(), recorded.answers(regions))
     assert (wrong.state, wrong.detail) == ("FAIL", "no us-central1")
-    assert wrong.remedy.endswith("and name one: REGION=")
+    assert wrong.remedy.endswith(f"and name one: {setting('region')}")
 
 
 class TestImagesBucket:
@@ -128,7 +128,7 @@ class TestImagesBucket:
         missing = {"images_bucket": Answer(reason="gs://their-images not found: 404.")}
         (wrong,) = found(project.images_bucket, missing, images=recorded.IMAGES)
         assert (wrong.state, wrong.detail) == ("FAIL", "no gs://their-images")
-        assert wrong.remedy.startswith("IMAGES= ")
+        assert wrong.remedy.startswith("data.unlabeled= (make: IMAGES=) ")
         for images in ("", "folder:here", "folder:gs://my-bucket/birds"):
             assert not list(
                 project.images_bucket(recorded.job(images=images), recorded.answers())
@@ -137,7 +137,11 @@ class TestImagesBucket:
     @pytest.mark.parametrize(
         ("location", "kind", "remedy"),
         [
-            ("EUROPE-WEST4", "region", "REGION=europe-west4, with BUCKET= there"),
+            (
+                "EUROPE-WEST4",
+                "region",
+                f"{setting('region', 'europe-west4')}, with {setting('bucket')} there",
+            ),
             ("EU", "multi-region", ""),
         ],
     )

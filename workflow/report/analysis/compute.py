@@ -53,7 +53,6 @@ class _Counted:
 class _PredictionsConfig:
     """What is read of `config.json`; `propagation` are the settings of blending."""
 
-    teachers: tuple[str, ...]
     propagation: dict[str, Any] | None = None
 
 
@@ -97,8 +96,7 @@ def _chain(run: Run) -> Iterator[pathlib.Path]:
         made = typed_json.read(directory / "predictions" / CONFIG, _PredictionsConfig)
         selection = typed_json.read(directory / "selection" / CONFIG, _SelectionConfig)
         if number == 1:
-            teacher = directory / "teacher"
-            yield from _numbered(teacher / "member", CLASSIFIER, len(made.teachers))
+            yield from (member / CLASSIFIER for member in run.members())
         blended = (TEACHER_PREDICTIONS, LABELED_PREDICTIONS)
         for name in blended if made.propagation else ("predictions",):
             yield directory / name / SUMMARY

@@ -190,8 +190,18 @@ class Run:
         return self.round(number - 1) / "evaluation"
 
     def members(self) -> list[pathlib.Path]:
-        """Returns the classifiers of the first teacher."""
-        found = (self.round(1) / "teacher").glob("member-*")
+        """Returns the classifiers of the first teacher.
+
+        How many there are is read from the predictions that were made of them: there
+        may be directories of others, if the run once had more. Without predictions it
+        is all directories.
+        """
+        teacher = self.round(1) / "teacher"
+        made = read_optional(self.round(1) / "predictions" / artifact.CONFIG)
+        if isinstance(made.get("teachers"), list):
+            numbers = range(1, len(made["teachers"]) + 1)
+            return [teacher / f"member-{number}" for number in numbers]
+        found = teacher.glob("member-*")
         return sorted(found, key=lambda path: (len(path.name), path.name))
 
     def labeled_round(self, number: int) -> LabeledRound:

@@ -6,13 +6,15 @@ been added or deleted; and images to evaluate on may be those that were trained 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from classifier.data import listing
+from classifier.data import csv_listing, listing, parquet_listing
 from classifier.data.examples import File
 from classifier.data.leak import described_source, is_trained_on
+from classifier.data.source_forms import find_form
 from stage import artifact
+from stage.flags import split_source
 from workflow.report.analysis.run_files import FinishedStage, Run, read_optional
 
 #: Flags that name a source, and what a `config.json` calls it.
@@ -22,6 +24,8 @@ _KEYS = {
 }
 #: With this flag the shards of a labeling are numbered as they were added.
 _GROWING = "--allow_new_shards"
+#: Forms whose files have one image each.
+_ONE_EACH = ("folder", "csv")
 
 
 def read_warnings(run: Run, stages: Sequence[FinishedStage]) -> Iterator[str]:
@@ -69,31 +73,49 @@ def describe_change(
         described: What the stage's `config.json` says about it.
         by_number: Whether to compare the numbers of files only.
     """
-    now = _list(spec)
-    if now is None or "num_files" not in described:
+    form, now = _list(spec)
+    if not now or "num_files" not in described:
         return None
     more = len(now) - described["num_files"]
     if more:
         files = "file" if abs(more) == 1 else "files"
         return f"{spec} has {abs(more):,} {files} {'more' if more > 0 else 'fewer'}"
-    size = listing.FOLDER_SHARD_SIZE if spec.startswith("folder:") else 1
+    size = listing.FOLDER_SHARD_SIZE if form in _ONE_EACH else 1
+    # As `classifier.data.sources` makes shards, which needs TensorFlow.
     numbered = ((index // size, file) for index, file in enumerate(now))
     if by_number or listing.fingerprint(numbered) == described.get("fingerprint"):
         return None
     return f"{spec} has other files"
 
 
-def _list(spec: str) -> list[File] | None:
-    """Returns the local files of a source; None of any other, or if there are none."""
-    kind, _, path = spec.partition(":")
-    find = {
-        "folder": listing.list_folder,
-        "tfrecord": listing.list_matches,
-        "webdataset": listing.list_matches,
-    }.get(kind)
-    if find is None or "://" in path:
-        return None
+def _list(spec: str) -> tuple[str, Sequence[File]]:
+    """Returns a source's form, and its local files; none of any other source."""
     try:
-        return find(path) or None
+        form, path = split_source(find_form(spec))
+        if form not in _LISTINGS or "://" in path:
+            return form, ()
+        return form, _LISTINGS[form](path)
     except (OSError, ValueError):
-        return None  # A finished run is reported on without its images.
+        return "", ()  # A finished run is reported on without its images.
+
+
+def _list_csv(path: str) -> Sequence[File]:
+    return csv_listing.list_csv(f"csv:{path}", path)[0]
+
+
+def _list_parquet(pattern: str) -> Sequence[File]:
+    files = listing.list_matches(pattern)
+    if not files:
+        return ()
+    spec = f"parquet:{pattern}"
+    return parquet_listing.list_parquet(spec, files, None, None, None).files
+
+
+#: How the files of a source are listed, by its form.
+_LISTINGS: dict[str, Callable[[str], Sequence[File]]] = {
+    "folder": listing.list_folder,
+    "csv": _list_csv,
+    "parquet": _list_parquet,
+    "tfrecord": listing.list_matches,
+    "webdataset": listing.list_matches,
+}

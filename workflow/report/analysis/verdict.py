@@ -17,6 +17,7 @@ from pseudo_label.selection.decision import (
 )
 from pseudo_label.selection.outlook import Outlook
 from stage import artifact, typed_json
+from stage.artifact_kinds import DATASET_INFO
 from stage.typed_json import Count, Digits, PositiveCount, Share
 from workflow.report.analysis.compute import read_compute
 from workflow.report.analysis.diagnosis import LIKELY, TEACHER, Cause
@@ -269,7 +270,7 @@ def _points(share: float) -> float:
 
 def _report_round(directory: pathlib.Path) -> dict[str, Any]:
     selection = _read(directory / "selection", SELECTION, _SelectionFacts)
-    info = _read(directory / "dataset", "dataset_info.json", _DatasetInfo)
+    info = _read(directory / "dataset", DATASET_INFO, _DatasetInfo)
     lengths = [int(n) for split in info.splits for n in split.shardLengths]
     student = _read(directory / "student", CLASSIFIER, _ClassifierFacts)
     return {

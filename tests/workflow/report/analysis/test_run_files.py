@@ -76,6 +76,16 @@ def test_members_come_in_the_order_of_their_numbers(tmp_path):
     assert names == ["member-1", "member-2", "member-10"]
 
 
+def test_members_are_those_that_the_predictions_were_made_of(tmp_path):
+    for number in (1, 2, 3):
+        (tmp_path / "round-1" / "teacher" / f"member-{number}").mkdir(parents=True)
+    (tmp_path / "round-1" / "predictions").mkdir()
+    config = tmp_path / "round-1" / "predictions" / "config.json"
+    config.write_text(json.dumps({"teachers": ["0123abc", "4567def"]}))
+    names = [path.name for path in Run(tmp_path).members()]
+    assert names == ["member-1", "member-2"]
+
+
 def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "a": 2.0, "b": 3.0}\n{"step": 2, "a": 4.0}\n{"st')

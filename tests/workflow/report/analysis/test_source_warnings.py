@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 
 from classifier.data.sources import open_source
+from tests.images import random_images, write_parquet
 from tests.workflow.report import runs
 from workflow.report import write_report
 from workflow.report.analysis import source_warnings
@@ -25,16 +27,45 @@ def described(spec):
 
 
 def test_the_files_that_a_stage_has_read_are_no_change(folder):
-    for spec in (f"folder:{folder}", f"tfrecord:{folder}/class-*/*"):
+    for spec in (f"folder:{folder}", f"{folder}", f"tfrecord:{folder}/class-*/*"):
         assert source_warnings.describe_change(spec, described(spec)) is None
 
 
+def write_table(path, names):
+    path.write_text("\n".join(["path", *names]))
+
+
+@pytest.mark.parametrize("form", ["csv:", ""])
+def test_images_added_to_a_table_are_counted(folder, form):
+    names = [f"class-{number % 3}/{number}.jpg" for number in range(1003)]
+    table = folder / "list.csv"
+    write_table(table, names[:-1])
+    spec = f"{form}{table}"
+    before = described(spec)
+    assert source_warnings.describe_change(spec, before) is None
+    write_table(table, names)
+    change = source_warnings.describe_change(spec, before)
+    assert change == f"{spec} has 1 file more"
+
+
+@pytest.mark.parametrize("form", ["parquet:", ""])
+def test_tables_of_images_that_were_added_are_counted(tmp_path, form):
+    spec = f"{form}{tmp_path}/*.parquet"
+    write_parquet(tmp_path / "1.parquet", random_images(3))
+    before = described(spec)
+    assert source_warnings.describe_change(spec, before) is None
+    write_parquet(tmp_path / "2.parquet", random_images(2))
+    change = source_warnings.describe_change(spec, before)
+    assert change == f"{spec} has 1 file more"
+
+
+@pytest.mark.parametrize("form", ["folder:", ""])
 @pytest.mark.parametrize(
     ("added", "deleted", "expected"),
     [(1, 0, "1 file more"), (0, 2, "2 files fewer"), (1, 1, "other files")],
 )
-def test_added_and_deleted_files_are_counted(folder, added, deleted, expected):
-    spec = f"folder:{folder}"
+def test_added_and_deleted_files_are_counted(folder, form, added, deleted, expected):
+    spec = f"{form}{folder}"
     before = described(spec)
     for number in range(added):
         (folder / "class-1" / f"new-{number}.jpg").write_bytes(b"")
@@ -101,3 +132,14 @@ def test_a_report_says_once_that_test_images_were_trained_on(run):
     warnings = [line for line in write_report.report_on(run) if "warning" in line]
     assert len(warnings) == 1
     assert "round-1/student was evaluated on the images" in warnings[0]
+
+
+def test_images_added_to_those_that_a_run_has_split_are_counted(run, folder):
+    split = run / "split"
+    split.mkdir()
+    (split / "config.json").write_text(json.dumps({"labeled": described(str(folder))}))
+    shutil.copy(run / "control" / "COMPLETED", split)
+    add(split / "COMPLETED", command=["-m", "workflow.split", f"--labeled={folder}"])
+    (folder / "class-1" / "new.jpg").write_bytes(b"")
+    (warning,) = [line for line in write_report.report_on(run) if "warning" in line]
+    assert f"{folder} has 1 file more than split" in warning
