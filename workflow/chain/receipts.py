@@ -72,15 +72,15 @@ class Status:
 class SourceFiles:
     """Fingerprints of sources, each of which is listed once."""
 
-    def __init__(self, *, data_dir: str, run: str) -> None:
-        self._data_dir, self._run = data_dir, run
+    def __init__(self, *, data_dir: str, run: str, columns: tuple[str, ...] = ()):
+        self._data_dir, self._run, self._columns = data_dir, run, columns
         self._found: dict[str, str | None] = {}
 
     def __call__(self, spec: str) -> str | None:
         """Returns the fingerprint, see `source_files.fingerprint`."""
         if spec not in self._found:
             self._found[spec] = source_files.fingerprint(
-                spec, data_dir=self._data_dir, run=self._run
+                spec, data_dir=self._data_dir, run=self._run, columns=self._columns
             )
         return self._found[spec]
 

@@ -306,7 +306,11 @@ def make_request(
 
 def source_files(config: RunConfig) -> SourceFiles:
     """Returns what lists the files of the run's sources."""
-    return SourceFiles(data_dir=config.images.data_dir, run=config.output)
+    images = config.images
+    columns = filter(None, (images.image_feature, images.unlabeled_image_feature))
+    return SourceFiles(
+        data_dir=images.data_dir, run=config.output, columns=tuple(columns)
+    )
 
 
 def compare(runs: Sequence[str], output: str | None, log: Log) -> None:
