@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from stage import artifact, cli
 from stage.flags import CommandFlags, is_folder_source
+from workflow.chain import source_files
 
 FLAGS = CommandFlags()
 _LABELED = FLAGS.string(
@@ -50,7 +51,13 @@ def main(argv: Sequence[str]) -> None:
         names = source.labeled_class_names()
         images = [(file.path, names[file.label]) for file in source.files]
         held_out = choose(images, share=_SHARE.value, seed=_SEED.value)
-    config = {"labeled": source.describe(), "share": _SHARE.value, "seed": _SEED.value}
+        config = {
+            "labeled": source.describe(),
+            # So what reads the tables is not that of images that were replaced.
+            "files": source_files.digest(source.files),
+            "share": _SHARE.value,
+            "seed": _SEED.value,
+        }
     with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is not None:
             parts = {
