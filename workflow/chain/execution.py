@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from stage import artifact, interruption
 from workflow.chain import copying, receipts
-from workflow.chain.errors import StaleError
+from workflow.chain.errors import StageError, StaleError
 from workflow.chain.process import Processes
 from workflow.chain.progress import ChainProgress, Log
 from workflow.chain.receipts import SourceFiles, State, Status
@@ -204,4 +204,10 @@ def _make(
         receipts.write(receipt, stage, run)
     progress.begin(stage.name, stage.note)
     run_commands(copying.commands(stage, run, request.shared))
+    if not artifact.is_complete(f"{run}/{stage.name}"):
+        raise StageError(
+            f"{stage.name} ended with status 0, but {run}/{stage.name} is not complete "
+            f"(no {artifact.COMPLETED} in it); its output is in "
+            f"{receipts.path_of(stage.name, run, '.log')}"
+        )
     receipts.write(receipt, stage, run)

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import random
@@ -186,6 +187,12 @@ def test_a_failed_stage_shows_its_last_lines_and_its_log(tmp_path, monkeypatch):
         ["b/right", "c"],
         ["b/left", "b/right", "c"],
     )
+
+
+def test_a_stage_that_ends_without_its_output_has_failed(tmp_path):
+    stage = dataclasses.replace(fakes.graph({"a": ()})["a"], module="this")
+    with pytest.raises(StageError, match=r"a ended with status 0, but .* not complete"):
+        fakes.make(tmp_path, {"a": stage})
 
 
 def test_what_a_killed_removal_has_left_is_deleted(tmp_path):
