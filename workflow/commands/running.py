@@ -16,10 +16,10 @@ from workflow.chain.execution import Request
 from workflow.chain.process import shown_command
 from workflow.chain.progress import Log
 from workflow.chain.receipts import SourceFiles, State
-from workflow.chain.stage import Stage
+from workflow.chain.stage import Stage, check_words
 from workflow.choice.stored import CHOICE_FILE
 from workflow.run_file.checks import check_files, check_run
-from workflow.run_file.config import AUTO, RunConfig
+from workflow.run_file.config import AUTO, RunConfig, RunnerSection
 from workflow.run_file.reading import RUN_FILE, differences, read_run, write_run
 from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
@@ -58,21 +58,34 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
         StageError: If a stage fails.
     """
     files = source_files(config)
-    check_run(config, goal=options.until, number=options.number, find_files=files)
+    _check_settings(config, options.until, options.number, files)
     num_rounds = max(config.rounds.count, options.number)
     _look_at_cloud(config, num_rounds, log)
     chosen = choose(config, options, files, log)
     chain = Chain(config, chosen, num_rounds)
     wanted = chain.goal(options.until, options.number)
-    _make(config, make_request(config, chain.stages(), wanted, options), options, log)
+    request = make_request(config, chain.stages(), wanted, options)
+    _make(config, request, options, files, log)
     if options.until == REPORT:
         report(config.output, log)
+
+
+def _check_settings(
+    config: RunConfig, goal: str, number: int, files: SourceFiles
+) -> None:
+    """Raises ValueError or OSError for settings that a stage would refuse."""
+    check_run(config, goal=goal, number=number, find_files=files)
+    # What runs the jobs has no part in it, and need not be there.
+    local = dataclasses.replace(config, runner=RunnerSection())
+    for stage in Chain(local, Chosen(), 1).stages().values():
+        check_words(stage)
 
 
 def _make(
     config: RunConfig,
     request: Request,
     options: Options,
+    files: SourceFiles,
     log: Log,
     *,
     is_choice: bool = False,
@@ -81,7 +94,6 @@ def _make(
 
     The settings are written if they are known to fit all stages that are there.
     """
-    files = source_files(config)
     if not options.reused:
         _check(config, request, files)
     else:
@@ -164,7 +176,7 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
         ValueError, OSError, StageError: As `run`.
     """
     files = source_files(config)
-    check_run(config, goal=options.until, number=options.number, find_files=files)
+    _check_settings(config, options.until, options.number, files)
     chosen = _choose_aside(config, options, files)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
     wanted = chain.goal(options.until, options.number)
@@ -195,7 +207,7 @@ def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) ->
     request = make_request(config, stages, tuple(stages), options)
     statuses = execution.find_statuses(request, files)
     if any(found.state is not State.DONE for found in statuses.values()):
-        _make(config, request, options, log, is_choice=True)
+        _make(config, request, options, files, log, is_choice=True)
     return read_choice(config)
 
 
@@ -223,7 +235,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
     if not config.images.calibration:
         raise ValueError("expected data.calibration, labeled images to compare by")
     files = source_files(config)
-    check_run(config, goal=REPORT, number=1, find_files=files)
+    _check_settings(config, REPORT, 1, files)
     _look_at_cloud(config, config.rounds.count, log)
     chosen = choose(config, options, files, log)
     path, patience = pathlib.Path(config.output), config.rounds.patience
@@ -235,7 +247,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
             *(name for n in compared for name in chain.goal("calibration", n)),
         )
         request = make_request(config, chain.stages(), wanted, options)
-        _make(config, request, options, log)
+        _make(config, request, options, files, log)
         if rounds.decide(path, patience=patience, log=log, count=number):
             break
     made = dataclasses.replace(config.rounds, count=number)

@@ -62,8 +62,10 @@ def make(path: pathlib.Path, stages: Mapping[str, Stage], **more: object) -> lis
 
 def started(lines: list[str]) -> list[str]:
     """Returns the names of the stages that were started."""
-    end = ": started"
-    return [line.removesuffix(end) for line in lines if line.endswith(end)]
+    found = (line.partition(": started") for line in lines)
+    return [
+        name for name, is_start, note in found if is_start and note[:1] in ("", ":")
+    ]
 
 
 def contents(path: pathlib.Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tests.workflow.chain import fakes
+from workflow.chain import receipts
 from workflow.chain.errors import StageError, StaleError
 from workflow.commands import running
 from workflow.commands.running import Options
@@ -208,6 +209,40 @@ def test_images_of_a_finished_run_may_be_gone(run):
     (run.output / "control" / "COMPLETED").unlink()
     with pytest.raises(ValueError, match=r"data\.labeled = .*no such files"):
         run()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "mentions"),
+    [
+        ("labeling.flags=['--shards=0/2']", "no --shards among"),
+        ("labeling.flags=['--estimate=5']", "no --estimate among"),
+        ("labeling.flags=['--output', 'x']", "no --output among"),
+        ("labeling.flags=['--', 'x']", "expected flags, got '--'"),
+        ("selection.flags=['--what_if', 'x']", "what_if"),
+        ("selection.flags=['-max_copies=7']", "no --max_copies among"),
+        ("student.flags=['--workdir=x']", "no --workdir among"),
+        ("teacher.flags=['x']", "expected flags, got 'x'"),
+    ],
+)
+def test_flags_that_the_chain_gives_are_refused(run, assignment, mentions):
+    with pytest.raises(ValueError, match=mentions):
+        run(assignment)
+    with pytest.raises(ValueError, match=mentions):
+        run.commands(assignment)
+    assert not run.output.exists()
+
+
+def test_each_source_is_listed_once(run, monkeypatch):
+    listed = []
+    original = receipts.source_files.fingerprint
+
+    def note(spec, **more):
+        listed.append(spec)
+        return original(spec, **more)
+
+    monkeypatch.setattr(receipts.source_files, "fingerprint", note)
+    run()
+    assert len(listed) == len(set(listed)) == 3
 
 
 def test_images_that_are_not_there_are_named_before_any_work(run):
