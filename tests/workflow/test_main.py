@@ -89,7 +89,8 @@ def test_statuses_of_a_run(flags, tmp_path):
         (["runn"], 2, "run"),
         (["init", "nothing"], 1, "no folder"),
         (["demo", "--seeds=0"], 2, "--seeds"),
-        (["report", "--output=x"], 1, "x"),
+        (["report", "--output=x"], 2, "RUNS"),
+        (["report", "tests", "--output=x"], 1, "--output=x with several runs"),
         ([], 2, "Usage"),
     ],
 )
@@ -195,6 +196,14 @@ def test_each_command_has_a_help(name):
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
             assert parameter.opts[0] in ended.output
+
+
+@pytest.mark.parametrize("name", ["run", "rounds", "demo"])
+def test_each_command_that_runs_stages_has_what_its_message_names(name):
+    flags = {
+        flag for given in program.main.commands[name].params for flag in given.opts
+    }
+    assert {"--remake", "--from", "--output", "--jobs", "--set"} <= flags
 
 
 @pytest.mark.parametrize("name", stage_commands.STAGES)

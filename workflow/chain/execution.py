@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import graphlib
+import shlex
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -80,7 +81,8 @@ def describe_stale(run: str, statuses: Mapping[str, Status], changes: str = "") 
     return (
         f"stages of {run} were made by other settings or images:{listed}\n{changes}"
         "expected the same settings and images, --remake to make these and what reads "
-        f"them anew, or --from={run} --output=OTHER to keep them"
+        f"them anew, or --from={shlex.quote(run)} "
+        "--output=OTHER to keep them"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,7 @@ from workflow.chain.errors import StaleError
 from workflow.chain.execution import Request
 from workflow.chain.process import shown_command
 from workflow.chain.progress import Log
-from workflow.chain.receipts import SourceFiles, State
+from workflow.chain.receipts import SourceFiles, State, Status
 from workflow.chain.stage import Stage, check_words
 from workflow.choice.stored import CHOICE_FILE
 from workflow.run_file.checks import check_files, check_run
@@ -32,7 +33,7 @@ class Options:
 
     Attributes:
         until: What to make, of `stage_commands.GOALS`.
-        number: Round of it.
+        number: Round of it; by default the first.
         jobs: Number of stages that run side by side; None: as the run file says.
         remake: Whether stale stages are made anew.
         reused: Directory of a run whose equal stages are taken over; "": none.
@@ -153,7 +154,16 @@ def find_run(path: str) -> str:
 
 
 def report_on(paths: Sequence[str], output: str | None, log: Log) -> None:
-    """Reports on one run, or compares several, into a JSON file if one is named."""
+    """Reports on one run, or compares several, into a JSON file if one is named.
+
+    Raises:
+        ValueError, OSError: If there is no such run, or a file is named for one run.
+    """
+    if len(paths) == 1 and output:
+        raise ValueError(
+            f"expected --output={output} with several runs, whose figures are "
+            "compared, got one, whose report is in its own directory"
+        )
     runs = [find_run(path) for path in paths]
     if len(runs) == 1:
         report(runs[0], log)
@@ -182,15 +192,24 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
     wanted = chain.goal(options.until, options.number)
     stages = {**find_choice(config), **chain.stages()}
     request = make_request(config, stages, (*find_choice(config), *wanted), options)
+    other = options.reused
+    taken = set(reuse.find(request, other, files)) if other else set()
     for name, status in execution.find_statuses(request, files).items():
-        if status.state is not State.DONE:
-            stage = stages[name]
-            for reason in status.reasons:
-                yield f"# {name} is stale: {reason}"
-            commands = copying.commands(stage, request.run, request.shared)
-            if status.state is receipts.State.STALE:
-                commands = [*copying.deletion(stage, request.shared), *commands]
-            yield from map(shown_command, commands)
+        if name in taken:
+            yield f"# {name} is taken from {other}"
+        elif status.state is not State.DONE:
+            yield from _list_stage(stages[name], request, status)
+
+
+def _list_stage(stage: Stage, request: Request, status: Status) -> Iterator[str]:
+    """Yields the command lines of a stage, and what is deleted before."""
+    commands = copying.commands(stage, request.run, request.shared)
+    if status.state is State.STALE:
+        for reason in status.reasons:
+            yield f"# {stage.name} is stale: {reason}"
+        commands = [*copying.deletion(stage, request.shared), *commands]
+        yield shlex.join(["rm", "-r", f"{request.run}/{stage.name}"])
+    yield from map(shown_command, commands)
 
 
 def find_choice(config: RunConfig) -> dict[str, Stage]:
@@ -218,6 +237,9 @@ def _choose_aside(config: RunConfig, options: Options, files: SourceFiles) -> Ch
         return Chosen()
     if receipts.find_status(stages[CHOICE], config.output, files).state is State.DONE:
         return read_choice(config)
+    request = make_request(config, stages, tuple(stages), options)
+    if options.reused and CHOICE in reuse.find(request, options.reused, files):
+        return read_choice(dataclasses.replace(config, output=options.reused))
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
         options = dataclasses.replace(options, reused="", has_bar=False)

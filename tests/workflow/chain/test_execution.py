@@ -124,6 +124,11 @@ def test_a_changed_setting_makes_what_depends_on_it_stale(tmp_path):
     assert fakes.contents(tmp_path) == fakes.contents(other)
 
 
+def test_a_stale_run_is_named_as_a_shell_reads_it(tmp_path):
+    message = execution.describe_stale("a run", {})
+    assert "--from='a run' --output=OTHER" in message
+
+
 def test_a_stage_that_was_begun_with_other_settings_is_stale(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_FAILING", "/a")
     with pytest.raises(StageError):
