@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 
 from stage import artifact, cli
 from stage.flags import CommandFlags, is_folder_source
-from workflow.chain import source_files
 
 FLAGS = CommandFlags()
 _LABELED = FLAGS.string(
@@ -40,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+        from classifier.data import listing
         from classifier.data.sources import open_source
 
         if not is_folder_source(_LABELED.value):
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         config = {
             "labeled": source.describe(),
             # So what reads the tables is not that of images that were replaced.
-            "files": source_files.digest(source.files),
+            "files": listing.fingerprint_states(source.files),
             "share": _SHARE.value,
             "seed": _SEED.value,
         }

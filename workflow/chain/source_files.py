@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 
 from classifier.data import csv_listing, listing
 from classifier.data.examples import File
-from stage import artifact
 from stage.flags import SOURCE_KINDS
 from stage.system import is_within
 from workflow.run_file.reading import split_dataset
@@ -53,14 +52,7 @@ def fingerprint(
     images = _list_images(kind, path, columns)
     if images and all(file.size < 0 for file in images):
         return None
-    return digest((*listed, *images))
-
-
-def digest(files: Iterable[File]) -> str:
-    """Returns the fingerprint of names, sizes and times of files."""
-    return artifact.fingerprint(
-        os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}") for file in files
-    )
+    return listing.fingerprint_states((*listed, *images))
 
 
 def _list(kind: str, path: str) -> Sequence[File]:
