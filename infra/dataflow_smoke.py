@@ -116,6 +116,7 @@ def _prepare(config: RunConfig) -> None:
     """Makes the images, here and in the bucket, and deletes an earlier run."""
     from beam_jobs.io import filesystems
     from workflow import copy_artifact
+    from workflow.stages import Chain, Chosen
 
     shutil.rmtree(RUN, ignore_errors=True)
     flags = {**dataclasses.asdict(_DIGITS), "seed": _SEED, "output": f"{RUN}/data"}
@@ -125,7 +126,8 @@ def _prepare(config: RunConfig) -> None:
         sys.exit(f"error: workflow.digits ended with status {status}")
     filesystems.register()
     remote = _remote(config)
-    copy_artifact.delete(remote)
+    for name in ("data", *Chain(config, Chosen(), 1).stages()):
+        copy_artifact.delete(f"{remote}/{name}")
     copy_artifact.copy(f"{RUN}/data", f"{remote}/data", log=cli.log_for(remote))
 
 
@@ -133,7 +135,9 @@ def _label(config: RunConfig) -> None:
     from workflow.chain.errors import StageError
     from workflow.commands import running
 
-    options = running.Options(until="labels", resume="make dataflow-smoke")
+    # The command itself begins anew.
+    resume = f"noisy-student run {RUN} --until=labels"
+    options = running.Options(until="labels", resume=resume)
     try:
         running.run(config, options, cli.log)
     except StageError as error:

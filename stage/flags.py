@@ -438,6 +438,19 @@ def is_folder_source(spec: str) -> bool:
     return form in ("", "folder") and os.path.isdir(path)
 
 
+def join_values(words: Iterable[str]) -> list[str]:
+    """Returns words of a command line with each flag and its value in one word."""
+    joined: list[str] = []
+    for word in words:
+        flag = joined[-1] if joined else ""
+        awaits_value = flag.startswith("-") and flag.strip("-") and "=" not in flag
+        if awaits_value and not word.startswith("--"):
+            joined[-1] = f"{flag}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def lies_in_source(path: str | os.PathLike[str], spec: str) -> bool:
     """Whether a path lies in a source of images that is a folder."""
     form, folder = split_source(spec)

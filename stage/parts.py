@@ -19,7 +19,7 @@ from collections.abc import Iterator
 PREFIX = ".part-"
 _LOCK_NAME = re.compile(rf"{re.escape(PREFIX)}(\d+)-of-(\d+)\.lock")
 #: Errors of file systems that have no locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class HeldError(ValueError):
@@ -136,7 +136,7 @@ def _lock(
     except BlockingIOError:
         raise HeldError(f"{said}; wait until it ends") from None
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         return False
     return True

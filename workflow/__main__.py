@@ -104,7 +104,18 @@ _REMAKE = click.option(
     "--remake", is_flag=True, help="Delete stale stages, and make them anew."
 )
 _ROUND = click.option(
-    "--round", "number", type=click.IntRange(1, 20), help="Round of --until."
+    "--round",
+    "number",
+    type=click.IntRange(1, 20),
+    help="Round of --until; the first if not given.",
+)
+_FROM = click.option(
+    "--from",
+    "reused",
+    default="",
+    metavar="RUN",
+    type=click.Path(),
+    help="Directory of another run, whose stages with equal inputs are taken over.",
 )
 
 
@@ -121,14 +132,7 @@ _ROUND = click.option(
 @_JOBS
 @_REMAKE
 @click.option("--dry_run", is_flag=True, help="Print the commands of what is to do.")
-@click.option(
-    "--from",
-    "reused",
-    default="",
-    metavar="RUN",
-    type=click.Path(),
-    help="Directory of another run, whose stages with equal inputs are taken over.",
-)
+@_FROM
 def run(
     run_file: str | None, assignments: Sequence[str], output: str, **more: Any
 ) -> None:
@@ -146,7 +150,7 @@ def run(
         )
     config = read_run(run_file or more["reused"] or None, assignments, output=output)
     dry_run = more.pop("dry_run")
-    number = more.pop("number") or config.rounds.count
+    number = more.pop("number") or 1
     options = running.Options(number=number, **_shown(), **more)
     if dry_run:
         for line in running.list_commands(config, options):
@@ -188,6 +192,7 @@ def report(runs: Sequence[str], output: str | None) -> None:
 @_run_file
 @_JOBS
 @_REMAKE
+@_FROM
 def rounds(
     run_file: str | None, assignments: Sequence[str], output: str, **more: Any
 ) -> None:
@@ -198,7 +203,7 @@ def rounds(
     from workflow.commands import running
     from workflow.run_file.reading import read_run
 
-    config = read_run(run_file, assignments, output=output)
+    config = read_run(run_file or more["reused"] or None, assignments, output=output)
     options = running.Options(**_shown(), **more)
     running.run_rounds(config, options, cli.log)
 
@@ -215,11 +220,14 @@ def rounds(
     show_default=True,
     help="Number of draws to run and compare.",
 )
-def demo(output: str, assignments: Sequence[str], seeds: int) -> None:
+@_JOBS
+@_REMAKE
+@_FROM
+def demo(output: str, assignments: Sequence[str], seeds: int, **more: Any) -> None:
     """Run the chain on handwritten digits, 50 of them labeled, in minutes."""
     from workflow.commands import demonstration, running
 
-    options = running.Options(**_shown())
+    options = running.Options(**_shown(), **more)
     demonstration.run(output, assignments, options, num_seeds=seeds, log=cli.log)
 
 

@@ -15,7 +15,7 @@ import base64
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stage import artifact, bucket_lock, cli, system
@@ -56,9 +56,11 @@ def copy(source: str, target: str, *, log: cli.Log) -> None:
     """Copies an artifact between this machine and a bucket, unless it is there.
 
     Raises:
-        ValueError: If the source is not complete, or not exactly one is in a bucket.
+        ValueError: If the source is not complete, not exactly one is in a bucket, or
+            the target holds what no stage has begun.
         OSError: If a file cannot be read or written.
     """
+    source, target = source.rstrip("/"), target.rstrip("/")
     is_upload = target.startswith(_BUCKET)
     if is_upload == source.startswith(_BUCKET):
         raise ValueError(
@@ -71,6 +73,7 @@ def copy(source: str, target: str, *, log: cli.Log) -> None:
         return
     pair = _Pair(*((source, target) if is_upload else (target, source)))
     here, there = pair.list_here(), pair.list_there()
+    _check_begun(target, there if is_upload else here)
     sizes = here if is_upload else {name: each.size for name, each in there.items()}
     artifact.compare_sizes(source, artifact.read_completed(source).files, sizes)
     same = pair.find_same(here, there)
@@ -90,20 +93,36 @@ def copy(source: str, target: str, *, log: cli.Log) -> None:
 
 
 def delete(directory: str) -> None:
-    """Deletes a directory in a bucket, `COMPLETED` first, if it is there.
+    """Deletes an artifact in a bucket, if it is there: `COMPLETED` first.
+
+    `config.json` is deleted last, so that a command that was killed can be repeated.
 
     Raises:
-        ValueError: If it is in no bucket, or another process is writing to it.
+        ValueError: If it is in no bucket, no artifact, or another process is writing
+            to it.
         OSError: If a file cannot be deleted.
     """
     from beam_jobs.io import filesystems
 
+    directory = directory.rstrip("/")
     if not directory.startswith(_BUCKET):
         raise ValueError(f"expected --delete=gs://, got {directory}")
     with artifact.locked(directory):
-        found = filesystems.list_objects(directory)
-        _Pair("", directory).delete_there(found.keys() & {COMPLETED})
-        _Pair("", directory).delete_there(found.keys() - {COMPLETED, bucket_lock.NAME})
+        found = filesystems.list_objects(directory).keys() - {bucket_lock.NAME}
+        if COMPLETED not in found:
+            _check_begun(directory, found)
+        marks = {COMPLETED, CONFIG}
+        for names in (found & {COMPLETED}, found - marks, found & {CONFIG}):
+            _Pair("", directory).delete_there(names)
+
+
+def _check_begun(directory: str, names: Collection[str]) -> None:
+    """Raises ValueError if a directory holds files, but none that a stage begins by."""
+    if names and CONFIG not in names:
+        raise ValueError(
+            f"{directory} is not empty and was made by no stage (no {CONFIG} in it); "
+            "expected the directory of one stage"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
     started = time.monotonic()
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
+        from classifier.data import listing
         from classifier.data.sources import open_source
 
         if not is_folder_source(_LABELED.value):
@@ -50,7 +51,13 @@ def main(argv: Sequence[str]) -> None:
         names = source.labeled_class_names()
         images = [(file.path, names[file.label]) for file in source.files]
         held_out = choose(images, share=_SHARE.value, seed=_SEED.value)
-    config = {"labeled": source.describe(), "share": _SHARE.value, "seed": _SEED.value}
+        config = {
+            "labeled": source.describe(),
+            # So what reads the tables is not that of images that were replaced.
+            "files": listing.fingerprint_states(source.files),
+            "share": _SHARE.value,
+            "seed": _SEED.value,
+        }
     with cli.making(_OUTPUT.value, config, started=started, log=log) as run:
         if run is not None:
             parts = {

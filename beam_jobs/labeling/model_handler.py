@@ -11,6 +11,8 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,9 +61,14 @@ class ModelHandlerLoader:
         )
 
     def handler(self) -> ModelHandler[bytes, Any, Any]:
-        """Returns the handler without loading its model."""
+        """Returns the handler without loading its model.
+
+        Its module may be in the working directory, where it hides no other.
+        """
         module_name, _, rest = self.spec.partition(":")
         name, has_argument, argument = rest.partition(":")
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         try:
             found = getattr(importlib.import_module(module_name), name)
             if not isinstance(found, ModelHandler):

@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from classifier.data import listing, opening
@@ -61,6 +61,27 @@ def list_csv(
         name = name_of(listed, top)
         files.append(File(path=full, name=name, take=1, label=label, **state))
     return sorted(files, key=lambda file: file.name), class_names
+
+
+def list_paths(spec: str, path: str, columns: Iterable[str] = ()) -> list[str]:
+    """Returns the listed paths as they stand, in the order of the lines.
+
+    They are those of the first of `columns` that the file has, else of `path`.
+
+    Raises:
+        ValueError: If the file is no such list.
+        OSError: If it cannot be read.
+    """
+    file = File(path=path, name=path, **listing.find_state(path))
+    with opening.open_file(file) as stream:
+        rows = csv.reader(_lines(spec, stream), strict=True)
+        try:
+            header = next(rows, [])
+        except csv.Error as error:
+            raise ValueError(f"{spec}: in line 1: {error}") from error
+        name = next((name for name in columns if name in header), PATH_COLUMN)
+        at = _find_column(spec, header, name, "--image_column")
+        return _columns(spec, rows, len(header), at, None)[0]
 
 
 def locate(listed: str, folder: str) -> str:

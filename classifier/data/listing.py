@@ -88,6 +88,13 @@ def fingerprint(numbered: Iterable[tuple[int, File]]) -> str:
     )
 
 
+def fingerprint_states(files: Iterable[File]) -> str:
+    """Returns the fingerprint of names, sizes and times of files."""
+    return artifact.fingerprint(
+        os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}") for file in files
+    )
+
+
 def find_state(path: str) -> FileState:
     """Returns size and time of a file, unless they would cost a request."""
     return {} if _is_remote(path) else _local_state(path) or {}

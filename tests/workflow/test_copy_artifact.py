@@ -261,6 +261,49 @@ def test_a_directory_is_deleted_and_no_other(bucket, made):
     assert call(f"--delete={REMOTE}") == 0
 
 
+def test_what_no_stage_has_begun_is_left_alone(bucket, made, tmp_path):
+    """A folder of one's own, and a directory of several runs."""
+    copy(made, REMOTE)
+    mine = make(tmp_path / "mine", FILES)
+    (mine / "COMPLETED").unlink()
+    (mine / "config.json").unlink()
+    before = files_of(mine), objects(bucket, "")
+    for source, target in ((REMOTE, mine), (made, "gs://bucket/runs")):
+        with pytest.raises(ValueError, match="not empty and was made by no stage"):
+            copy(source, target)
+    for directory in ("gs://bucket/runs", "gs://bucket/runs/"):
+        with pytest.raises(ValueError, match="not empty and was made by no stage"):
+            copy_artifact.delete(directory)
+    assert (files_of(mine), objects(bucket, "")) == before
+
+
+def test_a_slash_at_the_end_means_the_same(bucket, made, tmp_path):
+    copy(f"{made}/", f"{REMOTE}/")
+    copy(f"{REMOTE}/", f"{tmp_path}/back/")
+    assert objects(bucket) == files_of(tmp_path / "back")
+    copy_artifact.delete(f"{REMOTE}/")
+    assert not objects(bucket, "")
+
+
+def test_a_deletion_that_was_killed_can_be_repeated(bucket, made, monkeypatch):
+    copy(made, REMOTE)
+    deleted = []
+    original = google_storage.delete
+
+    def fail_second(system, paths):
+        deleted.append(paths)
+        if len(deleted) == 2:
+            raise PermissionError(13, "taken away", paths[0])
+        original(system, paths)
+
+    monkeypatch.setattr(google_storage, "delete", fail_second)
+    with pytest.raises(PermissionError):
+        copy_artifact.delete(REMOTE)
+    assert not artifact.is_complete(REMOTE)
+    copy_artifact.delete(REMOTE)
+    assert not objects(bucket)
+
+
 def test_a_directory_that_is_written_to_is_not_deleted(bucket, made):
     copy(made, REMOTE)
     with artifact.locked(REMOTE):

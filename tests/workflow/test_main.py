@@ -91,6 +91,8 @@ def test_statuses_of_a_run(flags, tmp_path):
         (["demo", "--seeds=0"], 2, "--seeds"),
         (["report"], 2, "RUNS"),
         (["report", "nothing"], 1, "nothing"),
+        (["report", "--output=x"], 2, "RUNS"),
+        (["report", "tests", "--output=x"], 1, "--output=x with several runs"),
         ([], 2, "Usage"),
     ],
 )
@@ -196,6 +198,14 @@ def test_each_command_has_a_help(name):
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
             assert parameter.opts[0] in ended.output
+
+
+@pytest.mark.parametrize("name", ["run", "rounds", "demo"])
+def test_each_command_that_runs_stages_has_what_its_message_names(name):
+    flags = {
+        flag for given in program.main.commands[name].params for flag in given.opts
+    }
+    assert {"--remake", "--from", "--output", "--jobs", "--set"} <= flags
 
 
 @pytest.mark.parametrize("name", stage_commands.STAGES)

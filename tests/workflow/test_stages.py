@@ -209,7 +209,9 @@ def test_the_threads_of_a_network_decide_nothing():
 
 # --- what is stale -----------------------------------------------------------------
 #: Flags that decide nothing.
-PLACES = ("--data_dir=", "--images_per_second=")
+PLACES = (
+    *("--data_dir=", "--images_per_second=", "--log_to=", "--license=", "--profile"),
+)
 
 
 def words_that_decide(config):

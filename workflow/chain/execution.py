@@ -6,12 +6,13 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import graphlib
+import shlex
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from stage import artifact, interruption
 from workflow.chain import copying, receipts
-from workflow.chain.errors import StaleError
+from workflow.chain.errors import StageError, StaleError
 from workflow.chain.process import Processes
 from workflow.chain.progress import ChainProgress, Log
 from workflow.chain.receipts import SourceFiles, State, Status
@@ -80,7 +81,8 @@ def describe_stale(run: str, statuses: Mapping[str, Status], changes: str = "") 
     return (
         f"stages of {run} were made by other settings or images:{listed}\n{changes}"
         "expected the same settings and images, --remake to make these and what reads "
-        f"them anew, or --from={run} --output=OTHER to keep them"
+        f"them anew, or --from={shlex.quote(run)} "
+        "--output=OTHER to keep them"
     )
 
 
@@ -204,4 +206,10 @@ def _make(
         receipts.write(receipt, stage, run)
     progress.begin(stage.name, stage.note)
     run_commands(copying.commands(stage, run, request.shared))
+    if not artifact.is_complete(f"{run}/{stage.name}"):
+        raise StageError(
+            f"{stage.name} ended with status 0, but {run}/{stage.name} is not complete "
+            f"(no {artifact.COMPLETED} in it); its output is in "
+            f"{receipts.path_of(stage.name, run, '.log')}"
+        )
     receipts.write(receipt, stage, run)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from stage import typed_json
+from stage.parts import NO_LOCKS
 from workflow.chain.receipts import STAGES
 
 #: File in RUN/stages that is locked while stages run, with who does it.
@@ -37,7 +38,8 @@ class Owner:
 def held(run: str, log: Callable[[str], None]) -> Iterator[int]:
     """Locks a run; yields the file, which processes of stages keep open.
 
-    So the lock outlives a command that was killed until its stages have ended.
+    So the lock outlives a command that was killed until its stages have ended. On file
+    systems without locks nothing is locked.
 
     Raises:
         ValueError: If another command runs stages of this run.
@@ -52,8 +54,10 @@ def held(run: str, log: Callable[[str], None]) -> Iterator[int]:
         content = typed_json.shown(dataclasses.asdict(owner)).encode()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
-        yield descriptor
-        os.ftruncate(descriptor, 0)
+        try:
+            yield descriptor
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -90,7 +94,12 @@ def _wait(descriptor: int, run: str, log: Callable[[str], None]) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    with contextlib.suppress(BlockingIOError):
+    """Returns whether no other process has the lock, also without locks."""
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

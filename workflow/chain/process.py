@@ -8,6 +8,7 @@ import os
 import pathlib
 import shlex
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -114,9 +115,11 @@ class Processes:
 def environment() -> dict[str, str]:
     """Returns the variables of a stage's process.
 
-    Modules of the working directory can be imported, but do not hide the project's.
+    Modules of the working directory hide none, of the project or of Python.
     """
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", ""), os.getcwd()]
+    # Where packages are installed, Python looks itself, after its own modules.
+    is_installed = str(_ROOT) in (*site.getsitepackages(), site.getusersitepackages())
+    paths = ["" if is_installed else str(_ROOT), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",

@@ -20,8 +20,10 @@ from etils import epath
 
 from classifier.export.facts import CLASSIFIER
 from stage import artifact, typed_json
+from stage.flags import SOURCE_KINDS
 from workflow.chain import source_files
 from workflow.chain.stage import Argument, Kind, Stage
+from workflow.run_file.reading import PathKind, absolute
 
 #: Directory of receipts and logs in that of a run.
 STAGES = "stages"
@@ -72,15 +74,15 @@ class Status:
 class SourceFiles:
     """Fingerprints of sources, each of which is listed once."""
 
-    def __init__(self, *, data_dir: str, run: str) -> None:
-        self._data_dir, self._run = data_dir, run
+    def __init__(self, *, data_dir: str, run: str, columns: tuple[str, ...] = ()):
+        self._data_dir, self._run, self._columns = data_dir, run, columns
         self._found: dict[str, str | None] = {}
 
     def __call__(self, spec: str) -> str | None:
         """Returns the fingerprint, see `source_files.fingerprint`."""
         if spec not in self._found:
             self._found[spec] = source_files.fingerprint(
-                spec, data_dir=self._data_dir, run=self._run
+                spec, data_dir=self._data_dir, run=self._run, columns=self._columns
             )
         return self._found[spec]
 
@@ -107,10 +109,14 @@ def make(stage: Stage, run: str, files: SourceFiles) -> Receipt:
 
 
 def _portable(spec: str, run: str) -> str:
-    """Returns a source whose path does not say where the run is."""
-    kind, separator, path = spec.partition(":")
-    root = next((r for r in (run, glob.escape(run)) if path.startswith(f"{r}/")), None)
-    return spec if root is None else f"{kind}{separator}RUN{path[len(root) :]}"
+    """Returns a source by its path from the root on, or from the run on in it."""
+    spec = absolute(spec, PathKind.SOURCE)
+    form, separator, path = spec.partition(":")
+    if form not in SOURCE_KINDS:
+        form, separator, path = "", "", spec
+    root = os.path.abspath(run)
+    found = next((r for r in (root, glob.escape(root)) if path.startswith(f"{r}/")), "")
+    return f"{form}{separator}RUN{path[len(found) :]}" if found else spec
 
 
 def _group(arguments: tuple[Argument, ...]) -> dict[str, tuple[str, ...]]:
@@ -119,7 +125,7 @@ def _group(arguments: tuple[Argument, ...]) -> dict[str, tuple[str, ...]]:
         if argument.kind is Kind.SETTING:
             name, value = argument.name, argument.value
             if not name:
-                name, _, value = argument.value.removeprefix("--").partition("=")
+                name, _, value = argument.value.lstrip("-").partition("=")
             grouped[name] = (*grouped.get(name, ()), value)
     return grouped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 
 from stage import artifact
 from workflow.chain import receipts
@@ -24,18 +25,35 @@ def take_over(request: Request, other: str, files: SourceFiles, log: Log) -> Non
     Raises:
         ValueError: If there is no other run, or it is this one.
     """
+    for name in find(request, other, files):
+        stage = request.stages[name]
+        asked = receipts.make(stage, request.run, files)
+        skipped = {*_inner_stages(request, name), *artifact.SCRATCH}
+        _link(f"{other}/{name}", request.run, name, skipped)
+        receipts.write(asked, stage, request.run)
+        log(f"{name}: taken from {other}")
+
+
+def find(request: Request, other: str, files: SourceFiles) -> Iterator[str]:
+    """Yields the names of the stages to take over, after those that they read.
+
+    Raises:
+        ValueError: If there is no other run, or it is this one.
+    """
     check(request.run, other)
+    found: set[str] = set()
     for name, stage in request.needed().items():
         parents = [parent for parent in stage.parents if parent in request.stages]
-        has_parents = all(artifact.is_complete(f"{request.run}/{p}") for p in parents)
+        has_parents = all(
+            parent in found or artifact.is_complete(f"{request.run}/{parent}")
+            for parent in parents
+        )
         if not has_parents or os.path.exists(f"{request.run}/{name}"):
             continue
         asked = receipts.make(stage, request.run, files)
         if receipts.compare(stage, other, asked).state is State.DONE:
-            skipped = {*_inner_stages(request, name), *artifact.SCRATCH}
-            _link(f"{other}/{name}", request.run, name, skipped)
-            receipts.write(asked, stage, request.run)
-            log(f"{name}: taken from {other}")
+            found.add(name)
+            yield name
 
 
 def check(run: str, other: str) -> None:

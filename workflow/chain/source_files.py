@@ -1,24 +1,26 @@
 """The files of a source of images, compared without opening them.
 
-Sources that the run makes itself, those on other file systems, where listing costs
-requests, and those that are gone are not compared: the stages that read them do it.
+Of a CSV file the images that it lists are compared, too. Sources that the run makes
+itself, those on other file systems, where listing costs requests, and those that are
+gone are not compared: the stages that read them do it.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from classifier.data import listing
+from classifier.data import csv_listing, listing
 from classifier.data.examples import File
-from stage import artifact
 from stage.flags import SOURCE_KINDS
 from stage.system import is_within
 from workflow.run_file.reading import split_dataset
 
 
-def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
+def fingerprint(
+    spec: str, *, data_dir: str, run: str, columns: Iterable[str] = ()
+) -> str | None:
     """Returns a fingerprint of names, sizes and times of the files of a source.
 
     None if they cannot be compared, "" if there are none.
@@ -27,6 +29,7 @@ def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
         spec: A source of images, with its form or a plain path; or a file.
         data_dir: Directory of TFDS datasets.
         run: Directory of the run.
+        columns: Columns that may have the paths of a CSV file, if not the usual.
     """
     kind, _, path = spec.partition(":")
     if kind not in SOURCE_KINDS:
@@ -46,9 +49,10 @@ def fingerprint(spec: str, *, data_dir: str, run: str) -> str | None:
         return None if kind == "tfds" else ""
     if not listed:
         return ""
-    return artifact.fingerprint(
-        os.fsencode(f"{file.name}\0{file.size} {file.mtime_ns}") for file in listed
-    )
+    images = _list_images(kind, path, columns)
+    if images and all(file.size < 0 for file in images):
+        return None
+    return listing.fingerprint_states((*listed, *images))
 
 
 def _list(kind: str, path: str) -> Sequence[File]:
@@ -56,3 +60,19 @@ def _list(kind: str, path: str) -> Sequence[File]:
         return listing.list_folder(path)
     is_file = kind == "csv" or (not kind and os.path.isfile(path))
     return listing.list_matches(glob.escape(path) if is_file else path)
+
+
+def _list_images(kind: str, path: str, columns: Iterable[str]) -> Sequence[File]:
+    """Returns the images that a CSV file lists, by the paths in it.
+
+    None of a file that is wrong, which the command that reads it will say.
+    """
+    if kind != "csv" and not (not kind and path.endswith(".csv")):
+        return ()
+    folder = os.path.dirname(path)
+    try:
+        names = csv_listing.list_paths(path, path, columns)
+        found = ((name, csv_listing.locate(name, folder)) for name in names)
+        return [File(path=p, name=n, **listing.find_state(p)) for n, p in found]
+    except (OSError, ValueError):
+        return ()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from stage import artifact
+from stage.flags import join_values
 
 
 class Kind(enum.Enum):
@@ -23,6 +24,13 @@ class Kind(enum.Enum):
     LOCAL_STAGE = enum.auto()
     #: Decides nothing, such as where something is.
     PLACE = enum.auto()
+
+
+#: Flags for which nothing is made anew: what is told of a stage, and to whom.
+_UNDECIDING = ("log_to", "license", "profile", "noprofile")
+#: Flags by which a command does something else, or a part, and that may be repeated.
+_OF_THE_CHAIN = {"shards", "estimate"}
+_REPEATED = ("set", "license", "log_to")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,8 +168,34 @@ def reads(**values: str | Iterable[str]) -> tuple[Argument, ...]:
 
 
 def words(texts: Iterable[str]) -> tuple[Argument, ...]:
-    """Returns flags that the user has written."""
-    return tuple(Argument("", text) for text in texts)
+    """Returns flags that the user has written, each with its value in one word."""
+    return tuple(
+        Argument("", text, Kind.PLACE if _name(text) in _UNDECIDING else Kind.SETTING)
+        for text in join_values(texts)
+    )
+
+
+def _name(word: str) -> str:
+    return word.lstrip("-").partition("=")[0]
+
+
+def check_words(stage: Stage) -> None:
+    """Raises ValueError for words of the user's that would change what a stage makes.
+
+    They are words that are no flags, and flags that the chain gives.
+    """
+    given = {a.name for a in _resolve(stage.arguments, "")} | {stage.output_flag}
+    refused = (given | _OF_THE_CHAIN) - {"", *_REPEATED}
+    for argument in _resolve(stage.arguments, ""):
+        word = "" if argument.name else argument.value
+        name = _name(word)
+        if word and (not name or not word.startswith("-")):
+            raise ValueError(f"{stage.name}: expected flags, got {word!r}")
+        if name in refused:
+            raise ValueError(
+                f"{stage.name}: expected no --{name} among the flags of the run file: "
+                "the run gives it itself"
+            )
 
 
 def _arguments(kind: Kind, values: Mapping[str, object]) -> tuple[Argument, ...]:

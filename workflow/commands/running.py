@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 
@@ -15,11 +16,11 @@ from workflow.chain.errors import StaleError
 from workflow.chain.execution import Request
 from workflow.chain.process import shown_command
 from workflow.chain.progress import Log
-from workflow.chain.receipts import SourceFiles, State
-from workflow.chain.stage import Stage
+from workflow.chain.receipts import SourceFiles, State, Status
+from workflow.chain.stage import Stage, check_words
 from workflow.choice.stored import CHOICE_FILE
 from workflow.run_file.checks import check_files, check_run
-from workflow.run_file.config import AUTO, RunConfig
+from workflow.run_file.config import AUTO, RunConfig, RunnerSection
 from workflow.run_file.reading import RUN_FILE, differences, read_run, write_run
 from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
@@ -32,7 +33,7 @@ class Options:
 
     Attributes:
         until: What to make, of `stage_commands.GOALS`.
-        number: Round of it.
+        number: Round of it; by default the first.
         jobs: Number of stages that run side by side; None: as the run file says.
         remake: Whether stale stages are made anew.
         reused: Directory of a run whose equal stages are taken over; "": none.
@@ -58,21 +59,34 @@ def run(config: RunConfig, options: Options, log: Log) -> None:
         StageError: If a stage fails.
     """
     files = source_files(config)
-    check_run(config, goal=options.until, number=options.number, find_files=files)
+    _check_settings(config, options.until, options.number, files)
     num_rounds = max(config.rounds.count, options.number)
     _look_at_cloud(config, num_rounds, log)
     chosen = choose(config, options, files, log)
     chain = Chain(config, chosen, num_rounds)
     wanted = chain.goal(options.until, options.number)
-    _make(config, make_request(config, chain.stages(), wanted, options), options, log)
+    request = make_request(config, chain.stages(), wanted, options)
+    _make(config, request, options, files, log)
     if options.until == REPORT:
         report(config.output, log)
+
+
+def _check_settings(
+    config: RunConfig, goal: str, number: int, files: SourceFiles
+) -> None:
+    """Raises ValueError or OSError for settings that a stage would refuse."""
+    check_run(config, goal=goal, number=number, find_files=files)
+    # What runs the jobs has no part in it, and need not be there.
+    local = dataclasses.replace(config, runner=RunnerSection())
+    for stage in Chain(local, Chosen(), 1).stages().values():
+        check_words(stage)
 
 
 def _make(
     config: RunConfig,
     request: Request,
     options: Options,
+    files: SourceFiles,
     log: Log,
     *,
     is_choice: bool = False,
@@ -81,7 +95,6 @@ def _make(
 
     The settings are written if they are known to fit all stages that are there.
     """
-    files = source_files(config)
     if not options.reused:
         _check(config, request, files)
     else:
@@ -141,7 +154,16 @@ def find_run(path: str) -> str:
 
 
 def report_on(paths: Sequence[str], output: str | None, log: Log) -> None:
-    """Reports on one run, or compares several, into a JSON file if one is named."""
+    """Reports on one run, or compares several, into a JSON file if one is named.
+
+    Raises:
+        ValueError, OSError: If there is no such run, or a file is named for one run.
+    """
+    if len(paths) == 1 and output:
+        raise ValueError(
+            f"expected --output={output} with several runs, whose figures are "
+            "compared, got one, whose report is in its own directory"
+        )
     runs = [find_run(path) for path in paths]
     if len(runs) == 1:
         report(runs[0], log)
@@ -164,21 +186,30 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
         ValueError, OSError, StageError: As `run`.
     """
     files = source_files(config)
-    check_run(config, goal=options.until, number=options.number, find_files=files)
+    _check_settings(config, options.until, options.number, files)
     chosen = _choose_aside(config, options, files)
     chain = Chain(config, chosen, max(config.rounds.count, options.number))
     wanted = chain.goal(options.until, options.number)
     stages = {**find_choice(config), **chain.stages()}
     request = make_request(config, stages, (*find_choice(config), *wanted), options)
+    other = options.reused
+    taken = set(reuse.find(request, other, files)) if other else set()
     for name, status in execution.find_statuses(request, files).items():
-        if status.state is not State.DONE:
-            stage = stages[name]
-            for reason in status.reasons:
-                yield f"# {name} is stale: {reason}"
-            commands = copying.commands(stage, request.run, request.shared)
-            if status.state is receipts.State.STALE:
-                commands = [*copying.deletion(stage, request.shared), *commands]
-            yield from map(shown_command, commands)
+        if name in taken:
+            yield f"# {name} is taken from {other}"
+        elif status.state is not State.DONE:
+            yield from _list_stage(stages[name], request, status)
+
+
+def _list_stage(stage: Stage, request: Request, status: Status) -> Iterator[str]:
+    """Yields the command lines of a stage, and what is deleted before."""
+    commands = copying.commands(stage, request.run, request.shared)
+    if status.state is State.STALE:
+        for reason in status.reasons:
+            yield f"# {stage.name} is stale: {reason}"
+        commands = [*copying.deletion(stage, request.shared), *commands]
+        yield shlex.join(["rm", "-r", f"{request.run}/{stage.name}"])
+    yield from map(shown_command, commands)
 
 
 def find_choice(config: RunConfig) -> dict[str, Stage]:
@@ -195,7 +226,7 @@ def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) ->
     request = make_request(config, stages, tuple(stages), options)
     statuses = execution.find_statuses(request, files)
     if any(found.state is not State.DONE for found in statuses.values()):
-        _make(config, request, options, log, is_choice=True)
+        _make(config, request, options, files, log, is_choice=True)
     return read_choice(config)
 
 
@@ -206,6 +237,9 @@ def _choose_aside(config: RunConfig, options: Options, files: SourceFiles) -> Ch
         return Chosen()
     if receipts.find_status(stages[CHOICE], config.output, files).state is State.DONE:
         return read_choice(config)
+    request = make_request(config, stages, tuple(stages), options)
+    if options.reused and CHOICE in reuse.find(request, options.reused, files):
+        return read_choice(dataclasses.replace(config, output=options.reused))
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
         options = dataclasses.replace(options, reused="", has_bar=False)
@@ -223,7 +257,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
     if not config.images.calibration:
         raise ValueError("expected data.calibration, labeled images to compare by")
     files = source_files(config)
-    check_run(config, goal=REPORT, number=1, find_files=files)
+    _check_settings(config, REPORT, 1, files)
     _look_at_cloud(config, config.rounds.count, log)
     chosen = choose(config, options, files, log)
     path, patience = pathlib.Path(config.output), config.rounds.patience
@@ -235,7 +269,7 @@ def run_rounds(config: RunConfig, options: Options, log: Log) -> None:
             *(name for n in compared for name in chain.goal("calibration", n)),
         )
         request = make_request(config, chain.stages(), wanted, options)
-        _make(config, request, options, log)
+        _make(config, request, options, files, log)
         if rounds.decide(path, patience=patience, log=log, count=number):
             break
     made = dataclasses.replace(config.rounds, count=number)
@@ -306,7 +340,11 @@ def make_request(
 
 def source_files(config: RunConfig) -> SourceFiles:
     """Returns what lists the files of the run's sources."""
-    return SourceFiles(data_dir=config.images.data_dir, run=config.output)
+    images = config.images
+    columns = filter(None, (images.image_feature, images.unlabeled_image_feature))
+    return SourceFiles(
+        data_dir=images.data_dir, run=config.output, columns=tuple(columns)
+    )
 
 
 def compare(runs: Sequence[str], output: str | None, log: Log) -> None:

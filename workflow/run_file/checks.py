@@ -16,7 +16,7 @@ from beam_jobs import label_images, select_labels
 from classifier.training import presets as teacher_presets
 from classifier.training.config import override_recipe, refuse_consistency
 from stage import artifact
-from stage.flags import SOURCE_KINDS, CommandFlags, lies_in_source
+from stage.flags import SOURCE_KINDS, CommandFlags, join_values, lies_in_source
 from stage.validation import check
 from student import train as student_train
 from student.training import presets as student_presets
@@ -51,9 +51,9 @@ def check_run(
     _check_teacher(config)
     _check_student(config)
     with _naming("labeling.flags"):
-        label_images.FLAGS.check(config.labeling.flags)
+        label_images.FLAGS.check(join_values(config.labeling.flags))
     with _naming("selection.flags"):
-        select_labels.FLAGS.check(config.selection.flags)
+        select_labels.FLAGS.check(join_values(config.selection.flags))
     if config.runner.name == "dataflow":
         _check_dataflow(config, labels=goal not in LABELED_GOALS or number > 1)
 
@@ -157,7 +157,8 @@ def _check_student(config: RunConfig) -> None:
 
 
 def _words(section: Any) -> list[str]:
-    return [*(f"--set={s}" for s in flat_settings(section.settings)), *section.flags]
+    settings = (f"--set={s}" for s in flat_settings(section.settings))
+    return [*settings, *join_values(section.flags)]
 
 
 def _check_recipe(

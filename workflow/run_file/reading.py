@@ -28,7 +28,10 @@ _PATTERNS = ("tfrecord", "webdataset", "parquet")
 #: Name and split of a TFDS dataset; a split may have colons, too.
 _DATASET = re.compile(r"^(.+?)(:[^:/][^/]*)$")
 #: Forms of features that name a file or a directory.
-_FEATURES = ("onnx", "saved_model", "safetensors", "resnet_rs_h5")
+_FEATURES = (
+    *("onnx", "saved_model", "safetensors", "resnet_rs_h5", "keras_h5"),
+    "predictions",
+)
 
 
 def read_run(
@@ -145,6 +148,7 @@ _PATHS = {
     "data.calibration": PathKind.SOURCE,
     "data.exclude": PathKind.SOURCE,
     "teacher.features": PathKind.FEATURES,
+    "runner.prism": PathKind.PATH,
 }
 
 
@@ -185,6 +189,11 @@ def resolve(text: str, start: str, kind: PathKind) -> str:
     return _change_path(text, kind, join)
 
 
+def absolute(text: str, kind: PathKind) -> str:
+    """Returns a setting with its path from the root on, unless it is a name."""
+    return resolve(text, os.getcwd(), kind)
+
+
 def _change_path(text: str, kind: PathKind, change: Callable[[str, str], str]) -> str:
     """Returns a setting with its path changed; `change` also gets its form."""
     form, separator, rest = text.partition(":")
@@ -198,6 +207,9 @@ def _change_path(text: str, kind: PathKind, change: Callable[[str, str], str]) -
     if form == "tfds":
         name, split = split_dataset(rest)
         return f"tfds:{change(name, form)}{split}"
+    if form == "keras_h5":
+        name, separator, path = rest.partition(":")
+        return f"{form}:{name}:{change(path, form)}" if separator else text
     return f"{form}:{change(rest, form)}"
 
 
@@ -264,13 +276,26 @@ def _differing(config: Any, default: Any) -> dict[str, Any]:
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
-    """Returns a phrase for each setting that differs, `output` excepted."""
-    old, new = (dict(_flatten(dataclasses.asdict(config))) for config in (before, now))
+    """Returns a phrase for each setting that differs, `output` excepted.
+
+    Paths are compared from the root on, wherever they were relative to.
+    """
+    old, new = (_flat(config) for config in (before, now))
+    old_paths, new_paths = (_flat(config, absolute) for config in (before, now))
     return [
         f"{name} was {_shown(old, name)}, is {_shown(new, name)}"
         for name in sorted(old.keys() | new.keys())
-        if name != "output" and old.get(name) != new.get(name)
+        if name != "output" and old_paths.get(name) != new_paths.get(name)
     ]
+
+
+def _flat(
+    config: RunConfig, change: Callable[[str, PathKind], str] = lambda text, _: text
+) -> dict[str, Any]:
+    """Returns each setting by its name, with paths changed."""
+    tables = dataclasses.asdict(config)
+    _change_paths(tables, change)
+    return dict(_flatten(tables))
 
 
 def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -283,7 +308,7 @@ def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _shown(values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
-    return "not given" if value in (None, "", ()) else typed_json.shown(value)
+    return "not given" if value in (None, "", (), []) else typed_json.shown(value)
 
 
 def write_run(config: RunConfig) -> None:

@@ -1,5 +1,8 @@
 """Labeling with a model handler, and errors of a handler."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
@@ -7,6 +10,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from beam_jobs.labeling.model_handler import HandlerPredictor, ModelHandlerLoader
 from classifier.inference.ensemble import BATCH_SIZE
 from tests.images import random_images, to_examples
+from workflow.chain import process
 
 SIZE = 32
 CLASSES = 3
@@ -118,3 +122,32 @@ def test_another_file_is_another_model(tmp_path):
 
 def accept(path):
     return Fixed()
+
+
+def test_a_module_of_the_working_directory_is_found_last(tmp_path):
+    for name in ("my_handler", "csv"):
+        (tmp_path / f"{name}.py").write_text(
+            "from tests.beam_jobs.labeling.test_model_handler import make_fixed\n"
+        )
+    program = (
+        "import sys\n"
+        "from beam_jobs.labeling.model_handler import ModelHandlerLoader\n"
+        "for name in ('my_handler', 'csv'):\n"
+        "    try:\n"
+        "        spec = f'{name}:make_fixed'\n"
+        "        ModelHandlerLoader(spec=spec, num_classes=3).handler()\n"
+        "        print(name, 'found')\n"
+        "    except ValueError as error:\n"
+        "        print(error)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=process.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, missing = ended.stdout.splitlines()
+    assert found == "my_handler found"
+    assert "AttributeError: module 'csv' has no attribute 'make_fixed'" in missing

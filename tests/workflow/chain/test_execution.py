@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import os
 import random
@@ -123,6 +124,11 @@ def test_a_changed_setting_makes_what_depends_on_it_stale(tmp_path):
     assert fakes.contents(tmp_path) == fakes.contents(other)
 
 
+def test_a_stale_run_is_named_as_a_shell_reads_it(tmp_path):
+    message = execution.describe_stale("a run", {})
+    assert "--from='a run' --output=OTHER" in message
+
+
 def test_a_stage_that_was_begun_with_other_settings_is_stale(tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_FAILING", "/a")
     with pytest.raises(StageError):
@@ -186,6 +192,12 @@ def test_a_failed_stage_shows_its_last_lines_and_its_log(tmp_path, monkeypatch):
         ["b/right", "c"],
         ["b/left", "b/right", "c"],
     )
+
+
+def test_a_stage_that_ends_without_its_output_has_failed(tmp_path):
+    stage = dataclasses.replace(fakes.graph({"a": ()})["a"], module="this")
+    with pytest.raises(StageError, match=r"a ended with status 0, but .* not complete"):
+        fakes.make(tmp_path, {"a": stage})
 
 
 def test_what_a_killed_removal_has_left_is_deleted(tmp_path):

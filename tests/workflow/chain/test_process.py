@@ -54,26 +54,38 @@ def test_nothing_is_started_after_the_end(tmp_path):
         run(tmp_path, "print(1)", processes)
 
 
-def test_a_stage_is_the_projects_wherever_it_is_started(tmp_path):
-    """Modules of the working directory are found, but do not hide the project's."""
-    (tmp_path / "stage").mkdir()
-    (tmp_path / "stage" / "__init__.py").write_text("raise SystemExit('hidden')")
-    (tmp_path / "my_handler.py").write_text("print('found')")
+def import_as_stage(directory, program):
+    """Runs a program in a directory as a stage; returns what has happened."""
     before = os.getcwd()
-    os.chdir(tmp_path)
+    os.chdir(directory)
     try:
         environment = process.environment()
     finally:
         os.chdir(before)
-    ended = subprocess.run(
-        [sys.executable, "-c", "import stage.text, my_handler"],
-        cwd=tmp_path,
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=directory,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (ended.returncode, ended.stdout) == (0, "found\n"), ended.stderr
+
+
+def test_the_working_directory_hides_no_module_of_a_stage(tmp_path):
+    """Neither one of the project nor one of Python."""
+    (tmp_path / "stage").mkdir()
+    for name in ("stage/__init__.py", "csv.py", "yaml.py"):
+        (tmp_path / name).write_text("raise SystemExit('hidden')")
+    ended = import_as_stage(tmp_path, "import stage.text, csv, yaml")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_an_installed_package_hides_no_module_of_python(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_ROOT", tmp_path)
+    monkeypatch.setattr(process.site, "getsitepackages", lambda: [str(tmp_path)])
+    (tmp_path / "csv.py").write_text("raise SystemExit('hidden')")
+    assert import_as_stage(tmp_path, "import csv").returncode == 0
 
 
 def test_threads_of_a_network_are_limited(tmp_path):

@@ -118,6 +118,38 @@ def test_images_that_were_moved_or_are_gone_are_the_same(world):
     assert world.status(world.stage()).state is State.DONE
 
 
+@pytest.mark.parametrize(
+    "more", [places(x="1"), words(["--log_to=wandb:x", "--license=images=MIT"])]
+)
+def test_what_decides_nothing_makes_nothing_stale(world, more):
+    world.finish(world.stage())
+    assert world.status(world.stage(*more, *words(["--profile"]))).state is State.DONE
+
+
+def test_a_flag_may_be_two_words(world):
+    world.finish(world.stage(*words(["--top_k", "5", "-z", "-1"])))
+    same = words(["--top_k=5", "--z=-1"])
+    assert world.status(world.stage(*same)).state is State.DONE
+    other = world.status(world.stage(*words(["--top_k", "6", "--z=-1"])))
+    assert other.reasons == ("--top_k was 5, is 6",)
+
+
+def test_images_that_are_gone_are_the_same_from_anywhere(world, monkeypatch, tmp_path):
+    """Their path may be relative to another directory."""
+    monkeypatch.chdir(tmp_path)
+    spelled = [f"folder:{tmp_path}/images", "folder:images", "folder:../images"]
+    stages = [
+        Stage(name="child", module="m", arguments=sources(images=spec))
+        for spec in spelled
+    ]
+    world.finish(stages[0])
+    world.images.rename(world.images.with_name("moved"))
+    assert world.status(stages[1]).state is State.DONE
+    monkeypatch.chdir(tmp_path / "run")
+    assert world.status(stages[2]).state is State.DONE
+    assert world.status(stages[1]).state is State.STALE
+
+
 def test_images_in_the_run_move_with_it(world):
     stage = world.stage(*sources(inner=f"tfrecord:{world.run}/data/*.tfrecord"))
     world.finish(stage)

@@ -1,5 +1,6 @@
 """What a run sees of its sources: all that it can without opening them."""
 
+import functools
 import os
 import shutil
 
@@ -54,6 +55,30 @@ def test_every_change_is_seen(root, spec, change):
     assert find(spec, root) == before
     change(root)
     assert find(spec, root) != before
+
+
+@pytest.mark.parametrize("change", [touch, grow, remove])
+@pytest.mark.parametrize("spec", ["csv:{}/list.csv", "{}/list.csv"])
+@pytest.mark.parametrize("column", ["path", "image"])
+def test_images_that_a_table_lists_are_compared(root, spec, column, change):
+    rows = f"label,{column}\nx,a/1.png\ny,{root}/a/2.png\nz,gs://bin/3.png\n"
+    (root / "list.csv").write_text(rows)
+    find = functools.partial(
+        fingerprint, spec.format(root), data_dir="", run="run", columns=("image",)
+    )
+    before = find()
+    assert before
+    change(root)
+    assert find() != before
+
+
+def test_images_of_a_table_may_be_moved_or_gone(root):
+    (root / "list.csv").write_text("path\na/1.png\n")
+    before = find("csv:{}/list.csv", root)
+    moved = root.rename(root.with_name("moved"))
+    assert find("csv:{}/list.csv", moved) == before
+    shutil.rmtree(moved / "a")
+    assert find("csv:{}/list.csv", moved) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tests.workflow.chain import fakes
+from workflow.chain import receipts
 from workflow.chain.errors import StageError, StaleError
 from workflow.commands import running
 from workflow.commands.running import Options
@@ -79,7 +80,9 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(run):
     before = fakes.contents(run.output)
     stale = run.commands("selection.max_copies=7")
     assert stale[0] == "# round-1/selection is stale: --max_copies was 3, is 7"
-    assert "beam_jobs.select_labels" not in stale[1]  # A fake.
+    assert stale[1] == f"rm -r {run.output}/round-1/selection"
+    assert stale[2].endswith("/round-1/selection")
+    assert "beam_jobs.select_labels" not in stale[2]  # A fake.
     assert fakes.contents(run.output) == before
 
 
@@ -210,6 +213,40 @@ def test_images_of_a_finished_run_may_be_gone(run):
         run()
 
 
+@pytest.mark.parametrize(
+    ("assignment", "mentions"),
+    [
+        ("labeling.flags=['--shards=0/2']", "no --shards among"),
+        ("labeling.flags=['--estimate=5']", "no --estimate among"),
+        ("labeling.flags=['--output', 'x']", "no --output among"),
+        ("labeling.flags=['--', 'x']", "expected flags, got '--'"),
+        ("selection.flags=['--what_if', 'x']", "what_if"),
+        ("selection.flags=['-max_copies=7']", "no --max_copies among"),
+        ("student.flags=['--workdir=x']", "no --workdir among"),
+        ("teacher.flags=['x']", "expected flags, got 'x'"),
+    ],
+)
+def test_flags_that_the_chain_gives_are_refused(run, assignment, mentions):
+    with pytest.raises(ValueError, match=mentions):
+        run(assignment)
+    with pytest.raises(ValueError, match=mentions):
+        run.commands(assignment)
+    assert not run.output.exists()
+
+
+def test_each_source_is_listed_once(run, monkeypatch):
+    listed = []
+    original = receipts.source_files.fingerprint
+
+    def note(spec, **more):
+        listed.append(spec)
+        return original(spec, **more)
+
+    monkeypatch.setattr(receipts.source_files, "fingerprint", note)
+    run()
+    assert len(listed) == len(set(listed)) == 3
+
+
 def test_images_that_are_not_there_are_named_before_any_work(run):
     with pytest.raises(ValueError, match=r"data\.unlabeled = .*: no such files"):
         run(f"data.unlabeled={run.images}/imgaes")
@@ -251,6 +288,46 @@ def test_another_run_is_needed_to_take_over(run):
     assert not run.output.exists()
     run(reused=str(other))
     assert fakes.contents(other) == before
+
+
+def test_a_dry_run_says_what_is_taken_from_another_run(run):
+    run()
+    other = run.output
+    run.output = run.root / "b"
+    change = ("selection.max_copies=7",)
+    lines = run.commands(*change, reused=str(other))
+    assert not run.output.exists()
+    # What reads the selection cannot be told from the other run's before it is made.
+    started, made = run(*change, reused=str(other))
+    taken = [line.replace(": taken", " is taken") for line in made if ": taken" in line]
+    assert sorted(f"# {line}" for line in taken) == sorted(
+        line for line in lines if line.startswith("#")
+    )
+    assert len(lines) - len(taken) == len(started)
+
+
+def test_a_dry_run_takes_the_choice_of_another_run(run, chooser):
+    run("teacher.preset=auto")
+    other = run.output
+    run.output = run.root / "b"
+    chooser.clear()
+    lines = run.commands("teacher.preset=auto", reused=str(other))
+    assert chooser == [str(other)]
+    assert all(line.startswith("# ") for line in lines)
+    assert len(lines) == 15
+
+
+def test_until_ends_in_the_first_round(run):
+    started, _ = run("rounds.count=2", until="student")
+    assert started[-1] == "round-1/student"
+    started, _ = run("rounds.count=2", until="student", number=2)
+    assert started[-1] == "round-2/student"
+
+
+def test_a_file_for_the_figures_of_one_run_is_refused(run):
+    run()
+    with pytest.raises(ValueError, match=r"--output=x\.json with several runs"):
+        running.report_on([str(run.output)], "x.json", print)
 
 
 # --- what is chosen ----------------------------------------------------------------

@@ -144,6 +144,17 @@ def test_differences_are_named():
     ]
 
 
+def test_a_path_that_is_spelled_in_another_way_is_no_difference(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["data.labeled=folder:a/../b", "data.exclude=['c']", "runner.prism=p"]
+    spelled = [
+        *(f"data.labeled=folder:{tmp_path}/b", f"data.exclude=['{tmp_path}/c']"),
+        f"runner.prism={tmp_path}/p",
+    ]
+    both = [read_run(None, words, output="x") for words in (given, spelled)]
+    assert differences(*both) == []
+
+
 # --- paths -------------------------------------------------------------------------
 def test_paths_are_relative_to_the_file_and_to_the_working_directory(tmp_path):
     text = """
@@ -154,6 +165,8 @@ evaluation = "test"
 unlabeled = "tfrecord:all/*.tfrecord"
 exclude = ["csv:../more.csv", "hf:a/b:train", "gs://bin/x", "tfds:digits:test"]
 class_names = "/names.txt"
+[runner]
+prism = "bin/prism"
 [teacher]
 features = "onnx:clip.onnx"
 """
@@ -170,6 +183,7 @@ features = "onnx:clip.onnx"
         "tfds:digits:test",
     )
     assert config.data.class_names == "/names.txt"
+    assert config.runner.prism == f"{directory}/bin/prism"
     assert config.teacher.features == f"onnx:{directory}/clip.onnx"
 
 
@@ -181,6 +195,10 @@ features = "onnx:clip.onnx"
         ("saved_model:a", "saved_model:d/a"),
         ("runs/teacher", "d/runs/teacher"),
         ("gs://bin/teacher", "gs://bin/teacher"),
+        ("predictions:runs/x", "predictions:d/runs/x"),
+        ("keras_h5:ResNet50:w.h5", "keras_h5:ResNet50:d/w.h5"),
+        ("keras_h5:ResNet50:/w.h5", "keras_h5:ResNet50:/w.h5"),
+        ("keras_h5:w.h5", "keras_h5:w.h5"),  # Refused later: the name is missing.
     ],
 )
 def test_features_may_be_paths(features, expected):
@@ -221,7 +239,7 @@ def values(hint: Any, name: str) -> st.SearchStrategy[Any]:
         return SOURCES
     if name == "exclude":
         return st.lists(SOURCES, max_size=3).map(tuple)
-    if name in ("class_names", "data_dir"):
+    if name in ("class_names", "data_dir", "prism"):
         return PATHS
     if get_origin(hint) is Literal:
         return st.sampled_from(get_args(hint))
@@ -302,7 +320,7 @@ def _absolute(value, name=""):
         if separator and form in SOURCE_KINDS:
             return value if is_name else f"{form}:{os.path.abspath(rest)}"
         return os.path.abspath(value)
-    if name in ("class_names", "data_dir", "output") and value:
+    if name in ("class_names", "data_dir", "output", "prism") and value:
         return os.path.abspath(value)
     if name == "features" and value and ":" not in value:
         return os.path.abspath(value)
