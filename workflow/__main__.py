@@ -183,9 +183,12 @@ def report(runs: Sequence[str], output: str | None) -> None:
     a page. Several that differ in their seed alone get a mean; of others, it prints the
     settings that differ.
     """
-    from workflow.commands import running
+    from workflow.commands import running, showing
 
     running.report_on(runs, output, cli.log)
+    for run in map(running.find_run, runs):
+        if line := showing.warn_of_stale(run):
+            cli.log(line)
 
 
 @main.command()

@@ -40,6 +40,8 @@ def main(argv: Sequence[str]) -> None:
     with cli.exit_on_user_error():
         cli.check_no_arguments(argv)
         from classifier.data import listing
+
+        cli.load_tensorflow()  # TFDS, which sources need, imports it with messages.
         from classifier.data.sources import open_source
 
         if not is_folder_source(_LABELED.value):

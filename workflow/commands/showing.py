@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,7 @@ from workflow.chain.receipts import State, Status
 from workflow.chain.stage import Stage
 from workflow.commands import running
 from workflow.run_file.config import RunConfig
+from workflow.run_file.reading import RUN_FILE, read_run
 from workflow.stages import Chain, Chosen
 
 #: ANSI codes of the colors of states.
@@ -83,6 +85,24 @@ def list_rows(config: RunConfig, *, now: float) -> list[Row]:
             )
         )
     return rows
+
+
+def warn_of_stale(run: str) -> str:
+    """Returns that a report is of stages that do not belong together; "" if they do.
+
+    Runs of earlier versions, without a run file, are not compared.
+    """
+    if not os.path.exists(f"{run}/{RUN_FILE}"):
+        return ""
+    rows = list_rows(read_run(run), now=time.time())
+    stale = [row.name for row in rows if row.word == State.STALE.value]
+    if not stale:
+        return ""
+    return (
+        f"warning: these figures are of different settings or images: {len(stale)} "
+        f"stages are stale, {stale[0]} first; `noisy-student status "
+        f"{shlex.quote(run)}` says why"
+    )
 
 
 def propagate(

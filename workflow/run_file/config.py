@@ -190,7 +190,8 @@ class SelectionSection:
         confidence_threshold: Lowest confidence to keep, without a calibration. Where
             similar images have another class than the teacher says, both have at most
             0.5.
-        images_per_class: Number of images of each class, the most confident; 0: all.
+        images_per_class: Number of records of each class, the most confident images;
+            0: the number of images divided by that of classes.
         max_copies: Most records of an image, to fill classes with few images.
         duplicate_bits: Number of the 64 bits of a perceptual hash in which duplicates
             may differ, at most 3; -1 keeps duplicates.

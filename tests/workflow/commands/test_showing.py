@@ -107,3 +107,13 @@ def test_colors_are_for_terminals(monkeypatch, is_terminal, variable, expected):
     monkeypatch.setattr(showing.streams, "is_terminal", lambda: is_terminal)
     monkeypatch.setenv("NO_COLOR", variable)
     assert showing.can_color() is expected
+
+
+def test_a_report_of_stages_that_do_not_belong_together_is_told(read):
+    running.run(read(), Options(jobs=4, until="records"), lambda line: None)
+    output = read().output
+    assert showing.warn_of_stale(output) == ""
+    changed = read("selection.max_copies=2")
+    remake = Options(until="selection", remake=True)
+    running.run(changed, remake, lambda line: None)
+    assert "1 stages are stale, round-1/dataset first" in showing.warn_of_stale(output)
