@@ -54,7 +54,8 @@ class Request:
         pending = list(self.wanted)
         while pending:
             name = pending.pop()
-            if name not in found:
+            # The calibration of a probe is a directory in that of the probe.
+            if name in self.stages and name not in found:
                 found.add(name)
                 pending += self.stages[name].parents
         return {name: stage for name, stage in self.stages.items() if name in found}

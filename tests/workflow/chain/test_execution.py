@@ -312,3 +312,8 @@ def test_the_number_of_an_ended_command_may_be_that_of_another_process(tmp_path)
     assert lock.find_owner(str(tmp_path)) is None
     path.write_text("broken")
     assert lock.find_owner(str(tmp_path)) is None
+
+
+def test_a_directory_that_another_stage_makes_is_no_stage(tmp_path):
+    stages = fakes.graph({"a": (), "b": ("a", "a/calibration")})
+    assert list(fakes.request(tmp_path, stages, wanted=("b",)).needed()) == ["a", "b"]
