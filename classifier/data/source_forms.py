@@ -19,17 +19,18 @@ _FORM_OF_ENDING = {
 def find_form(spec: str) -> str:
     """Returns a source with its form in front; a plain path gets that of what it names.
 
-    A directory is a folder, and other paths and patterns have a form by their ending.
-    Raises ValueError for what is neither.
+    A directory is a folder, and other paths and patterns have a form by their ending;
+    that of an address counts first, so that no request is needed. Raises ValueError for
+    what is neither.
     """
     form, rest = split_source(spec)
     if form and rest:
         return spec
     if spec and not form:
-        if listing.is_folder(spec):
+        form = _FORM_OF_ENDING.get(os.path.splitext(spec)[1].lower(), "")
+        if not (form and "://" in spec) and listing.is_folder(spec):
             _check_not_prepared(spec)
             return f"folder:{spec}"
-        form = _FORM_OF_ENDING.get(os.path.splitext(spec)[1].lower(), "")
         if form:
             return f"{form}:{spec}"
     raise ValueError(f"expected a source as {SOURCES}, got {spec!r}")

@@ -211,7 +211,7 @@ def test_settings_are_corrected_while_nothing_was_made(fault, run, monkeypatch):
     monkeypatch.setenv("FAILING", "nothing")
     assert run(until="teacher") == ["teacher.train"]
     (receipt,) = pathlib.Path("run/stages").glob("*member-1.json")
-    assert "folder:labeled" in receipt.read_text()
+    assert f"folder:{run.root}/labeled" in receipt.read_text()
 
 
 @page.holds("run with other settings than its stages were made by")
@@ -251,7 +251,7 @@ def test_images_that_changed(fault, run, change, name):
     assert run(*given)
     assert run(*given) == []
     change(run.root / name)
-    assert f"folder:{name}" in run.refused(fault, *given)
+    assert f"folder:{run.root}/{name}" in run.refused(fault, *given)
 
 
 @page.holds("images or labels that changed since a run has read them")

@@ -66,7 +66,10 @@ def test_it_is_calibrated(teacher, labeled, tmp_path):
 def test_it_predicts(teacher, labeled, tmp_path):
     paths = sorted((tmp_path / "labeled").rglob("*.*"))
     out = run(
-        "classifier.predict", f"--classifier={teacher}", "--json", *map(str, paths)
+        "classifier.predict",
+        f"--classifier={teacher}",
+        "--format=json",
+        *map(str, paths),
     )
     found = {
         line["file"]: line["top"][0]["label"]

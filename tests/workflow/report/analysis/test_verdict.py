@@ -107,7 +107,7 @@ def test_a_stage_that_has_not_ended_is_named_with_its_command(run, stage, comman
 
 @pytest.mark.parametrize("part", ["round-1", "control", "round-2/student"])
 def test_a_part_of_a_run_names_the_run(run, part):
-    with pytest.raises(FileNotFoundError, match=f"--run={run}$"):
+    with pytest.raises(FileNotFoundError, match=f"report on {run}$"):
         verdict.make_report(run / part)
 
 
