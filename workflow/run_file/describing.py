@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tomli_w
 
+from stage.setting_list import describe_fields
 from stage.text import printable
 from workflow.run_file.config import RunConfig
 
-_ATTRIBUTE = re.compile(r"^(\w+): ", re.MULTILINE)
 #: Most characters of a line of comments.
 _WIDTH = 86
 
@@ -38,8 +37,8 @@ def sections(config: Any = None, name: str = "") -> Iterator[Section]:
     """Yields the sections of a run file, the outer before the inner."""
     config = RunConfig() if config is None else config
     docstring = inspect.getdoc(type(config)) or ""
-    text, _, attributes = docstring.partition("\n\nAttributes:\n")
-    described = _split(textwrap.dedent(attributes))
+    text, _, _ = docstring.partition("\n\nAttributes:\n")
+    described = describe_fields(type(config))
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     inner = {n: value for n, value in fields.items() if dataclasses.is_dataclass(value)}
     yield Section(
@@ -49,15 +48,6 @@ def sections(config: Any = None, name: str = "") -> Iterator[Section]:
     )
     for inner_name, value in inner.items():
         yield from sections(value, f"{name}.{inner_name}".lstrip("."))
-
-
-def _split(attributes: str) -> dict[str, str]:
-    """Returns the description of each attribute."""
-    _, *parts = _ATTRIBUTE.split(attributes)
-    return {
-        name: " ".join(text.split())
-        for name, text in zip(parts[::2], parts[1::2], strict=True)
-    }
 
 
 def write_template(given: Mapping[str, Mapping[str, Any]], header: str) -> str:
