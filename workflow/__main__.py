@@ -21,9 +21,9 @@ PROGRAM = "noisy-student"
 #: Exit status if stages are stale.
 STALE = 4
 EPILOG = (
-    "Exit status: 0 done; 1 a setting or a flag of a stage is wrong, or a stage failed; "
-    "2 wrong usage of these commands; 4 stages are stale; 130 after Ctrl-C and 143 "
-    "after SIGTERM, from where the same command goes on."
+    "Exit status: 0 done; 1 a setting or a flag of a stage is wrong, or a stage has "
+    "failed; 2 wrong usage of these commands; 4 stages are stale; 130 after Ctrl-C and "
+    "143 after SIGTERM, from where the same command goes on."
 )
 
 
