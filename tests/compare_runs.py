@@ -24,8 +24,8 @@ import tensorflow as tf
 _UNCOMPARED = {"COMPLETED", "report.json", "report.html", "settings", "run.toml"}
 #: Keys of wall times.
 _TIMES = {"seconds", "images_per_second", "time"}
-#: Columns of the times of input files, which another run has made anew.
-_FILE_TIMES = {"mtime_ns"}
+#: Columns of the places and times of input files, which another run has made anew.
+_FILE_TIMES = {"mtime_ns", "path"}
 #: A fingerprint: SHA-256 in hexadecimal.
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 #: Fingerprints of weights, which no renamed setting changes.
@@ -48,7 +48,7 @@ def normalize(value, key=None):
 
 def read(path):
     """Returns the comparable content of a file."""
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", ".list"):  # The list of shards is one as well.
         table = pq.read_table(path).replace_schema_metadata()
         return table.drop_columns(_FILE_TIMES & set(table.column_names))
     if path.suffix == ".npz":
@@ -75,9 +75,9 @@ def is_reordered(before, after):
     return parsed[0] == parsed[1]
 
 
-def find_files(run):
+def find_files(run, skipped):
     """Returns the relative paths of the files to compare."""
-    skipped = {"export", "events", "stages"}
+    skipped = {"export", "events", "stages", *skipped}
     return {
         path.relative_to(run)
         for path in run.rglob("*")
@@ -88,12 +88,13 @@ def find_files(run):
     }
 
 
-def main(before, after):
+def main(before, after, *skipped):
+    """Prints how runs differ, in directories that are not to be skipped."""
     before, after = pathlib.Path(before), pathlib.Path(after)
-    files = find_files(before)
-    differences = [f"only in one run: {path}" for path in files ^ find_files(after)]
+    files, others = find_files(before, skipped), find_files(after, skipped)
+    differences = [f"only in one run: {path}" for path in files ^ others]
     counts = collections.Counter()
-    for path in sorted(files & find_files(after)):
+    for path in sorted(files & others):
         counts[path.suffix.partition("-")[0] or path.name] += 1
         if read(before / path) == read(after / path):
             continue

@@ -103,7 +103,8 @@ def prepare(
     path = directory / f"{data}-{labels_per_class}-{seed}"
     settings = (f"--labels_per_class={labels_per_class}", f"--seed={seed}")
     log = directory / "prepare.log"
-    call(f"examples.{data}.prepare", f"--output={path}", *settings, log=log)
+    command = "workflow.digits" if data == DIGITS else f"examples.{data}.prepare"
+    call(command, f"--output={path}", *settings, log=log)
     if data == DIGITS:
         return _open_digits(path, labels_per_class, seed)
     return _open_folders(path, directory / "truth" / path.name)

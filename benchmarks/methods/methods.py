@@ -62,6 +62,10 @@ class Method(Protocol):
         """Learns, and returns what it has reached."""
 
 
+#: Names by which recipes know classes that were renamed.
+_FORMER_NAMES = {"PseudoLabelChain": "Chain"}
+
+
 def recipe(method: Method, settings: Sequence[str] = ()) -> str:
     """Returns the fingerprint of all settings of a method and of all trainings.
 
@@ -85,7 +89,8 @@ def _describe(value: Any) -> Any:
     """Returns a config as its name and the settings that are not at their defaults."""
     if not dataclasses.is_dataclass(value):
         return value
-    return type(value).__name__, sorted(
+    name = type(value).__name__
+    return _FORMER_NAMES.get(name, name), sorted(
         (field.name, _describe(getattr(value, field.name)))
         for field in dataclasses.fields(value)
         if getattr(value, field.name) != field.default
