@@ -9,6 +9,8 @@ Then `tfds:digits/labels5_seed1:labeled` and `:test` are in `--data_dir=OUTPUT`,
 from __future__ import annotations
 
 import os
+import pathlib
+import shutil
 import time
 from collections.abc import Sequence
 
@@ -51,6 +53,9 @@ def main(argv: Sequence[str]) -> None:
         cli.load_tensorflow()
         from workflow.digits import digits_dataset_builder as digits
 
+        # TFDS leaves them behind if it is killed.
+        for left in pathlib.Path(_OUTPUT.value).glob("digits/*/incomplete.*"):
+            shutil.rmtree(left)
         builder = digits.prepare_dataset(_OUTPUT.value, digits.make_config(**settings))
         num_images = digits.export_unlabeled(
             builder, os.path.join(_OUTPUT.value, "unlabeled"), num_shards=num_shards

@@ -81,3 +81,14 @@ def test_shards_of_any_number_hold_each_image_once(prepared, expected, tmp_path)
     images = list(read_records(paths))
     assert len(images) == count == len(expected["unlabeled"])
     assert set(images) == expected["unlabeled"]
+
+
+def test_what_a_killed_run_has_left_is_deleted(tmp_path):
+    settings = {"labels_per_class": 2, "calibration_images": 10, "seed": 3}
+    artifact.start_or_resume(tmp_path, {**settings, "num_shards": 3})
+    left = tmp_path / "digits" / "labels2_calibration10_seed3" / "incomplete.1_1.0.0"
+    left.mkdir(parents=True)
+    process = call("workflow.digits", f"--output={tmp_path}", *FLAGS, "--num_shards=3")
+    assert process.returncode == 0, process.stderr
+    assert not left.exists()
+    assert left.with_name("1.0.0").exists()
