@@ -39,6 +39,8 @@ ARTIFACTS = {
 
 #: What a source of images begins with, before a colon.
 SOURCE_KINDS = ("tfds", "folder", "tfrecord", "webdataset", "parquet", "csv", "hf")
+#: Name and split of a TFDS dataset; a split may have colons, too.
+_DATASET = re.compile(r"^(.+?)(:[^:/][^/]*)$")
 #: The forms of a source of images.
 SOURCES = (
     "folder:PATH, csv:FILE, parquet:GLOB, tfrecord:GLOB, webdataset:GLOB, "
@@ -430,6 +432,15 @@ def split_source(spec: str) -> tuple[str, str]:
     """Returns the form of a source of images, "" for a plain path, and the rest."""
     form, separator, rest = spec.partition(":")
     return (form, rest) if separator and form in SOURCE_KINDS else ("", spec)
+
+
+def split_dataset(text: str) -> tuple[str, str]:
+    """Returns the name of a TFDS dataset, and its split with the colon before it.
+
+    The split is "" if there is none.
+    """
+    found = _DATASET.match(text)
+    return (found[1], found[2]) if found else (text, "")
 
 
 def is_folder_source(spec: str) -> bool:

@@ -141,7 +141,7 @@ class Labeling:
         fingerprint: Hash of everything that decides a row, stored in each file.
         max_bad_fraction: Maximum fraction of bad images, in [0, 1].
         more_columns: Further columns, see `pseudo_label.predictions.schema`.
-        part: Which of the shards this process labels.
+        part: Part of the shards that this process labels.
     """
 
     reader: Reader

@@ -64,7 +64,7 @@ class WritingJob:
         round: Round of self-training, from 1 on.
         num_shards: Number of output shards.
         output: Directory of the dataset.
-        part: Which of the groups this process writes.
+        part: Part of the groups that this process writes.
     """
 
     source: Source

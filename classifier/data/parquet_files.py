@@ -236,8 +236,7 @@ def is_image_column(kind: pa.DataType) -> bool:
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds texts, dictionary-encoded or not."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _value_type(kind)
     return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -282,9 +281,13 @@ def hub_class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
     return tuple(names or ()) if is_names else ()
 
 
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    """Returns the type of a column's values, dictionary-encoded or not."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _value_type(kind)
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,13 +43,13 @@ from classifier.data.source_forms import find_form
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
+from stage.flags import split_dataset
 from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 
 #: Most records that may be lost of one file, each of which has a row.
 _MAX_LOST = 10**6
-_TFDS_PATTERN = re.compile(r"^(?P<name>.+?):(?P<split>[^:/][^/]*)$")
 #: Forms of which `--class_names` must give the names that they hold themselves.
 _NAMED = ("tfds", "folder")
 
@@ -326,11 +325,11 @@ def _open_tfds(
     label_feature: str | None,
     more_features: tuple[str, ...],
 ) -> Source:
-    match = _TFDS_PATTERN.match(rest)
-    if match is None:
+    name, split = split_dataset(rest)
+    if not split:
         raise ValueError(f"expected tfds:NAME:SPLIT, got {spec!r}")
-    builder = _find_builder(match["name"], data_dir)
-    split = match["split"]
+    builder = _find_builder(name, data_dir)
+    split = split.removeprefix(":")
     for part in split.split("+"):
         if part.partition("[")[0].strip() not in builder.info.splits:
             known = ", ".join(map(printable, sorted(builder.info.splits)))

@@ -185,7 +185,8 @@ def _make(
 ) -> None:
     """Makes a stage unless it is done."""
     run = request.run
-    status = receipts.find_status(stage, run, files)
+    receipt = receipts.make(stage, run, files)
+    status = receipts.compare(stage, run, receipt)
     if status.state is State.DONE:
         return
 
@@ -202,7 +203,6 @@ def _make(
         run_commands(copying.deletion(stage, request.shared))
         receipts.forget(stage, run)
     receipts.sweep(stage, run)
-    receipt = receipts.make(stage, run, files)
     if not artifact.is_complete(f"{run}/{stage.name}"):
         receipts.write(receipt, stage, run)
     progress.begin(stage.name, stage.note)

@@ -13,9 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from classifier.data import csv_listing, listing
 from classifier.data.examples import File
-from stage.flags import SOURCE_KINDS
+from stage.flags import split_dataset, split_source
 from stage.system import is_within
-from workflow.run_file.reading import split_dataset
 
 
 def fingerprint(
@@ -31,9 +30,7 @@ def fingerprint(
         run: Directory of the run.
         columns: Columns that may have the paths of a CSV file, if not the usual.
     """
-    kind, _, path = spec.partition(":")
-    if kind not in SOURCE_KINDS:
-        kind, path = "", spec
+    kind, path = split_source(spec)
     if kind == "hf":
         return None
     if kind == "tfds":

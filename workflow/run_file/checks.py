@@ -16,7 +16,13 @@ from beam_jobs import label_images, select_labels
 from classifier.training import presets as teacher_presets
 from classifier.training.config import override_recipe, refuse_consistency
 from stage import artifact
-from stage.flags import SOURCE_KINDS, CommandFlags, join_values, lies_in_source
+from stage.flags import (
+    SOURCE_KINDS,
+    CommandFlags,
+    join_values,
+    lies_in_source,
+    split_source,
+)
 from stage.validation import check
 from student import train as student_train
 from student.training import presets as student_presets
@@ -97,12 +103,10 @@ def _check_output(config: RunConfig) -> None:
     )
     artifact.check_directory(config.output)
     for spec in (getattr(config.data, name) for name in SOURCES):
-        is_named = spec.partition(":")[0] in SOURCE_KINDS
+        form, _ = split_source(spec)
         check(
             not spec
-            or not lies_in_source(
-                config.output, spec if is_named else f"folder:{spec}"
-            ),
+            or not lies_in_source(config.output, spec if form else f"folder:{spec}"),
             f"the output {config.output} lies in {spec}, and would be read with it; "
             "use another output",
         )
@@ -114,20 +118,20 @@ def _check_apart(config: RunConfig, find_files: FindFiles) -> None:
         (f"data.{name}", getattr(config.data, name))
         for name in ("labeled", "evaluation", "calibration")
     ]
-    for (first, one), (second, other) in itertools.combinations(given, 2):
+    for (first, spec), (second, other) in itertools.combinations(given, 2):
         # Splits of a dataset have the same files.
-        is_split = one.startswith(("tfds:", "hf:"))
-        is_same = one == other or (not is_split and _have_same(one, other, find_files))
+        is_split = spec.startswith(("tfds:", "hf:"))
+        has_same = not is_split and _have_same(spec, other, find_files)
         check(
-            not (one and other and is_same),
+            not (spec and other and (spec == other or has_same)),
             f"expected different images as {first} and {second}, got {other} as both: "
             "a classifier is measured on images that it has not learned from",
         )
 
 
-def _have_same(one: str, other: str, find_files: FindFiles) -> bool:
-    return bool(one and other and find_files(one)) and (
-        find_files(one) == find_files(other)
+def _have_same(spec: str, other: str, find_files: FindFiles) -> bool:
+    return bool(spec and other and find_files(spec)) and (
+        find_files(spec) == find_files(other)
     )
 
 

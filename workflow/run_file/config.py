@@ -66,7 +66,8 @@ class DataSection:
         image_feature: Feature or column of the labeled images' records that holds the
             image, if not the usual.
         label_feature: Feature or column that holds the label, if not the usual.
-        unlabeled_image_feature: As `image_feature`, of the unlabeled images.
+        unlabeled_image_feature: Feature or column of the unlabeled images' records that
+            holds the image, if not the usual.
         digits: See below; without any of the sources above.
     """
 

@@ -8,7 +8,6 @@ import enum
 import functools
 import glob
 import os
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -16,7 +15,7 @@ from typing import Any, get_type_hints
 import tomli_w
 
 from stage import artifact, typed_json
-from stage.flags import SOURCE_KINDS
+from stage.flags import SOURCE_KINDS, split_dataset
 from stage.overrides import unknown
 from workflow.run_file.config import RunConfig
 
@@ -25,8 +24,6 @@ RUN_FILE = "run.toml"
 #: Forms of sources whose rest is no path, and those that are patterns.
 _NAMES = ("hf",)
 _PATTERNS = ("tfrecord", "webdataset", "parquet")
-#: Name and split of a TFDS dataset; a split may have colons, too.
-_DATASET = re.compile(r"^(.+?)(:[^:/][^/]*)$")
 #: Forms of features that name a file or a directory.
 _FEATURES = (
     *("onnx", "saved_model", "safetensors", "resnet_rs_h5", "keras_h5"),
@@ -213,12 +210,6 @@ def _change_path(text: str, kind: PathKind, change: Callable[[str, str], str]) -
     return f"{form}:{change(rest, form)}"
 
 
-def split_dataset(text: str) -> tuple[str, str]:
-    """Returns the name of a TFDS dataset, and its split with the colon before it."""
-    found = _DATASET.match(text)
-    return (found[1], found[2]) if found else (text, "")
-
-
 def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
     """Raises ValueError for an unknown setting, with the nearest known one."""
     hints = get_type_hints(kind)
@@ -230,15 +221,11 @@ def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
             _check_known(value, hints[name], f"{prefix}{name}.")
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def flat_settings(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yields settings of a recipe as assignments for `--set`."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from flat_settings(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield f"{prefix}{name}={','.join(map(str, value))}"
-        else:
-            yield f"{prefix}{name}={value}"
+    for name, value in _flatten(settings):
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        yield f"{name}={text}"
 
 
 def to_toml(config: RunConfig, *, start: str) -> str:
