@@ -1,6 +1,6 @@
 r"""Chooses teacher and student for a run, for the preset `auto`.
 
-  python -m workflow.choose --labeled=folder:birds/labeled --images=folder:birds/all \
+  python -m workflow.choose --labeled=birds/labeled --images=birds/unlabeled \
       --minutes=30 --output=runs/birds/choice
 
 Looks at the images, the machine and the pretrained weights at hand, and prints the

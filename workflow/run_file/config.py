@@ -50,7 +50,7 @@ class DigitsSection:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSection:
-    """Images. A source is written as in all commands, such as `folder:birds/all`.
+    """Images. A source is written as in all commands, such as `folder:birds/unlabeled`.
 
     Attributes:
         labeled: Labeled images to learn from.
