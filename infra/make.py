@@ -17,7 +17,7 @@ from stage.overrides import unknown
 TARGETS = {
     "help": "List targets and variables",
     "setup": "Create .venv and install what a run needs, and EXTRAS=",
-    "demo": "Run all stages on handwritten digits, in five to eight minutes",
+    "demo": "Run all stages on handwritten digits, in five to twenty minutes",
     "demo-seeds": "Run the demo with SEEDS=5 seeds and compare the results",
     "clean-demo": "Delete the files of the demo",
     "teacher": "Train the teacher of round ROUND=1",

@@ -7,6 +7,7 @@ Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Reposi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -156,9 +157,11 @@ def prepare_dataset(data_dir: str, config: DigitsConfig) -> Any:
     """Returns the builder of the digits, written to `data_dir`."""
     tfds.disable_progress_bar()
     builder = Digits(data_dir=data_dir, config=config)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-    )
+    # It would print sizes of a download, of which there is none.
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
     return builder
 
 

@@ -91,4 +91,6 @@ def test_what_a_killed_run_has_left_is_deleted(tmp_path):
     process = call("workflow.digits", f"--output={tmp_path}", *FLAGS, "--num_shards=3")
     assert process.returncode == 0, process.stderr
     assert not left.exists()
+    (line,) = process.stdout.splitlines()
+    assert line.endswith("unlabeled digits in 3 TFRecord files")
     assert left.with_name("1.0.0").exists()
