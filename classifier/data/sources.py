@@ -48,7 +48,7 @@ from classifier.data.readers import (
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
-from stage.flags import split_dataset
+from stage.flags import is_folder_source, split_dataset
 from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
@@ -165,6 +165,7 @@ class Source:
         Raises ValueError if there are no labels, or a dataset cannot hold a name.
         """
         if self.class_names is None:
+            _check_in_classes(self)
             raise ValueError(
                 f"expected labeled images, got {self.spec} without labels: folder: "
                 "needs every image in a sub-folder of its class, tfds: one ClassLabel "
@@ -458,6 +459,24 @@ def _open_folder(spec: str, root: str) -> Source:
         _warn_of_empty(spec, root, class_names)
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _check_in_classes(source: Source) -> None:
+    """Raises ValueError if files of a folder are not in a sub-folder of a class."""
+    if not is_folder_source(source.spec):
+        return
+    astray = [file.name for file in source.files if file.name.count("/") != 1]
+    raise ValueError(
+        f"{source.spec}: expected each of {len(source.files):,} files in a sub-folder "
+        f"of its class, and none deeper, which {_list_first(astray)} not; move or "
+        "delete what is no labeled image"
+    )
+
+
+def _list_first(names: Sequence[str]) -> str:
+    """Returns the first name and how many more there are, with the verb."""
+    more = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
+    return f"{printable(names[0])!r}{more}"
 
 
 def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:
