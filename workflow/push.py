@@ -5,9 +5,12 @@ r"""Uploads a classifier, a dataset or both to the Hugging Face Hub.
 
 The classifier goes to the model repository of that name, the dataset to the dataset
 repository, each with its card. `--dry_run` needs neither network nor login: it prints
-the files, their sizes and the cards. Checkpoints, events, command lines and the paths
-of inputs are left out. Needs the extra [hub], and a login by `hf auth login` or
-HF_TOKEN=. Started again, it uploads what has changed.
+the files, their sizes and the cards. Checkpoints, events, command lines and absolute
+paths of this machine are left out. Card and licenses.json name the images and weights
+that it was made of, by paths relative to the working directory or, outside of it, the
+last two names; this prints them. Records have the keys of their images. Needs the extra
+[hub], and a login by `hf auth login` or HF_TOKEN=. Started again, it uploads what has
+changed.
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ def main(argv: Sequence[str]) -> None:
     for package in packages:
         for line in package.describe():
             cli.log(line)
+        cli.log(package.describe_sources())
         if _DRY_RUN.value:
             cli.log(f"its card:\n{package.card}")
     with cli.exit_on_job_error():

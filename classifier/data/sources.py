@@ -19,7 +19,13 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from tensorflow_datasets.core.features.feature import convert_feature_name_to_filename
 
-from classifier.data import csv_listing, hub_datasets, listing, parquet_listing
+from classifier.data import (
+    csv_listing,
+    hub_datasets,
+    listing,
+    parquet_listing,
+    source_forms,
+)
 from classifier.data.class_names import (
     check_class_names,
     check_same_classes,
@@ -39,11 +45,10 @@ from classifier.data.readers import (
     TfdsReader,
     read_files,
 )
-from classifier.data.source_forms import find_form
 from classifier.data.tfrecord import named_compression
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
-from stage.flags import split_dataset
+from stage.flags import is_folder_source, split_dataset
 from stage.licenses import Origin
 from stage.text import printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
@@ -160,6 +165,7 @@ class Source:
         Raises ValueError if there are no labels, or a dataset cannot hold a name.
         """
         if self.class_names is None:
+            _check_in_classes(self)
             raise ValueError(
                 f"expected labeled images, got {self.spec} without labels: folder: "
                 "needs every image in a sub-folder of its class, tfds: one ClassLabel "
@@ -223,7 +229,7 @@ def open_source(
         FileNotFoundError: If the spec names nothing that exists.
         OSError: If a dataset cannot be downloaded.
     """
-    kind, _, rest = find_form(spec).partition(":")
+    kind, _, rest = source_forms.find_form(spec).partition(":")
     class_names = None
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)
@@ -237,7 +243,7 @@ def open_source(
     elif kind == "csv":
         source = _open_csv(spec, rest, *features, class_names)
     elif kind == "parquet":
-        files = _list_matches(spec, rest)
+        files = source_forms.list_matches(spec, rest)
         source = _open_parquet(spec, files, *features, class_names)
     elif kind == "hf":
         dataset = hub_datasets.fetch(spec, rest)
@@ -261,8 +267,7 @@ def _open_csv(
     label_column: str | None,
     class_names: tuple[str, ...] | None,
 ) -> Source:
-    if not listing.open_path(path).exists():
-        raise FileNotFoundError(f"{spec}: no file {path!r}")
+    source_forms.check_list(spec, path)
     files, class_names = csv_listing.list_csv(
         spec, path, path_column, label_column, class_names
     )
@@ -305,16 +310,9 @@ def _open_records(
         reader = TarReader(extensions, label or LABEL_EXTENSION, is_labeled)
     files = [
         dataclasses.replace(file, compression=named_compression(file.name))
-        for file in _list_matches(spec, pattern)
+        for file in source_forms.list_matches(spec, pattern)
     ]
     return Source(spec, make_shards(files, reader), class_names, reader)
-
-
-def _list_matches(spec: str, pattern: str) -> list[File]:
-    files = listing.list_matches(pattern)
-    if not files:
-        raise FileNotFoundError(f"{spec}: no file matches {pattern!r}")
-    return files
 
 
 def _open_tfds(
@@ -448,11 +446,7 @@ def _find_feature(
 
 
 def _open_folder(spec: str, root: str) -> Source:
-    if not listing.is_folder(root):
-        raise FileNotFoundError(f"{spec}: no folder {root!r}")
-    files = listing.list_folder(root)
-    if not files:
-        raise ValueError(f"{spec}: expected files in {root!r}, found none")
+    files = source_forms.list_folder(spec, root)
     class_names = None
     if all(file.name.count("/") == 1 for file in files):
         folders = [file.name.partition("/")[0] for file in files]
@@ -465,6 +459,24 @@ def _open_folder(spec: str, root: str) -> Source:
         _warn_of_empty(spec, root, class_names)
     reader = FolderReader()
     return Source(spec, make_shards(files, reader), class_names, reader)
+
+
+def _check_in_classes(source: Source) -> None:
+    """Raises ValueError if files of a folder are not in a sub-folder of a class."""
+    if not is_folder_source(source.spec):
+        return
+    astray = [file.name for file in source.files if file.name.count("/") != 1]
+    raise ValueError(
+        f"{source.spec}: expected each of {len(source.files):,} files in a sub-folder "
+        f"of its class, and none deeper, which {_list_first(astray)} not; move or "
+        "delete what is no labeled image"
+    )
+
+
+def _list_first(names: Sequence[str]) -> str:
+    """Returns the first name and how many more there are, with the verb."""
+    more = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
+    return f"{printable(names[0])!r}{more}"
 
 
 def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:

@@ -51,8 +51,13 @@ def time_engines(
 ) -> list[EngineTiming]:
     """Returns the timing of each candidate on all cores, for `seconds` each.
 
-    The images should be real; batches of those that cannot be decoded are left out.
+    The images should be real; those that cannot be decoded are left out. If those that
+    remain do not fill a batch, as networks are compiled for, nothing is timed, and all
+    figures are 0.
     """
+    batches = list(_batches(classifier, examples))
+    if not batches:
+        return [EngineTiming(engine, 0.0, 0.0) for engine in candidates]
     first = classifier.reference
     engines = [first, *(engine for engine in candidates if engine != first)]
     networks = {
@@ -61,7 +66,6 @@ def time_engines(
         )
         for engine in engines
     }
-    batches = list(_batches(classifier, examples))
     # The best of several rounds counts: another process may slow one of them down.
     speeds = dict.fromkeys(engines, 0.0)
     same: dict[Engine, list[bool]] = {engine: [] for engine in engines}
@@ -99,7 +103,12 @@ def choose(timings: Sequence[EngineTiming]) -> Engine:
 def describe(
     timings: Sequence[EngineTiming], chosen: Engine, reference: Engine = REFERENCE
 ) -> list[str]:
-    """Returns the timings as the lines of a table."""
+    """Returns the timings as the lines of a table, or a line if there are none."""
+    if not any(timing.images_per_second for timing in timings):
+        return [
+            f"engine {chosen}: to compare engines takes at least {BATCH_SIZE} images "
+            "that can be decoded, and the first shard has fewer"
+        ]
     lines = [f"{'engine':<22} {'images/s':>8}  top-1 as {reference}"]
     for timing in timings:
         mark = "  <- chosen" if timing.engine == chosen else ""
@@ -113,13 +122,17 @@ def describe(
 def _batches(
     classifier: Classifier, examples: Sequence[Example]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yields pixels of full batches in which every image could be decoded."""
+    """Yields pixels of full batches of the images that can be decoded."""
     size = classifier.image.size
-    for start in range(0, len(examples) - BATCH_SIZE + 1, BATCH_SIZE):
+    left = np.zeros((0, size, size, 3), np.uint8)
+    for start in range(0, len(examples), BATCH_SIZE):
         batch = examples[start : start + BATCH_SIZE]
         decoded = decode_rows(batch, classifier.preprocess, size=size)
-        if decoded.status.count(OK) == BATCH_SIZE:
-            yield decoded.pixels
+        good = np.array([status == OK for status in decoded.status])
+        left = np.concatenate([left, decoded.pixels[good]])
+        if len(left) >= BATCH_SIZE:
+            yield left[:BATCH_SIZE]
+            left = left[BATCH_SIZE:]
 
 
 def _time(

@@ -23,6 +23,12 @@ def test_empty_folder(fault, place):
     place.refused(fault, images=f"folder:{place.root}/empty")
 
 
+@page.holds("file that is neither a folder nor of a known ending, in place of a source")
+def test_a_single_image(fault, place):
+    (place.root / "photo.jpg").touch()
+    place.refused(fault, images=f"{place.root}/photo.jpg")
+
+
 @page.holds("two file names with the same key")
 def test_two_images_of_one_key(fault, place):
     for name in ("caf\udce9", r"caf\xe9"):

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
+from classifier.data import inspection
 from classifier.data.sources import open_source
 from tests.faults import job, page
 from tests.images import random_images, write_csv, write_folder, write_parquet
@@ -165,6 +166,28 @@ def test_no_hub(fault, place, monkeypatch):
 def test_a_dataset_by_its_path(fault, place):
     (place.root / "in" / "features.json").write_text("{}")
     place.refused(fault, images=f"{place.root}/in")
+
+
+@page.holds("file beside the folders of the classes")
+def test_a_file_of_no_class(fault, tmp_path):
+    write_folder(tmp_path, IMAGES, [0, 1, 2])
+    (tmp_path / ".DS_Store").touch()
+    assert open_source(str(tmp_path)).labeled_class_names() == ("a", "b", "c")
+    (tmp_path / "Thumbs.db").write_text("x")
+    with pytest.raises(ValueError, match="move or delete") as refusal:
+        open_source(f"folder:{tmp_path}").labeled_class_names()
+    fault.check(str(refusal.value))
+
+
+@page.holds("file in the folder of a class that is no image")
+def test_a_file_of_a_class_that_is_no_image(fault, tmp_path):
+    write_folder(tmp_path, IMAGES, [0, 1, 2])
+    (tmp_path / "a" / ".DS_Store").touch()
+    inspection.inspect(open_source(str(tmp_path)), for_training=True)
+    (tmp_path / "a" / "Thumbs.db").write_text("x")
+    with pytest.raises(ValueError, match="a/Thumbs") as refusal:
+        inspection.inspect(open_source(str(tmp_path)), for_training=True)
+    fault.check(str(refusal.value))
 
 
 @page.holds("folder of a class without an image")

@@ -87,6 +87,8 @@ def test_a_dry_run_needs_neither_login_nor_network(words, monkeypatch):
     assert any(line.startswith("dataset repository me/birds: ") for line in lines)
     assert any(line.endswith("  export/saved_model.pb") for line in lines)
     assert lines.count("its card:") == 2
+    named = "sources that its card and licenses.json name: "
+    assert [line.startswith(named) for line in lines].count(True) == 2
     assert 'library_name: "noisy-student-rs"' in lines
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from classifier.data import listing
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
 from stage.text import printable
@@ -38,11 +39,14 @@ def write(folder: str, *, force: bool) -> Iterator[str]:
     root = pathlib.Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {folder!r}")
-    path = root / RUN_FILE
+    root = root if root.name not in ("", "..") else root.resolve()
+    found, output, path = find_sources(root), "run", root / RUN_FILE
+    if "." in found.values():
+        # Whatever is in a folder of classes is read with the images.
+        path = root.parent / f"{root.name}.toml"
+        found, output = {"labeled": root.name}, f"{root.name}-run"
     if path.exists() and not force:
         raise ValueError(f"{path} is there already; --force replaces it")
-    found = find_sources(root)
-    output = f"../{root.resolve().name}-run" if "." in found.values() else "run"
     text = write_template(
         {"": {"output": output}, "data": found},
         _HEADER.format(path=shlex.quote(str(path))),
@@ -50,7 +54,27 @@ def write(folder: str, *, force: bool) -> Iterator[str]:
     artifact.write_bytes(path, text.encode())
     for name, source in found.items():
         yield f"data.{name} = {printable(source)}"
+        yield from describe_files(path.parent / source, has_labels=name != "unlabeled")
     yield from _missing(found, path)
+
+
+def describe_files(folder: pathlib.Path, *, has_labels: bool) -> Iterator[str]:
+    """Yields how many files of a folder are images, by their names, and the others."""
+    names = [file.name for file in listing.list_folder(str(folder))]
+    placed = [name for name in names if not has_labels or name.count("/") == 1]
+    astray = [name for name in names if has_labels and name.count("/") != 1]
+    others = [name for name in placed if not _is_image(name)]
+    classes = {name.partition("/")[0] for name in placed}
+    count = f"  images: {len(placed) - len(others):,}"
+    yield f"{count}; classes: {len(classes):,}" if has_labels else count
+    if astray:
+        yield (
+            f"  in no sub-folder of a class, or deeper: {_list_first(astray)}; delete "
+            "or move what is no labeled image, as training refuses it"
+        )
+    if others:
+        ends = "training refuses" if has_labels else "labeling passes over"
+        yield f"  no image by its name: {_list_first(others)}; {ends} what is none"
 
 
 def find_sources(root: pathlib.Path) -> dict[str, str]:
@@ -78,13 +102,21 @@ def _has_classes(root: pathlib.Path) -> bool:
     return sum(_has_images(entry.path) for entry in folders[:_MAX_ENTRIES]) >= 2
 
 
+def _is_image(name: str) -> bool:
+    return name.lower().rpartition(".")[2] in IMAGE_EXTENSIONS
+
+
+def _list_first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{printable(names[0])}{more}"
+
+
 def _has_images(folder: str) -> bool:
     with os.scandir(folder) as entries:
         names = (
             entry.name for _, entry in zip(range(_MAX_ENTRIES), entries, strict=False)
         )
-        suffixes = (name.lower().rpartition(".")[2] for name in names)
-        return any(suffix in IMAGE_EXTENSIONS for suffix in suffixes)
+        return any(map(_is_image, names))
 
 
 def _missing(found: dict[str, str], path: pathlib.Path) -> Iterator[str]:
@@ -92,8 +124,8 @@ def _missing(found: dict[str, str], path: pathlib.Path) -> Iterator[str]:
         yield f"no labeled images found: give data.labeled in {path}"
     elif "evaluation" not in found:
         yield (
-            "no test images found: one fifth of the labeled images is held out, unless "
-            f"data.evaluation in {path} names others"
+            "no test images found: a fifth of the labeled images of each class is held "
+            f"out, at least one, unless data.evaluation in {path} names others"
         )
     if "unlabeled" not in found:
         yield f"no unlabeled images found: give data.unlabeled in {path}"

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from stage import artifact, system, typed_json
 from workflow import rounds
@@ -111,12 +111,22 @@ def _make(
 def _check(config: RunConfig, request: Request, files: SourceFiles) -> None:
     """Raises an error for stale stages, and for images that are not there."""
     statuses = execution.find_statuses(request, files)
-    to_do = [name for name, found in statuses.items() if found.state is not State.DONE]
-    check_files(config, (s for n in to_do for s in request.stages[n].sources), files)
+    _check_images(config, request, statuses, files)
     is_stale = any(found.state is State.STALE for found in statuses.values())
     if is_stale and not request.remake:
         changes = _list_changes(config)
         raise StaleError(execution.describe_stale(request.run, statuses, changes))
+
+
+def _check_images(
+    config: RunConfig,
+    request: Request,
+    statuses: Mapping[str, Status],
+    files: SourceFiles,
+) -> None:
+    """Raises ValueError for images that are not there and are to be read."""
+    to_do = [name for name, found in statuses.items() if found.state is not State.DONE]
+    check_files(config, (s for n in to_do for s in request.stages[n].sources), files)
 
 
 def _list_changes(config: RunConfig) -> str:
@@ -194,7 +204,10 @@ def list_commands(config: RunConfig, options: Options) -> Iterator[str]:
     request = make_request(config, stages, (*find_choice(config), *wanted), options)
     other = options.reused
     taken = set(reuse.find(request, other, files)) if other else set()
-    for name, status in execution.find_statuses(request, files).items():
+    statuses = execution.find_statuses(request, files)
+    left = {name: found for name, found in statuses.items() if name not in taken}
+    _check_images(config, request, left, files)
+    for name, status in statuses.items():
         if name in taken:
             yield f"# {name} is taken from {other}"
         elif status.state is not State.DONE:

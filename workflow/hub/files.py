@@ -1,8 +1,9 @@
 """Which files of an artifact go to a repository, and with what content.
 
 Those that `COMPLETED` lists, so nothing that somebody else has put there. What tells
-about the machine that made them stays there: command lines, paths of inputs, names of
-labeled images.
+about the machine that made them stays there: command lines, the paths of a dataset's
+inputs, names of labeled images. Cards and `licenses.json` name the sources that an
+artifact was made of, see `stage.licenses.public_name`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal, TypeAlias
 
 from classifier.export import model_card
 from classifier.export.facts import CLASSIFIER, OWN_CALIBRATION
-from stage import artifact
+from stage import artifact, licenses
 from stage.artifact_kinds import DATASET_INFO
 from stage.calibration_files import CALIBRATION_ROWS
 from stage.text import printable
@@ -31,6 +32,8 @@ _KEPT_HERE = frozenset({"inputs.json", f"{OWN_CALIBRATION}/{CALIBRATION_ROWS}"})
 #: Endings of texts, which are searched for what is private.
 _TEXTS = (".json", ".jsonl", ".md", ".txt", artifact.COMPLETED)
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{30,}")
+#: What may be an absolute path: its first two names, which a slash follows.
+_ABSOLUTE = re.compile(r"(?<![\w./~-])((?:/[^\s/\"'`|<>()\\]+){2})/")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,11 +65,13 @@ class Package:
         kind: Kind of the repository.
         repository: Its name, OWNER/NAME.
         files: Its files, by name.
+        sources: Names of images and weights in the card and in `licenses.json`.
     """
 
     kind: Kind
     repository: str
     files: tuple[Upload, ...]
+    sources: tuple[str, ...]
 
     @property
     def card(self) -> str:
@@ -83,6 +88,11 @@ class Package:
         )
         for file in self.files:
             yield f"{file.size:>16,}  {printable(file.name)}"
+
+    def describe_sources(self) -> str:
+        """Returns a line about the sources that the files name."""
+        names = ", ".join(map(printable, self.sources)) or "none"
+        return f"sources that its card and {artifact.LICENSES} name: {names}"
 
 
 def plan(
@@ -120,7 +130,8 @@ def plan(
     for file in files.values():
         _check_private(file, path)
     ordered = tuple(files[name] for name in sorted(files))
-    return Package(kind=kind, repository=repository, files=ordered)
+    sources = tuple(origin.name for origin in licenses.read_if_any(path) or ())
+    return Package(kind=kind, repository=repository, files=ordered, sources=sources)
 
 
 def _own_files(path: pathlib.Path) -> Iterator[Upload]:
@@ -175,12 +186,21 @@ def _check_private(file: Upload, directory: pathlib.Path) -> None:
     if isinstance(file.source, pathlib.Path):
         check_size(file.source)
     content = file.read().decode(errors="replace")
-    places = (os.path.expanduser("~"), os.getcwd(), str(directory.resolve().parent))
-    for place in places:
-        if len(place) > 1 and f"{place}/" in content:
-            raise ValueError(
-                f"{directory / file.name} names {place}, a directory of this machine; "
-                "make the artifact with relative paths to push it"
-            )
+    for place in _find_places(content, directory):
+        raise ValueError(
+            f"{directory / file.name} names {printable(place)}, a directory of this "
+            "machine; make the artifact with relative paths to push it"
+        )
     if _TOKEN.search(content):
         raise ValueError(f"{directory / file.name} holds what looks like a token")
+
+
+def _find_places(content: str, directory: pathlib.Path) -> Iterator[str]:
+    """Yields directories of this machine that a text names.
+
+    Not all that looks like a path is one: some datasets have classes such as
+    `/m/01g317`.
+    """
+    places = (os.path.expanduser("~"), os.getcwd(), str(directory.resolve().parent))
+    yield from (p for p in places if len(p) > 1 and f"{p}/" in content)
+    yield from filter(os.path.isdir, set(_ABSOLUTE.findall(content)))

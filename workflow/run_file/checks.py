@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from beam_jobs import label_images, select_labels
+from classifier.data import source_forms
 from classifier.training import presets as teacher_presets
 from classifier.training.config import override_recipe, refuse_consistency
 from stage import artifact
 from stage.flags import (
-    SOURCE_KINDS,
     CommandFlags,
     join_values,
     lies_in_source,
@@ -68,14 +68,26 @@ def check_files(config: RunConfig, specs: Iterable[str], find_files: FindFiles) 
     """Raises ValueError if there are no files of a source that is to be read."""
     data = config.data
     names = dict.fromkeys(data.exclude or (), "data.exclude")
-    names |= {getattr(data, name): f"data.{name}" for name in (*SOURCES, "class_names")}
+    names |= {getattr(data, name): f"data.{name}" for name in SOURCES}
     for spec in specs:
-        if spec in names and find_files(spec) == "":
-            kinds = ", ".join(f"{kind}:" for kind in SOURCE_KINDS)
+        if spec == data.class_names and find_files(spec) == "":
             raise ValueError(
-                f"{names[spec]} = {spec}: no such files; expected a path, after one of "
-                f"{kinds} or alone"
+                f"data.class_names = {spec}: no such files; expected a text file"
             )
+        if spec in names:
+            _check_source(names[spec], spec, find_files)
+
+
+def _check_source(name: str, spec: str, find_files: FindFiles) -> None:
+    """Raises ValueError as the command that reads a source would."""
+    if find_files(spec) is None:
+        return
+    try:
+        source_forms.find_form(spec)
+        if find_files(spec) == "":
+            source_forms.check_files(spec)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} = {error}") from error
 
 
 def _check_images(config: RunConfig, *, goal: str, number: int) -> None:

@@ -2,8 +2,8 @@ import pytest
 
 from classifier.inference import engine, engine_autotune
 from classifier.inference.engine import REFERENCE, Engine
-from classifier.inference.engine_autotune import EngineTiming
-from classifier.inference.ensemble import BATCH_SIZE, Classifier
+from classifier.inference.engine_autotune import BATCH_SIZE, EngineTiming
+from classifier.inference.ensemble import Classifier
 from tests.images import random_images, to_examples
 
 #: Those that run a SavedModel.
@@ -20,7 +20,7 @@ def classifier(exported):
 
 
 def test_every_engine_is_timed_and_compared_with_the_reference(classifier):
-    examples = to_examples(random_images(BATCH_SIZE))
+    examples = to_examples(random_images(8 * BATCH_SIZE))
     timings = engine_autotune.time_engines(classifier, ALL, examples, seconds=0.1)
     assert [timing.engine for timing in timings] == ALL
     assert timings[0].agreement == 1.0
@@ -33,6 +33,27 @@ def test_every_engine_is_timed_and_compared_with_the_reference(classifier):
 def test_without_images_the_reference_is_chosen(classifier):
     timings = engine_autotune.time_engines(classifier, ALL, to_examples([b"text"] * 20))
     assert engine_autotune.choose(timings) == REFERENCE
+
+
+@pytest.mark.parametrize("num_images", [0, BATCH_SIZE - 1])
+def test_with_too_few_images_one_line_says_that_nothing_was_timed(
+    classifier, num_images, monkeypatch
+):
+    monkeypatch.setattr(
+        classifier.loader, "load", lambda *_, **__: pytest.fail("a network was loaded")
+    )
+    examples = to_examples([*random_images(num_images), b"text"])
+    timings = engine_autotune.time_engines(classifier, ALL, examples)
+    (line,) = engine_autotune.describe(timings, engine_autotune.choose(timings))
+    assert f"at least {BATCH_SIZE} images" in line and f"{REFERENCE}" in line
+    assert "0.0" not in line
+
+
+def test_images_that_cannot_be_decoded_do_not_take_others_with_them(classifier):
+    good = random_images(BATCH_SIZE)
+    examples = to_examples([*good[:3], b"text", *good[3:]])
+    timings = engine_autotune.time_engines(classifier, ALL[:1], examples, seconds=0.1)
+    assert timings[0].images_per_second > 0
 
 
 def test_the_fastest_that_agrees_is_chosen():

@@ -5,7 +5,13 @@ from tests.faults.endings import REFUSED, Fault
 TITLE = "Sources"
 FAULTS = (
     Fault("pattern that matches no file", REFUSED, mentions=("*.tfrecord",)),
-    Fault("empty folder", REFUSED, mentions=("empty",)),
+    Fault("empty folder", REFUSED, mentions=("empty", "holds no images")),
+    Fault(
+        "file that is neither a folder nor of a known ending, in place of a source",
+        REFUSED,
+        "a single image, too; by `run --dry_run` as well",
+        mentions=("photo.jpg", ".csv"),
+    ),
     Fault(
         "two file names with the same key",
         REFUSED,

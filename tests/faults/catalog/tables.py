@@ -109,6 +109,18 @@ FAULTS = (
         mentions=(":train",),
     ),
     Fault(
+        "file beside the folders of the classes",
+        REFUSED,
+        "by training; hidden files do not count, and `init` names it before",
+        mentions=("'Thumbs.db'", "sub-folder"),
+    ),
+    Fault(
+        "file in the folder of a class that is no image",
+        REFUSED,
+        "by training; hidden files do not count, and `init` names it before",
+        mentions=("a/Thumbs.db", "no header"),
+    ),
+    Fault(
         "folder of a class without an image",
         WORKS,
         "a warning names it, since it is no class",

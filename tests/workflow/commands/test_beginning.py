@@ -1,5 +1,8 @@
+import os
+
 import pytest
 
+from classifier.data import listing
 from workflow.commands import beginning
 from workflow.run_file.config import RunConfig
 from workflow.run_file.reading import read_run
@@ -50,9 +53,54 @@ def test_a_run_file_names_what_was_found(tmp_path):
 def test_the_output_is_outside_of_a_folder_of_classes(tmp_path):
     add(tmp_path / "birds", "a/1.png", "b/2.png")
     list(beginning.write(str(tmp_path / "birds"), force=False))
-    config = read_run(str(tmp_path / "birds"))
+    config = read_run(str(tmp_path / "birds.toml"))
     assert config.output == f"{tmp_path}/birds-run"
     assert config.data.labeled == f"{tmp_path}/birds"
+
+
+@pytest.mark.parametrize("folder", ["birds", "birds/", ".", "../birds", "a/.."])
+def test_nothing_is_written_into_a_folder_of_classes(tmp_path, monkeypatch, folder):
+    """It would be an image without a class."""
+    add(tmp_path / "birds", "a/1.png", "b/2.png")
+    inside = folder.startswith(".") or ".." in folder
+    monkeypatch.chdir(tmp_path / "birds" if inside else tmp_path)
+    *_, last = beginning.write(folder, force=False)
+    config = read_run(last.rpartition(" ")[2])
+    assert os.path.abspath(config.data.labeled) == f"{tmp_path}/birds"
+    files = listing.list_folder(config.data.labeled)
+    assert [file.name for file in files] == ["a/1.png", "b/2.png"]
+    with pytest.raises(ValueError, match="--force"):
+        list(beginning.write(folder, force=False))
+
+
+@pytest.mark.parametrize(
+    ("names", "has_labels", "lines"),
+    [
+        (["a/1.png", "b/2.JPG"], True, ["images: 2; classes: 2"]),
+        (["1.png", ".hidden"], False, ["images: 1"]),
+        (
+            ["a/1.png", "Thumbs.db", "notes.txt", ".DS_Store"],
+            True,
+            ["images: 1; classes: 1", "deeper: Thumbs.db and 1 more; delete"],
+        ),
+        (["a/b/1.png"], True, ["images: 0; classes: 0", "deeper: a/b/1.png; delete"]),
+        (
+            ["a/1.png", "a/Thumbs.db", "a/.DS_Store"],
+            True,
+            ["images: 1; classes: 1", "no image by its name: a/Thumbs.db; training"],
+        ),
+        (
+            ["1.png", "x/notes.txt"],
+            False,
+            ["images: 1", "no image by its name: x/notes.txt; labeling"],
+        ),
+    ],
+)
+def test_every_file_is_accounted_for(tmp_path, names, has_labels, lines):
+    add(tmp_path, *names)
+    told = list(beginning.describe_files(tmp_path, has_labels=has_labels))
+    assert len(told) == len(lines)
+    assert all(words in line for words, line in zip(lines, told, strict=True))
 
 
 def test_a_run_file_is_not_replaced_unasked(tmp_path):

@@ -86,6 +86,18 @@ def test_a_dry_run_prints_the_commands_and_writes_nothing(run):
     assert fakes.contents(run.output) == before
 
 
+def test_a_dry_run_refuses_images_that_are_not_there_as_the_run_does(run):
+    (run.root / "notes.txt").touch()
+    source = f"data.unlabeled={run.root}/notes.txt"
+    messages = set()
+    for ask in (run, run.commands):
+        with pytest.raises(ValueError, match=r"data\.unlabeled = .*notes\.txt") as told:
+            ask(source)
+        messages.add(str(told.value))
+    assert len(messages) == 1
+    assert not run.output.exists()
+
+
 #: Settings, and the stages that depend on each alone.
 CHANGES = {
     "selection.max_copies=7": {"round-1/selection"},

@@ -65,6 +65,51 @@ def test_nothing_tells_of_the_machine(classifier, made):
         assert json.loads(completed.read())["command"] == []
 
 
+def test_sources_are_named_without_where_they_are(classifier, tmp_path, monkeypatch):
+    """As they were given, inside of the working directory."""
+    home = tmp_path / "home" / "me"
+    (home / "work" / "birds").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "work")
+    given = ["birds/all", f"{home}/work/birds", f"{home}/photos", "/data/secret/a/b"]
+    names = [licenses.public_name(f"folder:{path}") for path in given]
+    ledger = [licenses.Origin(kind="images", name=name) for name in names]
+    licenses.write(classifier, licenses.merge(ledger))
+    package = plan(classifier)
+    assert set(package.sources) == set(names)
+    line = package.describe_sources()
+    assert "folder:birds/all" in line and "folder:.../a/b" in line
+    for file in package.files:
+        for private in (str(home), "secret", str(tmp_path)):
+            assert private.encode() not in file.read(), file.name
+
+
+@pytest.mark.parametrize(
+    ("text", "is_path"),
+    [
+        ("{directory}/x", True),
+        ("folder:{directory}/x", True),
+        (": {directory}/x.", True),
+        ("...{directory}/x", False),
+        ("https://arxiv.org/abs/1", False),
+        ("/m/01g317", False),
+        ("/no/such/directory", False),
+        ("a /255 /1.5", False),
+    ],
+)
+def test_a_text_with_a_directory_of_this_machine_is_refused(
+    classifier, tmp_path_factory, text, is_path
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    name = text.format(directory=elsewhere)
+    change(classifier / "licenses.json", origins=[{"kind": "images", "name": name}])
+    if is_path:
+        with pytest.raises(ValueError, match="a directory of this machine"):
+            plan(classifier)
+    else:
+        plan(classifier)
+
+
 def test_a_dataset_goes_without_the_paths_of_its_inputs(made):
     package = plan(made.dataset, "dataset")
     assert "inputs.json" not in names(package)

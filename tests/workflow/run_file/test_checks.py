@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from classifier.data import source_forms
 from workflow.chain.receipts import SourceFiles
 from workflow.run_file.checks import check_files, check_run
 from workflow.run_file.reading import read_run
@@ -160,6 +161,29 @@ def test_images_that_are_not_there_are_named(check, name):
     (check.root / "imgaes" / "a.png").touch()
     again = SourceFiles(data_dir="", run=config.output)
     check_files(config, [spec], again)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("notes.txt", "folder of images"),
+        ("photo.jpg", "folder of images"),
+        ("empty", "is there and holds no images"),
+        ("folder:{root}/notes.txt", "no folder"),
+        ("tfrecord:{root}/*.tfrecord", "no file matches"),
+    ],
+)
+def test_what_is_no_source_is_told_as_by_its_stage(check, path, words):
+    for name in ("notes.txt", "photo.jpg"):
+        (check.root / name).touch()
+    (check.root / "empty").mkdir()
+    spec = path.format(root=check.root) if ":" in path else f"{check.root}/{path}"
+    config, files = check(f"data.unlabeled={spec}")
+    with pytest.raises(ValueError, match=words) as refusal:
+        check_files(config, [spec], files)
+    with pytest.raises((ValueError, OSError)) as told:
+        source_forms.check_files(spec)
+    assert str(refusal.value) == f"data.unlabeled = {told.value}"
 
 
 def test_excluded_images_that_are_not_there(check):
