@@ -114,7 +114,7 @@ def _check(config: RunConfig, request: Request, files: SourceFiles) -> None:
     _check_images(config, request, statuses, files)
     is_stale = any(found.state is State.STALE for found in statuses.values())
     if is_stale and not request.remake:
-        changes = _list_changes(config)
+        changes = list_changes(config)
         raise StaleError(execution.describe_stale(request.run, statuses, changes))
 
 
@@ -129,7 +129,7 @@ def _check_images(
     check_files(config, (s for n in to_do for s in request.stages[n].sources), files)
 
 
-def _list_changes(config: RunConfig) -> str:
+def list_changes(config: RunConfig) -> str:
     """Returns a line about the settings that a run had before; "" without any."""
     path = os.path.join(config.output, RUN_FILE)
     try:

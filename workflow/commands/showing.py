@@ -53,6 +53,8 @@ def format_status(config: RunConfig, *, color: bool = False) -> Iterator[str]:
     yield f"{'stage':{width}}  {'state':8}{'seconds':>9}{'expected':>10}"
     for row in rows:
         yield _format(row, width, color=color)
+    if any(row.word == State.STALE.value for row in rows):
+        yield from _describe_changes(config)
 
 
 def list_rows(config: RunConfig, *, now: float) -> list[Row]:
@@ -85,6 +87,17 @@ def list_rows(config: RunConfig, *, now: float) -> list[Row]:
             )
         )
     return rows
+
+
+def _describe_changes(config: RunConfig) -> Iterator[str]:
+    """Yields lines about settings that are not those that made the run, if any."""
+    changes = running.list_changes(config).rstrip()
+    if changes:
+        yield printable(changes)
+        yield (
+            "if --set= gave them to run, give them to status, too; `noisy-student "
+            f"status {shlex.quote(config.output)}` has the settings that made the run"
+        )
 
 
 def warn_of_stale(run: str) -> str:

@@ -54,6 +54,18 @@ def test_what_is_done_and_what_is_stale(read):
     assert (done.seconds, done.expected) == (1.5, None)
 
 
+def test_settings_that_did_not_make_the_run_are_named(read, tmp_path):
+    made = read("labeling.neighbors=3")
+    running.run(made, Options(jobs=4, until="selection"), lambda line: None)
+    *_, last = showing.format_status(made)
+    assert "done" in last  # The run is shown with its own settings.
+    *_, changed, hint = showing.format_status(read("labeling.neighbors=4"))
+    assert changed.endswith("has other settings: labeling.neighbors was 3, is 4")
+    assert hint.endswith(
+        f"`noisy-student status {tmp_path}/run` has the settings that made the run"
+    )
+
+
 def test_a_running_stage_has_its_seconds_so_far(read, tmp_path):
     config = read()
     run = str(tmp_path / "run")
