@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from stage import artifact, system, typed_json
 from workflow import rounds
 from workflow.chain import copying, execution, lock, receipts, reuse
-from workflow.chain.errors import StaleError
+from workflow.chain.errors import StageError, StaleError
 from workflow.chain.execution import Request
 from workflow.chain.process import shown_command
 from workflow.chain.progress import Log
@@ -256,7 +256,14 @@ def _choose_aside(config: RunConfig, options: Options, files: SourceFiles) -> Ch
     with tempfile.TemporaryDirectory() as directory:
         aside = dataclasses.replace(config, output=directory)
         options = dataclasses.replace(options, reused="", has_bar=False)
-        return choose(aside, options, source_files(aside), lambda line: None)
+        try:
+            return choose(aside, options, source_files(aside), lambda line: None)
+        except StageError as error:
+            message = str(error)
+            for name in stages:  # The message has the end of the log, which is deleted.
+                log = receipts.path_of(name, directory, ".log")
+                message = message.replace(f", of {log}", "")
+            raise StageError(message) from error
 
 
 def run_rounds(config: RunConfig, options: Options, log: Log) -> None:

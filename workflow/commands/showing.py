@@ -9,10 +9,10 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 
-from stage import streams
+from stage import artifact, streams
 from stage.text import printable
 from workflow.chain import lock, receipts
-from workflow.chain.receipts import State, Status
+from workflow.chain.receipts import Receipt, State, Status
 from workflow.chain.stage import Stage
 from workflow.commands import running
 from workflow.run_file.config import RunConfig
@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         name: Name of the stage.
-        word: `done`, `running`, `stale` or `to do`.
+        word: `done`, `running`, `begun`, `stale` or `to do`.
         seconds: Seconds that it took, or has taken so far.
         expected: Seconds that it is expected to take, if that is known.
         reason: Why it is stale.
@@ -74,19 +74,28 @@ def list_rows(config: RunConfig, *, now: float) -> list[Row]:
     rows = []
     for name, stage in stages.items():
         status, receipt = found[name], receipts.read(stage, config.output)
-        is_begun = receipt is not None and receipt.started >= since
-        runs = is_begun and status.state is State.TODO
-        so_far = now - receipt.started if runs and receipt is not None else taken[name]
+        word, so_far = status.state.value, taken[name]
+        if status.state is State.TODO and receipt is not None:
+            word = _describe_begun(receipt, f"{config.output}/{name}", since)
+            so_far = now - receipt.started if word == "running" else None
         rows.append(
             Row(
                 name=name,
-                word="running" if runs else status.state.value,
+                word=word,
                 seconds=so_far,
                 expected=_expected(name, taken, status),
                 reason="; ".join(status.reasons),
             )
         )
     return rows
+
+
+def _describe_begun(receipt: Receipt, directory: str, since: float) -> str:
+    """Returns the word for a stage that was started and is not complete."""
+    if receipt.started >= since:
+        return "running"
+    is_begun = os.path.exists(os.path.join(directory, artifact.CONFIG))
+    return "begun" if is_begun else State.TODO.value
 
 
 def _describe_changes(config: RunConfig) -> Iterator[str]:

@@ -102,9 +102,15 @@ def _check_images(config: RunConfig, *, goal: str, number: int) -> None:
     needed = ["labeled", "evaluation"]
     if goal not in LABELED_GOALS or number > 1 or teacher.consistency == "on":
         needed.append("unlabeled")
+    hints = {
+        "evaluation": "; without, data.labeled, some of which are held out, is to be a "
+        f"folder that is there, got {config.data.labeled}",
+        "unlabeled": "; without, --until=teacher trains the teacher alone",
+    }
     for name in needed:
         is_given = bool(getattr(config.images, name))
-        check(is_given, f"expected data.{name}, a source of images, got none")
+        hint = hints.get(name, "")
+        check(is_given, f"expected data.{name}, a source of images, got none{hint}")
 
 
 def _check_output(config: RunConfig) -> None:

@@ -56,7 +56,7 @@ class DataSection:
         labeled: Labeled images to learn from.
         evaluation: Labeled images to measure accuracy on, never learned from; without,
             a fifth of those of a folder is held out.
-        unlabeled: Images to label; without, only teachers are trained.
+        unlabeled: Images to label; without, there is only `--until=teacher`.
         calibration: Labeled images to calibrate and compare the teachers of all rounds
             on, never learned from; without, see `teacher.folds` and `teacher.features`.
         exclude: Sources whose images, and duplicates of them, are not selected;

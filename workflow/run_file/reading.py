@@ -216,7 +216,11 @@ def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
     for name, value in tables.items():
         if name not in hints:
             known = [prefix + field.name for field in dataclasses.fields(kind)]
-            raise ValueError(unknown("setting", prefix + name, known))
+            of_recipe = f"{prefix}settings"
+            raise ValueError(
+                unknown("setting", prefix + name, known)
+                + (f"; those of a recipe are {of_recipe}.NAME" * (of_recipe in known))
+            )
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
             _check_known(value, hints[name], f"{prefix}{name}.")
 

@@ -388,6 +388,16 @@ def test_a_dry_run_chooses_aside(run, chooser):
     assert chooser != [str(run.output)]
 
 
+def test_a_choice_aside_that_fails_names_no_log(run, chooser, monkeypatch):
+    monkeypatch.setenv("FAKE_FAILING", "choice")
+    with pytest.raises(StageError) as caught:
+        run.commands("teacher.preset=auto")
+    first, *_, last = str(caught.value).splitlines()
+    assert first == "choice ended with status 3; its last lines:"
+    assert last.strip() == "line 19"
+    assert not run.output.exists()
+
+
 # --- rounds ------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("values", "patience", "rounds"),

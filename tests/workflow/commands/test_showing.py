@@ -85,6 +85,9 @@ def test_a_running_stage_has_its_seconds_so_far(read, tmp_path):
             json.dump({**content, "started": since - 1}, file)
         assert rows_of(config)["control"].word == "to do"
     assert rows_of(config)["control"].word == "to do"
+    (tmp_path / "run" / "control").mkdir()
+    (tmp_path / "run" / "control" / "config.json").touch()
+    assert rows_of(config)["control"].word == "begun"
 
 
 def test_what_reads_a_stale_stage_is_stale_however_far():

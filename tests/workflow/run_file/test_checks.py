@@ -95,6 +95,11 @@ def test_nothing_is_chosen_for_the_digits(tmp_path):
     check_run(config, goal="report", number=1, find_files=find)
 
 
+def test_a_folder_to_hold_images_out_of_is_to_be_there(check):
+    with pytest.raises(ValueError, match=r"data\.labeled.* folder .* got .*imgaes"):
+        check(f"data.labeled={check.root}/imgaes", "data.evaluation=")
+
+
 @pytest.mark.parametrize(
     ("goal", "number", "needs"),
     [

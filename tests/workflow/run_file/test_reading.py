@@ -75,6 +75,7 @@ def test_what_is_no_run_file(tmp_path):
         ("teacher.preset", "--set=SETTING=VALUE"),
         ("teecher.preset=tiny", "nearest is 'teacher'"),
         ("teacher.presets=tiny", "nearest is 'teacher.preset'"),
+        ("teacher.num_steps=60", "those of a recipe are teacher.settings.NAME"),
         ("rounds.count=many", "rounds.count"),
         ("teacher.preset.x=1", "teacher.preset"),
         ("=1", "unknown setting"),
