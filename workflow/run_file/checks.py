@@ -103,8 +103,8 @@ def _check_images(config: RunConfig, *, goal: str, number: int) -> None:
     if goal not in LABELED_GOALS or number > 1 or teacher.consistency == "on":
         needed.append("unlabeled")
     hints = {
-        "evaluation": "; without, data.labeled, some of which are held out, is to be a "
-        f"folder that is there, got {config.data.labeled}",
+        "evaluation": "; it may be left out if data.labeled is a folder that is there, "
+        f"got {config.data.labeled}",
         "unlabeled": "; without, --until=teacher trains the teacher alone",
     }
     for name in needed:
