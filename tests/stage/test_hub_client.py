@@ -15,7 +15,8 @@ def test_names_of_the_hub_are_repositories(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "birds", "a/b/c", "/etc/passwd", "../x", "a/..", "a/b.", "-a/b", "a b/c"]
+    "name",
+    ["", "birds", "a/b/c", "/etc/passwd", "../x", "a/..", "a/b.", "-a/b", "a b/c"],
 )
 def test_what_is_no_repository(name):
     assert re.fullmatch(REPOSITORY, name) is None
