@@ -29,6 +29,7 @@ from etils import epath
 
 from stage import artifact_kinds, bucket_lock, parts, typed_json
 from stage.parts import WHOLE, Part
+from stage.setting_paths import flatten
 from stage.text import printable
 
 CONFIG = "config.json"
@@ -611,8 +612,8 @@ def config_fingerprint(config: dict[str, Any], *, leaving_out: str = "") -> str:
     return fingerprint([json.dumps(counted, sort_keys=True).encode()])
 
 
-def _describe_differences(before: Any, now: Any) -> str:
-    old, new = dict(_flatten(before)), dict(_flatten(now))
+def _describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    old, new = map(_values, (before, now))
     differ = [path for path in old | new if old.get(path) != new.get(path)]
     described = [
         _describe_difference(path, old.get(path, "absent"), new.get(path, "absent"))
@@ -623,6 +624,12 @@ def _describe_differences(before: Any, now: Any) -> str:
     return ", ".join(described)
 
 
+def _values(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the value of each setting as JSON, by its path."""
+    settings = flatten(config, keep_empty=True)
+    return {path: json.dumps(value) for path, value in settings}
+
+
 def _describe_difference(path: str, old: str, new: str) -> str:
     parent, _, name = path.rpartition(".")
     is_hash = all(map(_SHA_256.search, (old, new)))
@@ -631,12 +638,3 @@ def _describe_difference(path: str, old: str, new: str) -> str:
     what = parent if is_hash and name == "fingerprint" else path
     what, old, new = map(typed_json.shorten, (printable(what), old, new))
     return f"{what}: {'not the same as before' if is_hash else f'was {old}, is {new}'}"
-
-
-def _flatten(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields each setting: its path, as "optimizer.momentum", and its value as JSON."""
-    if isinstance(config, dict) and config:
-        for name, value in config.items():
-            yield from _flatten(value, f"{path}.{name}" if path else name)
-    else:
-        yield path, json.dumps(config)

@@ -97,20 +97,6 @@ def run(
         is_shared=not job.part.is_whole,
     )
     job = job.without_shards()
-
-    def build(pipeline: beam.Pipeline) -> None:
-        written = (
-            pipeline
-            | "Groups" >> io_shards.Shards(len(job.groups), job.part)
-            | "Write" >> beam.ParDo(WriteGroup(job))
-        )
-        if job.part.is_whole:
-            _ = (
-                written
-                | beam.combiners.ToList()
-                | "Metadata" >> beam.Map(_write_metadata, job)
-            )
-
     names = {job.path(index).name for index in _own_outputs(job)}
 
     def count_done() -> int:
@@ -121,7 +107,7 @@ def run(
         artifact.delete_unfinished, job.output, None if job.part.is_whole else names
     )
     pipeline_job = PipelineJob(
-        build=build,
+        build=functools.partial(_build, job),
         output=job.output,
         prepare=delete_unfinished,
         count_done=count_done,
@@ -131,6 +117,20 @@ def run(
     runners.run_pipeline(pipeline_job, options, log=log)
     # Left by workers that were killed while others went on.
     delete_unfinished()
+
+
+def _build(job: WritingJob, pipeline: beam.Pipeline) -> None:
+    written = (
+        pipeline
+        | "Groups" >> io_shards.Shards(len(job.groups), job.part)
+        | "Write" >> beam.ParDo(WriteGroup(job))
+    )
+    if job.part.is_whole:
+        _ = (
+            written
+            | beam.combiners.ToList()
+            | "Metadata" >> beam.Map(_write_metadata, job)
+        )
 
 
 def _own_outputs(job: WritingJob) -> list[int]:

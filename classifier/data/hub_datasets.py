@@ -18,12 +18,11 @@ from typing import Any
 
 from classifier.data.examples import File
 from stage import typed_json
-from stage.extras import install_extra
+from stage.hub_client import NAME, REPOSITORY, import_hub
 
-_NAME = r"\w+(?:[.-]\w+)*"
 _PATTERN = re.compile(
-    rf"(?P<name>{_NAME}/{_NAME})(?:@(?P<revision>[\w./-]+))?:"
-    rf"(?:(?P<config>{_NAME})/)?(?P<split>{_NAME})"
+    rf"(?P<name>{REPOSITORY})(?:@(?P<revision>[\w./-]+))?:"
+    rf"(?:(?P<config>{NAME})/)?(?P<split>{NAME})"
 )
 _FORM = (
     "hf:OWNER/NAME:SPLIT, hf:OWNER/NAME@REVISION:SPLIT or hf:OWNER/NAME:CONFIG/SPLIT"
@@ -94,9 +93,9 @@ def fetch(spec: str, rest: str) -> HubDataset:
     match = _PATTERN.fullmatch(rest)
     if match is None:
         raise ValueError(f"{spec}: expected {_FORM}")
-    hub = _import(spec)
+    hub = import_hub(f"{spec}:")
     found = _find(hub, spec, match["name"], match["revision"] or "main")
-    card = _read_card(hub, found)
+    card = _read_card(hub, spec, found)
     if not found.parquet and match["revision"] is None:
         found = _find(hub, spec, match["name"], _CONVERTED)
         chosen = choose_converted(found.parquet, match["config"], match["split"])
@@ -120,8 +119,7 @@ def fetch(spec: str, rest: str) -> HubDataset:
 def _download_all(
     hub: Any, spec: str, found: _Repository, names: Sequence[str]
 ) -> list[File]:
-    # By the revision's name, the cache finds the commit without a network.
-    _download(hub, spec, found.name, names[0], found.revision)
+    _download_named(hub, spec, found, names[0])
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as pool:
         paths = pool.map(
             lambda name: _download(hub, spec, found.name, name, found.commit), names
@@ -228,19 +226,6 @@ def _check_whole(spec: str, names: Sequence[str]) -> None:
         )
 
 
-def _import(spec: str) -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise ValueError(
-            f"{spec}: needs huggingface_hub: {install_extra('hub')}"
-        ) from error
-    # Not a line for each of its attempts: the last one's error is raised.
-    huggingface_hub.utils.logging.set_verbosity_error()
-    return huggingface_hub
-
-
 def _find(hub: Any, spec: str, name: str, revision: str) -> _Repository:
     """Returns the commit that a revision is now; without a network, in the cache."""
     try:
@@ -265,6 +250,16 @@ def _find(hub: Any, spec: str, name: str, revision: str) -> _Repository:
     return _Repository(name, revision, folder.name, names)
 
 
+def _download_named(hub: Any, spec: str, found: _Repository, file: str) -> str:
+    """Returns the path of a file of the commit, and lets the cache know the revision.
+
+    Asked for by the revision's name, too, the cache finds the commit without a network.
+    The branch may have moved meanwhile.
+    """
+    _download(hub, spec, found.name, file, found.revision)
+    return _download(hub, spec, found.name, file, found.commit)
+
+
 def _download(hub: Any, spec: str, repository: str, file: str, revision: str) -> str:
     """Returns the path of a file in the cache."""
     try:
@@ -278,14 +273,12 @@ def _download(hub: Any, spec: str, repository: str, file: str, revision: str) ->
     return str(path)
 
 
-def _read_card(hub: Any, found: _Repository) -> Mapping[str, Any]:
+def _read_card(hub: Any, spec: str, found: _Repository) -> Mapping[str, Any]:
     """Returns the metadata of a dataset's card; none if there is none, or no such."""
     if _CARD not in found.files:
         return {}
     try:
-        path = hub.hf_hub_download(
-            found.name, _CARD, repo_type="dataset", revision=found.revision
-        )
+        path = _download_named(hub, spec, found, _CARD)
         metadata = hub.metadata_load(path)
     except Exception:  # Not fetched, or no such metadata: names of files will do.
         return {}

@@ -233,31 +233,45 @@ def open_source(
     class_names = None
     if class_names_file is not None:
         class_names = read_class_names(class_names_file)
-    features = (image_feature, label_feature)
-    if kind == "folder":
-        if image_feature or label_feature:
-            raise ValueError(f"{spec}: a folder holds no records with features")
-        source = _open_folder(spec, rest)
-    elif kind == "tfds":
-        source = _open_tfds(spec, rest, data_dir, *features, tuple(more_features))
-    elif kind == "csv":
-        source = _open_csv(spec, rest, *features, class_names)
-    elif kind == "parquet":
-        files = source_forms.list_matches(spec, rest)
-        source = _open_parquet(spec, files, *features, class_names)
-    elif kind == "hf":
-        dataset = hub_datasets.fetch(spec, rest)
-        source = dataclasses.replace(
-            _open_parquet(spec, dataset.files, *features, class_names),
-            revision=dataset.commit,
-            license=dataset.license,
-        )
+    if kind == "tfds":
+        features = (image_feature, label_feature, tuple(more_features))
+        source = _open_tfds(spec, rest, data_dir, *features)
     else:
-        source = _open_records(spec, kind, rest, *features, class_names)
+        source = _open_files(
+            spec, kind, rest, image_feature, label_feature, class_names
+        )
     if class_names is not None and kind in _NAMED:
         check_same_classes(class_names, source.labeled_class_names(), spec)
     _check_keys(source)
     return source
+
+
+def _open_files(
+    spec: str,
+    kind: str,
+    rest: str,
+    image_feature: str | None,
+    label_feature: str | None,
+    class_names: tuple[str, ...] | None,
+) -> Source:
+    """Returns a source of any form but TFDS."""
+    how = (image_feature, label_feature, class_names)
+    if kind == "folder":
+        if image_feature or label_feature:
+            raise ValueError(f"{spec}: a folder holds no records with features")
+        return _open_folder(spec, rest)
+    if kind == "csv":
+        return _open_csv(spec, rest, *how)
+    if kind == "parquet":
+        return _open_parquet(spec, source_forms.list_matches(spec, rest), *how)
+    if kind == "hf":
+        dataset = hub_datasets.fetch(spec, rest)
+        return dataclasses.replace(
+            _open_parquet(spec, dataset.files, *how),
+            revision=dataset.commit,
+            license=dataset.license,
+        )
+    return _open_records(spec, kind, rest, *how)
 
 
 def _open_csv(

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from classifier.training.tracker import RunSetup, Status, flatten
+from classifier.training.tracker import RunSetup, Status, short_settings
 
 #: Environment of MLflow, unless the user has set it. By default it waits for a server
 #: for minutes, and tells its makers how it is used.
@@ -74,7 +74,7 @@ def _log_settings(client: Any, run_id: str, settings: Mapping[str, Any]) -> None
 
     params = [
         Param(re.sub(r"[^\w\-. /]", "_", name), value)
-        for name, value in flatten(settings).items()
+        for name, value in short_settings(settings).items()
     ]
     for start in range(0, len(params), _MAX_PARAMS):
         client.log_batch(run_id, params=params[start : start + _MAX_PARAMS])

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from etils import epath
 
 from stage import typed_json
+from stage.setting_paths import flatten
 from stage.text import printable
 
 Status: TypeAlias = Literal["finished", "failed", "killed"]
@@ -53,12 +54,9 @@ class RunSetup:
     run_id: str | None
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def short_settings(settings: Mapping[str, Any]) -> dict[str, str]:
     """Returns settings by path, as "config.optimizer.momentum", as short texts."""
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = typed_json.shorten(printable(str(value)), _MAX_VALUE)
-    return flat
+    return {
+        path: typed_json.shorten(printable(str(value)), _MAX_VALUE)
+        for path, value in flatten(settings)
+    }

@@ -12,12 +12,11 @@ from typing import Any
 
 from classifier.weights import timm
 from classifier.weights.published import Weights
-from stage.extras import install_extra
+from stage.hub_client import REPOSITORY, import_hub
 from stage.typed_json import error_message
 
 _WEIGHTS, _CARD = "model.safetensors", "README.md"
 _NEEDED = (_WEIGHTS, timm.CONFIG)
-_NAME = r"\w+(?:[.-]\w+)*"
 
 
 def open_repository(spec: str, repository: str) -> Weights:
@@ -27,27 +26,19 @@ def open_repository(spec: str, repository: str) -> Weights:
         ValueError: If it is no such name, or `huggingface_hub` is not installed.
         OSError: If the files are neither in the cache nor can be downloaded.
     """
-    match = re.fullmatch(rf"({_NAME}/{_NAME})(?:@([\w./-]+))?", repository)
+    match = re.fullmatch(rf"({REPOSITORY})(?:@([\w./-]+))?", repository)
     if match is None:
         raise ValueError(f"{spec}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
-    try:
-        import huggingface_hub
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise ValueError(
-            f"{spec}: needs huggingface_hub: {install_extra('hub')}"
-        ) from error
-    # Not a line for each of its attempts: the last one's error is raised.
-    huggingface_hub.utils.logging.set_verbosity_error()
+    hub = import_hub(f"{spec}:")
     name, revision = match[1], match[2] or "main"
     # The same commit for both, even if the branch moves meanwhile.
-    weights = _fetch(huggingface_hub, spec, name, _WEIGHTS, revision)
+    weights = _fetch(hub, spec, name, _WEIGHTS, revision)
     commit = weights.parent.name
-    _fetch(huggingface_hub, spec, name, timm.CONFIG, commit)
+    _fetch(hub, spec, name, timm.CONFIG, commit)
     found = timm.open_safetensors(spec, str(weights))
     origin = {**found.origin, "revision": commit}
     if "license" not in origin and (
-        stated := _find_license(huggingface_hub, spec, name, commit)
+        stated := _find_license(hub, spec, name, commit)
     ):
         origin["license"] = stated
     return dataclasses.replace(found, origin=origin)

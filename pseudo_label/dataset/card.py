@@ -6,7 +6,6 @@ It holds no times and paths, so that equal datasets have equal cards.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 from pseudo_label.dataset import records
@@ -14,6 +13,7 @@ from pseudo_label.predictions.prediction_set import PredictionSet
 from pseudo_label.selection.decision import Selection
 from stage import hub_metadata, markdown
 from stage.licenses import Ledger
+from stage.setting_paths import flatten
 
 #: Maximum number of values of a setting to list; of longer lists, the length is shown.
 _MAX_VALUES = 10
@@ -43,7 +43,10 @@ def make_card(
         "pseudo_label.dataset",
         "card.md",
         selection=selection,
-        settings=dict(_flatten(dataclasses.asdict(selection.settings))),
+        settings={
+            path: _format_value(value)
+            for path, value in flatten(dataclasses.asdict(selection.settings))
+        },
         predictions=predictions,
         round=round_number,
         num_shards=num_shards,
@@ -74,20 +77,11 @@ def _size_category(records: int) -> str:
     return f"{ends[place - 1]}<n<{ends[place]}" if place else f"n<{ends[0]}"
 
 
-def _flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the name and value of each setting; names of nested ones hold dots."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple) and len(value) > _MAX_VALUES:
-            yield prefix + name, f"{len(value):,} values"
-        elif isinstance(value, list | tuple):
-            yield prefix + name, ", ".join(map(_format_value, value))
-        else:
-            yield prefix + name, _format_value(value)
-
-
 def _format_value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        if len(value) > _MAX_VALUES:
+            return f"{len(value):,} values"
+        return ", ".join(map(_format_value, value))
     if value is None:
         return "none"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)

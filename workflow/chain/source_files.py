@@ -3,6 +3,10 @@
 Of a CSV file the images that it lists are compared, too. Sources that the run makes
 itself, those on other file systems, where listing costs requests, and those that are
 gone are not compared: the stages that read them do it.
+
+A stage's own description of a source, which a report compares with the files there are
+now (`workflow.report.analysis.source_warnings`), is another one: it knows no times, and
+of a table it reads more than the paths.
 """
 
 from __future__ import annotations

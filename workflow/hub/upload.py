@@ -6,35 +6,27 @@ import re
 from typing import Any
 
 from stage.cli import Log
-from stage.extras import install_extra
+from stage.hub_client import REPOSITORY, import_hub
 from stage.typed_json import error_message
 from workflow.hub.files import Package
-
-_NAME = r"\w+(?:[.-]\w+)*"
 
 
 def check_repository(repository: str) -> None:
     """Raises ValueError unless a name is OWNER/NAME."""
-    if re.fullmatch(f"{_NAME}/{_NAME}", repository, re.ASCII) is None:
+    if re.fullmatch(REPOSITORY, repository, re.ASCII) is None:
         raise ValueError(f"--repository: expected OWNER/NAME, got {repository!r}")
 
 
 def log_in() -> Any:
     """Returns huggingface_hub's client; ValueError if it or a login is missing."""
-    try:
-        import huggingface_hub
-        import huggingface_hub.utils
-    except ImportError as error:
-        needed = install_extra("hub")
-        raise ValueError(f"pushing needs huggingface_hub: {needed}") from error
-    huggingface_hub.utils.logging.set_verbosity_error()
-    huggingface_hub.utils.disable_progress_bars()
-    if huggingface_hub.get_token() is None:
+    hub = import_hub("pushing")
+    hub.utils.disable_progress_bars()
+    if hub.get_token() is None:
         raise ValueError(
             "not logged in to the hub; run `hf auth login`, or set HF_TOKEN= to a "
             "token that may write"
         )
-    return huggingface_hub.HfApi()
+    return hub.HfApi()
 
 
 def upload(api: Any, package: Package, *, private: bool, log: Log) -> None:

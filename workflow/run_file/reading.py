@@ -17,6 +17,7 @@ import tomli_w
 from stage import artifact, typed_json
 from stage.flags import SOURCE_KINDS, split_dataset
 from stage.overrides import unknown
+from stage.setting_paths import flatten
 from workflow.run_file.config import RunConfig
 
 #: Name of a run file; that in the directory of a run has its latest settings.
@@ -227,7 +228,7 @@ def _check_known(tables: Mapping[str, Any], kind: Any, prefix: str) -> None:
 
 def flat_settings(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yields settings of a recipe as assignments for `--set`."""
-    for name, value in _flatten(settings):
+    for name, value in flatten(settings):
         text = ",".join(map(str, value)) if isinstance(value, list) else value
         yield f"{name}={text}"
 
@@ -286,15 +287,7 @@ def _flat(
     """Returns each setting by its name, with paths changed."""
     tables = dataclasses.asdict(config)
     _change_paths(tables, change)
-    return dict(_flatten(tables))
-
-
-def _flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tables.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+    return dict(flatten(tables))
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

@@ -81,6 +81,26 @@ def test_a_branch_that_moved_is_another_source(hub, part):
     assert pinned.describe() == before.describe()
 
 
+def test_the_card_is_of_the_commit_whose_files_are_read(hub, part, monkeypatch):
+    files = {"old/a.parquet": part(0), "new/a.parquet": part(1)}
+    cards = [
+        b"---\nconfigs:\n- data_files: %s/*\nlicense: %s\n---\n" % words
+        for words in ((b"old", b"mit"), (b"new", b"gpl-3.0"))
+    ]
+    hub.add(NAME, {**files, "README.md": cards[0]}, commit=COMMIT)
+    find = hub_datasets._find
+
+    def find_before_a_push(*arguments):
+        found = find(*arguments)
+        hub.add(NAME, {**files, "README.md": cards[1]}, commit=OTHER)
+        return found
+
+    monkeypatch.setattr(hub_datasets, "_find", find_before_a_push)
+    source = open_source(f"hf:{NAME}:train")
+    assert (source.revision, source.license) == (COMMIT, "mit")
+    assert [example.image for example in read(source)] == IMAGES[:1]
+
+
 def test_without_a_network_the_cache_is_read(hub, part, monkeypatch):
     files = {f"data/train-0000{i}-of-00002.parquet": part(i) for i in range(2)}
     hub.add(NAME, files, commit=COMMIT)

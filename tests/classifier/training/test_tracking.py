@@ -197,6 +197,6 @@ def test_without_its_package_the_extra_is_named(monkeypatch, log_to):
 
 def test_settings_are_flat_and_short():
     settings = {"config": {"optimizer": {"momentum": 0.9}}, "long": ["x" * 9000]}
-    flat = tracker.flatten(settings)
+    flat = tracker.short_settings(settings)
     assert flat["config.optimizer.momentum"] == "0.9"
     assert len(flat["long"]) < 1000

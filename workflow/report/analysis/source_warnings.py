@@ -2,6 +2,10 @@
 
 Stages say in their `config.json` which files they have read. Since then files may have
 been added or deleted; and images to evaluate on may be those that were trained on.
+
+Names and parts of files are compared, as the stage has listed them. A run compares
+sizes and times instead, `workflow.chain.source_files`: it asks whether to make a stage
+again, and a source that is copied to another machine is the same for a report.
 """
 
 from __future__ import annotations
@@ -45,7 +49,13 @@ def read_warnings(run: Run, stages: Sequence[FinishedStage]) -> Iterator[str]:
             if spec is None or described is None or spec in seen:
                 continue
             seen.add(spec)
-            change = describe_change(spec, described, by_number=_GROWING in flags)
+            change = describe_change(
+                spec,
+                described,
+                image_column=_find_flag(flags, "image"),
+                label_column=_find_flag(flags, "label"),
+                by_number=_GROWING in flags,
+            )
             if change:
                 yield (
                     f"{change} than {stage.name} has read; the figures are of those "
@@ -61,8 +71,18 @@ def read_warnings(run: Run, stages: Sequence[FinishedStage]) -> Iterator[str]:
             return
 
 
+def _find_flag(flags: Mapping[str, str], what: str) -> str | None:
+    """Returns the column of images or labels that a command names, if it does."""
+    return flags.get(f"--{what}_column") or flags.get(f"--{what}_feature") or None
+
+
 def describe_change(
-    spec: str, described: Mapping[str, Any], *, by_number: bool = False
+    spec: str,
+    described: Mapping[str, Any],
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    by_number: bool = False,
 ) -> str | None:
     """Returns how the files of a source differ from those that a stage has read.
 
@@ -71,9 +91,12 @@ def describe_change(
     Args:
         spec: The source as the user wrote it.
         described: What the stage's `config.json` says about it.
+        image_column: Column of a table that has images or their paths, if not the
+            usual.
+        label_column: Column of a table that has the labels, if not the usual.
         by_number: Whether to compare the numbers of files only.
     """
-    form, now = _list(spec)
+    form, now = _list(spec, image_column, label_column)
     if not now or "num_files" not in described:
         return None
     more = len(now) - described["num_files"]
@@ -88,34 +111,41 @@ def describe_change(
     return f"{spec} has other files"
 
 
-def _list(spec: str) -> tuple[str, Sequence[File]]:
-    """Returns a source's form, and its local files; none of any other source."""
+def _list(spec: str, *columns: str | None) -> tuple[str, Sequence[File]]:
+    """Returns a source's form, and its local files; none of any other source.
+
+    `columns` are those of images and labels, None for the usual ones.
+    """
     try:
         form, path = split_source(find_form(spec))
-        if form not in _LISTINGS or "://" in path:
+        if "://" in path:
             return form, ()
-        return form, _LISTINGS[form](path)
+        if form in _TABLES:
+            return form, _TABLES[form](path, *columns)
+        return form, _LISTINGS[form](path) if form in _LISTINGS else ()
     except (OSError, ValueError):
         return "", ()  # A finished run is reported on without its images.
 
 
-def _list_csv(path: str) -> Sequence[File]:
-    return csv_listing.list_csv(f"csv:{path}", path)[0]
+def _list_csv(path: str, *columns: str | None) -> Sequence[File]:
+    return csv_listing.list_csv(f"csv:{path}", path, *columns)[0]
 
 
-def _list_parquet(pattern: str) -> Sequence[File]:
+def _list_parquet(pattern: str, *columns: str | None) -> Sequence[File]:
     files = listing.list_matches(pattern)
     if not files:
         return ()
     spec = f"parquet:{pattern}"
-    return parquet_listing.list_parquet(spec, files, None, None, None).files
+    return parquet_listing.list_parquet(spec, files, *columns, None).files
 
 
-#: How the files of a source are listed, by its form.
+#: How the files of a source are listed, by its form; and those of tables.
 _LISTINGS: dict[str, Callable[[str], Sequence[File]]] = {
     "folder": listing.list_folder,
-    "csv": _list_csv,
-    "parquet": _list_parquet,
     "tfrecord": listing.list_matches,
     "webdataset": listing.list_matches,
+}
+_TABLES: dict[str, Callable[..., Sequence[File]]] = {
+    "csv": _list_csv,
+    "parquet": _list_parquet,
 }

@@ -1,6 +1,8 @@
 import json
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classifier.data.sources import open_source
@@ -57,6 +59,39 @@ def test_tables_of_images_that_were_added_are_counted(tmp_path, form):
     write_parquet(tmp_path / "2.parquet", random_images(2))
     change = source_warnings.describe_change(spec, before)
     assert change == f"{spec} has 1 file more"
+
+
+def write_csv_of(path, number):
+    rows = [f"class-0/{row}.jpg,{row % 2}" for row in range(number)]
+    path.write_text("\n".join(["picture,kind", *rows]))
+
+
+def write_parquet_of(path, number):
+    """Two columns of images, so that which one to read must be said."""
+    table = {
+        "picture": random_images(number),
+        "preview": random_images(number),
+        "kind": [f"kind {row % 2}" for row in range(number)],
+    }
+    pq.write_table(pa.table(table), path)
+
+
+@pytest.mark.parametrize("words", ["column", "feature"])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("list.csv", write_csv_of), ("images.parquet", write_parquet_of)],
+)
+def test_columns_may_have_other_names(run, tmp_path, words, name, write):
+    spec = str(tmp_path / name)
+    write(tmp_path / name, 3)
+    source = open_source(spec, image_feature="picture", label_feature="kind")
+    add(run / "control" / "config.json", labeled=source.describe())
+    flags = [f"--labeled={spec}", f"--image_{words}=picture", f"--label_{words}=kind"]
+    add(run / "control" / "COMPLETED", command=["-m", "x", *flags])
+    assert not any("warning" in line for line in write_report.report_on(run))
+    write(tmp_path / name, 5)
+    (warning,) = [line for line in write_report.report_on(run) if "warning" in line]
+    assert spec in warning
 
 
 @pytest.mark.parametrize("form", ["folder:", ""])
