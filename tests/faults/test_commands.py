@@ -24,35 +24,32 @@ def place(tmp_path):
     for index, image in enumerate(IMAGES):
         write_records(tmp_path / "in" / f"part-{index:02d}", [image])
     (tmp_path / "names.txt").write_text("a\nb\nc\n")
-    job.label(
-        f"tfrecord:{tmp_path}/in/part-*",
-        tmp_path / "undisturbed",
-        lambda: job.settings(
-            model_handler=f"{handlers.__name__}:Slow",
-            class_names_file=str(tmp_path / "names.txt"),
-        ),
-    )
+    end(start_labeling(tmp_path, "undisturbed"), status=0)
     return tmp_path
+
+
+def start_labeling(place, name):
+    """Starts to label into a directory with a slow model handler."""
+    return start(
+        "beam_jobs.label_images",
+        f"--images=tfrecord:{place}/in/part-*",
+        f"--model_handler={handlers.__name__}:Slow",
+        f"--class_names={place}/names.txt",
+        f"--output={place}/{name}",
+        *("--", *jobs.LOCAL),
+    )
 
 
 @pytest.fixture
 def label(place):
-    """Starts to label with a slow model handler; ends what it has started."""
+    """Starts to label into `out`; ends what it has started."""
     started = []
 
-    def start_labeling():
-        process = start(
-            "beam_jobs.label_images",
-            f"--images=tfrecord:{place}/in/part-*",
-            f"--model_handler={handlers.__name__}:Slow",
-            f"--class_names={place}/names.txt",
-            f"--output={place}/out",
-            *("--", *jobs.LOCAL),
-        )
-        started.append(process)
-        return process
+    def start_in_place():
+        started.append(start_labeling(place, "out"))
+        return started[-1]
 
-    yield start_labeling
+    yield start_in_place
     for process in started:
         if process.poll() is None:
             process.kill()

@@ -13,7 +13,7 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -179,7 +179,8 @@ def _differences(before: Receipt, now: Receipt) -> Iterator[str]:
         return
     for name in sorted(before.settings.keys() | now.settings.keys()):
         old, new = before.settings.get(name), now.settings.get(name)
-        if old != new:
+        # A run file that is written anew has the settings of a recipe in another order.
+        if old != new and (name != "set" or _by_path(old) != _by_path(new)):
             yield f"--{name} was {_shown(old)}, is {_shown(new)}"
     yield from _source_differences(before.files, now.files)
     for name, new_content in now.parents.items():
@@ -190,6 +191,11 @@ def _differences(before: Receipt, now: Receipt) -> Iterator[str]:
             yield f"{name} has changed"
     for name in before.parents.keys() - now.parents.keys():
         yield f"{name} was read, and is not now"
+
+
+def _by_path(assignments: Iterable[str] | None) -> list[str]:
+    """Returns settings of a recipe by their path; those of one path in their order."""
+    return sorted(assignments or (), key=lambda text: text.partition("=")[0])
 
 
 def _source_differences(

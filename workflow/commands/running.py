@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
 from stage import artifact, system, typed_json
+from stage.validation import check
 from workflow import rounds
 from workflow.chain import copying, execution, lock, receipts, reuse
 from workflow.chain.errors import StageError, StaleError
@@ -19,8 +20,9 @@ from workflow.chain.progress import Log
 from workflow.chain.receipts import SourceFiles, State, Status
 from workflow.chain.stage import Stage, check_words
 from workflow.choice.stored import CHOICE_FILE
+from workflow.commands.stage_commands import GOALS
 from workflow.run_file.checks import check_files, check_run
-from workflow.run_file.config import AUTO, RunConfig, RunnerSection
+from workflow.run_file.config import AUTO, MAX_NUMBERED, RunConfig, RunnerSection
 from workflow.run_file.reading import RUN_FILE, differences, read_run, write_run
 from workflow.stages import CHOICE, Chain, Chosen, choice_stages
 
@@ -48,6 +50,12 @@ class Options:
     reused: str = ""
     resume: str = "the same command"
     has_bar: bool = False
+
+    def __post_init__(self) -> None:
+        check(self.until in GOALS, f"expected one of {GOALS}, got {self.until!r}")
+        is_round = 1 <= self.number <= MAX_NUMBERED
+        check(is_round, f"expected a round from 1 to {MAX_NUMBERED}, got {self.number}")
+        check(self.jobs is None or self.jobs >= 0, f"expected jobs, got {self.jobs}")
 
 
 def run(config: RunConfig, options: Options, log: Log) -> None:
@@ -239,8 +247,24 @@ def choose(config: RunConfig, options: Options, files: SourceFiles, log: Log) ->
     request = make_request(config, stages, tuple(stages), options)
     statuses = execution.find_statuses(request, files)
     if any(found.state is not State.DONE for found in statuses.values()):
+        _refuse_other_choice(config, options, files)
         _make(config, request, options, files, log, is_choice=True)
     return read_choice(config)
+
+
+def _refuse_other_choice(
+    config: RunConfig, options: Options, files: SourceFiles
+) -> None:
+    """Raises StaleError if a run without a choice has stages that it would not have.
+
+    So nothing is made in a run before its stages are known to fit.
+    """
+    is_begun = os.path.exists(os.path.join(config.output, RUN_FILE))
+    if not is_begun or options.remake or options.reused:
+        return
+    chosen = _choose_aside(config, options, files)
+    stages = Chain(config, chosen, config.rounds.count).stages()
+    _check(config, make_request(config, stages, tuple(stages), options), files)
 
 
 def _choose_aside(config: RunConfig, options: Options, files: SourceFiles) -> Chosen:

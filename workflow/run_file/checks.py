@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -70,9 +71,9 @@ def check_files(config: RunConfig, specs: Iterable[str], find_files: FindFiles) 
     names = dict.fromkeys(data.exclude or (), "data.exclude")
     names |= {getattr(data, name): f"data.{name}" for name in SOURCES}
     for spec in specs:
-        if spec == data.class_names and find_files(spec) == "":
+        if spec == data.class_names and (find_files(spec) == "" or os.path.isdir(spec)):
             raise ValueError(
-                f"data.class_names = {spec}: no such files; expected a text file"
+                f"data.class_names = {spec}: no such file; expected one with a name a line"
             )
         if spec in names:
             _check_source(names[spec], spec, find_files)

@@ -8,6 +8,7 @@ import enum
 import functools
 import glob
 import os
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
@@ -86,7 +87,8 @@ def _find(path: str | None, output: str) -> str | None:
     inside = os.path.join(path, RUN_FILE)
     if not os.path.exists(inside):
         raise FileNotFoundError(
-            f"{path}: no {RUN_FILE} in it; `noisy-student init {path}` writes one"
+            f"{path}: no {RUN_FILE} in it; `noisy-student init {shlex.quote(path)}` "
+            "writes one"
         )
     return inside
 
@@ -97,26 +99,41 @@ def _directory(path: str | None) -> str:
 
 def _read_tables(path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(typed_json.read_bytes(path).decode())
+        return tomllib.loads(typed_json.read_bytes(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         message = typed_json.error_message(error)
         raise ValueError(f"{path}: expected TOML: {message}") from error
 
 
 def _assign(tables: dict[str, Any], assignment: str) -> None:
-    """Adds `section.setting=VALUE`, whose value is TOML or else a string."""
+    """Adds `section.setting=VALUE`, whose value is TOML or else a string.
+
+    A folder may be called 2024.
+    """
     path, separator, text = assignment.partition("=")
     if not separator:
         raise ValueError(f"expected --set=SETTING=VALUE, got --set={assignment}")
     value: Any = text
     with contextlib.suppress(ValueError):
         value = tomllib.loads(f"value = {text}")["value"]
+    if _kind_of(path) is str and not isinstance(value, str):
+        value = text
     *parents, leaf = path.split(".")
     for parent in parents:
         tables = tables.setdefault(parent, {})
         if not isinstance(tables, dict):
             raise ValueError(f"--set={path}= is inside a setting that has a value")
     tables[leaf] = value
+
+
+def _kind_of(path: str) -> Any:
+    """Returns the type of a setting; None for one of a recipe, or an unknown one."""
+    kind: Any = RunConfig
+    for name in path.split("."):
+        kind = (
+            get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+        )
+    return kind
 
 
 def _merge(tables: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -296,10 +313,40 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
 
 
 def write_run(config: RunConfig) -> None:
-    """Writes the settings into the directory of the run, unless they are there."""
+    """Writes the settings into the directory of the run, unless they are there.
+
+    Raises:
+        ValueError: If a file that somebody has written is there with other settings.
+    """
     path = os.path.join(config.output, RUN_FILE)
     content = to_toml(config, start=config.output).encode()
-    if os.path.exists(path) and typed_json.read_bytes(path) == content:
-        return
+    if os.path.exists(path):
+        before = typed_json.read_bytes(path)
+        if before == content:
+            return
+        if found := _read_own(path, before):
+            _check_same(path, found, config)
+            return
     os.makedirs(config.output, exist_ok=True)
     artifact.write_bytes(path, content)
+
+
+def _read_own(path: str, content: bytes) -> RunConfig | None:
+    """Returns the settings of a run file that somebody has written, not `write_run`.
+
+    None for one that `write_run` has written, and for a broken one.
+    """
+    try:
+        found = read_run(path)
+    except (OSError, ValueError):
+        return None
+    is_written = to_toml(found, start=os.path.dirname(path)).encode() == content
+    return None if is_written else found
+
+
+def _check_same(path: str, found: RunConfig, config: RunConfig) -> None:
+    if changed := differences(found, config):
+        raise ValueError(
+            f"{path} would be replaced, and was not written by a run: expected another "
+            f"output, or these settings in the file: {'; '.join(changed)}"
+        )

@@ -126,6 +126,15 @@ def test_what_decides_nothing_makes_nothing_stale(world, more):
     assert world.status(world.stage(*more, *words(["--profile"]))).state is State.DONE
 
 
+def test_settings_of_a_recipe_have_no_order(world):
+    world.finish(world.stage(*words(["--set=c=1", "--set=a=3", "--set=c=2"])))
+    same = world.stage(*words(["--set=a=3", "--set=c=1", "--set=c=2"]))
+    assert world.status(same).state is State.DONE
+    # Of one setting the last value counts.
+    other = world.stage(*words(["--set=a=3", "--set=c=2", "--set=c=1"]))
+    assert world.status(other).state is State.STALE
+
+
 def test_a_flag_may_be_two_words(world):
     world.finish(world.stage(*words(["--top_k", "5", "-z", "-1"])))
     same = words(["--top_k=5", "--z=-1"])

@@ -380,6 +380,21 @@ def test_what_is_chosen_is_kept(run, chooser):
         run("teacher.preset=auto", "rounds.minutes=7")
 
 
+def test_stages_without_a_choice_are_stale_before_one_is_made(run, chooser):
+    run("teacher.preset=tiny")
+    with pytest.raises(StaleError, match="--set was not given, is a=1"):
+        run("teacher.preset=auto")
+    assert not (run.output / "choice").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"until": "nope"}, {"number": 0}, {"number": 21}, {"jobs": -1}]
+)
+def test_wrong_options_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        running.Options(**wrong)
+
+
 def test_a_dry_run_chooses_aside(run, chooser):
     commands = run.commands("teacher.preset=auto")
     assert not run.output.exists()

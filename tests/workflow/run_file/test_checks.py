@@ -153,9 +153,7 @@ def test_splits_of_a_dataset_are_different_images(check):
         check(f"data.labeled={splits[0]}", f"data.evaluation={splits[0]}")
 
 
-@pytest.mark.parametrize(
-    "name", ["labeled", "evaluation", "unlabeled", "calibration", "class_names"]
-)
+@pytest.mark.parametrize("name", ["labeled", "evaluation", "unlabeled", "calibration"])
 def test_images_that_are_not_there_are_named(check, name):
     config, files = check(f"data.{name}={check.root}/imgaes")
     spec = getattr(config.data, name)
@@ -166,6 +164,16 @@ def test_images_that_are_not_there_are_named(check, name):
     (check.root / "imgaes" / "a.png").touch()
     again = SourceFiles(data_dir="", run=config.output)
     check_files(config, [spec], again)
+
+
+@pytest.mark.parametrize("name", ["imgaes", "labeled"])
+def test_names_of_classes_are_in_a_file(check, name):
+    config, files = check(f"data.class_names={check.root}/{name}")
+    with pytest.raises(ValueError, match=rf"data\.class_names = .*{name}: .* file"):
+        check_files(config, [config.data.class_names], files)
+    (check.root / "names.txt").write_text("a\n")
+    config, files = check(f"data.class_names={check.root}/names.txt")
+    check_files(config, [config.data.class_names], files)
 
 
 @pytest.mark.parametrize(

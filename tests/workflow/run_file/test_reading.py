@@ -112,6 +112,30 @@ def test_an_assignment_is_toml_or_else_a_string():
     assert config.teacher.settings == {"optimizer": {"momentum": 0.5}, "num_steps": 7}
 
 
+def test_a_string_may_look_like_another_value(tmp_path):
+    names = ["2024-01-01", "7", "true", '"a b"']
+    found = [
+        read_run(None, [f"data.unlabeled={name}"], output="x").data.unlabeled
+        for name in names
+    ]
+    assert found == ["2024-01-01", "7", "true", "a b"]
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "run.toml").write_text('output = "a"', encoding="utf-8-sig")
+    assert read_run(str(tmp_path)).output == str(tmp_path / "a")
+
+
+def test_a_file_of_somebody_in_the_directory_of_the_run_stays(tmp_path):
+    text = '# Mine.\noutput = "."\n[teacher]\nfolds = 3\n'
+    path = write(tmp_path / "run.toml", text)
+    write_run(read_run(path))
+    assert (tmp_path / "run.toml").read_text() == text
+    with pytest.raises(ValueError, match=r"another output.*teacher\.folds was 3, is 4"):
+        write_run(read_run(path, ["teacher.folds=4"]))
+    assert (tmp_path / "run.toml").read_text() == text
+
+
 def test_the_settings_of_a_run_are_in_its_directory(tmp_path):
     config = read_run(None, ["teacher.folds=3"], output=str(tmp_path / "run"))
     write_run(config)

@@ -21,13 +21,8 @@ from workflow.report.analysis.run_files import TEST
 
 #: Names of the causes, in the order in which they should be removed.
 TEACHER, LABELS, FIT, NOISE = CAUSES = ("teacher", "labels", "fit", "noise")
-#: Command whose flags remove a cause.
-_COMMANDS = {
-    TEACHER: "teacher.train",
-    LABELS: "beam_jobs.select_labels",
-    FIT: "student.train",
-    NOISE: "student.train",
-}
+#: Command that takes the settings which remove a cause.
+_COMMAND = "noisy-student run --from=RUN --output=OTHER"
 LIKELY, UNLIKELY, UNKNOWN = "likely", "unlikely", "unknown"
 
 #: Highest acceptable error rate of the kept labels, as a share of the teacher's. At 1,
@@ -139,7 +134,9 @@ def _guessing(evidence: Evidence) -> Cause:
         f"{teacher.high:.1%}), and guessing among {evidence.classes:,} classes "
         f"{chance:.1%}.",
         "Label more images, or train the teacher longer.",
-        *_changed("num_steps", evidence.teacher_config.get("num_steps"), 2.0),
+        *_changed(
+            "teacher", "num_steps", evidence.teacher_config.get("num_steps"), 2.0
+        ),
     )
 
 
@@ -155,7 +152,7 @@ def _labels(evidence: Evidence) -> Cause:
     own = " by the teacher's own predictions, before blending" if is_blended else ""
     # Thresholds of blended predictions are on another scale than the curve.
     remedy, flags = (
-        (_FEWER, ("--confidence_threshold",))
+        (_FEWER, ("selection.confidence_threshold",))
         if is_blended
         else _higher_threshold(evidence.curve, bound)
     )
@@ -187,8 +184,8 @@ def _too_few(evidence: Evidence) -> Cause:
         f"Only {records:,} pseudo-labels were written, fewer than the {labeled:,} "
         "labeled images: the student learned little from them.",
         "Keep more pseudo-labels.",
-        "--confidence_threshold",
-        "--target_precision",
+        "selection.confidence_threshold",
+        "selection.target_precision",
     )
 
 
@@ -202,11 +199,11 @@ def _higher_threshold(
             return (
                 f"A threshold of {point.threshold:.3g} would make {estimate:.1%} of "
                 f"the labels right and keep {point.coverage:.1%} of the images.",
-                (f"--confidence_threshold={point.threshold:.3g}",),
+                (f"selection.confidence_threshold={point.threshold:.3g}",),
             )
     if curve:
         return "No threshold reaches that: train with more labeled images.", ()
-    return _FEWER, ("--target_precision", "--calibration")
+    return _FEWER, ("selection.target_precision", "data.calibration")
 
 
 def _fit(evidence: Evidence) -> Cause:
@@ -223,8 +220,8 @@ def _fit(evidence: Evidence) -> Cause:
         f"The student has learned {only}{evidence.agreement:.1%} of its pseudo-labels, "
         f"counted without noise; at least {LEARNED:.1%} are expected.",
         "Train longer, or train a wider student.",
-        *_changed("num_steps", steps, 2.0),
-        *_changed("model.width_multiplier", width, _MORE),
+        *_changed("student", "num_steps", steps, 2.0),
+        *_changed("student", "model.width_multiplier", width, _MORE),
     )
 
 
@@ -266,17 +263,21 @@ def _noise(evidence: Evidence) -> Cause:
 def _noise_flags(config: dict[str, Any], factor: float) -> tuple[str, ...]:
     augment, model = config.get("augment") or {}, config.get("model") or {}
     return (
-        *_changed("augment.magnitude", augment.get("magnitude"), factor),
-        *_changed("model.dropout_rate", model.get("dropout_rate"), factor),
+        *_changed("student", "augment.magnitude", augment.get("magnitude"), factor),
+        *_changed("student", "model.dropout_rate", model.get("dropout_rate"), factor),
     )
 
 
-def _changed(name: str, value: float | None, factor: float) -> tuple[str, ...]:
-    """Returns the flag that multiplies a setting; none for an unset or zero value."""
-    return (f"--set={name}={value * factor:.10g}",) if value else ()
+def _changed(
+    section: str, name: str, value: float | None, factor: float
+) -> tuple[str, ...]:
+    """Returns a setting of a recipe, multiplied; none for an unset or zero value."""
+    return (f"{section}.settings.{name}={value * factor:.10g}",) if value else ()
 
 
-def _known(name: str, severity: float, finding: str, remedy: str, *flags: str) -> Cause:
+def _known(
+    name: str, severity: float, finding: str, remedy: str, *settings: str
+) -> Cause:
     is_likely = severity > 1.0
     return Cause(
         name=name,
@@ -284,8 +285,8 @@ def _known(name: str, severity: float, finding: str, remedy: str, *flags: str) -
         severity=severity,
         finding=finding,
         remedy=remedy if is_likely else "",
-        flags=flags if is_likely else (),
-        command=_COMMANDS[name] if is_likely and flags else "",
+        flags=tuple(f"--set={text}" for text in settings) if is_likely else (),
+        command=_COMMAND if is_likely and settings else "",
     )
 
 

@@ -51,11 +51,18 @@ def test_figures_within_their_bounds_are_unlikely_causes():
 @pytest.mark.parametrize(
     ("changed", "cause", "flags"),
     [
-        ({"kept": precision(88)}, "labels", ("--target_precision", "--calibration")),
+        (
+            {"kept": precision(88)},
+            "labels",
+            ("--set=selection.target_precision", "--set=data.calibration"),
+        ),
         (
             {"agreement": 0.8},
             "fit",
-            ("--set=num_steps=3200", "--set=model.width_multiplier=0.75"),
+            (
+                "--set=student.settings.num_steps=3200",
+                "--set=student.settings.model.width_multiplier=0.75",
+            ),
         ),
         (
             {
@@ -66,17 +73,23 @@ def test_figures_within_their_bounds_are_unlikely_causes():
                 },
             },
             "fit",
-            ("--set=num_steps=3200",),
+            ("--set=student.settings.num_steps=3200",),
         ),
         (
             {"under_noise": 0.3},
             "noise",
-            ("--set=augment.magnitude=3", "--set=model.dropout_rate=0.125"),
+            (
+                "--set=student.settings.augment.magnitude=3",
+                "--set=student.settings.model.dropout_rate=0.125",
+            ),
         ),
         (
             {"under_noise": 0.999, "agreement": 1.0},
             "noise",
-            ("--set=augment.magnitude=9", "--set=model.dropout_rate=0.375"),
+            (
+                "--set=student.settings.augment.magnitude=9",
+                "--set=student.settings.model.dropout_rate=0.375",
+            ),
         ),
     ],
 )
@@ -108,7 +121,7 @@ def test_fewer_pseudo_labels_than_labels_are_the_cause():
         *(("labels", "likely"), ("fit", "unknown"), ("noise", "unknown"))
     ]
     assert "Only 9 pseudo-labels" in found[0].finding
-    assert "--target_precision" in found[0].flags
+    assert "--set=selection.target_precision" in found[0].flags
     enough = evidence(labeled=200, records=200)
     assert diagnosis.diagnose(enough) == diagnosis.diagnose(evidence())
 
@@ -119,7 +132,7 @@ def test_a_sufficient_threshold_is_named():
         for t, right in ((0.0, 80), (0.62, 96), (0.9, 100))
     )
     first, *_ = diagnosis.diagnose(evidence(kept=precision(80), curve=curve))
-    assert first.flags == ("--confidence_threshold=0.62",)
+    assert first.flags == ("--set=selection.confidence_threshold=0.62",)
     assert "96.0% of the labels right" in first.remedy
     assert "38.0% of the images" in first.remedy
     first, *_ = diagnosis.diagnose(evidence(kept=precision(80), curve=curve[:1]))
@@ -140,12 +153,12 @@ def test_no_threshold_of_another_scale_is_named():
         kept=precision(80), curve=curve, judges=judges("test", before_blending=True)
     )
     first, *_ = diagnosis.diagnose(blended)
-    assert first.flags == ("--confidence_threshold",)
+    assert first.flags == ("--set=selection.confidence_threshold",)
     assert "0.62" not in first.remedy
     assert "100 test images by the teacher's own predictions" in first.finding
     own = evidence(kept=precision(80), curve=curve, judges=judges("held_out"))
     first, *_ = diagnosis.diagnose(own)
-    assert first.flags == ("--confidence_threshold=0.62",)
+    assert first.flags == ("--set=selection.confidence_threshold=0.62",)
     assert "100 labeled images)" in first.finding
 
 
@@ -243,5 +256,5 @@ def test_a_teacher_at_chance_is_the_first_cause(right, tested, classes, guesses)
     assert len(others) == 2 + guesses
     if guesses:
         assert first.state == "likely"
-        assert first.change.endswith("teacher.train --set=num_steps=1000")
+        assert first.change.endswith("OTHER --set=teacher.settings.num_steps=1000")
         assert f"{right / tested:.1%} of {tested} test images" in first.finding

@@ -142,7 +142,7 @@ def test_a_loss_is_shown_with_its_causes(tmp_path):
     assert "The student ends 6.00 points below its first teacher." in shown
     assert "Why student 1 ended below its teacher" in shown
     assert "has learned only 80.0% of its pseudo-labels" in shown
-    assert "student.train --set=num_steps=3200" in shown
+    assert "--output=OTHER --set=student.settings.num_steps=3200" in shown
     assert "Labels not learned: beyond its bound" in shown
     order = [shown.index(f"{name}: ") for name in ("Labels not learned", "Noise")]
     assert order == sorted(order)
@@ -160,7 +160,7 @@ def test_a_teacher_that_guesses_is_shown_before_other_causes(tmp_path, student):
     shown = Reader(make(runs.make(tmp_path / "run", plan))).shown
     assert shown.count("The teacher of round 1 is no better than guessing") == 1
     assert "guessing among 3 classes 33.3%" in shown
-    assert "teacher.train --set=num_steps=3200" in shown
+    assert "--output=OTHER --set=teacher.settings.num_steps=3200" in shown
     assert shown.index("A teacher that guesses") < shown.index("Labels not learned")
 
 
