@@ -73,7 +73,7 @@ def check_files(config: RunConfig, specs: Iterable[str], find_files: FindFiles) 
     for spec in specs:
         if spec == data.class_names and (find_files(spec) == "" or os.path.isdir(spec)):
             raise ValueError(
-                f"data.class_names = {spec}: no such file; expected one with a name a line"
+                f"data.class_names = {spec}: no such file; expected names, a line each"
             )
         if spec in names:
             _check_source(names[spec], spec, find_files)
