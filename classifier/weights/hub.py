@@ -37,9 +37,7 @@ def open_repository(spec: str, repository: str) -> Weights:
     _fetch(hub, spec, name, timm.CONFIG, commit)
     found = timm.open_safetensors(spec, str(weights))
     origin = {**found.origin, "revision": commit}
-    if "license" not in origin and (
-        stated := _find_license(hub, spec, name, commit)
-    ):
+    if "license" not in origin and (stated := _find_license(hub, spec, name, commit)):
         origin["license"] = stated
     return dataclasses.replace(found, origin=origin)
 

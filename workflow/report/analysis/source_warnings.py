@@ -111,32 +111,34 @@ def describe_change(
     return f"{spec} has other files"
 
 
-def _list(spec: str, *columns: str | None) -> tuple[str, Sequence[File]]:
+def _list(
+    spec: str, image: str | None, label: str | None
+) -> tuple[str, Sequence[File]]:
     """Returns a source's form, and its local files; none of any other source.
 
-    `columns` are those of images and labels, None for the usual ones.
+    `image` and `label` are columns of a table, None for the usual ones.
     """
     try:
         form, path = split_source(find_form(spec))
         if "://" in path:
             return form, ()
         if form in _TABLES:
-            return form, _TABLES[form](path, *columns)
+            return form, _TABLES[form](path, image, label)
         return form, _LISTINGS[form](path) if form in _LISTINGS else ()
     except (OSError, ValueError):
         return "", ()  # A finished run is reported on without its images.
 
 
-def _list_csv(path: str, *columns: str | None) -> Sequence[File]:
-    return csv_listing.list_csv(f"csv:{path}", path, *columns)[0]
+def _list_csv(path: str, image: str | None, label: str | None) -> Sequence[File]:
+    return csv_listing.list_csv(f"csv:{path}", path, image, label)[0]
 
 
-def _list_parquet(pattern: str, *columns: str | None) -> Sequence[File]:
+def _list_parquet(pattern: str, image: str | None, label: str | None) -> Sequence[File]:
     files = listing.list_matches(pattern)
     if not files:
         return ()
     spec = f"parquet:{pattern}"
-    return parquet_listing.list_parquet(spec, files, *columns, None).files
+    return parquet_listing.list_parquet(spec, files, image, label, None).files
 
 
 #: How the files of a source are listed, by its form; and those of tables.
@@ -145,7 +147,7 @@ _LISTINGS: dict[str, Callable[[str], Sequence[File]]] = {
     "tfrecord": listing.list_matches,
     "webdataset": listing.list_matches,
 }
-_TABLES: dict[str, Callable[..., Sequence[File]]] = {
+_TABLES: dict[str, Callable[[str, str | None, str | None], Sequence[File]]] = {
     "csv": _list_csv,
     "parquet": _list_parquet,
 }
