@@ -109,12 +109,23 @@ _ROUND = click.option(
     type=click.IntRange(1, 20),
     help="Round of --until; the first if not given.",
 )
+
+
+def _check_given(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str:
+    """Returns a value; raises an error for an empty one, such as `--from=$UNSET`."""
+    if value == "":
+        raise click.BadParameter("expected a directory, got none")
+    return value or ""
+
+
 _FROM = click.option(
     "--from",
     "reused",
-    default="",
     metavar="RUN",
     type=click.Path(),
+    callback=_check_given,
     help="Directory of another run, whose stages with equal inputs are taken over.",
 )
 

@@ -17,7 +17,9 @@ from stage import artifact, cli
 #: An engine that is asked for needs no trial.
 REFERENCE = {"engine": "tensorflow", "dtype": "float32"}
 OPTIONS = parse_beam_arguments(["", "--direct_num_workers=1"], name="faults")
-FILES = {"config.json", "shards.list", "summary.json", "COMPLETED"}
+FILES = {
+    *("config.json", "licenses.json", "shards.list", "summary.json", "COMPLETED"),
+}
 
 
 def settings(*teachers, **more):

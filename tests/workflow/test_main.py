@@ -86,6 +86,7 @@ def test_statuses_of_a_run(flags, tmp_path):
         (["run", "--until=everything"], 2, "report"),
         (["run", "--round=2"], 2, "rounds.count"),
         (["run", "--untill=labels"], 2, "--until"),
+        (["run", "x", "--from="], 2, "--from"),
         (["runn"], 2, "run"),
         (["init", "nothing"], 1, "no folder"),
         (["demo", "--seeds=0"], 2, "--seeds"),

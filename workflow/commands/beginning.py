@@ -49,7 +49,7 @@ def write(folder: str, *, force: bool) -> Iterator[str]:
         raise ValueError(f"{path} is there already; --force replaces it")
     text = write_template(
         {"": {"output": output}, "data": found},
-        _HEADER.format(path=shlex.quote(str(path))),
+        _HEADER.format(path=_typed(path)),
     )
     artifact.write_bytes(path, text.encode())
     for name, source in found.items():
@@ -119,6 +119,11 @@ def _has_images(folder: str) -> bool:
         return any(map(_is_image, names))
 
 
+def _typed(path: pathlib.Path) -> str:
+    """Returns a path as it is typed in a shell, where a leading dash begins a flag."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
+
+
 def _missing(found: dict[str, str], path: pathlib.Path) -> Iterator[str]:
     if "labeled" not in found:
         yield f"no labeled images found: give data.labeled in {path}"
@@ -129,4 +134,4 @@ def _missing(found: dict[str, str], path: pathlib.Path) -> Iterator[str]:
         )
     if "unlabeled" not in found:
         yield f"no unlabeled images found: give data.unlabeled in {path}"
-    yield f"wrote {path}; next: noisy-student run {shlex.quote(str(path))}"
+    yield f"wrote {path}; next: noisy-student run {_typed(path)}"

@@ -122,3 +122,10 @@ def test_names_of_folders_are_shown_printable(tmp_path):
     lines = list(beginning.write(str(tmp_path / "x\x1b"), force=False))
     assert read_run(str(tmp_path / "x\x1b")).data.labeled.endswith("x\x1b/labeled")
     assert "data.labeled = labeled" in lines
+
+
+def test_the_next_command_may_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add(tmp_path, "-a b/labeled/a/1.png")
+    *_, last = beginning.write("./-a b", force=False)
+    assert last.endswith("next: noisy-student run './-a b/run.toml'")

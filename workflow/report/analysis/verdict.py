@@ -195,12 +195,13 @@ def _format_losses(report: dict[str, Any]) -> Iterator[str]:
         likeliest = found["causes"][0]
         is_guessing = likeliest["name"] == TEACHER
         why, is_known = "no figure is beyond its bound", likeliest["state"] == LIKELY
+        ranges = " and ".join(map(_describe_interval, found["differences"]))
+        chance = f"it may be chance (95% interval {ranges} points)"
         if found["may_be_chance"] and not is_guessing:
-            ranges = " and ".join(map(_describe_interval, found["differences"]))
-            why = f"it may be chance (95% interval {ranges} points)"
-            is_known = False
+            why, is_known = chance, False
         elif is_known:
             why = f"likeliest cause: {likeliest['finding']}"
+            why = f"{chance}; {why}" if found["may_be_chance"] else why
         if found["below"]:
             whom = describe_below(found["below"])
             yield f"  student {found['round']} ends below {whom}; {why}"

@@ -176,6 +176,7 @@ def test_a_teacher_that_guesses_is_printed_in_any_case(run, below, may_be_chance
     lines = set(verdict.format_lines({**found, "diagnoses": [loss]}))
     first, second = sorted(lines - set(verdict.format_lines(found)), reverse=True)
     assert first.endswith("The figure.")
+    assert ("it may be chance" in first) == bool(below and may_be_chance)
     assert second.endswith("a.command --flag=1")
 
 
