@@ -2,15 +2,14 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorflow.core.util import event_pb2
 
 from classifier.export.facts import Evaluation
 from classifier.training.checkpoint import Checkpoints
 from classifier.training.devices import Devices
 from classifier.training.journal import EVENTS, Journal
 from classifier.training.metrics import METRICS
+from tests.classifier.training.events import read_events
 from tests.classifier.training.fakes import (
     FakeBackend,
     fake_config,
@@ -79,19 +78,6 @@ def test_rows_after_the_checkpoint_are_dropped_with_a_broken_one(tmp_path):
         assert [row["step"] for row in read_rows(tmp_path)] == [1, 2]
 
 
-def read_events(workdir):
-    """Every (step, name, value) in the events, as a reader of records sees them."""
-    found = []
-    for path in sorted((workdir / EVENTS).iterdir()):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            event = event_pb2.Event.FromString(record)
-            for value in event.summary.value:
-                found.append(
-                    (event.step, value.tag, float(tf.make_ndarray(value.tensor)))
-                )
-    return sorted(found)
-
-
 def events_of(rows):
     return sorted(
         (row["step"], name, pytest.approx(value))
@@ -112,7 +98,7 @@ def test_a_killed_run_leaves_every_step_once_in_the_events(tmp_path, ends):
     write_steps(tmp_path, [7, 8], evaluated=[8])
     rows = read_rows(tmp_path)
     assert len(rows) == 3 + 3 * len(ends)
-    assert read_events(tmp_path) == events_of(rows)
+    assert read_events(tmp_path / EVENTS) == events_of(rows)
     seen = EventAccumulator(str(tmp_path / EVENTS)).Reload()
     steps = [event.step for event in seen.Tensors("train/loss")]
     assert steps == [row["step"] for row in rows if "train/loss" in row]

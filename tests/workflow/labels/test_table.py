@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pseudo_label.dataset.records import parsing_spec
-from stage import artifact
 from tests import chain
 from workflow.labels import selected, table
 
@@ -91,10 +90,3 @@ def test_a_row_that_is_broken_leaves_no_table(made, tmp_path):
     with pytest.raises(ValueError, match="predictions-00002"):
         table.write(labels, str(tmp_path / "labels.csv"))
     assert {path.name for path in tmp_path.iterdir()} == {"chain"}
-
-
-def test_what_is_there_is_kept(tmp_path):
-    (tmp_path / "labels.csv").touch()
-    with pytest.raises(ValueError, match=r"labels\.csv already exists"):
-        selected.check_new(str(tmp_path / "labels.csv"))
-    assert artifact.reach(tmp_path / "labels.csv").exists()
