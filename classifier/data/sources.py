@@ -342,14 +342,7 @@ def _open_tfds(
         raise ValueError(f"expected tfds:NAME:SPLIT, got {spec!r}")
     builder = _find_builder(name, data_dir)
     split = split.removeprefix(":")
-    for part in split.split("+"):
-        if part.partition("[")[0].strip() not in builder.info.splits:
-            known = ", ".join(map(printable, sorted(builder.info.splits)))
-            raise ValueError(f"{spec}: no split {part!r}, the dataset has {known}")
-    if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
-        raise ValueError(
-            f"{spec}: expected TFRECORD files, got {builder.info.file_format.name}"
-        )
+    _check_split(spec, builder.info, split)
     features = builder.info.features
     image = _find_feature(spec, features, tfds.features.Image, image_feature)
     label = _find_feature(spec, features, tfds.features.ClassLabel, label_feature)
@@ -375,6 +368,21 @@ def _open_tfds(
         reader,
         license=builder.info.redistribution_info.license,
     )
+
+
+def _check_split(spec: str, info: Any, split: str) -> None:
+    """Raises ValueError if a dataset has no such split, or other files than are read.
+
+    A split may be a sum of slices, such as `train[:10%]+test`.
+    """
+    for part in split.split("+"):
+        if part.partition("[")[0].strip() not in info.splits:
+            known = ", ".join(map(printable, sorted(info.splits)))
+            raise ValueError(f"{spec}: no split {part!r}, the dataset has {known}")
+    if info.file_format != tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            f"{spec}: expected TFRECORD files, got {info.file_format.name}"
+        )
 
 
 def _read_tfds_names(builder: Any, label: str) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from classifier import summary
 from classifier.training import presets
 from classifier.training.config import TrainConfig, override_recipe
 from stage.overrides import override_all
+from stage.setting_paths import flatten
 from tests.commands import call
-from tests.recipes import flatten
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_every_setting_is_listed_with_value_type_and_description():
     )
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
-    expected = flatten(dataclasses.asdict(presets.tiny()))
+    expected = dict(flatten(dataclasses.asdict(presets.tiny())))
     paths = [line.partition("=")[0] for line in lines if not line.startswith(" ")]
     assert paths == list(expected)
     assert "num_steps=1600  (int)" in lines

@@ -10,7 +10,7 @@ from classifier.models import factory
 from classifier.training import presets
 from classifier.training.backend_tensorflow import TensorFlowBackend
 from stage.overrides import override_all
-from tests.recipes import flatten
+from stage.setting_paths import flatten
 
 #: Depth, side, dropout, stochastic depth and RandAugment's magnitude in the configs of
 #: the published checkpoints.
@@ -91,7 +91,7 @@ CHANGES = [
 @pytest.mark.parametrize("step", range(10))
 def test_each_step_of_the_ablation_changes_one_thing(step):
     before, after = (
-        flatten(dataclasses.asdict(presets.ablation(i))) for i in (step, step + 1)
+        dict(flatten(dataclasses.asdict(presets.ablation(i)))) for i in (step, step + 1)
     )
     changed = {name for name, value in after.items() if before[name] != value}
     assert changed == CHANGES[step]

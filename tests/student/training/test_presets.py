@@ -4,13 +4,13 @@ import pytest
 
 from classifier.training import presets as teacher_presets
 from stage.overrides import override_all
+from stage.setting_paths import flatten
 from student.training import presets
-from tests.recipes import flatten
 
 
 def changed(before, after):
     """Paths of the fields of `before` that have another value in `after`."""
-    old, new = (flatten(dataclasses.asdict(config)) for config in (before, after))
+    old, new = (dict(flatten(dataclasses.asdict(config))) for config in (before, after))
     return {name for name, value in old.items() if new[name] != value}
 
 
