@@ -31,7 +31,7 @@ class ImagePredictions:
     Attributes:
         names: [N] path of each image, or its number.
         status: [N] `ok`, or why there is no prediction; see docs/faults.md.
-        probabilities: float32 [N,K]; zeros where the status is not `ok`.
+        probabilities: float32 [N,K]; NaN where the status is not `ok`.
         class_names: [K] names by label.
     """
 
@@ -51,7 +51,7 @@ class ImagePredictions:
 
     @property
     def confidences(self) -> NDArray[np.float32]:
-        """Probability of that class, float32 [N] in [0, 1]."""
+        """Probability of that class, float32 [N] in [0, 1]; NaN without one."""
         confidences: NDArray[np.float32] = self.probabilities.max(axis=1)
         return confidences
 
@@ -113,7 +113,8 @@ class ImageClassifier:
             found = ensemble.predict(ensemble.decode(batch))
             names += [example.key.decode(errors="replace") for example in batch]
             status += found.status
-            parts.append(found.probabilities)
+            is_there = np.array([[text == "ok"] for text in found.status])
+            parts.append(np.where(is_there, found.probabilities, np.float32("nan")))
         empty = np.zeros((0, len(ensemble.class_names)), np.float32)
         return ImagePredictions(
             names, status, np.concatenate([empty, *parts]), ensemble.class_names

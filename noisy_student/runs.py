@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from noisy_student.classifiers import ImageClassifier
-from stage import artifact, typed_json
+from stage import artifact
 from workflow.commands import demonstration, running
 from workflow.run_file.reading import read_run
 
@@ -39,14 +39,17 @@ def run(
         settings: Settings that win over the file, such as "teacher.preset=tiny".
         output: Directory of the run, instead of that in the file.
         log: Receives a line for the user.
-        options: `until`, `number`, `jobs`, `remake` and `reused`, see
-            `workflow.commands.running.Options`.
+        options: Those of the command: `until="selection"` and `number=2` are the goal
+            and its round, `jobs=4` stages run side by side, `remake=True` makes stale
+            stages anew, `reused=RUN` takes over stages of another run (`--from=`).
 
     Raises:
         ValueError, OSError: If the settings are wrong.
         RuntimeError: If a stage fails, or was made by other settings.
     """
     path = None if run_file is None else os.fspath(run_file)
+    if isinstance(settings, str):
+        raise ValueError(f"expected a list of settings, got {settings!r}")
     config = read_run(path, settings, output=os.fspath(output))
     running.run(config, running.Options(**options), log)
     return FinishedRun(pathlib.Path(config.output))
@@ -125,7 +128,15 @@ class FinishedRun:
     number: int = 0
 
     def round(self, number: int) -> FinishedRun:
-        """Returns the same run, whose properties are those of a round."""
+        """Returns the same run, whose properties are those of a round.
+
+        Raises ValueError if there is no such round.
+        """
+        begun = len(list(self.path.glob("round-*")))
+        if not 1 <= number <= begun:
+            raise ValueError(
+                f"expected a round of {self.path}, which has {begun}, got {number}"
+            )
         return dataclasses.replace(self, number=number)
 
     @property
@@ -171,8 +182,13 @@ class FinishedRun:
 
     @property
     def report(self) -> dict[str, Any]:
-        """Figures of the report; `report_page` shows them."""
-        return typed_json.read(self.path / "report.json", dict[str, Any])
+        """Figures of the report; `report_page` shows them.
+
+        Raises FileNotFoundError if the run is not finished.
+        """
+        from workflow.report import write_report
+
+        return write_report.read(self.path, dict[str, Any])
 
     @property
     def report_page(self) -> pathlib.Path:

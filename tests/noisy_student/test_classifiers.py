@@ -99,7 +99,10 @@ def test_what_is_not_predicted_has_no_class(classifier, images):
     found = classifier.predict([images / "00.png", images / "99.png"])
     assert found.labels.tolist() == [int(found.probabilities[0].argmax()), -1]
     assert found.classes == [found.class_names[found.labels[0]], None]
-    assert found.confidences.tolist() == [found.probabilities[0].max(), 0]
+    np.testing.assert_array_equal(
+        found.confidences, [found.probabilities[0].max(), np.nan]
+    )
+    assert np.isnan(found.probabilities[1]).all()
 
 
 def test_an_ensemble_averages_probabilities(exported, exported_second, images):

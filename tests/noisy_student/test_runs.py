@@ -82,8 +82,29 @@ def test_properties_are_those_of_the_last_round_with_a_complete_student(run):
     assert run.predictions.directory == run.round(1).predictions.directory
 
 
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_a_round_that_there_is_not_is_refused(run, number):
+    with pytest.raises(ValueError, match=f"which has 2, got {number}"):
+        run.round(number)
+
+
 def test_figures_of_the_report(run):
     assert run.report == {"student_accuracy": 0.5}
+
+
+def test_a_run_without_a_report_says_how_to_go_on(tmp_path):
+    (tmp_path / "run.toml").write_text('output = "."\n')
+    with pytest.raises(FileNotFoundError, match=r"`noisy-student run .* goes on"):
+        _ = ns.open_run(tmp_path).report
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"settings": "teacher.preset=tiny"}, {"until": "all"}, {"number": 0}]
+)
+def test_wrong_options_are_refused_before_work(tmp_path, wrong):
+    with pytest.raises(ValueError, match="expected"):
+        ns.run(output=tmp_path / "run", **wrong)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 from collections.abc import Iterable
+from typing import TypeVar
 
 from stage import artifact, typed_json
 from workflow.report.analysis import figures, seeds, verdict
 from workflow.report.rendering import page
 
 REPORT = "report.json"
+ReportT = TypeVar("ReportT")
 
 
 def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str]:
@@ -36,6 +39,15 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
     return [*verdict.format_lines(content), f"  {output.with_suffix('.html')}"]
 
 
+def read(run: pathlib.Path, kind: type[ReportT]) -> ReportT:
+    """Returns the figures of a run's report; FileNotFoundError without one."""
+    if not (run / REPORT).exists():
+        raise FileNotFoundError(
+            f"{run} has no {REPORT}; `noisy-student run {shlex.quote(str(run))}` goes on"
+        )
+    return typed_json.read(run / REPORT, kind)
+
+
 def compare(
     runs: Iterable[pathlib.Path], output: pathlib.Path | None = None
 ) -> list[str]:
@@ -43,9 +55,8 @@ def compare(
 
     Returns the lines to print.
     """
-    content = seeds.summarize(
-        [(str(run), typed_json.read(run / REPORT, seeds.Report)) for run in runs]
-    )
+    found = [(str(run), read(run, seeds.Report)) for run in runs]
+    content = seeds.summarize(found)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         artifact.write_json(output, content)
