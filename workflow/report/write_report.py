@@ -42,9 +42,8 @@ def report_on(run: pathlib.Path, output: pathlib.Path | None = None) -> list[str
 def read(run: pathlib.Path, kind: type[ReportT]) -> ReportT:
     """Returns the figures of a run's report; FileNotFoundError without one."""
     if not (run / REPORT).exists():
-        raise FileNotFoundError(
-            f"{run} has no {REPORT}; `noisy-student run {shlex.quote(str(run))}` goes on"
-        )
+        command = shlex.join(["noisy-student", "run", str(run)])
+        raise FileNotFoundError(f"{run} has no {REPORT}; `{command}` goes on")
     return typed_json.read(run / REPORT, kind)
 
 
