@@ -139,7 +139,7 @@ def test_a_folder_without_pictures_is_refused(folders):
     data, _ = folders[0]
     for path in pathlib.Path(data.removeprefix("folder:"), "all").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="all: the folder .* holds no images"):
+    with pytest.raises(ValueError, match=r"all: the folder .* holds no images"):
         draws.find_labels(data, None)
 
 
