@@ -29,6 +29,7 @@ from classifier.inference.engine import (
     candidates,
     has_openvino,
 )
+from classifier.inference.engine_autotune import BATCH_SIZE
 from stage import artifact
 from tests.commands import ENVIRONMENT, ROOT, call
 from tests.faults import endings, handlers, page
@@ -124,13 +125,17 @@ def start_in_group(*arguments):
 
 
 @page.holds("Ctrl-C after `--engine=auto` tried the engines")
-def test_ctrl_c_after_the_engines_were_tried(fault, place, exported, tmp_path):
+def test_ctrl_c_after_the_engines_were_tried(fault, exported, tmp_path):
     if len(candidates()) == 1:
         pytest.skip("there is one engine only")
     assert fault.end == endings.RESUMABLE
+    # Engines are compared if the first shard has images enough.
+    for shard in range(NUM_SHARDS):
+        images = random_images(2 * BATCH_SIZE, seed=shard)
+        write_records(tmp_path / "in" / f"part-{shard}", images)
     process = start_in_group(
         "beam_jobs.label_images",
-        flags_of(place)[0],
+        flags_of(tmp_path)[0],
         *(f"--teacher={exported[0]}", f"--output={tmp_path}/out", "--", *jobs.LOCAL),
     )
     try:

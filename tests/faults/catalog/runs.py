@@ -56,7 +56,7 @@ FAULTS = (
         "the section of the run file is named",
     ),
     Fault("directory of a run inside its images", REFUSED, mentions=("lies in",)),
-    Fault("images of a run that are not there", REFUSED, mentions=("no ", "files")),
+    Fault("images of a run that are not there", REFUSED, mentions=("no folder",)),
     Fault(
         "setting corrected after a failed first stage",
         WORKS,
