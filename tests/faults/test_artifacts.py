@@ -15,6 +15,7 @@ from classifier.export.facts import read_facts
 from classifier.training import metrics
 from classifier.training.checkpoint import Checkpoints
 from classifier.training.config import read_run
+from classifier.training.journal import EVENTS
 from pseudo_label.dataset import verify_selection
 from pseudo_label.predictions.prediction_set import open_predictions
 from pseudo_label.selection import precision, thresholds, what_if
@@ -22,8 +23,9 @@ from pseudo_label.selection.decision import open_selection, read_selection
 from stage import artifact, preemption
 from stage.calibration_files import CALIBRATION, CALIBRATION_ROWS, read_temperature
 from tests import chain
+from tests.classifier.training.events import read_events
 from tests.classifier.training.fakes import FakeBackend, fit_fake, read_rows
-from tests.classifier.training.test_journal import events_of, read_events
+from tests.classifier.training.test_journal import events_of
 from tests.commands import call
 from tests.faults import endings, page
 from tests.faults.catalog import artifacts as catalog
@@ -429,7 +431,7 @@ def test_events_of_a_training_that_is_killed(fault, tmp_path):
     for step in (4, 8):
         kill_at(tmp_path, step)
     fit_fake(tmp_path, FakeBackend(), **SHORT)
-    assert read_events(tmp_path) == events_of(read_rows(tmp_path))
+    assert read_events(tmp_path / EVENTS) == events_of(read_rows(tmp_path))
     steps = [row["step"] for row in read_rows(tmp_path) if "train/loss" in row]
     assert steps == list(range(1, 13))
 
