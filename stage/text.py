@@ -9,6 +9,7 @@ Files of data keep names as they are.
 from __future__ import annotations
 
 import re
+from collections.abc import Sized
 
 #: Control characters, surrogates (which UTF-8 cannot encode), separators of lines, the
 #: marks of Unicode's bidirectional algorithm (UAX #9), and what has no width.
@@ -29,3 +30,8 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Returns text in which nothing is hidden but its line feeds."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def and_more(names: Sized) -> str:
+    """Returns how many names follow the first one, as " and 3 more"; "" for none."""
+    return f" and {len(names) - 1:,} more" if len(names) > 1 else ""

@@ -50,7 +50,7 @@ from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact, licenses, streams
 from stage.flags import is_folder_source, split_dataset
 from stage.licenses import Origin
-from stage.text import printable
+from stage.text import and_more, printable
 from stage.tfds_directory import FRAME_BYTES, find_builder, open_builder
 
 #: Most records that may be lost of one file, each of which has a row.
@@ -497,8 +497,8 @@ def _check_in_classes(source: Source) -> None:
 
 def _list_first(names: Sequence[str]) -> str:
     """Returns the first name and how many more there are, with the verb."""
-    more = f" and {len(names) - 1:,} more are" if len(names) > 1 else " is"
-    return f"{printable(names[0])!r}{more}"
+    verb = "are" if len(names) > 1 else "is"
+    return f"{printable(names[0])!r}{and_more(names)} {verb}"
 
 
 def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:
@@ -509,9 +509,9 @@ def _warn_of_empty(spec: str, root: str, class_names: tuple[str, ...]) -> None:
         folders = {entry.name for entry in entries if entry.is_dir()}
     empty = sorted(name for name in folders - set(class_names) if name[0] != ".")
     if empty:
-        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
         streams.warn(
-            f"warning: {spec}: {empty[0]!r}{more} without an image, so no class"
+            f"warning: {spec}: {empty[0]!r}{and_more(empty)} without an image, so no "
+            "class"
         )
 
 

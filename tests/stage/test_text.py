@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stage.text import printable, printable_lines
+from stage.text import and_more, printable, printable_lines
 
 #: Every character there is, surrogates among them.
 anything = st.text(st.characters(codec=None, exclude_categories=()))
@@ -51,3 +51,9 @@ def test_escapes(text, shown):
 )
 def test_ordinary_text_stays_as_it_is(text):
     assert printable(text) == text
+
+
+def test_names_after_the_first_are_counted():
+    assert [and_more("x" * count) for count in (0, 1, 2, 1001)] == [
+        *("", "", " and 1 more", " and 1,000 more")
+    ]

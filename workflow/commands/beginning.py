@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from classifier.data import listing
 from classifier.data.webdataset import IMAGE_EXTENSIONS
 from stage import artifact
-from stage.text import printable
+from stage.text import and_more, printable
 from workflow.run_file.describing import write_template
 from workflow.run_file.reading import RUN_FILE
 
@@ -107,8 +107,7 @@ def _is_image(name: str) -> bool:
 
 
 def _list_first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-    return f"{printable(names[0])}{more}"
+    return f"{printable(names[0])}{and_more(names)}"
 
 
 def _has_images(folder: str) -> bool:

@@ -55,7 +55,9 @@ class Options:
         check(self.until in GOALS, f"expected one of {GOALS}, got {self.until!r}")
         is_round = 1 <= self.number <= MAX_NUMBERED
         check(is_round, f"expected a round from 1 to {MAX_NUMBERED}, got {self.number}")
-        check(self.jobs is None or self.jobs >= 0, f"expected jobs, got {self.jobs}")
+        check(
+            self.jobs is None or self.jobs >= 0, f"expected jobs >= 0, got {self.jobs}"
+        )
 
 
 def run(config: RunConfig, options: Options, log: Log) -> None:

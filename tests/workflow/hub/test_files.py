@@ -68,10 +68,11 @@ def test_nothing_tells_of_the_machine(classifier, made):
 def test_sources_are_named_without_where_they_are(classifier, tmp_path, monkeypatch):
     """As they were given, inside of the working directory."""
     home = tmp_path / "home" / "me"
-    (home / "work" / "birds").mkdir(parents=True)
+    (home / "projects" / "birds").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.chdir(home / "work")
-    given = ["birds/all", f"{home}/work/birds", f"{home}/photos", "/data/secret/a/b"]
+    monkeypatch.chdir(home / "projects")
+    given = ["birds/all", str(home / "projects" / "birds"), str(home / "photos")]
+    given.append("/data/secret/a/b")
     names = [licenses.public_name(f"folder:{path}") for path in given]
     ledger = [licenses.Origin(kind="images", name=name) for name in names]
     licenses.write(classifier, licenses.merge(ledger))
